@@ -1,0 +1,238 @@
+"""A board: the folder whose `board.toml` says which combinations are compared."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness.errors import UnknownNameError, UsageError, suggest
+from harness.files import write_atomically
+from harness.parameters import Params, flatten
+
+FILE = "board.toml"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is compared: a model, a loss and a recipe, with the parameters that differ from their defaults."""
+
+    model: str
+    loss: str
+    recipe: str
+    params: Params = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`model--loss--recipe`, with six hex digits of the parameters where there are some; safe as a file name."""
+        parts = [self.model, self.loss, self.recipe]
+        if self.params:
+            canonical = json.dumps(self.params, sort_keys=True, separators=(",", ":"))
+            parts.append(hashlib.sha256(canonical.encode()).hexdigest()[:6])
+        return re.sub(r"[^A-Za-z0-9._-]", "_", "--".join(parts))
+
+
+@dataclass(frozen=True)
+class Combo:
+    """What is trained once: a row of a board with one seed."""
+
+    dataset: str
+    options: Mapping[str, Any]
+    row: Row
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The row's name and the seed: also the name of its record."""
+        return f"{self.row.name}--s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Board:
+    """What `board.toml` says, checked; `folder` holds it."""
+
+    folder: Path
+    title: str
+    about: str
+    objective: str
+    seeds: tuple[int, ...]
+    metrics: tuple[str, ...]
+    dataset: str
+    options: dict[str, Any]
+    rows: tuple[Row, ...]
+
+    def combos(self) -> tuple[Combo, ...]:
+        """Every row with every seed, seed by seed, so that a first result of each row comes early."""
+        pairs = itertools.product(self.seeds, self.rows)
+        return tuple(Combo(self.dataset, self.options, row, seed) for seed, row in pairs)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Params(_Strict):
+    model: dict[str, Any] = Field(default_factory=dict)
+    loss: dict[str, Any] = Field(default_factory=dict)
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Rows(_Strict):
+    models: list[str] = Field(min_length=1)
+    losses: list[str] = Field(min_length=1)
+    recipes: list[str] = Field(min_length=1)
+    params: _Params = Field(default_factory=_Params)
+
+
+class _Dataset(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    name: str
+
+
+class _File(_Strict):
+    title: str
+    about: str = ""
+    objective: str = "auroc"
+    seeds: list[int] = Field(default=[0], min_length=1)
+    metrics: list[str] = Field(default=["auroc", "auprc", "f1", "brier", "ece"], min_length=1)
+    dataset: _Dataset
+    rows: list[_Rows] = Field(min_length=1)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("seeds must be distinct whole numbers from 0")
+        return seeds
+
+
+def read_board(folder: Path) -> Board:
+    """Read a board's definition. Raises `UsageError` that names the file and the line or key that is wrong."""
+    path = folder / FILE
+    if not path.is_file():
+        raise UsageError(f"{folder} is no board: it holds no {FILE}; bundled boards are {', '.join(bundled_boards())}")
+    return parse_board(path.read_text(), folder)
+
+
+def parse_board(text: str, folder: Path) -> Board:
+    """A board's definition from its TOML text; `folder` is where it belongs."""
+    path = folder / FILE
+    try:
+        found = _File.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_explain(error)}") from None
+    rows = {row.name: row for entry in found.rows for row in _product(entry)}
+    return Board(
+        folder=folder,
+        title=found.title,
+        about=found.about.strip(),
+        objective=found.objective,
+        seeds=tuple(found.seeds),
+        metrics=tuple(dict.fromkeys([found.objective, *found.metrics])),
+        dataset=found.dataset.name,
+        options=dict(found.dataset.model_extra or {}),
+        rows=tuple(rows.values()),
+    )
+
+
+def _product(entry: _Rows) -> Iterable[Row]:
+    params = {section: flatten(values) for section, values in entry.params.model_dump().items() if values}
+    for model, loss, recipe in itertools.product(entry.models, entry.losses, entry.recipes):
+        yield Row(model, loss, recipe, params)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong, with the key and, for an unknown key, the nearest known one."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # a misspelt key explains a missing one
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        within = [owner for key, owner in {"rows": _Rows, "params": _Params}.items() if key in first["loc"][:-1]]
+        owner: type[BaseModel] = within[-1] if within else _File
+        return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"
+    if first["type"] == "missing":
+        return f"the key '{place}' is missing"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {json.dumps(first['input'], default=str)}"
+
+
+# --- finding and writing boards --------------------------------------------------------------------------------------
+
+
+def bundled_boards() -> tuple[str, ...]:
+    """Names of the boards that the harness brings along."""
+    shelf = importlib.resources.files("harness.leaderboards")
+    return tuple(sorted(entry.name for entry in shelf.iterdir() if (entry / FILE).is_file()))
+
+
+def bundled_text(name: str, file: str = FILE) -> str | None:
+    """A file of a bundled board, or None where it has no such file."""
+    resource = importlib.resources.files("harness.leaderboards") / name / file
+    return resource.read_text() if resource.is_file() else None
+
+
+def find_board(name: str) -> Path | str:
+    """What a BOARD on the command line means: a folder, or the name of a bundled one.
+
+    Raises `UnknownNameError` where it is neither.
+    """
+    if (Path(name) / FILE).is_file():
+        return Path(name)
+    if name in bundled_boards():
+        return name
+    if Path(name).is_dir():
+        raise UsageError(f"{name} is no board: it holds no {FILE}; bundled boards are {', '.join(bundled_boards())}")
+    raise UnknownNameError("board", name, bundled_boards(), hint="or give a folder that holds a board.toml")
+
+
+def row_text(models: Sequence[str], losses: Sequence[str], recipes: Sequence[str], params: Params) -> str:
+    """One `[[rows]]` table as TOML."""
+    lists = {"models": models, "losses": losses, "recipes": recipes}
+    lines = [f"{name} = {toml_value(list(values))}" for name, values in lists.items()]
+    if params:
+        lines.append(f"params = {toml_value(params)}")
+    return "\n".join(["[[rows]]", *lines, ""])
+
+
+def board_text(board: Board, rows: Sequence[str]) -> str:
+    """A whole `board.toml`; `rows` are texts made by `row_text`."""
+    head: dict[str, Any] = {"title": board.title}
+    if board.about:
+        head["about"] = board.about
+    head |= {"objective": board.objective, "seeds": board.seeds, "metrics": board.metrics}
+    lines = [f"{name} = {toml_value(value)}" for name, value in head.items()]
+    lines += ["", "[dataset]", f"name = {toml_value(board.dataset)}"]
+    lines += [f"{toml_key(name)} = {toml_value(value)}" for name, value in board.options.items()]
+    return "\n".join([*lines, "", "\n".join(rows)])
+
+
+def save_board(folder: Path, text: str) -> Board:
+    """Check a definition, then write it to its folder."""
+    board = parse_board(text, folder)
+    write_atomically(folder / FILE, text)
+    return board
+
+
+def toml_key(name: str) -> str:
+    """A key, quoted where TOML wants it."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML on one line. TOML has no null: None is written as the text that `--set` takes for it."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if value is None:
+        return '"none"'
+    return json.dumps(value)

@@ -1,0 +1,124 @@
+"""What the registry holds, for people and as plain data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Recipe, Space
+from harness.errors import UnknownNameError
+from harness.parameters import defaults, recipe_values
+from harness.registry import Offer, Registry
+
+
+def listing(registry: Registry) -> dict[str, Any]:
+    """Every component - kind, name, where from, one line - and every problem."""
+    components = [
+        {"kind": kind, "name": name, "from": _origin(offer), "about": offer.component.about}
+        for kind in KINDS
+        for name, offer in registry.offers[kind].items()
+    ]
+    return {"components": components, "problems": [asdict(problem) for problem in registry.problems]}
+
+
+def details(registry: Registry, name: str) -> list[dict[str, Any]]:
+    """Everything about each component of that name: a loss and a recipe may share one.
+
+    Raises `UnknownNameError` with the nearest name of any kind.
+    """
+    kinds: list[Kind] = [kind for kind in KINDS if name in registry.offers[kind]]
+    if not kinds and "/" in name:
+        kinds = ["model"]
+    if not kinds:
+        known = {known for offers in registry.offers.values() for known in offers}
+        raise UnknownNameError("component", name, known)
+    return [_describe(kind, registry.offer(kind, name)) for kind in kinds]
+
+
+def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
+    component = offer.component
+    found: dict[str, Any] = {
+        "kind": kind,
+        "name": component.name,
+        "from": _origin(offer),
+        "about": component.about,
+        "version": component.version,
+        "citation": component.citation,
+    }
+    function = _function(component)
+    if function is not None:
+        found["signature"] = f"{function.__name__}{inspect.signature(function)}"
+        found["defaults"] = {n: None if v is inspect.Parameter.empty else v for n, v in defaults(function).items()}
+    if isinstance(component, Recipe):
+        found["defaults"] = recipe_values(component)
+    if isinstance(component, Model | Loss | Recipe):
+        found["space"] = {name: _range(spec) for name, spec in component.space.items()}
+    if isinstance(component, Model):
+        found["inputs"] = asdict(component.inputs)
+    if isinstance(component, Metric):
+        found |= {"on": component.on, "higher_is_better": component.higher_is_better, "range": component.range}
+        del found["defaults"]
+    return found
+
+
+def _function(component: Component) -> Callable[..., Any] | None:
+    match component:
+        case Dataset():
+            return component.load
+        case Model() | Loss():
+            return component.build
+        case Metric():
+            return component.compute
+    return None
+
+
+def _range(spec: Space | Any) -> dict[str, Any]:
+    return {"type": type(spec).__name__.lower(), **asdict(spec)}
+
+
+def _origin(offer: Offer) -> str:
+    return "bundled" if offer.origin == "bundled" else f"{offer.origin}: {offer.plugin}"
+
+
+def print_listing(registry: Registry, only: Kind | None = None) -> None:
+    """The listing as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("kind", "name", "from", "about"):
+        table.add_column(column, no_wrap=column in ("kind", "name"))
+    for row in listing(registry)["components"]:
+        if only in (None, row["kind"]):
+            table.add_row(*(_text(row[column]) for column in ("kind", "name", "from", "about")))
+    Console().print(table)
+
+
+def print_details(described: list[dict[str, Any]]) -> None:
+    """Components' details as indented text."""
+    import typer
+
+    for component in described:
+        typer.echo(f"{component['kind']} {component['name']} ({component['from']}, version {component['version']})")
+        for name in ("about", "citation", "signature", "on", "higher_is_better", "range"):
+            if component.get(name) not in (None, ""):
+                typer.echo(f"  {name.replace('_', ' ')}: {component[name]}")
+        for section in ("defaults", "space", "inputs"):
+            if component.get(section):
+                typer.echo(f"  {section}:")
+                for name, value in component[section].items():
+                    typer.echo(f"    {name} = {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict) and value.get("type") == "choice":
+        return "one of " + ", ".join(map(str, value["options"]))
+    if isinstance(value, dict) and "low" in value:
+        return f"{value['type']} {value['low']} .. {value['high']}{' (log)' if value['log'] else ''}"
+    return str(value)
+
+
+def _text(text: str) -> str:
+    return text.replace("[", r"\[")

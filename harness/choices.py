@@ -1,0 +1,66 @@
+"""A row's names turned into components with every parameter filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.board import Board, Row
+from harness.components import Loss, Metric, Model, Recipe
+from harness.errors import UnknownNameError
+from harness.evaluation.thresholds import split_name
+from harness.parameters import SECTIONS, complete, override
+from harness.registry import Registry
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Everything that a row stands for, ready to be built."""
+
+    row: Row
+    model: Model
+    loss: Loss
+    recipe: Recipe
+    """With the row's overrides."""
+    model_params: dict[str, Any]
+    loss_params: dict[str, Any]
+    """Both complete: defaults included."""
+    code: dict[str, str]
+    """Digest of the source files of each external plugin that takes part, by kind."""
+
+
+def resolve(row: Row, registry: Registry) -> Choices:
+    """Look a row's components up and check its parameters.
+
+    Raises `UnknownNameError` or `UsageError` where a name or a value means nothing.
+    """
+    for section in row.params:
+        if section not in SECTIONS:
+            raise UnknownNameError("section of parameters", section, SECTIONS)
+    offers = {
+        "model": registry.offer("model", row.model),
+        "loss": registry.offer("loss", row.loss),
+        "recipe": registry.offer("recipe", row.recipe),
+    }
+    model, loss, recipe = registry.model(row.model), registry.loss(row.loss), registry.recipe(row.recipe)
+    return Choices(
+        row=row,
+        model=model,
+        loss=loss,
+        recipe=override(recipe, row.params.get("recipe", {})),
+        model_params=complete(model, model.build, row.params.get("model", {})),
+        loss_params=complete(loss, loss.build, row.params.get("loss", {})),
+        code={kind: offer.code for kind, offer in offers.items() if offer.code},
+    )
+
+
+def resolve_metrics(names: Sequence[str], registry: Registry) -> tuple[Metric, ...]:
+    """The metrics behind names such as `auroc`, `f1` or `f1@0.5`, each once."""
+    metrics = [registry.metric(split_name(name)[0]) for name in names]
+    return tuple({metric.name: metric for metric in metrics}.values())
+
+
+def resolve_rows(board: Board, registry: Registry) -> dict[str, Choices]:
+    """Every row of a board by its name: nothing is run before all of it is known to mean something."""
+    return {row.name: resolve(row, registry) for row in board.rows}

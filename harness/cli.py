@@ -1,0 +1,377 @@
+"""The command line: one short function a verb; what is heavy is imported inside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import HarnessError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.board import Board
+    from harness.components import Data
+    from harness.data.loading import Source
+    from harness.data.prepare import Prepared
+    from harness.definition import Definition
+    from harness.execution.local import Planned, Settings
+    from harness.registry import Registry
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="Compare models for chest X-rays under one protocol: same data, same split, same statistics.")
+plugins_app = typer.Typer(help="List what can be plugged together.", invoke_without_command=True)
+data_app = typer.Typer(help="Look at a dataset before anything is trained on it.", no_args_is_help=True)
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(data_app, name="data")
+
+BoardArgument = Annotated[str | None, typer.Argument(metavar="BOARD", help="A board's folder, or the name of a bundled board (demo).", show_default=False)]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", envvar="HARNESS_PLUGIN", help="A file with a plugin; may be repeated. Its code is run.")]
+DataRoot = Annotated[Path, typer.Option(envvar="HARNESS_DATA_ROOT", help="Folder that holds the dataset, or a folder of that name with it.")]
+CacheDir = Annotated[Path | None, typer.Option(envvar="HARNESS_CACHE_DIR", help="Where decoded images are kept.", show_default="the user's cache folder")]
+Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Options = Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset; `harness data list` shows them.")]
+
+
+def main() -> None:
+    """Run the command line: a mistake is one line and exit code 2, an interruption 130."""
+    from harness.terminal import fail
+
+    try:
+        app()
+    except HarnessError as error:
+        fail(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("cxr-harness"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Compare models for chest X-rays under one protocol: same data, same split, same statistics."""
+
+
+# --- boards ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    board: BoardArgument = None,
+    folder: Annotated[Path | None, typer.Option("--board", help="Where the board is, or is to be made.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="For a new board: its dataset.")] = None,
+    models: Annotated[list[str] | None, typer.Option(help="For a new board: models, separated by commas.")] = None,
+    losses: Annotated[list[str] | None, typer.Option(help="For a new board: losses, separated by commas.")] = None,
+    recipes: Annotated[list[str] | None, typer.Option(help="For a new board: recipes, separated by commas.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated.")] = None,
+    options: Options = None,
+    only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    device: Device = "auto",
+    plugin: Plugins = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and why.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run also what has a current record.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train and measure what a board lacks, and render its page."""
+    from harness.definition import Request, define
+    from harness.parameters import parse_assignments, parse_params
+
+    registry = _registry(plugin)
+    request = Request(
+        board=board,
+        folder=folder,
+        dataset=dataset,
+        models=_names(models),
+        losses=_names(losses),
+        recipes=_names(recipes),
+        seeds=_numbers(seeds),
+        params=parse_params(settings or ()),
+        options=parse_assignments("--option", options or ()),
+    )
+    from harness.execution.local import Settings
+
+    where = Settings(data_root, _cache(cache_dir), _device(device), only, _numbers(seeds) or None, force)
+    _run_definition(define(request), registry, where, dry_run=dry_run, as_json=as_json)
+
+
+def _run_definition(definition: Definition, registry: Registry, settings: Settings, *, dry_run: bool, as_json: bool) -> None:
+    """Plan, run and render; exit 1 where a combo failed."""
+    from harness.execution import local
+    from harness.report.page import render
+    from harness.terminal import Display, fail
+
+    board = definition.board
+    with Display() as display:
+        planned = local.plan(board, registry, settings, display)
+        if dry_run:
+            _print_plan(planned, as_json=as_json)
+            return
+        definition.write()
+        try:
+            records = local.run(planned, display)
+        except KeyboardInterrupt:
+            render(board)
+            fail(f"interrupted; what is finished is kept. Continue with: harness run {board.folder}")
+            raise
+    page = render(board)
+    _print_board(board, page, as_json=as_json)
+    if any(record.status == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+@app.command()
+def leaderboard(board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")], as_json: Json = False) -> None:
+    """Render a board's page from its records; nothing is run."""
+    from harness.board import find_board, read_board
+    from harness.report.page import render
+
+    found = find_board(board)
+    if isinstance(found, str):
+        raise UsageError(f"'{found}' is the bundled definition, which has no records; make a board of it: harness run {found}")
+    definition = read_board(found)
+    _print_board(definition, render(definition), as_json=as_json)
+
+
+def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
+    rows = [{"combo": p.job.combo.name, "key": p.job.key, "run": p.reason is not None, "reason": p.reason} for p in planned]
+    if as_json:
+        _print_json({"combos": rows})
+        return
+    for row in rows:
+        typer.echo(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
+    typer.echo(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")
+
+
+def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
+    from harness.report.summary import as_plain, summarize, table
+    from harness.results.store import read_records
+    from harness.terminal import warn
+
+    found = read_records(board.folder)
+    summary = summarize(board, found.records)
+    for problem in found.problems:
+        warn(problem)
+    if as_json:
+        _print_json({"board": str(board.folder), "page": str(page), **as_plain(summary)})
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(table(summary, width=console.width))
+    typer.echo(f"page: {page}")
+
+
+# --- plugins ---------------------------------------------------------------------------------------------------------
+
+
+@plugins_app.callback()
+def plugins(context: typer.Context, plugin: Plugins = None, as_json: Json = False) -> None:
+    """List what there is: kind, name, where from, one line."""
+    if context.invoked_subcommand is not None:
+        return
+    from harness import catalogue
+
+    registry = _registry(plugin)
+    if as_json:
+        _print_json(catalogue.listing(registry))
+    else:
+        catalogue.print_listing(registry)
+
+
+@plugins_app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A component's name.")], plugin: Plugins = None, as_json: Json = False
+) -> None:
+    """Show a component: signature, defaults, search space, citation."""
+    from harness import catalogue
+
+    details = catalogue.details(_registry(plugin), name)
+    if as_json:
+        _print_json({"components": details})
+    else:
+        catalogue.print_details(details)
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+@data_app.command("list")
+def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
+    """List datasets and their options."""
+    from harness import catalogue
+
+    registry = _registry(plugin)
+    if as_json:
+        _print_json({"datasets": [d for d in catalogue.listing(registry)["components"] if d["kind"] == "dataset"]})
+    else:
+        catalogue.print_listing(registry, only="dataset")
+
+
+@data_app.command()
+def stats(name: DatasetName, options: Options = None, data_root: DataRoot = Path("data"), plugin: Plugins = None, as_json: Json = False) -> None:
+    """Count images, patients and positives by split; reads label files only."""
+    from harness.data import loading, statistics
+
+    data = loading.load(_source(name, options, data_root, plugin))
+    described = statistics.describe(data)
+    if as_json:
+        _print_json(statistics.as_plain(described))
+    else:
+        statistics.print_statistics(name, described)
+
+
+@data_app.command()
+def check(
+    name: DatasetName,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    load_size: Annotated[int, typer.Option(help="Size in pixels at which images are decoded to be compared.")] = 224,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Look for leaks, duplicates, damaged files and labels that cannot be measured; exit 1 where something is wrong."""
+    from harness.data import checks, loading
+
+    source = _source(name, options, data_root, plugin)
+    data = loading.load(source)
+    findings = checks.check(data, _prepare(source, data, load_size, cache_dir, allow_missing=True))
+    if as_json:
+        _print_json({"findings": [finding.as_plain() for finding in findings]})
+    else:
+        checks.print_findings(findings)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@data_app.command("prepare")
+def prepare_dataset(
+    name: DatasetName,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    load_size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 224,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Decode a dataset's images once, ahead of a run."""
+    from harness.data import loading
+
+    source = _source(name, options, data_root, plugin)
+    prepared = _prepare(source, loading.load(source), load_size, cache_dir, allow_missing=source.allow_missing)
+    summary = {
+        "dataset": name,
+        "images": len(prepared.data.table),
+        "load_size": load_size,
+        "missing": len(prepared.missing),
+        "unreadable": dict(prepared.unreadable),
+        "digest": prepared.digest,
+    }
+    if as_json:
+        _print_json(summary)
+        return
+    typer.echo(f"{summary['images']:,} images of {name} at {load_size} px, {summary['missing']:,} missing")
+    for image, reason in prepared.unreadable.items():
+        typer.echo(f"unreadable: {image}: {reason}")
+
+
+# --- what verbs share ------------------------------------------------------------------------------------------------
+
+
+def _registry(files: Sequence[Path] | None) -> Registry:
+    """Load all plugins, saying which are broken."""
+    from harness.registry import load_registry
+    from harness.terminal import warn
+
+    registry = load_registry(files or ())
+    for problem in registry.problems:
+        warn(f"plugin {problem.plugin} {problem.message}")
+    return registry
+
+
+def _source(name: str, options: list[str] | None, data_root: Path, plugin: list[Path] | None) -> Source:
+    from harness.data.loading import find_source
+    from harness.parameters import parse_assignments
+
+    return find_source(_registry(plugin).offer("dataset", name), parse_assignments("--option", options or ()), data_root)
+
+
+def _prepare(source: Source, data: Data, load_size: int, cache_dir: Path | None, *, allow_missing: bool) -> Prepared:
+    from dataclasses import replace
+
+    from harness.data.prepare import prepare
+    from harness.execution.events import Preparing
+    from harness.terminal import Display
+
+    with Display() as display:
+        return prepare(
+            replace(source, allow_missing=allow_missing),
+            data,
+            load_size,
+            _cache(cache_dir),
+            lambda done, total: display(Preparing(source.dataset.name, done, total)),
+        )
+
+
+def _cache(folder: Path | None) -> Path:
+    import platformdirs
+
+    return folder or Path(platformdirs.user_cache_dir("cxr-harness", appauthor=False))
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name. Raises `UsageError` where there is none."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UsageError(f"--device {name}: there is no such GPU here; give --device cpu")
+    return device
+
+
+def _names(given: list[str] | None) -> tuple[str, ...]:
+    """Names separated by commas, or given one by one."""
+    return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in (text or "").split(",") if part.strip())
+    except ValueError:
+        raise UsageError(f"--seeds {text}: give whole numbers separated by commas, such as 0,1,2") from None
+
+
+def _print_json(document: object) -> None:
+    """Print exactly one JSON document; NaN is null."""
+    typer.echo(json.dumps(_without_nan(document), indent=1))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN alone differs from itself

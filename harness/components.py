@@ -1,0 +1,335 @@
+"""The vocabulary: what plugins offer, and the values that flow between the parts.
+
+Letters in shapes: N images, B images in a batch, C labels, K channels, H and W pixels.
+Nothing here imports a heavy library, so that a hook stays cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from harness.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+SPLITS = ("train", "val", "test")
+
+
+# --- search spaces: plain data, so that no plugin imports a tuner ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Float:
+    """A real number between `low` and `high`, both included; `log` where its magnitude is what matters."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Int:
+    """A whole number between `low` and `high`, both included."""
+
+    low: int
+    high: int
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values."""
+
+    options: tuple[str | int | float | bool | None, ...]
+
+
+Space = Mapping[str, Float | Int | Choice]
+NO_SPACE: Space = {}
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+class ImageArray(Protocol):
+    """Images that need no file: a NumPy array (N, H, W) uint8, a memory map, or an object that renders on demand."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        """Image `index` as (H, W) uint8."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A dataset as its label files describe it; making one opens no image.
+
+    Raises `DataError` where the parts do not fit together.
+    """
+
+    labels: tuple[str, ...]
+    """C names, in the order of the columns of `targets`."""
+    images: Sequence[Path] | ImageArray
+    """N image files, or an array of N images (H, W) uint8 that may render on demand."""
+    targets: NDArray[np.float32]
+    """(N, C) float32: 1 present, 0 absent, NaN unknown."""
+    table: pd.DataFrame
+    """One row an image, in the order of `images`: `image` (unique id), `split` (train, val or test), `patient`, and
+    where known `age` (years), `sex` (M or F) and `view` (PA, AP, ...)."""
+    boxes: pd.DataFrame | None = None
+    """Findings' places where known: `image`, `label`, `x`, `y`, `width`, `height` in pixels of the original image."""
+    mirrors: bool = True
+    """Whether an image mirrored left to right keeps its labels."""
+    decode: Callable[[Path], NDArray[np.uint8]] | None = None
+    """Reads one file into (H, W) uint8, where Pillow alone is not enough."""
+    sources: tuple[Path, ...] = ()
+    """Files that an array of images was read from: they key the prepare cache beside the options."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Facts worth keeping with every result, such as the version of the label file."""
+
+    def __post_init__(self) -> None:
+        import numpy as np
+
+        count = len(self.table)
+        if self.targets.shape != (count, len(self.labels)) or len(self.images) != count:
+            raise DataError(
+                f"the parts of the dataset differ in size: {len(self.images)} images, {count} table rows, targets "
+                f"{self.targets.shape} for {len(self.labels)} labels"
+            )
+        if self.targets.dtype != np.float32:
+            raise DataError(f"targets must be float32, got {self.targets.dtype}")
+        missing = {"image", "split", "patient"} - set(self.table.columns)
+        if missing:
+            raise DataError(f"the dataset's table lacks the column {', '.join(sorted(missing))}")
+        repeated = self.table["image"].duplicated()
+        if repeated.any():
+            raise DataError(f"image '{self.table['image'][repeated].iloc[0]}' stands in the dataset more than once")
+        others = set(self.table["split"].unique()) - set(SPLITS)
+        if others:
+            raise DataError(f"split must be train, val or test, got {', '.join(sorted(map(repr, others)))}")
+        wrong = ~(np.isnan(self.targets) | (self.targets == 0) | (self.targets == 1))
+        if wrong.any():
+            row, column = (int(found[0]) for found in np.nonzero(wrong))
+            raise DataError(
+                f"targets must be 1, 0 or NaN: image '{self.table['image'].iloc[row]}', label "
+                f"'{self.labels[column]}' has {self.targets[row, column]}"
+            )
+
+    def select(self, keep: NDArray[np.bool_]) -> Data:
+        """The part of the data where `keep` (N,) is true, in the same order."""
+        import numpy as np
+
+        if keep.all():
+            return self
+        chosen = np.flatnonzero(keep)
+        images = [self.images[int(i)] for i in chosen] if isinstance(self.images, Sequence) else _Chosen(self.images, chosen)
+        return replace(self, images=images, targets=self.targets[keep], table=self.table[keep].reset_index(drop=True))
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Some of the images of an array, in a new order, without reading them."""
+
+    images: ImageArray
+    chosen: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        return self.images[int(self.chosen[index])]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model or a loss may know when it is built. Never anything of the test split."""
+
+    labels: tuple[str, ...]
+    channels: int
+    """K of the images that the model gets."""
+    size: int
+    """Their height and width in pixels."""
+    mean: tuple[float, ...]
+    """(K,) subtracted from pixels in 0..1."""
+    std: tuple[float, ...]
+    """(K,) that the difference is divided by."""
+    prevalence: tuple[float, ...]
+    """(C,) share of positives among the known training targets; NaN where none is known."""
+
+
+# --- components ------------------------------------------------------------------------------------------------------
+
+LossFn = Callable[..., "Tensor"]
+"""(logits (B, C) float32, targets (B, C) with unknown as 0) -> (B, C) unreduced, or a scalar where `Loss.scalar`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """What every kind has in common."""
+
+    name: str
+    about: str = ""
+    """One line: what it is."""
+    version: int = 1
+    """Raised by its author when its numbers change; part of a result's identity."""
+    citation: str = ""
+    """Where it comes from."""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name != self.name.strip() or any(c.isspace() or c in ":,;\"'" for c in self.name):
+            raise UsageError(f"'{self.name}' is no name for a component: no spaces, quotes, colons or commas")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Component):
+    """A named source of images, targets, patients and a split.
+
+    `load(root, **options) -> Data` reads label files only. `root` is the folder of this dataset; the keyword-only
+    arguments of `load` are the dataset's options, given in `board.toml` or by `--option`.
+    """
+
+    load: Callable[..., Data]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a network eats. Left out, the harness decides.
+
+    From scratch, a network gets one grey channel (or `channels`) normalized by the dataset's own statistics; with
+    pretrained weights it gets `channels` (3 where None) normalized as those weights were trained: `mean`, `std`.
+    """
+
+    channels: int | None = None
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    size: int | None = None
+    """The only height and width that it takes, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Component):
+    """A named way to build a network that maps images (B, K, H, W) to logits (B, C)."""
+
+    build: Callable[..., nn.Module]
+    """build(task, **params): the network with random initial weights."""
+    space: Space = field(default_factory=dict)
+    inputs: Inputs = Inputs()
+    pretrained: Callable[..., Mapping[str, Tensor]] | None = None
+    """pretrained(task, **params): the ImageNet weights under the network's own tensor names, where there are some."""
+    resolve: Callable[[str], Model] | None = None
+    """A family, named `prefix/*`: gives the member of that full name, named in full (`timm/NAME` -> its tagged name)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Component):
+    """A named way to build a function of logits and targets."""
+
+    build: Callable[..., LossFn]
+    """build(task, **params): a function or an nn.Module; see `LossFn`. Its parameters, if any, are trained too."""
+    space: Space = field(default_factory=dict)
+    scalar: bool = False
+    """Whether it reduces by itself; such a loss cannot be used where targets are unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(Component):
+    """A named number about each label.
+
+    `compute(scores (N, C), targets (N, C), weights (N,) or None) -> (C,)` in float64, NaN where undefined; `scores`
+    are 0/1 where `on` is "decisions". It never sees unknown targets.
+    """
+
+    compute: Callable[..., NDArray[np.float64]]
+    on: Literal["scores", "decisions"] = "scores"
+    higher_is_better: bool = True
+    range: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random changes to a training image, on the device, drawn for each sample."""
+
+    flip: bool = False
+    """Mirror left to right with probability 1/2; only where the dataset `mirrors`."""
+    crop_scale: tuple[float, float] | None = None
+    """Random resized crop: share of the image's area, from..to. None: the whole image."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Random resized crop: width over height, from..to."""
+    brightness: float = 0.0
+    """Factor drawn from 1 - brightness .. 1 + brightness."""
+    contrast: float = 0.0
+    """Factor drawn from 1 - contrast .. 1 + contrast, about the image's mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How the learning rate moves."""
+
+    kind: Literal["constant", "plateau", "one-cycle"] = "constant"
+    patience: int = 1
+    """plateau: epochs without a lower validation loss that are borne before the rate falls."""
+    factor: float = 0.1
+    """plateau: what the rate is multiplied by."""
+    warmup: float = 0.3
+    """one-cycle: share of the steps during which the rate rises to `lr`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Component):
+    """A named, frozen set of training choices. `replace` it, or override fields by `--set recipe.NAME=VALUE`."""
+
+    optimizer: Literal["adam", "adamw"] = "adam"
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    schedule: Schedule = Schedule()
+    epochs: int = 10
+    batch_size: int = 16
+    load_size: int = 224
+    """Height and width in pixels to which images are decoded, once. Follows `size` in proportion when only that is set."""
+    size: int = 224
+    """Height and width in pixels that the network sees."""
+    augment: Augment = Augment()
+    evaluate_at: Literal["resize", "center-crop"] = "resize"
+    """How an image of `load_size` becomes one of `size` in evaluation."""
+    weights: str = "random"
+    """Initial weights: `random`, `imagenet`, or a file (.safetensors, .pth)."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Autocast of the forward pass; auto is bf16 on CUDA and float32 on a CPU."""
+    select_on: str = "objective"
+    """What picks the best epoch, on validation: `objective` (the board's), `loss`, or a metric's name."""
+    patience: int | None = None
+    """Epochs without a better value of `select_on` after which training stops; None: never."""
+    space: Space = field(default_factory=dict)
+    """Search space over fields; `augment.flip` and the like for nested ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, low in {"epochs": 1, "batch_size": 1, "load_size": 8, "size": 8}.items():
+            if getattr(self, name) < low:
+                raise UsageError(f"recipe '{self.name}': {name} must be at least {low}, got {getattr(self, name)}")
+        if not self.lr > 0 or self.weight_decay < 0:
+            raise UsageError(f"recipe '{self.name}': lr must be above 0 and weight_decay at least 0")
+        if self.patience is not None and self.patience < 1:
+            raise UsageError(f"recipe '{self.name}': patience must be at least 1, got {self.patience}")
+        if self.evaluate_at == "center-crop" and self.size > self.load_size:
+            raise UsageError(f"recipe '{self.name}': a center crop of {self.size} px needs load_size of at least that")
+
+
+Kind = Literal["dataset", "model", "loss", "metric", "recipe"]
+KINDS: Mapping[Kind, type[Component]] = {
+    "dataset": Dataset,
+    "model": Model,
+    "loss": Loss,
+    "metric": Metric,
+    "recipe": Recipe,
+}
+
+Options = Mapping[str, Any]
+"""Values of a component's keyword arguments, as plain data."""

@@ -1,0 +1,146 @@
+"""What a `harness run` command asks for, turned into a board's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.board import FILE, Board, Row, board_text, bundled_text, find_board, parse_board, read_board, row_text, save_board
+from harness.errors import UsageError
+from harness.files import write_atomically
+from harness.parameters import Params
+
+PUBLISHED = "published.toml"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A board to run, or the parts of a new one; and what is to be different from what it says."""
+
+    board: str | None = None
+    """A folder or the name of a bundled board."""
+    folder: Path | None = None
+    """Where the board is to be; for a bundled one `./NAME-board` unless given."""
+    dataset: str | None = None
+    models: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    params: Params = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A board, and what has to be written for its folder to say so."""
+
+    board: Board
+    text: str | None
+    """The new `board.toml`; None where the folder's own is right."""
+    published: str = ""
+    """The `published.toml` that comes with a new folder."""
+
+    def write(self) -> None:
+        """Bring the folder up to date."""
+        if self.text is not None:
+            save_board(self.board.folder, self.text)
+        if self.published:
+            write_atomically(self.board.folder / PUBLISHED, self.published)
+
+
+def define(request: Request) -> Definition:
+    """The board that the request means; nothing is written yet.
+
+    An existing board keeps its rows and gains those that the request adds. Raises `UsageError` where the request and
+    an existing board contradict each other.
+    """
+    wanted = _from_parts(request) if request.board is None else _from_board(request)
+    if not (wanted.folder / FILE).is_file():
+        published = _original_text(request.board, PUBLISHED) if request.board else ""
+        return _define(wanted.folder, _new_text(wanted, request), published)
+    existing = read_board(wanted.folder)
+    _require_same_data(existing, wanted, request)
+    known = {row.name for row in existing.rows}
+    added = [row for row in wanted.rows if row.name not in known]
+    if not added:
+        return Definition(existing, None)
+    return _define(wanted.folder, (wanted.folder / FILE).read_text().rstrip() + "\n\n" + "\n".join(map(_one_row, added)))
+
+
+def _define(folder: Path, text: str, published: str = "") -> Definition:
+    return Definition(parse_board(text, folder), text, published)
+
+
+def _new_text(wanted: Board, request: Request) -> str:
+    """A new board's text: the original's own where nothing differs from it, comments and all."""
+    if request.board is not None and not request.params and not request.options:
+        return _original_text(request.board)
+    if request.board is None:
+        rows = [row_text(request.models, request.losses, request.recipes, request.params)]
+    else:
+        rows = [_one_row(row) for row in wanted.rows]
+    return board_text(wanted, rows)
+
+
+def _from_parts(request: Request) -> Board:
+    """A new board from --dataset, --models, --losses and --recipes."""
+    parts = {
+        "--dataset": request.dataset,
+        "--models": request.models,
+        "--losses": request.losses,
+        "--recipes": request.recipes,
+        "--board": request.folder,
+    }
+    absent = [flag for flag, value in parts.items() if not value]
+    if absent or request.dataset is None or request.folder is None:
+        raise UsageError(f"give a board (a folder or a bundled name), or also {', '.join(absent)}")
+    rows = [row_text(request.models, request.losses, request.recipes, request.params)]
+    seeds = request.seeds or (0,)
+    title = f"{request.dataset}: {' and '.join(request.models)}"
+    metrics = ("auroc", "auprc", "f1", "brier", "ece")
+    board = Board(request.folder, title, "", "auroc", tuple(seeds), metrics, request.dataset, dict(request.options), ())
+    return parse_board(board_text(board, rows), request.folder)
+
+
+def _from_board(request: Request) -> Board:
+    """The board that is named, at the place that is asked for, with what is to be different."""
+    if request.dataset or request.models or request.losses or request.recipes:
+        raise UsageError("give a board, or --dataset with --models, --losses and --recipes, not both")
+    assert request.board is not None
+    found = find_board(request.board)
+    folder = request.folder or (found if isinstance(found, Path) else Path(f"{found}-board"))
+    original = parse_board(_original_text(request.board), folder)
+    rows = tuple(Row(r.model, r.loss, r.recipe, _merge(r.params, request.params)) for r in original.rows)
+    return replace(original, options=original.options | dict(request.options), rows=rows)
+
+
+def _require_same_data(existing: Board, wanted: Board, request: Request) -> None:
+    """One board, one dataset: results on different data cannot be compared."""
+    way_out = f"give another --board DIR, or edit {existing.folder / FILE}"
+    if existing.dataset != wanted.dataset:
+        raise UsageError(f"the board in {existing.folder} is of '{existing.dataset}', not '{wanted.dataset}'; {way_out}")
+    asked = wanted.options if request.board is None else {**existing.options, **request.options}
+    if asked != existing.options:
+        raise UsageError(f"the board in {existing.folder} has the dataset options {existing.options}, not {asked}; {way_out}")
+    extra = set(request.seeds) - set(existing.seeds)
+    if extra:
+        raise UsageError(f"the board in {existing.folder} has the seeds {list(existing.seeds)}, not {sorted(extra)}; {way_out}")
+
+
+def _merge(params: Params, changes: Params) -> Params:
+    sections = [section for section in ("model", "loss", "recipe") if section in params or section in changes]
+    return {section: params.get(section, {}) | changes.get(section, {}) for section in sections}
+
+
+def _one_row(row: Row) -> str:
+    return row_text([row.model], [row.loss], [row.recipe], row.params)
+
+
+def _original_text(name: str, file: str = FILE) -> str:
+    """A file of the board that a command names; empty where it has none."""
+    found = find_board(name)
+    if isinstance(found, Path):
+        return (found / file).read_text() if (found / file).is_file() else ""
+    return bundled_text(found, file) or ""

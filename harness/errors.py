@@ -1,0 +1,58 @@
+"""The errors that the harness raises on purpose: one small tree.
+
+    HarnessError            a message for a person; the command line prints it without a traceback
+    ├── UsageError          a command line, board or parameter that cannot mean anything
+    ├── UnknownNameError    a name that nothing answers to, with the nearest one
+    ├── DataError           a dataset that is missing, damaged or not what it says
+    ├── WeightsError        initial weights that cannot be had or do not fit
+    ├── PluginError         a plugin that breaks its contract
+    └── NotFiniteError      a loss that stopped being a number
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Says what was asked, what is known and what to do, in one line."""
+
+
+class UsageError(HarnessError):
+    """A command line, a board or a parameter that cannot mean anything."""
+
+
+class UnknownNameError(HarnessError):
+    """A name that nothing answers to.
+
+    The message holds the nearest known name, or all known ones where they are few.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        super().__init__(f"unknown {kind} '{name}'{suggest(name, known)}{'; ' + hint if hint else ''}")
+
+
+class DataError(HarnessError):
+    """A dataset that is missing, damaged or not what it says."""
+
+
+class WeightsError(HarnessError):
+    """Initial weights that cannot be had or do not fit the network."""
+
+
+class PluginError(HarnessError):
+    """A plugin that breaks its contract."""
+
+
+class NotFiniteError(HarnessError):
+    """A training loss that became infinite or NaN."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The tail of a message about an unknown name: the nearest known one, or what is known."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f": did you mean '{near[0]}'?"
+    return f" (known: {', '.join(names)})" if names else " (none is known)"

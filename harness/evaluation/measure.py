@@ -1,0 +1,105 @@
+"""From predictions and thresholds to the metrics of a record."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.components import Metric
+from harness.errors import PluginError
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.thresholds import DEFAULT, decide, maximal_f1_thresholds, split_name
+from harness.results.record import LabelValue, MetricPart
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OFFERED = ("patients",)
+"""What a metric gets when it names it as a keyword-only argument: the patient of each image, (N,)."""
+
+
+def measure(
+    test: Predictions, metrics: Sequence[Metric], thresholds: Mapping[str, NDArray[np.float64]]
+) -> dict[str, MetricPart]:
+    """Every metric of the test split; a decision metric once a threshold policy, named `metric@policy`.
+
+    A label without a known positive or negative is undefined for every metric, as is a decision without a threshold;
+    the macro is the mean over the labels that are defined. Raises `PluginError` for a metric that breaks its contract.
+    """
+    found = {}
+    for metric in metrics:
+        if metric.on == "scores":
+            found[metric.name] = _part(test, metric, test.scores)
+        else:
+            for policy, fitted in thresholds.items():
+                found[f"{metric.name}@{policy}"] = _part(test, metric, decide(test.scores, fitted))
+    return found
+
+
+def full_name(name: str, metric: Metric) -> str:
+    """The name under which a record holds a metric: a decision metric without a policy means `@val-f1`."""
+    base, policy = split_name(name)
+    return base if metric.on == "scores" else f"{base}@{policy or DEFAULT}"
+
+
+def value_on_validation(val: Predictions, metric: Metric) -> float:
+    """The macro on validation, by which an epoch is picked; decisions are at validation's own maximal-F1 thresholds."""
+    scores = val.scores
+    given = scores if metric.on == "scores" else decide(scores, maximal_f1_thresholds(scores, val.targets))
+    return _macro(per_label(val, metric, given))
+
+
+def per_label(predictions: Predictions, metric: Metric, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A metric of scores or decisions (N, C): values (C,), NaN where undefined."""
+    targets = predictions.targets.astype(np.float64)
+    usable = ~np.isnan(targets) & ~np.isnan(scores)
+    values = np.full(len(predictions.labels), np.nan)
+    defined = ((targets == 1) & usable).any(axis=0) & ((targets == 0) & usable).any(axis=0)
+    if usable[:, defined].all():
+        if defined.any():
+            values[defined] = _compute(metric, scores[:, defined], targets[:, defined], predictions.patient)
+        return values
+    for label in np.flatnonzero(defined):
+        rows = usable[:, label]
+        values[label] = _compute(metric, scores[rows, label, None], targets[rows, label, None], predictions.patient[rows])[0]
+    return values
+
+
+def _part(test: Predictions, metric: Metric, scores: NDArray[np.float64]) -> MetricPart:
+    values = per_label(test, metric, scores)
+    positives, negatives = (test.targets == 1).sum(axis=0), (test.targets == 0).sum(axis=0)
+    return MetricPart(
+        macro=_macro(values),
+        per_label={
+            label: LabelValue(value=float(values[i]), positives=int(positives[i]), negatives=int(negatives[i]))
+            for i, label in enumerate(test.labels)
+        },
+        labels_used=int((~np.isnan(values)).sum()),
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+def _macro(values: NDArray[np.float64]) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _compute(
+    metric: Metric, scores: NDArray[np.float64], targets: NDArray[np.float64], patients: NDArray[np.str_]
+) -> NDArray[np.float64]:
+    """Call a plugin's function with what it names, and check what it gives."""
+    wanted = [p.name for p in inspect.signature(metric.compute).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    unknown = set(wanted) - set(OFFERED)
+    if unknown:
+        raise PluginError(f"metric '{metric.name}' asks for {', '.join(sorted(unknown))}; it can have {', '.join(OFFERED)}")
+    extra: dict[str, Any] = {"patients": patients} if wanted else {}
+    try:
+        values = np.asarray(metric.compute(scores, targets, None, **extra), dtype=np.float64)
+    except Exception as error:
+        raise PluginError(f"metric '{metric.name}' raised {type(error).__name__}: {error}") from error
+    if values.shape != (scores.shape[1],):
+        raise PluginError(f"metric '{metric.name}' must return ({scores.shape[1]},), one value a label, got {values.shape}")
+    return values

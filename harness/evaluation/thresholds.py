@@ -1,0 +1,65 @@
+"""Where a score becomes a decision: thresholds by policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import UnknownNameError
+from harness.evaluation.predictions import Predictions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+POLICIES = {
+    "0.5": "a score of one half",
+    "val-f1": "the threshold with the highest F1 on validation, for each label",
+    "oracle": "the threshold with the highest F1 on the test split itself, for each label: optimistic, never ranked",
+}
+DEFAULT = "val-f1"
+"""What a decision metric without a policy means."""
+
+
+def fit_thresholds(val: Predictions, test: Predictions) -> dict[str, NDArray[np.float64]]:
+    """Policy -> thresholds (C,). NaN where no threshold can be fitted: the label has no known positive."""
+    return {
+        "0.5": np.full(len(test.labels), 0.5),
+        "val-f1": maximal_f1_thresholds(val.scores, val.targets),
+        "oracle": maximal_f1_thresholds(test.scores, test.targets),
+    }
+
+
+def maximal_f1_thresholds(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
+    """For each label the threshold (C,) that maximizes F1 = 2 TP / (2 TP + FP + FN) over its known targets.
+
+    Candidates are the observed scores; a score equal to the threshold counts as positive; of equals the highest wins.
+    NaN where a label has no known positive.
+    """
+    columns = zip(scores.T, targets.T, strict=True)
+    return np.array([_maximal_f1(score[~np.isnan(target)], target[~np.isnan(target)]) for score, target in columns])
+
+
+def _maximal_f1(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> float:
+    positives = float(targets.sum())
+    if positives == 0:
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    scores, targets = scores[order], targets[order].astype(np.float64)
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of each run of equal scores
+    flagged = last + 1.0
+    f1 = 2 * np.cumsum(targets)[last] / (flagged + positives)  # 2 TP + FP + FN = flagged + positives
+    return float(scores[last[np.argmax(f1)]])
+
+
+def decide(scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Decisions (N, C), 1 where the score (N, C) reaches its label's threshold (C,); NaN where there is none."""
+    return np.where(np.isnan(thresholds), np.nan, (scores >= thresholds).astype(np.float64))
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """`f1@0.5` -> (`f1`, `0.5`), `auroc` -> (`auroc`, None). Raises `UnknownNameError` for an unknown policy."""
+    base, at, policy = name.partition("@")
+    if at and policy not in POLICIES:
+        raise UnknownNameError(f"threshold policy in '{name}':", policy, POLICIES)
+    return base, policy if at else None

@@ -1,0 +1,333 @@
+"""One combo, from prepared images to its record."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness.board import Combo
+from harness.choices import Choices
+from harness.components import Loss, Metric, Model, Task
+from harness.data.loading import Source
+from harness.data.placement import Placed, place
+from harness.data.prepare import Prepared
+from harness.errors import DataError, NotFiniteError, PluginError, WeightsError
+from harness.evaluation.measure import measure, value_on_validation
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.thresholds import fit_thresholds
+from harness.files import file_digest, write_atomically
+from harness.parameters import recipe_values
+from harness.results.provenance import describe_run, scrub
+from harness.results.record import (
+    ComboPart,
+    DatasetPart,
+    EfficiencyPart,
+    EpochPart,
+    FailureKind,
+    FailurePart,
+    Record,
+    SplitCounts,
+    TrainingPart,
+)
+from harness.results.store import run_folder
+from harness.training.fit import Epoch, Judge, Setup, fit, stream
+from harness.training.objective import make_objective
+from harness.training.precision import resolve_precision
+from harness.training.prediction import predict
+from harness.training.task import make_task
+from harness.training.weights import load_initial_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+OnEpoch = Callable[[Epoch], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One combo with all that it needs; nothing else is read."""
+
+    combo: Combo
+    choices: Choices
+    key: str
+    source: Source
+    prepared: Prepared
+    fingerprint: str
+    metrics: tuple[Metric, ...]
+    objective: Metric
+    """The board's: it picks the epoch where the recipe says so."""
+    board_folder: Path
+    device: torch.device
+
+
+class Stopwatch:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to a phase."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def run_combo(job: Job, placed: Placed | None, on_epoch: OnEpoch) -> tuple[Record, Placed | None]:
+    """Train, predict and measure; whatever goes wrong becomes a failed record.
+
+    `placed` is the last combo's data, used again where it is the same; the data in use is given back. Only an
+    interruption by the user is raised.
+    """
+    reason = reason_to_skip(job)
+    if reason is not None:
+        failure = FailurePart(kind="plugin", message=reason, where="before training")
+        return _record(job, status="skipped", failure=failure), placed
+    try:
+        watch = Stopwatch()
+        with watch.phase("place"):
+            if placed is None or placed.data is not job.prepared.data:
+                placed = place(job.prepared, job.device)
+        return _train_and_measure(job, placed, watch, on_epoch), placed
+    except Exception as error:  # noqa: BLE001 - a combo's failure is a result; the others go on
+        return _record(job, status="failed", failure=explain_failure(error, job.choices)), placed
+
+
+def reason_to_skip(job: Job) -> str | None:
+    """Why a combo cannot mean anything on this data, or None."""
+    loss, model, recipe = job.choices.loss, job.choices.model, job.choices.recipe
+    if loss.scalar and bool(torch.from_numpy(job.prepared.data.targets).isnan().any()):
+        return f"loss '{loss.name}' reduces by itself and cannot leave out unknown targets, which this dataset has"
+    if model.inputs.size is not None and model.inputs.size != recipe.size:
+        return f"model '{model.name}' takes images of {model.inputs.size} px only, the recipe gives {recipe.size}"
+    return None
+
+
+def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch) -> Record:
+    recipe, choices = job.choices.recipe, job.choices
+    if job.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(job.device)
+    with watch.phase("build"):
+        setup = _set_up(job, placed)
+    epochs = []
+    with watch.phase("train"):
+        for epoch in fit(setup):
+            epochs.append(epoch)
+            on_epoch(epoch)
+    predictions = {}
+    for split in ("val", "test"):
+        with watch.phase(f"predict {split}"):
+            predictions[split] = predict(setup.network, placed, split, recipe, setup.task)
+    with watch.phase("evaluate"):
+        thresholds = fit_thresholds(predictions["val"], predictions["test"])
+        metrics = measure(predictions["test"], job.metrics, thresholds)
+    labels = placed.data.labels
+    return _record(
+        job,
+        status="done",
+        metrics=metrics,
+        thresholds={p: dict(zip(labels, map(float, values), strict=True)) for p, values in thresholds.items()},
+        training=_describe_training(job, epochs),
+        efficiency=_describe_cost(job, setup.network, epochs, placed, watch),
+        artifacts=_save(job, setup.network, predictions),
+        resolved={"model": choices.model_params, "loss": choices.loss_params},
+    )
+
+
+def _set_up(job: Job, placed: Placed) -> Setup:
+    """Build network and loss from the combo's own seed."""
+    choices, recipe = job.choices, job.choices.recipe
+    torch.manual_seed(stream(job.combo.seed, "network"))
+    task = make_task(job.prepared, recipe, choices.model.inputs)
+    network = build_network(choices.model, task, choices.model_params)
+    load_initial_weights(network, choices.model, task, recipe.weights, choices.model_params)
+    network = network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    objective = make_objective(choices.loss, task, choices.loss_params, job.device)
+    return Setup(network, objective, placed, recipe, task, job.combo.seed, _judge(job, placed))
+
+
+def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Module:
+    """Build a model. Raises `PluginError` where it gives no network."""
+    network = model.build(task, **params)
+    if not isinstance(network, torch.nn.Module):
+        raise PluginError(f"model '{model.name}' must build a torch.nn.Module, gave {type(network).__name__}")
+    return network
+
+
+def selecting_metric(job: Job) -> str:
+    """The name of what picks the epoch: `loss` or a metric."""
+    chosen = job.choices.recipe.select_on
+    return job.objective.name if chosen == "objective" else chosen
+
+
+def _judge(job: Job, placed: Placed) -> Judge | None:
+    """How validation logits are judged; None where the loss does it."""
+    name = selecting_metric(job)
+    if name == "loss":
+        return None
+    metric = next(metric for metric in (job.objective, *job.metrics) if metric.name == name)
+    index = placed.splits["val"].cpu().numpy()
+    table = placed.data.table
+    image, patient = (table[column].to_numpy(dtype=str)[index] for column in ("image", "patient"))
+    targets = placed.data.targets[index]
+
+    def judge(logits: Tensor) -> float:
+        predictions = Predictions(placed.data.labels, image, patient, logits.cpu().numpy(), targets)
+        value = value_on_validation(predictions, metric)
+        return value if metric.higher_is_better else -value
+
+    return judge
+
+
+# --- the record ------------------------------------------------------------------------------------------------------
+
+
+def _record(job: Job, **parts: object) -> Record:
+    combo, choices = job.combo, job.choices
+    resolved = parts.pop("resolved", {}) | {"recipe": _published(recipe_values(choices.recipe))}  # type: ignore[operator]
+    return Record(
+        key=job.key,
+        combo=ComboPart(
+            dataset=combo.dataset,
+            options=dict(combo.options),
+            model=choices.model.name,
+            loss=choices.loss.name,
+            recipe=choices.recipe.name,
+            params={section: _published(values) for section, values in combo.row.params.items()},
+            seed=combo.seed,
+            row=combo.row.name,
+            resolved=resolved,
+        ),
+        dataset=_describe_data(job),
+        provenance=describe_run(job.device),
+        **parts,
+    )
+
+
+def _published(values: dict[str, object]) -> dict[str, object]:
+    """Values without folders of this machine: a weight file is known by its name here and by its digest in the key."""
+    return {name: scrub(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+def _describe_data(job: Job) -> DatasetPart:
+    data, prepared = job.prepared.data, job.prepared
+    splits = {}
+    for split in ("train", "val", "test"):
+        chosen = data.table["split"].to_numpy() == split
+        positives = (data.targets[chosen] == 1).sum(axis=0)
+        splits[split] = SplitCounts(
+            images=int(chosen.sum()),
+            patients=int(data.table["patient"][chosen].nunique()),
+            positives={label: int(n) for label, n in zip(data.labels, positives, strict=True)},
+        )
+    notes = {name: scrub(text) for name, text in data.notes.items()}
+    if prepared.missing:
+        total = len(prepared.missing) + len(prepared.unreadable) + len(data.table)
+        notes["missing"] = f"{len(prepared.missing):,} of {total:,} images had no file and were left out"
+    if prepared.unreadable:
+        first = ", ".join(list(prepared.unreadable)[:3])
+        notes["unreadable"] = f"{len(prepared.unreadable):,} images could not be decoded and were left out: {first}"
+    return DatasetPart(
+        name=job.source.dataset.name,
+        about=job.source.dataset.about,
+        fingerprint=job.fingerprint,
+        labels=list(data.labels),
+        splits=splits,
+        notes=notes,
+        pixels=prepared.digest,
+    )
+
+
+def _describe_training(job: Job, epochs: list[Epoch]) -> TrainingPart:
+    best = max((e for e in epochs if e.best), key=lambda e: e.number)
+    metric = next((m for m in (job.objective, *job.metrics) if m.name == selecting_metric(job)), None)
+    sign = 1.0 if metric is not None and metric.higher_is_better else -1.0
+    history = [
+        EpochPart(
+            epoch=e.number,
+            lr=e.lr,
+            train_loss=e.train_loss,
+            val_loss=e.val_loss,
+            selected_on=sign * e.value,
+            seconds=round(e.seconds, 3),
+        )
+        for e in epochs
+    ]
+    return TrainingPart(
+        epochs=len(epochs),
+        best_epoch=best.number,
+        select_on=selecting_metric(job),
+        best_value=sign * best.value,
+        stopped_early=len(epochs) < job.choices.recipe.epochs,
+        precision=resolve_precision(job.choices.recipe, job.device),
+        history=history,
+    )
+
+
+def _describe_cost(job: Job, network: nn.Module, epochs: list[Epoch], placed: Placed, watch: Stopwatch) -> EfficiencyPart:
+    training = sum(epoch.seconds for epoch in epochs)
+    return EfficiencyPart(
+        train_images_per_second=sum(epoch.images for epoch in epochs) / training if training else math.nan,
+        inference_images_per_second=len(placed.splits["test"]) / watch.seconds["predict test"],
+        peak_device_bytes=torch.cuda.max_memory_allocated(job.device) if job.device.type == "cuda" else None,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        seconds={name: round(seconds, 3) for name, seconds in watch.seconds.items()},
+    )
+
+
+def _save(job: Job, network: nn.Module, predictions: dict[str, Predictions]) -> dict[str, str]:
+    """Keep predictions and best weights under `runs/<key>/`; gives each file's sha256."""
+    from safetensors.torch import save_file
+
+    folder = run_folder(job.board_folder, job.key)
+    for split, found in predictions.items():
+        found.save(folder / f"predictions-{split}.npz")
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    write_atomically(folder / "weights.safetensors", lambda path: save_file(state, path))
+    names = ["predictions-val.npz", "predictions-test.npz", "weights.safetensors"]
+    return {name: file_digest(folder / name) for name in names}
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+def explain_failure(error: Exception, choices: Choices) -> FailurePart:
+    """What kind of failure an exception is, in words without this machine's folders."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    where = f"{Path(last.filename).name}:{last.lineno} in {last.name}" if last else "unknown"
+    text = str(error).strip().splitlines()
+    message = scrub(text[0] if text else "")
+    if not isinstance(error, DataError | WeightsError | NotFiniteError | PluginError):
+        message = f"{type(error).__name__}: {message}"
+    return FailurePart(kind=_failure_kind(error, choices), message=message, where=where)
+
+
+def _failure_kind(error: Exception, choices: Choices) -> FailureKind:
+    if isinstance(error, NotFiniteError):
+        return "not_finite"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return "out_of_memory"
+    if isinstance(error, DataError | WeightsError):
+        return "data"
+    if isinstance(error, PluginError) or _passes_through(error, choices):
+        return "plugin"
+    return "crashed"
+
+
+def _passes_through(error: Exception, choices: Choices) -> bool:
+    """Whether the exception came by way of a file that a component's author wrote."""
+    components: tuple[Model | Loss, ...] = (choices.model, choices.loss)
+    files = {component.build.__code__.co_filename for component in components if hasattr(component.build, "__code__")}
+    return any(frame.filename in files for frame in traceback.extract_tb(error.__traceback__))

@@ -1,0 +1,1 @@
+"""What a combo leaves behind: schema, identity, store."""

@@ -1,0 +1,53 @@
+"""What makes a result the same result: the fingerprint of the data and the key of a combo."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.choices import Choices
+from harness.components import Data
+from harness.parameters import recipe_values
+
+if TYPE_CHECKING:
+    from harness.data.loading import Source
+
+
+def fingerprint(data: Data) -> str:
+    """sha256 of the labels and the (image, patient, split, targets) of the images in use, sorted by image.
+
+    No pixels, so that results at 224 and 320 px are comparable.
+    """
+    order = data.table["image"].astype(str).argsort(kind="stable").to_numpy()
+    columns = [data.table[name].astype(str).to_numpy()[order] for name in ("image", "patient", "split")]
+    targets = data.targets[order]
+    digest = hashlib.sha256(json.dumps(list(data.labels)).encode())
+    digest.update("\n".join("\t".join(line) for line in zip(*columns, strict=True)).encode())
+    digest.update(np.where(np.isnan(targets), 2, targets).astype(np.uint8).tobytes())
+    return digest.hexdigest()
+
+
+def combo_key(
+    source: Source, data_fingerprint: str, choices: Choices, seed: int, *, objective: str, weights: str, engine: int
+) -> str:
+    """16 hex digits of the sha256 of every resolved choice, of the data and of the versions of all that takes part.
+
+    `weights` is `random`, `imagenet` or the digest of a file; `objective` is the board's, which matters where the
+    recipe selects on it. Library versions, the device, metrics and schema are no part of the key.
+    """
+    recipe = recipe_values(choices.recipe) | {"weights": weights}
+    if recipe["select_on"] == "objective":
+        recipe["select_on"] = objective
+    identity = {
+        "engine": engine,
+        "fingerprint": data_fingerprint,
+        "dataset": [source.dataset.name, source.dataset.version, source.code, source.options],
+        "model": [choices.model.name, choices.model.version, choices.code.get("model"), choices.model_params],
+        "loss": [choices.loss.name, choices.loss.version, choices.code.get("loss"), choices.loss_params],
+        "recipe": [choices.recipe.version, choices.code.get("recipe"), recipe],
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]

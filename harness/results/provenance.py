@@ -1,0 +1,99 @@
+"""With what a result was measured; nothing in it tells whose machine it was."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.metadata
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.results.record import ProvenancePart
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "pillow")
+
+
+def describe_run(device: torch.device) -> ProvenancePart:
+    """Versions, device, command and time of what has just finished on `device`."""
+    import torch
+
+    return ProvenancePart(
+        harness=importlib.metadata.version("cxr-harness"),
+        commit=_commit(),
+        packages={name: importlib.metadata.version(name) for name in PACKAGES},
+        python=platform.python_version(),
+        device=device_name(device),
+        threads=torch.get_num_threads() if device.type == "cpu" else None,
+        cuda=torch.version.cuda if device.type == "cuda" else None,
+        command=command(),
+        finished=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+@cache
+def device_name(device: torch.device) -> str:
+    """What the device is called by its maker, with the number of cores in use for a CPU."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model} ({cores} cores)"
+
+
+def command() -> str:
+    """The command line as it could be typed elsewhere, without folders of this machine."""
+    return scrub(" ".join(["harness", *sys.argv[1:]]))
+
+
+def scrub(text: str) -> str:
+    """Take absolute paths (their last part stays), the host's name and the user's name out of a text."""
+    text = re.sub(r"(?<![\w.])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'\",;()=]+)+[/\\]?", _last_part, text)
+    for name, stand_in in ((socket.gethostname(), "HOST"), (_user(), "USER")):
+        if len(name) > 3:
+            text = re.sub(rf"\b{re.escape(name)}\b", stand_in, text)
+    return text
+
+
+def _last_part(match: re.Match[str]) -> str:
+    return re.split(r"[/\\]", match.group().rstrip("/\\"))[-1]
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+    return "" if name in ("root", "user") else name
+
+
+@cache
+def _commit() -> str | None:
+    """The commit of the checkout that this code runs from, with `+` where it was changed; None without a checkout."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607 - fixed arguments
+        return done.stdout.strip()
+
+    try:
+        if git("ls-files", "provenance.py") != "provenance.py":
+            return None
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", "..", "../../plugins") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,165 @@
+"""The record: what one combo leaves behind, as a validated JSON document.
+
+Null, never NaN; no host name, user name or absolute path. `Record.model_json_schema()` is its JSON Schema.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+SCHEMA = 1
+
+FailureKind = Literal[
+    "out_of_memory", "timeout", "not_finite", "crashed", "plugin", "data", "interrupted"
+]  # fmt: skip
+Status = Literal["done", "failed", "skipped"]
+
+
+def _none_for_nan(value: Any) -> Any:
+    """JSON knows no NaN; undefined is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_none_for_nan)]
+Interval = tuple[float, float] | None
+
+
+class Part(BaseModel):
+    """A part of a record: no unknown keys, no changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ComboPart(Part):
+    """Which combo: everything that was chosen, resolved."""
+
+    dataset: str
+    options: dict[str, Any]
+    model: str
+    loss: str
+    recipe: str
+    params: dict[str, dict[str, Any]] = Field(description="what differs from the components' defaults")
+    seed: int
+    row: str
+    resolved: dict[str, Any] = Field(description="the recipe in full, and the model's and loss's parameters")
+
+
+class SplitCounts(Part):
+    """How much of the data a split holds."""
+
+    images: int
+    patients: int
+    positives: dict[str, int]
+
+
+class DatasetPart(Part):
+    """The data that was used."""
+
+    name: str
+    about: str
+    fingerprint: str
+    labels: list[str]
+    splits: dict[str, SplitCounts]
+    notes: dict[str, str] = Field(default_factory=dict, description="such as the label file, or missing images")
+    pixels: str | None = Field(default=None, description="digest of the prepared pixels")
+
+
+class LabelValue(Part):
+    """A metric of one label on the test split."""
+
+    value: Number
+    interval: Interval = None
+    positives: int
+    negatives: int
+
+
+class MetricPart(Part):
+    """A metric on the test split: the macro is the mean over the labels for which it is defined."""
+
+    macro: Number
+    interval: Interval = None
+    per_label: dict[str, LabelValue]
+    labels_used: int
+    higher_is_better: bool = True
+
+
+class EpochPart(Part):
+    """One line of the training history."""
+
+    epoch: int
+    lr: float
+    train_loss: Number
+    val_loss: Number
+    selected_on: Number = Field(description="value of what picks the epoch")
+    seconds: float
+
+
+class TrainingPart(Part):
+    """How training went."""
+
+    epochs: int
+    best_epoch: int
+    select_on: str
+    best_value: Number
+    stopped_early: bool
+    precision: str
+    history: list[EpochPart]
+
+
+class EfficiencyPart(Part):
+    """What it cost."""
+
+    train_images_per_second: Number = None
+    inference_images_per_second: Number = None
+    step_milliseconds: Number = None
+    peak_device_bytes: int | None = None
+    parameters: int | None = None
+    flops_per_image: Number = None
+    seconds: dict[str, float] = Field(default_factory=dict, description="by phase: prepare, place, train, evaluate")
+    joules: Number = None
+
+
+class ProvenancePart(Part):
+    """Where and with what it was measured; never part of the identity."""
+
+    harness: str
+    commit: str | None
+    packages: dict[str, str]
+    python: str
+    device: str
+    threads: int | None
+    cuda: str | None
+    command: str
+    finished: str = Field(description="UTC, ISO 8601, to the second")
+
+
+class FailurePart(Part):
+    """Why there is no result."""
+
+    kind: FailureKind
+    message: str
+    where: str
+
+
+class Record(Part):
+    """One combo's result."""
+
+    schema_: Literal[1] = Field(default=SCHEMA, alias="schema")
+    key: str
+    combo: ComboPart
+    status: Status
+    failure: FailurePart | None = None
+    dataset: DatasetPart
+    metrics: dict[str, MetricPart] = Field(default_factory=dict)
+    thresholds: dict[str, dict[str, Number]] = Field(default_factory=dict, description="policy -> label -> threshold")
+    calibration: dict[str, Any] | None = None
+    subgroups: dict[str, Any] | None = None
+    training: TrainingPart | None = None
+    efficiency: EfficiencyPart = EfficiencyPart()
+    artifacts: dict[str, str] = Field(default_factory=dict, description="file name -> sha256")
+    provenance: ProvenancePart
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)

@@ -1,0 +1,111 @@
+"""What a person sees while a run goes on: live bars in a terminal, plain lines elsewhere. All on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Event, Preparing
+from harness.results.record import Record
+
+EVERY = 5.0
+"""Seconds between two plain lines about decoding."""
+
+
+class Display(AbstractContextManager["Display"]):
+    """Listens to a run and shows it."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.live = self.console.is_terminal
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+        )
+        self.progress = Progress(*columns, console=self.console, transient=True, disable=not self.live)
+        self.tasks: dict[str, TaskID] = {}
+        self.last_line = 0.0
+
+    def __enter__(self) -> Display:
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case Preparing():
+                self._preparing(event)
+            case ComboStarted():
+                self._forget("preparing", "combo")
+                self._advance("board", "board", event.number - 1, event.total)
+                self._advance("combo", event.name, 0, event.epochs)
+            case EpochFinished():
+                epoch = event.epoch
+                note = f"loss {epoch.train_loss:.4f}, validation {epoch.val_loss:.4f}{' *' if epoch.best else ''}"
+                self._advance("combo", event.name, epoch.number, event.epochs, note)
+            case ComboFinished():
+                self._forget("combo")
+                if "board" in self.tasks:
+                    self.progress.advance(self.tasks["board"])
+                self.console.print(describe(event.record, event.seconds), highlight=False, soft_wrap=True)
+
+    def _preparing(self, event: Preparing) -> None:
+        self._advance("preparing", f"decoding {event.dataset}", event.done, event.total)
+        if not self.live and (event.done == event.total or time.monotonic() - self.last_line > EVERY):
+            self.last_line = time.monotonic()
+            self.console.print(f"decoding {event.dataset}: {event.done:,} of {event.total:,} images", highlight=False)
+        if event.done == event.total:
+            self._forget("preparing")
+
+    def _advance(self, task: str, description: str, done: int, total: int, note: str = "") -> None:
+        if task not in self.tasks:
+            self.tasks[task] = self.progress.add_task(description, total=total, note=note)
+        self.progress.update(self.tasks[task], description=description, completed=done, total=total, note=note)
+
+    def _forget(self, *tasks: str) -> None:
+        for task in tasks:
+            if task in self.tasks:
+                self.progress.remove_task(self.tasks.pop(task))
+
+
+def describe(record: Record, seconds: float) -> str:
+    """One line about a finished combo, as rich markup."""
+    name = f"{record.combo.row} seed {record.combo.seed}"
+    if record.failure is not None:
+        color = "yellow" if record.status == "skipped" else "red"
+        kind = record.status if record.status == "skipped" else f"failed ({record.failure.kind})"
+        return f"[{color}]✗[/] {name}: {kind}: {_plain(record.failure.message)}"
+    values = ", ".join(f"{name} {part.macro:.4f}" for name, part in list(record.metrics.items())[:2] if part.macro is not None)
+    return f"[green]✓[/] {name}: {values} in {seconds:.0f} s"
+
+
+def _plain(text: str) -> str:
+    """Text that rich must not take for markup."""
+    return text.replace("[", r"\[")
+
+
+def fail(message: str) -> None:
+    """Print an error as one line."""
+    Console(stderr=True).print(f"[bold red]error:[/] {_plain(message)}", highlight=False, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Print a warning as one line."""
+    Console(stderr=True).print(f"[yellow]warning:[/] {_plain(message)}", highlight=False, soft_wrap=True)
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()

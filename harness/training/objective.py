@@ -1,0 +1,66 @@
+"""The training objective: a plugin's loss over the targets that are known."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from harness.components import Loss, LossFn, Task
+from harness.errors import PluginError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OFFERED = ("epoch", "index")
+"""What a loss gets when it names it as a keyword-only argument: the epoch and the images' indices, on the device."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss made ready for one training."""
+
+    loss: Loss
+    function: LossFn
+    wants: tuple[str, ...]
+
+    def __call__(self, logits: Tensor, targets: Tensor, known: Tensor | None, offered: Mapping[str, Any]) -> Tensor:
+        """The mean over the known targets of the batch, a scalar.
+
+        Raises `PluginError` where the loss gives another shape than it declares.
+        """
+        values = self.function(logits.float(), targets, **{name: offered[name] for name in self.wants})
+        expected = () if self.loss.scalar else targets.shape
+        if values.shape != expected:
+            raise PluginError(
+                f"loss '{self.loss.name}' must return {tuple(expected)}, got {tuple(values.shape)}; return one value a target, or declare Loss(scalar=True)"
+            )
+        if self.loss.scalar:
+            return values
+        return values.mean() if known is None else (values * known).sum() / known.sum().clamp(min=1)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The loss's own parameters, which are trained too."""
+        return list(self.function.parameters()) if isinstance(self.function, nn.Module) else []
+
+
+def make_objective(loss: Loss, task: Task, params: Mapping[str, Any], device: torch.device) -> Objective:
+    """Build a loss. Raises `PluginError` for a keyword-only argument that is not offered."""
+    function = loss.build(task, **params)
+    if isinstance(function, nn.Module):
+        function = function.to(device)
+    return Objective(loss, function, _wants(loss.name, function))
+
+
+def _wants(name: str, function: Callable[..., Any]) -> tuple[str, ...]:
+    target = function.forward if isinstance(function, nn.Module) else function
+    arguments = inspect.signature(target).parameters.values()
+    wants = tuple(a.name for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY)
+    for argument in wants:
+        if argument not in OFFERED:
+            raise PluginError(f"loss '{name}' asks for '{argument}'; it can have {' and '.join(OFFERED)}")
+    return wants

@@ -1,0 +1,206 @@
+"""Initial weights: random, ImageNet's or a file's, and the proof that every tensor found its place."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from harness.components import Model, Options, Task
+from harness.errors import WeightsError
+from harness.files import file_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
+"""What wrappers put before a network's own tensor names."""
+WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
+"""Under which key a checkpoint may hold the tensors."""
+HUB = ("huggingface.co", 443)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of initial weights."""
+
+    tensors: int
+    """How many found their place."""
+    head: tuple[str, ...]
+    """The head's tensors that stayed random, since the weights are of other labels."""
+
+
+def weights_identity(model: Model, weights: str) -> str:
+    """`random`, `imagenet`, or `sha256:...` of a file. Raises `WeightsError` where there is no such file or no ImageNet."""
+    if weights == "random":
+        return weights
+    if weights == "imagenet":
+        if model.pretrained is None:
+            raise WeightsError(f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file")
+        return weights
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"recipe.weights is '{weights}': neither random nor imagenet, and there is no such file")
+    return f"sha256:{file_digest(path)}"
+
+
+def load_initial_weights(network: nn.Module, model: Model, task: Task, weights: str, params: Options) -> Loaded:
+    """Fill the network. Raises `WeightsError` where weights cannot be had, or naming the tensors that do not fit."""
+    if weights == "random":
+        return Loaded(0, ())
+    if weights == "imagenet":
+        return fill(network, _fetch(model, task, params), len(task.labels), f"ImageNet weights of '{model.name}'")
+    return fill(network, read_weights(Path(weights).expanduser()), len(task.labels), Path(weights).name)
+
+
+def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
+    """A model's ImageNet weights; without a cache and a network, one line at once instead of minutes of retries."""
+    if model.pretrained is None:
+        raise WeightsError(f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file")
+    offline = not _hub_answers()
+    before = os.environ.get("HF_HUB_OFFLINE")
+    try:
+        import huggingface_hub.constants as hub
+
+        if offline:
+            hub.HF_HUB_OFFLINE = True  # type: ignore[misc]
+        return model.pretrained(task, **params)
+    except Exception as error:
+        if not offline:
+            raise WeightsError(f"ImageNet weights of '{model.name}' could not be loaded: {error}") from error
+        raise WeightsError(
+            f"ImageNet weights of '{model.name}' are not in the local cache and their hub cannot be reached; connect once, "
+            "or --set recipe.weights=FILE, or --set recipe.weights=random"
+        ) from None
+
+
+def _hub_answers() -> bool:
+    """Whether the weights' hub can be reached, found out within two seconds."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return False
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HF_ENDPOINT"):
+        return True  # cannot be judged from here
+    try:
+        socket.create_connection(HUB, timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or of a torch checkpoint, read without unpickling code."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{path.name} holds no weights that can be read safely: {str(error).splitlines()[0]}") from error
+    while isinstance(found, Mapping):
+        inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
+        if inner is None:
+            break
+        found = inner
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)} if isinstance(found, Mapping) else {}
+    if not tensors:
+        raise WeightsError(f"{path.name} holds no tensors by name; save network.state_dict()")
+    return tensors
+
+
+def fill(network: nn.Module, given: Mapping[str, Tensor], classes: int, what: str) -> Loaded:
+    """Copy tensors into the network, and prove that all of them, except a head of other labels, found their place."""
+    own = network.state_dict()
+    tensors = _adapt(network, _rename(given, own), own)
+    fitting = {name: tensor for name, tensor in tensors.items() if name in own and tensor.shape == own[name].shape}
+    head = _head(network, own, fitting, classes)
+    optional = {name for name in own if name.endswith("num_batches_tracked")}
+    unfilled = [name for name in own if name not in fitting and name not in head | optional]
+    unused = [name for name in tensors if name not in fitting and name not in head and not _in_modules(name, head)]
+    if unfilled or unused:
+        raise WeightsError(_complain(what, own, tensors, unfilled, unused))
+    if not fitting:
+        raise WeightsError(f"{what}: not one tensor fits")
+    network.load_state_dict(fitting, strict=False)
+    return Loaded(len(fitting), tuple(sorted(name for name in head if name not in fitting)))
+
+
+def _rename(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Strip wrappers' prefixes and mend the names of old DenseNets, as far as the network knows the result."""
+    tensors = dict(given)
+    for prefix in PREFIXES * 2:
+        if any(name.startswith(prefix) for name in own):
+            continue
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)")
+    return {old.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
+
+
+def _adapt(network: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Fit a stem to another number of channels and, for timm's networks, position embeddings to another size."""
+    adapted = {}
+    for name, tensor in tensors.items():
+        target = own.get(name)
+        if target is not None and target.shape != tensor.shape:
+            tensor = _adapt_stem(tensor, target)  # noqa: PLW2901 - the adapted tensor takes the place
+            if name.endswith("pos_embed") and hasattr(network, "patch_embed"):
+                tensor = _adapt_positions(network, tensor, target)  # noqa: PLW2901 - likewise
+        adapted[name] = tensor
+    return adapted
+
+
+def _adapt_stem(tensor: Tensor, target: Tensor) -> Tensor:
+    """A first convolution for other channels, so that a grey image gives what its copies in all channels gave."""
+    if tensor.ndim != 4 or target.ndim != 4 or tensor.shape[0] != target.shape[0] or tensor.shape[2:] != target.shape[2:]:
+        return tensor
+    if 1 not in (tensor.shape[1], target.shape[1]) or max(tensor.shape[1], target.shape[1]) > 4:
+        return tensor
+    summed = tensor.float().sum(dim=1, keepdim=True)
+    return (summed.expand_as(target) / target.shape[1]).to(tensor.dtype)
+
+
+def _adapt_positions(network: nn.Module, tensor: Tensor, target: Tensor) -> Tensor:
+    """Resample a ViT's position embeddings to its own grid."""
+    from timm.layers import resample_abs_pos_embed
+
+    grid = list(network.patch_embed.grid_size)  # type: ignore[union-attr, arg-type]
+    prefix = int(getattr(network, "num_prefix_tokens", 1))
+    resampled: Tensor = resample_abs_pos_embed(tensor, new_size=grid, num_prefix_tokens=prefix)
+    return resampled if resampled.shape == target.shape else tensor
+
+
+def _head(network: nn.Module, own: Mapping[str, Tensor], fitting: Mapping[str, Tensor], classes: int) -> set[str]:
+    """Names of the tensors that make the logits: timm's classifier, else the last unfilled layer with a row a label."""
+    config = getattr(network, "pretrained_cfg", None) or {}
+    named = config.get("classifier") if isinstance(config, Mapping) else None
+    if named:
+        modules = [named] if isinstance(named, str) else list(named)
+    else:
+        rows = [name for name, tensor in own.items() if name not in fitting and tensor.ndim > 1 and tensor.shape[0] == classes]
+        modules = [rows[-1].rpartition(".")[0]] if rows else []
+    return {name for name in own if any(name.startswith(f"{module}.") for module in modules)}
+
+
+def _in_modules(name: str, head: set[str]) -> bool:
+    """Whether a tensor belongs to a module of the head, though the network has none of that name there."""
+    return any(name.rpartition(".")[0] == known.rpartition(".")[0] for known in head)
+
+
+def _complain(what: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], unfilled: list[str], unused: list[str]) -> str:
+    parts = []
+    if unfilled:
+        parts.append(f"{len(unfilled)} of the network's {len(own)} tensors are not in it or have another shape ({_first(unfilled)})")
+    if unused:
+        parts.append(f"{len(unused)} of its {len(tensors)} tensors have no place in the network ({_first(unused)})")
+    return f"{what} does not fit the network: {' and '.join(parts)}; give weights of this architecture"
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,1 @@
+"""The boards that the harness brings along, as package data."""
