@@ -107,6 +107,13 @@ class _File(_Strict):
     dataset: _Dataset
     rows: list[_Rows] = Field(min_length=1)
 
+    @field_validator("objective")
+    @classmethod
+    def _honest(cls, objective: str) -> str:
+        if objective.endswith("@oracle"):
+            raise ValueError("an oracle metric is fitted on the test split and never ranks")
+        return objective
+
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: list[int]) -> list[int]:

@@ -301,7 +301,7 @@ class Recipe(Component):
     weights: str = "random"
     """Initial weights: `random`, `imagenet`, or a file (.safetensors, .pth)."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Autocast of the forward pass; auto is bf16 on CUDA and float32 on a CPU."""
+    """Autocast of the forward pass; auto is bf16 on CUDA and on CPUs with instructions for it, else float32."""
     select_on: str = "objective"
     """What picks the best epoch, on validation: `objective` (the board's), `loss`, or a metric's name."""
     patience: int | None = None

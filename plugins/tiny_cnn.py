@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(task: Task, width: int = 32, drop_rate: float = 0.0) -> nn.Module:
+def build(task: Task, width: int = 16, drop_rate: float = 0.0) -> nn.Module:
     """Four blocks of convolution, batch norm, ReLU and pooling, `width` channels doubling in each; then the mean over
     places and a linear layer.
     """

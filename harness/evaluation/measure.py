@@ -11,7 +11,7 @@ import numpy as np
 from harness.components import Metric
 from harness.errors import PluginError
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.thresholds import DEFAULT, decide, maximal_f1_thresholds, split_name
+from harness.evaluation.thresholds import decide, maximal_f1_thresholds
 from harness.results.record import LabelValue, MetricPart
 
 if TYPE_CHECKING:
@@ -37,12 +37,6 @@ def measure(
             for policy, fitted in thresholds.items():
                 found[f"{metric.name}@{policy}"] = _part(test, metric, decide(test.scores, fitted))
     return found
-
-
-def full_name(name: str, metric: Metric) -> str:
-    """The name under which a record holds a metric: a decision metric without a policy means `@val-f1`."""
-    base, policy = split_name(name)
-    return base if metric.on == "scores" else f"{base}@{policy or DEFAULT}"
 
 
 def value_on_validation(val: Predictions, metric: Metric) -> float:

@@ -6,19 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.errors import UnknownNameError
 from harness.evaluation.predictions import Predictions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-POLICIES = {
-    "0.5": "a score of one half",
-    "val-f1": "the threshold with the highest F1 on validation, for each label",
-    "oracle": "the threshold with the highest F1 on the test split itself, for each label: optimistic, never ranked",
-}
-DEFAULT = "val-f1"
-"""What a decision metric without a policy means."""
 
 
 def fit_thresholds(val: Predictions, test: Predictions) -> dict[str, NDArray[np.float64]]:
@@ -55,11 +46,3 @@ def _maximal_f1(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> f
 def decide(scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Decisions (N, C), 1 where the score (N, C) reaches its label's threshold (C,); NaN where there is none."""
     return np.where(np.isnan(thresholds), np.nan, (scores >= thresholds).astype(np.float64))
-
-
-def split_name(name: str) -> tuple[str, str | None]:
-    """`f1@0.5` -> (`f1`, `0.5`), `auroc` -> (`auroc`, None). Raises `UnknownNameError` for an unknown policy."""
-    base, at, policy = name.partition("@")
-    if at and policy not in POLICIES:
-        raise UnknownNameError(f"threshold policy in '{name}':", policy, POLICIES)
-    return base, policy if at else None

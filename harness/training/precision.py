@@ -8,10 +8,11 @@ from harness.components import Recipe
 
 
 def resolve_precision(recipe: Recipe, device: torch.device) -> str:
-    """`auto` is bf16 on CUDA and float32 elsewhere."""
+    """`auto` is bf16 on CUDA and on CPUs that have instructions for it, float32 elsewhere."""
     if recipe.precision != "auto":
         return recipe.precision
-    return "bf16" if device.type == "cuda" else "float32"
+    has_bf16 = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - torch asks the CPU nowhere else
+    return "bf16" if has_bf16 else "float32"
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:

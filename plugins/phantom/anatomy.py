@@ -80,7 +80,7 @@ def draw_anatomy(generator: np.random.Generator, sex: str, age: int) -> Anatomy:
     return Anatomy(
         width=around(0.34, 0.022),
         top=around(-0.80, 0.04),
-        base=around(0.42, 0.07),
+        base=around(0.42, 0.045),
         dome=around(0.17, 0.03),
         heart=around(0.27 + 0.008 * old, 0.022),
         body=around(1.04, 0.10),
@@ -100,8 +100,8 @@ def draw_shot(generator: np.random.Generator, view: str) -> Shot:
         return float(mean + spread * np.clip(generator.standard_normal(), -2.2, 2.2))
 
     return Shot(
-        shift=(around(0.045), around(0.05)),
-        angle=around(0.045),
+        shift=(around(0.035), around(0.04)),
+        angle=around(0.03),
         zoom=around(0.05, 0.97),
         gain=around(0.12, 1.0),
         offset=around(0.07, -0.03 + 0.04 * ap),
@@ -117,7 +117,7 @@ def draw_shot(generator: np.random.Generator, view: str) -> Shot:
 def breathe(anatomy: Anatomy, generator: np.random.Generator, view: str) -> Anatomy:
     """The anatomy at the moment of the image: how deep the breath is."""
     depth = float(np.clip(generator.standard_normal(), -2, 2)) - 0.7 * (view == "AP")
-    return replace(anatomy, base=anatomy.base + 0.045 * depth, width=anatomy.width + 0.006 * depth)
+    return replace(anatomy, base=anatomy.base + 0.03 * depth, width=anatomy.width + 0.006 * depth)
 
 
 # --- the picture -----------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def chest(anatomy: Anatomy, shot: Shot, plane: Plane, generator: np.random.Gener
     density += anatomy.bone * _bones(anatomy, plane) * (0.35 + 0.65 * lungs)
     density += _vessels(anatomy, plane, generator) * lungs
     density += anatomy.breast * soft(0.28 - np.hypot(side - 0.5, (plane.y - 0.32) * 0.9), 0.06)
-    density += 0.05 * cloud(generator, plane.shape, 1.7) * trunk
+    density += 0.04 * cloud(generator, plane.shape, 1.7) * trunk
     return np.asarray(density, dtype=np.float32), np.asarray(lungs, dtype=np.float32)
 
 
@@ -244,7 +244,7 @@ def _vessels(anatomy: Anatomy, plane: Plane, generator: np.random.Generator) -> 
     reach = np.exp(-((side - 0.2) / 0.28) ** 2 - ((plane.y + 0.05) / 0.45) ** 2)
     ridges = 1 - np.abs(cloud(generator, plane.shape, 1.1))
     hila = np.exp(-(((side - 0.22) / 0.07) ** 2) - ((plane.y + 0.06) / 0.13) ** 2)
-    return np.asarray(0.06 * ridges * reach + 0.13 * hila, dtype=np.float32)
+    return np.asarray(0.045 * ridges * reach + 0.13 * hila, dtype=np.float32)
 
 
 def expose(density: Field, shot: Shot, plane: Plane, generator: np.random.Generator) -> NDArray[np.uint8]:

@@ -57,10 +57,14 @@ class Scene:
     generator: np.random.Generator
 
 
+TYPICAL = 4 / 3
+"""Strength at difficulty 1: chosen so that, trained for minutes, weak networks miss much and strong ones little."""
+
+
 def place(label: str, generator: np.random.Generator, anatomy: Anatomy, difficulty: float) -> Place:
     """Place a finding; its strength is log-normal about its kind's, divided by the difficulty."""
-    spread = float(np.exp(0.45 * np.clip(generator.standard_normal(), -2, 2)))
-    return LOOKS[label].place(generator, anatomy, spread / difficulty)
+    spread = float(np.exp(0.35 * np.clip(generator.standard_normal(), -2, 2)))
+    return LOOKS[label].place(generator, anatomy, TYPICAL * spread / difficulty)
 
 
 def _around(x: float, y: float, rx: float, ry: float) -> Box:
@@ -108,21 +112,21 @@ def _infiltration(scene: Scene, at: Place) -> Field:
         for dx, dy in scene.generator.uniform(-0.7, 0.7, (4, 2))
     )
     texture = np.clip(0.75 + 0.45 * cloud(scene.generator, scene.plane.shape, 1.7), 0, 2)
-    return np.asarray(0.085 * at.strength * patches * texture * scene.lungs, dtype=np.float32)
+    return np.asarray(0.20 * at.strength * patches * texture * scene.lungs, dtype=np.float32)
 
 
 def _pneumonia(scene: Scene, at: Place) -> Field:
     """A lobe filled in patches, with air bronchograms branching through it."""
     patch = soft(1 - np.hypot((scene.plane.x - at.x) / at.size, (scene.plane.y - at.y) / (0.9 * at.size)), 0.22)
     holes = 0.75 + 0.45 * cloud(scene.generator, scene.plane.shape, 1.5)
-    return np.asarray(0.24 * at.strength * patch * np.clip(holes * 1.1, 0.25, 1.2) * (0.2 + 0.8 * scene.lungs), dtype=np.float32)
+    return np.asarray(0.44 * at.strength * patch * np.clip(holes * 1.1, 0.25, 1.2) * (0.2 + 0.8 * scene.lungs), dtype=np.float32)
 
 
 def _consolidation(scene: Scene, at: Place) -> Field:
     """A dense lobe that ends sharply at its fissure."""
     region = blob(scene.plane, at.x, at.y, 1.1 * at.size, at.size)
     fissure = soft(scene.plane.y - (at.y - 0.35 * at.size) - 0.25 * at.side * (scene.plane.x - at.x), 0.018)
-    return np.asarray(0.34 * at.strength * region * fissure * (0.15 + 0.85 * scene.lungs), dtype=np.float32)
+    return np.asarray(0.60 * at.strength * region * fissure * (0.15 + 0.85 * scene.lungs), dtype=np.float32)
 
 
 def _atelectasis_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
@@ -138,7 +142,7 @@ def _atelectasis(scene: Scene, at: Place) -> Field:
     reach = np.exp(-((along / at.size) ** 4))
     plates = np.exp(-((across / 0.022) ** 2)) + 0.8 * np.exp(-(((across - 0.075) / 0.018) ** 2))
     haze = 0.35 * np.exp(-(((across - 0.08) / 0.09) ** 2))
-    return np.asarray(0.22 * at.strength * reach * (plates + haze) * (0.2 + 0.8 * scene.lungs), dtype=np.float32)
+    return np.asarray(0.36 * at.strength * reach * (plates + haze) * (0.2 + 0.8 * scene.lungs), dtype=np.float32)
 
 
 def _edema_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
@@ -152,7 +156,7 @@ def _edema(scene: Scene, at: Place) -> Field:
     """Haze about both hila like a bat's wings, with blurred vessels."""
     wings = np.exp(-(((np.abs(scene.plane.x) - 0.26) / (0.75 * at.size)) ** 2) - ((scene.plane.y - at.y) / at.size) ** 2)
     texture = np.clip(0.85 + 0.35 * cloud(scene.generator, scene.plane.shape, 1.7), 0, 2)
-    return np.asarray(0.20 * at.strength * wings * texture * scene.lungs, dtype=np.float32)
+    return np.asarray(0.34 * at.strength * wings * texture * scene.lungs, dtype=np.float32)
 
 
 def _fibrosis_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
@@ -165,7 +169,7 @@ def _fibrosis(scene: Scene, at: Place) -> Field:
     """A net of fine lines in the outer and lower lungs."""
     net = sum(np.exp(-((cloud(scene.generator, scene.plane.shape, 1.0) / 0.28) ** 2)) for _ in range(2))
     zone = np.exp(-(((np.abs(scene.plane.x) - 0.52) / 0.24) ** 2) - ((scene.plane.y - at.y) / at.size) ** 2)
-    return np.asarray(0.17 * at.strength * zone * (net - 0.25) * scene.lungs, dtype=np.float32)
+    return np.asarray(0.19 * at.strength * zone * (net - 0.25) * scene.lungs, dtype=np.float32)
 
 
 def _hernia_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
@@ -179,7 +183,7 @@ def _hernia(scene: Scene, at: Place) -> Field:
     distance = np.hypot((scene.plane.x - at.x) / 1.1, (scene.plane.y - at.y) / 0.9) / at.size
     wall = np.exp(-(((distance - 1) / 0.16) ** 2))
     gas = soft(1 - distance, 0.06) * soft(at.y - scene.plane.y, 0.012)
-    return np.asarray(min(at.strength, 2.0) * (0.15 * wall - 0.26 * gas), dtype=np.float32)
+    return np.asarray(min(at.strength, 2.0) * (0.10 * wall - 0.17 * gas), dtype=np.float32)
 
 
 # --- the pleura ------------------------------------------------------------------------------------------------------
@@ -187,7 +191,7 @@ def _hernia(scene: Scene, at: Place) -> Field:
 
 def _effusion_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
     side = int(generator.choice((-1, 1)))
-    height = float(np.clip(0.15 * strength * generator.uniform(0.7, 1.3), 0.03, 0.6))
+    height = float(np.clip(0.34 * strength * generator.uniform(0.7, 1.3), 0.10, 0.8))
     y = anatomy.base - anatomy.dome * 0.3
     box = (LUNG_X - anatomy.width, y - height - 0.10, LUNG_X + anatomy.width + 0.02, anatomy.base + 0.06)
     if side < 0:
@@ -206,7 +210,7 @@ def _effusion(scene: Scene, at: Place) -> Field:
 
 def _pneumothorax_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
     side = int(generator.choice((-1, 1)))
-    width = float(np.clip(0.17 * strength, 0.05, 0.42))
+    width = float(np.clip(0.27 * strength, 0.10, 0.55))
     bottom = anatomy.top + float(generator.uniform(0.55, 0.95)) * (anatomy.base - anatomy.top)
     box = (LUNG_X - 0.4 * anatomy.width, anatomy.top, LUNG_X + anatomy.width, bottom)
     if side < 0:
@@ -223,7 +227,7 @@ def _pneumothorax(scene: Scene, at: Place) -> Field:
     rim = np.clip(scene.lungs - lung, 0, 1) * upper
     outline = np.exp(-(((lung - 0.5) / 0.28) ** 2)) * upper * scene.lungs
     emptied = rim * (0.62 - anatomy.lung - scene.density)  # the markings go, and it is darker than lung
-    return np.asarray(emptied + 0.09 * outline, dtype=np.float32)
+    return np.asarray(emptied + 0.15 * outline, dtype=np.float32)
 
 
 def _thickening_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
@@ -236,11 +240,11 @@ def _thickening_place(generator: np.random.Generator, anatomy: Anatomy, strength
 
 def _thickening(scene: Scene, at: Place) -> Field:
     """An uneven bright band along the wall."""
-    inner = replace(scene.anatomy, width=scene.anatomy.width - min(0.05 * at.strength, 0.12), top=scene.anatomy.top + 0.02)
+    inner = replace(scene.anatomy, width=scene.anatomy.width - min(0.085 * at.strength, 0.16), top=scene.anatomy.top + 0.02)
     rim = np.clip(scene.lungs - lung_mask(inner, scene.plane), 0, 1) * soft(at.side * scene.plane.x - LUNG_X, 0.04)
     reach = np.exp(-(((scene.plane.y - at.y) / at.size) ** 4))
     uneven = np.clip(0.9 + 0.4 * cloud(scene.generator, scene.plane.shape, 1.3), 0.2, 1.6)
-    return np.asarray(0.36 * rim * reach * uneven, dtype=np.float32)
+    return np.asarray(0.65 * rim * reach * uneven, dtype=np.float32)
 
 
 def _lung_wall(scene: Scene, side: int, width: float) -> Field:
@@ -252,14 +256,14 @@ def _lung_wall(scene: Scene, side: int, width: float) -> Field:
 
 
 def _heart_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
-    wider = float(np.clip(0.095 * strength, 0.02, 0.24))
+    wider = float(np.clip(0.14 * strength, 0.04, 0.28))
     half = anatomy.heart + wider
     y = anatomy.base - 0.26
     return Place(0, 0.11, y, wider, strength, ((0.11 - half, y - 0.30, 0.15 + half, y + 0.30),))
 
 
 def _emphysema_place(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
-    amount = float(np.clip(0.75 * strength, 0.15, 1.9))
+    amount = float(np.clip(1.25 * strength, 0.3, 2.6))
     boxes = tuple(_around(side * LUNG_X, (anatomy.top + anatomy.base) / 2, anatomy.width, 0.62) for side in (-1, 1))
     return Place(0, 0.0, 0.0, amount, strength, boxes)
 
@@ -280,8 +284,8 @@ LOOKS = {
     "Cardiomegaly": Look(_heart_place, alter=lambda anatomy, at: replace(anatomy, heart=anatomy.heart + at.size)),
     "Effusion": Look(_effusion_place, _effusion),
     "Infiltration": Look(_round(0.18, 0.30), _infiltration),
-    "Mass": Look(_round(0.10, 0.17), _ball(0.24)),
-    "Nodule": Look(_round(0.045, 0.075), _ball(0.24)),
+    "Mass": Look(_round(0.11, 0.18), _ball(0.46)),
+    "Nodule": Look(_round(0.055, 0.09), _ball(0.62)),
     "Pneumonia": Look(_round(0.18, 0.28, (0.35, 0.95)), _pneumonia),
     "Pneumothorax": Look(_pneumothorax_place, _pneumothorax),
     "Consolidation": Look(_round(0.18, 0.26, (0.25, 0.9)), _consolidation),
