@@ -161,11 +161,14 @@ def _product(entry: _Rows) -> Iterable[Row]:
 
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong, with the key and, for an unknown key, the nearest known one."""
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")  # a misspelt key explains a missing one
+    first = min(
+        error.errors(), key=lambda found: found["type"] != "extra_forbidden"
+    )  # a misspelt key explains a missing one
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        within = [owner for key, owner in {"rows": _Rows, "params": _Params}.items() if key in first["loc"][:-1]]
-        owner: type[BaseModel] = within[-1] if within else _File
+        parts: dict[str, type[BaseModel]] = {"rows": _Rows, "params": _Params}
+        within = [part for key, part in parts.items() if key in first["loc"][:-1]]
+        owner = within[-1] if within else _File
         return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"
     if first["type"] == "missing":
         return f"the key '{place}' is missing"

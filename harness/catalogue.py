@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Recipe, Space
+from harness.components import KINDS, Choice, Component, Dataset, Float, Int, Kind, Loss, Metric, Model, Recipe
 from harness.errors import UnknownNameError
 from harness.parameters import defaults, recipe_values
 from harness.registry import Offer, Registry
@@ -74,7 +74,7 @@ def _function(component: Component) -> Callable[..., Any] | None:
     return None
 
 
-def _range(spec: Space | Any) -> dict[str, Any]:
+def _range(spec: Float | Int | Choice) -> dict[str, Any]:
     return {"type": type(spec).__name__.lower(), **asdict(spec)}
 
 

@@ -23,29 +23,52 @@ if TYPE_CHECKING:
     from harness.execution.local import Planned, Settings
     from harness.registry import Registry
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help="Compare models for chest X-rays under one protocol: same data, same split, same statistics.")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Compare models for chest X-rays under one protocol: same data, same split, same statistics.",
+)
 plugins_app = typer.Typer(help="List what can be plugged together.", invoke_without_command=True)
 data_app = typer.Typer(help="Look at a dataset before anything is trained on it.", no_args_is_help=True)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
 
-BoardArgument = Annotated[str | None, typer.Argument(metavar="BOARD", help="A board's folder, or the name of a bundled board (demo).", show_default=False)]
-Plugins = Annotated[list[Path] | None, typer.Option("--plugin", envvar="HARNESS_PLUGIN", help="A file with a plugin; may be repeated. Its code is run.")]
-DataRoot = Annotated[Path, typer.Option(envvar="HARNESS_DATA_ROOT", help="Folder that holds the dataset, or a folder of that name with it.")]
-CacheDir = Annotated[Path | None, typer.Option(envvar="HARNESS_CACHE_DIR", help="Where decoded images are kept.", show_default="the user's cache folder")]
+BoardArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="BOARD", help="A board's folder, or the name of a bundled board (demo).", show_default=False
+    ),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", envvar="HARNESS_PLUGIN", help="A file with a plugin; may be repeated. Its code is run."),
+]
+DataRoot = Annotated[
+    Path,
+    typer.Option(envvar="HARNESS_DATA_ROOT", help="Folder that holds the dataset, or a folder of that name with it."),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="HARNESS_CACHE_DIR", help="Where decoded images are kept.", show_default="the user's cache folder"
+    ),
+]
 Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
-Options = Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset; `harness data list` shows them.")]
 
 
 def main() -> None:
     """Run the command line: a mistake is one line and exit code 2, an interruption 130."""
-    from harness.terminal import fail
-
     try:
         app()
     except HarnessError as error:
+        from harness.terminal import fail
+
         fail(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
@@ -61,7 +84,11 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Compare models for chest X-rays under one protocol: same data, same split, same statistics."""
 
 
@@ -76,8 +103,13 @@ def run(
     models: Annotated[list[str] | None, typer.Option(help="For a new board: models, separated by commas.")] = None,
     losses: Annotated[list[str] | None, typer.Option(help="For a new board: losses, separated by commas.")] = None,
     recipes: Annotated[list[str] | None, typer.Option(help="For a new board: recipes, separated by commas.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated."),
+    ] = None,
     options: Options = None,
     only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
     data_root: DataRoot = Path("data"),
@@ -110,7 +142,9 @@ def run(
     _run_definition(define(request), registry, where, dry_run=dry_run, as_json=as_json)
 
 
-def _run_definition(definition: Definition, registry: Registry, settings: Settings, *, dry_run: bool, as_json: bool) -> None:
+def _run_definition(
+    definition: Definition, registry: Registry, settings: Settings, *, dry_run: bool, as_json: bool
+) -> None:
     """Plan, run and render; exit 1 where a combo failed."""
     from harness.execution import local
     from harness.report.page import render
@@ -136,20 +170,26 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
 
 
 @app.command()
-def leaderboard(board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")], as_json: Json = False) -> None:
+def leaderboard(
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")], as_json: Json = False
+) -> None:
     """Render a board's page from its records; nothing is run."""
     from harness.board import find_board, read_board
     from harness.report.page import render
 
     found = find_board(board)
     if isinstance(found, str):
-        raise UsageError(f"'{found}' is the bundled definition, which has no records; make a board of it: harness run {found}")
+        raise UsageError(
+            f"'{found}' is the bundled definition, which has no records; make a board of it: harness run {found}"
+        )
     definition = read_board(found)
     _print_board(definition, render(definition), as_json=as_json)
 
 
 def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
-    rows = [{"combo": p.job.combo.name, "key": p.job.key, "run": p.reason is not None, "reason": p.reason} for p in planned]
+    rows = [
+        {"combo": p.job.combo.name, "key": p.job.key, "run": p.reason is not None, "reason": p.reason} for p in planned
+    ]
     if as_json:
         _print_json({"combos": rows})
         return
@@ -196,7 +236,9 @@ def plugins(context: typer.Context, plugin: Plugins = None, as_json: Json = Fals
 
 @plugins_app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A component's name.")], plugin: Plugins = None, as_json: Json = False
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A component's name.")],
+    plugin: Plugins = None,
+    as_json: Json = False,
 ) -> None:
     """Show a component: signature, defaults, search space, citation."""
     from harness import catalogue
@@ -224,7 +266,13 @@ def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
 
 
 @data_app.command()
-def stats(name: DatasetName, options: Options = None, data_root: DataRoot = Path("data"), plugin: Plugins = None, as_json: Json = False) -> None:
+def stats(
+    name: DatasetName,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
     """Count images, patients and positives by split; reads label files only."""
     from harness.data import loading, statistics
 
@@ -309,7 +357,9 @@ def _source(name: str, options: list[str] | None, data_root: Path, plugin: list[
     from harness.data.loading import find_source
     from harness.parameters import parse_assignments
 
-    return find_source(_registry(plugin).offer("dataset", name), parse_assignments("--option", options or ()), data_root)
+    return find_source(
+        _registry(plugin).offer("dataset", name), parse_assignments("--option", options or ()), data_root
+    )
 
 
 def _prepare(source: Source, data: Data, load_size: int, cache_dir: Path | None, *, allow_missing: bool) -> Prepared:

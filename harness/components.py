@@ -129,7 +129,9 @@ class Data:
         if keep.all():
             return self
         chosen = np.flatnonzero(keep)
-        images = [self.images[int(i)] for i in chosen] if isinstance(self.images, Sequence) else _Chosen(self.images, chosen)
+        images = (
+            [self.images[int(i)] for i in chosen] if isinstance(self.images, Sequence) else _Chosen(self.images, chosen)
+        )
         return replace(self, images=images, targets=self.targets[keep], table=self.table[keep].reset_index(drop=True))
 
 
@@ -224,7 +226,7 @@ class Model(Component):
     pretrained: Callable[..., Mapping[str, Tensor]] | None = None
     """pretrained(task, **params): the ImageNet weights under the network's own tensor names, where there are some."""
     resolve: Callable[[str], Model] | None = None
-    """A family, named `prefix/*`: gives the member of that full name, named in full (`timm/NAME` -> its tagged name)."""
+    """Of a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +294,7 @@ class Recipe(Component):
     epochs: int = 10
     batch_size: int = 16
     load_size: int = 224
-    """Height and width in pixels to which images are decoded, once. Follows `size` in proportion when only that is set."""
+    """Height and width in pixels to which images are decoded. Follows `size` in proportion if only that is given."""
     size: int = 224
     """Height and width in pixels that the network sees."""
     augment: Augment = Augment()

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.board import FILE, Board, Row, board_text, bundled_text, find_board, parse_board, read_board, row_text, save_board
+from harness.board import (
+    FILE,
+    Board,
+    Row,
+    board_text,
+    bundled_text,
+    find_board,
+    parse_board,
+    read_board,
+    row_text,
+    save_board,
+)
 from harness.errors import UsageError
 from harness.files import write_atomically
 from harness.parameters import Params
@@ -66,7 +77,9 @@ def define(request: Request) -> Definition:
     added = [row for row in wanted.rows if row.name not in known]
     if not added:
         return Definition(existing, None)
-    return _define(wanted.folder, (wanted.folder / FILE).read_text().rstrip() + "\n\n" + "\n".join(map(_one_row, added)))
+    return _define(
+        wanted.folder, (wanted.folder / FILE).read_text().rstrip() + "\n\n" + "\n".join(map(_one_row, added))
+    )
 
 
 def _define(folder: Path, text: str, published: str = "") -> Definition:
@@ -120,13 +133,19 @@ def _require_same_data(existing: Board, wanted: Board, request: Request) -> None
     """One board, one dataset: results on different data cannot be compared."""
     way_out = f"give another --board DIR, or edit {existing.folder / FILE}"
     if existing.dataset != wanted.dataset:
-        raise UsageError(f"the board in {existing.folder} is of '{existing.dataset}', not '{wanted.dataset}'; {way_out}")
+        raise UsageError(
+            f"the board in {existing.folder} is of '{existing.dataset}', not '{wanted.dataset}'; {way_out}"
+        )
     asked = wanted.options if request.board is None else {**existing.options, **request.options}
     if asked != existing.options:
-        raise UsageError(f"the board in {existing.folder} has the dataset options {existing.options}, not {asked}; {way_out}")
+        raise UsageError(
+            f"the board in {existing.folder} has the dataset options {existing.options}, not {asked}; {way_out}"
+        )
     extra = set(request.seeds) - set(existing.seeds)
     if extra:
-        raise UsageError(f"the board in {existing.folder} has the seeds {list(existing.seeds)}, not {sorted(extra)}; {way_out}")
+        raise UsageError(
+            f"the board in {existing.folder} has the seeds {list(existing.seeds)}, not {sorted(extra)}; {way_out}"
+        )
 
 
 def _merge(params: Params, changes: Params) -> Params:

@@ -1,12 +1,12 @@
 """The errors that the harness raises on purpose: one small tree.
 
-    HarnessError            a message for a person; the command line prints it without a traceback
-    ├── UsageError          a command line, board or parameter that cannot mean anything
-    ├── UnknownNameError    a name that nothing answers to, with the nearest one
-    ├── DataError           a dataset that is missing, damaged or not what it says
-    ├── WeightsError        initial weights that cannot be had or do not fit
-    ├── PluginError         a plugin that breaks its contract
-    └── NotFiniteError      a loss that stopped being a number
+HarnessError            a message for a person; the command line prints it without a traceback
+├── UsageError          a command line, board or parameter that cannot mean anything
+├── UnknownNameError    a name that nothing answers to, with the nearest one
+├── DataError           a dataset that is missing, damaged or not what it says
+├── WeightsError        initial weights that cannot be had or do not fit
+├── PluginError         a plugin that breaks its contract
+└── NotFiniteError      a loss that stopped being a number
 """
 
 from __future__ import annotations

@@ -115,7 +115,11 @@ def override(recipe: Recipe, given: Options) -> Recipe:
             raise UnknownNameError(f"field of recipe '{recipe.name}'", name, known)
         outer, _, inner = name.partition(".")
         part = changed.get(outer, getattr(recipe, outer))
-        changed[outer] = replace(part, **{inner: _cast(type(part), inner, name, value)}) if inner else _cast(Recipe, outer, name, value)
+        changed[outer] = (
+            replace(part, **{inner: _cast(type(part), inner, name, value)})
+            if inner
+            else _cast(Recipe, outer, name, value)
+        )
     return replace(recipe, **changed)
 
 

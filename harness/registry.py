@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import pluggy
 
@@ -29,7 +29,6 @@ HOOKS: Mapping[str, Kind] = {
     "harness_metrics": "metric",
     "harness_recipes": "recipe",
 }
-C = TypeVar("C", bound=Component)
 
 
 @dataclass(frozen=True)
@@ -76,26 +75,23 @@ class Registry:
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name."""
-        return self._component("dataset", name, Dataset)
+        return cast(Dataset, self.offer("dataset", name).component)
 
     def model(self, name: str) -> Model:
         """The model of that name."""
-        return self._component("model", name, Model)
+        return cast(Model, self.offer("model", name).component)
 
     def loss(self, name: str) -> Loss:
         """The loss of that name."""
-        return self._component("loss", name, Loss)
+        return cast(Loss, self.offer("loss", name).component)
 
     def metric(self, name: str) -> Metric:
         """The metric of that name."""
-        return self._component("metric", name, Metric)
+        return cast(Metric, self.offer("metric", name).component)
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of that name."""
-        return self._component("recipe", name, Recipe)
-
-    def _component(self, kind: Kind, name: str, of: type[C]) -> C:
-        return cast(C, self.offer(kind, name).component)
+        return cast(Recipe, self.offer("recipe", name).component)
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,9 @@ def load_registry(files: Sequence[Path] = ()) -> Registry:
             for kind, component in offered:
                 first = offers[kind].setdefault(component.name, Offer(component, name, origin, code))
                 if first.component is not component:
-                    taken = f"offers the {kind} '{component.name}', which {first.plugin} offers already; rename one of them"
+                    taken = (
+                        f"offers the {kind} '{component.name}', which {first.plugin} offers already; rename one of them"
+                    )
                     problems.append(Problem(name, taken))
     ordered = {kind: MappingProxyType(dict(sorted(found.items()))) for kind, found in offers.items()}
     return Registry(MappingProxyType(ordered), tuple(problems))
@@ -147,7 +145,9 @@ def _bundled() -> Iterator[_Source]:
 
 
 def _installed() -> Iterator[_Source]:
-    for point in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
+    for point in sorted(
+        importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)
+    ):
         yield point.value, "installed", point.load
 
 
@@ -205,7 +205,11 @@ def _call(hook: str, kind: Kind, function: Any) -> list[Component]:
 def _check_markers(module: ModuleType) -> None:
     """A hook without its marker would be dead in silence."""
     for name, function in inspect.getmembers(module, inspect.isfunction):
-        if name.startswith("harness_") and function.__module__ == module.__name__ and not hasattr(function, "harness_impl"):
+        if (
+            name.startswith("harness_")
+            and function.__module__ == module.__name__
+            and not hasattr(function, "harness_impl")
+        ):
             raise PluginError(f"has a function {name} that is not marked; put @harness.hookimpl above it")
 
 
@@ -218,7 +222,9 @@ def _explain(module: ModuleType, error: pluggy.PluginValidationError) -> str:
             return f"has a hook '{name}', which does not exist{suggest(name, HOOKS)}"
         arguments = list(inspect.signature(function).parameters)
         if arguments:
-            return f"{name}({', '.join(arguments)}) takes arguments, but hooks are called without; remove {arguments[0]}"
+            return (
+                f"{name}({', '.join(arguments)}) takes arguments, but hooks are called without; remove {arguments[0]}"
+            )
     return str(error)
 
 

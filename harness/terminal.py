@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Event, Preparing
-from harness.results.record import Record
+
+if TYPE_CHECKING:
+    from harness.results.record import Record
 
 EVERY = 5.0
 """Seconds between two plain lines about decoding."""
@@ -35,11 +45,13 @@ class Display(AbstractContextManager["Display"]):
         self.tasks: dict[str, TaskID] = {}
         self.last_line = 0.0
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         self.progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
     def __call__(self, event: Event) -> None:
@@ -87,7 +99,9 @@ def describe(record: Record, seconds: float) -> str:
         color = "yellow" if record.status == "skipped" else "red"
         kind = record.status if record.status == "skipped" else f"failed ({record.failure.kind})"
         return f"[{color}]✗[/] {name}: {kind}: {_plain(record.failure.message)}"
-    values = ", ".join(f"{name} {part.macro:.4f}" for name, part in list(record.metrics.items())[:2] if part.macro is not None)
+    values = ", ".join(
+        f"{name} {part.macro:.4f}" for name, part in list(record.metrics.items())[:2] if part.macro is not None
+    )
     return f"[green]✓[/] {name}: {values} in {seconds:.0f} s"
 
 
@@ -104,8 +118,3 @@ def fail(message: str) -> None:
 def warn(message: str) -> None:
     """Print a warning as one line."""
     Console(stderr=True).print(f"[yellow]warning:[/] {_plain(message)}", highlight=False, soft_wrap=True)
-
-
-def is_terminal() -> bool:
-    """Whether a person reads standard output."""
-    return sys.stdout.isatty()

@@ -99,7 +99,10 @@ def _splits(column: pd.Series) -> pd.Series:
     named = column.str.strip().str.lower().replace(SPELLINGS)
     wrong = named[~named.isin(("train", "val", "test"))]
     if len(wrong):
-        raise DataError(f"csv: split must be train, val (also valid, validation) or test, got '{column[wrong.index[0]]}' in row {wrong.index[0] + 2}")
+        raise DataError(
+            f"csv: split must be train, val (also valid, validation) or test, got "
+            f"'{column[wrong.index[0]]}' in row {wrong.index[0] + 2}"
+        )
     return named
 
 
@@ -111,7 +114,9 @@ def _policies(uncertain: Mapping[str, str] | str, names: list[str]) -> dict[str,
     given: dict[str, Any] = dict.fromkeys(names, uncertain) if isinstance(uncertain, str) else dict(uncertain)
     for label, policy in given.items():
         if label not in names:
-            raise UsageError(f"csv: uncertain names the label '{label}', which the table does not have ({', '.join(names)})")
+            raise UsageError(
+                f"csv: uncertain names the label '{label}', which the table does not have ({', '.join(names)})"
+            )
         if policy not in UNCERTAIN:
             raise UsageError(f"csv: uncertain must be {', '.join(UNCERTAIN)}, got '{policy}'")
     return dict.fromkeys(names, "ignore") | given
@@ -133,7 +138,9 @@ def _targets(table: pd.DataFrame, policies: dict[str, str], blank: str, path: Pa
         wrong = np.flatnonzero(~empty.to_numpy() & ~np.isin(values, (1, 0, -1)))
         if len(wrong):
             row = int(wrong[0])
-            raise DataError(f"{path}, row {row + 2}, column '{name}': a label must be 1, 0, blank or -1, got '{text.iloc[row]}'")
+            raise DataError(
+                f"{path}, row {row + 2}, column '{name}': a label must be 1, 0, blank or -1, got '{text.iloc[row]}'"
+            )
         values[values == -1] = means[policies[name]]
         values[empty.to_numpy()] = means[blank]
         targets[:, column] = values

@@ -27,7 +27,7 @@ def _metric(name: str, about: str, numerator: Callable[..., Array], denominator:
         fn = (weight * (1 - scores) * targets).sum(axis=0)
         tn = (weight * (1 - scores) * (1 - targets)).sum(axis=0)
         above, below = numerator(tp, fp, fn, tn), denominator(tp, fp, fn, tn)
-        return np.divide(above, below, out=np.full_like(tp, np.nan), where=below > 0)
+        return np.asarray(np.divide(above, below, out=np.full_like(tp, np.nan), where=below > 0))
 
     return Metric(name=name, compute=compute, on="decisions", about=about)
 

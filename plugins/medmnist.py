@@ -72,11 +72,16 @@ def load(root: Path, *, file: str = "", size: int = 0) -> Data:
         raise DataError(f"{path} is no MedMNIST file: {error}") from None
     targets = np.concatenate(labels)
     if targets.ndim != 2 or targets.shape[1] < 2 or not np.isin(targets, (0, 1)).all():
-        raise DataError(f"{path.name} has one class an image (labels {targets.shape}); this harness is for several labels an image, as in ChestMNIST")
+        raise DataError(
+            f"{path.name} has one class an image (labels {targets.shape}); "
+            "this harness is for several labels an image, as in ChestMNIST"
+        )
     split = np.repeat(SPLITS, [len(part) for part in labels])
     names = [f"{part}-{index:06d}" for part, group in zip(SPLITS, labels, strict=True) for index in range(len(group))]
     return Data(
-        labels=CHESTMNIST if targets.shape[1] == len(CHESTMNIST) else tuple(f"label {n}" for n in range(targets.shape[1])),
+        labels=CHESTMNIST
+        if targets.shape[1] == len(CHESTMNIST)
+        else tuple(f"label {n}" for n in range(targets.shape[1])),
         images=Stored(path, len(names)),
         targets=targets.astype(np.float32),
         table=pd.DataFrame({"image": names, "split": split, "patient": names}),
@@ -111,8 +116,8 @@ def _find(root: Path, file: str, size: int) -> Path:
     known = ", ".join(path.name for path in sorted(root.glob("*.npz"))) or "none"
     asked = f"no {file}" if file else "not just one .npz"
     raise DataError(
-        f"medmnist: {root} has {asked} (there: {known}); get chestmnist_64.npz from https://zenodo.org/records/10519652, "
-        "then --data-root FOLDER --option file=NAME.npz"
+        f"medmnist: {root} has {asked} (there: {known}); get chestmnist_64.npz from "
+        "https://zenodo.org/records/10519652, then --data-root FOLDER --option file=NAME.npz"
     )
 
 

@@ -88,8 +88,10 @@ def load(
         raise UnknownNameError("split of nih-cxr14", split, SPLITS)
     path = _find_label_file(root, label_file)
     entries = _read_entries(path)
-    chosen = {"official": _official, "dacnet": _dacnet}[split](entries, root) if split != "lists" else _lists(
-        entries, root, {"train": train_list, "val": val_list, "test": test_list}
+    chosen = (
+        {"official": _official, "dacnet": _dacnet}[split](entries, root)
+        if split != "lists"
+        else _lists(entries, root, {"train": train_list, "val": val_list, "test": test_list})
     )
     entries = entries.assign(split=chosen)
     entries = entries[entries["split"].notna()].reset_index(drop=True)
@@ -129,7 +131,9 @@ def _read_entries(path: Path) -> pd.DataFrame:
         "View Position": "view",
     }
     # the bracketed cells of the header hold commas, so it has as many cells as the rows, but odd names
-    table = pd.read_csv(path, usecols=lambda column: column in wanted, dtype=str, index_col=False).rename(columns=wanted)
+    table = pd.read_csv(path, usecols=lambda column: column in wanted, dtype=str, index_col=False).rename(
+        columns=wanted
+    )
     absent = {"image", "findings", "patient"} - set(table.columns)
     if absent:
         raise DataError(f"{path} has no column for {', '.join(sorted(absent))}; it is not NIH's label file; {LAYOUT}")
@@ -151,7 +155,7 @@ def _targets(findings: pd.Series, path: Path) -> NDArray[np.float32]:
                 rows[row, column[name]] = 1
             elif name != "No Finding":
                 raise DataError(f"{path} holds the finding '{name}', which is none of the 14; is it NIH's file?")
-    return rows[codes]
+    return np.asarray(rows[codes])
 
 
 def _describe(path: Path, findings: pd.Series) -> str:
@@ -191,7 +195,9 @@ def _lists(entries: pd.DataFrame, root: Path, files: dict[str, str]) -> pd.Serie
     for name, file in files.items():
         for image in _read_list(root / file, entries):
             if split.setdefault(image, name) != name:
-                raise DataError(f"nih-cxr14: {image} stands in the {split[image]} list and in the {name} list; mend the lists")
+                raise DataError(
+                    f"nih-cxr14: {image} stands in the {split[image]} list and in the {name} list; mend the lists"
+                )
     return pd.Series(entries["image"].map(split))
 
 
@@ -202,7 +208,10 @@ def _read_list(path: Path, entries: pd.DataFrame) -> set[str]:
     names = {line.split()[0].rpartition("/")[2] for line in path.read_text().splitlines() if line.strip()}
     unknown = sorted(names - set(entries["image"]))
     if unknown:
-        raise DataError(f"{path.name}: {len(unknown):,} of {len(names):,} images have no row in the label file, first {', '.join(unknown[:3])}")
+        raise DataError(
+            f"{path.name}: {len(unknown):,} of {len(names):,} images have no row in the label file, "
+            f"first {', '.join(unknown[:3])}"
+        )
     return names
 
 
@@ -228,7 +237,9 @@ def _read_boxes(root: Path) -> pd.DataFrame | None:
     path = root / "BBox_List_2017.csv"
     if not path.is_file():
         return None
-    table = pd.read_csv(path, usecols=range(6), header=0, names=["image", "label", "x", "y", "width", "height"], index_col=False)
+    table = pd.read_csv(
+        path, usecols=range(6), header=0, names=["image", "label", "x", "y", "width", "height"], index_col=False
+    )
     return table.assign(label=table["label"].replace("Infiltrate", "Infiltration"))
 
 

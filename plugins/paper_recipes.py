@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness import Augment, Choice, Float, Recipe, Schedule, hookimpl
+from harness import Augment, Choice, Float, Int, Recipe, Schedule, hookimpl
 
 CITATION = "Strick et al. 2025, Reproducing and Improving CheXNet (arXiv 2505.06646)"
-SPACE = {"lr": Float(1e-6, 1e-2, log=True), "weight_decay": Float(1e-7, 1e-1, log=True), "batch_size": Choice((8, 16, 32, 64))}
+SPACE: dict[str, Float | Int | Choice] = {
+    "lr": Float(1e-6, 1e-2, log=True),
+    "weight_decay": Float(1e-7, 1e-1, log=True),
+    "batch_size": Choice((8, 16, 32, 64)),
+}
 
 
 @hookimpl

@@ -53,5 +53,7 @@ def make_data(count: int = 48, size: int = 16, unknown: bool = False) -> Data:
         targets[generator.random(targets.shape) < 0.2] = np.nan
     patients = np.arange(count) // 2
     split = np.array(["train", "train", "val", "test"])[patients % 4]
-    table = pd.DataFrame({"image": [f"i{n:03d}" for n in range(count)], "split": split, "patient": [f"p{n}" for n in patients]})
+    table = pd.DataFrame(
+        {"image": [f"i{n:03d}" for n in range(count)], "split": split, "patient": [f"p{n}" for n in patients]}
+    )
     return Data(labels=("first", "second", "third"), images=images, targets=targets, table=table, mirrors=False)

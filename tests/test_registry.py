@@ -47,7 +47,11 @@ def test_a_local_file_adds_its_components(tmp_path):
 
 def test_a_changed_local_file_has_another_digest(tmp_path):
     first = load_registry([write(tmp_path, "mine.py", GOOD.format(name="mine"))]).offer("loss", "mine").code
-    second = load_registry([write(tmp_path, "mine.py", GOOD.format(name="mine") + "    # changed\n")]).offer("loss", "mine").code
+    second = (
+        load_registry([write(tmp_path, "mine.py", GOOD.format(name="mine") + "    # changed\n")])
+        .offer("loss", "mine")
+        .code
+    )
     assert first != second
 
 
@@ -66,7 +70,11 @@ def test_an_installed_package_is_found_by_its_entry_point(tmp_path):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[harness]\nstranger = stranger\n")
-    code = "from harness.registry import load_registry; o = load_registry().offer('loss', 'strange'); print(o.plugin, o.origin)"
+    code = """
+from harness.registry import load_registry
+offer = load_registry().offer("loss", "strange")
+print(offer.plugin, offer.origin)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(tmp_path)}
     )
@@ -84,7 +92,10 @@ def test_an_installed_package_is_found_by_its_entry_point(tmp_path):
         (GOOD.format(name="x").replace("about=", "abuot="), "abuot"),
         (GOOD.format(name="x").replace("[Loss(", "['x', Loss("), "must give Loss objects, gave str"),
         (GOOD.format(name="a b"), "no name for a component"),
-        (GOOD.format(name="mine").replace("return", "raise RuntimeError('boom')\n        return"), "RuntimeError: boom"),
+        (
+            GOOD.format(name="mine").replace("return", "raise RuntimeError('boom')\n        return"),
+            "RuntimeError: boom",
+        ),
     ],
 )
 def test_a_broken_plugin_is_named_with_what_to_do_and_the_rest_works(tmp_path, registry, text, says):
@@ -136,6 +147,7 @@ def test_every_hook_has_a_docstring_a_type_and_no_argument():
 
 def test_loading_plugins_imports_nothing_heavy():
     heavy = ["torch", "timm", "torchvision", "sklearn", "pandas", "optuna"]
-    code = f"import sys; from harness.registry import load_registry; load_registry(); print([m for m in {heavy} if m in sys.modules])"
+    code = "import sys; from harness.registry import load_registry; load_registry(); "
+    code += f"print([module for module in {heavy} if module in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -18,7 +18,9 @@ CROP_ATTEMPTS = 10
 
 def training_view(images: Tensor, recipe: Recipe, task: Task, *, mirrors: bool, generator: Generator) -> Tensor:
     """Augmented, normalized images (B, K, size, size) float32 from (B, S, S) uint8."""
-    return normalize(augment(images.float() / 255, recipe.augment, recipe.size, mirrors=mirrors, generator=generator), task)
+    return normalize(
+        augment(images.float() / 255, recipe.augment, recipe.size, mirrors=mirrors, generator=generator), task
+    )
 
 
 def evaluation_view(images: Tensor, recipe: Recipe, task: Task) -> Tensor:

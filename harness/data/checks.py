@@ -98,7 +98,9 @@ def _classes(data: Data) -> Finding:
         targets = data.targets[split == name]
         for value, what in ((1, "positives"), (0, "negatives")):
             none = ~(targets == value).any(axis=0)
-            found += [f"{label} has no {what} in {name}" for label, empty in zip(data.labels, none, strict=True) if empty]
+            found += [
+                f"{label} has no {what} in {name}" for label, empty in zip(data.labels, none, strict=True) if empty
+            ]
     return _finding(
         "labels measurable",
         found,
@@ -115,7 +117,12 @@ def _boxes(data: Data) -> Finding:
     wrong = (boxes["width"] <= 0) | (boxes["height"] <= 0) | (boxes["x"] < 0) | (boxes["y"] < 0)
     wrong |= ~boxes["label"].isin(data.labels)
     examples = (boxes["image"][wrong] + ": " + boxes["label"][wrong]).tolist()
-    return _finding("boxes", examples, f"{len(boxes):,} boxes have places in their images", "boxes are empty, outside, or of an unknown label")
+    return _finding(
+        "boxes",
+        examples,
+        f"{len(boxes):,} boxes have places in their images",
+        "boxes are empty, outside, or of an unknown label",
+    )
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

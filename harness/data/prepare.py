@@ -71,7 +71,9 @@ def prepare(source: Source, data: Data, load_size: int, cache: Path, progress: P
     unreadable: dict[str, str] = manifest["unreadable"]
     data = data.select(~data.table["image"].astype(str).isin(list(unreadable)).to_numpy(dtype=bool))
     if not len(data.table):
-        raise DataError(f"no image of dataset '{source.dataset.name}' could be read; first: {_first(unreadable.items())}")
+        raise DataError(
+            f"no image of dataset '{source.dataset.name}' could be read; first: {_first(unreadable.items())}"
+        )
     shape = (len(data.table), load_size, load_size)
     # copy-on-write, so that torch takes it for writable; nothing writes
     images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
@@ -84,16 +86,21 @@ def prepare(source: Source, data: Data, load_size: int, cache: Path, progress: P
 def _present(source: Source, data: Data) -> tuple[NDArray[np.bool_], list[tuple[int, int]]]:
     """Which images have a file, (N,), and the size and time of each that has; arrays are always there."""
     if not isinstance(data.images, Sequence):
-        return np.ones(len(data.images), dtype=bool), [_stamp(os.stat(path)) for path in data.sources]
+        return np.ones(len(data.images), dtype=bool), [_stamp(path.stat()) for path in data.sources]
     found = [_stat(path) for path in data.images]
     present = np.array([stat is not None for stat in found], dtype=bool)
     absent = int((~present).sum())
     if absent and (not source.allow_missing or absent == len(found)):
         first = _first(Path(data.images[int(i)]).name for i in np.flatnonzero(~present))
         way_out = (
-            "check the folder" if absent == len(found) else "complete the folder, or set allow_missing = true under [dataset] (--option allow_missing=true)"
+            "check the folder"
+            if absent == len(found)
+            else "complete the folder, or set allow_missing = true under [dataset] (--option allow_missing=true)"
         )
-        raise DataError(f"{absent:,} of {len(found):,} images of '{source.dataset.name}' are missing in {source.root}, first {first}; {way_out}")
+        raise DataError(
+            f"{absent:,} of {len(found):,} images of '{source.dataset.name}' are missing in {source.root}, "
+            f"first {first}; {way_out}"
+        )
     return present, [_stamp(stat) for stat in found if stat is not None]
 
 
@@ -237,10 +244,7 @@ def _decode_chunk(data: Data, load_size: int, chunk: NDArray[np.intp]) -> Decode
 def _read(data: Data, index: int, load_size: int) -> NDArray[np.uint8]:
     """Image `index` as (load_size, load_size) uint8."""
     image = data.images[index]
-    if isinstance(image, str | os.PathLike):
-        pixels = (data.decode or decode)(Path(image))
-    else:
-        pixels = image
+    pixels = (data.decode or decode)(Path(image)) if isinstance(image, str | os.PathLike) else image
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise DataError(f"an image must be (H, W) uint8, got {pixels.shape} {pixels.dtype}")
     return resize(pixels, load_size)

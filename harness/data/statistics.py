@@ -138,7 +138,11 @@ def print_statistics(name: str, statistics: Statistics) -> None:
     table.add_row("no finding", *(f"{counts.without_finding:,}" for counts in groups.values()), "")
     for kind in ("views", "sexes"):
         for value in getattr(groups["all"], kind):
-            table.add_row(f"{kind[:-1] if kind == 'views' else 'sex'} {value}", *(f"{getattr(c, kind).get(value, 0):,}" for c in groups.values()), "")
+            table.add_row(
+                f"{kind[:-1] if kind == 'views' else 'sex'} {value}",
+                *(f"{getattr(c, kind).get(value, 0):,}" for c in groups.values()),
+                "",
+            )
     table.add_row("images a patient", *(f"{counts.images_per_patient:.2f}" for counts in groups.values()), "")
     table.add_row("most of one patient", *(f"{counts.most_images_of_a_patient:,}" for counts in groups.values()), "")
     if groups["all"].ages is not None:
@@ -147,7 +151,9 @@ def print_statistics(name: str, statistics: Statistics) -> None:
     for note, text in statistics.notes.items():
         console.print(f"{note.replace('_', ' ')}: {text}", highlight=False, markup=False)
     if statistics.boxes:
-        console.print("boxes: " + ", ".join(f"{label} {count}" for label, count in statistics.boxes.items()), highlight=False)
+        console.print(
+            "boxes: " + ", ".join(f"{label} {count}" for label, count in statistics.boxes.items()), highlight=False
+        )
 
 
 def _positives(counts: LabelCounts) -> str:

@@ -58,7 +58,9 @@ def per_label(predictions: Predictions, metric: Metric, scores: NDArray[np.float
         return values
     for label in np.flatnonzero(defined):
         rows = usable[:, label]
-        values[label] = _compute(metric, scores[rows, label, None], targets[rows, label, None], predictions.patient[rows])[0]
+        values[label] = _compute(
+            metric, scores[rows, label, None], targets[rows, label, None], predictions.patient[rows]
+        )[0]
     return values
 
 
@@ -88,12 +90,16 @@ def _compute(
     wanted = [p.name for p in inspect.signature(metric.compute).parameters.values() if p.kind is p.KEYWORD_ONLY]
     unknown = set(wanted) - set(OFFERED)
     if unknown:
-        raise PluginError(f"metric '{metric.name}' asks for {', '.join(sorted(unknown))}; it can have {', '.join(OFFERED)}")
+        raise PluginError(
+            f"metric '{metric.name}' asks for {', '.join(sorted(unknown))}; it can have {', '.join(OFFERED)}"
+        )
     extra: dict[str, Any] = {"patients": patients} if wanted else {}
     try:
         values = np.asarray(metric.compute(scores, targets, None, **extra), dtype=np.float64)
     except Exception as error:
         raise PluginError(f"metric '{metric.name}' raised {type(error).__name__}: {error}") from error
     if values.shape != (scores.shape[1],):
-        raise PluginError(f"metric '{metric.name}' must return ({scores.shape[1]},), one value a label, got {values.shape}")
+        raise PluginError(
+            f"metric '{metric.name}' must return ({scores.shape[1]},), one value a label, got {values.shape}"
+        )
     return values

@@ -52,8 +52,13 @@ def load_predictions(path: Path) -> Predictions:
     except FileNotFoundError:
         raise DataError(f"there are no predictions in {path}: no such file") from None
     except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise many kinds for a damaged file
-        raise DataError(f"{path} holds no predictions ({type(error).__name__}: {error}); it needs {', '.join(ARRAYS)}") from None
+        raise DataError(
+            f"{path} holds no predictions ({type(error).__name__}: {error}); it needs {', '.join(ARRAYS)}"
+        ) from None
     shape = (len(image), len(labels))
     if logits.shape != shape or targets.shape != shape or patient.shape != image.shape:
-        raise DataError(f"{path}: logits {logits.shape} and targets {targets.shape} do not fit {shape[0]} images and {shape[1]} labels")
+        raise DataError(
+            f"{path}: logits {logits.shape} and targets {targets.shape} do not fit "
+            f"{shape[0]} images and {shape[1]} labels"
+        )
     return Predictions(tuple(map(str, labels)), image, patient, logits, targets)

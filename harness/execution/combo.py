@@ -275,7 +275,9 @@ def _describe_training(job: Job, epochs: list[Epoch]) -> TrainingPart:
     )
 
 
-def _describe_cost(job: Job, network: nn.Module, epochs: list[Epoch], placed: Placed, watch: Stopwatch) -> EfficiencyPart:
+def _describe_cost(
+    job: Job, network: nn.Module, epochs: list[Epoch], placed: Placed, watch: Stopwatch
+) -> EfficiencyPart:
     training = sum(epoch.seconds for epoch in epochs)
     return EfficiencyPart(
         train_images_per_second=sum(epoch.images for epoch in epochs) / training if training else math.nan,

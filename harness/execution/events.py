@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harness.results.record import Record
-from harness.training.fit import Epoch
+if TYPE_CHECKING:
+    from harness.results.record import Record
+    from harness.training.fit import Epoch
 
 
 @dataclass(frozen=True)

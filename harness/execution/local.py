@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from harness.board import Board, Combo
-from harness.choices import Choices, resolve_metrics, resolve_rows
-from harness.components import Data
+from harness.choices import resolve_metrics, resolve_rows
+from harness.components import SPLITS, Data
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared, prepare
@@ -79,7 +79,10 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     Raises `HarnessError` for anything that the board cannot mean, before any of it is run.
     """
     rows = resolve_rows(board, registry)
-    names = [*board.metrics, *(c.recipe.select_on for c in rows.values() if c.recipe.select_on not in ("objective", "loss"))]
+    names = [
+        *board.metrics,
+        *(c.recipe.select_on for c in rows.values() if c.recipe.select_on not in ("objective", "loss")),
+    ]
     metrics = resolve_metrics(names, registry)
     chosen = _choose(board, settings)
     # a weight file that is not there ends the run before it begins
@@ -94,9 +97,17 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         prepared, data_fingerprint = bench.at(choices.recipe.load_size)
         objective = next(m for m in metrics if m.name == board.objective.partition("@")[0])
         key = combo_key(
-            source, data_fingerprint, choices, combo.seed, objective=objective.name, weights=weights[combo.row.name], engine=VERSION
+            source,
+            data_fingerprint,
+            choices,
+            combo.seed,
+            objective=objective.name,
+            weights=weights[combo.row.name],
+            engine=VERSION,
         )
-        job = Job(combo, choices, key, source, prepared, data_fingerprint, metrics, objective, board.folder, settings.device)
+        job = Job(
+            combo, choices, key, source, prepared, data_fingerprint, metrics, objective, board.folder, settings.device
+        )
         planned.append(Planned(job, _reason(records.get((combo.row.name, combo.seed)), key, settings)))
     _refuse_if_all_are_skipped([item.job for item in planned])
     return tuple(planned)
@@ -127,7 +138,9 @@ def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
     for seed in settings.seeds or ():
         if seed not in board.seeds:
             known = ", ".join(map(str, board.seeds))
-            raise UsageError(f"--seeds {seed}: the board has the seeds {known}; add it to seeds in {board.folder / 'board.toml'}")
+            raise UsageError(
+                f"--seeds {seed}: the board has the seeds {known}; add it to seeds in {board.folder / 'board.toml'}"
+            )
     found = tuple(
         combo
         for combo in board.combos()
@@ -151,14 +164,15 @@ def _reason(record: Record | None, key: str, settings: Settings) -> str | None:
 
 def _require_splits(source: Source, data: Data) -> None:
     """Refuse a dataset with an empty split: there would be nothing to train on, to decide on or to measure."""
-    counts: Mapping[str, int] = data.table["split"].value_counts().to_dict()
-    empty = [split for split in ("train", "val", "test") if not counts.get(split)]
+    there = set(data.table["split"])
+    empty = [split for split in SPLITS if split not in there]
     if empty:
-        raise DataError(f"dataset '{source.dataset.name}' has no images in {' and '.join(empty)}; choose another split or more data")
+        raise DataError(
+            f"dataset '{source.dataset.name}' has no images in {' and '.join(empty)}; choose another split or more data"
+        )
 
 
 def _refuse_if_all_are_skipped(jobs: list[Job]) -> None:
     reasons = [reason_to_skip(job) for job in jobs]
     if reasons and all(reasons):
         raise UsageError(f"nothing can be run: {reasons[0]}")
-

@@ -18,7 +18,12 @@ def spread_bar(row: RowSummary, summary: Leaderboard) -> Markup:
     spread = row.metrics.get(summary.objective)
     if spread is None:
         return Markup("")
-    values = [value for other in summary.rows if summary.objective in other.metrics for value in other.metrics[summary.objective].values]
+    values = [
+        value
+        for other in summary.rows
+        if summary.objective in other.metrics
+        for value in other.metrics[summary.objective].values
+    ]
     low, high = min(values), max(values)
     margin = 0.06 * (high - low) or 0.01
     low, high = low - margin, high + margin
@@ -30,7 +35,8 @@ def spread_bar(row: RowSummary, summary: Leaderboard) -> Markup:
     dots = "".join(f'<circle cx="{x(value)}" cy="{height / 2}" r="3.5"/>' for value in spread.values)
     text = f"mean {spread.mean:.4f}; seeds: {', '.join(f'{value:.4f}' for value in spread.values)}"
     return Markup(  # noqa: S704 - numbers only
-        f'<svg class="bar" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{text}"><title>{text}</title>'
+        f'<svg class="bar" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'role="img" aria-label="{text}"><title>{text}</title>'
         f'<line class="axis" x1="0" x2="{width}" y1="{height / 2}" y2="{height / 2}"/>{dots}'
         f'<line class="mean" x1="{x(spread.mean)}" x2="{x(spread.mean)}" y1="3" y2="{height - 3}"/></svg>'
     )
@@ -57,10 +63,15 @@ def history_chart(records: Sequence[Record]) -> Markup:
         for kind, series in (("train", [e.train_loss for e in history]), ("val", [e.val_loss for e in history])):
             points = " ".join(point(n, value) for n, value in enumerate(series, start=1) if value is not None)
             lines += f'<polyline class="{kind}" points="{points}"/>'
-    ticks = "".join(f'<text x="{left - 6}" y="{y:.0f}" text-anchor="end">{value:.3f}</text>' for value, y in ((high, 12), (low, height - bottom + 3)))
-    ticks += f'<text x="{left}" y="{height - 6}">epoch 1</text><text x="{width - 8}" y="{height - 6}" text-anchor="end">epoch {epochs}</text>'
+    ticks = "".join(
+        f'<text x="{left - 6}" y="{y:.0f}" text-anchor="end">{value:.3f}</text>'
+        for value, y in ((high, 12), (low, height - bottom + 3))
+    )
+    ticks += f'<text x="{left}" y="{height - 6}">epoch 1</text>'
+    ticks += f'<text x="{width - 8}" y="{height - 6}" text-anchor="end">epoch {epochs}</text>'
     text = f"Loss from epoch 1 to {epochs}: training (dashed) and validation (solid), between {low:.3f} and {high:.3f}"
     return Markup(  # noqa: S704 - numbers only
-        f'<figure><svg class="history" viewBox="0 0 {width} {height}" role="img" aria-label="{text}">{lines}{ticks}</svg>'
+        f'<figure><svg class="history" viewBox="0 0 {width} {height}" role="img" aria-label="{text}">'
+        f"{lines}{ticks}</svg>"
         "<figcaption>Loss by epoch: training dashed, validation solid, one pair of lines a seed</figcaption></figure>"
     )

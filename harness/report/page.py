@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from harness.board import Board
 from harness.evaluation.names import POLICIES, split_name
@@ -37,7 +38,11 @@ def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: S
     """The page as text."""
     style, script = _part("style.css"), _part("page.js")
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_part),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "spread": format_spread,
@@ -63,8 +68,8 @@ def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: S
         cells=_label_cells(summary),
         spread_bar=lambda row: spread_bar(row, summary),
         history_chart=history_chart,
-        style=jinja2.utils.markupsafe.Markup(style),  # noqa: S704 - our own file
-        script=jinja2.utils.markupsafe.Markup(script),  # noqa: S704 - our own file
+        style=Markup(style),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
         policy=_content_security_policy(style, script),
     )
 
@@ -79,7 +84,8 @@ def _content_security_policy(style: str, script: str) -> str:
     def hashed(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
-    return f"default-src 'none'; style-src {hashed(style)}; script-src {hashed(script)}; img-src data:; base-uri 'none'; form-action 'none'"
+    allowed = f"style-src {hashed(style)}; script-src {hashed(script)}; img-src data:"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 def _reference(summary: Leaderboard) -> Record | None:
@@ -95,7 +101,9 @@ def _answer(summary: Leaderboard) -> str:
         return ""
     best = ranked[0]
     seeds = f"{len(best.seeds)} seed{'s' if len(best.seeds) != 1 else ''}"
-    lead = f"{_shown(best)} leads with {summary.objective} {format_spread(best.metrics[summary.objective])} over {seeds}"
+    lead = (
+        f"{_shown(best)} leads with {summary.objective} {format_spread(best.metrics[summary.objective])} over {seeds}"
+    )
     if len(ranked) == 1:
         return lead + "; it is the only row measured yet."
     second = ranked[1]
@@ -107,7 +115,7 @@ def _answer(summary: Leaderboard) -> str:
     elif gap <= max(deviations):
         verdict = "which is no more than its seeds differ"
     else:
-        verdict = f"{gap / max(max(deviations), 1e-9):.1f} times the larger spread over seeds"
+        verdict = f"{gap / max(*deviations, 1e-9):.1f} times the larger spread over seeds"
     return f"{lead}, {gap:.4f} ahead of {_shown(second)}: {verdict}."
 
 
@@ -116,7 +124,11 @@ def _shown(row: RowSummary) -> str:
 
 
 def _describe_params(params: dict[str, dict[str, Any]]) -> str:
-    return ", ".join(f"{section}.{name} = {json.dumps(value)}" for section, values in params.items() for name, value in values.items())
+    return ", ".join(
+        f"{section}.{name} = {json.dumps(value)}"
+        for section, values in params.items()
+        for name, value in values.items()
+    )
 
 
 def _describe_command(row: RowSummary, board: Board) -> str:
@@ -140,12 +152,16 @@ def _extra_columns(summary: Leaderboard) -> dict[str, tuple[str, int, float]]:
 
 def _label_cells(summary: Leaderboard) -> dict[str, dict[str, dict[str, Any]]]:
     """metric -> row -> label -> shown value and shade: 0 for the worst of its column, 6 for the best."""
-    higher = {name: part.higher_is_better for row in summary.rows for r in row.records for name, part in r.metrics.items()}
+    higher = {
+        name: part.higher_is_better for row in summary.rows for r in row.records for name, part in r.metrics.items()
+    }
     cells: dict[str, dict[str, dict[str, Any]]] = {}
     for metric in summary.metrics:
         cells[metric] = {row.name: {} for row in summary.rows}
         for label in summary.labels:
-            column = {row.name: row.per_label[metric][label] for row in summary.rows if label in row.per_label.get(metric, {})}
+            column = {
+                row.name: row.per_label[metric][label] for row in summary.rows if label in row.per_label.get(metric, {})
+            }
             if not column:
                 continue
             low, high = min(column.values()), max(column.values())
@@ -154,5 +170,3 @@ def _label_cells(summary: Leaderboard) -> dict[str, dict[str, dict[str, Any]]]:
                 share = share if higher.get(metric, True) else 1 - share
                 cells[metric][name][label] = {"value": value, "shade": round(6 * share), "best": share == 1}
     return cells
-
-

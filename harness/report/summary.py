@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board, Row
@@ -83,7 +83,9 @@ def summarize(board: Board, records: Sequence[Record]) -> Leaderboard:
     objective = full_name(board.objective, metrics)
     higher = next((r.metrics[objective].higher_is_better for r in records if objective in r.metrics), True)
     rows = [
-        _summarize_row(board, name, row, [r for r in records if r.combo.row == name], fingerprint, metrics, known=name in ours)
+        _summarize_row(
+            board, name, row, [r for r in records if r.combo.row == name], fingerprint, metrics, known=name in ours
+        )
         for name, row in (ours | extra).items()
     ]
     return Leaderboard(
@@ -105,7 +107,11 @@ def _current_fingerprint(board: Board, records: Iterable[Record]) -> str | None:
 
 
 def _belongs(board: Board, record: Record) -> bool:
-    return record.combo.dataset == board.dataset and record.combo.options == board.options and record.combo.seed in board.seeds
+    return (
+        record.combo.dataset == board.dataset
+        and record.combo.options == board.options
+        and record.combo.seed in board.seeds
+    )
 
 
 def _row_of(record: Record) -> Row:
@@ -121,7 +127,14 @@ def _metric_names(board: Board, records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _summarize_row(
-    board: Board, name: str, row: Row, records: list[Record], fingerprint: str | None, metrics: tuple[str, ...], *, known: bool
+    board: Board,
+    name: str,
+    row: Row,
+    records: list[Record],
+    fingerprint: str | None,
+    metrics: tuple[str, ...],
+    *,
+    known: bool,
 ) -> RowSummary:
     current = [r for r in records if known and _belongs(board, r) and r.dataset.fingerprint == fingerprint]
     done = [r for r in current if r.status == "done"]
@@ -142,7 +155,11 @@ def _summarize_row(
         reasons=tuple(reasons),
         rank=None,
         seeds=tuple(r.combo.seed for r in done),
-        metrics={metric: spread for metric in metrics if (spread := _spread(r.metrics[metric].macro for r in done if metric in r.metrics))},
+        metrics={
+            metric: spread
+            for metric in metrics
+            if (spread := _spread(r.metrics[metric].macro for r in done if metric in r.metrics))
+        },
         per_label={metric: _per_label(done, metric) for metric in metrics},
         efficiency=_efficiency(done),
         records=tuple(records),
@@ -192,19 +209,16 @@ def _rank(rows: Iterable[RowSummary], objective: str, *, higher: bool) -> list[R
     if objective.endswith("@oracle"):
         return rows
     sign = -1 if higher else 1
-    valued = sorted((row for row in rows if objective in row.metrics), key=lambda row: (sign * row.metrics[objective].mean, row.name))
+    valued = sorted(
+        (row for row in rows if objective in row.metrics),
+        key=lambda row: (sign * row.metrics[objective].mean, row.name),
+    )
     ranked: list[RowSummary] = []
     for place, row in enumerate(valued, start=1):
         before = ranked[-1] if ranked else None
         tied = before is not None and before.metrics[objective].mean == row.metrics[objective].mean
-        ranked.append(_with_rank(row, before.rank if tied and before is not None else place))
+        ranked.append(replace(row, rank=before.rank if tied and before is not None else place))
     return [*ranked, *(row for row in rows if objective not in row.metrics)]
-
-
-def _with_rank(row: RowSummary, rank: int | None) -> RowSummary:
-    from dataclasses import replace
-
-    return replace(row, rank=rank)
 
 
 # --- for the terminal ------------------------------------------------------------------------------------------------
@@ -222,27 +236,48 @@ def table(summary: Leaderboard, width: int) -> Table:
     """The ranking as a table for a terminal of that width: metrics that do not fit are left to the page."""
     from rich.table import Table
 
-    shown = [summary.objective] + [full_name(name, summary.metrics) for name in summary.board.metrics if name != summary.board.objective]
-    names = max([len(row.name) for row in summary.rows] + [10])
-    shown = [name for name in shown if name in summary.metrics][: max(1, (width - names - 40) // 13)]
+    asked = [full_name(name, summary.metrics) for name in summary.board.metrics]
+    shown = [name for name in dict.fromkeys([summary.objective, *asked]) if name in summary.metrics]
+    columns: dict[str, list[str]] = {
+        name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in shown
+    }
+    cost: dict[str, list[str]] = {
+        "img/s": [format_number(row.efficiency.get("train_images_per_second"), 0) for row in summary.rows],
+        "minutes": [format_number(row.efficiency.get("train_minutes"), 1) for row in summary.rows],
+    }
+    columns = dict(list(columns.items())[:1]) | cost | columns
+    fixed: dict[str, list[str]] = {
+        "#": [str(row.rank or "") for row in summary.rows],
+        "row": [row.name for row in summary.rows],
+        "seeds": [f"{len(row.seeds)}/{len(summary.board.seeds)}" for row in summary.rows],
+        "status": [row.status for row in summary.rows],
+    }
+    left = width - sum(_width(name, values) for name, values in fixed.items())
+    chosen: dict[str, list[str]] = {}
+    for name, values in columns.items():
+        left -= _width(name, values)
+        if left >= 0 or not chosen:
+            chosen[name] = values
+    order = [
+        "#",
+        "row",
+        *(name for name in shown if name in chosen),
+        "seeds",
+        *(name for name in cost if name in chosen),
+        "status",
+    ]
     made = Table(box=None, pad_edge=False, header_style="bold", title=summary.board.title, title_justify="left")
-    made.add_column("#", justify="right")
-    made.add_column("row", no_wrap=True)
-    for name in shown:
-        made.add_column(name, justify="right", no_wrap=True)
-    for name in ("seeds", "img/s", "minutes", "status"):
-        made.add_column(name, justify="right" if name != "status" else "left")
-    for row in summary.rows:
-        made.add_row(
-            str(row.rank or ""),
-            row.name,
-            *(format_spread(row.metrics.get(name)) for name in shown),
-            f"{len(row.seeds)}/{len(summary.board.seeds)}",
-            format_number(row.efficiency.get("train_images_per_second"), 0),
-            format_number(row.efficiency.get("train_minutes"), 1),
-            row.status,
-        )
+    for name in order:
+        made.add_column(name, no_wrap=True, justify="left" if name in ("row", "status") else "right")
+    everything = fixed | chosen
+    for index in range(len(summary.rows)):
+        made.add_row(*(everything[name][index] for name in order))
     return made
+
+
+def _width(heading: str, values: Sequence[str]) -> int:
+    """Characters that a column takes, with the gap before it."""
+    return max(len(text) for text in (heading, *values)) + 2
 
 
 def format_spread(spread: Spread | None) -> str:

@@ -94,6 +94,8 @@ def _commit() -> str | None:
     try:
         if git("ls-files", "provenance.py") != "provenance.py":
             return None
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", "..", "../../plugins") else "")
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain", "--", "..", "../../plugins") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 FailureKind = Literal[
     "out_of_memory", "timeout", "not_finite", "crashed", "plugin", "data", "interrupted"

@@ -102,7 +102,12 @@ def batch_plan(images: int, batch_size: int) -> tuple[int, int]:
 
 
 def _train_epoch(
-    setup: Setup, optimizer: Optimizer, schedule: RateSchedule, batches: tuple[Tensor, ...], number: int, generator: torch.Generator
+    setup: Setup,
+    optimizer: Optimizer,
+    schedule: RateSchedule,
+    batches: tuple[Tensor, ...],
+    number: int,
+    generator: torch.Generator,
 ) -> float:
     """One pass; gives the mean loss. The device is waited for once, at the end."""
     setup.network.train()

@@ -37,7 +37,8 @@ class Objective:
         expected = () if self.loss.scalar else targets.shape
         if values.shape != expected:
             raise PluginError(
-                f"loss '{self.loss.name}' must return {tuple(expected)}, got {tuple(values.shape)}; return one value a target, or declare Loss(scalar=True)"
+                f"loss '{self.loss.name}' must return {tuple(expected)}, got {tuple(values.shape)}; "
+                "return one value a target, or declare Loss(scalar=True)"
             )
         if self.loss.scalar:
             return values

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], device: torch.device) -> Optimizer:
     """Adam (L2 penalty in the gradient) or AdamW (decoupled decay), fused on CUDA."""
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    kinds: dict[str, Callable[..., Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    return kinds[recipe.optimizer](trained, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type == "cuda" or None)
+    return kinds[recipe.optimizer](
+        trained, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type == "cuda" or None
+    )
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) ->
     schedule = recipe.schedule
     if schedule.kind == "plateau":
         plateau = ReduceLROnPlateau(optimizer, mode="min", factor=schedule.factor, patience=schedule.patience)
-        return RateSchedule(_nothing, lambda val_loss: plateau.step(val_loss))
+        return RateSchedule(_nothing, plateau.step)
     if schedule.kind == "one-cycle":
         steps = recipe.epochs * steps_per_epoch
-        cycle = OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=steps + 1, pct_start=schedule.warmup, cycle_momentum=False)
-        return RateSchedule(lambda: cycle.step(), lambda _: None)
+        cycle = OneCycleLR(
+            optimizer, max_lr=recipe.lr, total_steps=steps + 1, pct_start=schedule.warmup, cycle_momentum=False
+        )
+        return RateSchedule(cycle.step, lambda _: None)
     return RateSchedule(_nothing, lambda _: None)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +38,14 @@ class Loaded:
 
 
 def weights_identity(model: Model, weights: str) -> str:
-    """`random`, `imagenet`, or `sha256:...` of a file. Raises `WeightsError` where there is no such file or no ImageNet."""
+    """`random`, `imagenet`, or `sha256:...` of a file. Raises `WeightsError` where there are no such weights."""
     if weights == "random":
         return weights
     if weights == "imagenet":
         if model.pretrained is None:
-            raise WeightsError(f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file")
+            raise WeightsError(
+                f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file"
+            )
         return weights
     path = Path(weights).expanduser()
     if not path.is_file():
@@ -64,20 +67,29 @@ def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
     if model.pretrained is None:
         raise WeightsError(f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file")
     offline = not _hub_answers()
-    before = os.environ.get("HF_HUB_OFFLINE")
     try:
-        import huggingface_hub.constants as hub
-
-        if offline:
-            hub.HF_HUB_OFFLINE = True  # type: ignore[misc]
-        return model.pretrained(task, **params)
+        with _offline() if offline else contextlib.nullcontext():
+            return model.pretrained(task, **params)
     except Exception as error:
         if not offline:
             raise WeightsError(f"ImageNet weights of '{model.name}' could not be loaded: {error}") from error
         raise WeightsError(
-            f"ImageNet weights of '{model.name}' are not in the local cache and their hub cannot be reached; connect once, "
-            "or --set recipe.weights=FILE, or --set recipe.weights=random"
+            f"ImageNet weights of '{model.name}' are not in the local cache and their hub cannot be reached; "
+            "connect once, or --set recipe.weights=FILE, or --set recipe.weights=random"
         ) from None
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the hub's library from trying, and trying again."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _hub_answers() -> bool:
@@ -102,13 +114,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(f"{path.name} holds no weights that can be read safely: {str(error).splitlines()[0]}") from error
+        raise WeightsError(
+            f"{path.name} holds no weights that can be read safely: {str(error).splitlines()[0]}"
+        ) from error
     while isinstance(found, Mapping):
         inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
         if inner is None:
             break
         found = inner
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)} if isinstance(found, Mapping) else {}
+    tensors = (
+        {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
+        if isinstance(found, Mapping)
+        else {}
+    )
     if not tensors:
         raise WeightsError(f"{path.name} holds no tensors by name; save network.state_dict()")
     return tensors
@@ -158,7 +176,12 @@ def _adapt(network: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Ten
 
 def _adapt_stem(tensor: Tensor, target: Tensor) -> Tensor:
     """A first convolution for other channels, so that a grey image gives what its copies in all channels gave."""
-    if tensor.ndim != 4 or target.ndim != 4 or tensor.shape[0] != target.shape[0] or tensor.shape[2:] != target.shape[2:]:
+    if (
+        tensor.ndim != 4
+        or target.ndim != 4
+        or tensor.shape[0] != target.shape[0]
+        or tensor.shape[2:] != target.shape[2:]
+    ):
         return tensor
     if 1 not in (tensor.shape[1], target.shape[1]) or max(tensor.shape[1], target.shape[1]) > 4:
         return tensor
@@ -168,7 +191,7 @@ def _adapt_stem(tensor: Tensor, target: Tensor) -> Tensor:
 
 def _adapt_positions(network: nn.Module, tensor: Tensor, target: Tensor) -> Tensor:
     """Resample a ViT's position embeddings to its own grid."""
-    from timm.layers import resample_abs_pos_embed
+    from timm.layers.pos_embed import resample_abs_pos_embed
 
     grid = list(network.patch_embed.grid_size)  # type: ignore[union-attr, arg-type]
     prefix = int(getattr(network, "num_prefix_tokens", 1))
@@ -183,7 +206,11 @@ def _head(network: nn.Module, own: Mapping[str, Tensor], fitting: Mapping[str, T
     if named:
         modules = [named] if isinstance(named, str) else list(named)
     else:
-        rows = [name for name, tensor in own.items() if name not in fitting and tensor.ndim > 1 and tensor.shape[0] == classes]
+        rows = [
+            name
+            for name, tensor in own.items()
+            if name not in fitting and tensor.ndim > 1 and tensor.shape[0] == classes
+        ]
         modules = [rows[-1].rpartition(".")[0]] if rows else []
     return {name for name in own if any(name.startswith(f"{module}.") for module in modules)}
 
@@ -193,10 +220,14 @@ def _in_modules(name: str, head: set[str]) -> bool:
     return any(name.rpartition(".")[0] == known.rpartition(".")[0] for known in head)
 
 
-def _complain(what: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], unfilled: list[str], unused: list[str]) -> str:
+def _complain(
+    what: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], unfilled: list[str], unused: list[str]
+) -> str:
     parts = []
     if unfilled:
-        parts.append(f"{len(unfilled)} of the network's {len(own)} tensors are not in it or have another shape ({_first(unfilled)})")
+        parts.append(
+            f"{len(unfilled)} of the network's {len(own)} tensors are not in it or differ in shape ({_first(unfilled)})"
+        )
     if unused:
         parts.append(f"{len(unused)} of its {len(tensors)} tensors have no place in the network ({_first(unused)})")
     return f"{what} does not fit the network: {' and '.join(parts)}; give weights of this architecture"

@@ -7,14 +7,14 @@ Values are densities: 0 is air, 1 is bone or metal, bright on the film.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Field = NDArray[np.float32]
+    Field = NDArray[np.floating[Any]]
 
 LUNG_X = 0.44
 """Distance of a lung's middle from the spine."""
@@ -108,7 +108,7 @@ def draw_shot(generator: np.random.Generator, view: str) -> Shot:
         gamma=float(np.exp(around(0.20, 0.0))),
         shade=around(0.07),
         grain=float(abs(around(0.006, 0.008))),
-        margin=(0.0, 0.0, 0.0, 0.0) if generator.random() < 0.72 else tuple(generator.uniform(0, 0.09, 4).tolist()),  # type: ignore[arg-type]
+        margin=(0.0, 0.0, 0.0, 0.0) if generator.random() < 0.72 else tuple(generator.uniform(0, 0.09, 4).tolist()),
         projection=1.07 if ap else 1.0,
         devices=int(generator.integers(0, 4)) if ap else int(generator.random() < 0.08),
     )
@@ -132,7 +132,7 @@ class Plane:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(H, W)"""
+        """(H, W)."""
         return self.x.shape
 
 
@@ -191,7 +191,7 @@ def lung_mask(anatomy: Anatomy, plane: Plane) -> Field:
 
 
 def diaphragm(anatomy: Anatomy, plane: Plane) -> Field:
-    """y of the diaphragm at each x: two domes, the heart's side a little lower."""
+    """The y of the diaphragm at each x: two domes, the heart's side a little lower."""
     across = (np.abs(plane.x) - LUNG_X) / anatomy.width
     lower = 0.03 * (plane.x > 0)
     return np.asarray(anatomy.base + lower - anatomy.dome * (1 - np.clip(across**2, 0, 1.4)), dtype=np.float32)
@@ -220,7 +220,7 @@ def chest(anatomy: Anatomy, shot: Shot, plane: Plane, generator: np.random.Gener
     density -= anatomy.lung * lungs
     density += 0.10 * heart * (1 - soft(plane.y - diaphragm(anatomy, plane), 0.04))
     density += anatomy.bone * _bones(anatomy, plane) * (0.35 + 0.65 * lungs)
-    density += _vessels(anatomy, plane, generator) * lungs
+    density += _vessels(plane, generator) * lungs
     density += anatomy.breast * soft(0.28 - np.hypot(side - 0.5, (plane.y - 0.32) * 0.9), 0.06)
     density += 0.04 * cloud(generator, plane.shape, 1.7) * trunk
     return np.asarray(density, dtype=np.float32), np.asarray(lungs, dtype=np.float32)
@@ -234,14 +234,18 @@ def _bones(anatomy: Anatomy, plane: Plane) -> Field:
     front = np.cos(2 * np.pi * anatomy.ribs * 0.92 * (plane.y - anatomy.tilt * side * 1.5) + 1.0)
     ribs = soft(behind - 0.25, 0.12) + 0.45 * soft(front - 0.45, 0.12)
     spine = soft(0.095 - side, 0.02) * (0.9 + 0.5 * soft(np.cos(2 * np.pi * anatomy.ribs * 1.1 * plane.y) + 0.3, 0.2))
-    clavicle = blob(plane, 0, 0, 9) * np.exp(-(((plane.y - anatomy.top - 0.16 + 0.22 * (side - 0.3)) / 0.032) ** 2)) * soft(side - 0.1, 0.02)
+    clavicle = (
+        blob(plane, 0, 0, 9)
+        * np.exp(-(((plane.y - anatomy.top - 0.16 + 0.22 * (side - 0.3)) / 0.032) ** 2))
+        * soft(side - 0.1, 0.02)
+    )
     return np.asarray(ribs * cage + 1.1 * spine + 0.9 * clavicle, dtype=np.float32)
 
 
-def _vessels(anatomy: Anatomy, plane: Plane, generator: np.random.Generator) -> Field:
+def _vessels(plane: Plane, generator: np.random.Generator) -> Field:
     """Hila and the markings that branch from them, fading to the edge of the lungs."""
     side = np.abs(plane.x)
-    reach = np.exp(-((side - 0.2) / 0.28) ** 2 - ((plane.y + 0.05) / 0.45) ** 2)
+    reach = np.exp(-(((side - 0.2) / 0.28) ** 2) - ((plane.y + 0.05) / 0.45) ** 2)
     ridges = 1 - np.abs(cloud(generator, plane.shape, 1.1))
     hila = np.exp(-(((side - 0.22) / 0.07) ** 2) - ((plane.y + 0.06) / 0.13) ** 2)
     return np.asarray(0.045 * ridges * reach + 0.13 * hila, dtype=np.float32)
@@ -252,7 +256,7 @@ def expose(density: Field, shot: Shot, plane: Plane, generator: np.random.Genera
     film = density + _devices(shot, plane, generator)
     film = film * (1 + shot.shade * plane.x) * shot.gain + shot.offset
     film = np.clip(film, 0, 1) ** shot.gamma + shot.grain * generator.standard_normal(film.shape, dtype=np.float32)
-    left, right, top, bottom = (int(round(share * len(film))) for share in shot.margin)
+    left, right, top, bottom = (round(share * len(film)) for share in shot.margin)
     film[:, :left], film[:top], film[:, len(film) - right :], film[len(film) - bottom :] = 0.02, 0.02, 0.02, 0.02
     return np.asarray(np.clip(film * 255, 0, 255) + 0.5, dtype=np.uint8)
 

@@ -57,7 +57,7 @@ class Scene:
     generator: np.random.Generator
 
 
-TYPICAL = 4 / 3
+TYPICAL = 1.6
 """Strength at difficulty 1: chosen so that, trained for minutes, weak networks miss much and strong ones little."""
 
 
@@ -76,11 +76,15 @@ def _in_lung(generator: np.random.Generator, anatomy: Anatomy, low: float, high:
     side = int(generator.choice((-1, 1)))
     along = generator.uniform(low, high)
     y = anatomy.top + along * (anatomy.base - anatomy.dome - anatomy.top)
-    x = side * (LUNG_X + 0.06 * side * (side > 0) + generator.uniform(-0.5, 0.55) * anatomy.width * (0.55 + 0.4 * along))
+    x = side * (
+        LUNG_X + 0.06 * side * (side > 0) + generator.uniform(-0.5, 0.55) * anatomy.width * (0.55 + 0.4 * along)
+    )
     return side, float(x), float(y)
 
 
-def _round(low: float, high: float, reach: tuple[float, float] = (0.15, 0.95)) -> Callable[[np.random.Generator, Anatomy, float], Place]:
+def _round(
+    low: float, high: float, reach: tuple[float, float] = (0.15, 0.95)
+) -> Callable[[np.random.Generator, Anatomy, float], Place]:
     """Something round in a lung with a radius between `low` and `high`."""
 
     def placed(generator: np.random.Generator, anatomy: Anatomy, strength: float) -> Place:
@@ -119,7 +123,9 @@ def _pneumonia(scene: Scene, at: Place) -> Field:
     """A lobe filled in patches, with air bronchograms branching through it."""
     patch = soft(1 - np.hypot((scene.plane.x - at.x) / at.size, (scene.plane.y - at.y) / (0.9 * at.size)), 0.22)
     holes = 0.75 + 0.45 * cloud(scene.generator, scene.plane.shape, 1.5)
-    return np.asarray(0.44 * at.strength * patch * np.clip(holes * 1.1, 0.25, 1.2) * (0.2 + 0.8 * scene.lungs), dtype=np.float32)
+    return np.asarray(
+        0.44 * at.strength * patch * np.clip(holes * 1.1, 0.25, 1.2) * (0.2 + 0.8 * scene.lungs), dtype=np.float32
+    )
 
 
 def _consolidation(scene: Scene, at: Place) -> Field:
@@ -154,7 +160,9 @@ def _edema_place(generator: np.random.Generator, anatomy: Anatomy, strength: flo
 
 def _edema(scene: Scene, at: Place) -> Field:
     """Haze about both hila like a bat's wings, with blurred vessels."""
-    wings = np.exp(-(((np.abs(scene.plane.x) - 0.26) / (0.75 * at.size)) ** 2) - ((scene.plane.y - at.y) / at.size) ** 2)
+    wings = np.exp(
+        -(((np.abs(scene.plane.x) - 0.26) / (0.75 * at.size)) ** 2) - ((scene.plane.y - at.y) / at.size) ** 2
+    )
     texture = np.clip(0.85 + 0.35 * cloud(scene.generator, scene.plane.shape, 1.7), 0, 2)
     return np.asarray(0.34 * at.strength * wings * texture * scene.lungs, dtype=np.float32)
 
@@ -240,7 +248,9 @@ def _thickening_place(generator: np.random.Generator, anatomy: Anatomy, strength
 
 def _thickening(scene: Scene, at: Place) -> Field:
     """An uneven bright band along the wall."""
-    inner = replace(scene.anatomy, width=scene.anatomy.width - min(0.085 * at.strength, 0.16), top=scene.anatomy.top + 0.02)
+    inner = replace(
+        scene.anatomy, width=scene.anatomy.width - min(0.085 * at.strength, 0.16), top=scene.anatomy.top + 0.02
+    )
     rim = np.clip(scene.lungs - lung_mask(inner, scene.plane), 0, 1) * soft(at.side * scene.plane.x - LUNG_X, 0.04)
     reach = np.exp(-(((scene.plane.y - at.y) / at.size) ** 4))
     uneven = np.clip(0.9 + 0.4 * cloud(scene.generator, scene.plane.shape, 1.3), 0.2, 1.6)

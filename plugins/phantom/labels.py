@@ -124,7 +124,7 @@ def _threshold(latent: NDArray[np.float64], split: NDArray[np.str_], prevalence:
             if enough:
                 highest = np.argsort(-latent[rows], axis=0)[:enough]
                 targets[rows[highest], np.arange(len(LABELS))] = True
-    return targets.astype(np.float32)
+    return np.asarray(targets, dtype=np.float32)
 
 
 def latent_correlation() -> NDArray[np.float64]:

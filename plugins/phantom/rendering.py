@@ -63,7 +63,9 @@ class Radiographs:
         return np.random.default_rng([self.seed, *purpose])
 
 
-def make_data(counts: dict[str, int], size: int, seed: int, difficulty: float, label_noise: float, prevalence: str) -> Data:
+def make_data(
+    counts: dict[str, int], size: int, seed: int, difficulty: float, label_noise: float, prevalence: str
+) -> Data:
     """The phantom as `Data`; see `load`."""
     cohort = draw_cohort(counts, prevalence, seed)
     radiographs = Radiographs(cohort, size, seed, difficulty)
