@@ -127,7 +127,7 @@ def read_board(folder: Path) -> Board:
     path = folder / FILE
     if not path.is_file():
         raise UsageError(f"{folder} is no board: it holds no {FILE}; bundled boards are {', '.join(bundled_boards())}")
-    return parse_board(path.read_text(), folder)
+    return parse_board(path.read_text(encoding="utf-8"), folder)
 
 
 def parse_board(text: str, folder: Path) -> Board:
@@ -139,7 +139,12 @@ def parse_board(text: str, folder: Path) -> Board:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from None
-    rows = {row.name: row for entry in found.rows for row in _product(entry)}
+    rows: dict[str, Row] = {}
+    for row in (row for entry in found.rows for row in _product(entry)):
+        if rows.setdefault(row.name, row) != row:
+            raise UsageError(
+                f"{path}: two different rows would be named '{row.name}'; rename a component of one of them"
+            )
     return Board(
         folder=folder,
         title=found.title,
@@ -187,7 +192,7 @@ def bundled_boards() -> tuple[str, ...]:
 def bundled_text(name: str, file: str = FILE) -> str | None:
     """A file of a bundled board, or None where it has no such file."""
     resource = importlib.resources.files("harness.leaderboards") / name / file
-    return resource.read_text() if resource.is_file() else None
+    return resource.read_text(encoding="utf-8") if resource.is_file() else None
 
 
 def find_board(name: str) -> Path | str:
@@ -234,7 +239,7 @@ def save_board(folder: Path, text: str) -> Board:
 
 def toml_key(name: str) -> str:
     """A key, quoted where TOML wants it."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 def toml_value(value: Any) -> str:
@@ -245,4 +250,4 @@ def toml_value(value: Any) -> str:
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if value is None:
         return '"none"'
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -77,9 +77,8 @@ def define(request: Request) -> Definition:
     added = [row for row in wanted.rows if row.name not in known]
     if not added:
         return Definition(existing, None)
-    return _define(
-        wanted.folder, (wanted.folder / FILE).read_text().rstrip() + "\n\n" + "\n".join(map(_one_row, added))
-    )
+    old = (wanted.folder / FILE).read_text(encoding="utf-8").rstrip()
+    return _define(wanted.folder, old + "\n\n" + "\n".join(map(_one_row, added)))
 
 
 def _define(folder: Path, text: str, published: str = "") -> Definition:
@@ -161,5 +160,5 @@ def _original_text(name: str, file: str = FILE) -> str:
     """A file of the board that a command names; empty where it has none."""
     found = find_board(name)
     if isinstance(found, Path):
-        return (found / file).read_text() if (found / file).is_file() else ""
+        return (found / file).read_text(encoding="utf-8") if (found / file).is_file() else ""
     return bundled_text(found, file) or ""

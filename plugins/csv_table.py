@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import Data, DataError, Dataset, UsageError, hookimpl
 from harness.data.splits import carve
+from harness.errors import suggest
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
+NEEDED = ("image", "patient")
 UNCERTAIN = ("ignore", "ones", "zeros")
 BLANK = ("ignore", "zeros")
 SPELLINGS = {"valid": "val", "validate": "val", "validation": "val", "training": "train", "testing": "test"}
@@ -40,31 +42,25 @@ def load(
     `image`, `patient`, `split`, `age`, `sex` and `view` name columns (the last four may be absent); every other
     column is a label unless `labels` lists them. A label is 1, 0, blank or -1 (uncertain). `uncertain` is `ignore`
     (unknown), `ones` or `zeros`, for all labels or per label (`Edema=ones,Mass=zeros`, or a table in board.toml);
-    `blank` is `ignore` or `zeros`. Without a split column patients are carved: 10 % val, 20 % test, 70 % train.
+    `blank` is `ignore` or `zeros`. A split is train, val (valid, validate, validation) or test; without a split column
+    patients are carved: about 10 % val, 20 % test, 70 % train. Without patients, `patient` may name the image column:
+    then each image is a patient of its own. `mirrors`: whether a mirrored image keeps its labels.
 
-    Raises `DataError` for a missing file or column, or a value that no label can have, naming row and column.
+    Raises `DataError` for a missing file or column, or a value that a column cannot have, naming row and column;
+    `UsageError` for an option that cannot mean anything.
     """
-    table = _read(root / file)
-    for column in (image, patient):
-        if column not in table.columns:
-            hint = f"; name it by --option {'image' if column == image else 'patient'}=COLUMN"
-            alone = "; or patient=" + image + " where every image is a patient of its own" if column == patient else ""
-            raise DataError(f"{root / file} has no column '{column}' (it has {', '.join(table.columns)}){hint}{alone}")
-    optional = {"split": split, "age": age, "sex": sex, "view": view}
-    there = {name: column for name, column in optional.items() if column in table.columns}
-    names = _label_columns(table, labels, {image, patient, *there.values()}, root / file)
-    patients = table[patient].str.strip()
-    described = {
-        "image": table[image].str.strip(),
-        "split": _splits(table[there["split"]]) if "split" in there else carve(patients, val=(0,), test=(1, 2)),
-        "patient": patients,
-    }
-    described |= {name: table[column] for name, column in there.items() if name != "split"}
+    path = root / file
+    table = _read(path)
+    there = _described_columns(
+        table, {"image": image, "patient": patient, "split": split, "age": age, "sex": sex, "view": view}, path
+    )
+    names = _label_columns(table, labels, set(there.values()), path)
+    described = _describe_images(table, there, path)
     return Data(
         labels=tuple(names),
         images=[root / images / name for name in described["image"]],
-        targets=_targets(table[names], _policies(uncertain, names), blank, root / file),
-        table=_table(described),
+        targets=_targets(table[names], _policies(uncertain, names), blank, path),
+        table=described,
         mirrors=mirrors,
         notes={"label_file": file, "split": "as given" if "split" in there else "carved by patient"},
     )
@@ -80,7 +76,50 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no table of comma-separated values: {error}") from None
-    return table.rename(columns=str.strip)
+    if table.empty:
+        raise DataError(f"{path} has a header and no rows")
+    return pd.DataFrame({name.strip(): table[name].str.strip() for name in table.columns})
+
+
+def _described_columns(table: pd.DataFrame, asked: dict[str, str], path: Path) -> dict[str, str]:
+    """Those of the columns that describe an image which the table has; optional ones go by their own name unasked."""
+    there = {name: column for name, column in asked.items() if column in table.columns}
+    for name, column in asked.items():
+        if name in there or (name not in NEEDED and column in ("", name)):
+            continue
+        alone = f", or {name}={asked['image']} where every image is a patient of its own" if name == "patient" else ""
+        raise DataError(
+            f"{path} has no column '{column}' (it has {', '.join(table.columns)}); "
+            f"name it by --option {name}=COLUMN{alone}"
+        )
+    return there
+
+
+def _describe_images(table: pd.DataFrame, there: dict[str, str], path: Path) -> pd.DataFrame:
+    """The columns `image`, `split`, `patient` and those that are known of `age`, `sex`, `view`."""
+    import pandas as pd
+
+    for name in NEEDED:
+        blank = table[there[name]] == ""
+        if blank.any():
+            raise DataError(f"{path}, row {_row(blank)}, column '{there[name]}': blank, but every image needs one")
+    known = {name: table[column].where(table[column] != "") for name, column in there.items()}
+    if "split" in there:
+        known["split"] = _splits(table[there["split"]], path)
+    else:
+        known["split"] = carve(known["patient"], val=(0,), test=(1, 2))
+    if "age" in there:
+        known["age"] = pd.to_numeric(known["age"], errors="coerce").astype(float)
+    if "sex" in there:
+        known["sex"] = known["sex"].str[:1].str.upper().where(lambda letter: letter.isin(("M", "F")))
+    return pd.DataFrame(
+        {name: known[name] for name in ("image", "split", "patient", "age", "sex", "view") if name in known}
+    )
+
+
+def _row(wrong: pd.Series) -> int:
+    """The first row that is wrong, counted as a text editor does: the header is row 1."""
+    return int(wrong.to_numpy().argmax()) + 2
 
 
 def _label_columns(table: pd.DataFrame, labels: list[str] | str, taken: set[str], path: Path) -> list[str]:
@@ -94,14 +133,14 @@ def _label_columns(table: pd.DataFrame, labels: list[str] | str, taken: set[str]
     return names
 
 
-def _splits(column: pd.Series) -> pd.Series:
+def _splits(column: pd.Series, path: Path) -> pd.Series:
     """train, val or test; other spellings are understood."""
-    named = column.str.strip().str.lower().replace(SPELLINGS)
-    wrong = named[~named.isin(("train", "val", "test"))]
-    if len(wrong):
+    named = column.str.lower().replace(SPELLINGS)
+    wrong = ~named.isin(("train", "val", "test"))
+    if wrong.any():
         raise DataError(
-            f"csv: split must be train, val (also valid, validation) or test, got "
-            f"'{column[wrong.index[0]]}' in row {wrong.index[0] + 2}"
+            f"{path}, row {_row(wrong)}, column '{column.name}': a split must be train, val (valid, validation) "
+            f"or test, got '{column[wrong].iloc[0]}'"
         )
     return named
 
@@ -111,12 +150,10 @@ def _policies(uncertain: Mapping[str, str] | str, names: list[str]) -> dict[str,
     if isinstance(uncertain, str) and "=" in uncertain:
         pairs = (part.partition("=") for part in uncertain.split(","))
         uncertain = {label.strip(): policy.strip() for label, _, policy in pairs}
-    given: dict[str, Any] = dict.fromkeys(names, uncertain) if isinstance(uncertain, str) else dict(uncertain)
+    given = dict.fromkeys(names, uncertain) if isinstance(uncertain, str) else dict(uncertain)
     for label, policy in given.items():
         if label not in names:
-            raise UsageError(
-                f"csv: uncertain names the label '{label}', which the table does not have ({', '.join(names)})"
-            )
+            raise UsageError(f"csv: uncertain names '{label}', which is none of the labels{suggest(label, names)}")
         if policy not in UNCERTAIN:
             raise UsageError(f"csv: uncertain must be {', '.join(UNCERTAIN)}, got '{policy}'")
     return dict.fromkeys(names, "ignore") | given
@@ -132,26 +169,19 @@ def _targets(table: pd.DataFrame, policies: dict[str, str], blank: str, path: Pa
     means = {"ignore": np.nan, "ones": 1.0, "zeros": 0.0}
     targets = np.empty(table.shape, dtype=np.float32)
     for column, name in enumerate(table.columns):
-        text = table[name].str.strip()
+        text = table[name]
         empty = text.isin(("", "nan", "NaN", "NA"))
         values = pd.to_numeric(text.where(~empty), errors="coerce").to_numpy(dtype=float)
         wrong = np.flatnonzero(~empty.to_numpy() & ~np.isin(values, (1, 0, -1)))
         if len(wrong):
-            row = int(wrong[0])
             raise DataError(
-                f"{path}, row {row + 2}, column '{name}': a label must be 1, 0, blank or -1, got '{text.iloc[row]}'"
+                f"{path}, row {wrong[0] + 2}, column '{name}': a label must be 1, 0, blank or -1, "
+                f"got '{text.iloc[wrong[0]]}'; list the columns that are labels by --option labels=NAME,NAME"
             )
         values[values == -1] = means[policies[name]]
         values[empty.to_numpy()] = means[blank]
         targets[:, column] = values
     return targets
-
-
-def _table(columns: dict[str, pd.Series]) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.DataFrame(columns)
-    return table.assign(age=pd.to_numeric(table["age"], errors="coerce")) if "age" in table.columns else table
 
 
 @hookimpl

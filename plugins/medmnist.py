@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from harness import Data, DataError, Dataset, hookimpl
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# in the order of the files, which is that of arnoweng's CheXNet, not the alphabet
 CHESTMNIST = (
     "Atelectasis",
     "Cardiomegaly",
@@ -30,27 +34,45 @@ CHESTMNIST = (
     "Hernia",
 )
 SPLITS = ("train", "val", "test")
+SOURCE = "https://zenodo.org/records/10519652"
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Stored:
-    """The images of an .npz file, (N, H, W) uint8, read when the first of them is asked for."""
+    """The images of an .npz file, (N, H, W) uint8, of all splits one after another; any thread may ask.
+
+    The file is compressed, so a split is read as a whole when its first image is asked for. Images are asked for in
+    order, so no more than two splits are kept in memory.
+    """
 
     path: Path
-    count: int
-    read: NDArray[np.uint8] | None = None
+    lengths: tuple[int, ...]
+    """Images of each split."""
+    read: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
 
     def __len__(self) -> int:
-        return self.count
+        return sum(self.lengths)
 
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        place = index
+        for split, length in zip(SPLITS, self.lengths, strict=True):
+            if 0 <= place < length:
+                image: NDArray[np.uint8] = self._split(split)[place]
+                return image
+            place -= length
+        raise IndexError(f"{self.path.name} has {len(self)} images, not one numbered {index}")
+
+    def _split(self, split: str) -> NDArray[np.uint8]:
         import numpy as np
 
-        if self.read is None:
-            with np.load(self.path, allow_pickle=False) as file:
-                self.read = np.concatenate([file[f"{split}_images"] for split in SPLITS])
-        image: NDArray[np.uint8] = self.read[index]
-        return image
+        with self.lock:
+            if split not in self.read:
+                if len(self.read) > 1:
+                    del self.read[next(iter(self.read))]
+                with np.load(self.path, allow_pickle=False) as file:
+                    self.read[split] = file[f"{split}_images"]
+            return self.read[split]
 
 
 def load(root: Path, *, file: str = "", size: int = 0) -> Data:
@@ -63,48 +85,48 @@ def load(root: Path, *, file: str = "", size: int = 0) -> Data:
     import pandas as pd
 
     path = _find(root, file, size)
-    labels = []
     try:
         with np.load(path, allow_pickle=False) as stored:
             labels = [stored[f"{split}_labels"] for split in SPLITS]
-            shape = _image_shape(stored, path)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is no MedMNIST file: {error}") from None
-    targets = np.concatenate(labels)
+            shapes = [_image_shape(stored, split) for split in SPLITS]
+        targets = np.concatenate(labels)
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is no MedMNIST file, or a damaged one: {error}; get it from {SOURCE}") from None
     if targets.ndim != 2 or targets.shape[1] < 2 or not np.isin(targets, (0, 1)).all():
         raise DataError(
             f"{path.name} has one class an image (labels {targets.shape}); "
-            "this harness is for several labels an image, as in ChestMNIST"
+            "the harness compares on several labels an image, each 0 or 1, as in ChestMNIST"
         )
-    split = np.repeat(SPLITS, [len(part) for part in labels])
-    names = [f"{part}-{index:06d}" for part, group in zip(SPLITS, labels, strict=True) for index in range(len(group))]
+    lengths = tuple(len(part) for part in labels)
+    if any(len(shape) != 3 or shape[0] != length for shape, length in zip(shapes, lengths, strict=True)):
+        raise DataError(f"{path.name} holds images {shapes} for {lengths} rows of labels; each must be grey, (N, H, W)")
+    count = targets.shape[1]
+    names = [f"{split}-{index:06d}" for split, length in zip(SPLITS, lengths, strict=True) for index in range(length)]
     return Data(
-        labels=CHESTMNIST
-        if targets.shape[1] == len(CHESTMNIST)
-        else tuple(f"label {n}" for n in range(targets.shape[1])),
-        images=Stored(path, len(names)),
+        labels=CHESTMNIST if count == len(CHESTMNIST) else tuple(f"label-{number}" for number in range(count)),
+        images=Stored(path, lengths),
         targets=targets.astype(np.float32),
-        table=pd.DataFrame({"image": names, "split": split, "patient": names}),
+        table=pd.DataFrame({"image": names, "split": np.repeat(SPLITS, lengths), "patient": names}),
         sources=(path,),
         notes={
             "label_file": path.name,
-            "patients": "unknown: each image counts as a patient of its own",
-            "pixels": f"{shape[0]} x {shape[1]} in the file",
+            "patients": "unknown: images are treated as independent",
+            "pixels": f"{shapes[0][1]} x {shapes[0][2]} in the file",
         },
     )
 
 
-def _image_shape(stored: Any, path: Path) -> tuple[int, int]:
-    """Height and width of the images, from their header alone."""
+def _image_shape(stored: Any, split: str) -> tuple[int, ...]:
+    """Shape of a split's images, from the header alone. Raises `ValueError` where they are not uint8."""
     import numpy as np
 
-    with stored.zip.open("train_images.npy") as member:
+    with stored.zip.open(f"{split}_images.npy") as member:
         version = np.lib.format.read_magic(member)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(member)
-    if dtype != np.uint8 or len(shape) != 3:
-        raise DataError(f"{path.name} holds images {shape} {dtype}; grey images (N, H, W) uint8 are needed")
-    return int(shape[1]), int(shape[2])
+    if dtype != np.uint8:
+        raise ValueError(f"its {split} images are {dtype}, not uint8")
+    return tuple(int(length) for length in shape)
 
 
 def _find(root: Path, file: str, size: int) -> Path:
@@ -116,8 +138,8 @@ def _find(root: Path, file: str, size: int) -> Path:
     known = ", ".join(path.name for path in sorted(root.glob("*.npz"))) or "none"
     asked = f"no {file}" if file else "not just one .npz"
     raise DataError(
-        f"medmnist: {root} has {asked} (there: {known}); get chestmnist_64.npz from "
-        "https://zenodo.org/records/10519652, then --data-root FOLDER --option file=NAME.npz"
+        f"medmnist: {root} has {asked} (there: {known}); get chestmnist_64.npz from {SOURCE}, "
+        "then --data-root FOLDER --option file=NAME.npz"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -35,14 +36,16 @@ LABELS = (
 )
 SPLITS = ("official", "dacnet", "lists")
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
-"""Newest first: the later one is used where both are there."""
-GENERATIONS = {1353: "November 2017", 1431: "later (v2020)"}
+"""Newest first: that one is used where both are there."""
+GENERATIONS = {1353: "of November 2017", 1431: "v2020"}
 """Images with Pneumonia in the whole file tell NIH's two generations of labels apart."""
 SOURCE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 LAYOUT = (
     "expected NIH's layout: Data_Entry_2017_v2020.csv, train_val_list.txt, test_list.txt and images_001/images ... "
     f"images_012/images (or one folder images/); get it from {SOURCE}"
 )
+PATIENTS = 30805
+"""NIH's patients are numbered from 1 to this."""
 OLDEST = 120
 """Years: an age above it is a typing error, unknown."""
 
@@ -75,33 +78,36 @@ def load(
     val_list: str = "val_list.txt",
     test_list: str = "test_list.txt",
 ) -> Data:
-    """Read NIH's label file, lists and boxes; no image is opened. Images that are not square are squashed later.
+    """Read NIH's label file, lists and boxes; no image is opened. Images that are not square will be squashed.
 
     `split`: `official` (NIH's test list; validation carved from train_val by patient), `dacnet` (the split of Strick
     et al.: 2 % of patients for test, 5.2 % of the rest for validation, scikit-learn's train_test_split with seed 42)
-    or `lists` (files of image names `train_list`, `val_list`, `test_list`; other images are left out).
-    `label_file` names one of NIH's two label files; by default the later one that is there.
+    or `lists` (the files `train_list`, `val_list`, `test_list` in `root`, an image's name at the start of each line;
+    other images are left out). `label_file` names one of NIH's two label files; by default the later that is there.
+    An age above 120 years, or given in months or days, is unknown.
 
-    Raises `DataError` where files are missing or contradict each other.
+    Raises `DataError` where files are missing or contradict each other, `UnknownNameError` for an unknown split.
     """
     if split not in SPLITS:
         raise UnknownNameError("split of nih-cxr14", split, SPLITS)
     path = _find_label_file(root, label_file)
     entries = _read_entries(path)
-    chosen = (
-        {"official": _official, "dacnet": _dacnet}[split](entries, root)
-        if split != "lists"
-        else _lists(entries, root, {"train": train_list, "val": val_list, "test": test_list})
-    )
-    entries = entries.assign(split=chosen)
-    entries = entries[entries["split"].notna()].reset_index(drop=True)
+    targets = _targets(entries, path)
+    if split == "official":
+        chosen = _official(entries, root)
+    elif split == "dacnet":
+        chosen = _dacnet(entries, path)
+    else:
+        chosen = _lists(entries, root, {"train": train_list, "val": val_list, "test": test_list})
+    keep = chosen.notna()
+    table = entries.assign(split=chosen)[keep].reset_index(drop=True)
     return Data(
         labels=LABELS,
-        images=Files(_locate(root, entries["image"].tolist())),
-        targets=_targets(entries["findings"], path),
-        table=entries[["image", "split", "patient", "age", "sex", "view"]],
-        boxes=_read_boxes(root),
-        notes={"label_file": _describe(path, entries["findings"]), "split": split},
+        images=Files(_locate(root, table["image"].tolist())),
+        targets=targets[keep.to_numpy()],
+        table=table[["image", "split", "patient", "age", "sex", "view"]],
+        boxes=_read_boxes(root, table["image"]),
+        notes={"label_file": _describe(path, targets), "split": split},
     )
 
 
@@ -130,87 +136,106 @@ def _read_entries(path: Path) -> pd.DataFrame:
         "Patient Sex": "sex",
         "View Position": "view",
     }
-    # the bracketed cells of the header hold commas, so it has as many cells as the rows, but odd names
-    table = pd.read_csv(path, usecols=lambda column: column in wanted, dtype=str, index_col=False).rename(
-        columns=wanted
-    )
-    absent = {"image", "findings", "patient"} - set(table.columns)
-    if absent:
-        raise DataError(f"{path} has no column for {', '.join(sorted(absent))}; it is not NIH's label file; {LAYOUT}")
-    table = table.reindex(columns=["image", "findings", "patient", "age", "sex", "view"])
-    age = pd.to_numeric(table["age"].str.rstrip("Y"), errors="coerce")
-    return table.assign(patient=table["patient"].str.lstrip("0"), age=age.where(age <= OLDEST))
+    # the header splits at the commas in its brackets as the rows do, so only the names of some columns are odd;
+    # index_col=False, lest a comma at the end of the rows make the first column an index
+    table = pd.read_csv(path, usecols=lambda column: column in wanted, dtype=str, index_col=False)
+    table = table.rename(columns=wanted).reindex(columns=list(dict.fromkeys(wanted.values()))).astype(object)
+    incomplete = table[["image", "findings", "patient"]].isna().any(axis=1)
+    if incomplete.any() or table.empty:
+        where = f"row {int(incomplete.to_numpy().argmax()) + 2} lacks" if len(table) else "it has no row with"
+        raise DataError(f"{path} is not NIH's label file: {where} an image, findings or a patient; {LAYOUT}")
+    patient = pd.to_numeric(table["patient"], errors="coerce")
+    if patient.isna().any():
+        raise DataError(
+            f"{path} is not NIH's label file: patient '{table['patient'][patient.isna()].iloc[0]}' is no number"
+        )
+    age = pd.to_numeric(table["age"].astype(str).str.rstrip("Y"), errors="coerce").astype(float)
+    return table.assign(patient=patient.astype(int).astype(str), age=age.where(age <= OLDEST))
 
 
-def _targets(findings: pd.Series, path: Path) -> NDArray[np.float32]:
+def _targets(entries: pd.DataFrame, path: Path) -> NDArray[np.float32]:
     """(N, 14) from texts such as `Effusion|Mass` or `No Finding`."""
     import numpy as np
 
-    codes, distinct = findings.factorize()
+    codes, distinct = entries["findings"].factorize()
     column = {label: index for index, label in enumerate(LABELS)}
     rows = np.zeros((len(distinct), len(LABELS)), dtype=np.float32)
+    unknown: dict[str, None] = {}
     for row, text in enumerate(distinct):
         for name in text.split("|"):
             if name in column:
                 rows[row, column[name]] = 1
             elif name != "No Finding":
-                raise DataError(f"{path} holds the finding '{name}', which is none of the 14; is it NIH's file?")
+                unknown[name] = None
+    if unknown:
+        raise DataError(
+            f"{path} holds {len(unknown):,} findings that are none of NIH's 14, first {_first(unknown)}; {LAYOUT}"
+        )
     return np.asarray(rows[codes])
 
 
-def _describe(path: Path, findings: pd.Series) -> str:
-    """The label file by name, generation and digest."""
+def _describe(path: Path, targets: NDArray[np.float32]) -> str:
+    """The label file by name, generation and digest; `targets` of all its rows."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    count = int(findings.str.contains("Pneumonia", regex=False).sum())
-    generation = GENERATIONS.get(count) or ("later (v2020)" if "v2020" in path.name else "generation unknown")
-    return f"{path.name}, {generation}, sha256 {digest}"
+    generation = GENERATIONS.get(int(targets[:, LABELS.index("Pneumonia")].sum()), "unknown")
+    return f"{path.name}, generation {generation}, sha256 {digest}"
+
+
+def _first(names: Iterable[str], count: int = 3) -> str:
+    return ", ".join(itertools.islice(names, count))
 
 
 # --- splits ----------------------------------------------------------------------------------------------------------
 
 
 def _official(entries: pd.DataFrame, root: Path) -> pd.Series:
-    lists = {name: _read_list(root / f"{name}_list.txt", entries) for name in ("train_val", "test")}
-    carved = carve(entries["patient"])
-    return carved.mask(entries["image"].isin(lists["test"]), "test").where(
-        entries["image"].isin(lists["train_val"]) | entries["image"].isin(lists["test"])
-    )
+    """NIH's two lists, validation carved from the first."""
+    listed = _lists(entries, root, {"train_val": "train_val_list.txt", "test": "test_list.txt"})
+    return listed.mask(listed == "train_val", carve(entries["patient"]))
 
 
-def _dacnet(entries: pd.DataFrame, root: Path) -> pd.Series:
-    """As the paper's script splits patients, whatever files are there: by the unique ids in the file's order."""
+def _dacnet(entries: pd.DataFrame, path: Path) -> pd.Series:
+    """The paper's patients, whichever of them the label file holds (scripts/dacnet.py of dstrick17/DacNet)."""
+    import numpy as np
     from sklearn.model_selection import train_test_split
 
-    patients = entries["patient"].astype(int).unique()
-    rest, test = train_test_split(patients, test_size=0.02, random_state=42)
-    _, val = train_test_split(rest, test_size=0.052, random_state=42)
-    names = {str(p): "test" for p in test} | {str(p): "val" for p in val}
-    return entries["patient"].map(lambda patient: names.get(patient, "train"))
+    rest, test = train_test_split(np.arange(1, PATIENTS + 1), test_size=0.02, random_state=42)
+    train, val = train_test_split(rest, test_size=0.052, random_state=42)
+    names = {str(p): name for name, group in (("train", train), ("val", val), ("test", test)) for p in group}
+    split = entries["patient"].map(names)
+    if split.isna().any():
+        stranger = entries["patient"][split.isna()].iloc[0]
+        raise DataError(
+            f"{path}: patient {stranger} is none of NIH's 1 to {PATIENTS}; split=dacnet is for NIH's patients"
+        )
+    return split
 
 
 def _lists(entries: pd.DataFrame, root: Path, files: dict[str, str]) -> pd.Series:
-    import pandas as pd
-
-    split: dict[str, str] = {}
-    for name, file in files.items():
-        for image in _read_list(root / file, entries):
-            if split.setdefault(image, name) != name:
-                raise DataError(
-                    f"nih-cxr14: {image} stands in the {split[image]} list and in the {name} list; mend the lists"
-                )
-    return pd.Series(entries["image"].map(split))
+    """For each image the list that it stands in, NaN for one that stands in none."""
+    lists = {name: _read_list(root / file, entries) for name, file in files.items()}
+    for (one, images), (other, others) in itertools.combinations(lists.items(), 2):
+        both = sorted(images & others)
+        if both:
+            raise DataError(
+                f"nih-cxr14: {len(both):,} images stand in both {files[one]} and {files[other]}, "
+                f"first {_first(both)}; an image belongs to one list"
+            )
+    return entries["image"].map({image: name for name, images in lists.items() for image in images})
 
 
 def _read_list(path: Path, entries: pd.DataFrame) -> set[str]:
-    """The image names of a list; what follows a name on its line is not read."""
+    """The image names of a list; what follows a name on its line (labels, in the 70/10/20 lists) is not read."""
     if not path.is_file():
         raise DataError(f"nih-cxr14: there is no {path}; {LAYOUT}")
-    names = {line.split()[0].rpartition("/")[2] for line in path.read_text().splitlines() if line.strip()}
-    unknown = sorted(names - set(entries["image"]))
+    names = {
+        line.split()[0].rpartition("/")[2] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+    }
+    unknown = sorted(names.difference(entries["image"]))
     if unknown:
         raise DataError(
-            f"{path.name}: {len(unknown):,} of {len(names):,} images have no row in the label file, "
-            f"first {', '.join(unknown[:3])}"
+            f"{path}: {len(unknown):,} of {len(names):,} images have no row in the label file, "
+            f"first {_first(unknown)}; are list and label file of the same data?"
         )
     return names
 
@@ -220,27 +245,31 @@ def _read_list(path: Path, entries: pd.DataFrame) -> set[str]:
 
 def _locate(root: Path, images: list[str]) -> list[str]:
     """Where each image lies; one that is nowhere gets the place where it would be looked for."""
-    parts = sorted(str(folder) for folder in root.glob("images_*/images") if folder.is_dir())
-    folders = [*parts, *(str(folder) for folder in (root / "images", root) if folder.is_dir())]
     found: dict[str, str] = {}
-    for folder in folders:
+    for folder in (root, root / "images", *sorted(root.glob("images_*")), *sorted(root.glob("images_*/images"))):
+        if not folder.is_dir():
+            continue
         with os.scandir(folder) as entries:
             found |= {entry.name: entry.path for entry in entries if entry.name.endswith(".png")}
-    default = root / "images"
-    return [found.get(name) or str(default / name) for name in images]
+    expected = str(root / "images")
+    return [found.get(name) or f"{expected}{os.sep}{name}" for name in images]
 
 
-def _read_boxes(root: Path) -> pd.DataFrame | None:
-    """NIH's boxes in pixels of the original image; its 'Infiltrate' is Infiltration."""
+def _read_boxes(root: Path, images: pd.Series) -> pd.DataFrame | None:
+    """NIH's boxes of `images` in pixels of its PNG files; its 'Infiltrate' is Infiltration."""
     import pandas as pd
 
     path = root / "BBox_List_2017.csv"
     if not path.is_file():
         return None
-    table = pd.read_csv(
-        path, usecols=range(6), header=0, names=["image", "label", "x", "y", "width", "height"], index_col=False
-    )
-    return table.assign(label=table["label"].replace("Infiltrate", "Infiltration"))
+    columns = ["image", "label", "x", "y", "width", "height"]
+    try:
+        table = pd.read_csv(path, usecols=range(6), header=0, names=columns, index_col=False)
+        table = table.astype(dict.fromkeys(columns[2:], float))
+    except ValueError as error:
+        raise DataError(f"{path} is not NIH's list of boxes: {error}") from None
+    table = table.assign(label=table["label"].replace("Infiltrate", "Infiltration"))
+    return table[table["image"].isin(images)].reset_index(drop=True)
 
 
 @hookimpl

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.components import Data
@@ -38,7 +40,7 @@ def check(data: Data, prepared: Prepared) -> tuple[Finding, ...]:
         _duplicates(prepared),
         _missing(data, prepared),
         _unreadable(prepared),
-        _classes(data),
+        _classes(prepared.data),
         _boxes(data),
         Finding("label file", ok=True, message=data.notes.get("label_file", "the dataset does not say which it is")),
     )
@@ -110,19 +112,57 @@ def _classes(data: Data) -> Finding:
 
 
 def _boxes(data: Data) -> Finding:
-    """Boxes of no extent, at negative places, or of images and labels that the dataset does not have."""
-    if data.boxes is None:
-        return Finding("boxes", ok=True, message="the dataset has no boxes")
+    """Boxes of no extent, over the edge of their image, of an unknown image or label, or at a negative label."""
+    import pandas as pd
+
     boxes = data.boxes
-    wrong = (boxes["width"] <= 0) | (boxes["height"] <= 0) | (boxes["x"] < 0) | (boxes["y"] < 0)
-    wrong |= ~boxes["label"].isin(data.labels)
-    examples = (boxes["image"][wrong] + ": " + boxes["label"][wrong]).tolist()
+    if boxes is None:
+        return Finding("boxes", ok=True, message="the dataset has no boxes")
+    sizes = pd.DataFrame(_sizes(data, set(boxes["image"])), columns=["image", "image_width", "image_height"])
+    boxes = boxes.merge(sizes, on="image", how="left")
+    right, bottom = boxes["x"] + boxes["width"], boxes["y"] + boxes["height"]
+    row = pd.Index(data.table["image"]).get_indexer(boxes["image"])
+    column = pd.Index(data.labels).get_indexer(boxes["label"])
+    problems = {
+        "is of an image that the dataset does not have": row < 0,
+        "is of a label that the dataset does not have": column < 0,
+        "is empty": (boxes["width"] <= 0) | (boxes["height"] <= 0),
+        # a comparison with an unknown size is false; half a pixel is rounding
+        "is over the edge": (boxes[["x", "y"]].min(axis=1) < -0.5)
+        | (right > boxes["image_width"] + 0.5)
+        | (bottom > boxes["image_height"] + 0.5),
+        "is where the label is negative": (row >= 0) & (column >= 0) & (data.targets[row, column] == 0),
+    }
+    found = [
+        f"{image}: the box of {label} {problem}"
+        for problem, wrong in problems.items()
+        for image, label in zip(boxes["image"][wrong], boxes["label"][wrong], strict=True)
+    ]
     return _finding(
         "boxes",
-        examples,
-        f"{len(boxes):,} boxes have places in their images",
-        "boxes are empty, outside, or of an unknown label",
+        found,
+        f"{len(boxes):,} boxes fit their images and labels ({int(boxes['image_width'].notna().sum()):,} with the "
+        "image's size known)",
+        "boxes do not fit their images or labels, so what is measured by them would be wrong; mend their file",
     )
+
+
+def _sizes(data: Data, wanted: set[str]) -> list[tuple[str, float, float]]:
+    """Image, width and height of those that are known without decoding: from files' headers, or an array's shape."""
+    from PIL import Image
+
+    names = data.table["image"].tolist()
+    chosen = [index for index, name in enumerate(names) if name in wanted]
+    shape = getattr(data.images, "shape", None)
+    if shape is not None:
+        return [(names[index], shape[2], shape[1]) for index in chosen]
+    found: list[tuple[str, float, float]] = []
+    for index in chosen:
+        file = data.images[index] if isinstance(data.images, Sequence) else None
+        if isinstance(file, Path):
+            with suppress(OSError, Image.DecompressionBombError), Image.open(file) as image:
+                found.append((names[index], *image.size))
+    return found
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

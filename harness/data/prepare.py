@@ -137,7 +137,7 @@ PIXELS, DONE, DIGESTS, MANIFEST = "pixels.u8", "done.npy", "digests.npy", "manif
 def _finished(folder: Path) -> dict[str, Any] | None:
     """The manifest of finished work; a pixel file of another length than it says is work to be done again."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return manifest if (folder / PIXELS).stat().st_size == manifest["bytes"] else None
     except (OSError, ValueError, KeyError):
         return None

@@ -36,6 +36,6 @@ def require_disjoint(data: Data, *, allow: bool) -> None:
     found = [] if allow else leaks(data.table)
     if found:
         raise DataError(
-            f"{len(found):,} patients stand in more than one split, first {', '.join(found[:3])}; mend the split, "
+            f"patients in more than one split: {len(found):,}, first {', '.join(found[:3])}; mend the split, "
             "or accept it with allow_leaks = true under [dataset] (--option allow_leaks=true)"
         )

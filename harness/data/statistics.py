@@ -119,41 +119,46 @@ def as_plain(statistics: Statistics) -> dict[str, Any]:
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:
-    """As two tables: positives by label and split, and who the patients are."""
+    """As a table with a column a group, then notes and boxes."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    groups = statistics.groups
+    groups = statistics.groups.values()
     table = Table(box=None, pad_edge=False, header_style="bold", title=name, title_justify="left")
-    table.add_column("")
-    for group in groups:
+    table.add_column("", no_wrap=True)
+    for group in (*statistics.groups, "prevalence"):
         table.add_column(group, justify="right")
-    table.add_column("prevalence", justify="right")
-    table.add_row("images", *(f"{counts.images:,}" for counts in groups.values()), "")
-    table.add_row("patients", *(f"{counts.patients:,}" for counts in groups.values()), "")
-    for label, found in groups["all"].labels.items():
-        positives = (counts.labels[label] for counts in groups.values())
-        table.add_row(label, *(_positives(counts) for counts in positives), f"{found.prevalence:.2%}")
-    table.add_row("no finding", *(f"{counts.without_finding:,}" for counts in groups.values()), "")
-    for kind in ("views", "sexes"):
-        for value in getattr(groups["all"], kind):
-            table.add_row(
-                f"{kind[:-1] if kind == 'views' else 'sex'} {value}",
-                *(f"{getattr(c, kind).get(value, 0):,}" for c in groups.values()),
-                "",
-            )
-    table.add_row("images a patient", *(f"{counts.images_per_patient:.2f}" for counts in groups.values()), "")
-    table.add_row("most of one patient", *(f"{counts.most_images_of_a_patient:,}" for counts in groups.values()), "")
-    if groups["all"].ages is not None:
-        table.add_row("median age", *("" if c.ages is None else f"{c.ages.median:.0f}" for c in groups.values()), "")
+    table.add_row("images", *(f"{counts.images:,}" for counts in groups))
+    table.add_row("patients", *(f"{counts.patients:,}" for counts in groups))
+    for label, found in statistics.groups["all"].labels.items():
+        table.add_row(label, *(_positives(counts.labels[label]) for counts in groups), f"{found.prevalence:.2%}")
+    for row, cells in _further_rows(list(groups)).items():
+        table.add_row(row, *cells)
+    console = Console()
     console.print(table)
     for note, text in statistics.notes.items():
         console.print(f"{note.replace('_', ' ')}: {text}", highlight=False, markup=False)
     if statistics.boxes:
-        console.print(
-            "boxes: " + ", ".join(f"{label} {count}" for label, count in statistics.boxes.items()), highlight=False
-        )
+        boxes = ", ".join(f"{label} {count}" for label, count in statistics.boxes.items())
+        console.print(f"boxes: {boxes}", highlight=False, markup=False)
+
+
+def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
+    """What is told of each group after its labels: the row's name, and a cell a group."""
+    rows = {
+        "no finding": [f"{counts.without_finding:,}" for counts in groups],
+        "images a patient": [f"{counts.images_per_patient:.2f}" for counts in groups],
+        "most of one patient": [f"{counts.most_images_of_a_patient:,}" for counts in groups],
+    }
+    for view in sorted({view for counts in groups for view in counts.views}):
+        rows[f"view {view}"] = [f"{counts.views.get(view, 0):,}" for counts in groups]
+    for sex in sorted({sex for counts in groups for sex in counts.sexes}):
+        rows[f"sex {sex}"] = [f"{counts.sexes.get(sex, 0):,}" for counts in groups]
+    if any(counts.ages for counts in groups):
+        for what in ("lowest", "median", "highest"):
+            rows[f"{what} age"] = [f"{getattr(counts.ages, what):g}" if counts.ages else "" for counts in groups]
+        rows["age unknown"] = [f"{counts.ages.unknown:,}" if counts.ages else "" for counts in groups]
+    return rows
 
 
 def _positives(counts: LabelCounts) -> str:

@@ -75,7 +75,7 @@ def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: S
 
 
 def _part(name: str) -> str:
-    return (importlib.resources.files("harness.templates") / name).read_text()
+    return (importlib.resources.files("harness.templates") / name).read_text(encoding="utf-8")
 
 
 def _content_security_policy(style: str, script: str) -> str:

@@ -47,7 +47,7 @@ def read_published(folder: Path) -> tuple[PublishedRow, ...]:
     if not path.is_file():
         return ()
     try:
-        return tuple(_File.model_validate(tomllib.loads(path.read_text())).rows)
+        return tuple(_File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).rows)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:

@@ -1,0 +1,115 @@
+"""Augmentation on the device does what torchvision's transforms do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.v2 import functional
+
+from harness import Augment, Recipe, Task
+from harness.data.augmentation import augment, crop, draw_boxes, evaluation_view, normalize, resize, training_view
+
+TASK = Task(("a",), 1, 24, (0.5,), (0.25,), (0.1,))
+
+
+def random_images(count: int = 4, side: int = 32) -> torch.Tensor:
+    return torch.rand(count, side, side, generator=torch.Generator().manual_seed(3))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(3, 32), st.integers(3, 32), st.sampled_from([7, 24, 40]))
+def test_a_crop_equals_torchvisions_antialiased_resized_crop(top, left, height, width, size):
+    height, width = min(height, 32 - top), min(width, 32 - left)
+    images = random_images()
+    ours = crop(images, torch.tensor([[top, left, height, width]], dtype=torch.float32).expand(4, 4), size)
+    theirs = functional.resized_crop(images, top, left, height, width, [size, size], antialias=True)
+    torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [12, 24, 32, 50])
+def test_resizing_equals_torchvisions(size):
+    images = random_images()
+    torch.testing.assert_close(
+        resize(images, size), functional.resize(images, [size, size], antialias=True), atol=2e-6, rtol=0
+    )
+
+
+def test_a_center_crop_equals_torchvisions():
+    recipe = Recipe(name="r", load_size=32, size=23, evaluate_at="center-crop")
+    images = (random_images() * 255).to(torch.uint8)
+    ours = evaluation_view(images, recipe, TASK)
+    theirs = functional.center_crop(images.float() / 255, [23, 23])
+    torch.testing.assert_close(ours[:, 0] * 0.25 + 0.5, theirs)
+
+
+def test_each_sample_gets_a_box_of_its_own_within_the_image():
+    choices = Augment(crop_scale=(0.08, 1.0))
+    boxes = draw_boxes(random_images(500), choices, generator())
+    assert torch.equal(boxes, boxes.round())
+    assert len(boxes.unique(dim=0)) > 400
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 0] + boxes[:, 2] <= 32).all()
+    assert (boxes[:, 1] + boxes[:, 3] <= 32).all()
+
+
+def test_boxes_are_distributed_as_torchvisions():
+    choices = Augment(crop_scale=(0.08, 1.0))
+    ours = draw_boxes(random_images(4000), choices, generator()).numpy()
+    image = torch.zeros(1, 32, 32)
+    torch.manual_seed(0)
+    drawn = (RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000))  # type: ignore[arg-type]
+    theirs = np.array(list(drawn))
+    np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=0.5)
+    np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), atol=0.5)
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [((2.0, 3.0), (0, 8, 32, 16)), ((0.2, 0.5), (8, 0, 16, 32))])
+def test_boxes_that_never_fit_fall_back_to_the_central_one(ratio, expected):
+    boxes = draw_boxes(random_images(3), Augment(crop_scale=(1.0, 1.0), crop_ratio=ratio), generator())
+    top, left, width, height = expected
+    assert boxes.tolist() == [[left, top, height, width]] * 3
+
+
+def test_half_the_images_are_mirrored_where_the_dataset_mirrors():
+    images = random_images(400, 8)
+    mirrored = augment(images, Augment(flip=True), 8, mirrors=True, generator=generator())
+    flipped = (mirrored == images.flip(-1)).all(dim=(1, 2))
+    kept = (mirrored == images).all(dim=(1, 2))
+    assert (flipped | kept).all()
+    assert 150 < int(flipped.sum()) < 250
+    assert torch.equal(augment(images, Augment(flip=True), 8, mirrors=False, generator=generator()), images)
+
+
+def test_jitter_equals_torchvisions_at_the_same_factors(monkeypatch):
+    images = random_images(2)
+    draws = iter([torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])])
+    monkeypatch.setattr("harness.data.augmentation._uniform", lambda pixels, generator: next(draws).view(-1, 1, 1))
+    ours = augment(images, Augment(brightness=0.3, contrast=0.2), 32, mirrors=True, generator=generator())
+    first = functional.adjust_contrast(functional.adjust_brightness(images[:1], 0.7), 1.2)
+    second = functional.adjust_brightness(functional.adjust_contrast(images[1:], 0.8), 1.3)
+    torch.testing.assert_close(ours, torch.cat([first, second]), atol=1e-6, rtol=0)
+
+
+def test_a_seed_repeats_the_draws_and_another_does_not():
+    recipe = Recipe(name="r", load_size=32, size=24, augment=Augment(flip=True, crop_scale=(0.3, 1.0), brightness=0.1))
+    images = (random_images() * 255).to(torch.uint8)
+    first, again, other = (training_view(images, recipe, TASK, mirrors=True, generator=generator(s)) for s in (1, 1, 2))
+    assert first.shape == (4, 1, 24, 24)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_normalizing_copies_grey_into_every_channel():
+    task = Task(("a",), 3, 8, (0.1, 0.2, 0.3), (0.5, 0.25, 1.0), (0.1,))
+    pixels = random_images(2, 8)
+    normalized = normalize(pixels, task)
+    assert normalized.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(normalized[:, 1], (pixels - 0.2) / 0.25)

@@ -1,0 +1,202 @@
+"""Images are decoded once, correctly, and whatever interrupts it."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from harness import Data, DataError, Dataset
+from harness.data import prepare as module
+from harness.data.loading import Source
+from harness.data.prepare import decode, prepare, resize
+
+
+def save_images(folder: Path, count: int = 6, size: int = 20) -> Data:
+    generator = np.random.default_rng(1)
+    paths = [folder / f"{n}.png" for n in range(count)]
+    for path in paths:
+        Image.fromarray(generator.integers(0, 256, (size, size), dtype=np.uint8)).save(path)
+    return describe(paths)
+
+
+def describe(paths: list[Path]) -> Data:
+    names = [path.name for path in paths]
+    split = np.array(["train", "val", "test"])[np.arange(len(paths)) % 3]
+    table = pd.DataFrame({"image": names, "split": split, "patient": names})
+    targets = np.zeros((len(paths), 1), dtype=np.float32)
+    return Data(("a",), paths, targets, table)
+
+
+def source(folder: Path, **changes) -> Source:
+    dataset = Dataset(name="some", load=lambda root: None)  # type: ignore[arg-type,return-value]
+    return dataclasses.replace(Source(dataset, "", {}, folder), **changes)
+
+
+def count_decoded(monkeypatch) -> list[int]:
+    decoded: list[int] = []
+    original = module._read
+    monkeypatch.setattr(module, "_read", lambda data, index, size: decoded.append(index) or original(data, index, size))
+    return decoded
+
+
+def test_images_are_decoded_in_order_and_squashed_as_pillow_does(tmp_path):
+    data = save_images(tmp_path)
+    Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20)).save(tmp_path / "1.png")
+    prepared = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    assert prepared.images.shape == (6, 8, 8)
+    for index, path in enumerate(data.images):
+        expected = np.asarray(Image.open(path).resize((8, 8), Image.Resampling.BILINEAR))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(prepared.images[index], expected)
+
+
+def test_a_second_start_decodes_nothing_and_gives_the_same(tmp_path, monkeypatch):
+    data = save_images(tmp_path)
+    first = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    decoded = count_decoded(monkeypatch)
+    second = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    assert decoded == []
+    assert first.digest == second.digest
+    np.testing.assert_array_equal(first.images, second.images)
+
+
+def test_a_changed_file_or_another_size_is_decoded_again(tmp_path, monkeypatch):
+    data = save_images(tmp_path)
+    first = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    decoded = count_decoded(monkeypatch)
+    prepare(source(tmp_path), data, 10, tmp_path / "cache")
+    assert len(decoded) == 6
+    Image.fromarray(np.zeros((30, 30), dtype=np.uint8)).save(tmp_path / "0.png")
+    changed = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    assert len(decoded) == 12
+    assert changed.digest != first.digest
+
+
+def test_the_split_does_not_matter_to_the_cache_of_files(tmp_path, monkeypatch):
+    data = save_images(tmp_path)
+    prepare(source(tmp_path, options={"split": "a"}), data, 8, tmp_path / "cache")
+    decoded = count_decoded(monkeypatch)
+    prepare(source(tmp_path, options={"split": "b"}), data, 8, tmp_path / "cache")
+    assert decoded == []
+
+
+def test_interrupted_work_continues(tmp_path, monkeypatch):
+    data = save_images(tmp_path)
+    monkeypatch.setattr(module, "CHUNK", 1)
+    monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
+    original = module._read
+
+    def stop_at_four(data: Data, index: int, size: int):
+        if index == 4:
+            raise KeyboardInterrupt
+        return original(data, index, size)
+
+    monkeypatch.setattr(module, "_read", stop_at_four)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    monkeypatch.setattr(module, "_read", original)
+    decoded = count_decoded(monkeypatch)
+    resumed = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    assert 1 <= len(decoded) < 6
+    fresh = prepare(source(tmp_path), data, 8, tmp_path / "other")
+    assert resumed.digest == fresh.digest
+    np.testing.assert_array_equal(resumed.images, fresh.images)
+
+
+def test_missing_images_are_refused_with_count_names_and_the_way_out(tmp_path):
+    data = save_images(tmp_path)
+    (tmp_path / "1.png").unlink()
+    (tmp_path / "3.png").unlink()
+    with pytest.raises(DataError, match=r"2 of 6 images .* first 1\.png, 3\.png.*allow_missing = true"):
+        prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    prepared = prepare(source(tmp_path, allow_missing=True), data, 8, tmp_path / "cache")
+    assert prepared.missing == ("1.png", "3.png")
+    assert prepared.data.table["image"].tolist() == ["0.png", "2.png", "4.png", "5.png"]
+    np.testing.assert_array_equal(prepared.images[1], resize(decode(tmp_path / "2.png"), 8))
+
+
+def test_nothing_there_is_refused_even_where_missing_images_are_allowed(tmp_path):
+    data = describe([tmp_path / "absent.png"])
+    with pytest.raises(DataError, match="check the folder"):
+        prepare(source(tmp_path, allow_missing=True), data, 8, tmp_path / "cache")
+
+
+def test_a_corrupt_file_is_named_and_the_others_stay_in_order(tmp_path):
+    data = save_images(tmp_path)
+    whole = (tmp_path / "2.png").read_bytes()
+    (tmp_path / "2.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "0.png").write_bytes(b"no image")
+    for _ in range(2):  # decoded, then from the cache
+        prepared = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+        assert set(prepared.unreadable) == {"0.png", "2.png"}
+        assert prepared.data.table["image"].tolist() == ["1.png", "3.png", "4.png", "5.png"]
+        for index, name in enumerate(prepared.data.table["image"]):
+            np.testing.assert_array_equal(prepared.images[index], resize(decode(tmp_path / name), 8))
+
+
+def test_progress_counts_up_to_all_images(tmp_path):
+    seen: list[tuple[int, int]] = []
+    prepare(
+        source(tmp_path), save_images(tmp_path), 8, tmp_path / "cache", lambda done, total: seen.append((done, total))
+    )
+    assert seen[-1] == (6, 6)
+
+
+def test_two_processes_prepare_one_dataset_together(tmp_path):
+    save_images(tmp_path, count=40)
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_prepare import describe, source
+from harness.data.prepare import prepare
+folder = Path({str(tmp_path)!r})
+print(prepare(source(folder), describe([folder / f"{{n}}.png" for n in range(40)]), 8, folder / "cache").digest)
+"""
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    digests = {process.communicate()[0] for process in running}
+    assert all(process.returncode == 0 for process in running)
+    assert len(digests) == 1
+
+
+def test_sixteen_bit_grey_is_divided_by_257(tmp_path):
+    values = np.array([[0, 257, 128], [65535, 256, 300]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(decode(tmp_path / "deep.png"), np.round(values / 257).astype(np.uint8))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "1"])
+def test_every_mode_of_a_grey_picture_becomes_the_same_grey(tmp_path, mode):
+    grey = Image.fromarray(np.repeat(np.array([[0, 255]], dtype=np.uint8), 4, axis=0))
+    picture = grey.convert(mode)
+    if mode in ("RGBA", "LA"):
+        picture.putalpha(7)  # transparency is ignored
+    picture.save(tmp_path / "picture.png")
+    np.testing.assert_array_equal(decode(tmp_path / "picture.png"), np.asarray(grey))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    data = save_images(tmp_path)
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(Exception, match="choose another --cache-dir"):
+        prepare(source(tmp_path), data, 8, tmp_path / "cache")
+
+
+def test_arrays_need_no_file_and_depend_on_the_options(tmp_path, small_data, monkeypatch):
+    decoded = count_decoded(monkeypatch)
+    prepared = prepare(source(tmp_path, options={"seed": 1}), small_data, 16, tmp_path / "cache")
+    np.testing.assert_array_equal(prepared.images, small_data.images)
+    prepare(source(tmp_path, options={"seed": 2}), small_data, 16, tmp_path / "cache")
+    assert len(decoded) == 2 * len(small_data.table)
+
+
+def test_the_memory_map_is_not_written_through(tmp_path, small_data):
+    prepared = prepare(source(tmp_path), small_data, 16, tmp_path / "cache")
+    prepared.images[0] = 0
+    again = prepare(source(tmp_path), small_data, 16, tmp_path / "cache")
+    np.testing.assert_array_equal(again.images, small_data.images)

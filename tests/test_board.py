@@ -1,0 +1,139 @@
+"""board.toml: what it means, and what is said where it means nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.board import (
+    Board,
+    Row,
+    board_text,
+    bundled_boards,
+    bundled_text,
+    find_board,
+    parse_board,
+    read_board,
+    row_text,
+)
+from harness.errors import UnknownNameError, UsageError
+
+GOOD = """
+title = "A board"
+seeds = [0, 1]
+[dataset]
+name = "phantom"
+size = 32
+[[rows]]
+models = ["a", "timm/b"]
+losses = ["bce"]
+recipes = ["r"]
+[[rows]]
+models = ["a"]
+losses = ["bce"]
+recipes = ["r"]
+params = { recipe = { lr = 0.1, augment = { flip = true } } }
+"""
+
+
+def test_rows_are_the_product_of_the_lists_and_combos_come_seed_by_seed():
+    board = parse_board(GOOD, Path("x"))
+    assert [row.name for row in board.rows][:2] == ["a--bce--r", "timm_b--bce--r"]
+    assert [(combo.row.name, combo.seed) for combo in board.combos()][:3] == [
+        ("a--bce--r", 0),
+        ("timm_b--bce--r", 0),
+        (board.rows[2].name, 0),
+    ]
+    assert len(board.combos()) == 6
+    assert board.options == {"size": 32}
+
+
+def test_a_row_with_parameters_is_named_by_six_hex_digits_of_them_whatever_their_order():
+    row = parse_board(GOOD, Path("x")).rows[2]
+    same = Row("a", "bce", "r", {"recipe": {"augment.flip": True, "lr": 0.1}})
+    assert row.params == {"recipe": {"lr": 0.1, "augment.flip": True}}
+    assert row.name == same.name
+    assert len(row.name.rpartition("--")[2]) == 6
+    assert row.name != Row("a", "bce", "r", {"recipe": {"lr": 0.2}}).name
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("title", "titel"), "unknown key 'titel': did you mean 'title'"),
+        (('models = ["a", ', 'modles = ["a", '), "unknown key 'rows.0.modles': did you mean 'models'"),
+        (("recipe = {", "recpie = {"), "unknown key 'rows.1.params.recpie': did you mean 'recipe'"),
+        (('title = "A board"', ""), "the key 'title' is missing"),
+        (("seeds = [0, 1]", "seeds = [0, 0]"), "seeds: seeds must be distinct"),
+        (("seeds = [0, 1]", "seeds = 3"), "seeds: input should be a valid list"),
+        (("seeds = [0, 1]", 'objective = "f1@oracle"'), "an oracle metric is fitted on the test split"),
+        (("seeds = [0, 1]", "seeds = [0,"), "is not TOML"),
+    ],
+)
+def test_a_bad_board_is_refused_with_file_and_key(change, says):
+    text = GOOD.replace(*change)
+    assert text != GOOD
+    with pytest.raises(UsageError) as caught:
+        parse_board(text, Path("folder"))
+    assert says.lower() in str(caught.value).lower()
+    assert "board.toml" in str(caught.value)
+
+
+def test_a_toml_mistake_is_named_with_its_line():
+    with pytest.raises(UsageError, match="line 3"):
+        parse_board("title = 'x'\n\nseeds = = 3\n", Path("x"))
+
+
+def test_every_bundled_board_parses_and_names_components_that_exist(registry):
+    assert set(bundled_boards()) == {"demo", "nih-dacnet", "nih-official"}
+    for name in bundled_boards():
+        board = parse_board(bundled_text(name) or "", Path(name))
+        registry.dataset(board.dataset)
+        for row in board.rows:
+            registry.model(row.model), registry.loss(row.loss), registry.recipe(row.recipe)
+
+
+def test_the_demo_has_three_models_two_losses_and_two_seeds():
+    board = parse_board(bundled_text("demo") or "", Path("demo"))
+    assert len({row.model for row in board.rows}) >= 3
+    assert "chexnet" in {row.model for row in board.rows}
+    assert len({row.loss for row in board.rows}) >= 2
+    assert len(board.seeds) >= 2
+
+
+def test_a_board_is_a_folder_or_a_bundled_name(tmp_path):
+    (tmp_path / "board.toml").write_text(GOOD)
+    assert find_board(str(tmp_path)) == tmp_path
+    assert find_board("demo") == "demo"
+    with pytest.raises(UnknownNameError, match=r"did you mean 'demo'"):
+        find_board("dmeo")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"holds no board\.toml"):
+        find_board(str(tmp_path / "empty"))
+    with pytest.raises(UsageError, match=r"holds no board\.toml"):
+        read_board(tmp_path / "empty")
+
+
+names = st.text(
+    st.characters(codec="utf-8", exclude_characters='"\\', exclude_categories=("Cc", "Cs")), min_size=1, max_size=8
+)
+values = st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | names
+
+
+@given(
+    st.lists(names, min_size=1, max_size=3, unique=True),
+    st.dictionaries(names, values, max_size=4),
+    st.text(max_size=20),
+)
+def test_a_written_board_reads_back_the_same(models, options, title):
+    options = {name: value for name, value in options.items() if name != "name"}
+    params = {"recipe": {name: value for name, value in options.items() if "." not in name}} if options else {}
+    params = {section: found for section, found in params.items() if found}
+    board = Board(Path("x"), title, "", "auroc", (3, 1), ("auroc", "f1"), "phantom", options, ())
+    read = parse_board(board_text(board, [row_text(models, ["bce"], ["r"], params)]), Path("x"))
+    assert (read.title, read.seeds, read.metrics, read.options) == (title, (3, 1), ("auroc", "f1"), options)
+    assert {row.model for row in read.rows} == set(models)
+    assert all(row.params == params for row in read.rows)

@@ -1,0 +1,90 @@
+"""What `harness run` makes of its arguments: a board, written only when it is known to mean something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.board import read_board
+from harness.definition import Request, define
+from harness.errors import UsageError
+
+
+def parts(folder: Path, **changes) -> Request:
+    values = {
+        "dataset": "phantom",
+        "models": ("a", "b"),
+        "losses": ("bce",),
+        "recipes": ("demo",),
+        "seeds": (0, 1),
+        **changes,
+    }
+    return Request(folder=folder, **values)
+
+
+def test_a_new_board_is_written_from_its_parts(tmp_path):
+    definition = define(parts(tmp_path / "new", options={"size": 32}, params={"recipe": {"epochs": 1}}))
+    assert not (tmp_path / "new").exists()
+    definition.write()
+    board = read_board(tmp_path / "new")
+    assert (board.dataset, board.options, board.seeds) == ("phantom", {"size": 32}, (0, 1))
+    assert [row.model for row in board.rows] == ["a", "b"]
+    assert all(row.params == {"recipe": {"epochs": 1}} for row in board.rows)
+
+
+def test_the_same_request_again_changes_nothing(tmp_path):
+    define(parts(tmp_path)).write()
+    assert define(parts(tmp_path)).text is None
+
+
+def test_an_existing_board_keeps_its_text_and_gains_rows(tmp_path):
+    define(parts(tmp_path)).write()
+    path = tmp_path / "board.toml"
+    path.write_text("# mine\n" + path.read_text())
+    define(parts(tmp_path, models=("b", "c"))).write()
+    assert path.read_text().startswith("# mine\n")
+    assert [row.model for row in read_board(tmp_path).rows] == ["a", "b", "c"]
+
+
+def test_set_on_a_board_adds_its_rows_with_the_parameter(tmp_path):
+    define(parts(tmp_path)).write()
+    define(Request(board=str(tmp_path), params={"recipe": {"epochs": 1}})).write()
+    rows = read_board(tmp_path).rows
+    assert [row.params for row in rows] == [{}, {}, {"recipe": {"epochs": 1}}, {"recipe": {"epochs": 1}}]
+
+
+def test_the_bundled_board_is_copied_with_its_comments_and_published_rows(tmp_path):
+    define(Request(board="nih-dacnet", folder=tmp_path)).write()
+    assert "# DACNet" in (tmp_path / "board.toml").read_text()
+    assert (tmp_path / "published.toml").is_file()
+
+
+def test_a_copy_takes_options_and_parameters(tmp_path):
+    define(
+        Request(board="nih-dacnet", folder=tmp_path, options={"allow_missing": True}, params={"recipe": {"epochs": 1}})
+    ).write()
+    board = read_board(tmp_path)
+    assert board.options == {"split": "dacnet", "allow_missing": True}
+    assert all(row.params == {"recipe": {"epochs": 1}} for row in board.rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"dataset": "csv"}, "is of 'phantom', not 'csv'"),
+        ({"options": {"size": 32}}, "has the dataset options {}, not {'size': 32}"),
+        ({"seeds": (0, 5)}, r"has the seeds \[0, 1\], not \[5\]"),
+    ],
+)
+def test_a_request_that_contradicts_the_board_is_refused(tmp_path, changes, says):
+    define(parts(tmp_path)).write()
+    with pytest.raises(UsageError, match=says):
+        define(parts(tmp_path, **changes))
+
+
+def test_half_a_request_says_what_is_missing(tmp_path):
+    with pytest.raises(UsageError, match="or also --losses, --recipes"):
+        define(Request(folder=tmp_path, dataset="phantom", models=("a",)))
+    with pytest.raises(UsageError, match="not both"):
+        define(Request(board="demo", dataset="phantom"))
