@@ -123,11 +123,15 @@ names = st.text(
 values = st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | names
 
 
-@given(
-    st.lists(names, min_size=1, max_size=3, unique=True),
-    st.dictionaries(names, values, max_size=4),
-    st.text(max_size=20),
-)
+models_of_a_board = st.lists(st.from_regex(r"[a-z0-9.-]{1,8}", fullmatch=True), min_size=1, max_size=3, unique=True)
+
+
+def test_two_rows_of_one_name_are_refused():
+    with pytest.raises(UsageError, match="two different rows would be named 'timm_b--bce--r'"):
+        parse_board(GOOD.replace('["a", "timm/b"]', '["timm_b", "timm/b"]'), Path("x"))
+
+
+@given(models_of_a_board, st.dictionaries(names, values, max_size=4), st.text(max_size=20))
 def test_a_written_board_reads_back_the_same(models, options, title):
     options = {name: value for name, value in options.items() if name != "name"}
     params = {"recipe": {name: value for name, value in options.items() if "." not in name}} if options else {}

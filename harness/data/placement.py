@@ -48,7 +48,7 @@ def place(prepared: Prepared, device: torch.device) -> Placed:
     images = torch.from_numpy(prepared.images)
     if device.type == "cuda" and images.nbytes <= SHARE * torch.cuda.mem_get_info(device)[0]:
         images = images.to(device)
-    targets = torch.from_numpy(prepared.data.targets)
+    targets = torch.tensor(prepared.data.targets)
     unknown = targets.isnan()
     split = prepared.data.table["split"].to_numpy()
     return Placed(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from harness.board import Combo
@@ -107,7 +109,7 @@ def run_combo(job: Job, placed: Placed | None, on_epoch: OnEpoch) -> tuple[Recor
 def reason_to_skip(job: Job) -> str | None:
     """Why a combo cannot mean anything on this data, or None."""
     loss, model, recipe = job.choices.loss, job.choices.model, job.choices.recipe
-    if loss.scalar and bool(torch.from_numpy(job.prepared.data.targets).isnan().any()):
+    if loss.scalar and bool(np.isnan(job.prepared.data.targets).any()):
         return f"loss '{loss.name}' reduces by itself and cannot leave out unknown targets, which this dataset has"
     if model.inputs.size is not None and model.inputs.size != recipe.size:
         return f"model '{model.name}' takes images of {model.inputs.size} px only, the recipe gives {recipe.size}"
@@ -115,7 +117,7 @@ def reason_to_skip(job: Job) -> str | None:
 
 
 def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch) -> Record:
-    recipe, choices = job.choices.recipe, job.choices
+    recipe = job.choices.recipe
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     with watch.phase("build"):
@@ -141,7 +143,6 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
         training=_describe_training(job, epochs),
         efficiency=_describe_cost(job, setup.network, epochs, placed, watch),
         artifacts=_save(job, setup.network, predictions),
-        resolved={"model": choices.model_params, "loss": choices.loss_params},
     )
 
 
@@ -195,7 +196,7 @@ def _judge(job: Job, placed: Placed) -> Judge | None:
 
 def _record(job: Job, **parts: object) -> Record:
     combo, choices = job.combo, job.choices
-    resolved = parts.pop("resolved", {}) | {"recipe": _published(recipe_values(choices.recipe))}  # type: ignore[operator]
+    resolved = {"model": choices.model_params, "loss": choices.loss_params, "recipe": recipe_values(choices.recipe)}
     return Record(
         key=job.key,
         combo=ComboPart(
@@ -207,7 +208,7 @@ def _record(job: Job, **parts: object) -> Record:
             params={section: _published(values) for section, values in combo.row.params.items()},
             seed=combo.seed,
             row=combo.row.name,
-            resolved=resolved,
+            resolved={section: _published(values) for section, values in resolved.items()},
         ),
         dataset=_describe_data(job),
         provenance=describe_run(job.device),
@@ -215,9 +216,10 @@ def _record(job: Job, **parts: object) -> Record:
     )
 
 
-def _published(values: dict[str, object]) -> dict[str, object]:
-    """Values without folders of this machine: a weight file is known by its name here and by its digest in the key."""
-    return {name: scrub(value) if isinstance(value, str) else value for name, value in values.items()}
+def _published(values: Mapping[str, object]) -> dict[str, object]:
+    """Values as JSON has them, without folders of this machine: a weight file is known by its digest in the key."""
+    plain = json.loads(json.dumps(dict(values), default=str))
+    return {name: scrub(value) if isinstance(value, str) else value for name, value in plain.items()}
 
 
 def _describe_data(job: Job) -> DatasetPart:

@@ -1,0 +1,261 @@
+"""A board is run combo by combo; what fails is a result, what is done is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harness import DataError, UsageError
+from harness.board import Board, Row
+from harness.errors import UnknownNameError
+from harness.evaluation.predictions import load_predictions
+from harness.execution import local
+from harness.execution.events import ComboFinished, ComboStarted, EpochFinished
+from harness.execution.local import Settings
+from harness.registry import Registry, load_registry
+from harness.results.record import Record
+from harness.results.store import read_records
+
+TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
+
+
+@pytest.fixture(scope="module")
+def toys() -> Registry:
+    return load_registry([TOY])
+
+
+@pytest.fixture
+def board(tmp_path) -> Board:
+    return make_board(tmp_path)
+
+
+def make_board(folder: Path, *models: str, **changes) -> Board:
+    rows = tuple(Row(model, "bce", "toy") for model in models or ("toy-net",))
+    board = Board(
+        folder / "board", "Toys", "", "auroc", (0, 1), ("auroc", "auprc", "f1", "brier", "ece"), "toy", {}, rows
+    )
+    return dataclasses.replace(board, **changes)
+
+
+def settings(folder: Path, **changes) -> Settings:
+    return dataclasses.replace(Settings(folder / "data", folder / "cache", torch.device("cpu")), **changes)
+
+
+def run(board: Board, registry: Registry, folder: Path, **changes) -> tuple[Record, ...]:
+    where = settings(folder, **changes)
+    return local.run(local.plan(board, registry, where, ignore), ignore)
+
+
+def ignore(event: object) -> None:
+    """Listens to nothing."""
+
+
+def test_every_combo_leaves_a_record_with_everything_in_it(board, toys, tmp_path):
+    records = run(board, toys, tmp_path)
+    assert [record.status for record in records] == ["done", "done"]
+    record = read_records(board.folder).records[0]
+    assert record == records[0]
+    assert set(record.metrics) == {"auroc", "auprc", "f1@0.5", "f1@val-f1", "f1@oracle", "brier", "ece"}
+    assert record.dataset.splits["train"].images == 24
+    assert record.training is not None
+    assert len(record.training.history) == record.training.epochs == 3
+    assert record.efficiency.parameters == 467
+    assert record.efficiency.train_images_per_second is not None
+    assert record.combo.resolved["recipe"]["lr"] == 0.01
+    assert record.thresholds["0.5"] == {"first": 0.5, "second": 0.5, "third": 0.5}
+    assert str(tmp_path) not in record.model_dump_json()
+
+
+def test_what_is_stored_is_what_was_measured(board, toys, tmp_path):
+    from sklearn.metrics import roc_auc_score
+
+    record = run(board, toys, tmp_path)[0]
+    folder = board.folder / "runs" / record.key
+    predictions = load_predictions(folder / "predictions-test.npz")
+    for index, label in enumerate(predictions.labels):
+        expected = roc_auc_score(predictions.targets[:, index], predictions.logits[:, index])
+        assert record.metrics["auroc"].per_label[label].value == pytest.approx(expected, abs=1e-12)
+    assert set(record.artifacts) == {path.name for path in folder.iterdir()}
+
+
+def test_the_stored_weights_give_the_stored_predictions(board, toys, tmp_path):
+    from safetensors.torch import load_file
+
+    from harness.data.augmentation import evaluation_view
+    from harness.training.task import make_task
+
+    planned = local.plan(board, toys, settings(tmp_path), ignore)
+    record = local.run(planned, ignore)[0]
+    job = planned[0].job
+    task = make_task(job.prepared, job.choices.recipe, job.choices.model.inputs)
+    network = job.choices.model.build(task, **job.choices.model_params)
+    network.load_state_dict(load_file(board.folder / "runs" / record.key / "weights.safetensors"))
+    test = (job.prepared.data.table["split"] == "test").to_numpy()
+    images = torch.from_numpy(job.prepared.images[test])
+    logits = network.eval()(evaluation_view(images, job.choices.recipe, task)).detach()
+    stored = load_predictions(board.folder / "runs" / record.key / "predictions-test.npz")
+    np.testing.assert_allclose(stored.logits, logits.numpy(), atol=1e-5)
+
+
+def test_a_second_run_trains_nothing(board, toys, tmp_path):
+    run(board, toys, tmp_path)
+    planned = local.plan(board, toys, settings(tmp_path), ignore)
+    assert [item.reason for item in planned] == [None, None]
+    assert local.run(planned, ignore) == ()
+
+
+def test_a_repeated_run_gives_the_same_numbers(toys, tmp_path):
+    first, second = (run(make_board(tmp_path / name), toys, tmp_path) for name in ("a", "b"))
+    assert [record.metrics for record in first] == [record.metrics for record in second]
+    assert [record.artifacts for record in first] == [record.artifacts for record in second]
+
+
+def test_another_row_changes_no_number(toys, tmp_path):
+    alone = run(make_board(tmp_path / "a"), toys, tmp_path)
+    beside = run(make_board(tmp_path / "b", "tiny-cnn", "toy-net"), toys, tmp_path)
+    assert [r.metrics for r in beside if r.combo.model == "toy-net"] == [r.metrics for r in alone]
+
+
+def test_a_stopped_run_keeps_what_is_finished_and_goes_on(toys, tmp_path):
+    board = make_board(tmp_path, "toy-net", "tiny-cnn")
+
+    def stop(event: object) -> None:
+        if isinstance(event, ComboStarted) and event.number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        local.run(local.plan(board, toys, settings(tmp_path), ignore), stop)
+    kept = read_records(board.folder).records
+    assert len(kept) == 2
+    started = []
+    local.run(
+        local.plan(board, toys, settings(tmp_path), ignore),
+        lambda e: started.append(e) if isinstance(e, ComboStarted) else None,
+    )
+    assert len(started) == 2
+    assert all(record in read_records(board.folder).records for record in kept)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "says"),
+    [
+        ("toy-raising", "plugin", "RuntimeError: this network never builds"),
+        ("toy-nan", "not_finite", "became nan in epoch 1"),
+        ("toy-greedy", "out_of_memory", "MemoryError: more than there is"),
+    ],
+)
+def test_a_combo_that_fails_is_recorded_with_its_kind_and_the_others_go_on(toys, tmp_path, model, kind, says):
+    board = make_board(tmp_path, model, "toy-net", seeds=(0,))
+    failed, done = run(board, toys, tmp_path)
+    assert (failed.status, done.status) == ("failed", "done")
+    assert failed.failure is not None
+    assert failed.failure.kind == kind
+    assert says in failed.failure.message
+    again = local.plan(board, toys, settings(tmp_path), ignore)
+    assert [item.reason for item in again] == [f"failed before: {kind}", None]
+
+
+def test_weights_that_cannot_be_had_fail_the_combo_in_one_line(toys, tmp_path):
+    rows = (Row("chexnet", "bce", "toy", {"recipe": {"weights": "imagenet"}}),)
+    (record,) = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
+    assert record.failure is not None
+    assert record.failure.kind == "data"
+    assert "are not in the local cache" in record.failure.message
+
+
+def test_a_loss_that_cannot_leave_out_unknown_targets_is_skipped(toys, tmp_path):
+    rows = (Row("toy-net", "toy-scalar", "toy"), Row("toy-net", "bce", "toy"))
+    board = make_board(tmp_path, rows=rows, seeds=(0,), options={"unknown": True})
+    skipped, done = run(board, toys, tmp_path)
+    assert (skipped.status, done.status) == ("skipped", "done")
+    assert skipped.failure is not None
+    assert "unknown targets" in skipped.failure.message
+    complete = run(make_board(tmp_path / "known", rows=rows[:1], seeds=(0,)), toys, tmp_path)
+    assert complete[0].status == "done"
+
+
+def test_a_board_of_which_nothing_can_be_run_is_refused(toys, tmp_path):
+    rows = (Row("toy-net", "toy-scalar", "toy"),)
+    board = make_board(tmp_path, rows=rows, options={"unknown": True})
+    with pytest.raises(UsageError, match="nothing can be run: loss 'toy-scalar'"):
+        run(board, toys, tmp_path)
+    with pytest.raises(UsageError, match="takes images of 32 px only"):
+        run(make_board(tmp_path, "toy-fixed"), toys, tmp_path)
+    assert not board.folder.exists()
+
+
+def test_a_loss_of_another_shape_than_declared_is_a_plugins_failure(toys, tmp_path):
+    (record,) = run(make_board(tmp_path, rows=(Row("toy-net", "toy-lying", "toy"),), seeds=(0,)), toys, tmp_path)
+    assert record.failure is not None
+    assert (record.failure.kind, "must return (8, 3)" in record.failure.message) == ("plugin", True)
+
+
+def test_changed_data_makes_a_record_stale_and_a_new_metric_does_not(toys, tmp_path):
+    run(make_board(tmp_path), toys, tmp_path)
+    more = local.plan(make_board(tmp_path, options={"count": 64}), toys, settings(tmp_path), ignore)
+    assert [item.reason for item in more] == ["stale: data, choices or versions have changed"] * 2
+    metric = local.plan(make_board(tmp_path, metrics=("auroc", "toy-prevalence")), toys, settings(tmp_path), ignore)
+    assert [item.reason for item in metric] == [None, None]
+
+
+def test_only_and_seeds_choose_and_force_repeats(toys, tmp_path):
+    board = make_board(tmp_path, "toy-net", "tiny-cnn")
+    assert len(run(board, toys, tmp_path, only="tiny*", seeds=(1,))) == 1
+    planned = local.plan(board, toys, settings(tmp_path, only="tiny*", force=True), ignore)
+    assert [item.reason for item in planned] == ["no record", "forced"]
+    with pytest.raises(UnknownNameError, match="unknown row 'nothing'"):
+        local.plan(board, toys, settings(tmp_path, only="nothing"), ignore)
+    with pytest.raises(UsageError, match="the board has the seeds 0, 1"):
+        local.plan(board, toys, settings(tmp_path, seeds=(7,)), ignore)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"options": {"leak": True}}, "allow_leaks = true"),
+        ({"options": {"empty_test": True}}, "has no images in test"),
+        ({"options": {"cuont": 1}}, "did you mean 'count'"),
+        ({"options": {"count": "many"}}, "count must be like 48"),
+        ({"options": {"allow_missing": "yes"}}, "allow_missing must be true or false"),
+        ({"dataset": "toyy"}, "unknown dataset 'toyy': did you mean 'toy'"),
+        ({"metrics": ("auroc", "aucroc")}, "unknown metric 'aucroc': did you mean 'auroc'"),
+        ({"metrics": ("auroc", "f1@0.7")}, "unknown threshold policy"),
+        ({"rows": (Row("toy-nett", "bce", "toy"),)}, "did you mean 'toy-net'"),
+        ({"rows": (Row("toy-net", "bce", "toy", {"recipe": {"weights": "gone.pth"}}),)}, "there is no such file"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_written(toys, tmp_path, changes, says):
+    board = make_board(tmp_path, **changes)
+    with pytest.raises((UsageError, UnknownNameError, DataError, Exception), match=says):
+        local.plan(board, toys, settings(tmp_path), ignore)
+    assert not board.folder.exists()
+
+
+def test_a_leak_that_is_allowed_is_run_and_noted(toys, tmp_path):
+    board = make_board(tmp_path, options={"leak": True, "allow_leaks": True}, seeds=(0,))
+    assert run(board, toys, tmp_path)[0].combo.options["allow_leaks"] is True
+
+
+def test_listeners_hear_every_epoch_and_combo(board, toys, tmp_path):
+    events: list[object] = []
+    local.run(local.plan(board, toys, settings(tmp_path), events.append), events.append)
+    assert [event.epoch.number for event in events if isinstance(event, EpochFinished)] == [1, 2, 3] * 2
+    assert sum(isinstance(event, ComboFinished) for event in events) == 2
+
+
+def test_unknown_targets_are_trained_and_measured_around(toys, tmp_path):
+    (record,) = run(make_board(tmp_path, options={"unknown": True}, seeds=(0,)), toys, tmp_path)
+    part = record.metrics["auroc"].per_label["first"]
+    assert record.status == "done"
+    assert part.positives + part.negatives < record.dataset.splits["test"].images
+
+
+def test_records_are_valid_json_without_nan(board, toys, tmp_path):
+    run(board, toys, tmp_path)
+    for path in (board.folder / "records").iterdir():
+        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))

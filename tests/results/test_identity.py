@@ -1,0 +1,121 @@
+"""What makes a result the same result."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import Dataset
+from harness.board import Row
+from harness.choices import resolve
+from harness.data.loading import Source
+from harness.results.identity import combo_key, fingerprint
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.permutations(range(48)))
+def test_the_order_of_images_does_not_matter(small_data, order):
+    shuffled = dataclasses.replace(
+        small_data,
+        images=small_data.images[order],
+        targets=small_data.targets[order],
+        table=small_data.table.iloc[order].reset_index(drop=True),
+    )
+    assert fingerprint(shuffled) == fingerprint(small_data)
+
+
+def change_target(data):
+    data.targets[3, 1] = 1 - data.targets[3, 1]
+    return data
+
+
+def forget_target(data):
+    data.targets[3, 1] = np.nan
+    return data
+
+
+def move_image(data):
+    data.table.loc[0, "split"] = "val"
+    return data
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_target,
+        forget_target,
+        move_image,
+        lambda data: data.select(np.arange(48) != 5),
+        lambda data: dataclasses.replace(data, labels=("first", "second", "other")),
+    ],
+)
+def test_targets_splits_images_and_labels_do(small_data, change):
+    before = fingerprint(small_data)
+    assert fingerprint(change(small_data)) != before
+
+
+def test_pixels_do_not(small_data):
+    assert fingerprint(dataclasses.replace(small_data, images=small_data.images // 2)) == fingerprint(small_data)
+
+
+BASE = Row("tiny-cnn", "focal", "demo")
+
+
+def key(registry, row=BASE, seed=0, source=None, data="f", objective="auroc", weights="random", engine=1):
+    source = source or Source(Dataset(name="some", load=lambda root: None), "", {"size": 64}, Path())  # type: ignore[arg-type,return-value]
+    return combo_key(source, data, resolve(row, registry), seed, objective=objective, weights=weights, engine=engine)
+
+
+def test_a_key_is_repeatable_and_moves_with_every_choice(registry):
+    other = Source(Dataset(name="some", load=lambda root: None), "", {"size": 32}, Path())  # type: ignore[arg-type,return-value]
+    newer = dataclasses.replace(other, options={"size": 64}, dataset=dataclasses.replace(other.dataset, version=2))
+    variants = [
+        {},
+        {"row": Row("chexnet", "focal", "demo")},
+        {"row": Row("tiny-cnn", "bce", "demo")},
+        {"row": Row("tiny-cnn", "focal", "demo", {"loss": {"gamma": 1.0}})},
+        {"row": Row("tiny-cnn", "focal", "demo", {"model": {"width": 8}})},
+        {"row": Row("tiny-cnn", "focal", "demo", {"recipe": {"augment.flip": False}})},
+        {"seed": 1},
+        {"data": "g"},
+        {"objective": "auprc"},
+        {"weights": "sha256:1"},
+        {"engine": 2},
+        {"source": other},
+        {"source": newer},
+    ]
+    keys = [key(registry, **variant) for variant in variants]
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == key(registry)
+
+
+def test_a_parameter_given_at_its_default_changes_nothing(registry):
+    assert key(registry, Row("tiny-cnn", "focal", "demo", {"loss": {"gamma": 2.0}})) == key(registry)
+
+
+def test_the_objective_does_not_matter_where_the_recipe_selects_by_itself(registry):
+    row = Row("tiny-cnn", "focal", "demo", {"recipe": {"select_on": "loss"}})
+    assert key(registry, row, objective="auprc") == key(registry, row)
+
+
+def test_a_timm_name_means_its_full_name(registry):
+    assert key(registry, Row("timm/resnet18", "bce", "demo")) == key(
+        registry, Row("timm/resnet18.a1_in1k", "bce", "demo")
+    )
+
+
+def test_an_external_plugins_code_is_part_of_the_key(registry):
+    choices = resolve(BASE, registry)
+    source = Source(Dataset(name="some", load=lambda root: None), "", {}, Path())  # type: ignore[arg-type,return-value]
+    keys = {
+        combo_key(
+            source, "f", dataclasses.replace(choices, code=code), 0, objective="auroc", weights="random", engine=1
+        )
+        for code in ({}, {"model": "1"}, {"model": "2"}, {"loss": "1"})
+    }
+    assert len(keys) == 4

@@ -1,0 +1,99 @@
+"""Records are written whole, read back equal, and a damaged one is named."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from harness.results.provenance import scrub
+from harness.results.record import ComboPart, DatasetPart, LabelValue, MetricPart, ProvenancePart, Record
+from harness.results.store import read_records, run_folder, write_record
+
+
+def make_record(row: str = "a--b--c", seed: int = 0, macro: float = 0.5) -> Record:
+    combo = ComboPart(
+        dataset="d", options={}, model="a", loss="b", recipe="c", params={}, seed=seed, row=row, resolved={}
+    )
+    label = LabelValue(value=math.nan, positives=0, negatives=3)
+    metric = MetricPart(macro=macro, per_label={"x": label}, labels_used=0)
+    provenance = ProvenancePart(
+        harness="0",
+        commit=None,
+        packages={},
+        python="3",
+        device="cpu",
+        threads=1,
+        cuda=None,
+        command="harness",
+        finished="2026-01-01T00:00:00Z",
+    )
+    data = DatasetPart(name="d", about="", fingerprint="f", labels=["x"], splits={})
+    return Record(key="k", combo=combo, status="done", dataset=data, metrics={"auroc": metric}, provenance=provenance)
+
+
+def test_records_read_back_equal_in_the_order_of_row_and_seed(tmp_path):
+    written = [make_record("b", 1), make_record("b", 0), make_record("a", 2)]
+    for record in written:
+        write_record(tmp_path, record)
+    assert read_records(tmp_path).records == (written[2], written[1], written[0])
+    assert read_records(tmp_path / "nowhere").records == ()
+
+
+def test_undefined_is_null_never_nan(tmp_path):
+    text = write_record(tmp_path, make_record(macro=math.nan)).read_text()
+    document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in a record"))
+    assert document["metrics"]["auroc"]["macro"] is None
+    assert document["metrics"]["auroc"]["per_label"]["x"]["value"] is None
+    assert document["schema"] == 1
+
+
+def test_a_damaged_foreign_or_misplaced_file_is_named_and_left(tmp_path):
+    path = write_record(tmp_path, make_record())
+    (path.parent / "cut--s0.json").write_text(path.read_text()[:100])
+    (path.parent / "foreign--s0.json").write_text('{"hello": 1}')
+    (path.parent / "moved--s0.json").write_text(path.read_text())
+    found = read_records(tmp_path)
+    assert len(found.records) == 1
+    assert [problem.split(" ")[0] for problem in found.problems] == [
+        "records/cut--s0.json",
+        "records/foreign--s0.json",
+        "records/moved--s0.json",
+    ]
+    assert len(list(path.parent.iterdir())) == 4
+
+
+def test_unknown_keys_are_refused():
+    document = json.loads(make_record().model_dump_json())
+    with pytest.raises(ValidationError, match="surprise"):
+        Record.model_validate(document | {"surprise": 1})
+
+
+def test_the_json_schema_names_every_top_level_key():
+    properties = Record.model_json_schema()["properties"]
+    wanted = "schema key combo status failure dataset metrics thresholds calibration subgroups training efficiency"
+    assert set(properties) == {*wanted.split(), "artifacts", "provenance"}
+
+
+def test_what_runs_leave_is_kept_out_of_version_control(tmp_path):
+    folder = run_folder(tmp_path, "abc")
+    assert folder == tmp_path / "runs" / "abc"
+    assert (tmp_path / "runs" / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("harness run demo --data-root /home/anna/data/nih", "harness run demo --data-root nih"),
+        ("cannot open '/srv/x/y.png': no", "cannot open 'y.png': no"),
+        (r"C:\Users\anna\x.png", "x.png"),
+        ("recipe.weights=/a/b/w.pth", "recipe.weights=w.pth"),
+        ("timm/resnet18 at 3/4 of 1e-3", "timm/resnet18 at 3/4 of 1e-3"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("error:/home/anna/x", "error:x"),
+    ],
+)
+def test_folders_of_a_machine_are_taken_out_of_texts(text, scrubbed):
+    assert scrub(text) == scrubbed
