@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,8 +74,10 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"csv: there is no {path}; give --data-root FOLDER and --option file=NAME.csv")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False)
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no table of comma-separated values: {error}") from None
     if table.empty:
         raise DataError(f"{path} has a header and no rows")
@@ -171,7 +174,7 @@ def _targets(table: pd.DataFrame, policies: dict[str, str], blank: str, path: Pa
     for column, name in enumerate(table.columns):
         text = table[name]
         empty = text.isin(("", "nan", "NaN", "NA"))
-        values = pd.to_numeric(text.where(~empty), errors="coerce").to_numpy(dtype=float)
+        values = pd.to_numeric(text.where(~empty), errors="coerce").to_numpy(dtype=float, copy=True)
         wrong = np.flatnonzero(~empty.to_numpy() & ~np.isin(values, (1, 0, -1)))
         if len(wrong):
             raise DataError(

@@ -86,7 +86,7 @@ def load(root: Path, *, file: str = "", size: int = 0) -> Data:
 
     path = _find(root, file, size)
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             labels = [stored[f"{split}_labels"] for split in SPLITS]
             shapes = [_image_shape(stored, split) for split in SPLITS]
         targets = np.concatenate(labels)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from harness.components import Data
 from harness.data.splits import leaks
 
@@ -107,7 +109,7 @@ def _classes(data: Data) -> Finding:
         "labels measurable",
         found,
         "every label has positives and negatives in val and test",
-        "times a label lacks a class; it is undefined there and left out of the macro",
+        "times a label lacks a class in val or test: it is undefined there and left out of means; choose another split",
     )
 
 
@@ -118,19 +120,19 @@ def _boxes(data: Data) -> Finding:
     boxes = data.boxes
     if boxes is None:
         return Finding("boxes", ok=True, message="the dataset has no boxes")
-    sizes = pd.DataFrame(_sizes(data, set(boxes["image"])), columns=["image", "image_width", "image_height"])
-    boxes = boxes.merge(sizes, on="image", how="left")
+    sizes = _sizes(data, set(boxes["image"]))
+    size = np.array([sizes.get(image, (np.nan, np.nan)) for image in boxes["image"]]).reshape(-1, 2)
     right, bottom = boxes["x"] + boxes["width"], boxes["y"] + boxes["height"]
-    row = pd.Index(data.table["image"]).get_indexer(boxes["image"])
-    column = pd.Index(data.labels).get_indexer(boxes["label"])
+    row = pd.Index(data.table["image"]).get_indexer(pd.Index(boxes["image"]))
+    column = pd.Index(data.labels).get_indexer(pd.Index(boxes["label"]))
     problems = {
         "is of an image that the dataset does not have": row < 0,
         "is of a label that the dataset does not have": column < 0,
-        "is empty": (boxes["width"] <= 0) | (boxes["height"] <= 0),
+        "is empty": ~((boxes["width"] > 0) & (boxes["height"] > 0)),
         # a comparison with an unknown size is false; half a pixel is rounding
         "is over the edge": (boxes[["x", "y"]].min(axis=1) < -0.5)
-        | (right > boxes["image_width"] + 0.5)
-        | (bottom > boxes["image_height"] + 0.5),
+        | (right > size[:, 0] + 0.5)
+        | (bottom > size[:, 1] + 0.5),
         "is where the label is negative": (row >= 0) & (column >= 0) & (data.targets[row, column] == 0),
     }
     found = [
@@ -141,27 +143,27 @@ def _boxes(data: Data) -> Finding:
     return _finding(
         "boxes",
         found,
-        f"{len(boxes):,} boxes fit their images and labels ({int(boxes['image_width'].notna().sum()):,} with the "
-        "image's size known)",
+        f"{len(boxes):,} boxes fit their labels and images (of {int((~np.isnan(size[:, 0])).sum()):,} the image's "
+        "size is known)",
         "boxes do not fit their images or labels, so what is measured by them would be wrong; mend their file",
     )
 
 
-def _sizes(data: Data, wanted: set[str]) -> list[tuple[str, float, float]]:
-    """Image, width and height of those that are known without decoding: from files' headers, or an array's shape."""
+def _sizes(data: Data, wanted: set[str]) -> dict[str, tuple[int, int]]:
+    """Width and height of images where known without decoding: from their files' headers, or their array's shape."""
     from PIL import Image
 
-    names = data.table["image"].tolist()
-    chosen = [index for index, name in enumerate(names) if name in wanted]
     shape = getattr(data.images, "shape", None)
-    if shape is not None:
-        return [(names[index], shape[2], shape[1]) for index in chosen]
-    found: list[tuple[str, float, float]] = []
-    for index in chosen:
+    found: dict[str, tuple[int, int]] = {}
+    for index, name in enumerate(data.table["image"]):
+        if name not in wanted:
+            continue
         file = data.images[index] if isinstance(data.images, Sequence) else None
-        if isinstance(file, Path):
+        if shape is not None:
+            found[name] = shape[2], shape[1]
+        elif isinstance(file, Path):
             with suppress(OSError, Image.DecompressionBombError), Image.open(file) as image:
-                found.append((names[index], *image.size))
+                found[name] = image.size
     return found
 
 

@@ -1,77 +1,151 @@
-"""Small drawings for the page, as inline SVG that needs no script."""
+"""Small drawings for the page: inline SVG with a text alternative, without script and without style attributes.
+
+Texts go through `Markup.format`, which escapes them; colors come from the page's style by class.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.report.summary import Leaderboard, RowSummary
-from harness.results.record import Record
+from harness.report.summary import Spread
+from harness.results.record import EpochPart, Record
 
-BAR = (150, 22)
-CHART = (460, 170)
+DOTS = (148, 22)
+"""Width and height of a row's dots, in pixels."""
+CHART = (340, 150)
+NOTHING = Markup("")
 
 
-def spread_bar(row: RowSummary, summary: Leaderboard) -> Markup:
-    """The objective's values of a row on the scale of the whole board: a dot a seed, a line at their mean."""
-    spread = row.metrics.get(summary.objective)
-    if spread is None:
-        return Markup("")
-    values = [
-        value
-        for other in summary.rows
-        if summary.objective in other.metrics
-        for value in other.metrics[summary.objective].values
-    ]
-    low, high = min(values), max(values)
-    margin = 0.06 * (high - low) or 0.01
+@dataclass(frozen=True)
+class Scale:
+    """A common axis: where it begins and ends, and the round numbers between."""
+
+    low: float
+    high: float
+    ticks: tuple[str, ...]
+
+    def at(self, value: float, start: float, end: float) -> str:
+        """The position of a value between two pixels, one of which stands for `low`."""
+        return f"{start + (value - self.low) / (self.high - self.low) * (end - start):.1f}"
+
+
+def make_scale(values: Iterable[float], count: int = 3) -> Scale | None:
+    """A scale that holds all values, with about `count` round ticks; None without a value."""
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    margin = 0.08 * (high - low) or 0.02 * abs(high) or 0.01
     low, high = low - margin, high + margin
-    width, height = BAR
+    power = 10.0 ** math.floor(math.log10((high - low) / count))
+    step = next(power * factor for factor in (1, 2, 5, 10) if (high - low) / (power * factor) <= count + 1.5)
+    digits = max(0, -math.floor(math.log10(step)))
+    numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return Scale(low, high, tuple(f"{number * step:.{digits}f}" for number in numbers))
 
-    def x(value: float) -> str:
-        return f"{(value - low) / (high - low) * width:.1f}"
 
-    dots = "".join(f'<circle cx="{x(value)}" cy="{height / 2}" r="3.5"/>' for value in spread.values)
-    text = f"mean {spread.mean:.4f}; seeds: {', '.join(f'{value:.4f}' for value in spread.values)}"
-    return Markup(  # noqa: S704 - numbers only
-        f'<svg class="bar" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{text}"><title>{text}</title>'
-        f'<line class="axis" x1="0" x2="{width}" y1="{height / 2}" y2="{height / 2}"/>{dots}'
-        f'<line class="mean" x1="{x(spread.mean)}" x2="{x(spread.mean)}" y1="3" y2="{height - 3}"/></svg>'
+def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup:
+    """A row's values on the scale of the whole board: a ring a seed, a bar at their mean."""
+    if spread is None or scale is None:
+        return NOTHING
+    width, height = DOTS
+    xs = [scale.at(value, 4, width - 4) for value in spread.values]
+    by_seed = ", ".join(f"seed {seed}: {v:.4f}" for seed, v in zip(spread.seeds, spread.values, strict=True))
+    grid = Markup().join(
+        Markup('<line class="grid" x1="{0}" x2="{0}" y1="0" y2="{1}"/>').format(
+            scale.at(float(tick), 4, width - 4), height
+        )
+        for tick in scale.ticks
+    )
+    span = Markup('<line class="span" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
+        scale.at(min(spread.values), 4, width - 4), scale.at(max(spread.values), 4, width - 4), y=height / 2
+    )
+    dots = Markup().join(Markup('<circle cx="{}" cy="{}" r="3.5"/>').format(x, height / 2) for x in xs)
+    mean = Markup('<line class="mean" x1="{0}" x2="{0}" y1="3" y2="{1}"/>').format(
+        scale.at(spread.mean, 4, width - 4), height - 3
+    )
+    return _svg("dots", DOTS, f"{name} {spread.mean:.4f}; {by_seed}", grid + span + dots + mean)
+
+
+def draw_axis(scale: Scale | None) -> Markup:
+    """The scale's numbers, to stand above the dots."""
+    if scale is None:
+        return NOTHING
+    width, _ = DOTS
+    texts = Markup().join(
+        Markup('<text x="{}" y="11" text-anchor="middle">{}</text>').format(scale.at(float(tick), 4, width - 4), tick)
+        for tick in scale.ticks
+    )
+    return _svg("dots", (width, 14), f"scale from {scale.low:.4f} to {scale.high:.4f}", texts)
+
+
+def draw_history(records: Sequence[Record]) -> Markup:
+    """Losses by epoch, and what picked the epoch where that is not the loss; a line a seed, the picked epoch a dot."""
+    trained = [record for record in records if record.training is not None]
+    losses = [
+        (kind, record, [getattr(epoch, f"{kind}_loss") for epoch in _history(record)])
+        for record in trained
+        for kind in ("train", "val")
+    ]
+    figures = _chart("Loss by epoch: training dashed, validation solid, a pair of lines a seed", losses)
+    selected = [
+        ("val", record, [epoch.selected_on for epoch in _history(record)])
+        for record in trained
+        if record.training is not None and record.training.select_on != "loss"
+    ]
+    names = sorted({r.training.select_on for _, r, _ in selected if r.training is not None})
+    figures += _chart(f"{', '.join(names)} on validation by epoch, a line a seed: it picks the epoch", selected)
+    return figures
+
+
+def _history(record: Record) -> list[EpochPart]:
+    return record.training.history if record.training is not None else []
+
+
+def _chart(title: str, series: Sequence[tuple[str, Record, Sequence[float | None]]]) -> Markup:
+    """Lines over epochs; each carries a class, and its record for the epoch that was picked."""
+    scale = make_scale(value for _, _, values in series for value in values if value is not None)
+    epochs = max((len(values) for _, _, values in series), default=0)
+    if scale is None or epochs < 2:
+        return NOTHING
+    (width, height), left, bottom = CHART, 44, 22
+
+    def x(epoch: int) -> str:
+        return f"{left + (epoch - 1) / (epochs - 1) * (width - left - 8):.1f}"
+
+    def y(value: float) -> str:
+        return scale.at(value, height - bottom, 6)
+
+    drawn = Markup().join(
+        Markup(
+            '<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/>'
+            '<text x="{}" y="{y}" dy="4" text-anchor="end">{}</text>'
+        ).format(left, width - 8, left - 6, tick, y=y(float(tick)))
+        for tick in scale.ticks
+    )
+    for kind, record, values in series:
+        known = [(number, value) for number, value in enumerate(values, start=1) if value is not None]
+        points = " ".join(f"{x(number)},{y(value)}" for number, value in known)
+        drawn += Markup('<polyline class="{}" points="{}"/>').format(kind, points)
+        best = record.training.best_epoch if record.training is not None else 0
+        picked = dict(known).get(best)
+        if kind == "val" and picked is not None:
+            drawn += Markup('<circle cx="{}" cy="{}" r="3"/>').format(x(best), y(picked))
+    drawn += Markup('<text x="{}" y="{y}">epoch 1</text><text x="{}" y="{y}" text-anchor="end">{}</text>').format(
+        left, width - 8, epochs, y=height - 6
+    )
+    chart = _svg("history", CHART, f"{title}; from epoch 1 to {epochs}", drawn)
+    return Markup("<figure>{}<figcaption>{}; the dot is the epoch that was kept</figcaption></figure>").format(
+        chart, title
     )
 
 
-def history_chart(records: Sequence[Record]) -> Markup:
-    """Training and validation loss by epoch, a pair of lines a seed."""
-    histories = [record.training.history for record in records if record.training is not None]
-    values = [v for history in histories for e in history for v in (e.train_loss, e.val_loss) if v is not None]
-    epochs = max((len(history) for history in histories), default=0)
-    if len(values) < 2 or epochs < 2:
-        return Markup("")
-    (width, height), left, bottom = CHART, 46, 24
-    low, high = min(values), max(values)
-    high = high if high > low else low + 1
-
-    def point(epoch: int, value: float) -> str:
-        x = left + (epoch - 1) / (epochs - 1) * (width - left - 8)
-        y = 8 + (high - value) / (high - low) * (height - bottom - 8)
-        return f"{x:.1f},{y:.1f}"
-
-    lines = ""
-    for history in histories:
-        for kind, series in (("train", [e.train_loss for e in history]), ("val", [e.val_loss for e in history])):
-            points = " ".join(point(n, value) for n, value in enumerate(series, start=1) if value is not None)
-            lines += f'<polyline class="{kind}" points="{points}"/>'
-    ticks = "".join(
-        f'<text x="{left - 6}" y="{y:.0f}" text-anchor="end">{value:.3f}</text>'
-        for value, y in ((high, 12), (low, height - bottom + 3))
-    )
-    ticks += f'<text x="{left}" y="{height - 6}">epoch 1</text>'
-    ticks += f'<text x="{width - 8}" y="{height - 6}" text-anchor="end">epoch {epochs}</text>'
-    text = f"Loss from epoch 1 to {epochs}: training (dashed) and validation (solid), between {low:.3f} and {high:.3f}"
-    return Markup(  # noqa: S704 - numbers only
-        f'<figure><svg class="history" viewBox="0 0 {width} {height}" role="img" aria-label="{text}">'
-        f"{lines}{ticks}</svg>"
-        "<figcaption>Loss by epoch: training dashed, validation solid, one pair of lines a seed</figcaption></figure>"
-    )
+def _svg(kind: str, size: tuple[int, int], text: str, content: Markup) -> Markup:
+    return Markup(
+        '<svg class="{}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{t}">'
+        "<title>{t}</title>{}</svg>"
+    ).format(kind, content, w=size[0], h=size[1], t=text)

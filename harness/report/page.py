@@ -1,42 +1,125 @@
-"""A board's page: one HTML file from records and board.toml alone; the same input gives the same bytes."""
+"""A board's page: one HTML file from its records, board.toml and published.toml; the same input gives the same bytes.
+
+It needs no data, no plugin and no network: style, script and drawings stand in the file, and its content-security
+policy lets nothing else load or run. All texts are escaped: a component's name is data.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import importlib.resources
-import json
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from harness.board import Board
-from harness.evaluation.names import POLICIES, split_name
+from harness.evaluation.names import POLICIES
 from harness.files import write_atomically
-from harness.report.drawing import history_chart, spread_bar
-from harness.report.published import read_published
-from harness.report.summary import Leaderboard, RowSummary, format_number, format_spread, summarize
+from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
+from harness.report.published import Published, read_published
+from harness.report.summary import Leaderboard, RowSummary, find_lead, format_number, format_spread, summarize
 from harness.results.record import Record
-from harness.results.store import read_records
+from harness.results.store import FOLDER, read_records
 
 FILE = "index.html"
+SHADES = 3
+"""Steps of color on either side of a label's mean."""
 
 
 def render(board: Board) -> Path:
-    """Write a board's `index.html` beside its `board.toml`. Reads records and published rows, nothing else."""
+    """Write a board's `index.html` beside its `board.toml`, whole or not at all, and give its path.
+
+    Raises `UsageError` where `published.toml` is wrong or the folder cannot be written.
+    """
     found = read_records(board.folder)
-    summary = summarize(board, found.records)
     path = board.folder / FILE
-    write_atomically(path, render_text(summary, found.problems, read_published(board.folder)))
+    text = render_text(summarize(board, found.records), found.problems, read_published(board.folder))
+    write_atomically(path, text)
     return path
 
 
-def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: Sequence[Any] = ()) -> str:
-    """The page as text."""
+def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: Published = Published()) -> str:  # noqa: B008 - frozen
+    """The page as text. `problems` has a line for each file among the records that could not be read."""
     style, script = _part("style.css"), _part("page.js")
+    counted = {id(record) for record in summary.counted}
+    objective = [row.metrics[summary.objective] for row in summary.ranked]
+    scale = make_scale(value for spread in objective for value in spread.values)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            summary=summary,
+            board=summary.board,
+            folder=summary.board.folder.resolve().name,
+            answer=conclude(summary),
+            problems=problems,
+            published=published,
+            columns=_columns(summary),
+            oracle=[name for name in summary.metrics if name.endswith("@oracle")],
+            policies={name: about for name, about in POLICIES.items() if _is_used(name, summary)},
+            shades=_shade_labels(summary),
+            axis=draw_axis(scale),
+            dots=lambda row: draw_spread(row.metrics.get(summary.objective), scale, summary.objective),
+            counts=lambda record: id(record) in counted,
+            history=draw_history,
+            conditions=_conditions(summary),
+            style=Markup(style),  # noqa: S704 - the harness's own file
+            script=Markup(script),  # noqa: S704 - the harness's own file
+            policy=content_security_policy(style, script),
+        )
+    )
+
+
+def content_security_policy(style: str, script: str) -> str:
+    """Nothing loads or runs but this style and this script, known by their sha256."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    sources = f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
+    return f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def conclude(summary: Leaderboard) -> str:
+    """The board's answer in words, as far as the data support one; empty where nothing is ranked."""
+    if not summary.ranked:
+        return ""
+    best, lead = summary.ranked[0], find_lead(summary)
+    seeds = f"{len(best.seeds)} seed{'' if len(best.seeds) == 1 else 's'}"
+    value = format_spread(best.metrics[summary.objective])
+    text = f"{_describe(best)} leads with {summary.objective} {value} over {seeds}"
+    if lead is None:
+        return f"{text}. It is the only row with a result."
+    text += f", {lead.difference:.4f} ahead of {_describe(lead.second)}."
+    if lead.seed_error is None:
+        return f"{text} With one seed a row, nothing tells whether that is more than seed noise."
+    if lead.difference == 0:
+        return f"{text} That is a tie."
+    if lead.seed_error == 0:
+        return f"{text} The seeds do not differ at all."
+    times = lead.difference / lead.seed_error
+    verdict = "more than seed noise" if times >= 2 else "within seed noise"
+    shown = math.floor(10 * times) / 10  # rounded up, 1.96 would read as if it passed 2
+    return f"{text} That is {shown:.1f} standard errors of what seeds alone change: {verdict}."
+
+
+def _describe(row: RowSummary) -> str:
+    given = ", ".join(f"{name} = {value}" for values in row.params.values() for name, value in values.items())
+    return f"{row.model} with {row.loss} ({'; '.join(filter(None, [row.recipe, given]))})"
+
+
+# --- the template's tools --------------------------------------------------------------------------------------------
+
+
+def _part(name: str) -> str:
+    return (importlib.resources.files("harness.templates") / name).read_text(encoding="utf-8")
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_part),
         autoescape=True,
@@ -47,126 +130,102 @@ def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: S
     environment.filters |= {
         "spread": format_spread,
         "number": format_number,
-        "plain_date": lambda text: text[:10],
-        "params": _describe_params,
-        "megabytes": lambda value: format_number(None if value is None else value / 2**20, 0),
-        "millions": lambda value: format_number(None if value is None else value / 1e6, 2),
-        "command": _describe_command,
+        "anchor": lambda name: "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name),
+        "record_link": _record_link,
+        "breakable": _breakable,
     }
-    return environment.get_template("page.html.j2").render(
-        summary=summary,
-        board=summary.board,
-        answer=_answer(summary),
-        problems=problems,
-        published=published,
-        reference=_reference(summary),
-        policies=POLICIES,
-        metrics=[name for name in summary.metrics if name != summary.objective],
-        columns=_extra_columns(summary),
-        label_metrics=[name for name in summary.metrics if not name.endswith("@oracle")],
-        oracle=[name for name in summary.metrics if split_name(name)[1] == "oracle"],
-        cells=_label_cells(summary),
-        spread_bar=lambda row: spread_bar(row, summary),
-        history_chart=history_chart,
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        policy=_content_security_policy(style, script),
-    )
+    return environment
 
 
-def _part(name: str) -> str:
-    return (importlib.resources.files("harness.templates") / name).read_text(encoding="utf-8")
+def _record_link(record: Record) -> str:
+    """Where a record lies, seen from the page."""
+    return f"{FOLDER}/{quote(f'{record.combo.row}--s{record.combo.seed}.json', safe='')}"
 
 
-def _content_security_policy(style: str, script: str) -> str:
-    """Nothing may be loaded or run but the page's own style and script."""
-
-    def hashed(text: str) -> str:
-        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    allowed = f"style-src {hashed(style)}; script-src {hashed(script)}; img-src data:"
-    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+def _breakable(name: str) -> Markup:
+    """A name that wraps after `_`, `/`, `.` and before `@`, nowhere else."""
+    parts = [part for part in re.split(r"(?<=[_/.])|(?=@)", name) if part]
+    whole = Markup('<span class="part">{}</span>')  # browsers would break after a hyphen, too
+    return Markup("<wbr>").join(whole.format(part) if "-" in part else part for part in parts)
 
 
-def _reference(summary: Leaderboard) -> Record | None:
-    """The record that tells what was measured: the first done one of the best row."""
-    records = [record for row in summary.rows if row.rank for record in row.records if record.status == "done"]
-    return records[0] if records else None
+# --- what the template shows -----------------------------------------------------------------------------------------
 
 
-def _answer(summary: Leaderboard) -> str:
-    """One sentence: which row leads, and whether by more than its seeds differ."""
-    ranked = [row for row in summary.rows if row.rank is not None]
-    if not ranked:
-        return ""
-    best = ranked[0]
-    seeds = f"{len(best.seeds)} seed{'s' if len(best.seeds) != 1 else ''}"
-    lead = (
-        f"{_shown(best)} leads with {summary.objective} {format_spread(best.metrics[summary.objective])} over {seeds}"
-    )
-    if len(ranked) == 1:
-        return lead + "; it is the only row measured yet."
-    second = ranked[1]
-    first_spread, second_spread = best.metrics[summary.objective], second.metrics[summary.objective]
-    gap = abs(first_spread.mean - second_spread.mean)
-    deviations = [spread.deviation for spread in (first_spread, second_spread) if spread.deviation is not None]
-    if not deviations:
-        verdict = "one seed each cannot tell whether that is noise"
-    elif gap <= max(deviations):
-        verdict = "which is no more than its seeds differ"
-    else:
-        verdict = f"{gap / max(*deviations, 1e-9):.1f} times the larger spread over seeds"
-    return f"{lead}, {gap:.4f} ahead of {_shown(second)}: {verdict}."
+@dataclass(frozen=True)
+class Column:
+    """A column about cost."""
+
+    name: str
+    """In `RowSummary.efficiency`."""
+    heading: str
+    digits: int
+    factor: float
+    timed: bool
+    """Whether it is a time, which stands beside others of one device and version only."""
 
 
-def _shown(row: RowSummary) -> str:
-    return f"{row.model} with {row.loss} ({row.recipe})"
+COLUMNS = (
+    Column("train_images_per_second", "train images/s", 0, 1.0, timed=True),
+    Column("inference_images_per_second", "test images/s", 0, 1.0, timed=True),
+    Column("train_minutes", "train minutes", 1, 1.0, timed=True),
+    Column("parameters", "parameters (M)", 2, 1e-6, timed=False),
+    Column("peak_device_bytes", "peak memory (MiB)", 0, 2.0**-20, timed=False),
+)
 
 
-def _describe_params(params: dict[str, dict[str, Any]]) -> str:
-    return ", ".join(
-        f"{section}.{name} = {json.dumps(value)}"
-        for section, values in params.items()
-        for name, value in values.items()
-    )
+def _columns(summary: Leaderboard) -> list[Column]:
+    """Costs that some row has, and times only where they compare."""
+    return [
+        column
+        for column in COLUMNS
+        if any(column.name in row.efficiency for row in summary.rows) and (summary.timings_compare or not column.timed)
+    ]
 
 
-def _describe_command(row: RowSummary, board: Board) -> str:
-    """What reproduces a row from the board's folder."""
-    return f"harness run {board.folder.name} --only '{row.name}' --force"
+def _is_used(policy: str, summary: Leaderboard) -> bool:
+    return any(name.endswith(f"@{policy}") for name in summary.metrics)
 
 
-COLUMNS = {
-    "train_images_per_second": ("train img/s", 0, 1.0),
-    "inference_images_per_second": ("test img/s", 0, 1.0),
-    "train_minutes": ("train min", 1, 1.0),
-    "parameters": ("M params", 2, 1e-6),
-    "peak_device_bytes": ("peak MiB", 0, 1 / 2**20),
-}
+def _shade_labels(summary: Leaderboard) -> dict[str, dict[str, dict[str, int]]]:
+    """metric -> row -> label -> shade from -SHADES (worst) to SHADES (best).
+
+    A shade is the distance from the label's mean over rows, on one scale for all labels of a metric, so that a
+    difference of no account stays pale and easy labels do not outshine hard ones.
+    """
+    shades: dict[str, dict[str, dict[str, int]]] = {}
+    for metric, higher in summary.directions.items():
+        values = {row.name: row.per_label.get(metric, {}) for row in summary.ranked}
+        means = {
+            label: sum(found) / len(found)
+            for label in (summary.data.labels if summary.data else ())
+            if (found := [row[label] for row in values.values() if label in row])
+        }
+        apart = {
+            name: {label: (1 if higher else -1) * (row[label] - mean) for label, mean in means.items() if label in row}
+            for name, row in values.items()
+        }
+        largest = max((abs(d) for row in apart.values() for d in row.values()), default=0.0) or 1.0
+        shades[metric] = {
+            name: {label: round(SHADES * d / largest) for label, d in row.items()} for name, row in apart.items()
+        }
+    return shades
 
 
-def _extra_columns(summary: Leaderboard) -> dict[str, tuple[str, int, float]]:
-    """What it cost, as far as any row says so."""
-    return {name: column for name, column in COLUMNS.items() if any(name in row.efficiency for row in summary.rows)}
-
-
-def _label_cells(summary: Leaderboard) -> dict[str, dict[str, dict[str, Any]]]:
-    """metric -> row -> label -> shown value and shade: 0 for the worst of its column, 6 for the best."""
-    higher = {
-        name: part.higher_is_better for row in summary.rows for r in row.records for name, part in r.metrics.items()
+def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:
+    """With what the numbers were measured: each line once, sorted."""
+    made = [record.provenance for record in summary.counted]
+    days = sorted(provenance.finished[:10] for provenance in made)
+    lines = {
+        "Harness": {p.harness + (f" at commit {p.commit}" if p.commit else "") for p in made},
+        "Device": {
+            p.device + (f", {p.threads} threads" if p.threads else "") + (f", CUDA {p.cuda}" if p.cuda else "")
+            for p in made
+        },
+        "Software": {
+            ", ".join([f"Python {p.python}", *(f"{n} {v}" for n, v in sorted(p.packages.items()))]) for p in made
+        },
+        "Precision": {r.training.precision for r in summary.counted if r.training},
+        "Finished": {days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"} if days else set(),
     }
-    cells: dict[str, dict[str, dict[str, Any]]] = {}
-    for metric in summary.metrics:
-        cells[metric] = {row.name: {} for row in summary.rows}
-        for label in summary.labels:
-            column = {
-                row.name: row.per_label[metric][label] for row in summary.rows if label in row.per_label.get(metric, {})
-            }
-            if not column:
-                continue
-            low, high = min(column.values()), max(column.values())
-            for name, value in column.items():
-                share = (value - low) / (high - low) if high > low else 0.5
-                share = share if higher.get(metric, True) else 1 - share
-                cells[metric][name][label] = {"value": value, "shade": round(6 * share), "best": share == 1}
-    return cells
+    return {name: sorted(found) for name, found in lines.items() if found}

@@ -1,55 +1,109 @@
-"""`published.toml`: numbers that others published, each with its source, split and threshold policy. Never ranked."""
+"""`published.toml`: numbers that others published, beside a board. Shown apart, never ranked with measured rows.
+
+Each row belongs to a test split of the file, because a number means nothing without the images that it was measured on:
+
+    [[splits]]
+    name = "official"
+    title = "NIH's official test list"
+    test_images = 25596
+    compares = "A plain sentence: what numbers of this split can be set beside."
+
+    [[rows]]
+    name = "SwinCheX 2022"
+    split = "official"                # the name of a split above
+    source = "where the number stands"
+    second_hand = true                # quoted by a third party, not read where it was first published
+    auroc = 0.810                     # mean over labels
+    f1 = 0.35
+    thresholds = "how F1's thresholds were chosen"
+    size = 224                        # height and width of the images in pixels
+    note = "what else a reader must know"
+    auroc_per_label = { Hernia = 0.855 }
+    f1_per_label = { Hernia = 0.75 }
+"""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import UsageError
 
 FILE = "published.toml"
 
+Share = Annotated[float, Field(ge=0, le=1)]
 
-class PublishedRow(BaseModel):
-    """One `[[rows]]` of the file."""
 
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+class PublishedSplit(_Strict):
+    """A test split that published numbers were measured on."""
+
     name: str
-    source: str
-    """Where the numbers stand."""
+    title: str
+    test_images: int | None = Field(default=None, ge=1)
+    compares: str
+    """What numbers of this split can be compared with, in a sentence."""
+
+
+class PublishedRow(_Strict):
+    """What somebody published."""
+
+    name: str
     split: str
-    """Of the test set, in words; `same_split` says whether it is this board's."""
-    same_split: bool = False
-    test_images: int | None = None
-    size: int | None = None
-    """Height and width of images in pixels."""
-    auroc: float | None = None
-    f1: float | None = None
+    source: str
+    second_hand: bool = False
+    auroc: Share | None = None
+    f1: Share | None = None
     thresholds: str = ""
-    """How F1's thresholds were chosen."""
+    size: int | None = Field(default=None, ge=1)
     note: str = ""
+    auroc_per_label: dict[str, Share] = Field(default_factory=dict)
+    f1_per_label: dict[str, Share] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _thresholds_belong_to_f1(self) -> Self:
+        if self.f1 is not None and not self.thresholds:
+            raise ValueError(
+                f"'{self.name}' has an f1 but no thresholds: say how they were chosen, or that it is unknown"
+            )
+        return self
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    rows: list[PublishedRow]
+class Published(_Strict):
+    """The whole file; empty where a board has none."""
+
+    splits: tuple[PublishedSplit, ...] = ()
+    rows: tuple[PublishedRow, ...] = ()
+
+    @model_validator(mode="after")
+    def _splits_are_known(self) -> Self:
+        known = [split.name for split in self.splits]
+        for row in self.rows:
+            if row.split not in known:
+                raise ValueError(f"'{row.name}' names the split '{row.split}'; known are {', '.join(known) or 'none'}")
+        return self
+
+    def of(self, split: PublishedSplit) -> tuple[PublishedRow, ...]:
+        """The rows of a split, in the file's order."""
+        return tuple(row for row in self.rows if row.split == split.name)
 
 
-def read_published(folder: Path) -> tuple[PublishedRow, ...]:
-    """The published rows of a board, in the file's order; none where there is no file.
-
-    Raises `UsageError` naming the file and the key that is wrong.
-    """
+def read_published(folder: Path) -> Published:
+    """A board's published rows. Raises `UsageError` that names the file and the key that is wrong."""
     path = folder / FILE
     if not path.is_file():
-        return ()
+        return Published()
     try:
-        return tuple(_File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).rows)
-    except tomllib.TOMLDecodeError as error:
+        return Published.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        place = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
+        raise UsageError(f"{path}: {place}{first['msg'].removeprefix('Value error, ')}") from None

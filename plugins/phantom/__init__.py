@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,13 +27,21 @@ def load(
 
     `train`, `val`, `test` count images; `size` is their height and width in pixels; `difficulty` divides how clearly
     findings are seen; `label_noise` is the share of labels in train and val that are flipped (test stays true);
-    `prevalence` is `lifted` (rare findings at 6 % at least, and some of each in every split) or `nih` (NIH's own).
+    `prevalence` is `lifted` (rare findings at 8 % at least, and some of each in every split) or `nih` (NIH's own).
+    Boxes are of what is drawn, whatever the noise. Raises `UsageError` for an option out of its range.
     """
     counts = {"train": train, "val": val, "test": test}
-    if min(counts.values()) < 1:
-        raise UsageError(f"phantom: train, val and test must be at least 1, got {train}, {val} and {test}")
-    if size < 16 or difficulty <= 0 or not 0 <= label_noise < 0.5:
-        raise UsageError("phantom: size must be at least 16, difficulty above 0, label_noise in 0 .. 0.5")
+    for split, count in counts.items():
+        if count < 1:
+            raise UsageError(f"phantom: {split} must be at least 1 image, got {count}")
+    if size < 16:
+        raise UsageError(f"phantom: size must be at least 16 pixels, got {size}")
+    if seed < 0:
+        raise UsageError(f"phantom: seed must be at least 0, got {seed}")
+    if not 0 < difficulty < math.inf:
+        raise UsageError(f"phantom: difficulty must be above 0 (1 is usual, more is harder), got {difficulty}")
+    if not 0 <= label_noise < 0.5:
+        raise UsageError(f"phantom: label_noise must be at least 0 and below 0.5, got {label_noise}")
     if prevalence not in ("lifted", "nih"):
         raise UsageError(f"phantom: prevalence must be 'lifted' or 'nih', got '{prevalence}'")
     from .rendering import make_data

@@ -1,22 +1,23 @@
-"""The chest of a phantom patient, and the picture taken of it.
+"""The chest of a phantom patient.
 
 Places are in the patient's own coordinates: x from -1 to 1 from the image's left to its right, y from -1 (top) to 1.
-Values are densities: 0 is air, 1 is bone or metal, bright on the film.
+Values are densities, what the beam meets: near 0 beside the body, about 0.4 in a lung, 1 in the abdomen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .drawing import Plane, blob, cloud, draw_around, hill, soft
+
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from .drawing import Field
+    from .film import Shot
 
-    Field = NDArray[np.floating[Any]]
-
-LUNG_X = 0.44
+LUNG_X = 0.41
 """Distance of a lung's middle from the spine."""
 
 
@@ -29,246 +30,146 @@ class Anatomy:
     top: float
     """y of the lungs' apex."""
     base: float
-    """y of the diaphragm's domes."""
+    """y of the costophrenic angles."""
     dome: float
-    """How much the diaphragm's middle stands above its edge."""
+    """How far the diaphragm's domes rise above them."""
     heart: float
     """Half width of the heart."""
     body: float
-    """Half width of the chest with its soft tissue."""
+    """Half width of the trunk."""
     ribs: float
     """Rib pairs a unit of y."""
     tilt: float
     """How steeply ribs fall to the side."""
-    lung: float
-    """Density of the lungs, less than the soft tissue's."""
+    air: float
+    """How much less dense the lungs are than the trunk."""
     bone: float
     """Contrast of ribs and spine."""
     breast: float
     """Density of breast shadows."""
-
-
-@dataclass(frozen=True)
-class Shot:
-    """What belongs to the image: how the patient stood and how the film was exposed."""
-
-    shift: tuple[float, float]
-    angle: float
-    zoom: float
-    gain: float
-    offset: float
-    gamma: float
-    shade: float
-    """Exposure's slope from left to right."""
-    grain: float
-    """Standard deviation of noise."""
-    margin: tuple[float, float, float, float]
-    """Collimation: black at left, right, top and bottom, as shares of the image."""
-    projection: float
-    """Magnification of heart and mediastinum: more in AP."""
-    devices: int
-    """Lines and electrodes on the patient."""
+    build: float
+    """Density of the trunk: soft tissue, fat."""
 
 
 def draw_anatomy(generator: np.random.Generator, sex: str, age: int) -> Anatomy:
     """A patient."""
     old = (age - 47) / 17
-
-    def around(mean: float, spread: float) -> float:
-        return float(mean + spread * np.clip(generator.standard_normal(), -2.2, 2.2))
-
     return Anatomy(
-        width=around(0.34, 0.022),
-        top=around(-0.80, 0.04),
-        base=around(0.42, 0.045),
-        dome=around(0.17, 0.03),
-        heart=around(0.27 + 0.008 * old, 0.022),
-        body=around(1.04, 0.10),
-        ribs=around(5.4, 0.45),
-        tilt=around(0.34, 0.06),
-        lung=around(0.37, 0.03),
-        bone=around(0.085 - 0.006 * old, 0.018),
-        breast=max(0.0, around(0.07, 0.04)) if sex == "F" and age > 14 else 0.0,
-    )
-
-
-def draw_shot(generator: np.random.Generator, view: str) -> Shot:
-    """An image; AP films are taken in bed, with more devices, less breath and a larger heart."""
-    ap = view == "AP"
-
-    def around(spread: float, mean: float = 0.0) -> float:
-        return float(mean + spread * np.clip(generator.standard_normal(), -2.2, 2.2))
-
-    return Shot(
-        shift=(around(0.035), around(0.04)),
-        angle=around(0.03),
-        zoom=around(0.05, 0.97),
-        gain=around(0.12, 1.0),
-        offset=around(0.07, -0.03 + 0.04 * ap),
-        gamma=float(np.exp(around(0.20, 0.0))),
-        shade=around(0.07),
-        grain=float(abs(around(0.006, 0.008))),
-        margin=(0.0, 0.0, 0.0, 0.0) if generator.random() < 0.72 else tuple(generator.uniform(0, 0.09, 4).tolist()),
-        projection=1.07 if ap else 1.0,
-        devices=int(generator.integers(0, 4)) if ap else int(generator.random() < 0.08),
+        width=draw_around(generator, 0.335, 0.03),
+        top=draw_around(generator, -0.75, 0.05),
+        base=draw_around(generator, 0.56, 0.055),
+        dome=draw_around(generator, 0.19, 0.03),
+        heart=draw_around(generator, 0.30 + 0.008 * old, 0.022),
+        body=draw_around(generator, 1.06, 0.10),
+        ribs=draw_around(generator, 5.2, 0.45),
+        tilt=draw_around(generator, 0.34, 0.06),
+        air=draw_around(generator, 0.40, 0.05),
+        bone=draw_around(generator, 0.070 - 0.008 * old, 0.014),
+        breast=max(0.0, draw_around(generator, 0.10, 0.05)) if sex == "F" and age > 14 else 0.0,
+        build=draw_around(generator, 0.76, 0.05),
     )
 
 
 def breathe(anatomy: Anatomy, generator: np.random.Generator, view: str) -> Anatomy:
-    """The anatomy at the moment of the image: how deep the breath is."""
-    depth = float(np.clip(generator.standard_normal(), -2, 2)) - 0.7 * (view == "AP")
+    """The anatomy at the moment of the image: how deep the breath is, less in bed."""
+    depth = draw_around(generator, -0.7 * (view == "AP"), 1.0)
     return replace(anatomy, base=anatomy.base + 0.03 * depth, width=anatomy.width + 0.006 * depth)
 
 
-# --- the picture -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Plane:
-    """The image's pixels in the patient's coordinates."""
-
-    x: Field
-    y: Field
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(H, W)."""
-        return self.x.shape
-
-
-def make_plane(shot: Shot, size: int) -> Plane:
-    """Where each pixel of a (size, size) image lies in the patient."""
-    axis = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1) / np.float32(shot.zoom)
-    u, v = np.meshgrid(axis, axis)
-    cosine, sine = np.float32(np.cos(shot.angle)), np.float32(np.sin(shot.angle))
-    return Plane(cosine * u + sine * v - np.float32(shot.shift[0]), cosine * v - sine * u - np.float32(shot.shift[1]))
-
-
-def to_pixels(box: tuple[float, float, float, float], shot: Shot, size: int) -> tuple[float, float, float, float]:
-    """A box (x0, y0, x1, y1) of the patient as x, y, width and height in pixels, cut at the image's edge."""
-    x = np.array([box[0], box[2], box[0], box[2]]) + shot.shift[0]
-    y = np.array([box[1], box[1], box[3], box[3]]) + shot.shift[1]
-    cosine, sine = np.cos(shot.angle), np.sin(shot.angle)
-    u = ((cosine * x - sine * y) * shot.zoom + 1) / 2 * size
-    v = ((sine * x + cosine * y) * shot.zoom + 1) / 2 * size
-    left, right = np.clip([u.min(), u.max()], 0, size)
-    above, below = np.clip([v.min(), v.max()], 0, size)
-    return float(left), float(above), float(right - left), float(below - above)
-
-
-def soft(distance: Field, width: float) -> Field:
-    """1 where `distance` is well above 0, 0 well below, a smooth edge of that width between."""
-    z = np.clip(distance / np.float32(width), -8, 8)
-    return np.asarray(1 / (1 + np.exp(-z)), dtype=np.float32)
-
-
-def blob(plane: Plane, x: float, y: float, rx: float, ry: float | None = None) -> Field:
-    """A Gaussian hill of height 1."""
-    return np.asarray(np.exp(-(((plane.x - x) / rx) ** 2) - ((plane.y - y) / (ry or rx)) ** 2), dtype=np.float32)
-
-
-def cloud(generator: np.random.Generator, shape: tuple[int, ...], slope: float) -> Field:
-    """Noise of unit variance whose amplitude falls with frequency to the power of -slope."""
-    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
-    amplitude = (fx**2 + fy**2 + (1.0 / shape[0]) ** 2) ** (-slope / 2)
-    amplitude[0, 0] = 0
-    spectrum = amplitude * np.fft.rfft2(generator.standard_normal(shape))
-    field = np.fft.irfft2(spectrum, shape)
-    return np.asarray(field / field.std(), dtype=np.float32)
-
-
-def lung_mask(anatomy: Anatomy, plane: Plane) -> Field:
-    """How much of each pixel is lung, 0..1: two tapering fields over the domes of the diaphragm."""
-    side = np.abs(plane.x)
-    height = anatomy.base - anatomy.top
-    along = np.clip((plane.y - anatomy.top) / height, 0, 1.3)  # 0 at the apex, 1 at the base
-    half = anatomy.width * (0.50 + 0.50 * np.sqrt(np.clip(1.9 * along, 0, 1)))
-    middle = LUNG_X - 0.06 * (1 - along)
-    across = np.abs(side - middle) / half
-    walls = soft(1 - across, 0.07)
-    apex = soft(plane.y - anatomy.top - 0.30 * anatomy.width * across**2, 0.03)
-    return walls * apex * soft(diaphragm(anatomy, plane) - plane.y, 0.022)
+# --- the chest -------------------------------------------------------------------------------------------------------
 
 
 def diaphragm(anatomy: Anatomy, plane: Plane) -> Field:
-    """The y of the diaphragm at each x: two domes, the heart's side a little lower."""
-    across = (np.abs(plane.x) - LUNG_X) / anatomy.width
-    lower = 0.03 * (plane.x > 0)
-    return np.asarray(anatomy.base + lower - anatomy.dome * (1 - np.clip(across**2, 0, 1.4)), dtype=np.float32)
+    """The y of the diaphragm at each pixel's x: two domes, the one under the heart's apex a little lower."""
+    across = (plane.side - LUNG_X) / anatomy.width
+    limit = np.where(across > 0, np.float32(1.2), np.float32(0.5))  # flat toward the spine
+    lower = np.where(plane.x > 0, np.float32(0.03), np.float32(0))
+    edge: Field = anatomy.base + lower - anatomy.dome * (1 - np.minimum(np.square(across), limit))
+    return edge
+
+
+def lung_mask(anatomy: Anatomy, plane: Plane, shrink: float = 0.0) -> Field:
+    """How much of each pixel is lung, 0..1: two fields with rounded tops over the diaphragm's domes.
+
+    `shrink` moves the outer and upper wall inward.
+    """
+    middle = anatomy.top + 0.62 * (anatomy.base - anatomy.top)
+    outward = plane.side - (LUNG_X - 0.03)
+    half = np.where(outward > 0, anatomy.width + 0.05 - shrink, anatomy.width - 0.03).astype(np.float32)
+    rise = np.maximum(middle - plane.y, 0) / (middle - anatomy.top - shrink)
+    radius = np.square(outward / half) + rise * (0.25 + 0.75 * rise)
+    return soft(1 - radius, 0.07) * soft(diaphragm(anatomy, plane) - plane.y, 0.016)
 
 
 def heart_mask(anatomy: Anatomy, shot: Shot, plane: Plane) -> Field:
-    """The heart's shadow, 0..1: more to the image's right."""
+    """The heart's shadow, 0..1: a tilted egg whose apex points to the image's right and down."""
     half = anatomy.heart * shot.projection
-    x = (plane.x - 0.11 - 0.35 * (half - 0.27)) / half
-    y = (plane.y - (anatomy.base - 0.26)) / (0.30 + 0.35 * (half - 0.27))
-    turned = x * 0.94 - y * 0.34, y * 0.94 + x * 0.34
-    return soft(1 - np.sqrt(turned[0] ** 2 + turned[1] ** 2), 0.07)
+    x = plane.x - (0.28 * half + shot.turn)
+    y = plane.y - (anatomy.base - 0.30)
+    along, across = 0.80 * x + 0.60 * y, 0.80 * y - 0.60 * x
+    radius = np.square(along / (1.28 * half)) + np.square(across / (0.78 * half + 0.05))
+    return soft(1 - radius, 0.10)
 
 
-def chest(anatomy: Anatomy, shot: Shot, plane: Plane, generator: np.random.Generator) -> tuple[Field, Field]:
-    """Density of the chest without findings, and its lung mask, both (H, W)."""
-    lungs = lung_mask(anatomy, plane)
+def draw_chest(anatomy: Anatomy, shot: Shot, plane: Plane, generator: np.random.Generator) -> tuple[Field, Field]:
+    """Density of the chest without findings, and how much of each pixel is aerated lung, both (H, W)."""
     heart = heart_mask(anatomy, shot, plane)
-    side = np.abs(plane.x)
-    trunk = soft(anatomy.body - 0.10 * soft(-plane.y - 0.45, 0.1) - side, 0.05)
-    neck = soft(0.30 + np.clip((plane.y + 0.93) * 3.2, 0, 3) - side, 0.06)
-    density = 0.05 + 0.59 * trunk * neck
-    density += 0.13 * soft(0.17 * shot.projection + 0.04 * plane.y - side, 0.045)  # mediastinum
-    density += 0.13 * soft(plane.y - diaphragm(anatomy, plane), 0.03) * trunk  # abdomen
-    lungs = lungs * (1 - 0.90 * heart)
-    density -= anatomy.lung * lungs
-    density += 0.10 * heart * (1 - soft(plane.y - diaphragm(anatomy, plane), 0.04))
-    density += anatomy.bone * _bones(anatomy, plane) * (0.35 + 0.65 * lungs)
-    density += _vessels(plane, generator) * lungs
-    density += anatomy.breast * soft(0.28 - np.hypot(side - 0.5, (plane.y - 0.32) * 0.9), 0.06)
-    density += 0.04 * cloud(generator, plane.shape, 1.7) * trunk
-    return np.asarray(density, dtype=np.float32), np.asarray(lungs, dtype=np.float32)
+    aerated = lung_mask(anatomy, plane)
+    trunk, below = _trunk(anatomy, plane), soft(plane.y - diaphragm(anatomy, plane), 0.02)
+    density = anatomy.build * trunk * (0.78 + 0.22 * hill(plane.side, 0.75))
+    middle = plane.x - shot.turn
+    waist = (0.12 + 0.11 * np.clip(plane.y + 0.45, 0, 0.7)) * shot.projection
+    mediastinum = soft(waist - np.abs(middle - 0.02), 0.030)
+    density += 0.15 * mediastinum * trunk * soft(plane.y - anatomy.top, 0.10)
+    density += 0.08 * blob(plane, 0.11 + shot.turn, anatomy.top + 0.42, 0.075)  # the aortic knob
+    density -= 0.07 * hill(middle, 0.04) * soft(-0.28 - plane.y, 0.08)  # the trachea
+    density += 0.20 * below * trunk * (0.5 + 0.5 * hill(plane.side, 0.7))
+    aerated = aerated * (1 - 0.86 * heart) * (1 - 0.8 * mediastinum)
+    upper = 1 - 0.28 * np.clip((plane.y - anatomy.top) / (anatomy.base - anatomy.top), 0, 1)
+    density -= anatomy.air * aerated * upper
+    density += 0.09 * heart * (1 - below)
+    density += anatomy.bone * _bones(anatomy, plane, aerated)
+    density += _vessels(plane, generator) * aerated
+    if anatomy.breast:
+        away = np.hypot(plane.side - 0.47, (plane.y - 0.28) * 0.85)
+        density += anatomy.breast * soft(0.30 - away, 0.035)
+    if shot.bubble:
+        place = np.hypot((plane.x - 0.42) * 0.7, plane.y - (anatomy.base - anatomy.dome + 0.13))
+        density -= 0.16 * soft(shot.bubble - place, 0.012) * below
+    density += 0.016 * cloud(generator, plane.size, 1.6) * trunk
+    return density, aerated
 
 
-def _bones(anatomy: Anatomy, plane: Plane) -> Field:
-    """Ribs from behind and in front, the spine with its discs, and the clavicles."""
-    side = np.abs(plane.x)
-    cage = soft(anatomy.base + 0.22 - plane.y, 0.08) * soft(side - 0.10, 0.04) * soft(0.90 - side, 0.06)
-    behind = np.cos(2 * np.pi * anatomy.ribs * (plane.y - anatomy.tilt * (side - 0.15) ** 2 * 1.6 + 0.12 * side))
-    front = np.cos(2 * np.pi * anatomy.ribs * 0.92 * (plane.y - anatomy.tilt * side * 1.5) + 1.0)
-    ribs = soft(behind - 0.25, 0.12) + 0.45 * soft(front - 0.45, 0.12)
-    spine = soft(0.095 - side, 0.02) * (0.9 + 0.5 * soft(np.cos(2 * np.pi * anatomy.ribs * 1.1 * plane.y) + 0.3, 0.2))
-    clavicle = (
-        blob(plane, 0, 0, 9)
-        * np.exp(-(((plane.y - anatomy.top - 0.16 + 0.22 * (side - 0.3)) / 0.032) ** 2))
-        * soft(side - 0.1, 0.02)
-    )
-    return np.asarray(ribs * cage + 1.1 * spine + 0.9 * clavicle, dtype=np.float32)
+def _trunk(anatomy: Anatomy, plane: Plane) -> Field:
+    """The body's outline, 0..1: neck, sloping shoulders, sides, and air between arm and chest."""
+    slope = np.maximum(plane.y + 0.93, 0)
+    shoulder = 0.24 + 1.1 * np.sqrt(slope) * soft(slope - 0.04, 0.02) + slope
+    return soft(np.minimum(shoulder, anatomy.body - 0.10 * soft(plane.y, 0.2)) - plane.side, 0.022)
+
+
+def _bones(anatomy: Anatomy, plane: Plane, aerated: Field) -> Field:
+    """Ribs from behind and in front, the spine with its discs, the clavicles and the humeral heads."""
+    side, y = plane.side, plane.y
+    turns = 2 * np.pi * anatomy.ribs
+    behind = np.cos(turns * (y + 0.10 * side - 1.7 * anatomy.tilt * np.square(np.maximum(side - 0.2, 0))))
+    front = np.cos(turns * 0.85 * (y + 0.9 * anatomy.tilt * (0.7 - side)) + 1)
+    cage = (0.25 + 0.75 * aerated) * soft(side - 0.12, 0.03) * soft(0.84 - side, 0.03)
+    ribs = (soft(behind - 0.35, 0.14) + 0.5 * soft(front - 0.5, 0.12) * soft(y + 0.55, 0.1)) * cage
+    ribs *= soft(anatomy.base + 0.08 - y, 0.06)
+    spine = soft(0.085 - side, 0.012) * (0.35 + 0.4 * soft(np.cos(turns * 1.15 * y) + 0.4, 0.25))
+    line = y - (anatomy.top + 0.20) + 0.24 * np.maximum(side - 0.08, 0) - 0.10 * np.square(side)
+    clavicles = hill(line, 0.028) * soft(side - 0.09, 0.012) * soft(0.86 - side, 0.03)
+    humeri = soft(0.13 - np.hypot(side - 0.98, y - (anatomy.top + 0.12)), 0.02)
+    return ribs + spine + 0.9 * clavicles + 0.9 * humeri
 
 
 def _vessels(plane: Plane, generator: np.random.Generator) -> Field:
-    """Hila and the markings that branch from them, fading to the edge of the lungs."""
-    side = np.abs(plane.x)
-    reach = np.exp(-(((side - 0.2) / 0.28) ** 2) - ((plane.y + 0.05) / 0.45) ** 2)
-    ridges = 1 - np.abs(cloud(generator, plane.shape, 1.1))
-    hila = np.exp(-(((side - 0.22) / 0.07) ** 2) - ((plane.y + 0.06) / 0.13) ** 2)
-    return np.asarray(0.045 * ridges * reach + 0.13 * hila, dtype=np.float32)
-
-
-def expose(density: Field, shot: Shot, plane: Plane, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Density to film: devices, exposure, grain, collimation; (H, W) uint8."""
-    film = density + _devices(shot, plane, generator)
-    film = film * (1 + shot.shade * plane.x) * shot.gain + shot.offset
-    film = np.clip(film, 0, 1) ** shot.gamma + shot.grain * generator.standard_normal(film.shape, dtype=np.float32)
-    left, right, top, bottom = (round(share * len(film)) for share in shot.margin)
-    film[:, :left], film[:top], film[:, len(film) - right :], film[len(film) - bottom :] = 0.02, 0.02, 0.02, 0.02
-    return np.asarray(np.clip(film * 255, 0, 255) + 0.5, dtype=np.uint8)
-
-
-def _devices(shot: Shot, plane: Plane, generator: np.random.Generator) -> Field:
-    """Electrodes, and a line that bends down from the neck: bright, thin, and no finding."""
-    drawn = np.zeros(plane.shape, dtype=np.float32)
-    for device in range(shot.devices):
-        x, y = generator.uniform(-0.6, 0.6), generator.uniform(-0.5, 0.5)
-        if device == 0:
-            curve = plane.x - (0.12 * np.sin(3 * plane.y + x * 4) + 0.2 * x)
-            drawn += 0.22 * np.exp(-((curve / 0.018) ** 2)) * soft(y - plane.y, 0.02)
-        else:
-            drawn += 0.25 * soft(0.035 - np.hypot(plane.x - x, plane.y - y), 0.008)
-    return drawn
+    """Hila, and the markings that branch from them and fade toward the wall."""
+    x, y = plane.side - 0.19, plane.y + 0.02
+    distance = np.hypot(x, y)
+    wander = cloud(generator, plane.size, 2.2)
+    branches = np.square(np.square(np.cos(4.5 * np.arctan2(y, x) + 1.8 * wander + 6 * distance)))
+    fade = np.exp(-3.6 * distance)
+    hila = np.exp(-np.square(x / 0.075) - np.square(y / 0.15))
+    markings: Field = 0.11 * branches * fade * soft(distance - 0.08, 0.02) + 0.10 * hila
+    return markings

@@ -10,8 +10,9 @@ import pandas as pd
 
 from harness import Data
 
-from .anatomy import Anatomy, Shot, breathe, chest, draw_anatomy, draw_shot, expose, make_plane, to_pixels
-from .findings import LOOKS, Place, Scene, place
+from .anatomy import Anatomy, breathe, draw_anatomy, draw_chest
+from .film import Shot, draw_shot, expose, make_plane, to_pixels
+from .findings import LOOKS, Place, Scene, place_finding
 from .labels import LABELS, Cohort, draw_cohort
 
 if TYPE_CHECKING:
@@ -35,11 +36,8 @@ class Radiographs:
 
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
         anatomy, shot, places = self.plan(index)
-        for label, at in places.items():
-            alter = LOOKS[label].alter
-            anatomy = alter(anatomy, at) if alter is not None else anatomy
         plane = make_plane(shot, self.size)
-        density, lungs = chest(anatomy, shot, plane, self._stream(FILM, index))
+        density, lungs = draw_chest(anatomy, shot, plane, self._stream(FILM, index))
         for label, at in places.items():
             draw = LOOKS[label].draw
             if draw is not None:
@@ -48,16 +46,21 @@ class Radiographs:
         return expose(density, shot, plane, self._stream(FILM, index, 1))
 
     def plan(self, index: int) -> tuple[Anatomy, Shot, dict[str, Place]]:
-        """What will be drawn: the anatomy before findings change it, the shot, and each finding's place."""
+        """What will be drawn: the anatomy as findings have changed it, the shot, and each finding's place."""
         cohort = self.cohort
         patient, view = int(cohort.patient[index]), str(cohort.view[index])
         anatomy = draw_anatomy(self._stream(PATIENT, patient), str(cohort.sex[index]), int(cohort.age[index]))
         stream = self._stream(SHOT, index)
         shot = draw_shot(stream, view)
         anatomy = breathe(anatomy, stream, view)
-        present = np.flatnonzero(cohort.targets[index])
-        streams = {LABELS[label]: self._stream(FINDING, index, int(label)) for label in present}
-        return anatomy, shot, {label: place(label, own, anatomy, self.difficulty) for label, own in streams.items()}
+        present = [LABELS[column] for column in np.flatnonzero(cohort.targets[index])]
+        places = {}
+        for label in sorted(present, key=lambda label: LOOKS[label].alter is None):  # first what moves the others
+            own = self._stream(FINDING, index, LABELS.index(label))
+            places[label] = place_finding(label, own, anatomy, self.difficulty)
+            alter = LOOKS[label].alter
+            anatomy = alter(anatomy, places[label]) if alter is not None else anatomy
+        return anatomy, shot, places
 
     def _stream(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *purpose])
@@ -89,10 +92,11 @@ def make_data(
 
 
 def _boxes(radiographs: Radiographs, names: list[str]) -> pd.DataFrame:
-    """Where the findings are, in pixels."""
+    """Where the findings are, in pixels, as far as they lie in the image."""
     found = []
-    for index, name in enumerate(names):
-        _, shot, places = radiographs.plan(index)
+    for index in np.flatnonzero(radiographs.cohort.targets.any(axis=1)):
+        _, shot, places = radiographs.plan(int(index))
         for label, at in places.items():
-            found += [(name, label, *to_pixels(box, shot, radiographs.size)) for box in at.boxes]
-    return pd.DataFrame(found, columns=["image", "label", "x", "y", "width", "height"])
+            found += [(names[index], label, *to_pixels(box, shot, radiographs.size)) for box in at.boxes]
+    boxes = pd.DataFrame(found, columns=["image", "label", "x", "y", "width", "height"])
+    return boxes[(boxes["width"] > 0) & (boxes["height"] > 0)].reset_index(drop=True)

@@ -1,57 +1,138 @@
-"""What `harness data check` and `stats` find."""
+"""What `harness data check` finds."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
+import pytest
+from PIL import Image
 
-from harness import Dataset
-from harness.data.checks import check
+from harness import Data, Dataset
+from harness.data.checks import check, print_findings
 from harness.data.loading import Source
 from harness.data.prepare import prepare
-from harness.data.statistics import as_plain, describe
+
+COLUMNS = ["image", "label", "x", "y", "width", "height"]
 
 
 def run_checks(data, tmp_path):
-    source = Source(Dataset(name="some", load=lambda root: data), "", {}, tmp_path)
-    return {finding.name: finding for finding in check(data, prepare(source, data, 16, tmp_path))}
+    source = Source(Dataset(name="some", load=lambda root: data), "", {}, tmp_path, allow_missing=True)
+    return {finding.name: finding for finding in check(data, prepare(source, data, 16, tmp_path / "cache"))}
+
+
+def with_boxes(data, *boxes):
+    return dataclasses.replace(data, boxes=pd.DataFrame(boxes, columns=COLUMNS))
+
+
+@pytest.fixture
+def small_files(small_data, tmp_path):
+    """The small data as PNG files of 20 x 10 px."""
+    paths = [tmp_path / f"{name}.png" for name in small_data.table["image"]]
+    for path, pixels in zip(paths, small_data.images, strict=True):
+        Image.fromarray(pixels).resize((20, 10)).save(path)
+    return dataclasses.replace(small_data, images=paths)
 
 
 def test_a_sound_dataset_passes_every_check(small_data, tmp_path):
     findings = run_checks(small_data, tmp_path)
     assert all(finding.ok for finding in findings.values()), findings
+    assert len(findings) == 7
 
 
-def test_a_leaking_patient_a_twin_an_empty_label_and_a_bad_box_are_found(small_data, tmp_path):
-    table = small_data.table
-    test_rows = np.flatnonzero(table["split"] == "test")
+def test_a_patient_in_two_splits_is_found(small_data, tmp_path):
+    test_row = np.flatnonzero(small_data.table["split"] == "test")[0]
+    small_data.table.loc[test_row, "patient"] = "p0"
+    finding = run_checks(small_data, tmp_path)["patients in one split"]
+    assert (finding.ok, finding.examples) == (False, ("p0",))
+
+
+def test_the_same_pixels_in_two_splits_are_found_and_within_one_split_are_not(small_data, tmp_path):
+    split = small_data.table["split"]
+    test_row = np.flatnonzero(split == "test")[0]
     images = small_data.images.copy()
-    images[test_rows[0]] = images[0]
-    targets = small_data.targets.copy()
-    targets[test_rows, 1] = 0
-    table.loc[test_rows[1], "patient"] = "p0"
-    boxes = pd.DataFrame([("i000", "first", 1, 2, 0, 4)], columns=["image", "label", "x", "y", "width", "height"])
-    findings = run_checks(dataclasses.replace(small_data, images=images, targets=targets, boxes=boxes), tmp_path)
-    assert findings["patients in one split"].examples == ("p0",)
-    assert findings["images in one split"].examples == (f"i000 (train) = {table['image'][test_rows[0]]} (test)",)
-    assert findings["labels measurable"].examples == ("second has no positives in test",)
-    assert findings["boxes"].examples == ("i000: first",)
+    images[1] = images[0]
+    assert split[0] == split[1]
+    assert run_checks(dataclasses.replace(small_data, images=images), tmp_path)["images in one split"].ok
+    images[test_row] = images[0]
+    finding = run_checks(dataclasses.replace(small_data, images=images.copy()), tmp_path / "again")[
+        "images in one split"
+    ]
+    assert finding.examples == (f"i000 (train) = {small_data.table['image'][test_row]} (test)",)
 
 
-def test_statistics_count_what_pandas_counts(small_data):
+@pytest.mark.parametrize(("value", "what"), [(0, "positives"), (1, "negatives"), (np.nan, "positives")])
+def test_a_label_without_a_class_in_test_is_found(small_data, tmp_path, value, what):
     targets = small_data.targets.copy()
-    targets[0, 0] = np.nan
-    data = dataclasses.replace(small_data, targets=targets)
-    statistics = describe(data)
-    for split in ("train", "val", "test"):
-        rows = (data.table["split"] == split).to_numpy()
-        counts = statistics.groups[split]
-        assert (counts.images, counts.patients) == (rows.sum(), data.table[rows]["patient"].nunique())
-        for index, label in enumerate(data.labels):
-            assert counts.labels[label].positives == int(np.nansum(targets[rows, index]))
-    everything = statistics.groups["all"].labels["first"]
-    assert (everything.unknown, everything.positives + everything.negatives) == (1, 47)
-    assert as_plain(statistics)["groups"]["all"]["labels"]["first"]["prevalence"] == everything.prevalence
-    assert statistics.groups["train+val"].images == statistics.groups["train"].images + statistics.groups["val"].images
+    targets[small_data.table["split"] == "test", 1] = value
+    finding = run_checks(dataclasses.replace(small_data, targets=targets), tmp_path)["labels measurable"]
+    assert finding.examples[0] == f"second has no {what} in test"
+    assert not finding.ok
+
+
+def test_missing_and_damaged_files_are_named_with_their_number(small_files, tmp_path):
+    small_files.images[3].unlink()
+    small_files.images[5].write_bytes(b"no image")
+    findings = run_checks(small_files, tmp_path)
+    assert findings["files there"].message.startswith("1 of 48 images have no file")
+    assert findings["files there"].examples == ("i003",)
+    assert findings["files readable"].message.startswith("1 files cannot be decoded")
+    assert findings["files readable"].examples[0].startswith("i005: UnidentifiedImageError")
+
+
+def test_boxes_within_the_files_own_size_pass_and_those_over_its_edge_are_found(small_files, tmp_path):
+    image, label = first_positive(small_files)
+    inside = with_boxes(small_files, (image, label, 0.0, 0.0, 20.0, 10.0))
+    assert "of 1 the image's size is known" in run_checks(inside, tmp_path)["boxes"].message
+    assert run_checks(inside, tmp_path)["boxes"].ok
+    for box in ((1.0, 0.0, 20.0, 5.0), (0.0, 1.0, 5.0, 10.0), (-1.0, 0.0, 5.0, 5.0)):
+        finding = run_checks(with_boxes(small_files, (image, label, *box)), tmp_path)["boxes"]
+        assert finding.examples == (f"{image}: the box of {label} is over the edge",)
+
+
+def test_boxes_are_compared_with_the_shape_of_an_array_of_images(small_data, tmp_path):
+    image, label = first_positive(small_data)
+    assert run_checks(with_boxes(small_data, (image, label, 0.0, 0.0, 16.0, 16.0)), tmp_path)["boxes"].ok
+    assert not run_checks(with_boxes(small_data, (image, label, 0.0, 0.0, 16.0, 17.0)), tmp_path)["boxes"].ok
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"image": "stranger"}, "is of an image that the dataset does not have"),
+        ({"label": "stranger"}, "is of a label that the dataset does not have"),
+        ({"width": 0.0}, "is empty"),
+        ({"height": np.nan}, "is empty"),
+    ],
+)
+def test_boxes_that_mean_nothing_are_found(small_data, tmp_path, change, problem):
+    image, label = first_positive(small_data)
+    box = {"image": image, "label": label, "x": 1.0, "y": 1.0, "width": 2.0, "height": 2.0} | change
+    finding = run_checks(with_boxes(small_data, tuple(box.values())), tmp_path)["boxes"]
+    assert finding.examples == (f"{box['image']}: the box of {box['label']} {problem}",)
+
+
+def test_a_box_at_a_negative_label_is_found_and_at_an_unknown_one_is_not(small_data, tmp_path):
+    box = ("i000", "first", 1.0, 1.0, 2.0, 2.0)
+    for value, ok in ((0, False), (np.nan, True), (1, True)):
+        targets = small_data.targets.copy()
+        targets[0, 0] = value
+        data = with_boxes(dataclasses.replace(small_data, targets=targets), box)
+        assert run_checks(data, tmp_path)["boxes"].ok is ok
+
+
+def test_the_label_file_is_told_and_findings_are_plain_data(small_data, tmp_path, capsys):
+    findings = run_checks(dataclasses.replace(small_data, notes={"label_file": "some.csv, [old]"}), tmp_path)
+    assert findings["label file"].message == "some.csv, [old]"
+    plain = json.loads(json.dumps([finding.as_plain() for finding in findings.values()]))
+    assert [finding["name"] for finding in plain] == list(findings)
+    print_findings(list(findings.values()))
+    assert "some.csv, [old]" in capsys.readouterr().out
+
+
+def first_positive(data: Data) -> tuple[str, str]:
+    """An image and a label that it has."""
+    row, column = (int(found[0]) for found in np.nonzero(data.targets == 1))
+    return str(data.table["image"][row]), data.labels[column]

@@ -1,0 +1,162 @@
+"""A table of one's own becomes a dataset, or is refused with row and column."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import DataError, UsageError
+from harness.data.splits import bucket, leaks
+
+TABLE = """\
+image,patient,split,age,sex,view,Edema,Mass
+a/1.png,p1,train,40,Male,PA,1,0
+a/2.png,p1,valid,,f,,-1,
+b/3.png,p2,Test,61.5,,AP,0.0,-1
+"""
+
+
+@pytest.fixture
+def csv(registry, tmp_path):
+    """Writes a table and loads it."""
+
+    def load(content: str = TABLE, **options):
+        (tmp_path / options.get("file", "labels.csv")).write_text(content)
+        return registry.dataset("csv").load(tmp_path, **options)
+
+    return load
+
+
+def test_a_table_becomes_images_targets_and_what_is_known_of_them(csv, tmp_path):
+    data = csv()
+    assert data.labels == ("Edema", "Mass")
+    assert list(data.images) == [tmp_path / "a/1.png", tmp_path / "a/2.png", tmp_path / "b/3.png"]
+    np.testing.assert_array_equal(data.targets, np.array([[1, 0], [np.nan, np.nan], [0, np.nan]], np.float32))
+    expected = pd.DataFrame(
+        {
+            "image": ["a/1.png", "a/2.png", "b/3.png"],
+            "split": ["train", "val", "test"],
+            "patient": ["p1", "p1", "p2"],
+            "age": [40.0, np.nan, 61.5],
+            "sex": ["M", "F", None],
+            "view": ["PA", None, "AP"],
+        }
+    )
+    pd.testing.assert_frame_equal(data.table, expected, check_dtype=False)
+    assert data.notes == {"label_file": "labels.csv", "split": "as given"}
+
+
+def test_columns_files_and_folders_go_by_the_names_they_are_given(csv, tmp_path):
+    content = "Path,Subject,Set,Gender,Frontal,Edema,Report\nx.png,7,validate,F,PA,1,long text\n"
+    names = {"image": "Path", "patient": "Subject", "split": "Set", "sex": "Gender", "view": "Frontal"}
+    data = csv(content, file="all.csv", images="png", labels="Edema", **names)
+    assert list(data.images) == [tmp_path / "png" / "x.png"]
+    assert data.table.loc[0].tolist() == ["x.png", "val", "7", "F", "PA"]
+    assert data.labels == ("Edema",)
+
+
+@pytest.mark.parametrize("labels", ["Mass, Edema", ["Mass", "Edema"]])
+def test_labels_may_be_listed_in_ones_own_order(csv, labels):
+    data = csv(labels=labels)
+    assert data.labels == ("Mass", "Edema")
+    assert data.targets[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("uncertain", "expected"),
+    [
+        ("ignore", [np.nan, np.nan]),
+        ("ones", [1, 1]),
+        ("zeros", [0, 0]),
+        ("Edema=ones,Mass=zeros", [1, 0]),
+        ("Mass = ones", [np.nan, 1]),
+        ({"Edema": "zeros"}, [0, np.nan]),
+    ],
+)
+def test_uncertain_labels_follow_the_policy_of_all_or_each(csv, uncertain, expected):
+    data = csv("image,patient,Edema,Mass\n1.png,p,-1,-1.0\n", uncertain=uncertain)
+    np.testing.assert_array_equal(data.targets[0], expected)
+
+
+@pytest.mark.parametrize(("blank", "expected"), [("ignore", np.nan), ("zeros", 0)])
+def test_blank_labels_follow_their_policy(csv, blank, expected):
+    np.testing.assert_array_equal(csv(blank=blank).targets[:, 1], [0, expected, np.nan])
+
+
+def test_without_a_split_patients_are_carved(csv):
+    rows = [f"{patient}-{image}.png,{patient},1" for patient in range(40) for image in range(2)]
+    data = csv("\n".join(["image,patient,Edema", *rows]))
+    for patient, split in zip(data.table["patient"], data.table["split"], strict=True):
+        assert split == {0: "val", 1: "test", 2: "test"}.get(bucket(patient), "train")
+    assert leaks(data.table) == []
+    assert set(data.table["split"]) == {"train", "val", "test"}
+    assert data.notes["split"] == "carved by patient"
+
+
+def test_each_image_may_be_its_own_patient_when_asked(csv):
+    content = "image,Edema\n1.png,1\n2.png,0\n"
+    with pytest.raises(DataError, match=r"no column 'patient' \(it has image, Edema\); .* patient=image where every"):
+        csv(content)
+    assert csv(content, patient="image").table["patient"].tolist() == ["1.png", "2.png"]
+
+
+@given(values=st.lists(st.sampled_from(["1", "0", "-1", "", "1.0", " 0 ", "nan"]), min_size=1, max_size=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+def test_every_label_is_read_as_it_is_written(csv, values):
+    rows = [f"{number}.png,p,{value},1" for number, value in enumerate(values)]
+    targets = csv("\n".join(["image,patient,Edema,Mass", *rows])).targets[:, 0]
+    meaning = {"1": 1, "1.0": 1, "0": 0, "-1": np.nan, "": np.nan, "nan": np.nan}
+    np.testing.assert_array_equal(targets, [meaning[value.strip()] for value in values])
+
+
+def test_a_row_that_ends_early_is_blank_in_the_rest(csv):
+    np.testing.assert_array_equal(csv("image,patient,Edema,Mass\n1.png,p,1\n2.png,p,1,1\n").targets[0], [1, np.nan])
+
+
+@pytest.mark.parametrize("value", ["2", "0.5", "yes", "-2", "inf"])
+def test_a_value_that_no_label_has_is_refused_with_row_and_column(csv, value):
+    with pytest.raises(DataError, match=rf"labels\.csv, row 3, column 'Mass': .* got '{value}'"):
+        csv(f"image,patient,Edema,Mass\n1.png,p,1,0\n2.png,p,1,{value}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image,patient,split,Edema\n1.png,p,train,1\n2.png,p,dev,1\n", r"row 3, column 'split': .* got 'dev'"),
+        ("image,patient,Edema\n1.png,p,1\n2.png,,1\n", r"row 3, column 'patient': blank"),
+        ("image,patient,Edema\n,p,1\n", r"row 2, column 'image': blank"),
+        ("file,patient,Edema\n1.png,p,1\n", r"no column 'image' .* --option image=COLUMN"),
+        ("image,patient\n1.png,p\n", "has no label columns"),
+        ("image,patient,Edema\n", "has a header and no rows"),
+        ("", "is no table of comma-separated values"),
+        ("image,patient,Edema\n1.png,p,1,1,1\n2.png,p,1\n", "is no table of comma-separated values"),
+        ("image,patient,Edema\n1.png,p,1\n2.png,p,1,1\n", "is no table of comma-separated values"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(csv, content, message):
+    with pytest.raises(DataError, match=message):
+        csv(content)
+
+
+def test_an_absent_table_is_refused_with_the_way_to_name_it(registry, tmp_path):
+    with pytest.raises(DataError, match=r"there is no .*labels\.csv; .*--option file=NAME\.csv"):
+        registry.dataset("csv").load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"split": "fold"}, DataError, r"no column 'fold' .* --option split=COLUMN"),
+        ({"labels": "Edema,Hernia"}, DataError, "no column for the label Hernia"),
+        ({"uncertain": "one"}, UsageError, "uncertain must be ignore, ones, zeros, got 'one'"),
+        ({"uncertain": "Edem=ones"}, UsageError, "did you mean 'Edema'"),
+        ({"uncertain": {"Edema": "maybe"}}, UsageError, "got 'maybe'"),
+        ({"blank": "ones"}, UsageError, "blank must be ignore or zeros, got 'ones'"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(csv, options, error, message):
+    with pytest.raises(error, match=message):
+        csv(**options)
