@@ -132,7 +132,11 @@ class Data:
         images = (
             [self.images[int(i)] for i in chosen] if isinstance(self.images, Sequence) else _Chosen(self.images, chosen)
         )
-        return replace(self, images=images, targets=self.targets[keep], table=self.table[keep].reset_index(drop=True))
+        table = self.table[keep].reset_index(drop=True)
+        boxes = (
+            None if self.boxes is None else self.boxes[self.boxes["image"].isin(table["image"])].reset_index(drop=True)
+        )
+        return replace(self, images=images, targets=self.targets[keep], table=table, boxes=boxes)
 
 
 @dataclass(frozen=True, eq=False)

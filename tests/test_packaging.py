@@ -19,7 +19,7 @@ def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
-    return path
+    return Path(path)
 
 
 @pytest.mark.slow

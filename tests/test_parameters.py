@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from harness import Augment, Model, Recipe, UsageError
 from harness.errors import UnknownNameError
@@ -40,8 +41,9 @@ def test_set_wants_a_section():
         parse_params(["lr=0.1"])
 
 
-def build(task, width: int = 4, rate: float = 0.5, *, deep: bool = False) -> None:
+def build(task, width: int = 4, rate: float = 0.5, *, deep: bool = False) -> nn.Module:
     """A model's build."""
+    raise NotImplementedError
 
 
 MODEL = Model(name="m", build=build)

@@ -131,7 +131,9 @@ def print_statistics(name: str, statistics: Statistics) -> None:
     table.add_row("images", *(f"{counts.images:,}" for counts in groups))
     table.add_row("patients", *(f"{counts.patients:,}" for counts in groups))
     for label, found in statistics.groups["all"].labels.items():
-        table.add_row(label, *(_positives(counts.labels[label]) for counts in groups), f"{found.prevalence:.2%}")
+        table.add_row(
+            label, *(_positives(counts.labels[label]) for counts in groups), _unless_nan(found.prevalence, ".2%")
+        )
     for row, cells in _further_rows(list(groups)).items():
         table.add_row(row, *cells)
     console = Console()
@@ -147,7 +149,7 @@ def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
     """What is told of each group after its labels: the row's name, and a cell a group."""
     rows = {
         "no finding": [f"{counts.without_finding:,}" for counts in groups],
-        "images a patient": [f"{counts.images_per_patient:.2f}" for counts in groups],
+        "images a patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
         "most of one patient": [f"{counts.most_images_of_a_patient:,}" for counts in groups],
     }
     for view in sorted({view for counts in groups for view in counts.views}):
@@ -159,6 +161,10 @@ def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
             rows[f"{what} age"] = [f"{getattr(counts.ages, what):g}" if counts.ages else "" for counts in groups]
         rows["age unknown"] = [f"{counts.ages.unknown:,}" if counts.ages else "" for counts in groups]
     return rows
+
+
+def _unless_nan(value: float, style: str) -> str:
+    return "" if np.isnan(value) else format(value, style)
 
 
 def _positives(counts: LabelCounts) -> str:

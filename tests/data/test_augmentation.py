@@ -65,7 +65,7 @@ def test_boxes_are_distributed_as_torchvisions():
     ours = draw_boxes(random_images(4000), choices, generator()).numpy()
     image = torch.zeros(1, 32, 32)
     torch.manual_seed(0)
-    drawn = (RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000))  # type: ignore[arg-type]
+    drawn = (RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000))
     theirs = np.array(list(drawn))
     np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=0.5)
     np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), atol=0.5)

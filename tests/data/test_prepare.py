@@ -42,7 +42,12 @@ def source(folder: Path, **changes) -> Source:
 def count_decoded(monkeypatch) -> list[int]:
     decoded: list[int] = []
     original = module._read
-    monkeypatch.setattr(module, "_read", lambda data, index, size: decoded.append(index) or original(data, index, size))
+
+    def count(data: Data, index: int, size: int) -> np.ndarray:
+        decoded.append(index)
+        return original(data, index, size)
+
+    monkeypatch.setattr(module, "_read", count)
     return decoded
 
 
@@ -51,8 +56,9 @@ def test_images_are_decoded_in_order_and_squashed_as_pillow_does(tmp_path):
     Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20)).save(tmp_path / "1.png")
     prepared = prepare(source(tmp_path), data, 8, tmp_path / "cache")
     assert prepared.images.shape == (6, 8, 8)
-    for index, path in enumerate(data.images):
-        expected = np.asarray(Image.open(path).resize((8, 8), Image.Resampling.BILINEAR))  # type: ignore[arg-type]
+    for index in range(6):
+        path = tmp_path / f"{index}.png"
+        expected = np.asarray(Image.open(path).resize((8, 8), Image.Resampling.BILINEAR))
         np.testing.assert_array_equal(prepared.images[index], expected)
 
 

@@ -132,12 +132,9 @@ def test_a_stopped_run_keeps_what_is_finished_and_goes_on(toys, tmp_path):
         local.run(local.plan(board, toys, settings(tmp_path), ignore), stop)
     kept = read_records(board.folder).records
     assert len(kept) == 2
-    started = []
-    local.run(
-        local.plan(board, toys, settings(tmp_path), ignore),
-        lambda e: started.append(e) if isinstance(e, ComboStarted) else None,
-    )
-    assert len(started) == 2
+    events: list[object] = []
+    local.run(local.plan(board, toys, settings(tmp_path), ignore), events.append)
+    assert sum(isinstance(event, ComboStarted) for event in events) == 2
     assert all(record in read_records(board.folder).records for record in kept)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def key(registry, row=BASE, seed=0, source=None, data="f", objective="auroc", we
 def test_a_key_is_repeatable_and_moves_with_every_choice(registry):
     other = Source(Dataset(name="some", load=lambda root: None), "", {"size": 32}, Path())  # type: ignore[arg-type,return-value]
     newer = dataclasses.replace(other, options={"size": 64}, dataset=dataclasses.replace(other.dataset, version=2))
-    variants = [
+    variants: list[dict[str, Any]] = [
         {},
         {"row": Row("chexnet", "focal", "demo")},
         {"row": Row("tiny-cnn", "bce", "demo")},

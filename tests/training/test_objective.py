@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -44,17 +45,21 @@ def test_everything_known_is_the_plain_mean():
 
 
 def test_half_precision_logits_reach_the_loss_as_float32():
-    seen = []
+    seen: list[torch.dtype] = []
 
     def build(task):
-        return lambda logits, targets: seen.append(logits.dtype) or BCE(logits, targets, reduction="none")
+        def loss(logits, targets):
+            seen.append(logits.dtype)
+            return BCE(logits, targets, reduction="none")
+
+        return loss
 
     objective(build)(torch.randn(2, 3).bfloat16(), torch.ones(2, 3), None, {})
     assert seen == [torch.float32]
 
 
 def test_a_loss_gets_what_it_names():
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def build(task):
         def loss(logits, targets, *, epoch, index):
