@@ -74,10 +74,10 @@ def resolve_timm(name: str) -> Model:
     architecture, tag = timm.models.split_model_name_tag(asked)
     if not timm.models.is_model(architecture):
         raise UnknownNameError("timm model", architecture, timm.list_models())
-    config = timm.models.get_pretrained_cfg(asked)
     tagged = [known for known in timm.list_pretrained(f"{architecture}.*") if known.partition(".")[0] == architecture]
     if tag and asked not in tagged:
         raise UnknownNameError("timm model", asked, tagged)
+    config = timm.models.get_pretrained_cfg(asked)
     full = f"{architecture}.{config.tag}" if config is not None and config.tag else architecture
     inputs = IMAGENET if config is None else Inputs(mean=tuple(config.mean), std=tuple(config.std))
     return _model(f"timm/{full}", full, f"{full} of timm", CITATION, inputs)

@@ -47,7 +47,7 @@ class Predictions:
 def load_predictions(path: Path) -> Predictions:
     """Read predictions back. Raises `DataError` for a file that is damaged or something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             labels, image, patient, logits, targets = (file[name] for name in ARRAYS)
     except FileNotFoundError:
         raise DataError(f"there are no predictions in {path}: no such file") from None

