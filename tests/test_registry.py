@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import textwrap
@@ -62,6 +63,17 @@ def test_two_local_files_of_one_name_do_not_shadow_each_other(tmp_path):
         files.append(write(tmp_path / folder, "mine.py", GOOD.format(name=f"mine-{folder}")))
     registry = load_registry(files)
     assert {"mine-a", "mine-b"} <= set(registry.offers["loss"])
+
+
+def test_a_new_file_among_the_bundled_plugins_is_live(tmp_path, monkeypatch):
+    package = importlib.import_module("harness.plugins")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    write(tmp_path, "a_new_idea.py", GOOD.format(name="new"))
+    write(tmp_path, "a_broken_idea.py", "import nothing_of_that_name")
+    registry = load_registry()
+    assert registry.offer("loss", "new").origin == "bundled"
+    assert registry.problems[0].plugin == "harness.plugins.a_broken_idea"
+    assert "chexnet" in registry.offers["model"]
 
 
 def test_an_installed_package_is_found_by_its_entry_point(tmp_path):

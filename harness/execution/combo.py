@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,15 @@ import torch
 
 from harness.board import Combo
 from harness.choices import Choices
-from harness.components import Loss, Metric, Model, Task
+from harness.components import Metric, Model, Task
 from harness.data.loading import Source
 from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
-from harness.errors import DataError, NotFiniteError, PluginError, WeightsError
+from harness.errors import PluginError
 from harness.evaluation.measure import measure, value_on_validation
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.thresholds import fit_thresholds
+from harness.execution.failures import explain_failure
 from harness.files import file_digest, write_atomically
 from harness.parameters import recipe_values
 from harness.results.provenance import describe_run, scrub
@@ -33,7 +33,6 @@ from harness.results.record import (
     DatasetPart,
     EfficiencyPart,
     EpochPart,
-    FailureKind,
     FailurePart,
     Record,
     SplitCounts,
@@ -301,37 +300,3 @@ def _save(job: Job, network: nn.Module, predictions: dict[str, Predictions]) -> 
     write_atomically(folder / "weights.safetensors", lambda path: save_file(state, path))
     names = ["predictions-val.npz", "predictions-test.npz", "weights.safetensors"]
     return {name: file_digest(folder / name) for name in names}
-
-
-# --- failures --------------------------------------------------------------------------------------------------------
-
-
-def explain_failure(error: Exception, choices: Choices) -> FailurePart:
-    """What kind of failure an exception is, in words without this machine's folders."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    where = f"{Path(last.filename).name}:{last.lineno} in {last.name}" if last else "unknown"
-    text = str(error).strip().splitlines()
-    message = scrub(text[0] if text else "")
-    if not isinstance(error, DataError | WeightsError | NotFiniteError | PluginError):
-        message = f"{type(error).__name__}: {message}"
-    return FailurePart(kind=_failure_kind(error, choices), message=message, where=where)
-
-
-def _failure_kind(error: Exception, choices: Choices) -> FailureKind:
-    if isinstance(error, NotFiniteError):
-        return "not_finite"
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-        return "out_of_memory"
-    if isinstance(error, DataError | WeightsError):
-        return "data"
-    if isinstance(error, PluginError) or _passes_through(error, choices):
-        return "plugin"
-    return "crashed"
-
-
-def _passes_through(error: Exception, choices: Choices) -> bool:
-    """Whether the exception came by way of a file that a component's author wrote."""
-    components: tuple[Model | Loss, ...] = (choices.model, choices.loss)
-    files = {component.build.__code__.co_filename for component in components if hasattr(component.build, "__code__")}
-    return any(frame.filename in files for frame in traceback.extract_tb(error.__traceback__))

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +141,28 @@ def test_a_stopped_run_keeps_what_is_finished_and_goes_on(toys, tmp_path):
     local.run(local.plan(board, toys, settings(tmp_path), ignore), events.append)
     assert sum(isinstance(event, ComboStarted) for event in events) == 2
     assert all(record in read_records(board.folder).records for record in kept)
+
+
+def test_a_killed_run_keeps_every_finished_record_and_leaves_no_half_one(tmp_path):
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "run"]
+    rows = ["--dataset", "toy", "--models", "toy-net,tiny-cnn", "--losses", "bce,focal", "--recipes", "toy"]
+    new = [*rows, "--seeds", "0,1", "--board", "board"]
+    environment = os.environ | {"HARNESS_PLUGIN": str(TOY), "HARNESS_DEVICE": "cpu", "HARNESS_CACHE_DIR": "cache"}
+    running = subprocess.Popen([*command, *new], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    records = tmp_path / "board" / "records"
+    while len(list(records.glob("*.json"))) < 2:
+        assert running.poll() is None
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    kept = {path: path.read_bytes() for path in records.glob("*.json")}
+    assert read_records(tmp_path / "board").problems == ()
+    again = subprocess.run(
+        [*command, "board"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert again.stderr.count("✓") == 8 - len(kept)
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert len(read_records(tmp_path / "board").records) == 8
 
 
 @pytest.mark.parametrize(
