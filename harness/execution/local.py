@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 
 from harness.board import Board, Combo
-from harness.choices import resolve_metrics, resolve_rows
+from harness.choices import Choices, resolve_metrics, resolve_rows
 from harness.components import SPLITS, Data
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared, prepare
-from harness.errors import DataError, UnknownNameError, UsageError
+from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.execution.combo import Job, OnEpoch, reason_to_skip, run_combo
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Listener, Preparing
 from harness.registry import Registry
@@ -24,7 +24,7 @@ from harness.results.identity import combo_key, fingerprint
 from harness.results.record import Record
 from harness.results.store import read_records, write_record
 from harness.training import VERSION
-from harness.training.weights import weights_identity
+from harness.training.weights import require_imagenet, weights_identity
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,10 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     # a weight file that is not there ends the run before it begins
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
     weights = {name: weights_identity(choices.model, choices.recipe.weights) for name, choices in used.items()}
+    records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
+    _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     bench = Workbench(source, settings.cache, listener, load_disjoint(source))
-    records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
     planned = []
     for combo in chosen:
         choices = rows[combo.row.name]
@@ -160,6 +161,21 @@ def _reason(record: Record | None, key: str, settings: Settings) -> str | None:
     if settings.force:
         return "forced"
     return f"failed before: {record.failure.kind}" if record.status == "failed" and record.failure else None
+
+
+def _require_weights(lacking: list[Choices]) -> None:
+    """Refuse to prepare images for combos none of which could get its weights."""
+    if not lacking or any(choices.recipe.weights != "imagenet" for choices in lacking):
+        return
+    errors = []
+    for choices in {(c.model.name, c.recipe.size): c for c in lacking}.values():
+        try:
+            require_imagenet(choices.model, choices.recipe.size, choices.model_params)
+        except WeightsError as error:
+            errors.append(error)
+        else:
+            return
+    raise errors[0]
 
 
 def _require_splits(source: Source, data: Data) -> None:

@@ -62,6 +62,12 @@ def load_initial_weights(network: nn.Module, model: Model, task: Task, weights: 
     return fill(network, read_weights(Path(weights).expanduser()), len(task.labels), Path(weights).name)
 
 
+def require_imagenet(model: Model, size: int, params: Options) -> None:
+    """Raise `WeightsError` at once where a model's ImageNet weights are neither here nor to be fetched."""
+    if not _hub_answers():
+        _fetch(model, Task(("any",), model.inputs.channels or 3, size, (0.5,), (0.5,), (0.5,)), params)
+
+
 def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
     """A model's ImageNet weights; without a cache and a network, one line at once instead of minutes of retries."""
     if model.pretrained is None:

@@ -17,7 +17,7 @@ import torch
 
 from harness import DataError, UsageError
 from harness.board import Board, Row
-from harness.errors import UnknownNameError
+from harness.errors import UnknownNameError, WeightsError
 from harness.evaluation.predictions import load_predictions
 from harness.execution import local
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished
@@ -185,11 +185,18 @@ def test_a_combo_that_fails_is_recorded_with_its_kind_and_the_others_go_on(toys,
 
 
 def test_weights_that_cannot_be_had_fail_the_combo_in_one_line(toys, tmp_path):
-    rows = (Row("chexnet", "bce", "toy", {"recipe": {"weights": "imagenet"}}),)
-    (record,) = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
-    assert record.failure is not None
-    assert record.failure.kind == "data"
-    assert "are not in the local cache" in record.failure.message
+    rows = (Row("chexnet", "bce", "toy", {"recipe": {"weights": "imagenet"}}), Row("toy-net", "bce", "toy"))
+    failed, done = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
+    assert failed.failure is not None
+    assert (failed.failure.kind, done.status) == ("data", "done")
+    assert "are not in the local cache" in failed.failure.message
+
+
+def test_where_no_combo_can_have_its_weights_nothing_is_prepared(toys, tmp_path):
+    rows = (Row("chexnet", "bce", "chexnet"), Row("vit-b16", "bce", "vit"))
+    with pytest.raises(WeightsError, match="'chexnet' are not in the local cache"):
+        local.plan(make_board(tmp_path, rows=rows), toys, settings(tmp_path), ignore)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_loss_that_cannot_leave_out_unknown_targets_is_skipped(toys, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -97,3 +98,8 @@ def test_what_runs_leave_is_kept_out_of_version_control(tmp_path):
 )
 def test_folders_of_a_machine_are_taken_out_of_texts(text, scrubbed):
     assert scrub(text) == scrubbed
+
+
+def test_the_committed_json_schema_is_the_models():
+    path = Path(__file__).parents[2] / "leaderboards" / "record.schema.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == Record.model_json_schema()
