@@ -1,0 +1,38 @@
+"""The boards that are kept show what their records say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.board import bundled_boards, read_board
+from harness.report.page import render_text
+from harness.report.published import read_published
+from harness.report.summary import summarize
+from harness.results.store import read_records
+
+LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
+
+
+@pytest.mark.parametrize("name", bundled_boards())
+def test_a_kept_page_is_its_records_rendered_byte_for_byte(name):
+    folder = LEADERBOARDS / name
+    found = read_records(folder)
+    assert found.problems == ()
+    text = render_text(summarize(read_board(folder), found.records), (), read_published(folder))
+    assert (folder / "index.html").read_bytes() == text.encode()
+
+
+def test_the_kept_demo_is_complete_and_its_rows_differ():
+    summary = summarize(read_board(LEADERBOARDS / "demo"), read_records(LEADERBOARDS / "demo").records)
+    assert {row.status for row in summary.rows} == {"done"}
+    means = [row.metrics["auroc"].mean for row in summary.rows]
+    assert means[0] > 0.85
+    assert means[0] - means[-1] > 0.1
+
+
+@pytest.mark.parametrize("name", ["nih-official", "nih-dacnet"])
+def test_no_record_is_kept_that_was_not_measured(name):
+    assert read_records(LEADERBOARDS / name).records == ()
+    assert f"harness run {name}" in (LEADERBOARDS / name / "index.html").read_text(encoding="utf-8")
