@@ -201,6 +201,7 @@ def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
 def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
     from harness.report.summary import as_plain, summarize, table
     from harness.results.store import read_records
+    from harness.tables import output
     from harness.terminal import warn
 
     found = read_records(board.folder)
@@ -210,9 +211,7 @@ def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
     if as_json:
         _print_json({"board": str(board.folder), "page": str(page), **as_plain(summary)})
         return
-    from rich.console import Console
-
-    console = Console()
+    console = output()
     console.print(table(summary, width=console.width))
     typer.echo(f"page: {page}")
 
@@ -225,13 +224,13 @@ def plugins(context: typer.Context, plugin: Plugins = None, as_json: Json = Fals
     """List what there is: kind, name, where from, one line."""
     if context.invoked_subcommand is not None:
         return
-    from harness import catalogue
+    from harness import catalogue, tables
 
     registry = _registry(plugin)
     if as_json:
         _print_json(catalogue.listing(registry))
     else:
-        catalogue.print_listing(registry)
+        tables.print_listing(registry)
 
 
 @plugins_app.command()
@@ -241,13 +240,13 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a component: signature, defaults, search space, citation."""
-    from harness import catalogue
+    from harness import catalogue, tables
 
     details = catalogue.details(_registry(plugin), name)
     if as_json:
         _print_json({"components": details})
     else:
-        catalogue.print_details(details)
+        tables.print_details(details)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -256,13 +255,13 @@ def show(
 @data_app.command("list")
 def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
     """List datasets and their options."""
-    from harness import catalogue
+    from harness import catalogue, tables
 
     registry = _registry(plugin)
     if as_json:
         _print_json({"datasets": [d for d in catalogue.listing(registry)["components"] if d["kind"] == "dataset"]})
     else:
-        catalogue.print_listing(registry, only="dataset")
+        tables.print_listing(registry, only="dataset")
 
 
 @data_app.command()
@@ -274,6 +273,7 @@ def stats(
     as_json: Json = False,
 ) -> None:
     """Count images, patients and positives by split; reads label files only."""
+    from harness import tables
     from harness.data import loading, statistics
 
     data = loading.load(_source(name, options, data_root, plugin))
@@ -281,7 +281,7 @@ def stats(
     if as_json:
         _print_json(statistics.as_plain(described))
     else:
-        statistics.print_statistics(name, described)
+        tables.print_statistics(name, described)
 
 
 @data_app.command()
@@ -295,6 +295,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look for leaks, duplicates, damaged files and labels that cannot be measured; exit 1 where something is wrong."""
+    from harness import tables
     from harness.data import checks, loading
 
     source = _source(name, options, data_root, plugin)
@@ -303,7 +304,7 @@ def check(
     if as_json:
         _print_json({"findings": [finding.as_plain() for finding in findings]})
     else:
-        checks.print_findings(findings)
+        tables.print_findings(findings)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

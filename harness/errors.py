@@ -30,7 +30,7 @@ class UnknownNameError(HarnessError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        super().__init__(f"unknown {kind} '{name}'{suggest(name, known)}{'; ' + hint if hint else ''}")
+        super().__init__(f"unknown {kind} '{name}'{suggest(name, known)}{f' ({hint})' if hint else ''}")
 
 
 class DataError(HarnessError):

@@ -165,16 +165,3 @@ def _sizes(data: Data, wanted: set[str]) -> dict[str, tuple[int, int]]:
             with suppress(OSError, Image.DecompressionBombError), Image.open(file) as image:
                 found[name] = image.size
     return found
-
-
-def print_findings(findings: Sequence[Finding]) -> None:
-    """One line a check, examples under those that found something."""
-    from rich.console import Console
-
-    console = Console()
-    for finding in findings:
-        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-        console.print(f"{mark} [bold]{finding.name}[/]: ", end="")
-        console.print(finding.message, markup=False, highlight=False)
-        for example in finding.examples:
-            console.print(f"    {example}", markup=False, highlight=False)

@@ -89,9 +89,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
     weights = {name: weights_identity(choices.model, choices.recipe.weights) for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
-    _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     bench = Workbench(source, settings.cache, listener, load_disjoint(source))
+    _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
     planned = []
     for combo in chosen:
         choices = rows[combo.row.name]

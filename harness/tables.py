@@ -1,0 +1,130 @@
+"""Plain data as text and tables on standard output."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness import catalogue
+from harness.components import Kind
+from harness.registry import Registry
+
+if TYPE_CHECKING:
+    from harness.data.checks import Finding
+    from harness.data.statistics import Counts, LabelCounts, Statistics
+
+PLAIN_WIDTH = 120
+"""Characters in a line of a table where no terminal limits it."""
+
+
+def output() -> Console:
+    """Standard output for tables: as wide as the terminal, or wide enough for most where there is none."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PLAIN_WIDTH)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """One line a check, examples under those that found something."""
+    console = output()
+    for finding in findings:
+        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+        console.print(f"{mark} [bold]{finding.name}[/]: ", end="")
+        console.print(finding.message, markup=False, highlight=False)
+        for example in finding.examples:
+            console.print(f"    {example}", markup=False, highlight=False)
+
+
+def print_statistics(name: str, statistics: Statistics) -> None:
+    """As a table with a column a group, then notes and boxes."""
+    groups = statistics.groups.values()
+    table = Table(box=None, pad_edge=False, header_style="bold", title=name, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for group in (*statistics.groups, "prevalence"):
+        table.add_column(group, justify="right")
+    table.add_row("images", *(f"{counts.images:,}" for counts in groups))
+    table.add_row("patients", *(f"{counts.patients:,}" for counts in groups))
+    for label, found in statistics.groups["all"].labels.items():
+        table.add_row(
+            label, *(_positives(counts.labels[label]) for counts in groups), _unless_nan(found.prevalence, ".2%")
+        )
+    for row, cells in _further_rows(list(groups)).items():
+        table.add_row(row, *cells)
+    console = output()
+    console.print(table)
+    if any(counts.unknown for counts in statistics.groups["all"].labels.values()):
+        console.print("in brackets: images whose label is unknown", highlight=False)
+    for note, text in statistics.notes.items():
+        console.print(f"{note.replace('_', ' ')}: {text}", highlight=False, markup=False)
+    if statistics.boxes:
+        boxes = ", ".join(f"{label} {count}" for label, count in statistics.boxes.items())
+        console.print(f"boxes: {boxes}", highlight=False, markup=False)
+
+
+def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
+    """What is told of each group after its labels: the row's name, and a cell a group."""
+    rows = {
+        "no finding": [f"{counts.without_finding:,}" for counts in groups],
+        "images a patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
+        "most of one patient": [f"{counts.most_images_of_a_patient:,}" for counts in groups],
+    }
+    for view in sorted({view for counts in groups for view in counts.views}):
+        rows[f"view {view}"] = [f"{counts.views.get(view, 0):,}" for counts in groups]
+    for sex in sorted({sex for counts in groups for sex in counts.sexes}):
+        rows[f"sex {sex}"] = [f"{counts.sexes.get(sex, 0):,}" for counts in groups]
+    if any(counts.ages for counts in groups):
+        for what in ("lowest", "median", "highest"):
+            rows[f"{what} age"] = [f"{getattr(counts.ages, what):g}" if counts.ages else "" for counts in groups]
+        rows["age unknown"] = [f"{counts.ages.unknown:,}" if counts.ages else "" for counts in groups]
+    return rows
+
+
+def _unless_nan(value: float, style: str) -> str:
+    return "" if math.isnan(value) else format(value, style)
+
+
+def _positives(counts: LabelCounts) -> str:
+    """Positives, and in brackets how many are unknown."""
+    return f"{counts.positives:,}" + (f" ({counts.unknown:,}?)" if counts.unknown else "")
+
+
+def print_listing(registry: Registry, only: Kind | None = None) -> None:
+    """The listing as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("kind", "name", "from", "about"):
+        table.add_column(column, no_wrap=column in ("kind", "name"))
+    for row in catalogue.listing(registry)["components"]:
+        if only in (None, row["kind"]):
+            table.add_row(*(_text(row[column]) for column in ("kind", "name", "from", "about")))
+    output().print(table)
+
+
+def print_details(described: list[dict[str, Any]]) -> None:
+    """Components' details as indented text."""
+    for component in described:
+        typer.echo(f"{component['kind']} {component['name']} ({component['from']}, version {component['version']})")
+        for name in ("about", "citation", "signature", "on", "higher_is_better", "range"):
+            if component.get(name) not in (None, ""):
+                typer.echo(f"  {name.replace('_', ' ')}: {component[name]}")
+        for section in ("defaults", "space", "inputs"):
+            if component.get(section):
+                typer.echo(f"  {section}:")
+                for name, value in component[section].items():
+                    typer.echo(f"    {name} = {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict) and value.get("type") == "choice":
+        return "one of " + ", ".join(map(str, value["options"]))
+    if isinstance(value, dict) and "low" in value:
+        return f"{value['type']} {value['low']} .. {value['high']}{' (log)' if value['log'] else ''}"
+    return str(value)
+
+
+def _text(text: str) -> str:
+    return text.replace("[", r"\[")
