@@ -138,13 +138,11 @@ def run(
     )
     from harness.execution.local import Settings
 
-    where = Settings(data_root, _cache(cache_dir), _device(device), only, _numbers(seeds) or None, force)
-    _run_definition(define(request), registry, where, dry_run=dry_run, as_json=as_json)
+    where = Settings(data_root, _cache(cache_dir), _device(device), only, _numbers(seeds) or None, force, dry_run)
+    _run_definition(define(request), registry, where, as_json=as_json)
 
 
-def _run_definition(
-    definition: Definition, registry: Registry, settings: Settings, *, dry_run: bool, as_json: bool
-) -> None:
+def _run_definition(definition: Definition, registry: Registry, settings: Settings, *, as_json: bool) -> None:
     """Plan, run and render; exit 1 where a combo failed."""
     from harness.execution import local
     from harness.report.page import render
@@ -153,7 +151,7 @@ def _run_definition(
     board = definition.board
     with Display() as display:
         planned = local.plan(board, registry, settings, display)
-        if dry_run:
+        if settings.dry:
             _print_plan(planned, as_json=as_json)
             return
         definition.write()

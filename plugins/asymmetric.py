@@ -18,16 +18,19 @@ def build(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """(B, C): -(1 - p)^gamma_positive log p for positives, -q^gamma_negative log(1 - q) for negatives, where p is the
     score and q = max(p - clip, 0) the shifted one (Ridnik et al. 2021, equations 4 to 7).
+
+    Value and gradient are finite for every gamma from 0 and logits of any size.
     """
     import torch
     from torch.nn.functional import logsigmoid
 
     def asymmetric(logits: Tensor, targets: Tensor) -> Tensor:
-        scores = torch.sigmoid(logits)
-        shifted = (scores - clip).clamp(min=0)
-        positive = -logsigmoid(logits) * (1 - scores) ** gamma_positive
+        # a power with gamma < 1 has an infinite gradient at 0: (1 - p)^gamma is exp(gamma log(1 - p)), q stays above 0
+        positive = -logsigmoid(logits) * torch.exp(gamma_positive * logsigmoid(-logits))
+        tiny = torch.finfo(logits.dtype).tiny
+        shifted = (torch.sigmoid(logits) - clip).clamp(min=tiny)
         # 1 - q = min(1 - p + clip, 1), from 1 - p = sigmoid(-logit), which does not round to 0
-        missed = (torch.sigmoid(-logits) + clip).clamp(min=torch.finfo(logits.dtype).tiny, max=1)
+        missed = (torch.sigmoid(-logits) + clip).clamp(min=tiny, max=1)
         negative = -torch.log(missed) * shifted**gamma_negative
         return targets * positive + (1 - targets) * negative
 

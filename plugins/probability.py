@@ -18,19 +18,25 @@ BINS = 15
 
 
 def compute_brier(scores: Array, targets: Array, weights: Array | None) -> Array:
-    """Mean squared difference (C,) of scores and targets (N, C)."""
+    """Mean squared difference (C,) of scores and targets (N, C); NaN where nothing has weight."""
     import numpy as np
 
-    return np.asarray(np.average((scores - targets) ** 2, axis=0, weights=weights))
+    weight = np.ones(len(scores)) if weights is None else weights
+    if not weight.sum() > 0:
+        return np.full(scores.shape[1], np.nan)
+    return np.asarray(np.average((scores - targets) ** 2, axis=0, weights=weight))
 
 
 def compute_ece(scores: Array, targets: Array, weights: Array | None) -> Array:
     """Expected calibration error (C,): over 15 bins of equal width, the mean distance between score and share of
-    positives, weighted by what a bin holds. A bin includes its lower edge; the last one also 1.
+    positives, weighted by what a bin holds. A bin includes its lower edge; the last one also 1. NaN where nothing has
+    weight.
     """
     import numpy as np
 
     weight = np.ones(len(scores)) if weights is None else weights
+    if not weight.sum() > 0:
+        return np.full(scores.shape[1], np.nan)
     bins = np.minimum((scores * BINS).astype(np.intp), BINS - 1)
 
     def error(label: int) -> float:

@@ -18,6 +18,8 @@ def _counts(scores: Array, targets: Array, weights: Array) -> tuple[Array, Array
     """Weight of positives and of negatives at each distinct score of one label, from the highest score down."""
     import numpy as np
 
+    if not len(scores):
+        return np.zeros(1), np.zeros(1)
     order = np.argsort(-scores, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
     weights, targets = weights[order], targets[order]

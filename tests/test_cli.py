@@ -80,6 +80,7 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(harness, tmp_path):
     assert "run   toy-net--bce--toy--s0  no record" in out
     assert "4 of 4 combos would be run" in out
     assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "cache").exists()
     _, out, _ = harness(*NEW, "--dry-run", "--json")
     assert [combo["run"] for combo in json.loads(out)["combos"]] == [True] * 4
 

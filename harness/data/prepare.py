@@ -50,17 +50,30 @@ class Prepared:
     """sha256 over all pixels, made while decoding."""
 
 
-def prepare(source: Source, data: Data, load_size: int, cache: Path, progress: Progress | None = None) -> Prepared:
+def prepare(
+    source: Source,
+    data: Data,
+    load_size: int,
+    cache: Path,
+    progress: Progress | None = None,
+    *,
+    decode_now: bool = True,
+) -> Prepared:
     """Decode images to `load_size` x `load_size` grey pixels, squashing those that are not square, or open the cache.
 
-    Interrupted work continues where it stopped; two processes take turns. Raises `DataError` for missing files unless
-    `source.allow_missing`, and where no image is left.
+    Interrupted work continues where it stopped; two processes take turns. Without `decode_now`, images that are not in
+    the cache stay undecoded: the data is told, `images` is empty, and nothing is written.
+
+    Raises `DataError` for missing files unless `source.allow_missing`, and where no image is left; `UsageError` for a
+    cache that cannot be written.
     """
     present, stamps = _present(source, data)
     missing = tuple(data.table["image"][~present].astype(str))
     data = data.select(present)
     folder = cache / f"{source.dataset.name}-{load_size}px-{_key(source, data, stamps, load_size)}"
     manifest = _finished(folder)
+    if manifest is None and not decode_now:
+        return Prepared(data, np.empty((0, load_size, load_size), dtype=np.uint8), missing, {}, "")
     if manifest is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -26,8 +26,9 @@ def measure(
 ) -> dict[str, MetricPart]:
     """Every metric of the test split; a decision metric once a threshold policy, named `metric@policy`.
 
-    A label without a known positive or negative is undefined for every metric, as is a decision without a threshold;
-    the macro is the mean over the labels that are defined. Raises `PluginError` for a metric that breaks its contract.
+    A label without a known positive or negative is undefined for every metric, as is one with a score that is not a
+    number (leaving its image out would flatter the network) and a decision without a threshold; the macro is the mean
+    over the labels that are defined. Raises `PluginError` for a metric that breaks its contract.
     """
     found = {}
     for metric in metrics:
@@ -49,15 +50,15 @@ def value_on_validation(val: Predictions, metric: Metric) -> float:
 def per_label(predictions: Predictions, metric: Metric, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """A metric of scores or decisions (N, C): values (C,), NaN where undefined."""
     targets = predictions.targets.astype(np.float64)
-    usable = ~np.isnan(targets) & ~np.isnan(scores)
+    known = ~np.isnan(targets)
     values = np.full(len(predictions.labels), np.nan)
-    defined = ((targets == 1) & usable).any(axis=0) & ((targets == 0) & usable).any(axis=0)
-    if usable[:, defined].all():
+    defined = (targets == 1).any(axis=0) & (targets == 0).any(axis=0) & ~(np.isnan(scores) & known).any(axis=0)
+    if known[:, defined].all():
         if defined.any():
             values[defined] = _compute(metric, scores[:, defined], targets[:, defined], predictions.patient)
         return values
     for label in np.flatnonzero(defined):
-        rows = usable[:, label]
+        rows = known[:, label]
         values[label] = _compute(
             metric, scores[rows, label, None], targets[rows, label, None], predictions.patient[rows]
         )[0]

@@ -45,20 +45,33 @@ class Predictions:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Read predictions back. Raises `DataError` for a file that is damaged or something else."""
+    """Read predictions back, as the types of `Predictions`.
+
+    Raises `DataError` for a file that is damaged or something else: parts that do not fit together, a label or image
+    that stands in it twice, targets that are neither 1, 0 nor NaN.
+    """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            labels, image, patient, logits, targets = (file[name] for name in ARRAYS)
+            labels, image, patient = (file[name].astype(str) for name in ARRAYS[:3])
+            logits, targets = (file[name].astype(np.float32) for name in ARRAYS[3:])
     except FileNotFoundError:
         raise DataError(f"there are no predictions in {path}: no such file") from None
     except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise many kinds for a damaged file
         raise DataError(
             f"{path} holds no predictions ({type(error).__name__}: {error}); it needs {', '.join(ARRAYS)}"
         ) from None
-    shape = (len(image), len(labels))
-    if logits.shape != shape or targets.shape != shape or patient.shape != image.shape:
+    shape = (image.size, labels.size)
+    flat = labels.ndim == image.ndim == 1 and patient.shape == image.shape
+    if not flat or logits.shape != shape or targets.shape != shape:
         raise DataError(
-            f"{path}: logits {logits.shape} and targets {targets.shape} do not fit "
-            f"{shape[0]} images and {shape[1]} labels"
+            f"{path}: labels {labels.shape}, image {image.shape}, patient {patient.shape}, logits {logits.shape} and "
+            f"targets {targets.shape} must be (C,), (N,), (N,), (N, C) and (N, C)"
         )
+    for kind, names in (("label", labels), ("image", image)):
+        unique, counts = np.unique(names, return_counts=True)
+        if (counts > 1).any():
+            raise DataError(f"{path}: {kind} '{unique[counts > 1][0]}' stands in it more than once")
+    wrong = ~(np.isnan(targets) | (targets == 0) | (targets == 1))
+    if wrong.any():
+        raise DataError(f"{path}: targets must be 1, 0 or NaN for unknown, found {targets[wrong][0]:g}")
     return Predictions(tuple(map(str, labels)), image, patient, logits, targets)

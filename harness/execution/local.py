@@ -40,6 +40,8 @@ class Settings:
     """Some of the board's seeds."""
     force: bool = False
     """Run what has a current record, too."""
+    dry: bool = False
+    """Only plan: decode nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Workbench:
     """A board's data as its combos ask for it: label files read once, images prepared once a size."""
 
     source: Source
-    cache: Path
+    settings: Settings
     listener: Listener
     data: Data
     prepared: dict[int, tuple[Prepared, str]] = field(default_factory=dict)
@@ -67,7 +69,8 @@ class Workbench:
             def progress(done: int, total: int) -> None:
                 self.listener(Preparing(self.source.dataset.name, done, total))
 
-            prepared = prepare(self.source, self.data, load_size, self.cache, progress)
+            where, decode_now = self.settings.cache, not self.settings.dry
+            prepared = prepare(self.source, self.data, load_size, where, progress, decode_now=decode_now)
             _require_splits(self.source, prepared.data)
             self.prepared[load_size] = (prepared, fingerprint(prepared.data))
         return self.prepared[load_size]
@@ -90,7 +93,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     weights = {name: weights_identity(choices.model, choices.recipe.weights) for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
-    bench = Workbench(source, settings.cache, listener, load_disjoint(source))
+    bench = Workbench(source, settings, listener, load_disjoint(source))
     _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
     planned = []
     for combo in chosen:

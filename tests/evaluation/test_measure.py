@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
-from harness import DataError, Metric
+from harness import Metric
 from harness.errors import PluginError
 from harness.evaluation.measure import measure, value_on_validation
-from harness.evaluation.predictions import Predictions, load_predictions
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.thresholds import fit_thresholds
 
 
 def make_predictions(unknown: bool = False, count: int = 60) -> Predictions:
@@ -113,44 +114,21 @@ def test_a_broken_metric_is_named_with_what_was_expected(compute, says):
         measure(make_predictions(), [Metric(name="m", compute=compute)], {})
 
 
-def test_scores_are_the_logistic_function_without_overflow():
+def test_a_score_that_is_no_number_leaves_its_label_undefined_not_its_image_out(registry):
     predictions = make_predictions()
-    np.testing.assert_allclose(predictions.scores, 1 / (1 + np.exp(-predictions.logits.astype(float))), rtol=1e-14)
-    extreme = Predictions(
-        ("a",),
-        np.array(["i"] * 3),
-        np.array(["p"] * 3),
-        np.array([[-1e4], [0], [1e4]], dtype=np.float32),
-        np.zeros((3, 1), dtype=np.float32),
-    )
-    assert extreme.scores[:, 0].tolist() == [0.0, 0.5, 1.0]
+    predictions.logits[7, 0] = np.nan
+    metrics = [registry.metric(name) for name in ("auroc", "brier", "f1")]
+    parts = measure(predictions, metrics, fit_thresholds(predictions, predictions))
+    assert set(parts) == {"auroc", "brier", "f1@0.5", "f1@val-f1", "f1@oracle"}
+    for part in parts.values():
+        assert part.per_label["a"].value is None
+        assert part.per_label["b"].value is not None
+        assert part.labels_used == 1
 
 
-def test_predictions_read_back_equal_and_equal_content_gives_equal_bytes(tmp_path):
-    predictions = make_predictions(unknown=True)
-    for name in ("a.npz", "b.npz"):
-        predictions.save(tmp_path / name)
-    read = load_predictions(tmp_path / "a.npz")
-    assert read.labels == predictions.labels
-    for name in ("image", "patient", "logits", "targets"):
-        np.testing.assert_array_equal(getattr(read, name), getattr(predictions, name))
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-
-
-@pytest.mark.parametrize("content", [b"", b"noise", b"PK\x03\x04"])
-def test_a_damaged_file_is_refused(tmp_path, content):
-    (tmp_path / "x.npz").write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.npz holds no predictions"):
-        load_predictions(tmp_path / "x.npz")
-
-
-def test_a_foreign_or_missing_file_is_refused(tmp_path):
-    np.savez(tmp_path / "foreign.npz", labels=np.array(["a"]))
-    with pytest.raises(DataError, match="it needs labels, image, patient"):
-        load_predictions(tmp_path / "foreign.npz")
-    with pytest.raises(DataError, match="no such file"):
-        load_predictions(tmp_path / "absent.npz")
-    pickled = np.array([{"code": "runs"}], dtype=object)
-    np.savez(tmp_path / "pickled.npz", labels=pickled, image=pickled, patient=pickled, logits=pickled, targets=pickled)
-    with pytest.raises(DataError, match="holds no predictions"):
-        load_predictions(tmp_path / "pickled.npz")
+def test_a_score_whose_target_is_unknown_may_be_anything(registry):
+    predictions = make_predictions()
+    predictions.targets[7, 0] = np.nan
+    before = measure(predictions, [registry.metric("auroc")], {})
+    predictions.logits[7, 0] = np.nan
+    assert measure(predictions, [registry.metric("auroc")], {}) == before

@@ -46,6 +46,15 @@ def test_a_score_equal_to_the_threshold_is_positive_and_no_threshold_no_decision
     np.testing.assert_array_equal(decisions, [[1, np.nan], [0, np.nan]])
 
 
+def test_a_score_that_is_no_number_gives_no_threshold_and_no_decision():
+    scores = np.array([[0.9, np.nan], [np.nan, 0.3], [0.1, 0.4]])
+    targets = np.array([[1, np.nan], [0, 1], [0, 0]], dtype=np.float32)
+    found = maximal_f1_thresholds(scores, targets)
+    assert np.isnan(found[0])
+    assert found[1] == 0.3
+    np.testing.assert_array_equal(decide(scores, np.array([0.5, 0.35])), [[1, np.nan], [np.nan, 0], [0, 1]])
+
+
 def test_each_policy_is_fitted_on_its_own_split():
     def predictions(logits):
         values = np.array(logits, dtype=np.float32)[:, None]

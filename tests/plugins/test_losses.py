@@ -78,11 +78,31 @@ def test_values_and_gradients_stay_finite_at_extreme_logits(registry, name):
         assert gradient.isfinite().all()
 
 
-def test_focal_stays_finite_with_a_small_gamma(registry):
-    logits = torch.tensor([[-100.0, 0.0, 100.0]], requires_grad=True)
-    values = build(registry, "focal", gamma=0.1)(logits, torch.tensor([[0.0, 1.0, 1.0]]))
-    (gradient,) = torch.autograd.grad(values.sum(), logits)
-    assert gradient.isfinite().all()
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 1.0])
+def test_focusing_losses_stay_finite_with_a_small_gamma(registry, gamma):
+    focused = [
+        build(registry, "focal", gamma=gamma),
+        *(
+            build(registry, "asymmetric", gamma_negative=gamma, gamma_positive=gamma, clip=clip)
+            for clip in (0.0, 0.05, 0.5)
+        ),
+    ]
+    for loss in focused:
+        for target in (0.0, 1.0):
+            logits = torch.tensor([[-1e4, -100.0, -20.0, 0.0, 20.0, 100.0, 1e4]], requires_grad=True)
+            values = loss(logits, torch.full_like(logits, target))
+            (gradient,) = torch.autograd.grad(values.sum(), logits)
+            assert values.isfinite().all()
+            assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_reads_no_value_back_from_the_device(registry, name):
+    """Tensors without content: whatever a captured graph could not hold raises here."""
+    loss = build(registry, name)
+    loss = loss.to("meta") if isinstance(loss, torch.nn.Module) else loss
+    empty = torch.empty(5, 3, device="meta")
+    assert loss(empty, empty).shape == (5, 3)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -147,3 +147,11 @@ def test_perfect_beats_random_beats_inverted_in_the_declared_direction(registry,
     assert (sign * values[1] > sign * values[2]).all()
     low, high = metric.range
     assert all((value >= low).all() and (value <= high).all() for value in values)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("count", "weight"), [(0, None), (5, 0.0)])
+def test_nothing_to_measure_is_undefined(registry, name, count, weight):
+    nothing = np.zeros((count, 2))
+    weights = None if weight is None else np.full(count, weight)
+    assert np.isnan(registry.metric(name).compute(nothing, nothing, weights)).all()
