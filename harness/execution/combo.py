@@ -22,6 +22,7 @@ from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
 from harness.errors import PluginError
 from harness.evaluation.measure import measure, value_on_validation
+from harness.evaluation.names import split_name
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.thresholds import fit_thresholds
 from harness.execution.failures import explain_failure
@@ -168,7 +169,7 @@ def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Mod
 def selecting_metric(job: Job) -> str:
     """The name of what picks the epoch: `loss` or a metric."""
     chosen = job.choices.recipe.select_on
-    return job.objective.name if chosen == "objective" else chosen
+    return job.objective.name if chosen == "objective" else split_name(chosen)[0]
 
 
 def _judge(job: Job, placed: Placed) -> Judge | None:

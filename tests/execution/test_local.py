@@ -272,6 +272,25 @@ def test_a_leak_that_is_allowed_is_run_and_noted(toys, tmp_path):
     assert run(board, toys, tmp_path)[0].combo.options["allow_leaks"] is True
 
 
+@pytest.mark.parametrize(
+    ("select_on", "named"), [("objective", "auroc"), ("loss", "loss"), ("brier", "brier"), ("f1@0.5", "f1")]
+)
+def test_the_recipe_says_what_picks_the_epoch(toys, tmp_path, select_on, named):
+    rows = (Row("toy-net", "bce", "toy", {"recipe": {"select_on": select_on}}),)
+    (record,) = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
+    assert record.training is not None
+    assert record.training.select_on == named
+    values = [epoch.selected_on for epoch in record.training.history if epoch.selected_on is not None]
+    best = min(values) if named in ("loss", "brier") else max(values)
+    assert record.training.best_value == best == record.training.history[record.training.best_epoch - 1].selected_on
+
+
+def test_an_unknown_choice_of_epoch_is_refused(toys, tmp_path):
+    rows = (Row("toy-net", "bce", "toy", {"recipe": {"select_on": "acuracy"}}),)
+    with pytest.raises(UnknownNameError, match="unknown metric 'acuracy'"):
+        run(make_board(tmp_path, rows=rows), toys, tmp_path)
+
+
 def test_listeners_hear_every_epoch_and_combo(board, toys, tmp_path):
     events: list[object] = []
     local.run(local.plan(board, toys, settings(tmp_path), events.append), events.append)
