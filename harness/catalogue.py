@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -34,7 +35,7 @@ def details(registry: Registry, name: str) -> list[dict[str, Any]]:
     if not kinds:
         known = {known for offers in registry.offers.values() for known in offers}
         raise UnknownNameError("component", name, known)
-    return [_describe(kind, registry.offer(kind, name)) for kind in kinds]
+    return [_describe(kind, registry.offers[kind].get(name) or registry.offer(kind, name)) for kind in kinds]
 
 
 def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
@@ -49,7 +50,9 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     }
     function = _function(component)
     if function is not None:
-        found["signature"] = f"{function.__name__}{inspect.signature(function)}"
+        # annotations are texts, which inspect would quote
+        signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
+        found["signature"] = f"{function.__name__}{signature}"
         found["defaults"] = {n: None if v is inspect.Parameter.empty else v for n, v in defaults(function).items()}
     if isinstance(component, Recipe):
         found["defaults"] = recipe_values(component)

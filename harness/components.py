@@ -305,7 +305,7 @@ class Recipe(Component):
     evaluate_at: Literal["resize", "center-crop"] = "resize"
     """How an image of `load_size` becomes one of `size` in evaluation."""
     weights: str = "random"
-    """Initial weights: `random`, `imagenet`, or a file (.safetensors, .pth)."""
+    """Initial weights: `random`, `imagenet`, or a file (.safetensors, .pth), taken to eat what `Model.inputs` says."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Autocast of the forward pass; auto is bf16 on CUDA and on CPUs with instructions for it, else float32."""
     select_on: str = "objective"

@@ -14,6 +14,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED = 30
+"""Names that a message lists at most."""
+
 
 class HarnessError(Exception):
     """Says what was asked, what is known and what to do, in one line."""
@@ -55,4 +58,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f": did you mean '{near[0]}'?"
+    if len(names) > MOST_LISTED:
+        return f" (none of the {len(names):,} known ones is near)"
     return f" (known: {', '.join(names)})" if names else " (none is known)"

@@ -170,12 +170,16 @@ def test_plugins_lists_kind_name_origin_and_one_line(harness):
 
 def test_show_tells_signature_defaults_space_and_citation(harness):
     _, out, _ = harness("plugins", "show", "focal")
-    for part in ("gamma = 2.0", "float 0.0 .. 5.0", "signature: build(task", "arXiv 1708.02002"):
+    for part in ("gamma = 2.0", "float 0.0 .. 5.0", "signature: build(task: Task, alpha: float", "arXiv 1708.02002"):
         assert part in out
     _, out, _ = harness("plugins", "show", "chexnet", "--json")
     assert [component["kind"] for component in json.loads(out)["components"]] == ["model", "recipe"]
     _, out, _ = harness("plugins", "show", "timm/resnet18")
     assert "timm/resnet18.a1_in1k" in out
+    assert "any network of timm" in harness("plugins", "show", "timm/*")[1]
+    code, _, err = harness("plugins", "show", "timm/xyzzyqqq")
+    assert code == 2
+    assert len(err) < 200
 
 
 def test_data_verbs_describe_check_and_prepare(harness):
