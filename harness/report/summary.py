@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.board import Board, Row
 from harness.evaluation.names import DEFAULT, full_name
 from harness.report.staleness import current_fingerprint, why_stale
+from harness.results.provenance import scrub_paths
 from harness.results.record import DatasetPart, EfficiencyPart, Record
 
 if TYPE_CHECKING:
@@ -159,6 +160,11 @@ def find_lead(summary: Leaderboard) -> Lead | None:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
+def _published(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters without folders of the machine that the board was written on."""
+    return {name: scrub_paths(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
 def _row_of(record: Record) -> Row:
     """The row of a record that the board does not name."""
     return Row(record.combo.model, record.combo.loss, record.combo.recipe, record.combo.params)
@@ -188,7 +194,7 @@ def _summarize_row(
         model=row.model,
         loss=row.loss,
         recipe=row.recipe,
-        params=row.params,
+        params={section: _published(values) for section, values in row.params.items()},
         status=_status(board, current, [record for record, _ in judged]),
         reasons=_reasons(board, row, judged),
         rank=None,

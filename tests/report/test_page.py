@@ -278,3 +278,10 @@ def test_the_answer_says_what_seeds_allow(build, first, second, verdict):
 def test_a_lone_row_leads_over_nobody(build):
     assert "only row with a result" in conclude(summarize(build.board(), [build.record()]))
     assert conclude(summarize(build.board(), [])) == ""
+
+
+def test_no_folder_of_the_machine_stands_on_the_page(build):
+    params = {"recipe": {"weights": "/home/anna/secret/w.safetensors"}}
+    text = render(build.board(Row("m", "l", "r", params))).read_text(encoding="utf-8")
+    assert "w.safetensors" in text
+    assert "/home/anna" not in text
