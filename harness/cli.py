@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import HarnessError, UsageError
+from harness.options import (
+    BoardArgument,
+    CacheDir,
+    DataRoot,
+    DatasetName,
+    Device,
+    Json,
+    Options,
+    Plugins,
+    find_cache,
+    find_device,
+    split_names,
+    split_numbers,
+)
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.board import Board
     from harness.components import Data
     from harness.data.loading import Source
@@ -33,33 +44,6 @@ plugins_app = typer.Typer(help="List what can be plugged together.", invoke_with
 data_app = typer.Typer(help="Look at a dataset before anything is trained on it.", no_args_is_help=True)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(data_app, name="data")
-
-BoardArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="BOARD", help="A board's folder, or the name of a bundled board (demo).", show_default=False
-    ),
-]
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", envvar="HARNESS_PLUGIN", help="A file with a plugin; may be repeated. Its code is run."),
-]
-DataRoot = Annotated[
-    Path,
-    typer.Option(envvar="HARNESS_DATA_ROOT", help="Folder that holds the dataset, or a folder of that name with it."),
-]
-CacheDir = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="HARNESS_CACHE_DIR", help="Where decoded images are kept.", show_default="the user's cache folder"
-    ),
-]
-Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
-Options = Annotated[
-    list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset; `harness data list` shows them.")]
 
 
 def main() -> None:
@@ -129,16 +113,18 @@ def run(
         board=board,
         folder=folder,
         dataset=dataset,
-        models=_names(models),
-        losses=_names(losses),
-        recipes=_names(recipes),
-        seeds=_numbers(seeds),
+        models=split_names(models),
+        losses=split_names(losses),
+        recipes=split_names(recipes),
+        seeds=split_numbers(seeds),
         params=parse_params(settings or ()),
         options=parse_assignments("--option", options or ()),
     )
     from harness.execution.local import Settings
 
-    where = Settings(data_root, _cache(cache_dir), _device(device), only, _numbers(seeds) or None, force, dry_run)
+    where = Settings(
+        data_root, find_cache(cache_dir), find_device(device), only, split_numbers(seeds) or None, force, dry_run
+    )
     _run_definition(define(request), registry, where, as_json=as_json)
 
 
@@ -185,11 +171,13 @@ def leaderboard(
 
 
 def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
+    from harness import tables
+
     rows = [
         {"combo": p.job.combo.name, "key": p.job.key, "run": p.reason is not None, "reason": p.reason} for p in planned
     ]
     if as_json:
-        _print_json({"combos": rows})
+        tables.print_json({"combos": rows})
         return
     for row in rows:
         typer.echo(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
@@ -197,9 +185,9 @@ def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
 
 
 def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
+    from harness import tables
     from harness.report.summary import as_plain, summarize, table
     from harness.results.store import read_records
-    from harness.tables import output
     from harness.terminal import warn
 
     found = read_records(board.folder)
@@ -207,9 +195,9 @@ def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
     for problem in found.problems:
         warn(problem)
     if as_json:
-        _print_json({"board": str(board.folder), "page": str(page), **as_plain(summary)})
+        tables.print_json({"board": str(board.folder), "page": str(page), **as_plain(summary)})
         return
-    console = output()
+    console = tables.output()
     console.print(table(summary, width=console.width))
     typer.echo(f"page: {page}")
 
@@ -226,7 +214,7 @@ def plugins(context: typer.Context, plugin: Plugins = None, as_json: Json = Fals
 
     registry = _registry(plugin)
     if as_json:
-        _print_json(catalogue.listing(registry))
+        tables.print_json(catalogue.listing(registry))
     else:
         tables.print_listing(registry)
 
@@ -242,7 +230,7 @@ def show(
 
     details = catalogue.details(_registry(plugin), name)
     if as_json:
-        _print_json({"components": details})
+        tables.print_json({"components": details})
     else:
         tables.print_details(details)
 
@@ -257,7 +245,8 @@ def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
 
     registry = _registry(plugin)
     if as_json:
-        _print_json({"datasets": [d for d in catalogue.listing(registry)["components"] if d["kind"] == "dataset"]})
+        listed = catalogue.listing(registry)["components"]
+        tables.print_json({"datasets": [component for component in listed if component["kind"] == "dataset"]})
     else:
         tables.print_listing(registry, only="dataset")
 
@@ -277,7 +266,7 @@ def stats(
     data = loading.load(_source(name, options, data_root, plugin))
     described = statistics.describe(data)
     if as_json:
-        _print_json(statistics.as_plain(described))
+        tables.print_json(statistics.as_plain(described))
     else:
         tables.print_statistics(name, described)
 
@@ -300,7 +289,7 @@ def check(
     data = loading.load(source)
     findings = checks.check(data, _prepare(source, data, load_size, cache_dir, allow_missing=True))
     if as_json:
-        _print_json({"findings": [finding.as_plain() for finding in findings]})
+        tables.print_json({"findings": [finding.as_plain() for finding in findings]})
     else:
         tables.print_findings(findings)
     if not all(finding.ok for finding in findings):
@@ -318,6 +307,7 @@ def prepare_dataset(
     as_json: Json = False,
 ) -> None:
     """Decode a dataset's images once, ahead of a run."""
+    from harness import tables
     from harness.data import loading
 
     source = _source(name, options, data_root, plugin)
@@ -331,7 +321,7 @@ def prepare_dataset(
         "digest": prepared.digest,
     }
     if as_json:
-        _print_json(summary)
+        tables.print_json(summary)
         return
     typer.echo(f"{summary['images']:,} images of {name} at {load_size} px, {summary['missing']:,} missing")
     for image, reason in prepared.unreadable.items():
@@ -373,54 +363,6 @@ def _prepare(source: Source, data: Data, load_size: int, cache_dir: Path | None,
             replace(source, allow_missing=allow_missing),
             data,
             load_size,
-            _cache(cache_dir),
+            find_cache(cache_dir),
             lambda done, total: display(Preparing(source.dataset.name, done, total)),
         )
-
-
-def _cache(folder: Path | None) -> Path:
-    import platformdirs
-
-    return folder or Path(platformdirs.user_cache_dir("cxr-harness", appauthor=False))
-
-
-def _device(name: str) -> torch.device:
-    """The device of that name. Raises `UsageError` where there is none."""
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(f"--device {name}: there is no such GPU here; give --device cpu")
-    return device
-
-
-def _names(given: list[str] | None) -> tuple[str, ...]:
-    """Names separated by commas, or given one by one."""
-    return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
-
-
-def _numbers(text: str | None) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in (text or "").split(",") if part.strip())
-    except ValueError:
-        raise UsageError(f"--seeds {text}: give whole numbers separated by commas, such as 0,1,2") from None
-
-
-def _print_json(document: object) -> None:
-    """Print exactly one JSON document; NaN is null."""
-    typer.echo(json.dumps(_without_nan(document), indent=1))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN alone differs from itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Sequence
@@ -128,3 +129,16 @@ def _plain(value: Any) -> str:
 
 def _text(text: str) -> str:
     return text.replace("[", r"\[")
+
+
+def print_json(document: object) -> None:
+    """Print exactly one JSON document; NaN is null."""
+    typer.echo(json.dumps(_without_nan(document), indent=1))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN alone differs from itself

@@ -1,0 +1,77 @@
+"""The command line's options: what they are called, and how their values are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+BoardArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="BOARD", help="A board's folder, or the name of a bundled board (demo).", show_default=False
+    ),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", envvar="HARNESS_PLUGIN", help="A file with a plugin; may be repeated. Its code is run."),
+]
+DataRoot = Annotated[
+    Path,
+    typer.Option(envvar="HARNESS_DATA_ROOT", help="Folder that holds the dataset, or a folder of that name with it."),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="HARNESS_CACHE_DIR", help="Where decoded images are kept.", show_default="the user's cache folder"
+    ),
+]
+Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset; `harness data list` shows them.")]
+
+
+def find_cache(folder: Path | None) -> Path:
+    """Where decoded images are kept: the folder given, or the user's cache folder."""
+    import platformdirs
+
+    return folder or Path(platformdirs.user_cache_dir("cxr-harness", appauthor=False))
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name. Raises `UsageError` where there is none."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UsageError(f"--device {name}: there is no such GPU here; give --device cpu")
+    return device
+
+
+def split_names(given: list[str] | None) -> tuple[str, ...]:
+    """Names separated by commas, or given one by one."""
+    return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
+
+
+def split_numbers(text: str | None) -> tuple[int, ...]:
+    """Seeds separated by commas. Raises `UsageError` for anything else."""
+    try:
+        return tuple(int(part) for part in (text or "").split(",") if part.strip())
+    except ValueError:
+        raise UsageError(f"--seeds {text}: give whole numbers separated by commas, such as 0,1,2") from None
