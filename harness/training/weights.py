@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import re
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
 """Under which key a checkpoint may hold the tensors."""
 HUB = ("huggingface.co", 443)
+PATIENCE = 2.0
+"""Seconds that the hub has to answer."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,15 @@ def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
         with _offline() if offline else contextlib.nullcontext():
             return model.pretrained(task, **params)
     except Exception as error:
-        if not offline:
-            raise WeightsError(f"ImageNet weights of '{model.name}' could not be loaded: {error}") from error
+        if offline and isinstance(error, OSError):
+            raise WeightsError(
+                f"ImageNet weights of '{model.name}' are not in the local cache and their hub cannot be reached; "
+                "connect once, or --set recipe.weights=FILE, or --set recipe.weights=random"
+            ) from None
+        reason = (str(error).splitlines() or [""])[0]
         raise WeightsError(
-            f"ImageNet weights of '{model.name}' are not in the local cache and their hub cannot be reached; "
-            "connect once, or --set recipe.weights=FILE, or --set recipe.weights=random"
-        ) from None
+            f"ImageNet weights of '{model.name}' could not be loaded: {type(error).__name__}: {reason}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -99,16 +106,26 @@ def _offline() -> Iterator[None]:
 
 
 def _hub_answers() -> bool:
-    """Whether the weights' hub can be reached, found out within two seconds."""
+    """Whether the weights' hub can be reached, found out within two seconds, however slowly names are resolved."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HF_ENDPOINT"):
         return True  # cannot be judged from here
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def knock() -> None:
+        try:
+            socket.create_connection(HUB, timeout=PATIENCE).close()
+        except OSError:
+            answers.put(False)
+        else:
+            answers.put(True)
+
+    threading.Thread(target=knock, daemon=True).start()
     try:
-        socket.create_connection(HUB, timeout=2).close()
-    except OSError:
+        return answers.get(timeout=PATIENCE)
+    except queue.Empty:
         return False
-    return True
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -173,6 +173,27 @@ def test_offline_one_line_says_what_to_do(registry):
         load_initial_weights(make("densenet121"), model, task(), "imagenet", {})
 
 
+def test_a_broken_source_of_weights_is_not_taken_for_a_missing_connection():
+    def broken(task: Task) -> dict[str, torch.Tensor]:
+        raise KeyError("tag")
+
+    model = Model(name="broken", build=lambda task: make(), pretrained=broken)
+    with pytest.raises(WeightsError, match="could not be loaded: KeyError: 'tag'"):
+        load_initial_weights(make(), model, task(), "imagenet", {})
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch, registry):
+    import time
+
+    from harness.training import weights
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(weights, "PATIENCE", 0.05)
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: time.sleep(1))
+    with pytest.raises(WeightsError, match="hub cannot be reached"):
+        load_initial_weights(make("densenet121"), registry.model("chexnet"), task(), "imagenet", {})
+
+
 # --- the real thing --------------------------------------------------------------------------------------------------
 
 
