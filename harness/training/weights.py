@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import re
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import torch
 
@@ -26,9 +29,8 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
 """What wrappers put before a network's own tensor names."""
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
 """Under which key a checkpoint may hold the tensors."""
-HUB = ("huggingface.co", 443)
 PATIENCE = 2.0
-"""Seconds that the hub has to answer."""
+"""Seconds that the hub, or the proxy before it, has to answer."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,7 @@ def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
                 f"ImageNet weights of '{model.name}' are not in the local cache and their hub cannot be reached; "
                 "connect once, or --set recipe.weights=FILE, or --set recipe.weights=random"
             ) from None
-        reason = (str(error).splitlines() or [""])[0]
-        raise WeightsError(
-            f"ImageNet weights of '{model.name}' could not be loaded: {type(error).__name__}: {reason}"
-        ) from error
+        raise WeightsError(f"ImageNet weights of '{model.name}' could not be loaded: {_reason(error)}") from error
 
 
 @contextlib.contextmanager
@@ -109,13 +108,12 @@ def _hub_answers() -> bool:
     """Whether the weights' hub can be reached, found out within two seconds, however slowly names are resolved."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False
-    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("HF_ENDPOINT"):
-        return True  # cannot be judged from here
+    door = _door()
     answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def knock() -> None:
         try:
-            socket.create_connection(HUB, timeout=PATIENCE).close()
+            socket.create_connection(door, timeout=PATIENCE).close()
         except OSError:
             answers.put(False)
         else:
@@ -128,6 +126,24 @@ def _hub_answers() -> bool:
         return False
 
 
+def _door() -> tuple[str, int]:
+    """Host and port where the way to the hub begins: the proxy's where one is set, else the hub's own.
+
+    Raises `WeightsError` for an address whose port is no number.
+    """
+    from huggingface_hub import constants
+
+    first = urlsplit(constants.ENDPOINT)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(first.scheme) or proxies.get("all")
+    if proxy and not urllib.request.proxy_bypass(first.hostname or ""):
+        first = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    try:
+        return first.hostname or "", first.port or (443 if first.scheme == "https" else 80)
+    except ValueError as error:
+        raise WeightsError(f"the proxy or hub address in the environment is wrong: {error}; mend or unset it") from None
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a torch checkpoint, read without unpickling code."""
     try:
@@ -137,9 +153,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(
-            f"{path.name} holds no weights that can be read safely: {str(error).splitlines()[0]}"
-        ) from error
+        raise WeightsError(f"{path.name} holds no weights that can be read safely: {_reason(error)}") from error
     while isinstance(found, Mapping):
         inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
         if inner is None:
@@ -191,7 +205,7 @@ def _adapt(network: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Ten
         target = own.get(name)
         if target is not None and target.shape != tensor.shape:
             tensor = _adapt_stem(tensor, target)  # noqa: PLW2901 - the adapted tensor takes the place
-            if name.endswith("pos_embed") and hasattr(network, "patch_embed"):
+            if name.endswith("pos_embed") and hasattr(getattr(network, "patch_embed", None), "grid_size"):
                 tensor = _adapt_positions(network, tensor, target)  # noqa: PLW2901 - likewise
         adapted[name] = tensor
     return adapted
@@ -218,6 +232,9 @@ def _adapt_positions(network: nn.Module, tensor: Tensor, target: Tensor) -> Tens
 
     grid = list(network.patch_embed.grid_size)  # type: ignore[union-attr, arg-type]
     prefix = int(getattr(network, "num_prefix_tokens", 1))
+    places = tensor.shape[1] - prefix if tensor.ndim == 3 else 0
+    if places < 1 or math.isqrt(places) ** 2 != places:
+        return tensor  # of no square grid
     resampled: Tensor = resample_abs_pos_embed(tensor, new_size=grid, num_prefix_tokens=prefix)
     return resampled if resampled.shape == target.shape else tensor
 
@@ -254,6 +271,11 @@ def _complain(
     if unused:
         parts.append(f"{len(unused)} of its {len(tensors)} tensors have no place in the network ({_first(unused)})")
     return f"{what} does not fit the network: {' and '.join(parts)}; give weights of this architecture"
+
+
+def _reason(error: Exception) -> str:
+    """The kind of an error and the first line of its message, if it has one."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")
 
 
 def _first(names: list[str]) -> str:

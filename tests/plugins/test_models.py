@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import pytest
+import timm
 import torch
 
 from harness import Task
@@ -75,6 +76,14 @@ def test_a_timm_name_resolves_to_its_full_tagged_name_and_inputs(registry):
 def test_a_name_that_timm_does_not_know_gets_the_nearest(registry, name, near):
     with pytest.raises(UnknownNameError, match=f"did you mean '{near}"):
         registry.model(name)
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_named_models_eat_what_their_weights_were_trained_on(registry, name):
+    model = registry.model(name)
+    config = timm.get_pretrained_cfg(model.build.keywords["architecture"])
+    assert config is not None  # such weights exist
+    assert (model.inputs.mean, model.inputs.std) == (config.mean, config.std)
 
 
 def test_named_models_are_the_networks_they_say(registry):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from torch import nn
 
 from harness import Model, Task
 from harness.errors import WeightsError
+from harness.training import weights
 from harness.training.weights import fill, load_initial_weights, read_weights, weights_identity
 
 
@@ -84,6 +87,13 @@ def test_position_embeddings_are_resampled_to_another_size():
     assert torch.equal(network.blocks[0].attn.qkv.weight, given.blocks[0].attn.qkv.weight)  # type: ignore[index,union-attr]
 
 
+@pytest.mark.parametrize("shape", [(1, 51, 64), (51, 64), (1, 1, 64), (1, 17, 32)])
+def test_position_embeddings_of_no_grid_or_another_width_are_refused(shape):
+    network = make("test_vit", img_size=64)
+    with pytest.raises(WeightsError, match="pos_embed"):
+        fill(network, network.state_dict() | {"pos_embed": torch.zeros(shape)}, 14, "it")
+
+
 def test_names_of_old_densenets_are_mended():
     given, network = make("densenet121", seed=1), make("densenet121", seed=2)
     old = {
@@ -150,6 +160,9 @@ def test_a_file_that_would_run_code_or_holds_no_tensors_is_refused(tmp_path):
     (tmp_path / "noise.safetensors").write_bytes(b"noise")
     with pytest.raises(WeightsError, match=r"noise\.safetensors holds no weights"):
         read_weights(tmp_path / "noise.safetensors")
+    (tmp_path / "nothing.pth").touch()
+    with pytest.raises(WeightsError, match=r"nothing\.pth holds no weights"):
+        read_weights(tmp_path / "nothing.pth")
     torch.save({"epoch": 3}, tmp_path / "empty.pth")
     with pytest.raises(WeightsError, match="holds no tensors by name"):
         read_weights(tmp_path / "empty.pth")
@@ -183,14 +196,42 @@ def test_a_broken_source_of_weights_is_not_taken_for_a_missing_connection():
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch, registry):
-    import time
+    asked, released = threading.Event(), threading.Event()
 
-    from harness.training import weights
+    def never_answer(*_, **__):
+        asked.set()
+        released.wait(60)
+        raise OSError
 
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(weights, "PATIENCE", 0.05)
-    monkeypatch.setattr("socket.create_connection", lambda *_, **__: time.sleep(1))
+    monkeypatch.setattr("socket.create_connection", never_answer)
+    try:
+        with pytest.raises(WeightsError, match="hub cannot be reached"):
+            load_initial_weights(make("densenet121"), registry.model("chexnet"), task(), "imagenet", {})
+    finally:
+        released.set()
+    assert asked.is_set()
+
+
+def test_a_proxy_that_is_down_is_told_as_no_connection(monkeypatch, registry):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        assert weights._hub_answers()
     with pytest.raises(WeightsError, match="hub cannot be reached"):
+        load_initial_weights(make("densenet121"), registry.model("chexnet"), task(), "imagenet", {})
+
+
+def test_a_proxy_with_a_wrong_port_is_one_line(monkeypatch, registry):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("https_proxy", "http://localhost:many")
+    with pytest.raises(WeightsError, match="address in the environment is wrong"):
         load_initial_weights(make("densenet121"), registry.model("chexnet"), task(), "imagenet", {})
 
 
@@ -232,6 +273,16 @@ def test_real_weights_load_from_a_file_and_give_the_published_networks_features(
     published = make("tf_efficientnet_lite0", classes=1000, seed=5)
     published.load_state_dict(renamed, strict=False)
     torch.testing.assert_close(features(network.eval(), IMAGES), features(published.eval(), IMAGES))
+
+
+def test_real_weights_in_one_channel_give_the_features_of_a_grey_image_repeated(renamed):
+    grey = IMAGES[:, :1]
+    network, published = make("tf_efficientnet_lite0", channels=1), make("tf_efficientnet_lite0", classes=1000)
+    fill(network, renamed, 14, "it")
+    published.load_state_dict(renamed, strict=False)
+    torch.testing.assert_close(
+        features(network, grey), features(published, grey.expand(-1, 3, -1, -1)), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_real_weights_tell_images_apart_where_random_ones_do_not(renamed):
