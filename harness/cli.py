@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from harness.errors import HarnessError, UsageError
 from harness.options import (
     BoardArgument,
     CacheDir,
+    Compile,
     DataRoot,
     DatasetName,
     Device,
@@ -99,6 +100,14 @@ def run(
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
     device: Device = "auto",
+    compile_: Compile = "auto",
+    placement: Annotated[
+        Literal["auto", "resident", "streamed"],
+        typer.Option(help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most."),
+    ] = "auto",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, for some speed.")
+    ] = False,
     plugin: Plugins = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and why.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run also what has a current record.")] = False,
@@ -121,9 +130,17 @@ def run(
         options=parse_assignments("--option", options or ()),
     )
     from harness.execution.local import Settings
+    from harness.training.engine import Engine
 
     where = Settings(
-        data_root, find_cache(cache_dir), find_device(device), only, split_numbers(seeds) or None, force, dry_run
+        data_root,
+        find_cache(cache_dir),
+        find_device(device),
+        only,
+        split_numbers(seeds) or None,
+        force,
+        dry_run,
+        Engine(compile=compile_, placement=placement, deterministic=deterministic),
     )
     _run_definition(define(request), registry, where, as_json=as_json)
 

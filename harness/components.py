@@ -257,12 +257,25 @@ class Metric(Component):
     range: tuple[float, float] = (0.0, 1.0)
 
 
+def _check_bounds(what: str, owner: object, bounds: Mapping[str, tuple[float | None, float | None]]) -> None:
+    """Raise `UsageError` where a field of `owner` is outside low..high; None is no bound, or no value."""
+    for name, (low, high) in bounds.items():
+        value = getattr(owner, name)
+        if value is not None and ((low is not None and not value >= low) or (high is not None and not value <= high)):
+            wanted = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+            raise UsageError(f"{what}: {name} must be {wanted}, got {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     """Random changes to a training image, on the device, drawn for each sample."""
 
     flip: bool = False
     """Mirror left to right with probability 1/2; only where the dataset `mirrors`."""
+    rotation: float = 0.0
+    """Degrees, drawn from -rotation..rotation, about the image's center; what comes into view is black."""
+    shift: float = 0.0
+    """Share of the side by which the image moves, along each axis, drawn from -shift..shift."""
     crop_scale: tuple[float, float] | None = None
     """Random resized crop: share of the image's area, from..to. None: the whole image."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -272,41 +285,87 @@ class Augment:
     contrast: float = 0.0
     """Factor drawn from 1 - contrast .. 1 + contrast, about the image's mean."""
 
+    def __post_init__(self) -> None:
+        low, high = self.crop_scale or (1.0, 1.0)
+        if not 0 < low <= high <= 1:
+            raise UsageError(
+                f"augment.crop_scale must be two shares of the area, 0 < from <= to <= 1, got {low}..{high}"
+            )
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise UsageError(f"augment.crop_ratio must be 0 < from <= to, got {self.crop_ratio}")
+        bounds = {"rotation": 180.0, "shift": 1.0, "brightness": 1.0, "contrast": 1.0}
+        _check_bounds("augment", self, {name: (0.0, high) for name, high in bounds.items()})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How the learning rate moves."""
+    """How the learning rate moves. It starts from `Recipe.lr`, or reaches it where it rises first."""
 
-    kind: Literal["constant", "plateau", "one-cycle"] = "constant"
+    kind: Literal["constant", "plateau", "step", "cosine", "one-cycle"] = "constant"
+    warmup: float = 0.0
+    """Epochs during which the rate rises to `lr` in a straight line; not for one-cycle, which has `rise`."""
     patience: int = 1
-    """plateau: epochs without a lower validation loss that are borne before the rate falls."""
+    """plateau: epochs without a better value that are borne before the rate falls."""
     factor: float = 0.1
-    """plateau: what the rate is multiplied by."""
-    warmup: float = 0.3
+    """plateau, step: what the rate is multiplied by."""
+    watch: str = "loss"
+    """plateau: the validation value that has to get better: `loss`, `objective` (the board's), or a metric's name."""
+    every: int = 10
+    """step: epochs between two falls."""
+    floor: float = 0.0
+    """cosine: share of `lr` that is left at the end."""
+    rise: float = 0.3
     """one-cycle: share of the steps during which the rate rises to `lr`."""
+
+    def __post_init__(self) -> None:
+        _check_bounds("schedule", self, {"floor": (0.0, 1.0), "rise": (0.0, 1.0), "factor": (0.0, 1.0)})
+        _check_bounds("schedule", self, {"warmup": (0.0, None), "patience": (0, None), "every": (1, None)})
+        if self.kind == "one-cycle" and self.warmup:
+            raise UsageError("schedule.warmup is not for one-cycle, which rises by itself; set schedule.rise")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Component):
     """A named, frozen set of training choices. `replace` it, or override fields by `--set recipe.NAME=VALUE`."""
 
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """Adam (decay as an L2 penalty), AdamW (decoupled decay), or SGD with momentum (L2 penalty)."""
     lr: float = 1e-4
     weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam, AdamW: decay of the averages of the gradient and of its square."""
+    momentum: float = 0.9
+    """SGD."""
     schedule: Schedule = Schedule()
+    gradient_clip: float | None = None
+    """Largest norm of the gradient over all parameters; a longer one is shortened to it."""
     epochs: int = 10
     batch_size: int = 16
+    """Images a step of the optimizer."""
+    micro_batch: int | Literal["auto"] | None = None
+    """Images at a time, where a batch is split and its gradients are accumulated; `auto`: only where the memory is too
+    small for a batch, the largest divisor of it that fits. None: never."""
     load_size: int = 224
     """Height and width in pixels to which images are decoded. Follows `size` in proportion if only that is given."""
     size: int = 224
     """Height and width in pixels that the network sees."""
     augment: Augment = Augment()
-    evaluate_at: Literal["resize", "center-crop"] = "resize"
-    """How an image of `load_size` becomes one of `size` in evaluation."""
+    evaluate_at: Literal["resize", "center-crop", "ten-crop", "flip"] = "resize"
+    """How an image of `load_size` becomes one of `size` in evaluation. `ten-crop` (corners and center, each mirrored
+    too) and `flip` (resized, and its mirror image) average the logits of their views; where the dataset does not
+    mirror, mirrored views are left out."""
     weights: str = "random"
     """Initial weights: `random`, `imagenet`, or a file (.safetensors, .pth), taken to eat what `Model.inputs` says."""
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Autocast of the forward pass; auto is bf16 on CUDA and on CPUs with instructions for it, else float32."""
+    freeze_epochs: int = 0
+    """First epochs in which only the head is trained: the rest keeps its weights and statistics."""
+    label_smoothing: float = 0.0
+    """Training targets are moved by half of this towards one half."""
+    average_decay: float | None = None
+    """Decay of a moving average of the weights, which is then what is evaluated and kept; it begins lower, as
+    min(decay, (1 + step) / (10 + step)). None: no average."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """Autocast of the forward pass. auto is bf16 on CUDA, and on CPUs with instructions for it unless the network has
+    depthwise convolutions, which gain nothing there; else float32. fp16 scales its loss."""
     select_on: str = "objective"
     """What picks the best epoch, on validation: `objective` (the board's), `loss`, or a metric's name."""
     patience: int | None = None
@@ -316,15 +375,21 @@ class Recipe(Component):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, low in {"epochs": 1, "batch_size": 1, "load_size": 8, "size": 8}.items():
-            if getattr(self, name) < low:
-                raise UsageError(f"recipe '{self.name}': {name} must be at least {low}, got {getattr(self, name)}")
-        if not self.lr > 0 or self.weight_decay < 0:
-            raise UsageError(f"recipe '{self.name}': lr must be above 0 and weight_decay at least 0")
-        if self.patience is not None and self.patience < 1:
-            raise UsageError(f"recipe '{self.name}': patience must be at least 1, got {self.patience}")
-        if self.evaluate_at == "center-crop" and self.size > self.load_size:
-            raise UsageError(f"recipe '{self.name}': a center crop of {self.size} px needs load_size of at least that")
+        what = f"recipe '{self.name}'"
+        whole: dict[str, tuple[float | None, float | None]] = {"epochs": (1, None), "batch_size": (1, None)}
+        _check_bounds(what, self, whole | {"load_size": (8, None), "size": (8, None), "patience": (1, None)})
+        shares = {"label_smoothing": (0.0, 1.0), "average_decay": (0.0, 1.0), "momentum": (0.0, 1.0)}
+        _check_bounds(what, self, shares | {"weight_decay": (0.0, None), "freeze_epochs": (0, self.epochs)})
+        for name in ("lr", "gradient_clip"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"{what}: {name} must be above 0, got {value}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UsageError(f"{what}: betas must be at least 0 and below 1, got {self.betas}")
+        if self.evaluate_at in ("center-crop", "ten-crop") and self.size > self.load_size:
+            raise UsageError(f"{what}: a {self.evaluate_at} of {self.size} px needs load_size of at least that")
+        if isinstance(self.micro_batch, int) and (self.micro_batch < 1 or self.batch_size % self.micro_batch):
+            raise UsageError(f"{what}: micro_batch must divide batch_size {self.batch_size}, got {self.micro_batch}")
 
 
 Kind = Literal["dataset", "model", "loss", "metric", "recipe"]

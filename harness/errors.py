@@ -6,7 +6,8 @@ HarnessError            a message for a person; the command line prints it witho
 ├── DataError           a dataset that is missing, damaged or not what it says
 ├── WeightsError        initial weights that cannot be had or do not fit
 ├── PluginError         a plugin that breaks its contract
-└── NotFiniteError      a loss that stopped being a number
+├── NotFiniteError      a loss or a weight that stopped being a number
+└── OutOfMemoryError    a batch that the memory is too small for
 """
 
 from __future__ import annotations
@@ -49,7 +50,11 @@ class PluginError(HarnessError):
 
 
 class NotFiniteError(HarnessError):
-    """A training loss that became infinite or NaN."""
+    """A training loss or a weight that became infinite or NaN."""
+
+
+class OutOfMemoryError(HarnessError):
+    """A batch that the memory, of the device or the host, is too small for."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,6 +35,12 @@ CacheDir = Annotated[
 Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
+]
+Compile = Annotated[
+    Literal["auto", "on", "off"],
+    typer.Option(
+        "--compile", help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset; `harness data list` shows them.")]

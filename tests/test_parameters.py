@@ -103,9 +103,9 @@ def test_load_size_follows_size_in_proportion_unless_given():
         ({"augment.flap": True}, "did you mean 'augment.flip'"),
         ({"epochs": "many"}, "recipe.epochs: .*integer"),
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"optimizer": "sgd"}, "recipe.optimizer: .*'adam' or 'adamw'"),
+        ({"optimizer": "sdg"}, "recipe.optimizer: .*'adam', 'adamw' or 'sgd'"),
         ({"lr": -1}, "lr must be above 0"),
-        ({"load_size": 100}, "a center crop of 224 px needs load_size"),
+        ({"load_size": 100}, "a center-crop of 224 px needs load_size"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(given, says):

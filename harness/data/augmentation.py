@@ -1,8 +1,12 @@
-"""From uint8 images of the cache to what the network sees, on the device, each sample with draws of its own."""
+"""From uint8 images of the cache to what the network sees, on the device, each sample with draws of its own.
+
+Nothing here reads a value back from the device or copies one to it, so that a training step can be captured whole.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,28 +22,40 @@ CROP_ATTEMPTS = 10
 
 def training_view(images: Tensor, recipe: Recipe, task: Task, *, mirrors: bool, generator: Generator) -> Tensor:
     """Augmented, normalized images (B, K, size, size) float32 from (B, S, S) uint8."""
-    return normalize(
-        augment(images.float() / 255, recipe.augment, recipe.size, mirrors=mirrors, generator=generator), task
-    )
+    return normalize(augment(images / 255, recipe.augment, recipe.size, mirrors=mirrors, generator=generator), task)
 
 
-def evaluation_view(images: Tensor, recipe: Recipe, task: Task) -> Tensor:
-    """Normalized images (B, K, size, size) float32 from (B, S, S) uint8, without chance: resized or center-cropped."""
-    pixels = images.float() / 255
-    if recipe.evaluate_at == "center-crop":
-        top = round((pixels.shape[-1] - recipe.size) / 2)
-        return normalize(pixels[:, top : top + recipe.size, top : top + recipe.size], task)
-    return normalize(resize(pixels, recipe.size), task)
+def evaluation_views(images: Tensor, recipe: Recipe, task: Task, *, mirrors: bool) -> Iterator[Tensor]:
+    """The views of images (B, S, S) uint8 whose logits are averaged, each (B, K, size, size) float32, without chance.
+
+    Where the dataset does not mirror, mirrored views are left out: `flip` is `resize`, `ten-crop` has five.
+    """
+    pixels, size = images / 255, recipe.size
+    middle, end = round((pixels.shape[-1] - size) / 2), pixels.shape[-1] - size
+    places = {
+        "center-crop": [(middle, middle)],
+        "ten-crop": [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)],
+    }.get(recipe.evaluate_at)
+    if places is None:
+        pixels, places = resize(pixels, size), [(0, 0)]
+    mirrored = [pixels.flip(-1)] if mirrors and recipe.evaluate_at in ("ten-crop", "flip") else []
+    for source in [pixels, *mirrored]:
+        for top, left in places:
+            yield normalize(source[:, top : top + size, left : left + size], task)
 
 
 def normalize(pixels: Tensor, task: Task) -> Tensor:
     """(B, H, W) in 0..1 -> (B, K, H, W): the grey image in every channel, less `task.mean`, over `task.std`."""
-    mean, std = (torch.tensor(values, device=pixels.device).view(1, -1, 1, 1) for values in (task.mean, task.std))
-    return (pixels.unsqueeze(1) - mean) / std
+    channels = [(pixels - mean) / std for mean, std in zip(task.mean, task.std, strict=True)]
+    return channels[0].unsqueeze(1) if len(channels) == 1 else torch.stack(channels, dim=1)
 
 
 def augment(pixels: Tensor, choices: Augment, size: int, *, mirrors: bool, generator: Generator) -> Tensor:
-    """Random crop, flip, brightness and contrast of images (B, S, S) in 0..1 -> (B, size, size) in 0..1."""
+    """Random rotation, shift, crop, flip, brightness and contrast: (B, S, S) in 0..1 -> (B, size, size) in 0..1."""
+    if choices.rotation or choices.shift:
+        angles = choices.rotation * _signed(pixels, generator)
+        moves = choices.shift * pixels.shape[-1] * torch.cat([_signed(pixels, generator) for _ in "xy"], dim=1)
+        pixels = move(pixels, angles.flatten(), moves.flatten(1))
     if choices.crop_scale is not None:
         pixels = crop(pixels, draw_boxes(pixels, choices, generator), size)
     else:
@@ -50,6 +66,21 @@ def augment(pixels: Tensor, choices: Augment, size: int, *, mirrors: bool, gener
     if choices.brightness or choices.contrast:
         pixels = _jitter(pixels, choices, generator)
     return pixels
+
+
+def move(pixels: Tensor, angles: Tensor, shifts: Tensor) -> Tensor:
+    """Turn each image (B, S, S) clockwise about its center by `angles` (B,) degrees, then move it by `shifts` (B, 2)
+    pixels to the right and down; bilinear, black where nothing was.
+    """
+    cosine, sine = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin()
+    right, down = (2 * shifts / pixels.shape[-1]).unbind(dim=1)  # in half sides, as grid_sample counts
+    # where each target pixel comes from: back by the shift, then back by the angle
+    rows = [cosine, sine, -(cosine * right + sine * down), -sine, cosine, sine * right - cosine * down]
+    grid = torch.nn.functional.affine_grid(
+        torch.stack(rows, dim=1).view(-1, 2, 3), [len(pixels), 1, *pixels.shape[1:]], align_corners=False
+    )
+    moved = torch.nn.functional.grid_sample(pixels.unsqueeze(1), grid, padding_mode="zeros", align_corners=False)
+    return moved.squeeze(1)
 
 
 def draw_boxes(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
@@ -71,8 +102,9 @@ def draw_boxes(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor
     found = fits.any(dim=1, keepdim=True)
     # of a square image, the central box is all of it, or as much as the nearest allowed ratio leaves
     low, high = choices.crop_ratio
-    width = torch.where(found, width.gather(1, first), float(round(side * min(1.0, high))))
-    height = torch.where(found, height.gather(1, first), float(round(side / max(1.0, low))))
+    whole = torch.full_like(width[:, :1], float(side))
+    width = torch.where(found, width.gather(1, first), (whole * min(1.0, high)).round())
+    height = torch.where(found, height.gather(1, first), (whole / max(1.0, low)).round())
     place = torch.rand(count, 2, generator=generator, device=device)
     top = torch.where(found, (place[:, :1] * (side - height + 1)).floor(), ((side - height) / 2).floor())
     left = torch.where(found, (place[:, 1:] * (side - width + 1)).floor(), ((side - width) / 2).floor())
@@ -95,8 +127,8 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     side = pixels.shape[-1]
     if side == size:
         return pixels
-    box = torch.tensor([[0.0, 0.0, side, side]], device=pixels.device)
-    return crop(pixels, box, size)
+    start, length = (torch.full((1,), value, device=pixels.device) for value in (0.0, float(side)))
+    return crop(pixels, torch.stack([start, start, length, length], dim=1), size)
 
 
 def _interpolation(start: Tensor, length: Tensor, source: int, size: int) -> Tensor:
@@ -115,8 +147,8 @@ def _interpolation(start: Tensor, length: Tensor, source: int, size: int) -> Ten
 
 def _jitter(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
     """torchvision's ColorJitter of a grey image: brightness and contrast, for each image in an order of its own."""
-    bright = 1 + choices.brightness * (2 * _uniform(pixels, generator) - 1)
-    contrast = 1 + choices.contrast * (2 * _uniform(pixels, generator) - 1)
+    bright = 1 + choices.brightness * _signed(pixels, generator)
+    contrast = 1 + choices.contrast * _signed(pixels, generator)
     bright_first = _uniform(pixels, generator) < 0.5
 
     def brighten(images: Tensor) -> Tensor:
@@ -132,3 +164,8 @@ def _jitter(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
 def _uniform(pixels: Tensor, generator: Generator) -> Tensor:
     """One draw from 0..1 an image, (B, 1, 1)."""
     return torch.rand(len(pixels), 1, 1, generator=generator, device=pixels.device)
+
+
+def _signed(pixels: Tensor, generator: Generator) -> Tensor:
+    """One draw from -1..1 an image, (B, 1, 1)."""
+    return 2 * _uniform(pixels, generator) - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,16 +34,22 @@ from harness.results.record import (
     DatasetPart,
     EfficiencyPart,
     EpochPart,
+    ExecutionPart,
     FailurePart,
     Record,
     SplitCounts,
     TrainingPart,
 )
 from harness.results.store import run_folder
-from harness.training.fit import Epoch, Judge, Setup, fit, stream
+from harness.training import VERSION
+from harness.training.checkpoint import Checkpoint
+from harness.training.cost import EnergyMeter, count_flops
+from harness.training.engine import DEFAULT, Engine, Execution
+from harness.training.fit import Epoch, Training
+from harness.training.memory import release
 from harness.training.objective import make_objective
-from harness.training.precision import resolve_precision
-from harness.training.prediction import predict
+from harness.training.pace import wait_for
+from harness.training.setup import Judge, Setup, stream
 from harness.training.task import make_task
 from harness.training.weights import load_initial_weights
 
@@ -68,6 +74,9 @@ class Job:
     """The board's: it picks the epoch where the recipe says so."""
     board_folder: Path
     device: torch.device
+    engine: Engine = DEFAULT
+    resume: bool = True
+    """Whether an interrupted training of this combo goes on, or begins anew."""
 
 
 class Stopwatch:
@@ -85,25 +94,44 @@ class Stopwatch:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
+    def move(self, source: str, target: str, seconds: float) -> None:
+        """Count some of a phase's seconds as another's."""
+        self.seconds[source] -= seconds
+        self.seconds[target] = self.seconds.get(target, 0.0) + seconds
 
-def run_combo(job: Job, placed: Placed | None, on_epoch: OnEpoch) -> tuple[Record, Placed | None]:
+
+class Bench:
+    """The data on the device, kept from one combo to the next; at most one dataset at one size."""
+
+    def __init__(self) -> None:
+        self.placed: Placed | None = None
+
+    def place(self, job: Job) -> Placed:
+        """The job's data on its device; what was there before is let go first, so that it need not fit twice."""
+        if self.placed is None or self.placed.data is not job.prepared.data:
+            self.placed = None
+            self.placed = place(job.prepared, job.device, job.engine.placement)
+        return self.placed
+
+
+def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Record:
     """Train, predict and measure; whatever goes wrong becomes a failed record.
 
-    `placed` is the last combo's data, used again where it is the same; the data in use is given back. Only an
-    interruption by the user is raised.
+    Only an interruption by the user is raised.
     """
     reason = reason_to_skip(job)
     if reason is not None:
         failure = FailurePart(kind="plugin", message=reason, where="before training")
-        return _record(job, status="skipped", failure=failure), placed
+        return _record(job, status="skipped", failure=failure)
     try:
         watch = Stopwatch()
         with watch.phase("place"):
-            if placed is None or placed.data is not job.prepared.data:
-                placed = place(job.prepared, job.device)
-        return _train_and_measure(job, placed, watch, on_epoch), placed
+            placed = bench.place(job)
+        return _train_and_measure(job, placed, watch, on_epoch)
     except Exception as error:  # noqa: BLE001 - a combo's failure is a result; the others go on
-        return _record(job, status="failed", failure=explain_failure(error, job.choices)), placed
+        failure = explain_failure(error, job.choices)
+    release()  # out of reach of the exception, which holds on to the network
+    return _record(job, status="failed", failure=failure)
 
 
 def reason_to_skip(job: Job) -> str | None:
@@ -117,33 +145,50 @@ def reason_to_skip(job: Job) -> str | None:
 
 
 def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch) -> Record:
-    recipe = job.choices.recipe
+    energy = EnergyMeter(job.device)
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     with watch.phase("build"):
         setup = _set_up(job, placed)
-    epochs = []
+        training = Training(setup, lambda execution: _checkpoint(job, execution))
     with watch.phase("train"):
-        for epoch in fit(setup):
-            epochs.append(epoch)
+        for epoch in training.epochs():
             on_epoch(epoch)
+    watch.move("train", "capture", training.execution.preparation_seconds)
     predictions = {}
     for split in ("val", "test"):
         with watch.phase(f"predict {split}"):
-            predictions[split] = predict(setup.network, placed, split, recipe, setup.task)
+            predictions[split] = training.predictor.predictions(split)
+            wait_for(job.device)
     with watch.phase("evaluate"):
         thresholds = fit_thresholds(predictions["val"], predictions["test"])
         metrics = measure(predictions["test"], job.metrics, thresholds)
     labels = placed.data.labels
-    return _record(
+    record = _record(
         job,
         status="done",
         metrics=metrics,
         thresholds={p: dict(zip(labels, map(float, values), strict=True)) for p, values in thresholds.items()},
-        training=_describe_training(job, epochs),
-        efficiency=_describe_cost(job, setup.network, epochs, placed, watch),
+        training=_describe_training(job, training),
+        efficiency=_describe_cost(job, training, watch, energy),
         artifacts=_save(job, setup.network, predictions),
     )
+    training.finish()
+    return record
+
+
+def _checkpoint(job: Job, execution: Execution) -> Checkpoint:
+    """Where the combo's resume state lies, and what it has to have in common with this run."""
+    circumstances = {
+        "device": job.device.type,
+        "torch": torch.__version__,
+        "precision": execution.precision,
+        "engine": str(VERSION),
+    }
+    checkpoint = Checkpoint(run_folder(job.board_folder, job.key), circumstances)
+    if not job.resume:
+        checkpoint.remove()
+    return checkpoint
 
 
 def _set_up(job: Job, placed: Placed) -> Setup:
@@ -153,9 +198,11 @@ def _set_up(job: Job, placed: Placed) -> Setup:
     task = make_task(job.prepared, recipe, choices.model.inputs)
     network = build_network(choices.model, task, choices.model_params)
     load_initial_weights(network, choices.model, task, recipe.weights, choices.model_params)
-    network = network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(job.device)
     objective = make_objective(choices.loss, task, choices.loss_params, job.device)
-    return Setup(network, objective, placed, recipe, task, job.combo.seed, _judge(job, placed))
+    names = {recipe.select_on, recipe.schedule.watch} - {"loss"}
+    judges = {name: _judge(job, placed, name) for name in names}
+    return Setup(network, objective, placed, recipe, task, job.combo.seed, judges, job.engine)
 
 
 def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Module:
@@ -166,29 +213,27 @@ def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Mod
     return network
 
 
-def selecting_metric(job: Job) -> str:
-    """The name of what picks the epoch: `loss` or a metric."""
-    chosen = job.choices.recipe.select_on
-    return job.objective.name if chosen == "objective" else split_name(chosen)[0]
+def _metric(job: Job, name: str) -> Metric:
+    """The metric that a recipe means by a name."""
+    if name == "objective":
+        return job.objective
+    base = split_name(name)[0]
+    return next(metric for metric in (job.objective, *job.metrics) if metric.name == base)
 
 
-def _judge(job: Job, placed: Placed) -> Judge | None:
-    """How validation logits are judged; None where the loss does it."""
-    name = selecting_metric(job)
-    if name == "loss":
-        return None
-    metric = next(metric for metric in (job.objective, *job.metrics) if metric.name == name)
+def _judge(job: Job, placed: Placed, name: str) -> Judge:
+    """How validation logits are judged by a metric."""
+    metric = _metric(job, name)
     index = placed.splits["val"].cpu().numpy()
     table = placed.data.table
     image, patient = (table[column].to_numpy(dtype=str)[index] for column in ("image", "patient"))
     targets = placed.data.targets[index]
 
-    def judge(logits: Tensor) -> float:
+    def value(logits: Tensor) -> float:
         predictions = Predictions(placed.data.labels, image, patient, logits.cpu().numpy(), targets)
-        value = value_on_validation(predictions, metric)
-        return value if metric.higher_is_better else -value
+        return value_on_validation(predictions, metric)
 
-    return judge
+    return Judge(value, metric.higher_is_better)
 
 
 # --- the record ------------------------------------------------------------------------------------------------------
@@ -251,42 +296,53 @@ def _describe_data(job: Job) -> DatasetPart:
     )
 
 
-def _describe_training(job: Job, epochs: list[Epoch]) -> TrainingPart:
-    best = max((e for e in epochs if e.best), key=lambda e: e.number)
-    metric = next((m for m in (job.objective, *job.metrics) if m.name == selecting_metric(job)), None)
-    sign = 1.0 if metric is not None and metric.higher_is_better else -1.0
-    history = [
-        EpochPart(
-            epoch=e.number,
-            lr=e.lr,
-            train_loss=e.train_loss,
-            val_loss=e.val_loss,
-            selected_on=sign * e.value,
-            seconds=round(e.seconds, 3),
-        )
-        for e in epochs
-    ]
+def _describe_training(job: Job, training: Training) -> TrainingPart:
+    history = training.history
+    best = max((epoch for epoch in history if epoch.best), key=lambda epoch: epoch.number)
+    chosen = job.choices.recipe.select_on
+    execution = training.execution
     return TrainingPart(
-        epochs=len(epochs),
+        epochs=len(history),
         best_epoch=best.number,
-        select_on=selecting_metric(job),
-        best_value=sign * best.value,
-        stopped_early=len(epochs) < job.choices.recipe.epochs,
-        precision=resolve_precision(job.choices.recipe, job.device),
-        history=history,
+        select_on=chosen if chosen == "loss" else _metric(job, chosen).name,
+        best_value=best.value,
+        stopped_early=len(history) < job.choices.recipe.epochs,
+        execution=ExecutionPart(
+            placement=execution.placement,
+            precision=execution.precision,
+            channels_last=execution.channels_last,
+            compiled=execution.compiled,
+            step=execution.step,
+            micro_batch=execution.micro_batch,
+            notes=[scrub(note) for note in execution.notes],
+        ),
+        history=[
+            EpochPart(
+                epoch=epoch.number,
+                lr=epoch.lr,
+                train_loss=epoch.train_loss,
+                val_loss=epoch.val_loss,
+                selected_on=epoch.value,
+                seconds=round(epoch.seconds, 3),
+            )
+            for epoch in history
+        ],
     )
 
 
-def _describe_cost(
-    job: Job, network: nn.Module, epochs: list[Epoch], placed: Placed, watch: Stopwatch
-) -> EfficiencyPart:
-    training = sum(epoch.seconds for epoch in epochs)
+def _describe_cost(job: Job, training: Training, watch: Stopwatch, energy: EnergyMeter) -> EfficiencyPart:
+    timings = [epoch.timing for epoch in training.history if epoch.timing is not None]
+    network, placed = training.setup.network, training.setup.placed
     return EfficiencyPart(
-        train_images_per_second=sum(epoch.images for epoch in epochs) / training if training else math.nan,
+        train_images_per_second=sum(t.images for t in timings) / sum(t.seconds for t in timings) if timings else None,
         inference_images_per_second=len(placed.splits["test"]) / watch.seconds["predict test"],
+        step_milliseconds=statistics.median(t.median for t in timings) if timings else None,
+        step_milliseconds_p95=statistics.median(t.p95 for t in timings) if timings else None,
         peak_device_bytes=torch.cuda.max_memory_allocated(job.device) if job.device.type == "cuda" else None,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
+        flops_per_image=count_flops(network, training.setup.task),
         seconds={name: round(seconds, 3) for name, seconds in watch.seconds.items()},
+        joules=energy.joules(),
     )
 
 

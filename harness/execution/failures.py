@@ -5,13 +5,12 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-import torch
-
 from harness.choices import Choices
 from harness.components import Loss, Model
-from harness.errors import DataError, NotFiniteError, PluginError, WeightsError
+from harness.errors import DataError, HarnessError, NotFiniteError, OutOfMemoryError, PluginError, WeightsError
 from harness.results.provenance import scrub
 from harness.results.record import FailureKind, FailurePart
+from harness.training.memory import is_out_of_memory
 
 
 def explain_failure(error: Exception, choices: Choices) -> FailurePart:
@@ -21,7 +20,7 @@ def explain_failure(error: Exception, choices: Choices) -> FailurePart:
     where = f"{Path(last.filename).name}:{last.lineno} in {last.name}" if last else "unknown"
     text = str(error).strip().splitlines()
     message = scrub(text[0] if text else "")
-    if not isinstance(error, DataError | WeightsError | NotFiniteError | PluginError):
+    if not isinstance(error, HarnessError):
         message = f"{type(error).__name__}: {message}"
     return FailurePart(kind=_failure_kind(error, choices), message=message, where=where)
 
@@ -29,7 +28,7 @@ def explain_failure(error: Exception, choices: Choices) -> FailurePart:
 def _failure_kind(error: Exception, choices: Choices) -> FailureKind:
     if isinstance(error, NotFiniteError):
         return "not_finite"
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, OutOfMemoryError) or is_out_of_memory(error):
         return "out_of_memory"
     if isinstance(error, DataError | WeightsError):
         return "data"

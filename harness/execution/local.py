@@ -14,16 +14,16 @@ from harness.board import Board, Combo
 from harness.choices import Choices, resolve_metrics, resolve_rows
 from harness.components import SPLITS, Data
 from harness.data.loading import Source, find_source, load_disjoint
-from harness.data.placement import Placed
 from harness.data.prepare import Prepared, prepare
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
-from harness.execution.combo import Job, OnEpoch, reason_to_skip, run_combo
+from harness.execution.combo import Bench, Job, OnEpoch, reason_to_skip, run_combo
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Listener, Preparing
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint
 from harness.results.record import Record
 from harness.results.store import read_records, write_record
 from harness.training import VERSION
+from harness.training.engine import DEFAULT, Engine, set_up_process
 from harness.training.weights import require_imagenet, weights_identity
 
 
@@ -42,6 +42,7 @@ class Settings:
     """Run what has a current record, too."""
     dry: bool = False
     """Only plan: decode nothing."""
+    engine: Engine = DEFAULT
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Planned:
 
 
 @dataclass
-class Workbench:
+class Shelf:
     """A board's data as its combos ask for it: label files read once, images prepared once a size."""
 
     source: Source
@@ -81,10 +82,16 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
 
     Raises `HarnessError` for anything that the board cannot mean, before any of it is run.
     """
+    set_up_process(settings.engine, settings.cache)
     rows = resolve_rows(board, registry)
     names = [
         *board.metrics,
-        *(c.recipe.select_on for c in rows.values() if c.recipe.select_on not in ("objective", "loss")),
+        *(
+            name
+            for choices in rows.values()
+            for name in (choices.recipe.select_on, choices.recipe.schedule.watch)
+            if name not in ("objective", "loss")
+        ),
     ]
     metrics = resolve_metrics(names, registry)
     chosen = _choose(board, settings)
@@ -93,12 +100,12 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     weights = {name: weights_identity(choices.model, choices.recipe.weights) for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
-    bench = Workbench(source, settings, listener, load_disjoint(source))
+    shelf = Shelf(source, settings, listener, load_disjoint(source))
     _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
     planned = []
     for combo in chosen:
         choices = rows[combo.row.name]
-        prepared, data_fingerprint = bench.at(choices.recipe.load_size)
+        prepared, data_fingerprint = shelf.at(choices.recipe.load_size)
         objective = next(m for m in metrics if m.name == board.objective.partition("@")[0])
         key = combo_key(
             source,
@@ -110,7 +117,18 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             engine=VERSION,
         )
         job = Job(
-            combo, choices, key, source, prepared, data_fingerprint, metrics, objective, board.folder, settings.device
+            combo,
+            choices,
+            key,
+            source,
+            prepared,
+            data_fingerprint,
+            metrics,
+            objective,
+            board.folder,
+            settings.device,
+            settings.engine,
+            resume=not settings.force,
         )
         planned.append(Planned(job, _reason(records.get((combo.row.name, combo.seed)), key, settings)))
     _refuse_if_all_are_skipped([item.job for item in planned])
@@ -122,11 +140,11 @@ def run(planned: Iterable[Planned], listener: Listener) -> tuple[Record, ...]:
     todo = [item.job for item in planned if item.reason is not None]
     todo.sort(key=lambda job: job.choices.recipe.load_size)  # stable: one placement serves all combos of a size
     records: list[Record] = []
-    placed: Placed | None = None
+    bench = Bench()
     for number, job in enumerate(todo, start=1):
         started = time.perf_counter()
         listener(ComboStarted(job.combo.name, number, len(todo), job.choices.recipe.epochs))
-        record, placed = run_combo(job, placed, _epoch_teller(job, listener))
+        record = run_combo(job, bench, _epoch_teller(job, listener))
         write_record(job.board_folder, record)
         records.append(record)
         listener(ComboFinished(record, time.perf_counter() - started))

@@ -25,7 +25,7 @@ from harness.files import write_atomically
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.published import Published, read_published
 from harness.report.summary import Leaderboard, RowSummary, find_lead, format_number, format_spread, summarize
-from harness.results.record import Record
+from harness.results.record import ExecutionPart, Record
 from harness.results.store import FOLDER, read_records
 
 FILE = "index.html"
@@ -212,6 +212,12 @@ def _shade_labels(summary: Leaderboard) -> dict[str, dict[str, dict[str, int]]]:
     return shades
 
 
+def _execution(made: ExecutionPart) -> str:
+    steps = "steps captured as CUDA graphs" if made.step == "graph" else "eager steps"
+    parts = [made.precision, steps, *(["compiled"] if made.compiled else [])]
+    return ", ".join([*parts, *([] if made.placement == "resident" else ["images streamed"])])
+
+
 def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:
     """With what the numbers were measured: each line once, sorted."""
     made = [record.provenance for record in summary.counted]
@@ -225,7 +231,7 @@ def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:
         "Software": {
             ", ".join([f"Python {p.python}", *(f"{n} {v}" for n, v in sorted(p.packages.items()))]) for p in made
         },
-        "Precision": {r.training.precision for r in summary.counted if r.training},
+        "Execution": {_execution(r.training.execution) for r in summary.counted if r.training},
         "Finished": {days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"} if days else set(),
     }
     return {name: sorted(found) for name, found in lines.items() if found}

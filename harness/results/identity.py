@@ -39,8 +39,9 @@ def combo_key(
     recipe selects on it. Library versions, the device, metrics and schema are no part of the key.
     """
     recipe = recipe_values(choices.recipe) | {"weights": weights}
-    if recipe["select_on"] == "objective":
-        recipe["select_on"] = objective
+    for name in ("select_on", "schedule.watch"):
+        if recipe[name] == "objective":
+            recipe[name] = objective
     identity = {
         "engine": engine,
         "fingerprint": data_fingerprint,

@@ -97,6 +97,18 @@ class EpochPart(Part):
     seconds: float
 
 
+class ExecutionPart(Part):
+    """How the training's steps were executed: chosen by fixed rules, part of no identity."""
+
+    placement: str = Field(description="resident: images where the device reads them; streamed: batch by batch")
+    precision: str = Field(description="of the forward pass: float32, bf16 or fp16")
+    channels_last: bool
+    compiled: bool = Field(description="by torch.compile")
+    step: str = Field(description="eager, or graph: the whole step is one CUDA graph")
+    micro_batch: int | None = Field(description="images at a time, where batches were split")
+    notes: list[str] = Field(description="why something is not as one would expect")
+
+
 class TrainingPart(Part):
     """How training went."""
 
@@ -105,21 +117,24 @@ class TrainingPart(Part):
     select_on: str
     best_value: Number
     stopped_early: bool
-    precision: str
+    execution: ExecutionPart
     history: list[EpochPart]
 
 
 class EfficiencyPart(Part):
-    """What it cost."""
+    """What it cost. Warm-up steps are left out of speeds, and the device is waited for."""
 
     train_images_per_second: Number = None
     inference_images_per_second: Number = None
-    step_milliseconds: Number = None
+    step_milliseconds: Number = Field(default=None, description="of a training step: the median")
+    step_milliseconds_p95: Number = Field(default=None, description="likewise, the 95th percentile")
     peak_device_bytes: int | None = None
     parameters: int | None = None
-    flops_per_image: Number = None
-    seconds: dict[str, float] = Field(default_factory=dict, description="by phase: prepare, place, train, evaluate")
-    joules: Number = None
+    flops_per_image: Number = Field(default=None, description="of a forward pass; a multiplication counts as one")
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="by phase: place, build, capture (and compile), train, predict, evaluate"
+    )
+    joules: Number = Field(default=None, description="of the whole GPU while the combo ran, by NVML")
 
 
 class ProvenancePart(Part):

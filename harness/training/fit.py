@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.components import Recipe, Task
-from harness.data.augmentation import training_view
-from harness.data.placement import Placed
-from harness.errors import NotFiniteError
-from harness.training.objective import Objective
-from harness.training.optimization import RateSchedule, make_optimizer, make_schedule
-from harness.training.precision import autocast
-from harness.training.prediction import predict_logits
+from harness.training.checkpoint import Checkpoint, Saved
+from harness.training.engine import Execution, decide_compile
+from harness.training.memory import is_out_of_memory
+from harness.training.numerics import choose_numerics
+from harness.training.optimization import Average, make_optimizer
+from harness.training.pace import WARM_UP, Pace, Timing
+from harness.training.prediction import Predictor
+from harness.training.preparation import make_room, prepare_step, set_mode
+from harness.training.schedule import RateSchedule
+from harness.training.setup import Judge, Setup, batch_plan, stream
+from harness.training.state import TrainingState
+from harness.training.step import Step
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
+    from torch import Tensor
 
-Judge = Callable[["Tensor"], float]
-"""Validation logits (n, C) -> the value that picks the epoch, larger is better; NaN where it is undefined."""
+CHECK_EVERY = 1000
+"""Steps after which the device is asked whether the loss is still a number."""
+MakeCheckpoint = Callable[[Execution], Checkpoint]
 
 
 @dataclass(frozen=True)
@@ -35,110 +38,206 @@ class Epoch:
     number: int
     """From 1."""
     lr: float
+    """Of its first step."""
     train_loss: float
     val_loss: float
     value: float
-    """Of what picks the epoch, larger is better: the negative loss, or a metric turned that way."""
+    """Of what picks the epoch, on validation."""
     best: bool
     """Whether it is the best so far."""
     seconds: float
+    """Of training, without validation."""
     images: int
     """Trained on in this epoch: the last short batch is dropped."""
+    timing: Timing | None
+    """Of its steps after the warm-up, if there were any."""
 
 
-@dataclass(frozen=True, eq=False)
-class Setup:
-    """All that training needs; `network` and `objective` are on `placed.device` and are changed in place."""
+class Training:
+    """One training: its epochs one after another, and how they were executed."""
 
-    network: nn.Module
-    objective: Objective
-    placed: Placed
-    recipe: Recipe
-    task: Task
-    seed: int
-    judge: Judge | None
-    """None: the validation loss picks the epoch."""
+    def __init__(self, setup: Setup, make_checkpoint: MakeCheckpoint | None = None) -> None:
+        placed, recipe = setup.placed, setup.recipe
+        torch.manual_seed(stream(setup.seed, "training"))
+        self.setup = setup
+        numerics = choose_numerics(recipe, placed.device, setup.network)
+        setup.network.to(memory_format=numerics.layout)
+        self.batch_size, self.batches = batch_plan(len(placed.splits["train"]), recipe.batch_size)
+        self.schedule = RateSchedule(recipe, self.batches)
+        self.rate = torch.tensor(recipe.lr, device=placed.device)
+        self.state = _make_state(setup, self.rate, scaled=numerics.precision == "fp16")
+        micro_batch = min(recipe.micro_batch, self.batch_size) if isinstance(recipe.micro_batch, int) else None
+        self.execution = Execution(
+            placement="resident" if placed.resident else "streamed",
+            precision=numerics.precision,
+            channels_last=numerics.channels_last,
+            compiled=decide_compile(setup.engine, setup.network, placed.device, recipe.epochs * self.batches),
+            micro_batch=micro_batch,
+        )
+        self.step = Step(setup, self.state, numerics, setup.network)
+        self.step.micro_batch = micro_batch
+        evaluated = setup.network if self.state.average is None else self.state.average.network
+        self.predictor = Predictor(evaluated, placed, recipe, setup.task, numerics, graphs=setup.engine.graphs)
+        self.history: list[Epoch] = []
+        self.best = _copy(evaluated.state_dict())
+        self.prepared = False
+        self.checkpoint = None if make_checkpoint is None else make_checkpoint(self.execution)
 
+    def epochs(self) -> Iterator[Epoch]:
+        """Train, giving each epoch, first those of an interrupted training that goes on; in the end the network holds
+        the best epoch's weights.
 
-def stream(seed: int, purpose: str) -> int:
-    """A seed for one purpose of one combo, so that its random streams depend on nothing else."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
+        Raises `NotFiniteError` when a loss or weight stops being a number, `OutOfMemoryError`, `PluginError`.
+        """
+        self._resume()
+        yield from tuple(self.history)
+        while len(self.history) < self.setup.recipe.epochs and not self._is_out_of_patience():
+            self._run_epoch(len(self.history) + 1)
+            yield self.history[-1]
+        for network in (self.setup.network, self.predictor.network):
+            network.load_state_dict(self.best)
 
+    def finish(self) -> None:
+        """The results are kept: the resume state is not needed any more."""
+        if self.checkpoint is not None:
+            self.checkpoint.remove()
 
-def fit(setup: Setup) -> Iterator[Epoch]:
-    """Train, yielding after each epoch; when exhausted, the network holds the best epoch's weights.
-
-    Raises `NotFiniteError` when the training loss stops being a number.
-    """
-    placed, recipe = setup.placed, setup.recipe
-    generator = torch.Generator(placed.device).manual_seed(stream(setup.seed, "batches"))
-    parameters = [*setup.network.parameters(), *setup.objective.parameters()]
-    optimizer = make_optimizer(recipe, parameters, placed.device)
-    batch_size, batches = batch_plan(len(placed.splits["train"]), recipe.batch_size)
-    schedule = make_schedule(recipe, optimizer, batches)
-    best, best_weights, waited = math.nan, _copy(setup.network), 0
-    for number in range(1, recipe.epochs + 1):
-        started, lr = time.perf_counter(), float(optimizer.param_groups[0]["lr"])
-        order = torch.randperm(len(placed.splits["train"]), generator=generator, device=placed.device)
-        index = placed.splits["train"][order[: batches * batch_size]]
-        train_loss = _train_epoch(setup, optimizer, schedule, index.split(batch_size), number, generator)
-        seconds = time.perf_counter() - started
-        val_loss, value = _validate(setup, number)
-        schedule.after_epoch(val_loss)
-        improved = number == 1 or value > best or (math.isnan(best) and not math.isnan(value))
-        waited = 0 if improved else waited + 1
+    def _run_epoch(self, number: int) -> None:
+        started, lr = time.perf_counter(), self.schedule.rate((number - 1) * self.batches)
+        prepared_before = self.execution.preparation_seconds
+        train_loss, timing = self._train(number)
+        seconds = time.perf_counter() - started - (self.execution.preparation_seconds - prepared_before)
+        logits = self.predictor.logits("val")
+        val_loss = self._val_loss(logits, number)
+        recipe = self.setup.recipe
+        judge = self._judge(recipe.schedule.watch, val_loss)
+        self.schedule.observe(judge.value(logits), higher_is_better=judge.higher_is_better)
+        judge = self._judge(recipe.select_on, val_loss)
+        value = judge.value(logits)
+        improved = self._is_better(value, judge)
         if improved:
-            best, best_weights = value, _copy(setup.network)
-        yield Epoch(number, lr, train_loss, val_loss, value, improved, seconds, len(index))
-        if recipe.patience is not None and waited >= recipe.patience:
-            break
-    setup.network.load_state_dict(best_weights)
+            self.best = _copy(self.predictor.network.state_dict())
+        images = self.batches * self.batch_size
+        self.history.append(Epoch(number, lr, train_loss, val_loss, value, improved, seconds, images, timing))
+        self._keep()
+
+    # --- training --------------------------------------------------------------------------------------------------
+
+    def _train(self, number: int) -> tuple[float, Timing | None]:
+        """One pass over the training split; the first one of a kind finds out how its steps can be executed."""
+        set_mode(self.setup, frozen=number <= self.setup.recipe.freeze_epochs)
+        if number == self.setup.recipe.freeze_epochs + 1:
+            self.prepared = False
+        if self.prepared:
+            return self._train_batches(number)
+        snapshot = self.state.take()
+        while True:
+            try:
+                prepare_step(self.step, self.execution, self.batch_size, snapshot)
+                found = self._train_batches(number)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            else:
+                self.prepared = True
+                return found
+            # out of reach of the exception, which holds on to what filled the memory
+            make_room(self.step, self.execution, self.batch_size, snapshot)
+
+    def _train_batches(self, number: int) -> tuple[float, Timing | None]:
+        """One pass; gives the mean loss. The device is waited for at its end, and now and then to look at the loss."""
+        placed, step = self.setup.placed, self.step
+        order = torch.randperm(len(placed.splits["train"]), generator=self.state.generator, device=placed.device)
+        index = placed.splits["train"][order[: self.batches * self.batch_size]]
+        pace = Pace(placed.device, self.batch_size, warm_up=0 if self.prepared else WARM_UP)
+        step.start_epoch(number)
+        rate = math.nan
+        for place, (chosen, images) in enumerate(placed.batches(index.split(self.batch_size))):
+            wanted = self.schedule.rate((number - 1) * self.batches + place)
+            if wanted != rate:
+                rate = wanted
+                self.rate.fill_(rate)
+            pace.tick()
+            step(chosen, images)
+            if place % CHECK_EVERY == CHECK_EVERY - 1:
+                step.mean_loss()
+        timing = pace.stop()
+        loss = step.mean_loss()
+        step.require_finite_weights()
+        return loss, timing
+
+    # --- judging ---------------------------------------------------------------------------------------------------
+
+    def _val_loss(self, logits: Tensor, number: int) -> float:
+        placed = self.setup.placed
+        index = placed.splits["val"]
+        known = None if placed.known is None else placed.known[index]
+        offered = {"epoch": torch.tensor(number, device=placed.device), "index": index}
+        with torch.inference_mode():
+            return float(self.setup.objective(logits, placed.targets[index], known, offered))
+
+    def _judge(self, name: str, val_loss: float) -> Judge:
+        """What is meant by a name in the recipe."""
+        return Judge(lambda _: val_loss, higher_is_better=False) if name == "loss" else self.setup.judges[name]
+
+    def _is_better(self, value: float, judge: Judge) -> bool:
+        """Whether a value beats the best epoch's; one that is undefined beats none."""
+        if not self.history:
+            return True
+        best = next(epoch.value for epoch in reversed(self.history) if epoch.best)
+        if math.isnan(best):
+            return not math.isnan(value)
+        return value > best if judge.higher_is_better else value < best
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self.setup.recipe.patience
+        since_best = next((n for n, epoch in enumerate(reversed(self.history)) if epoch.best), 0)
+        return patience is not None and since_best >= patience
+
+    # --- going on later --------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        if self.checkpoint is None:
+            return
+        progress = {"epochs": [asdict(epoch) for epoch in self.history], "schedule": self.schedule.state()}
+        self.checkpoint.write(Saved(self.state.take(), self.best, progress))
+
+    def _resume(self) -> None:
+        """Go on from the resume state, if there is one; one that is of no use is discarded, which is noted."""
+        if self.checkpoint is None:
+            return
+        saved, problem = self.checkpoint.read()
+        if saved is not None:
+            before = self.state.take()
+            try:
+                self.state.load(saved.snapshot)
+                self.schedule.load(saved.progress["schedule"])
+                self.best = {name: saved.best[name].to(tensor.device) for name, tensor in self.best.items()}
+                self.history = [_read_epoch(epoch) for epoch in saved.progress["epochs"]]
+            except (KeyError, TypeError, RuntimeError, ValueError) as error:
+                self.state.put_back(before)
+                problem = f"it does not fit this training ({type(error).__name__}: {error})"
+        if problem is not None:
+            self.execution.notes.append(f"training began anew, its resume state was discarded: {problem}")
 
 
-def batch_plan(images: int, batch_size: int) -> tuple[int, int]:
-    """Batch size and batches an epoch: whole batches only, or one of all images where they do not fill one."""
-    batch_size = min(batch_size, images)
-    return batch_size, images // batch_size
+def _make_state(setup: Setup, rate: Tensor, *, scaled: bool) -> TrainingState:
+    recipe, device = setup.recipe, setup.placed.device
+    parameters = [*setup.network.parameters(), *setup.objective.parameters()]
+    return TrainingState(
+        network=setup.network,
+        loss=setup.objective.module,
+        optimizer=make_optimizer(recipe, parameters, rate),
+        scaler=torch.amp.GradScaler(device.type, enabled=scaled),
+        average=None if recipe.average_decay is None else Average(setup.network, recipe.average_decay),
+        generator=torch.Generator(device).manual_seed(stream(setup.seed, "batches")),
+    )
 
 
-def _train_epoch(
-    setup: Setup,
-    optimizer: Optimizer,
-    schedule: RateSchedule,
-    batches: tuple[Tensor, ...],
-    number: int,
-    generator: torch.Generator,
-) -> float:
-    """One pass; gives the mean loss. The device is waited for once, at the end."""
-    setup.network.train()
-    total = torch.zeros((), device=setup.placed.device)
-    mirrors = setup.placed.data.mirrors
-    for index in batches:
-        images, targets, known = setup.placed.batch(index)
-        view = training_view(images, setup.recipe, setup.task, mirrors=mirrors, generator=generator)
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(setup.recipe, setup.placed.device):
-            logits = setup.network(view.contiguous(memory_format=torch.channels_last))
-        loss = setup.objective(logits, targets, known, {"epoch": number, "index": index})
-        loss.backward()
-        optimizer.step()
-        schedule.after_step()
-        total += loss.detach()
-    mean = float(total) / len(batches)
-    if not math.isfinite(mean):
-        raise NotFiniteError(f"the training loss became {mean} in epoch {number}; try a lower recipe.lr")
-    return mean
+def _read_epoch(plain: Mapping[str, Any]) -> Epoch:
+    timing = plain["timing"]
+    return Epoch(**{**plain, "timing": None if timing is None else Timing(**timing)})
 
 
-def _validate(setup: Setup, number: int) -> tuple[float, float]:
-    """The validation loss, and the value of what picks the epoch, larger is better."""
-    logits = predict_logits(setup.network, setup.placed, "val", setup.recipe, setup.task)
-    index = setup.placed.splits["val"]
-    known = None if setup.placed.known is None else setup.placed.known[index]
-    with torch.inference_mode():
-        loss = float(setup.objective(logits, setup.placed.targets[index], known, {"epoch": number, "index": index}))
-    return loss, -loss if setup.judge is None else setup.judge(logits)
-
-
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

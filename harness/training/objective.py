@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OFFERED = ("epoch", "index")
-"""What a loss gets when it names it as a keyword-only argument: the epoch and the images' indices, on the device."""
+"""What a loss gets when it names it as a keyword-only argument, as int64 tensors on the device: the epoch () from 1,
+and the images' indices (B,)."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,18 @@ class Objective:
     function: LossFn
     wants: tuple[str, ...]
 
-    def __call__(self, logits: Tensor, targets: Tensor, known: Tensor | None, offered: Mapping[str, Any]) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        known: Tensor | None,
+        offered: Mapping[str, Any],
+        whole: Tensor | int | None = None,
+    ) -> Tensor:
         """The mean over the known targets of the batch, a scalar.
 
-        Raises `PluginError` where the loss gives another shape than it declares.
+        Of a part of a batch that is trained in parts, its share in that mean: `whole` is the number of known targets
+        in all parts. Raises `PluginError` where the loss gives another shape than it declares.
         """
         values = self.function(logits.float(), targets, **{name: offered[name] for name in self.wants})
         expected = () if self.loss.scalar else targets.shape
@@ -41,12 +50,19 @@ class Objective:
                 "return one value a target, or declare Loss(scalar=True)"
             )
         if self.loss.scalar:
-            return values
-        return values.mean() if known is None else (values * known).sum() / known.sum().clamp(min=1)
+            return values if whole is None else values * (targets.numel() / whole)
+        if known is None:
+            return values.mean() if whole is None else values.sum() / whole
+        return (values * known).sum() / (known.sum().clamp(min=1) if whole is None else whole)
+
+    @property
+    def module(self) -> nn.Module:
+        """The loss as a module, whose parameters are trained too; an empty one where it is a function."""
+        return self.function if isinstance(self.function, nn.Module) else nn.Module()
 
     def parameters(self) -> list[nn.Parameter]:
         """The loss's own parameters, which are trained too."""
-        return list(self.function.parameters()) if isinstance(self.function, nn.Module) else []
+        return list(self.module.parameters())
 
 
 def make_objective(loss: Loss, task: Task, params: Mapping[str, Any], device: torch.device) -> Objective:

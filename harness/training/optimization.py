@@ -1,52 +1,61 @@
-"""From a recipe to an optimizer and a schedule."""
+"""From a recipe to an optimizer, and a moving average of what it makes."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch import nn
 
 from harness.components import Recipe
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
     from torch.optim import Optimizer
 
 
-def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], device: torch.device) -> Optimizer:
-    """Adam (L2 penalty in the gradient) or AdamW (decoupled decay), fused on CUDA."""
-    kinds: dict[str, Callable[..., Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    return kinds[recipe.optimizer](
-        trained, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=device.type == "cuda" or None
-    )
+def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], rate: Tensor) -> Optimizer:
+    """Adam, AdamW or SGD with momentum, fused; `rate` () float32 on the parameters' device holds its learning rate.
+
+    The rate is a tensor so that a captured step reads it anew each time. Of parameters that do not require a gradient
+    now, too: those whose gradient is None stay as they are.
+    """
+    common: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
+    adam = common | {"betas": tuple(recipe.betas), "capturable": rate.is_cuda}
+    makers: dict[str, Callable[..., Optimizer]] = {
+        "adam": lambda trained: torch.optim.Adam(trained, **adam),
+        "adamw": lambda trained: torch.optim.AdamW(trained, **adam),
+        "sgd": lambda trained: torch.optim.SGD(trained, momentum=recipe.momentum, **common),
+    }
+    optimizer = makers[recipe.optimizer](list(parameters))
+    optimizer.param_groups[0]["lr"] = rate
+    if recipe.optimizer == "sgd" and recipe.momentum:
+        # torch's fused step cannot bear parameters with and without one, which thawing a network makes
+        for parameter in optimizer.param_groups[0]["params"]:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
-@dataclass(frozen=True)
-class RateSchedule:
-    """Moves the learning rate: after each step, and after each epoch by its validation loss."""
+class Average:
+    """An exponential moving average of a network's weights and statistics, as a network of its own."""
 
-    after_step: Callable[[], None]
-    after_epoch: Callable[[float], None]
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(requires_grad=False).eval()
+        self.decay = decay
+        self.updates = torch.zeros((), device=next(network.parameters()).device)
+        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
+        self.floating = [(mine, new) for mine, new in pairs if mine.is_floating_point()]
+        self.counting = [(mine, new) for mine, new in pairs if not mine.is_floating_point()]
 
-
-def make_schedule(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) -> RateSchedule:
-    """The recipe's schedule. Plateau is torch's, with its threshold of 1e-4 of the best loss."""
-    schedule = recipe.schedule
-    if schedule.kind == "plateau":
-        plateau = ReduceLROnPlateau(optimizer, mode="min", factor=schedule.factor, patience=schedule.patience)
-        return RateSchedule(_nothing, plateau.step)
-    if schedule.kind == "one-cycle":
-        steps = recipe.epochs * steps_per_epoch
-        cycle = OneCycleLR(
-            optimizer, max_lr=recipe.lr, total_steps=steps + 1, pct_start=schedule.warmup, cycle_momentum=False
-        )
-        return RateSchedule(cycle.step, lambda _: None)
-    return RateSchedule(_nothing, lambda _: None)
-
-
-def _nothing() -> None:
-    """A schedule that leaves the rate alone."""
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move towards the network by 1 - min(decay, (1 + n) / (10 + n)), n the updates before; integers are copied."""
+        keep = ((1 + self.updates) / (10 + self.updates)).clamp(max=self.decay)
+        mine, new = [old for old, _ in self.floating], [given for _, given in self.floating]
+        torch._foreach_mul_(mine, keep)
+        torch._foreach_add_(mine, torch._foreach_mul(new, 1 - keep))  # noqa: SLF001 - likewise
+        for old, given in self.counting:
+            old.copy_(given)
+        self.updates += 1

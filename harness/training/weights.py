@@ -239,6 +239,11 @@ def _adapt_positions(network: nn.Module, tensor: Tensor, target: Tensor) -> Tens
     return resampled if resampled.shape == target.shape else tensor
 
 
+def head_names(network: nn.Module, classes: int) -> set[str]:
+    """Names of the tensors that make the logits, as far as they can be told; empty where they cannot."""
+    return _head(network, network.state_dict(), {}, classes)
+
+
 def _head(network: nn.Module, own: Mapping[str, Tensor], fitting: Mapping[str, Tensor], classes: int) -> set[str]:
     """Names of the tensors that make the logits: timm's classifier, else the last unfilled layer with a row a label."""
     config = getattr(network, "pretrained_cfg", None) or {}

@@ -11,7 +11,16 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
 from harness import Augment, Recipe, Task
-from harness.data.augmentation import augment, crop, draw_boxes, evaluation_view, normalize, resize, training_view
+from harness.data.augmentation import (
+    augment,
+    crop,
+    draw_boxes,
+    evaluation_views,
+    move,
+    normalize,
+    resize,
+    training_view,
+)
 
 TASK = Task(("a",), 1, 24, (0.5,), (0.25,), (0.1,))
 
@@ -45,9 +54,61 @@ def test_resizing_equals_torchvisions(size):
 def test_a_center_crop_equals_torchvisions():
     recipe = Recipe(name="r", load_size=32, size=23, evaluate_at="center-crop")
     images = (random_images() * 255).to(torch.uint8)
-    ours = evaluation_view(images, recipe, TASK)
+    (ours,) = evaluation_views(images, recipe, TASK, mirrors=True)
     theirs = functional.center_crop(images.float() / 255, [23, 23])
     torch.testing.assert_close(ours[:, 0] * 0.25 + 0.5, theirs)
+
+
+def test_flip_averaging_sees_the_resized_image_and_its_mirror_image():
+    recipe = Recipe(name="r", load_size=32, size=24, evaluate_at="flip")
+    images = (random_images() * 255).to(torch.uint8)
+    plain, mirrored = evaluation_views(images, recipe, TASK, mirrors=True)
+    torch.testing.assert_close(mirrored, plain.flip(-1))
+    (only,) = evaluation_views(images, recipe, TASK, mirrors=False)
+    assert torch.equal(only, plain)
+
+
+def test_ten_crops_are_torchvisions():
+    recipe = Recipe(name="r", load_size=32, size=23, evaluate_at="ten-crop")
+    images = (random_images() * 255).to(torch.uint8)
+    ours = list(evaluation_views(images, recipe, TASK, mirrors=True))
+    theirs = functional.ten_crop(images / 255, [23, 23])
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one[:, 0] * 0.25 + 0.5, other)
+    assert len(list(evaluation_views(images, recipe, TASK, mirrors=False))) == 5
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-180, 180), st.integers(-9, 9), st.integers(-9, 9))
+def test_turning_and_moving_equals_torchvisions_affine(angle, right, down):
+    images = random_images()
+    shifts = torch.tensor([[right, down]], dtype=torch.float32).expand(4, 2)
+    ours = move(images, torch.full((4,), angle), shifts)
+    theirs = functional.affine(
+        images.unsqueeze(1),
+        angle=angle,
+        translate=[right, down],
+        scale=1.0,
+        shear=[0.0, 0.0],
+        interpolation=functional.InterpolationMode.BILINEAR,
+    ).squeeze(1)
+    torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
+
+
+def test_each_sample_is_turned_and_moved_by_draws_of_its_own_within_bounds():
+    images = torch.zeros(300, 33, 33)
+    images[:, 16, 16] = 1.0
+    moved = augment(images, Augment(shift=0.25), 33, mirrors=True, generator=generator())
+    rows, columns = moved.flatten(1).argmax(dim=1) // 33 - 16, moved.flatten(1).argmax(dim=1) % 33 - 16
+    for places in (rows, columns):
+        assert places.abs().max() <= 8
+        assert len(places.unique()) > 12
+    images[:, 16, 24] = 1.0
+    turned = augment(images, Augment(rotation=30), 33, mirrors=True, generator=generator())
+    assert turned[:, 16, 16].min() > 0.9
+    assert (
+        len(turned.sum(dim=(0, 2)).nonzero()) >= 7
+    )  # of rows in which the other dot came to lie: 8 sin 30 to each side
 
 
 def test_each_sample_gets_a_box_of_its_own_within_the_image():

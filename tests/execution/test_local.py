@@ -91,7 +91,7 @@ def test_what_is_stored_is_what_was_measured(board, toys, tmp_path):
 def test_the_stored_weights_give_the_stored_predictions(board, toys, tmp_path):
     from safetensors.torch import load_file
 
-    from harness.data.augmentation import evaluation_view
+    from harness.data.augmentation import evaluation_views
     from harness.training.task import make_task
 
     planned = local.plan(board, toys, settings(tmp_path), ignore)
@@ -102,7 +102,8 @@ def test_the_stored_weights_give_the_stored_predictions(board, toys, tmp_path):
     network.load_state_dict(load_file(board.folder / "runs" / record.key / "weights.safetensors"))
     test = (job.prepared.data.table["split"] == "test").to_numpy()
     images = torch.from_numpy(job.prepared.images[test])
-    logits = network.eval()(evaluation_view(images, job.choices.recipe, task)).detach()
+    (view,) = evaluation_views(images, job.choices.recipe, task, mirrors=False)
+    logits = network.eval()(view).detach()
     stored = load_predictions(board.folder / "runs" / record.key / "predictions-test.npz")
     np.testing.assert_allclose(stored.logits, logits.numpy(), atol=1e-5)
 
@@ -169,7 +170,7 @@ def test_a_killed_run_keeps_every_finished_record_and_leaves_no_half_one(tmp_pat
     ("model", "kind", "says"),
     [
         ("toy-raising", "plugin", "RuntimeError: this network never builds"),
-        ("toy-nan", "not_finite", "became nan in epoch 1"),
+        ("toy-nan", "not_finite", "stopped being a number in epoch 1"),
         ("toy-greedy", "out_of_memory", "MemoryError: more than there is"),
     ],
 )

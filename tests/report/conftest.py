@@ -15,6 +15,7 @@ from harness.results.record import (
     DatasetPart,
     EfficiencyPart,
     EpochPart,
+    ExecutionPart,
     FailurePart,
     LabelValue,
     MetricPart,
@@ -128,7 +129,15 @@ class Builder:
             select_on="auroc",
             best_value=0.75,
             stopped_early=False,
-            precision="float32",
+            execution=ExecutionPart(
+                placement="resident",
+                precision="float32",
+                channels_last=True,
+                compiled=False,
+                step="eager",
+                micro_batch=None,
+                notes=[],
+            ),
             history=history,
         )
 

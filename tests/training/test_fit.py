@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from harness import Augment, Loss, Schedule
-from harness.data.augmentation import evaluation_view
+from harness.data.augmentation import evaluation_views
 from harness.errors import NotFiniteError
-from harness.training.fit import Setup, batch_plan, fit, stream
+from harness.training.fit import Training
 from harness.training.objective import make_objective
-from harness.training.prediction import predict, predict_logits
+from harness.training.setup import Judge, Setup, batch_plan, stream
 
 BCE = nn.functional.binary_cross_entropy_with_logits
 
@@ -33,9 +33,20 @@ def setup(placed, recipe, task):
         judge = changes.pop("judge", None)
         network = changes.pop("network", None) or make_network()
         changed = dataclasses.replace(recipe, **changes)
-        return Setup(network, make_objective(loss, task, {}, placed.device), placed, changed, task, seed=0, judge=judge)
+        judges = {} if judge is None else {"objective": Judge(judge)}
+        changed = changed if judges else dataclasses.replace(changed, select_on="loss")
+        return Setup(network, make_objective(loss, task, {}, placed.device), placed, changed, task, 0, judges)
 
     return build
+
+
+def fit(made: Setup):
+    return Training(made).epochs()
+
+
+def view(images, recipe, task):
+    (only,) = evaluation_views(images, recipe, task, mirrors=False)
+    return only
 
 
 def plain_training(network, made: Setup, kind, **choices):
@@ -47,7 +58,7 @@ def plain_training(network, made: Setup, kind, **choices):
         optimizer, factor=recipe.schedule.factor, patience=recipe.schedule.patience
     )
     train, val = placed.splits["train"], placed.splits["val"]
-    views = {name: evaluation_view(placed.images[index], recipe, made.task) for name, index in placed.splits.items()}
+    views = {name: view(placed.images[index], recipe, made.task) for name, index in placed.splits.items()}
     rates = []
     for _ in range(recipe.epochs):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -85,7 +96,7 @@ def test_the_plateau_schedule_does_what_torchs_does(setup):
 
 
 def test_one_cycle_rises_and_falls_over_all_steps(setup):
-    made = setup(epochs=10, lr=0.01, schedule=Schedule(kind="one-cycle", warmup=0.3))
+    made = setup(epochs=10, lr=0.01, schedule=Schedule(kind="one-cycle", rise=0.3))
     rates = [epoch.lr for epoch in fit(made)]
     assert max(rates) == pytest.approx(0.01, rel=0.05)
     assert rates.index(max(rates)) == 3
@@ -114,10 +125,11 @@ def test_the_network_ends_with_the_best_epochs_weights(setup):
 
 def test_the_lowest_validation_loss_picks_where_no_metric_does(setup):
     made = setup(epochs=6, lr=0.2)
-    epochs = list(fit(made))
+    training = Training(made)
+    epochs = list(training.epochs())
     best = min(epochs, key=lambda epoch: epoch.val_loss)
     assert [epoch.number for epoch in epochs if epoch.best][-1] == best.number
-    logits = predict_logits(made.network, made.placed, "val", made.recipe, made.task)
+    logits = training.predictor.logits("val")
     assert float(BCE(logits, made.placed.targets[made.placed.splits["val"]])) == pytest.approx(best.val_loss, rel=1e-5)
 
 
@@ -146,7 +158,7 @@ def test_the_last_short_batch_is_dropped_and_a_small_split_is_one_batch():
 
 def test_a_loss_that_is_no_number_ends_training_with_the_epoch(setup):
     broken = Loss(name="nan", build=lambda task: lambda x, y: x * float("nan"))
-    with pytest.raises(NotFiniteError, match="became nan in epoch 1"):
+    with pytest.raises(NotFiniteError, match="stopped being a number in epoch 1, step 1;"):
         list(fit(setup(loss=broken)))
 
 
@@ -170,9 +182,9 @@ def test_streams_differ_by_seed_and_purpose():
 
 def test_predictions_come_in_the_order_of_the_split(setup):
     made = setup()
-    predictions = predict(made.network, made.placed, "test", made.recipe, made.task)
+    predictions = Training(made).predictor.predictions("test")
     rows = (made.placed.data.table["split"] == "test").to_numpy()
     assert predictions.image.tolist() == made.placed.data.table["image"][rows].tolist()
-    view = evaluation_view(made.placed.images[torch.tensor(rows)], made.recipe, made.task)
+    images = view(made.placed.images[torch.tensor(rows)], made.recipe, made.task)
     with torch.inference_mode():
-        torch.testing.assert_close(torch.from_numpy(predictions.logits), made.network(view), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(torch.from_numpy(predictions.logits), made.network(images), atol=1e-5, rtol=1e-5)

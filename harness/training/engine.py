@@ -1,0 +1,84 @@
+"""How steps are executed: what a user may ask for, and what came of it. None of it is a result's identity."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from harness.data.placement import Placement
+
+if TYPE_CHECKING:
+    from torch import nn
+
+COMPILE_PARAMETERS, COMPILE_STEPS = 1_000_000, 20_000
+"""compile = auto: from this many parameters and steps on, a minute or two of compiling is won back."""
+
+Compile = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a user may ask for."""
+
+    compile: Compile = "auto"
+    """torch.compile. auto: on CUDA, for networks and trainings that are large enough; a fixed rule, never a timing."""
+    graphs: bool = True
+    """Whether steps are captured in CUDA graphs where they can be."""
+    placement: Placement = "auto"
+    deterministic: bool = False
+    """On CUDA: only operations that give the same bits each time, which are slower; some networks have none."""
+
+
+DEFAULT = Engine()
+
+
+@dataclass
+class Execution:
+    """What came of it, as the record says it."""
+
+    placement: str
+    precision: str
+    channels_last: bool
+    compiled: bool = False
+    step: str = "eager"
+    """`eager`, or `graph` where the whole step is one captured CUDA graph."""
+    micro_batch: int | None = None
+    """Images at a time, where batches are split."""
+    preparation_seconds: float = 0.0
+    """Spent on compiling and capturing."""
+    notes: list[str] = field(default_factory=list)
+    """Why something is not as one would expect: a step that could not be captured, a batch that had to be split."""
+
+
+def decide_compile(engine: Engine, network: nn.Module, device: torch.device, steps: int) -> bool:
+    """Whether a network is compiled for so many steps."""
+    if engine.compile != "auto":
+        return engine.compile == "on"
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return device.type == "cuda" and parameters >= COMPILE_PARAMETERS and steps >= COMPILE_STEPS
+
+
+def set_up_process(engine: Engine, cache: Path) -> None:
+    """Settings of the whole process, before its first use of CUDA: memory, where compiled code is kept, determinism."""
+    _keep_freed_memory()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
+    if engine.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
+        torch.use_deterministic_algorithms(mode=True)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what a step frees for the next one: handing it back and faulting it in again costs a training on a
+    CPU up to a tenth of its time, depending on how its memory happens to lie.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # names of mallopt's parameters
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 32 * 2**20)  # the highest that there is
+        libc.mallopt(trim_threshold, 2**31 - 1)

@@ -1,0 +1,47 @@
+"""When the memory is too small for a batch."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import torch
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that there is not enough memory, on the device or in the host."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def fits(attempt: Callable[[], object]) -> bool:
+    """Whether an attempt stays within the memory; what it held is given back. Other errors are raised."""
+    try:
+        attempt()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        release()
+    return True
+
+
+def release() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def largest_that_fits(below: int, attempt: Callable[[int], object]) -> int:
+    """The largest number of images under `below` for which an attempt stays within the memory; 0 if not even one."""
+    low, high = 0, below
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(lambda size=middle: attempt(size)) else (low, middle)  # type: ignore[misc]
+    return low
+
+
+def largest_divisor(batch: int, at_most: int) -> int:
+    """The largest divisor of a batch that is not above a bound."""
+    return max(part for part in range(1, at_most + 1) if batch % part == 0)

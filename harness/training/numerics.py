@@ -1,0 +1,62 @@
+"""In what numbers, and in what layout, a network computes: fixed rules, never a timing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from harness.components import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How the forward pass computes on a device."""
+
+    device: torch.device
+    precision: str
+    """float32, bf16 or fp16."""
+    channels_last: bool
+    """Whether images lie in memory pixel by pixel, which convolutions like."""
+
+    def autocast(self) -> torch.autocast:
+        """The context of the forward pass."""
+        return torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "float32")
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """Images (B, K, H, W) in the layout that the network likes."""
+        return images.contiguous(memory_format=self.layout)
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of images and of the network's weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+def choose_numerics(recipe: Recipe, device: torch.device, network: nn.Module) -> Numerics:
+    """What the recipe's precision means here; channels last where the network convolves more than its patches.
+
+    `auto` is bf16 on CUDA and on CPUs that have instructions for it, float32 elsewhere and, on a CPU, for networks of
+    depthwise convolutions (EfficientNet, MobileNet), which take up to twice the time in bf16 there. Networks with
+    most of their parameters in linear layers (ConvNeXt) are not of that kind.
+    """
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    precision = recipe.precision
+    if precision == "auto":
+        has_bf16 = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001 - torch asks the CPU nowhere else
+        gains = device.type == "cuda" or not _is_depthwise(network, convolutions)
+        precision = "bf16" if has_bf16 and gains else "float32"
+    return Numerics(device, precision, channels_last=len(convolutions) > 1)
+
+
+def _is_depthwise(network: nn.Module, convolutions: list[nn.Conv2d]) -> bool:
+    linear = sum(module.weight.numel() for module in network.modules() if isinstance(module, nn.Linear))
+    most_is_linear = 2 * linear > sum(parameter.numel() for parameter in network.parameters())
+    return not most_is_linear and any(c.groups == c.in_channels > 1 for c in convolutions)

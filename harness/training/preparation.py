@@ -1,0 +1,103 @@
+"""What has to be found out before steps are fast: whether they compile, whether they can be captured, what fits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from harness.errors import OutOfMemoryError, PluginError
+from harness.training.engine import Execution
+from harness.training.memory import is_out_of_memory, largest_divisor, largest_that_fits, release
+from harness.training.pace import wait_for
+from harness.training.setup import Setup
+from harness.training.state import Snapshot
+from harness.training.step import Step
+from harness.training.weights import head_names
+
+
+def set_mode(setup: Setup, *, frozen: bool) -> None:
+    """Training mode; of a frozen network only the head learns, and layers with statistics keep them."""
+    network = setup.network.train()
+    head = head_names(network, len(setup.task.labels)) if frozen else set()
+    if frozen and not head:
+        raise PluginError(
+            "freeze_epochs needs a layer that makes the logits, with one row a label; the network has none"
+        )
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not frozen or name in head)
+    if not frozen:
+        return
+    for path, module in network.named_modules():
+        statistics = [name for name, _ in module.named_buffers(path, recurse=False)]
+        if statistics and not head.intersection(statistics):
+            module.eval()
+
+
+def prepare_step(step: Step, execution: Execution, batch_size: int, snapshot: Snapshot) -> None:
+    """Compile the step and capture it, as far as the engine is told to and it can be; the training is as it was.
+
+    Raises `PluginError` where a network that has to be compiled cannot be.
+    """
+    started = time.perf_counter()
+    setup = step.setup
+    index = setup.placed.splits["train"][:batch_size]
+
+    def rewind() -> None:
+        step.state.put_back(snapshot)
+
+    if execution.compiled:
+        _compile(step, execution, index, rewind)
+    if setup.engine.graphs and setup.placed.device.type == "cuda":
+        obstacle = step.capture(index, rewind)
+        execution.step = "graph" if obstacle is None else "eager"
+        if obstacle is not None:
+            execution.notes.append(f"the step could not be captured in a CUDA graph: {obstacle}")
+    wait_for(setup.placed.device)
+    execution.preparation_seconds += time.perf_counter() - started
+
+
+def _compile(step: Step, execution: Execution, index: torch.Tensor, rewind: Callable[[], None]) -> None:
+    """Compile by running one step; where that fails and was not asked for, go on without."""
+    setup = step.setup
+    step.forward = torch.compile(setup.network, dynamic=False)
+    images = setup.placed.images[index.to(setup.placed.images.device)].to(setup.placed.device)
+    try:
+        step(index, images)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        if setup.engine.compile == "on":
+            raise PluginError(f"torch.compile failed: {reason}; leave it to --compile auto, or off") from error
+        step.forward, execution.compiled = setup.network, False
+        execution.notes.append(f"the network could not be compiled: {reason}")
+    finally:
+        rewind()
+
+
+def make_room(step: Step, execution: Execution, batch_size: int, snapshot: Snapshot) -> None:
+    """After a batch that the memory was too small for: split it if the recipe says so, and put everything back.
+
+    Raises `OutOfMemoryError` with the largest batch that would fit.
+    """
+    setup, too_many = step.setup, step.micro_batch or batch_size
+    step.graph = None
+    step.state.put_back(snapshot)
+    release()
+    largest = largest_that_fits(too_many, step.try_gradients)
+    step.state.put_back(snapshot)
+    if setup.recipe.micro_batch != "auto" or largest == 0:
+        what = f"{too_many} images of {setup.recipe.size} px"
+        if largest == 0:
+            raise OutOfMemoryError(f"the memory is too small for {what}, and even for one; set recipe.size lower")
+        raise OutOfMemoryError(
+            f"the memory is too small for {what}, {largest} would fit: set recipe.batch_size to that, or "
+            'recipe.micro_batch = "auto" to split batches'
+        )
+    step.micro_batch = execution.micro_batch = largest_divisor(batch_size, largest)
+    execution.notes.append(
+        f"the memory is too small for {too_many} images at a time: batches of {batch_size} are split into "
+        f"parts of {step.micro_batch}"
+    )

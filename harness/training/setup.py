@@ -1,0 +1,51 @@
+"""What a training is given, and its random streams."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.components import Recipe, Task
+from harness.data.placement import Placed
+from harness.training.engine import DEFAULT, Engine
+from harness.training.objective import Objective
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A number that validation logits are judged by, such as a metric."""
+
+    value: Callable[[Tensor], float]
+    """Logits (n, C) of the validation split -> its value; NaN where it is undefined."""
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """All that training needs; `network` and `objective` are on `placed.device` and are changed in place."""
+
+    network: nn.Module
+    objective: Objective
+    placed: Placed
+    recipe: Recipe
+    task: Task
+    seed: int
+    judges: Mapping[str, Judge] = field(default_factory=dict)
+    """By the names that the recipe uses (`select_on`, `schedule.watch`); `loss` needs none."""
+    engine: Engine = DEFAULT
+
+
+def stream(seed: int, purpose: str) -> int:
+    """A seed for one purpose of one combo, so that its random streams depend on nothing else."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:7])
+
+
+def batch_plan(images: int, batch_size: int) -> tuple[int, int]:
+    """Batch size and batches an epoch: whole batches only, or one of all images where they do not fill one."""
+    batch_size = min(batch_size, images)
+    return batch_size, images // batch_size

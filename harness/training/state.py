@@ -1,0 +1,104 @@
+"""All that changes while a network is trained, as named tensors: taken, put back, kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from harness.training.optimization import Average
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """The network and everything that is updated with it."""
+
+    network: nn.Module
+    loss: nn.Module
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+    average: Average | None
+    generator: torch.Generator
+    """Of batches and augmentation; networks draw from the device's own."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that a step changes, by a name that stays; not copies. Random states are not among them."""
+        found = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        found |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
+        if self.average is not None:
+            averaged = self.average.network.state_dict() | {"updates": self.average.updates}
+            found |= {f"average.{name}": tensor for name, tensor in averaged.items()}
+        for number, parameter in enumerate(self.parameters()):
+            for name, value in self.optimizer.state.get(parameter, {}).items():
+                if isinstance(value, torch.Tensor):
+                    found[f"optimizer.{number}.{name}"] = value
+        return found
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What the optimizer moves, in its order."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def take(self) -> Snapshot:
+        """A copy of everything, random states included."""
+        tensors = {name: tensor.detach().clone() for name, tensor in self.tensors().items()}
+        return Snapshot(tensors, self._random_states(), self.scaler.state_dict())
+
+    @torch.no_grad()
+    def put_back(self, snapshot: Snapshot) -> None:
+        """Everything as it was, in place. What the optimizer has begun to keep since is set to 0, as it begins."""
+        for name, tensor in self.tensors().items():
+            kept = snapshot.tensors.get(name)
+            tensor.zero_() if kept is None else tensor.copy_(kept)
+        self.optimizer.zero_grad(set_to_none=True)
+        self._put_back_the_rest(snapshot)
+
+    @torch.no_grad()
+    def load(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot made in another process, before the first step. Raises `KeyError`, `RuntimeError`."""
+        self._load_optimizer(snapshot.tensors)
+        for name, tensor in self.tensors().items():
+            tensor.copy_(snapshot.tensors[name])
+        self._put_back_the_rest(snapshot)
+
+    def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        """Through torch's own door, since an optimizer keeps nothing before its first step."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, key = name.split(".")
+                state.setdefault(int(number), {})[key] = tensor
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.param_groups[0]["lr"] = rate
+
+    def _put_back_the_rest(self, snapshot: Snapshot) -> None:
+        if snapshot.scaler:
+            self.scaler.load_state_dict(dict(snapshot.scaler))
+        self.generator.set_state(snapshot.random["generator"].cpu())
+        torch.set_rng_state(snapshot.random["host"].cpu())
+        if "device" in snapshot.random:
+            torch.cuda.set_rng_state(snapshot.random["device"].cpu(), self.generator.device)
+
+    def _random_states(self) -> dict[str, Tensor]:
+        states = {"generator": self.generator.get_state(), "host": torch.get_rng_state()}
+        if self.generator.device.type == "cuda":
+            states["device"] = torch.cuda.get_rng_state(self.generator.device)
+        return states
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A training's state at one moment."""
+
+    tensors: Mapping[str, Tensor]
+    random: Mapping[str, Tensor]
+    """States of random generators, uint8."""
+    scaler: Mapping[str, Any]
+    """Of the loss scaling that fp16 needs, as plain data; empty without."""

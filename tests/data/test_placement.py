@@ -1,0 +1,91 @@
+"""Images reach the step the same way, whether they are resident or streamed, and are never copied on a CPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from harness import Dataset
+from harness.data.loading import Source
+from harness.data.placement import place
+from harness.data.prepare import Prepared, prepare
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def prepared(small_data, tmp_path) -> Prepared:
+    return prepare(
+        Source(Dataset(name="some", load=lambda root: small_data), "", {}, tmp_path), small_data, 16, tmp_path
+    )
+
+
+def test_on_a_cpu_images_stay_the_caches_memory_map(prepared):
+    placed = place(prepared, CPU)
+    assert placed.resident
+    assert placed.images.data_ptr() == prepared.images.ctypes.data
+
+
+@pytest.mark.parametrize("size", [1, 5, 8, 24])
+def test_streamed_batches_are_the_resident_ones(prepared, size):
+    streamed, resident = place(prepared, CPU, "streamed"), place(prepared, CPU, "resident")
+    train = resident.splits["train"]
+    order = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
+    seen = []
+    for index, images in streamed.batches(order.split(size)):
+        assert images is not None
+        assert torch.equal(images, resident.images[index])
+        seen.append(index)
+    assert torch.equal(torch.cat(seen), order)
+    assert all(images is None for _, images in resident.batches(order.split(size)))
+
+
+def test_streaming_ends_when_its_reader_stops(prepared):
+    placed = place(prepared, CPU, "streamed")
+    batches = iter(placed.batches(placed.splits["train"].split(2)))
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert list(placed.batches([])) == []
+
+
+MEASURE = """
+import resource, sys
+import numpy as np, torch
+from pathlib import Path
+count, side = 112_120, 256
+path = Path(sys.argv[1])
+with path.open("wb") as file:
+    file.truncate(count * side * side)
+images = torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c", shape=(count, side, side)))
+generator = torch.Generator().manual_seed(0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for _ in range(6):
+    (images.index_select(0, torch.randint(count, (64,), generator=generator)) / 255).sum()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+def test_seven_gigabytes_of_images_need_memory_for_the_pages_in_use_only(tmp_path):
+    """112,120 images of 256 px, of which 384 are used: 25 MB of pages, and a few batches beside them."""
+    found = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path / "pixels.u8")], capture_output=True, text=True, check=True
+    )
+    assert int(found.stdout) < 150_000, f"{int(found.stdout)} KiB"
+
+
+def test_a_target_that_is_unknown_is_told_apart(prepared):
+    targets = prepared.data.targets.copy()
+    targets[0, 1] = np.nan
+    import dataclasses
+
+    changed = dataclasses.replace(prepared, data=dataclasses.replace(prepared.data, targets=targets))
+    placed = place(changed, CPU)
+    assert placed.known is not None
+    assert placed.known.sum() == targets.size - 1
+    assert placed.targets[0, 1] == 0
+    assert place(prepared, CPU).known is None

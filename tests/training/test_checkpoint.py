@@ -1,0 +1,182 @@
+"""A training that is interrupted goes on where it was, and ends as if it had not been."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from harness import Augment, Loss, Schedule
+from harness.training.checkpoint import NAME, Checkpoint
+from harness.training.fit import Training
+from harness.training.objective import make_objective
+from harness.training.setup import Setup
+
+BCE = nn.functional.binary_cross_entropy_with_logits
+EVERYTHING: dict[str, Any] = {
+    "epochs": 5,
+    "average_decay": 0.9,
+    "gradient_clip": 1.0,
+    "augment": Augment(crop_scale=(0.5, 1.0), rotation=5),
+    "schedule": Schedule(kind="plateau", patience=0, factor=0.5),
+    "freeze_epochs": 1,
+    "select_on": "loss",
+}
+
+
+def make_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(4 * 14 * 14, 3)
+    )
+
+
+@pytest.fixture
+def begin(placed, recipe, task, tmp_path):
+    """Begin a training that keeps its state in a folder."""
+
+    def make(folder: str, circumstances: dict[str, str] | None = None, **changes: Any) -> Training:
+        loss = Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none"))
+        changed = dataclasses.replace(recipe, **EVERYTHING | changes)
+        setup = Setup(make_network(), make_objective(loss, task, {}, placed.device), placed, changed, task, 0)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return Training(setup, lambda execution: Checkpoint(tmp_path / folder, circumstances or {"torch": "1"}))
+
+    return make
+
+
+def stripped(epochs):
+    """What epochs came to, without what a clock says."""
+    return [dataclasses.replace(epoch, seconds=0.0, timing=None) for epoch in epochs]
+
+
+def interrupt(training: Training, after: int) -> None:
+    for epoch in training.epochs():
+        if epoch.number == after:
+            return
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("after", [1, 2, 4, 5])
+def test_an_interrupted_training_ends_bit_for_bit_as_one_that_was_not(begin, optimizer, after):
+    whole = begin("whole", optimizer=optimizer)
+    expected = list(whole.epochs())
+    interrupt(begin("cut", optimizer=optimizer), after)
+    torch.manual_seed(99)
+    resumed = begin("cut", optimizer=optimizer)
+    found = list(resumed.epochs())
+    assert stripped(found) == stripped(expected)
+    assert not resumed.execution.notes
+    for name, tensor in resumed.setup.network.state_dict().items():
+        assert torch.equal(tensor, whole.setup.network.state_dict()[name]), name
+
+
+def test_half_precision_goes_on_with_its_scale(begin):
+    whole = list(begin("whole", precision="fp16").epochs())
+    interrupt(begin("cut", precision="fp16"), 2)
+    assert stripped(begin("cut", precision="fp16").epochs()) == stripped(whole)
+
+
+def test_early_stopping_counts_on(begin):
+    changes = {"epochs": 30, "patience": 3, "lr": 0.5, "schedule": Schedule()}
+    whole = list(begin("whole", **changes).epochs())
+    assert len(whole) < 30
+    interrupt(begin("cut", **changes), len(whole) - 1)
+    assert stripped(begin("cut", **changes).epochs()) == stripped(whole)
+
+
+def test_a_state_made_elsewhere_is_discarded_with_one_line(begin):
+    interrupt(begin("cut"), 2)
+    training = begin("cut", {"torch": "2"})
+    assert len(list(training.epochs())) == 5
+    assert training.execution.notes == [
+        "training began anew, its resume state was discarded: it was made with torch 1, now 2"
+    ]
+
+
+def test_a_damaged_state_is_discarded_with_one_line(begin, tmp_path):
+    interrupt(begin("cut"), 2)
+    path = tmp_path / "cut" / NAME
+    path.write_bytes(path.read_bytes()[:500])
+    training = begin("cut")
+    assert [epoch.number for epoch in training.epochs()] == [1, 2, 3, 4, 5]
+    assert "cannot be read" in training.execution.notes[0]
+
+
+def test_a_state_of_another_network_is_discarded_and_nothing_of_it_is_left(begin, tmp_path):
+    expected = list(begin("whole").epochs())
+    interrupt(begin("cut", average_decay=None), 2)
+    training = begin("cut")
+    assert stripped(training.epochs()) == stripped(expected)
+    assert "does not fit this training" in training.execution.notes[0]
+
+
+# --- killed for real -------------------------------------------------------------------------------------------------
+
+RUN = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from harness.board import Board, Row
+from harness.execution import local
+from harness.execution.events import EpochFinished
+from harness.execution.local import Settings
+from harness.registry import load_registry
+
+torch.set_num_threads(1)
+toy, folder, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+row = Row("toy-net", "bce", "toy", {"recipe": {"epochs": 6, "augment.crop_scale": [0.5, 1.0]}})
+board = Board(folder / "board", "Toys", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
+
+def listen(event):
+    if isinstance(event, EpochFinished) and event.epoch.number == kill_after:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+settings = Settings(folder / "data", folder / "cache", torch.device("cpu"))
+(record,) = local.run(local.plan(board, load_registry([toy]), settings, listen), listen)
+print(record.key)
+"""
+
+
+def run(folder: Path, kill_after: int) -> subprocess.CompletedProcess[str]:
+    toy = Path(__file__).parents[1] / "fixtures" / "toy.py"
+    command = [sys.executable, "-c", RUN, str(toy), str(folder), str(kill_after)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+    )
+
+
+def test_a_killed_run_goes_on_and_leaves_the_same_bits(tmp_path):
+    assert run(tmp_path / "whole", 0).returncode == 0
+    for kill_after in (2, 5):
+        assert run(tmp_path / "cut", kill_after).returncode == -signal.SIGKILL
+        assert not list((tmp_path / "cut" / "board").glob("records/*.json"))
+    finished = run(tmp_path / "cut", 0)
+    assert finished.returncode == 0, finished.stderr
+    runs = [tmp_path / name / "board" / "runs" / finished.stdout.strip() for name in ("whole", "cut")]
+    one, other = (load_file(folder / "weights.safetensors") for folder in runs)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    for split in ("val", "test"):
+        first, second = (np.load(folder / f"predictions-{split}.npz")["logits"] for folder in runs)
+        assert np.array_equal(first, second)
+    histories = [
+        [
+            {name: value for name, value in epoch.items() if name != "seconds"}
+            for epoch in json.loads(path.read_text())["training"]["history"]
+        ]
+        for path in (next((tmp_path / name / "board" / "records").glob("*.json")) for name in ("whole", "cut"))
+    ]
+    assert histories[0] == histories[1]
+    assert len(histories[0]) == 6
+    assert not (runs[1] / NAME).exists()
