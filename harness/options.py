@@ -75,9 +75,9 @@ def split_names(given: list[str] | None) -> tuple[str, ...]:
     return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
 
 
-def split_numbers(text: str | None) -> tuple[int, ...]:
-    """Seeds separated by commas. Raises `UsageError` for anything else."""
+def split_numbers(text: str | None, flag: str = "--seeds") -> tuple[int, ...]:
+    """Whole numbers separated by commas. Raises `UsageError` for anything else."""
     try:
         return tuple(int(part) for part in (text or "").split(",") if part.strip())
     except ValueError:
-        raise UsageError(f"--seeds {text}: give whole numbers separated by commas, such as 0,1,2") from None
+        raise UsageError(f"{flag} {text}: give whole numbers separated by commas, such as 0,1,2") from None

@@ -19,6 +19,7 @@ from harness.registry import Registry
 if TYPE_CHECKING:
     from harness.data.checks import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
+    from harness.speed.measure import Speed
 
 PLAIN_WIDTH = 120
 """Characters in a line of a table where no terminal limits it."""
@@ -142,3 +143,35 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN alone differs from itself
+
+
+def print_speed(model: str, found: Sequence[Speed]) -> None:
+    """One row a batch size, then what is behind the figures."""
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title=f"{model}: images a second", title_justify="left"
+    )
+    for heading in ("batch", "engine", "tight loop", "ratio", "plain script", "ratio", "inference", "step ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("memory", justify="right")
+    table.add_column("20 epochs of NIH", justify="right")
+    for one in found:
+        table.add_row(
+            f"{one.batch_size}",
+            f"[bold]{one.engine:,.0f}[/]",
+            f"{one.tight_loop:,.0f}",
+            f"{one.engine / one.tight_loop:.3f}",
+            f"{one.plain_script:,.0f}" if one.plain_script else "-",
+            f"{one.engine / one.plain_script:.1f}" if one.plain_script else "-",
+            f"{one.inference:,.0f}",
+            f"{one.step_milliseconds:.1f}",
+            f"{one.peak_device_bytes / 2**30:.1f} GiB" if one.peak_device_bytes else "-",
+            f"{one.hours:,.1f} h",
+        )
+    console = output()
+    console.print(table)
+    for name, value in found[0].execution.items():
+        if value not in (None, []):
+            console.print(f"{name.replace('_', ' ')}: {value}", highlight=False)
+    console.print(
+        f"start: {found[0].start_seconds:.1f} s from the start of the process to the first step", highlight=False
+    )

@@ -72,6 +72,8 @@ class Display(AbstractContextManager["Display"]):
                 if "board" in self.tasks:
                     self.progress.advance(self.tasks["board"])
                 self.console.print(describe(event.record, event.seconds), highlight=False, soft_wrap=True)
+                for note in event.record.training.execution.notes if event.record.training else ():
+                    self.console.print(f"  {_plain(note)}", highlight=False, soft_wrap=True)
 
     def _preparing(self, event: Preparing) -> None:
         self._advance("preparing", f"decoding {event.dataset}", event.done, event.total)

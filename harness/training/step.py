@@ -26,10 +26,17 @@ class Step:
     """
 
     def __init__(
-        self, setup: Setup, state: TrainingState, numerics: Numerics, forward: Callable[[Tensor], Tensor]
+        self,
+        setup: Setup,
+        state: TrainingState,
+        numerics: Numerics,
+        forward: Callable[[Tensor], Tensor],
+        see: Callable[[Tensor, Tensor | None], Tensor] | None = None,
     ) -> None:
         device = setup.placed.device
         self.setup, self.state, self.numerics, self.forward = setup, state, numerics, forward
+        self.see = see or self._see
+        """From a batch's indices, and its images where they are streamed, to what the network sees of it."""
         self.micro_batch: int | None = None
         self.epoch = torch.zeros((), dtype=torch.int64, device=device)
         self.done = torch.zeros((), dtype=torch.int64, device=device)
@@ -100,8 +107,6 @@ class Step:
     def _run(self, index: Tensor, images: Tensor | None, forward: Callable[[Tensor], Tensor] | None = None) -> None:
         state, recipe = self.state, self.setup.recipe
         state.optimizer.zero_grad(set_to_none=True)
-        if images is None:
-            images = self.setup.placed.images.index_select(0, index)
         loss = self._accumulate(index, images, self.micro_batch, forward or self.forward)
         if recipe.gradient_clip is not None:
             state.scaler.unscale_(state.optimizer)
@@ -116,7 +121,7 @@ class Step:
         self.done += 1
 
     def _accumulate(
-        self, index: Tensor, images: Tensor, micro_batch: int | None, forward: Callable[[Tensor], Tensor]
+        self, index: Tensor, images: Tensor | None, micro_batch: int | None, forward: Callable[[Tensor], Tensor]
     ) -> Tensor:
         """Add up the gradients of a batch, part by part; gives its loss ()."""
         setup, placed = self.setup, self.setup.placed
@@ -125,9 +130,7 @@ class Step:
         smoothing = setup.recipe.label_smoothing
         if smoothing:
             targets = targets * (1 - smoothing) + smoothing / 2
-        view = training_view(
-            images, setup.recipe, setup.task, mirrors=placed.data.mirrors, generator=self.state.generator
-        )
+        view = self.see(index, images)
         part = micro_batch or len(index)
         whole = None if part == len(index) else targets.numel() if known is None else known.sum().clamp(min=1)
         total = torch.zeros((), device=placed.device)
@@ -145,3 +148,10 @@ class Step:
             self.state.scaler.scale(loss).backward()
             total = total + loss.detach()
         return total
+
+    def _see(self, index: Tensor, images: Tensor | None) -> Tensor:
+        placed, setup = self.setup.placed, self.setup
+        if images is None:
+            images = placed.images.index_select(0, index)
+        mirrors = placed.data.mirrors
+        return training_view(images, setup.recipe, setup.task, mirrors=mirrors, generator=self.state.generator)

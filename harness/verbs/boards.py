@@ -1,0 +1,169 @@
+"""Verbs about boards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.errors import UsageError
+from harness.options import (
+    BoardArgument,
+    CacheDir,
+    Compile,
+    DataRoot,
+    Device,
+    Json,
+    Options,
+    Plugins,
+    find_cache,
+    find_device,
+    split_names,
+    split_numbers,
+)
+from harness.verbs.shared import open_registry
+
+if TYPE_CHECKING:
+    from harness.board import Board
+    from harness.definition import Definition
+    from harness.execution.local import Planned, Settings
+    from harness.registry import Registry
+
+
+def run(
+    board: BoardArgument = None,
+    folder: Annotated[Path | None, typer.Option("--board", help="Where the board is, or is to be made.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="For a new board: its dataset.")] = None,
+    models: Annotated[list[str] | None, typer.Option(help="For a new board: models, separated by commas.")] = None,
+    losses: Annotated[list[str] | None, typer.Option(help="For a new board: losses, separated by commas.")] = None,
+    recipes: Annotated[list[str] | None, typer.Option(help="For a new board: recipes, separated by commas.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated."),
+    ] = None,
+    options: Options = None,
+    only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    device: Device = "auto",
+    compile_: Compile = "auto",
+    placement: Annotated[
+        Literal["auto", "resident", "streamed"],
+        typer.Option(help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most."),
+    ] = "auto",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, for some speed.")
+    ] = False,
+    plugin: Plugins = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and why.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run also what has a current record.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train and measure what a board lacks, and render its page."""
+    from harness.definition import Request, define
+    from harness.parameters import parse_assignments, parse_params
+
+    registry = open_registry(plugin)
+    request = Request(
+        board=board,
+        folder=folder,
+        dataset=dataset,
+        models=split_names(models),
+        losses=split_names(losses),
+        recipes=split_names(recipes),
+        seeds=split_numbers(seeds),
+        params=parse_params(settings or ()),
+        options=parse_assignments("--option", options or ()),
+    )
+    from harness.execution.local import Settings
+    from harness.training.engine import Engine
+
+    where = Settings(
+        data_root,
+        find_cache(cache_dir),
+        find_device(device),
+        only,
+        split_numbers(seeds) or None,
+        force,
+        dry_run,
+        Engine(compile=compile_, placement=placement, deterministic=deterministic),
+    )
+    _run_definition(define(request), registry, where, as_json=as_json)
+
+
+def _run_definition(definition: Definition, registry: Registry, settings: Settings, *, as_json: bool) -> None:
+    """Plan, run and render; exit 1 where a combo failed."""
+    from harness.execution import local
+    from harness.report.page import render
+    from harness.terminal import Display, fail
+
+    board = definition.board
+    with Display() as display:
+        planned = local.plan(board, registry, settings, display)
+        if settings.dry:
+            _print_plan(planned, as_json=as_json)
+            return
+        definition.write()
+        try:
+            records = local.run(planned, display)
+        except KeyboardInterrupt:
+            render(board)
+            fail(f"interrupted; what is finished is kept. Continue with: harness run {board.folder}")
+            raise
+    page = render(board)
+    _print_board(board, page, as_json=as_json)
+    if any(record.status == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+def leaderboard(
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")], as_json: Json = False
+) -> None:
+    """Render a board's page from its records; nothing is run."""
+    from harness.board import find_board, read_board
+    from harness.report.page import render
+
+    found = find_board(board)
+    if isinstance(found, str):
+        raise UsageError(
+            f"'{found}' is the bundled definition, which has no records; make a board of it: harness run {found}"
+        )
+    definition = read_board(found)
+    _print_board(definition, render(definition), as_json=as_json)
+
+
+def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
+    from harness import tables
+
+    rows = [
+        {"combo": p.job.combo.name, "key": p.job.key, "run": p.reason is not None, "reason": p.reason} for p in planned
+    ]
+    if as_json:
+        tables.print_json({"combos": rows})
+        return
+    for row in rows:
+        typer.echo(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
+    typer.echo(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")
+
+
+def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
+    from harness import tables
+    from harness.report.summary import as_plain, summarize, table
+    from harness.results.store import read_records
+    from harness.terminal import warn
+
+    found = read_records(board.folder)
+    summary = summarize(board, found.records)
+    for problem in found.problems:
+        warn(problem)
+    if as_json:
+        tables.print_json({"board": str(board.folder), "page": str(page), **as_plain(summary)})
+        return
+    console = tables.output()
+    console.print(table(summary, width=console.width))
+    typer.echo(f"page: {page}")

@@ -1,0 +1,32 @@
+"""What several verbs begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.data.loading import Source
+    from harness.registry import Registry
+
+
+def open_registry(files: Sequence[Path] | None) -> Registry:
+    """Load all plugins, saying which are broken."""
+    from harness.registry import load_registry
+    from harness.terminal import warn
+
+    registry = load_registry(files or ())
+    for problem in registry.problems:
+        warn(f"plugin {problem.plugin} {problem.message}")
+    return registry
+
+
+def open_source(name: str, options: list[str] | None, data_root: Path, plugin: list[Path] | None) -> Source:
+    """The dataset of that name with its options; the name is looked up among all plugins."""
+    from harness.data.loading import find_source
+    from harness.parameters import parse_assignments
+
+    return find_source(
+        open_registry(plugin).offer("dataset", name), parse_assignments("--option", options or ()), data_root
+    )
