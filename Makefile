@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all bench lint clean
 
 demo: $(VENV)/installed ## install, train the demo board, print its table and its page
 	$(BIN)/harness run demo
@@ -12,6 +12,10 @@ test: lint ## everything quick: ruff, mypy, pytest
 
 test-all: $(VENV)/installed-test ## what is slow or needs a service
 	$(BIN)/pytest -m "slow or service" --timeout 1800
+
+bench: $(VENV)/installed-test ## what is fast, against its plain alternative; figures in build/benchmarks.json
+	mkdir -p build
+	$(BIN)/pytest tests/benchmarks --timeout 1800 --benchmark-json build/benchmarks.json
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Raised when the same file gives other pixels."""
-CHUNK = 32
+CHUNK = 8
 """Images that a thread decodes before it reports."""
 SAVE_EVERY = 5.0
 """Seconds of work at most that an interruption loses."""
