@@ -63,7 +63,7 @@ def test_each_policy_is_fitted_on_its_own_split():
 
     val, test = predictions([-1, 0, 1]), predictions([-3, -2, 2])
     fitted = fit_thresholds(val, test)
-    assert list(fitted) == ["0.5", "val-f1", "oracle"]
+    assert list(fitted) == ["0.5", "val-f1", "val-youden", "val-sens0.9", "oracle"]
     assert fitted["0.5"][0] == 0.5
     assert fitted["val-f1"][0] == val.scores[1, 0]
     assert fitted["oracle"][0] == test.scores[1, 0]
