@@ -34,7 +34,7 @@ def _metric(name: str, about: str, numerator: Callable[..., Array], denominator:
 
 @hookimpl
 def harness_metrics() -> Iterable[Metric]:
-    """F1, sensitivity and specificity."""
+    """F1, sensitivity, specificity, and the two predictive values."""
     return [
         _metric(
             "f1",
@@ -53,5 +53,17 @@ def harness_metrics() -> Iterable[Metric]:
             "share of the negatives that are not flagged: TN / (TN + FP)",
             lambda tp, fp, fn, tn: tn,
             lambda tp, fp, fn, tn: tn + fp,
+        ),
+        _metric(
+            "precision",
+            "share of what is flagged that is positive, undefined where nothing is flagged: TP / (TP + FP)",
+            lambda tp, fp, fn, tn: tp,
+            lambda tp, fp, fn, tn: tp + fp,
+        ),
+        _metric(
+            "npv",
+            "share of what is not flagged that is negative, undefined where everything is flagged: TN / (TN + FN)",
+            lambda tp, fp, fn, tn: tn,
+            lambda tp, fp, fn, tn: tn + fn,
         ),
     ]

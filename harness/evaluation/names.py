@@ -1,16 +1,21 @@
-"""Names of metrics: `auroc`, or for decisions `metric@policy`. Imports nothing, so that a page needs no plugin."""
+"""Names of metrics: `auroc`, or for decisions `metric@policy`. Imports nothing heavy: a page needs no plugin."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable
 
 from harness.errors import UnknownNameError
 
+_SENSITIVITY = "the highest threshold with a sensitivity of at least {} on validation, for each label"
 POLICIES = {
     "0.5": "a score of one half",
     "val-f1": "the threshold with the highest F1 on validation, for each label",
+    "val-youden": "the threshold with the highest sensitivity + specificity - 1 on validation, for each label",
+    "val-sens0.9": _SENSITIVITY.format(0.9),
     "oracle": "the threshold with the highest F1 on the test split itself, for each label: optimistic, never ranked",
 }
+"""The usual ones, which every record holds; `val-sens` with another number above 0 and up to 1 may be asked for."""
 DEFAULT = "val-f1"
 """What a decision metric without a policy means."""
 
@@ -18,11 +23,35 @@ DEFAULT = "val-f1"
 def split_name(name: str) -> tuple[str, str | None]:
     """`f1@0.5` -> (`f1`, `0.5`), `auroc` -> (`auroc`, None). Raises `UnknownNameError` for an unknown policy."""
     base, at, policy = name.partition("@")
-    if at and policy not in POLICIES:
-        raise UnknownNameError(f"threshold policy in '{name}':", policy, POLICIES)
+    if at and policy not in POLICIES and least_sensitivity(policy) is None:
+        hint = "val-sens takes any number above 0 and up to 1, such as val-sens0.85"
+        raise UnknownNameError(f"threshold policy in '{name}':", policy, POLICIES, hint)
     return base, policy if at else None
 
 
 def full_name(name: str, measured: Collection[str]) -> str:
     """The name under which records hold a metric: a decision metric without a policy means `@val-f1`."""
     return f"{name}@{DEFAULT}" if name not in measured and f"{name}@{DEFAULT}" in measured else name
+
+
+def least_sensitivity(policy: str) -> float | None:
+    """The number in `val-sens0.85`; None for any other policy."""
+    match = re.fullmatch(r"val-sens([01](?:\.[0-9]+)?)", policy)
+    return float(match[1]) if match and 0 < float(match[1]) <= 1 else None
+
+
+def needed_policies(names: Iterable[str]) -> tuple[str, ...]:
+    """The policies that a record fits: the usual ones, and what names of metrics ask for beyond them.
+
+    Raises `UnknownNameError` for an unknown policy.
+    """
+    asked = (split_name(name)[1] for name in names)
+    return tuple(dict.fromkeys([*POLICIES, *(policy for policy in asked if policy is not None)]))
+
+
+def explain_policies(names: Iterable[str]) -> dict[str, str]:
+    """Policy -> what it is, for those in names of metrics that are known; the usual ones first, in their order."""
+    found = {name.partition("@")[2] for name in names}
+    others = {policy: least_sensitivity(policy) for policy in sorted(found - POLICIES.keys())}
+    usual = {policy: about for policy, about in POLICIES.items() if policy in found}
+    return usual | {policy: _SENSITIVITY.format(least) for policy, least in others.items() if least is not None}

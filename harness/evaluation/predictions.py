@@ -2,76 +2,183 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.errors import DataError
+from harness.errors import DataError, suggest
 from harness.files import write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ARRAYS = ("labels", "image", "patient", "logits", "targets")
+ARRAYS = "labels, image, patient, logits (or scores) and targets"
+EXTREME = 1e-12
+"""A score nearer to 0 or 1 has the logit of this distance, so that logits are finite."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Logits and targets of N images and C labels."""
+    """Logits, or given scores, and targets of N images and C labels."""
 
     labels: tuple[str, ...]
     image: NDArray[np.str_]
     """(N,) unique ids."""
     patient: NDArray[np.str_]
     """(N,)"""
-    logits: NDArray[np.float32]
-    """(N, C) float32."""
+    logits: NDArray[np.floating]
+    """(N, C): float32 as a network gives them, float64 where they were made from scores."""
     targets: NDArray[np.float32]
     """(N, C) float32: 1, 0 or NaN for unknown."""
+    given_scores: NDArray[np.float64] | None = None
+    """(N, C) in 0..1 where scores were given instead of logits, see `from_scores`."""
+    patients_known: bool = True
+    """False where nothing says which images belong to one patient: each image then is a patient of its own."""
+    source: str = "the predictions"
+    """The file that they come from, for messages."""
+
+    @classmethod
+    def from_scores(
+        cls,
+        labels: tuple[str, ...],
+        image: NDArray[np.str_],
+        patient: NDArray[np.str_],
+        scores: NDArray[np.float64],
+        targets: NDArray[np.float32],
+    ) -> Predictions:
+        """Predictions whose `scores` are exactly those given, (N, C) in 0..1; logits are derived."""
+        inside = np.clip(scores, EXTREME, 1 - EXTREME)
+        return cls(labels, image, patient, np.log(inside) - np.log1p(-inside), targets, given_scores=scores)
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """(N, C) float64 probabilities: the logistic function of the logits, without overflow."""
+        """(N, C) float64: as given, or the logistic function of the logits, without overflow."""
+        if self.given_scores is not None:
+            return self.given_scores
         logits = self.logits.astype(np.float64)
         small = np.exp(-np.abs(logits))
         return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
 
+    def select(self, rows: NDArray[np.intp]) -> Predictions:
+        """The images at `rows`, in that order."""
+        return self._take(rows, np.arange(len(self.labels)))
+
+    def arrange(self, labels: Sequence[str], source: str) -> Predictions:
+        """The same with the labels in the order of `source`. Raises `DataError` where it has others."""
+        columns = match_labels(self.labels, labels, self.source, source)
+        return self._take(np.arange(len(self.image)), columns)
+
+    def _take(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Predictions:
+        cells = np.ix_(rows, columns)
+        return replace(
+            self,
+            labels=tuple(self.labels[column] for column in columns),
+            image=self.image[rows],
+            patient=self.patient[rows],
+            logits=self.logits[cells],
+            targets=self.targets[cells],
+            given_scores=None if self.given_scores is None else self.given_scores[cells],
+        )
+
     def save(self, path: Path) -> None:
-        """Write an .npz without pickled objects: `labels` (C), `image`, `patient` (N), `logits`, `targets` (N, C)."""
-        arrays = {"labels": np.array(self.labels, dtype=str), **{name: getattr(self, name) for name in ARRAYS[1:]}}
+        """Write an .npz without pickled objects.
+
+        It holds `labels` (C), `image` (N), `patient` (N) where known, `targets` (N, C), and `logits` or, where scores
+        were given, `scores` (N, C).
+        """
+        arrays: dict[str, Any] = {"labels": np.array(self.labels, dtype=str), "image": self.image}
+        if self.patients_known:
+            arrays["patient"] = self.patient
+        if self.given_scores is None:
+            arrays["logits"] = self.logits
+        else:
+            arrays["scores"] = self.given_scores
+        arrays["targets"] = self.targets
         write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Read predictions back, as the types of `Predictions`.
+    """Read an .npz as `Predictions.save` writes it; logits that are not finite are kept.
 
-    Raises `DataError` for a file that is damaged or something else: parts that do not fit together, a label or image
-    that stands in it twice, targets that are neither 1, 0 nor NaN.
+    Targets are all unknown where the file has none. Raises `DataError` for a file that is damaged or something else:
+    parts that do not fit together, a label or image that stands in it twice, targets that are neither 1, 0 nor NaN.
     """
+    arrays = _read_arrays(path)
+    labels, image = arrays["labels"], arrays["image"]
+    patient = arrays.get("patient", image)
+    kind = "logits" if "logits" in arrays else "scores"
+    values = arrays[kind]
+    targets = arrays.get("targets", np.full(values.shape, np.nan, dtype=np.float32))
+    shape = (image.size, labels.size)
+    flat = labels.ndim == image.ndim == 1 and patient.shape == image.shape
+    if not flat or values.shape != shape or targets.shape != shape:
+        raise DataError(
+            f"{path}: labels {labels.shape}, image {image.shape}, patient {patient.shape}, {kind} {values.shape} and "
+            f"targets {targets.shape} must be (C,), (N,), (N,), (N, C) and (N, C)"
+        )
+    require_unique(labels, "label", str(path))
+    require_unique(image, "image", str(path))
+    names = tuple(map(str, labels))
+    require_targets(targets, names, image, str(path))
+    make = Predictions if kind == "logits" else Predictions.from_scores
+    found = make(names, image, patient, values, targets)
+    return replace(found, patients_known="patient" in arrays, source=str(path))
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Those of the arrays that the file has, as the types of `Predictions`; without objects, which could run code."""
+    types: dict[str, type] = {"labels": str, "image": str, "patient": str}
+    types |= {"logits": np.float32, "scores": np.float64, "targets": np.float32}
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            labels, image, patient = (file[name].astype(str) for name in ARRAYS[:3])
-            logits, targets = (file[name].astype(np.float32) for name in ARRAYS[3:])
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file, np.errstate(over="ignore"):
+            arrays = {name: file[name].astype(kind) for name, kind in types.items() if name in file}
     except FileNotFoundError:
         raise DataError(f"there are no predictions in {path}: no such file") from None
     except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise many kinds for a damaged file
+        raise DataError(f"{path} holds no predictions ({type(error).__name__}: {error}); it needs {ARRAYS}") from None
+    absent = {"labels", "image"} - arrays.keys()
+    if absent or ("logits" in arrays) == ("scores" in arrays):
+        wrong = f"no {' and no '.join(sorted(absent))}" if absent else "not exactly one of logits and scores"
+        raise DataError(f"{path} holds no predictions ({wrong}); it needs {ARRAYS}")
+    return arrays
+
+
+# --- what every reader of labels, images and targets checks ----------------------------------------------------------
+
+
+def require_unique(names: NDArray[np.str_], kind: str, source: str) -> None:
+    """Refuse a label or an image that stands in a file twice."""
+    unique, counts = np.unique(names, return_counts=True)
+    if (counts > 1).any():
+        raise DataError(f"{source}: {kind} '{unique[counts > 1][0]}' stands in it more than once; keep one of them")
+
+
+def require_targets(targets: NDArray[np.floating], labels: Sequence[str], image: NDArray[np.str_], source: str) -> None:
+    """Refuse targets (N, C) other than 1, 0 and NaN."""
+    wrong = np.argwhere(~(np.isnan(targets) | (targets == 0) | (targets == 1)))
+    if len(wrong):
+        row, column = wrong[0]
         raise DataError(
-            f"{path} holds no predictions ({type(error).__name__}: {error}); it needs {', '.join(ARRAYS)}"
-        ) from None
-    shape = (image.size, labels.size)
-    flat = labels.ndim == image.ndim == 1 and patient.shape == image.shape
-    if not flat or logits.shape != shape or targets.shape != shape:
-        raise DataError(
-            f"{path}: labels {labels.shape}, image {image.shape}, patient {patient.shape}, logits {logits.shape} and "
-            f"targets {targets.shape} must be (C,), (N,), (N,), (N, C) and (N, C)"
+            f"{source}: targets must be 1, 0 or NaN for unknown, found {targets[row, column]:g} for image "
+            f"'{image[row]}', label '{labels[column]}'"
         )
-    for kind, names in (("label", labels), ("image", image)):
-        unique, counts = np.unique(names, return_counts=True)
-        if (counts > 1).any():
-            raise DataError(f"{path}: {kind} '{unique[counts > 1][0]}' stands in it more than once")
-    wrong = ~(np.isnan(targets) | (targets == 0) | (targets == 1))
-    if wrong.any():
-        raise DataError(f"{path}: targets must be 1, 0 or NaN for unknown, found {targets[wrong][0]:g}")
-    return Predictions(tuple(map(str, labels)), image, patient, logits, targets)
+
+
+def match_labels(labels: Sequence[str], wanted: Sequence[str], source: str, other: str) -> NDArray[np.intp]:
+    """Where each wanted label of `other` stands in the labels of `source`, (C,).
+
+    Raises `DataError` that names a label which only one of both has, and the nearest name.
+    """
+    extra = [label for label in labels if label not in wanted]
+    missing = [label for label in wanted if label not in labels]
+    if extra:
+        raise DataError(f"{source}: label '{extra[0]}' is not in {other}{suggest(extra[0], missing or wanted)}")
+    if missing:
+        raise DataError(
+            f"{source}: label '{missing[0]}' of {other} is missing (one of {len(missing)}); add its column, or remove "
+            "it there"
+        )
+    return np.array([labels.index(label) for label in wanted], dtype=np.intp)

@@ -1,46 +1,98 @@
-"""Where a score becomes a decision: thresholds by policy."""
+"""Where a score becomes a decision: thresholds by policy.
+
+Candidates are the observed scores of a label's known targets; a score equal to the threshold counts as positive, and of
+equally good candidates the highest wins. A threshold is NaN where a label lacks the class that the policy needs, or has
+a known target whose score is not a number.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.errors import UnknownNameError
+from harness.evaluation.names import POLICIES, least_sensitivity
 from harness.evaluation.predictions import Predictions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Merit = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
-def fit_thresholds(val: Predictions, test: Predictions) -> dict[str, NDArray[np.float64]]:
-    """Policy -> thresholds (C,). NaN where none can be fitted, see `maximal_f1_thresholds`."""
-    return {
-        "0.5": np.full(len(test.labels), 0.5),
-        "val-f1": maximal_f1_thresholds(val.scores, val.targets),
-        "oracle": maximal_f1_thresholds(test.scores, test.targets),
-    }
+
+def fit_thresholds(
+    val: Predictions | None, test: Predictions, policies: Sequence[str] = tuple(POLICIES)
+) -> dict[str, NDArray[np.float64]]:
+    """Policy -> thresholds (C,) in the order of the test split's labels.
+
+    Without validation there are only the policies that need none: `0.5` and `oracle`. Raises `DataError` where both
+    splits do not have the same labels, `UnknownNameError` for an unknown policy.
+    """
+    if val is not None:
+        val = val.arrange(test.labels, test.source)
+    found = {}
+    for policy in policies:
+        if policy == "0.5":
+            found[policy] = np.full(len(test.labels), 0.5)
+        elif policy == "oracle":
+            found[policy] = maximal_f1_thresholds(test.scores, test.targets)
+        elif val is not None:
+            found[policy] = _fit_on_validation(policy, val)
+    return found
+
+
+def _fit_on_validation(policy: str, val: Predictions) -> NDArray[np.float64]:
+    if policy == "val-f1":
+        return maximal_f1_thresholds(val.scores, val.targets)
+    if policy == "val-youden":
+        return maximal_youden_thresholds(val.scores, val.targets)
+    least = least_sensitivity(policy)
+    if least is None:
+        raise UnknownNameError("threshold policy", policy, POLICIES)
+    return sensitivity_thresholds(val.scores, val.targets, least)
 
 
 def maximal_f1_thresholds(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
-    """For each label the threshold (C,) that maximizes F1 = 2 TP / (2 TP + FP + FN) over its known targets.
+    """For each label the threshold (C,) that maximizes F1 = 2 TP / (2 TP + FP + FN); it needs a positive."""
+    return _choose(scores, targets, lambda tp, fp: 2 * tp / (tp + fp + tp[-1]))
 
-    Candidates are the observed scores; a score equal to the threshold counts as positive; of equals the highest wins.
-    NaN where a label has no known positive, or a known target whose score is not a number.
-    """
+
+def maximal_youden_thresholds(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
+    """For each label the threshold (C,) that maximizes sensitivity + specificity - 1; it needs both classes."""
+
+    def youden(tp: NDArray[np.float64], fp: NDArray[np.float64]) -> NDArray[np.float64]:
+        # times positives and negatives: whole numbers, so that equals are equal
+        return np.full_like(tp, np.nan) if fp[-1] == 0 else tp * fp[-1] - fp * tp[-1]
+
+    return _choose(scores, targets, youden)
+
+
+def sensitivity_thresholds(
+    scores: NDArray[np.float64], targets: NDArray[np.floating], least: float
+) -> NDArray[np.float64]:
+    """For each label the highest threshold (C,) with a sensitivity of at least `least`; it needs a positive."""
+    return _choose(scores, targets, lambda tp, fp: (tp / tp[-1] >= least).astype(np.float64))
+
+
+def _choose(scores: NDArray[np.float64], targets: NDArray[np.floating], merit: Merit) -> NDArray[np.float64]:
+    """For each label the candidate (C,) of the highest merit, which gets true and false positives at each (K,)."""
     columns = zip(scores.T, targets.T, strict=True)
-    return np.array([_maximal_f1(score[~np.isnan(target)], target[~np.isnan(target)]) for score, target in columns])
+    return np.array(
+        [_choose_one(score[~np.isnan(target)], target[~np.isnan(target)], merit) for score, target in columns]
+    )
 
 
-def _maximal_f1(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> float:
-    positives = float(targets.sum())
-    if positives == 0 or np.isnan(scores).any():
+def _choose_one(scores: NDArray[np.float64], targets: NDArray[np.floating], merit: Merit) -> float:
+    if not targets.any() or np.isnan(scores).any():
         return float("nan")
     order = np.argsort(-scores, kind="stable")
     scores, targets = scores[order], targets[order].astype(np.float64)
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of each run of equal scores
-    flagged = last + 1.0
-    f1 = 2 * np.cumsum(targets)[last] / (flagged + positives)  # 2 TP + FP + FN = flagged + positives
-    return float(scores[last[np.argmax(f1)]])
+    tp = np.cumsum(targets)[last]
+    found = merit(tp, last + 1.0 - tp)
+    return float("nan") if np.isnan(found).any() else float(scores[last[np.argmax(found)]])
 
 
 def decide(scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:

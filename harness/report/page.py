@@ -20,7 +20,7 @@ import jinja2
 from markupsafe import Markup
 
 from harness.board import Board
-from harness.evaluation.names import POLICIES
+from harness.evaluation.names import explain_policies
 from harness.files import write_atomically
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.published import Published, read_published
@@ -63,7 +63,7 @@ def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: P
             published=published,
             columns=_columns(summary),
             oracle=[name for name in summary.metrics if name.endswith("@oracle")],
-            policies={name: about for name, about in POLICIES.items() if _is_used(name, summary)},
+            policies=explain_policies(summary.metrics),
             shades=_shade_labels(summary),
             axis=draw_axis(scale),
             dots=lambda row: draw_spread(row.metrics.get(summary.objective), scale, summary.objective),
@@ -181,10 +181,6 @@ def _columns(summary: Leaderboard) -> list[Column]:
         for column in COLUMNS
         if any(column.name in row.efficiency for row in summary.rows) and (summary.timings_compare or not column.timed)
     ]
-
-
-def _is_used(policy: str, summary: Leaderboard) -> bool:
-    return any(name.endswith(f"@{policy}") for name in summary.metrics)
 
 
 def _shade_labels(summary: Leaderboard) -> dict[str, dict[str, dict[str, int]]]:

@@ -72,6 +72,12 @@ def test_decisions_equal_scikit_learns(registry, case):
         "specificity": sklearn.recall_score(
             targets[:, 0], decisions[:, 0], sample_weight=weights, pos_label=0, zero_division=np.nan
         ),
+        "precision": sklearn.precision_score(
+            targets[:, 0], decisions[:, 0], sample_weight=weights, zero_division=np.nan
+        ),
+        "npv": sklearn.precision_score(
+            targets[:, 0], decisions[:, 0], sample_weight=weights, pos_label=0, zero_division=np.nan
+        ),
     }
     for name, value in theirs.items():
         agree(registry.metric(name).compute(decisions, targets, weights), value)
@@ -108,7 +114,7 @@ def test_ece_equals_its_definition(registry, case):
     agree(registry.metric("ece").compute(scores, targets, weights), plain_ece(scores[:, 0], targets[:, 0], weights))
 
 
-NAMES = ["auroc", "auprc", "f1", "sensitivity", "specificity", "brier", "ece"]
+NAMES = ["auroc", "auprc", "f1", "sensitivity", "specificity", "precision", "npv", "brier", "ece"]
 
 
 @pytest.fixture
@@ -155,3 +161,12 @@ def test_nothing_to_measure_is_undefined(registry, name, count, weight):
     nothing = np.zeros((count, 2))
     weights = None if weight is None else np.full(count, weight)
     assert np.isnan(registry.metric(name).compute(nothing, nothing, weights)).all()
+
+
+def test_predictive_values_are_undefined_where_nothing_or_everything_is_flagged(registry):
+    targets = np.array([[0.0, 1.0], [1.0, 0.0]])
+    nothing, everything = np.zeros((2, 2)), np.ones((2, 2))
+    assert np.isnan(registry.metric("precision").compute(nothing, targets, None)).all()
+    assert np.isnan(registry.metric("npv").compute(everything, targets, None)).all()
+    assert registry.metric("precision").compute(everything, targets, None).tolist() == [0.5, 0.5]
+    assert registry.metric("npv").compute(nothing, targets, None).tolist() == [0.5, 0.5]
