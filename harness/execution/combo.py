@@ -75,6 +75,8 @@ class Job:
     board_folder: Path
     device: torch.device
     engine: Engine = DEFAULT
+    prepare_seconds: float = 0.0
+    """Spent on decoding the images, or on opening them in the cache, for all combos of that size."""
     resume: bool = True
     """Whether an interrupted training of this combo goes on, or begins anew."""
 
@@ -125,6 +127,7 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Record:
         return _record(job, status="skipped", failure=failure)
     try:
         watch = Stopwatch()
+        watch.seconds["prepare"] = job.prepare_seconds
         with watch.phase("place"):
             placed = bench.place(job)
         return _train_and_measure(job, placed, watch, on_epoch)

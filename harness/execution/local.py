@@ -61,20 +61,32 @@ class Shelf:
     settings: Settings
     listener: Listener
     data: Data
-    prepared: dict[int, tuple[Prepared, str]] = field(default_factory=dict)
+    shelves: dict[int, Shelved] = field(default_factory=dict)
 
-    def at(self, load_size: int) -> tuple[Prepared, str]:
+    def at(self, load_size: int) -> Shelved:
         """The images at a size, and the fingerprint of those in use."""
-        if load_size not in self.prepared:
+        if load_size not in self.shelves:
 
             def progress(done: int, total: int) -> None:
                 self.listener(Preparing(self.source.dataset.name, done, total))
 
             where, decode_now = self.settings.cache, not self.settings.dry
+            started = time.perf_counter()
             prepared = prepare(self.source, self.data, load_size, where, progress, decode_now=decode_now)
             _require_splits(self.source, prepared.data)
-            self.prepared[load_size] = (prepared, fingerprint(prepared.data))
-        return self.prepared[load_size]
+            seconds = time.perf_counter() - started
+            self.shelves[load_size] = Shelved(prepared, fingerprint(prepared.data), seconds)
+        return self.shelves[load_size]
+
+
+@dataclass(frozen=True, eq=False)
+class Shelved:
+    """Images of one size."""
+
+    prepared: Prepared
+    fingerprint: str
+    seconds: float
+    """That it took to have them."""
 
 
 def plan(board: Board, registry: Registry, settings: Settings, listener: Listener) -> tuple[Planned, ...]:
@@ -105,11 +117,11 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     planned = []
     for combo in chosen:
         choices = rows[combo.row.name]
-        prepared, data_fingerprint = shelf.at(choices.recipe.load_size)
+        shelved = shelf.at(choices.recipe.load_size)
         objective = next(m for m in metrics if m.name == board.objective.partition("@")[0])
         key = combo_key(
             source,
-            data_fingerprint,
+            shelved.fingerprint,
             choices,
             combo.seed,
             objective=objective.name,
@@ -121,13 +133,14 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             choices,
             key,
             source,
-            prepared,
-            data_fingerprint,
+            shelved.prepared,
+            shelved.fingerprint,
             metrics,
             objective,
             board.folder,
             settings.device,
             settings.engine,
+            shelved.seconds,
             resume=not settings.force,
         )
         planned.append(Planned(job, _reason(records.get((combo.row.name, combo.seed)), key, settings)))

@@ -83,6 +83,7 @@ class Step:
     def capture(self, index: Tensor, rewind: Callable[[], None]) -> str | None:
         """Make one CUDA graph of the step, for batches as long as `index`; gives why it cannot be, where it cannot."""
         placed = self.setup.placed
+        self.graph = self.inputs = None  # an old one holds on to its memory
         shape = (len(index), *placed.images.shape[1:])
         images = None if placed.resident else torch.zeros(shape, dtype=torch.uint8, device=placed.device)
         inputs = (index.clone(), images)

@@ -158,8 +158,8 @@ def data_loader(prepared: Prepared) -> Callable[[], object]:
 
 
 def _order(train: Tensor) -> tuple[Tensor, ...]:
-    shuffled: Tensor = train[torch.randperm(len(train), device=train.device)]
-    return shuffled.split(BATCH)
+    order = torch.randperm(len(train), device=train.device)
+    return tuple(train[order].split(BATCH))
 
 
 @pytest.mark.parametrize("how", [resident, streamed, data_loader])
