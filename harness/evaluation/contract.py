@@ -53,6 +53,23 @@ def compute(
     return checked(metric, (scores.shape[1],), lambda: metric.compute(scores, targets, weights, **extra))
 
 
+def compute_labels(
+    metric: Metric, scores: NDArray[np.float64], targets: NDArray[np.floating], patients: NDArray[np.str_]
+) -> NDArray[np.float64]:
+    """Values (C,) of scores or decisions and targets (N, C), unknown targets (NaN) left out; NaN where undefined."""
+    wide = targets.astype(np.float64)
+    known, defined = ~np.isnan(wide), defined_labels(scores, wide)
+    values = np.full(wide.shape[1], np.nan)
+    if known[:, defined].all():
+        if defined.any():
+            values[defined] = compute(metric, scores[:, defined], wide[:, defined], patients)
+        return values
+    for label in np.flatnonzero(defined):
+        rows = known[:, label]
+        values[label] = compute(metric, scores[rows, label, None], wide[rows, label, None], patients[rows])[0]
+    return values
+
+
 def checked(metric: Metric, shape: tuple[int, ...], call: Callable[[], Any]) -> NDArray[np.float64]:
     """What a metric's function returns, as float64. Raises `PluginError` where it raises or has another shape."""
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Metric
-from harness.evaluation.contract import compute, defined_labels
+from harness.evaluation.contract import compute_labels
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.thresholds import decide, maximal_f1_thresholds
 from harness.results.record import LabelValue, MetricPart
@@ -46,20 +46,7 @@ def value_on_validation(val: Predictions, metric: Metric) -> float:
 
 def per_label(predictions: Predictions, metric: Metric, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """A metric of scores or decisions (N, C): values (C,), NaN where undefined."""
-    targets = predictions.targets.astype(np.float64)
-    known = ~np.isnan(targets)
-    values = np.full(len(predictions.labels), np.nan)
-    defined = defined_labels(scores, targets)
-    if known[:, defined].all():
-        if defined.any():
-            values[defined] = compute(metric, scores[:, defined], targets[:, defined], predictions.patient)
-        return values
-    for label in np.flatnonzero(defined):
-        rows = known[:, label]
-        values[label] = compute(
-            metric, scores[rows, label, None], targets[rows, label, None], predictions.patient[rows]
-        )[0]
-    return values
+    return compute_labels(metric, scores, predictions.targets, predictions.patient)
 
 
 def _part(test: Predictions, metric: Metric, scores: NDArray[np.float64]) -> MetricPart:
