@@ -26,7 +26,8 @@ def compute_brier(scores: Array, targets: Array, weights: Array | None) -> Array
     weight = np.ones(len(scores)) if weights is None else weights
     if not weight.sum() > 0:
         return np.full(scores.shape[1], np.nan)
-    return np.asarray(np.average((scores - targets) ** 2, axis=0, weights=weight))
+    errors = np.sort(weight[:, None] * (scores - targets) ** 2, axis=0)  # one sum in any order of images
+    return np.asarray(errors.sum(axis=0) / weight.sum())
 
 
 def compute_ece(scores: Array, targets: Array, weights: Array | None) -> Array:
@@ -42,7 +43,9 @@ def compute_ece(scores: Array, targets: Array, weights: Array | None) -> Array:
     bins = _bins(scores)
 
     def error(label: int) -> float:
-        gap = np.bincount(bins[:, label], weight * (scores[:, label] - targets[:, label]), minlength=BINS)
+        gaps = weight * (scores[:, label] - targets[:, label])
+        order = np.argsort(gaps)  # one sum in any order of images
+        gap = np.bincount(bins[order, label], gaps[order], minlength=BINS)
         return float(np.abs(gap).sum() / weight.sum())
 
     return np.array([error(label) for label in range(scores.shape[1])])

@@ -83,7 +83,7 @@ def resample(
     the threads that a metric with `batched` is computed by (as many as there are processors). Raises `PluginError` for
     a metric that breaks its contract, `DataError` for a patient that was not resampled.
     """
-    known = np.asarray(targets, dtype=np.float64)
+    given, known = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     located = resampling.locate(patients)
     present = _find_classes(known, located, resampling)
     starts = range(0, len(resampling.counts), BLOCK)
@@ -92,13 +92,13 @@ def resample(
 
     def fill(label: int) -> None:
         rows = np.flatnonzero(~np.isnan(known[:, label]))
-        score, target, patient = scores[rows, label], known[rows, label], located[rows]
+        score, target, patient = given[rows, label], known[rows, label], located[rows]
         order = np.lexsort((patient, target, -score))  # whatever is summed is summed in this order
         sorted_rows = score[order], target[order], patient[order]
         values[:, label] = _resample_label(metric, *sorted_rows, resampling, blocks, present[:, label])
 
     alone = len(resampling.patients) == 1
-    labels: list[int] = [] if alone else np.flatnonzero(defined_labels(scores, known)).tolist()
+    labels: list[int] = [] if alone else np.flatnonzero(defined_labels(given, known)).tolist()
     if metric.batched is None:
         for label in labels:
             fill(label)
@@ -124,8 +124,8 @@ def average_seeds(resamples: NDArray[np.float64]) -> NDArray[np.float64]:
 def find_interval(resamples: NDArray[np.float64], level: float = 0.95) -> tuple[float, float] | None:
     """Percentile interval of resampled values (R,) (Efron 1979), undefined values left out.
 
-    None where more than 5 % of them are undefined, as they are for a class that only one or two patients carry: each
-    is absent from a third of the resamples.
+    None where more than 5 % of them are undefined. A class that one patient carries is absent from over a third of the
+    resamples, one that two carry from an eighth: neither has an interval.
     """
     defined = resamples[~np.isnan(resamples)]
     if len(defined) == 0 or len(resamples) - len(defined) > MOST_MISSING * len(resamples):
