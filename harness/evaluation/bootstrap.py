@@ -85,17 +85,16 @@ def resample(
     """
     given, known = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     located = resampling.locate(patients)
-    present = _find_classes(known, located, resampling)
     starts = range(0, len(resampling.counts), BLOCK)
     blocks = [np.ascontiguousarray(resampling.counts[start : start + BLOCK].T) for start in starts]
-    values = np.full(present.shape, np.nan)
+    values = np.full((len(resampling.counts), known.shape[1]), np.nan)
 
     def fill(label: int) -> None:
         rows = np.flatnonzero(~np.isnan(known[:, label]))
         score, target, patient = given[rows, label], known[rows, label], located[rows]
         order = np.lexsort((patient, target, -score))  # whatever is summed is summed in this order
         sorted_rows = score[order], target[order], patient[order]
-        values[:, label] = _resample_label(metric, *sorted_rows, resampling, blocks, present[:, label])
+        values[:, label] = _resample_label(metric, *sorted_rows, resampling, blocks)
 
     alone = len(resampling.patients) == 1
     labels: list[int] = [] if alone else np.flatnonzero(defined_labels(given, known)).tolist()
@@ -134,18 +133,6 @@ def find_interval(resamples: NDArray[np.float64], level: float = 0.95) -> tuple[
     return float(low), float(high)
 
 
-def _find_classes(targets: NDArray[np.float64], located: NDArray[np.intp], resampling: Resampling) -> NDArray[np.bool_]:
-    """Whether a resample holds a positive and a negative of a label, (R, C)."""
-    held = np.ones((len(resampling.counts), targets.shape[1]), dtype=np.bool_)
-    counts = resampling.counts.astype(np.float32)  # a sum of counts is 0 or not, in any precision
-    for value in (0, 1):
-        rows, labels = np.nonzero(targets == value)
-        carriers = np.zeros((len(resampling.patients), targets.shape[1]), dtype=np.float32)
-        carriers[located[rows], labels] = 1
-        held &= counts @ carriers > 0
-    return held
-
-
 def _resample_label(
     metric: Metric,
     scores: NDArray[np.float64],
@@ -153,9 +140,9 @@ def _resample_label(
     located: NDArray[np.intp],
     resampling: Resampling,
     blocks: list[NDArray[np.uint8]],
-    present: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Values (R,) of one label's scores, targets and located patients (N,), NaN where not `present` (R,)."""
+    """Values (R,) of one label's scores, targets and located patients (N,), NaN where a class is missing."""
+    present = _hold_any(located[targets == 1], resampling.counts) & _hold_any(located[targets == 0], resampling.counts)
     given = scores[:, None], targets[:, None]
     batched = metric.batched
     if batched is not None:
@@ -175,6 +162,16 @@ def _resample_label(
             found = _repeat(metric, *given, counts, patients)
         values[number] = found[0]
     return values
+
+
+def _hold_any(columns: NDArray[np.intp], counts: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether a resample of `counts` (R, P) holds any of these patients, (R,); a few of many settle it."""
+    held = np.zeros(len(counts), dtype=np.bool_)
+    for start in range(0, len(columns), BLOCK):
+        held |= counts[:, columns[start : start + BLOCK]].any(axis=1)
+        if held.all():
+            break
+    return held
 
 
 def _repeat(
