@@ -243,18 +243,32 @@ class Loss(Component):
     """Whether it reduces by itself; such a loss cannot be used where targets are unknown."""
 
 
+Weighted = Callable[["NDArray[Any]"], "NDArray[np.float64]"]
+"""weights (N, B), uint8 or float64 -> (B, C), each row what `compute` gives for that column of weights.
+
+Several threads call it at once.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric(Component):
     """A named number about each label.
 
     `compute(scores (N, C), targets (N, C), weights (N,) or None) -> (C,)` in float64, NaN where undefined; `scores`
-    are 0/1 where `on` is "decisions". It never sees unknown targets.
+    are 0/1 where `on` is "decisions". It never sees unknown targets, and a label's value depends on its column alone.
     """
 
     compute: Callable[..., NDArray[np.float64]]
     on: Literal["scores", "decisions"] = "scores"
     higher_is_better: bool = True
     range: tuple[float, float] = (0.0, 1.0)
+    weighted: bool = True
+    """Whether `compute` honours weights; where it does not, a resample repeats rows instead."""
+    batched: Callable[[NDArray[np.float64], NDArray[np.float64]], Weighted] | None = None
+    """batched(scores (N, C), targets (N, C)): `compute` for many weightings at once, where there is a faster way.
+
+    What depends on scores and targets alone (sorting) is done in this call, the rest in the function that it returns.
+    """
 
 
 def _check_bounds(what: str, owner: object, bounds: Mapping[str, tuple[float | None, float | None]]) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from harness.components import Weighted
+
     Array = NDArray[np.float64]
     Compute = Callable[[Array, Array, Array | None], Array]
 
@@ -18,18 +20,31 @@ if TYPE_CHECKING:
 def _metric(name: str, about: str, numerator: Callable[..., Array], denominator: Callable[..., Array]) -> Metric:
     """A ratio of true and false positives and negatives (C,), NaN where the denominator is 0."""
 
+    def ratio(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
+        import numpy as np
+
+        above, below = numerator(tp, fp, fn, tn), denominator(tp, fp, fn, tn)
+        return np.asarray(np.divide(above, below, out=np.full_like(tp, np.nan), where=below > 0))
+
     def compute(scores: Array, targets: Array, weights: Array | None) -> Array:
         import numpy as np
 
         weight = np.ones((len(scores), 1)) if weights is None else weights[:, None]
-        tp = (weight * scores * targets).sum(axis=0)
-        fp = (weight * scores * (1 - targets)).sum(axis=0)
-        fn = (weight * (1 - scores) * targets).sum(axis=0)
-        tn = (weight * (1 - scores) * (1 - targets)).sum(axis=0)
-        above, below = numerator(tp, fp, fn, tn), denominator(tp, fp, fn, tn)
-        return np.asarray(np.divide(above, below, out=np.full_like(tp, np.nan), where=below > 0))
+        outcomes = (scores * targets, scores * (1 - targets), (1 - scores) * targets, (1 - scores) * (1 - targets))
+        return ratio(*((weight * outcome).sum(axis=0) for outcome in outcomes))
 
-    return Metric(name=name, compute=compute, on="decisions", about=about)
+    def batched(scores: Array, targets: Array) -> Weighted:
+        import numpy as np
+
+        from harness.evaluation.kernels import sum_groups
+
+        outcomes = np.where(scores > 0.5, np.where(targets > 0.5, 0, 1), np.where(targets > 0.5, 2, 3))
+        once = np.ones(len(scores))
+        return lambda weights: np.stack(
+            [ratio(*sum_groups(outcome, once, weights, 4)) for outcome in outcomes.T], axis=1
+        )
+
+    return Metric(name=name, compute=compute, batched=batched, on="decisions", about=about)
 
 
 @hookimpl

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from harness import Metric, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from harness.components import Weighted
+    from harness.evaluation.kernels import Ranking
 
     Array = NDArray[np.float64]
 
@@ -60,6 +63,29 @@ def compute_average_precision(scores: Array, targets: Array, weights: Array | No
     return np.array([precision(scores[:, label], targets[:, label]) for label in range(scores.shape[1])])
 
 
+def batch_auroc(scores: Array, targets: Array) -> Weighted:
+    """`compute_auroc` for many weightings of the same scores and targets (N, C), sorted once."""
+    from harness.evaluation import kernels
+
+    return _each_label(kernels.auroc, scores, targets)
+
+
+def batch_average_precision(scores: Array, targets: Array) -> Weighted:
+    """`compute_average_precision` for many weightings of the same scores and targets (N, C), sorted once."""
+    from harness.evaluation import kernels
+
+    return _each_label(kernels.average_precision, scores, targets)
+
+
+def _each_label(value: Callable[[Ranking, NDArray[Any]], Array], scores: Array, targets: Array) -> Weighted:
+    import numpy as np
+
+    from harness.evaluation.kernels import rank
+
+    rankings = [rank(*columns) for columns in zip(scores.T, targets.T, strict=True)]
+    return lambda weights: np.stack([value(ranking, weights) for ranking in rankings], axis=1)
+
+
 @hookimpl
 def harness_metrics() -> Iterable[Metric]:
     """AUROC and AUPRC."""
@@ -67,12 +93,14 @@ def harness_metrics() -> Iterable[Metric]:
         Metric(
             name="auroc",
             compute=compute_auroc,
+            batched=batch_auroc,
             about="area under the ROC curve: the chance that a positive scores higher than a negative",
             citation="Hanley and McNeil 1982, The meaning and use of the area under a ROC curve",
         ),
         Metric(
             name="auprc",
             compute=compute_average_precision,
+            batched=batch_average_precision,
             about="average precision: area under the precision-recall curve, as a sum without interpolation",
             citation="Davis and Goadrich 2006, The relationship between precision-recall and ROC curves",
         ),

@@ -158,7 +158,7 @@ def test_every_hook_has_a_docstring_a_type_and_no_argument():
 
 
 def test_loading_plugins_imports_nothing_heavy():
-    heavy = ["torch", "timm", "torchvision", "sklearn", "pandas", "optuna"]
+    heavy = ["torch", "timm", "torchvision", "sklearn", "scipy", "numba", "pandas", "optuna"]
     code = "import sys; from harness.registry import load_registry; load_registry(); "
     code += f"print([module for module in {heavy} if module in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import Metric
-from harness.errors import PluginError
+from harness.evaluation.contract import compute_labels
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.thresholds import decide, maximal_f1_thresholds
 from harness.results.record import LabelValue, MetricPart
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-OFFERED = ("patients",)
-"""What a metric gets when it names it as a keyword-only argument: the patient of each image, (N,)."""
 
 
 def measure(
@@ -49,20 +46,7 @@ def value_on_validation(val: Predictions, metric: Metric) -> float:
 
 def per_label(predictions: Predictions, metric: Metric, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """A metric of scores or decisions (N, C): values (C,), NaN where undefined."""
-    targets = predictions.targets.astype(np.float64)
-    known = ~np.isnan(targets)
-    values = np.full(len(predictions.labels), np.nan)
-    defined = (targets == 1).any(axis=0) & (targets == 0).any(axis=0) & ~(np.isnan(scores) & known).any(axis=0)
-    if known[:, defined].all():
-        if defined.any():
-            values[defined] = _compute(metric, scores[:, defined], targets[:, defined], predictions.patient)
-        return values
-    for label in np.flatnonzero(defined):
-        rows = known[:, label]
-        values[label] = _compute(
-            metric, scores[rows, label, None], targets[rows, label, None], predictions.patient[rows]
-        )[0]
-    return values
+    return compute_labels(metric, scores, predictions.targets, predictions.patient)
 
 
 def _part(test: Predictions, metric: Metric, scores: NDArray[np.float64]) -> MetricPart:
@@ -81,26 +65,4 @@ def _part(test: Predictions, metric: Metric, scores: NDArray[np.float64]) -> Met
 
 def _macro(values: NDArray[np.float64]) -> float:
     defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
-
-
-def _compute(
-    metric: Metric, scores: NDArray[np.float64], targets: NDArray[np.float64], patients: NDArray[np.str_]
-) -> NDArray[np.float64]:
-    """Call a plugin's function with what it names, and check what it gives."""
-    wanted = [p.name for p in inspect.signature(metric.compute).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    unknown = set(wanted) - set(OFFERED)
-    if unknown:
-        raise PluginError(
-            f"metric '{metric.name}' asks for {', '.join(sorted(unknown))}; it can have {', '.join(OFFERED)}"
-        )
-    extra: dict[str, Any] = {"patients": patients} if wanted else {}
-    try:
-        values = np.asarray(metric.compute(scores, targets, None, **extra), dtype=np.float64)
-    except Exception as error:
-        raise PluginError(f"metric '{metric.name}' raised {type(error).__name__}: {error}") from error
-    if values.shape != (scores.shape[1],):
-        raise PluginError(
-            f"metric '{metric.name}' must return ({scores.shape[1]},), one value a label, got {values.shape}"
-        )
-    return values
+    return math.fsum(defined) / len(defined) if len(defined) else float("nan")  # in any order of the labels the same

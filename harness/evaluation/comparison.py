@@ -1,0 +1,177 @@
+"""Which systems differ: paired on the same resampled patients, and against the spread of their seeds.
+
+Letters in shapes: k seeds of a system, R resamples, S systems.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness.evaluation.bootstrap import MOST_MISSING, average_seeds, find_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+SIGNIFICANT = 0.05
+"""Below it, adjusted for all pairs, two systems differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """What is compared: one row of a board, or one file of predictions (a single seed)."""
+
+    values: NDArray[np.float64]
+    """(k,) the metric of each seed."""
+    resamples: NDArray[np.float64]
+    """(k, R) the same in each resample; resample b is the same patients for every system."""
+
+    def __post_init__(self) -> None:
+        fits = self.values.ndim == 1 and self.resamples.ndim == 2 and len(self.resamples) == len(self.values) > 0
+        if not fits or not self.resamples.size:
+            raise UsageError(
+                f"a system needs a value and a row of resamples for each seed, (k,) and (k, R), got "
+                f"{self.values.shape} and {self.resamples.shape}"
+            )
+        if not np.isfinite(self.values).all():
+            raise UsageError("a system without a value cannot be compared; leave it out")
+
+    @property
+    def estimate(self) -> float:
+        """The mean over seeds."""
+        return math.fsum(self.values) / len(self.values)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems: `delta` is the first minus the second. None where it is undefined."""
+
+    a: str
+    b: str
+    delta: float
+    interval: tuple[float, float] | None
+    """Of 95 %: percentiles of the resampled differences. Patients alone, seeds as they are."""
+    p_patients: float | None
+    """Two-sided: twice the share of resamples in which the difference has the other sign or none."""
+    p: float | None
+    """Two-sided, against patients and seeds; None where every system has one seed."""
+    p_holm: float | None
+    """`p`, or `p_patients` where no pair has a `p`, adjusted for all pairs (Holm 1979)."""
+
+
+def compare_pairs(systems: Mapping[str, System]) -> list[Pair]:
+    """All pairs, in the order of `systems`.
+
+    `p` is that of z = delta / sqrt(SE_patients^2 + s^2 / k_a + s^2 / k_b) under a normal distribution: SE_patients is
+    the standard deviation of the resampled differences, s^2 the variance over seeds pooled over all systems. It takes
+    the two sources of chance to be independent and the seeds of all systems to spread alike. Raises `UsageError` where
+    systems were resampled differently.
+    """
+    counts = {system.resamples.shape[1] for system in systems.values()}
+    if len(counts) > 1:
+        raise UsageError(f"systems must be resampled alike, got {' and '.join(map(str, sorted(counts)))} resamples")
+    names, estimates = list(systems), np.array([system.estimate for system in systems.values()])
+    seeds = np.array([len(system.values) for system in systems.values()])
+    resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
+    spread = _pool_variance(systems)
+    deltas, intervals, of_patients, of_both = [], [], [], []
+    for first in range(len(names) - 1):
+        differences = resamples[first] - resamples[first + 1 :]
+        delta = estimates[first] - estimates[first + 1 :]
+        deltas.append(delta)
+        intervals.extend(_find_intervals(differences))
+        undefined = np.isnan(differences).mean(axis=1) > MOST_MISSING
+        of_patients.append(np.where(undefined, np.nan, _two_sided(differences)))
+        error = _standard_deviation(differences) ** 2 + spread * (1 / seeds[first] + 1 / seeds[first + 1 :])
+        of_both.append(np.where(undefined, np.nan, _normal(delta, np.sqrt(error))))
+    p_patients, p = (np.concatenate(parts) if parts else np.empty(0) for parts in (of_patients, of_both))
+    adjusted = adjust_holm(p_patients if math.isnan(spread) else p)
+    columns = (np.concatenate(deltas).tolist() if deltas else [], intervals, *map(_optional, (p_patients, p, adjusted)))
+    return [Pair(*pair, *values) for pair, *values in zip(combinations(names, 2), *columns, strict=True)]
+
+
+def rank_groups(systems: Mapping[str, System], higher_is_better: bool) -> dict[str, int]:
+    """Groups from 1 of systems that are not shown to differ from the best of their group.
+
+    The best estimate not yet in a group leads the next one; every system not yet in one whose adjusted p against it
+    is at least 0.05, or undefined, joins. Adjusted for all pairs of `systems`.
+    """
+    differs = {
+        frozenset((pair.a, pair.b))
+        for pair in compare_pairs(systems)
+        if pair.p_holm is not None and pair.p_holm < SIGNIFICANT
+    }
+    sign = -1 if higher_is_better else 1
+    waiting = sorted(systems, key=lambda name: (sign * systems[name].estimate, name))
+    groups: dict[str, int] = {}
+    number = 0
+    while waiting:
+        number += 1
+        joined = [name for name in waiting if frozenset((waiting[0], name)) not in differs]
+        groups |= dict.fromkeys(joined, number)
+        waiting = [name for name in waiting if name not in groups]
+    return groups
+
+
+def adjust_holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P-values (M,) adjusted for all that are not NaN (Holm 1979, A simple sequentially rejective procedure)."""
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p, kind="stable")[: int((~np.isnan(p)).sum())]
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted
+
+
+def _pool_variance(systems: Mapping[str, System]) -> float:
+    """Variance over seeds, pooled over systems; NaN where every system has one seed."""
+    freedom = sum(len(system.values) - 1 for system in systems.values())
+    squares = math.fsum((value - system.estimate) ** 2 for system in systems.values() for value in system.values)
+    return squares / freedom if freedom else math.nan
+
+
+def _find_intervals(differences: Array) -> list[tuple[float, float] | None]:
+    """`find_interval` of each row of differences (S, R), at once where all are defined."""
+    if np.isnan(differences).any():
+        return [find_interval(row) for row in differences]
+    low, high = np.quantile(differences, [0.025, 0.975], axis=1)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def _two_sided(differences: Array) -> Array:
+    """(1 + resamples of the rarer sign) / (R + 1), doubled, at most 1 (Davison and Hinkley 1997); of (S, R)."""
+    rarer = np.minimum((differences >= 0).sum(axis=1), (differences <= 0).sum(axis=1))
+    defined = (~np.isnan(differences)).sum(axis=1)
+    return np.asarray(np.minimum(2 * (1 + rarer) / (defined + 1), 1))
+
+
+def _standard_deviation(differences: Array) -> Array:
+    """Of each row of (S, R), undefined values left out; NaN where fewer than two are defined."""
+    defined = ~np.isnan(differences)
+    count = defined.sum(axis=1)
+    total = np.where(defined, differences, 0).sum(axis=1)
+    mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+    squares = np.where(defined, differences - mean[:, None], 0)
+    squares = np.einsum("sr,sr->s", squares, squares)
+    return np.asarray(np.sqrt(np.divide(squares, count - 1, out=np.full_like(total, np.nan), where=count > 1)))
+
+
+def _normal(deltas: Array, errors: Array) -> Array:
+    """Two-sided p-values of differences with these standard errors, NaN where an error is; no difference is p = 1."""
+
+    def p(delta: float, error: float) -> float:
+        if delta == 0 and error == 0:
+            return 1.0
+        return math.erfc(abs(delta) / error / math.sqrt(2)) if error else 0.0
+
+    return np.array([p(*both) for both in zip(deltas.tolist(), errors.tolist(), strict=True)])
+
+
+def _optional(values: Array) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]

@@ -1,0 +1,98 @@
+"""ROC and precision-recall curves of one label, thinned to what an eye can tell apart."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.evaluation.contract import defined_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+POINTS = 200
+"""That a thinned curve has at most."""
+TOLERANCE = 0.002
+"""Distance from the exact curve, both axes running from 0 to 1, that is not worth a point."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Points to be joined by straight lines."""
+
+    x: NDArray[np.float64]
+    """(points,) false positive rate, or recall, from 0 up."""
+    y: NDArray[np.float64]
+    """(points,) true positive rate, or precision."""
+    distance: float
+    """How far the exact curve lies from the drawn one at most: 0.002, or more where 200 points cannot follow it."""
+
+
+def trace_roc(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> Curve | None:
+    """True over false positive rate of one label's scores (N,) at every threshold, equal scores being one.
+
+    Unknown targets (NaN) are left out. None where a class is missing or a score is no number.
+    """
+    counts = _count_flagged(scores, targets)
+    if counts is None:
+        return None
+    true, false = counts
+    return _thin(np.append(0, false / false[-1]), np.append(0, true / true[-1]))
+
+
+def trace_precision_recall(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> Curve | None:
+    """Precision over recall of one label's scores (N,) at every threshold, equal scores being one.
+
+    It begins at recall 0 with precision 1, where nothing is flagged. Unknown targets (NaN) are left out. None where a
+    class is missing or a score is no number.
+    """
+    counts = _count_flagged(scores, targets)
+    if counts is None:
+        return None
+    true, false = counts
+    return _thin(np.append(0, true / true[-1]), np.append(1, true / (true + false)))
+
+
+def _count_flagged(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> tuple[Array, Array] | None:
+    """True and false positives at each distinct score, from the highest down."""
+    if not defined_labels(scores[:, None], targets[:, None])[0]:
+        return None
+    known = np.flatnonzero(~np.isnan(targets))
+    order = known[np.argsort(-scores[known], kind="stable")]
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    true = np.cumsum(targets[order], dtype=np.float64)[last]
+    return true, last + 1 - true
+
+
+def _thin(x: Array, y: Array) -> Curve:
+    """Keep the ends and add, one after the other, the point that lies farthest from the line drawn so far.
+
+    Ramer 1972, An iterative procedure for the polygonal approximation of plane curves; Douglas and Peucker 1973.
+    """
+    kept = [0, len(x) - 1]
+    stretches = [(*_find_farthest(x, y, 0, len(x) - 1), 0, len(x) - 1)]
+    while len(kept) < POINTS and -stretches[0][0] > TOLERANCE:
+        _, middle, start, end = heapq.heappop(stretches)
+        kept.append(middle)
+        for stretch in ((start, middle), (middle, end)):
+            heapq.heappush(stretches, (*_find_farthest(x, y, *stretch), *stretch))
+    kept.sort()
+    return Curve(x[kept], y[kept], -stretches[0][0])
+
+
+def _find_farthest(x: Array, y: Array, start: int, end: int) -> tuple[float, int]:
+    """The largest distance of points between two from the line that joins them, negative (heaps pop the least)."""
+    if end - start < 2:
+        return 0.0, start
+    across, up = x[start + 1 : end] - x[start], y[start + 1 : end] - y[start]
+    width, height = x[end] - x[start], y[end] - y[start]
+    length = width**2 + height**2 or 1.0  # a precision may come back to where it was
+    along = np.clip((across * width + up * height) / length, 0, 1)
+    distance = np.hypot(across - along * width, up - along * height)
+    farthest = int(distance.argmax())
+    return -float(distance[farthest]), start + 1 + farthest

@@ -1,0 +1,189 @@
+"""Resampled patients: the values of a plain loop, in any order, and no interval where there is nothing to resample."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from harness import DataError, Metric, UsageError
+from harness.errors import PluginError
+from harness.evaluation.bootstrap import (
+    Resampling,
+    average_labels,
+    average_seeds,
+    draw_resamples,
+    find_interval,
+    resample,
+)
+
+
+def make_case(seed=0, count=120, unknown=0.2):
+    """Scores with ties, targets with unknown ones (N, 3), patients of one to five images (N,)."""
+    generator = np.random.default_rng(seed)
+    patients = np.array([f"p{n}" for n in generator.integers(0, count // 3, count)])
+    targets = (generator.random((count, 3)) < [0.5, 0.2, 0.03]).astype(float)
+    targets[generator.random(targets.shape) < unknown] = np.nan
+    scores = np.round(np.clip(generator.normal(0.4, 0.2, targets.shape) + 0.1 * np.nan_to_num(targets), 0, 1), 2)
+    return scores, targets, patients
+
+
+def loop(value, scores, targets, patients, resampling):
+    """Resample by resample and label by label."""
+    found = np.full((len(resampling.counts), targets.shape[1]), np.nan)
+    for number, counts in enumerate(resampling.counts):
+        weights = counts[np.searchsorted(resampling.patients, patients)]
+        for label in range(targets.shape[1]):
+            rows = ~np.isnan(targets[:, label]) & (weights > 0)
+            if len(set(targets[rows, label])) == 2:
+                truth, score = targets[rows, label], scores[rows, label]
+                found[number, label] = value(truth, score, sample_weight=weights[rows].astype(float))
+    return found
+
+
+@pytest.mark.parametrize(("name", "value"), [("auroc", roc_auc_score), ("brier", brier_score_loss)])
+def test_a_resample_has_the_value_of_a_plain_loop(registry, name, value):
+    scores, targets, patients = make_case()
+    resampling = draw_resamples(patients, 150, seed="a")
+    ours = resample(registry.metric(name), scores, targets, patients, resampling)
+    theirs = loop(value, scores, targets, patients, resampling)
+    np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["auroc", "auprc", "f1", "brier", "ece"])
+def test_with_weights_by_index_and_fast_are_three_ways_to_the_same_values(registry, name):
+    scores, targets, patients = make_case(1)
+    metric = registry.metric(name)
+    given_scores = (scores >= 0.5).astype(float) if metric.on == "decisions" else scores
+    resampling = draw_resamples(patients, 70, seed="a")
+    fast = resample(metric, given_scores, targets, patients, resampling)
+    weighted = resample(replace(metric, batched=None), given_scores, targets, patients, resampling)
+    deaf = replace(metric, batched=None, weighted=False, compute=lambda s, t, w: metric.compute(s, t, None))
+    repeated = resample(deaf, given_scores, targets, patients, resampling)
+    np.testing.assert_allclose(fast, weighted, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(fast, repeated, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["auroc", "auprc", "f1", "brier", "ece"]))
+def test_the_order_of_images_and_labels_and_the_threads_change_no_bit(registry, seed, name):
+    scores, targets, patients = make_case(seed)
+    generator = np.random.default_rng(seed)
+    scores = generator.random(scores.shape)
+    metric = registry.metric(name)
+    scores = (scores >= 0.5).astype(float) if metric.on == "decisions" else scores
+    rows, columns = generator.permutation(len(scores)), generator.permutation(3)
+    here = draw_resamples(patients, 65, seed="s")
+    there = draw_resamples(patients[rows], 65, seed="s")
+    np.testing.assert_array_equal(here.counts, there.counts)
+    ours = resample(metric, scores, targets, patients, here, workers=1)
+    theirs = resample(metric, scores[rows][:, columns], targets[rows][:, columns], patients[rows], there, workers=3)
+    np.testing.assert_array_equal(ours[:, columns], theirs)
+    np.testing.assert_array_equal(average_labels(ours), average_labels(theirs))
+
+
+def test_resamples_depend_on_the_seed_and_begin_alike_however_many_follow():
+    patients = np.array(["b", "a", "c", "a"])
+    few, many = draw_resamples(patients, 5, seed="x"), draw_resamples(patients, 500, seed="x")
+    assert few.patients.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(few.counts, many.counts[:5])
+    assert (many.counts.sum(axis=1) == 3).all()
+    assert many.counts.mean(axis=0) == pytest.approx([1, 1, 1], abs=0.15)
+    assert (draw_resamples(patients, 500, seed="y").counts != many.counts).any()
+    # stored results rest on these draws
+    assert few.counts.tolist() == RECORDED
+
+
+RECORDED = [[1, 1, 1], [0, 1, 2], [2, 1, 0], [0, 0, 3], [2, 1, 0]]
+
+
+def test_a_label_that_lacks_a_class_has_no_value_in_that_resample():
+    def compute(scores, targets, weights):
+        assert weights[targets[:, 0] == 1].sum() > 0
+        assert weights[targets[:, 0] == 0].sum() > 0
+        return np.ones(1)
+
+    patients = np.array(["a", "b", "c"])
+    resampling = Resampling(patients, np.array([[3, 0, 0], [1, 1, 1], [0, 1, 2], [2, 0, 1]], dtype=np.uint8))
+    targets = np.array([[1, 1], [0, np.nan], [0, 1]])
+    values = resample(Metric(name="m", compute=compute), np.zeros((3, 2)), targets, patients, resampling)
+    np.testing.assert_array_equal(values[:, 0], [np.nan, 1, np.nan, 1])
+    assert np.isnan(values[:, 1]).all()
+
+
+def test_a_class_of_one_patient_and_a_test_set_of_one_patient_have_no_interval(registry):
+    patients = np.repeat([f"p{n:02}" for n in range(20)], 2)
+    targets, scores = np.zeros((40, 1)), np.linspace(0, 1, 40)[:, None]
+    targets[:2] = 1
+    values = resample(registry.metric("auroc"), scores, targets, patients, draw_resamples(patients, 400, seed="s"))
+    assert find_interval(values[:, 0]) is None
+    alone = np.full(40, "p")
+    values = resample(registry.metric("auroc"), scores, targets, alone, draw_resamples(alone, 400, seed="s"))
+    assert np.isnan(values).all()
+    assert find_interval(values[:, 0]) is None
+
+
+def test_a_score_that_is_no_number_leaves_its_label_without_values(registry):
+    scores, targets, patients = make_case(unknown=0)
+    scores[3, 1] = np.nan
+    values = resample(registry.metric("auroc"), scores, targets, patients, draw_resamples(patients, 10, seed="s"))
+    assert np.isnan(values[:, 1]).all()
+    assert not np.isnan(values[:, 0]).any()
+
+
+def test_a_metric_that_names_patients_gets_those_of_its_rows_and_a_patient_drawn_twice_is_two():
+    def count_patients(scores, targets, weights, *, patients):
+        return np.array([len(set(patients))])
+
+    scores, targets, patients = make_case(unknown=0)
+    resampling = draw_resamples(patients, 8, seed="s")
+    metric = Metric(name="m", compute=count_patients, range=(0, np.inf))
+    values = resample(metric, scores, targets, patients, resampling)
+    assert (values[:, 0] == len(set(patients))).all()
+    values = resample(replace(metric, weighted=False), scores, targets, patients, resampling)
+    assert (values[:, 0] == resampling.counts.sum(axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("batched", "says"),
+    [
+        (lambda scores, targets: lambda weights: np.zeros(3), r"metric 'm' must return \(4, 1\), a row for each"),
+        (lambda scores, targets: 1 / 0, "metric 'm' raised ZeroDivisionError"),
+    ],
+)
+def test_a_broken_fast_path_is_named(batched, says):
+    scores, targets, patients = make_case()
+    metric = Metric(name="m", compute=lambda scores, targets, weights: scores[0], batched=batched)
+    with pytest.raises(PluginError, match=says):
+        resample(metric, scores, targets, patients, draw_resamples(patients, 4, seed="s"))
+
+
+def test_what_cannot_be_resampled_is_refused_with_its_name(registry):
+    scores, targets, patients = make_case()
+    resampling, strangers = draw_resamples(patients, 4, seed="s"), np.full(len(patients), "stranger")
+    with pytest.raises(DataError, match="patient 'stranger' is not among"):
+        resample(registry.metric("auroc"), scores, targets, strangers, resampling)
+    with pytest.raises(UsageError, match="needs a patient and a resample, got 0 and 1000"):
+        draw_resamples(np.array([], dtype=str), seed="s")
+
+
+def test_an_interval_holds_the_middle_and_is_none_where_too_much_is_undefined():
+    values = np.arange(1001) / 1000
+    assert find_interval(values) == pytest.approx((0.025, 0.975))
+    assert find_interval(values, level=0.5) == pytest.approx((0.25, 0.75))
+    values[:50] = np.nan
+    assert find_interval(values) is not None
+    values[:51] = np.nan
+    assert find_interval(values) is None
+    assert find_interval(np.array([])) is None
+
+
+def test_a_macro_is_the_mean_of_what_is_defined_and_a_system_the_mean_of_its_seeds():
+    values = np.array([[0.2, np.nan, 0.4], [np.nan, np.nan, np.nan]])
+    np.testing.assert_allclose(average_labels(values), [0.3, np.nan])
+    np.testing.assert_allclose(average_seeds(np.array([[0.2, 0.4], [0.4, np.nan]])), [0.3, np.nan])
