@@ -84,6 +84,8 @@ class Data:
     where known `age` (years), `sex` (M or F) and `view` (PA, AP, ...)."""
     boxes: pd.DataFrame | None = None
     """Findings' places where known: `image`, `label`, `x`, `y`, `width`, `height` in pixels of the original image."""
+    subgroups: tuple[str, ...] = ("sex", "age", "view")
+    """Columns of `table` by whose values results are told apart, where it has them; ages by bands."""
     mirrors: bool = True
     """Whether an image mirrored left to right keeps its labels."""
     decode: Callable[[Path], NDArray[np.uint8]] | None = None

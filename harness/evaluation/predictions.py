@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ARRAYS = "labels, image, patient, logits (or scores) and targets"
+COLUMN = "column/"
+"""What the names of group columns begin with in an .npz."""
 EXTREME = 1e-12
 """A score nearer to 0 or 1 has the logit of this distance, so that logits are finite."""
 
@@ -37,6 +39,8 @@ class Predictions:
     """(N, C) in 0..1 where scores were given instead of logits, see `from_scores`."""
     patients_known: bool = True
     """False where nothing says which images belong to one patient: each image then is a patient of its own."""
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    """Groups that images belong to, by column: (N,), empty where unknown."""
     source: str = "the predictions"
     """The file that they come from, for messages."""
 
@@ -58,9 +62,7 @@ class Predictions:
         """(N, C) float64: as given, or the logistic function of the logits, without overflow."""
         if self.given_scores is not None:
             return self.given_scores
-        logits = self.logits.astype(np.float64)
-        small = np.exp(-np.abs(logits))
-        return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
+        return make_scores(self.logits)
 
     def select(self, rows: NDArray[np.intp]) -> Predictions:
         """The images at `rows`, in that order."""
@@ -81,6 +83,7 @@ class Predictions:
             logits=self.logits[cells],
             targets=self.targets[cells],
             given_scores=None if self.given_scores is None else self.given_scores[cells],
+            columns={name: values[rows] for name, values in self.columns.items()},
         )
 
     def save(self, path: Path) -> None:
@@ -97,7 +100,15 @@ class Predictions:
         else:
             arrays["scores"] = self.given_scores
         arrays["targets"] = self.targets
+        arrays |= {f"{COLUMN}{name}": values for name, values in self.columns.items()}
         write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+
+
+def make_scores(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The logistic function of logits, in float64 and without overflow."""
+    wide = logits.astype(np.float64)
+    small = np.exp(-np.abs(wide))
+    return np.where(wide >= 0, 1 / (1 + small), small / (1 + small))
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -125,7 +136,11 @@ def load_predictions(path: Path) -> Predictions:
     require_targets(targets, names, image, str(path))
     make = Predictions if kind == "logits" else Predictions.from_scores
     found = make(names, image, patient, values, targets)
-    return replace(found, patients_known="patient" in arrays, source=str(path))
+    columns = {name.removeprefix(COLUMN): values for name, values in arrays.items() if name.startswith(COLUMN)}
+    for name, values in columns.items():
+        if values.shape != image.shape:
+            raise DataError(f"{path}: column '{name}' {values.shape} must be (N,), one value an image")
+    return replace(found, patients_known="patient" in arrays, columns=columns, source=str(path))
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -134,6 +149,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     types |= {"logits": np.float32, "scores": np.float64, "targets": np.float32}
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file, np.errstate(over="ignore"):
+            types |= {name: str for name in file if name.startswith(COLUMN)}
             arrays = {name: file[name].astype(kind) for name, kind in types.items() if name in file}
     except FileNotFoundError:
         raise DataError(f"there are no predictions in {path}: no such file") from None

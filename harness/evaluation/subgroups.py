@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.components import Metric
+from harness.components import Data, Metric
 from harness.evaluation.bootstrap import Resampling, average_labels, find_interval, resample
 from harness.evaluation.contract import compute_labels
 
@@ -66,6 +66,27 @@ class Subgroups:
     """Metric -> gap; None where fewer than two groups have a label in common that is scored."""
     unknown: int
     """Images without a value."""
+
+
+def find_groups(data: Data) -> dict[str, NDArray[np.str_]]:
+    """Column -> the group (N,) of each image, empty where unknown, for the columns that a dataset names; ages in bands.
+
+    A column that is the same for all, or known of none, is left out.
+    """
+    found = {}
+    for name in data.subgroups:
+        if name not in data.table:
+            continue
+        column = data.table[name]
+        values = band_ages(column.to_numpy(dtype=np.float64)) if name == "age" else column.to_numpy(dtype=object)
+        texts = np.array(["" if _is_unknown(value) else str(value) for value in values], dtype=str)
+        if len(set(texts.tolist()) - {""}) > 1:
+            found[name] = texts
+    return found
+
+
+def _is_unknown(value: object) -> bool:
+    return value is None or value == "" or value != value  # noqa: PLR0124 - NaN is the only thing that differs from itself
 
 
 def band_ages(ages: ArrayLike) -> NDArray[np.object_]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,10 +21,11 @@ from harness.data.loading import Source
 from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
 from harness.errors import PluginError
-from harness.evaluation.measure import measure, value_on_validation
+from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
+from harness.evaluation.measure import value_on_validation
 from harness.evaluation.names import split_name
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.thresholds import fit_thresholds
+from harness.evaluation.resamples import Resamples
 from harness.execution.failures import explain_failure
 from harness.files import file_digest, write_atomically
 from harness.parameters import recipe_values
@@ -69,7 +70,8 @@ class Job:
     source: Source
     prepared: Prepared
     fingerprint: str
-    metrics: tuple[Metric, ...]
+    protocol: Protocol
+    """How its predictions are evaluated; its metrics are those of the board and of the recipe."""
     objective: Metric
     """The board's: it picks the epoch where the recipe says so."""
     board_folder: Path
@@ -116,7 +118,15 @@ class Bench:
         return self.placed
 
 
-def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Record:
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a combo leaves behind."""
+
+    record: Record
+    resamples: Resamples | None = None
+
+
+def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
     """Train, predict and measure; whatever goes wrong becomes a failed record.
 
     Only an interruption by the user is raised.
@@ -124,7 +134,7 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Record:
     reason = reason_to_skip(job)
     if reason is not None:
         failure = FailurePart(kind="plugin", message=reason, where="before training")
-        return _record(job, status="skipped", failure=failure)
+        return Result(_record(job, status="skipped", failure=failure))
     try:
         watch = Stopwatch()
         watch.seconds["prepare"] = job.prepare_seconds
@@ -134,7 +144,7 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Record:
     except Exception as error:  # noqa: BLE001 - a combo's failure is a result; the others go on
         failure = explain_failure(error, job.choices)
     release()  # out of reach of the exception, which holds on to the network
-    return _record(job, status="failed", failure=failure)
+    return Result(_record(job, status="failed", failure=failure))
 
 
 def reason_to_skip(job: Job) -> str | None:
@@ -147,7 +157,7 @@ def reason_to_skip(job: Job) -> str | None:
     return None
 
 
-def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch) -> Record:
+def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch) -> Result:
     energy = EnergyMeter(job.device)
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
@@ -164,20 +174,22 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
             predictions[split] = training.predictor.predictions(split)
             wait_for(job.device)
     with watch.phase("evaluate"):
-        thresholds = fit_thresholds(predictions["val"], predictions["test"])
-        metrics = measure(predictions["test"], job.metrics, thresholds)
-    labels = placed.data.labels
+        evaluation = evaluate(predictions["test"], predictions["val"], job.protocol)
     record = _record(
         job,
         status="done",
-        metrics=metrics,
-        thresholds={p: dict(zip(labels, map(float, values), strict=True)) for p, values in thresholds.items()},
+        **describe_evaluation(evaluation),
         training=_describe_training(job, training),
         efficiency=_describe_cost(job, training, watch, energy),
         artifacts=_save(job, setup.network, predictions),
     )
     training.finish()
-    return record
+    return Result(record, evaluation.resamples)
+
+
+def describe_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    """The parts of a record that come from predictions alone."""
+    return {name: value for name, value in vars(evaluation).items() if name != "resamples"}
 
 
 def _checkpoint(job: Job, execution: Execution) -> Checkpoint:
@@ -221,7 +233,7 @@ def _metric(job: Job, name: str) -> Metric:
     if name == "objective":
         return job.objective
     base = split_name(name)[0]
-    return next(metric for metric in (job.objective, *job.metrics) if metric.name == base)
+    return next(metric for metric in (job.objective, *job.protocol.metrics) if metric.name == base)
 
 
 def _judge(job: Job, placed: Placed, name: str) -> Judge:

@@ -16,6 +16,7 @@ from harness.components import SPLITS, Data
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import Prepared, prepare
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
+from harness.evaluation.evaluate import Protocol
 from harness.execution.combo import Bench, Job, OnEpoch, reason_to_skip, run_combo
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Listener, Preparing
 from harness.registry import Registry
@@ -25,6 +26,9 @@ from harness.results.store import read_records, write_record
 from harness.training import VERSION
 from harness.training.engine import DEFAULT, Engine, set_up_process
 from harness.training.weights import require_imagenet, weights_identity
+
+IN_SUBGROUPS = ("auroc", "sensitivity")
+"""Metrics by which subgroups are compared; the latter at the thresholds of validation."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             if name not in ("objective", "loss")
         ),
     ]
-    metrics = resolve_metrics(names, registry)
+    metrics, in_groups = (resolve_metrics(wanted, registry) for wanted in (names, IN_SUBGROUPS))
     chosen = _choose(board, settings)
     # a weight file that is not there ends the run before it begins
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
@@ -119,6 +123,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         choices = rows[combo.row.name]
         shelved = shelf.at(choices.recipe.load_size)
         objective = next(m for m in metrics if m.name == board.objective.partition("@")[0])
+        protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=shelved.fingerprint)
         key = combo_key(
             source,
             shelved.fingerprint,
@@ -135,7 +140,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             source,
             shelved.prepared,
             shelved.fingerprint,
-            metrics,
+            protocol,
             objective,
             board.folder,
             settings.device,
@@ -157,8 +162,8 @@ def run(planned: Iterable[Planned], listener: Listener) -> tuple[Record, ...]:
     for number, job in enumerate(todo, start=1):
         started = time.perf_counter()
         listener(ComboStarted(job.combo.name, number, len(todo), job.choices.recipe.epochs))
-        record = run_combo(job, bench, _epoch_teller(job, listener))
-        write_record(job.board_folder, record)
+        result = run_combo(job, bench, _epoch_teller(job, listener))
+        record = write_record(job.board_folder, result.record, result.resamples)
         records.append(record)
         listener(ComboFinished(record, time.perf_counter() - started))
     return tuple(records)

@@ -86,6 +86,73 @@ class MetricPart(Part):
     higher_is_better: bool = True
 
 
+class BrierPart(Part):
+    """The Brier score in parts: reliability - resolution + uncertainty + within."""
+
+    score: Number
+    reliability: Number
+    resolution: Number
+    uncertainty: Number
+    within: Number = Field(description="what scores that differ inside a bin add")
+
+
+class LabelCalibration(Part):
+    """One label's calibration on the test split."""
+
+    slope: Number = Field(description="what validation fitted: calibrated logit = slope * logit + intercept")
+    intercept: Number
+    brier: BrierPart
+    ece: Number = Field(description="15 bins of equal width")
+    ece_mass: Number = Field(description="15 bins that hold equally many images")
+
+
+class CalibratedPart(Part):
+    """Calibration on the test split; the numbers are means over labels."""
+
+    brier: Number
+    ece: Number
+    ece_mass: Number
+    per_label: dict[str, LabelCalibration]
+
+
+class CalibrationPart(Part):
+    """Calibration of the scores as they are, and after each label was fitted on validation."""
+
+    before: CalibratedPart
+    temperature: CalibratedPart = Field(description="Guo et al. 2017, a temperature a label")
+    platt: CalibratedPart = Field(description="Platt 1999, slope and intercept a label")
+
+
+class GroupPart(Part):
+    """Test images of one value of a column; a label with fewer than 10 positives or negatives is not scored."""
+
+    name: str
+    images: int
+    patients: int
+    positives: dict[str, int]
+    negatives: dict[str, int]
+    macro: dict[str, Number]
+    per_label: dict[str, dict[str, Number]]
+
+
+class GapPart(Part):
+    """How much better a macro is in the best group than in the worst, over labels scored in both."""
+
+    best: str
+    worst: str
+    value: Number
+    labels_used: int
+    interval: Interval
+
+
+class SubgroupPart(Part):
+    """One column."""
+
+    groups: list[GroupPart]
+    gaps: dict[str, GapPart | None]
+    unknown: int = Field(description="images without a value")
+
+
 class EpochPart(Part):
     """One line of the training history."""
 
@@ -170,8 +237,8 @@ class Record(Part):
     dataset: DatasetPart
     metrics: dict[str, MetricPart] = Field(default_factory=dict)
     thresholds: dict[str, dict[str, Number]] = Field(default_factory=dict, description="policy -> label -> threshold")
-    calibration: dict[str, Any] | None = None
-    subgroups: dict[str, Any] | None = None
+    calibration: CalibrationPart | None = None
+    subgroups: dict[str, SubgroupPart] | None = Field(default=None, description="by column")
     training: TrainingPart | None = None
     efficiency: EfficiencyPart = EfficiencyPart()
     artifacts: dict[str, str] = Field(default_factory=dict, description="file name -> sha256")

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.files import write_atomically
+from harness.evaluation.resamples import Resamples, load_resamples
+from harness.files import file_digest, write_atomically
 from harness.results.record import Record
 
 FOLDER = "records"
+RESAMPLES = "resamples.npz"
+"""Under which name a record's `artifacts` hold the digest of the file beside it."""
 RUNS = "runs"
 
 
@@ -24,11 +27,36 @@ class Found:
     """One line for each file that could not be read."""
 
 
-def write_record(folder: Path, record: Record) -> Path:
-    """Write a record to its place in a board's folder, whole or not at all."""
-    path = folder / FOLDER / f"{record.combo.row}--s{record.combo.seed}.json"
-    write_atomically(path, record.model_dump_json(indent=1) + "\n")
-    return path
+def write_record(folder: Path, record: Record, resamples: Resamples | None = None) -> Record:
+    """Write a record to its place in a board's folder, whole or not at all, with its resamples beside it.
+
+    Gives the record as it was written: with the digest of the resamples.
+    """
+    path = record_path(folder, record)
+    beside = path.with_name(f"{path.stem}.npz")  # with_suffix would cut a name after its last dot
+    artifacts = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES}
+    if resamples is not None:
+        resamples.save(beside)
+        artifacts[RESAMPLES] = file_digest(beside)
+    written = record.model_copy(update={"artifacts": artifacts})
+    write_atomically(path, written.model_dump_json(indent=1) + "\n")
+    if resamples is None:
+        beside.unlink(missing_ok=True)
+    return written
+
+
+def record_path(folder: Path, record: Record) -> Path:
+    """Where a record lies; `<same name>.npz` beside it holds its resamples."""
+    return folder / FOLDER / f"{record.combo.row}--s{record.combo.seed}.json"
+
+
+def read_resamples(folder: Path, record: Record) -> Resamples | None:
+    """What lies beside a record; None where there is nothing, or not what the record says."""
+    path = record_path(folder, record)
+    beside = path.with_name(f"{path.stem}.npz")
+    if RESAMPLES not in record.artifacts or not beside.is_file() or file_digest(beside) != record.artifacts[RESAMPLES]:
+        return None
+    return load_resamples(beside)
 
 
 def read_records(folder: Path) -> Found:

@@ -10,6 +10,7 @@ from harness.components import Recipe, Task
 from harness.data.augmentation import evaluation_views
 from harness.data.placement import Placed
 from harness.evaluation.predictions import Predictions
+from harness.evaluation.subgroups import find_groups
 from harness.training.capture import NotCapturableError, capture, find_obstacle
 from harness.training.memory import is_out_of_memory, release
 from harness.training.numerics import Numerics
@@ -58,6 +59,7 @@ class Predictor:
             patient=table["patient"].to_numpy(dtype=str)[index],
             logits=self.logits(split).cpu().numpy(),
             targets=self.placed.data.targets[index],
+            columns={name: values[index] for name, values in find_groups(self.placed.data).items()},
         )
 
     def _make_buffers(self) -> None:

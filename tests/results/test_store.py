@@ -6,12 +6,14 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from harness.evaluation.resamples import Resamples
 from harness.results.provenance import scrub
 from harness.results.record import ComboPart, DatasetPart, LabelValue, MetricPart, ProvenancePart, Record
-from harness.results.store import read_records, run_folder, write_record
+from harness.results.store import read_records, read_resamples, record_path, run_folder, write_record
 
 
 def make_record(row: str = "a--b--c", seed: int = 0, macro: float = 0.5) -> Record:
@@ -44,7 +46,7 @@ def test_records_read_back_equal_in_the_order_of_row_and_seed(tmp_path):
 
 
 def test_undefined_is_null_never_nan(tmp_path):
-    text = write_record(tmp_path, make_record(macro=math.nan)).read_text()
+    text = record_path(tmp_path, write_record(tmp_path, make_record(macro=math.nan))).read_text()
     document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in a record"))
     assert document["metrics"]["auroc"]["macro"] is None
     assert document["metrics"]["auroc"]["per_label"]["x"]["value"] is None
@@ -52,7 +54,7 @@ def test_undefined_is_null_never_nan(tmp_path):
 
 
 def test_a_damaged_foreign_or_misplaced_file_is_named_and_left(tmp_path):
-    path = write_record(tmp_path, make_record())
+    path = record_path(tmp_path, write_record(tmp_path, make_record()))
     (path.parent / "cut--s0.json").write_text(path.read_text()[:100])
     (path.parent / "foreign--s0.json").write_text('{"hello": 1}')
     (path.parent / "moved--s0.json").write_text(path.read_text())
@@ -103,3 +105,18 @@ def test_folders_of_a_machine_are_taken_out_of_texts(text, scrubbed):
 def test_the_committed_json_schema_is_the_models():
     path = Path(__file__).parents[2] / "leaderboards" / "record.schema.json"
     assert json.loads(path.read_text(encoding="utf-8")) == Record.model_json_schema()
+
+
+def test_resamples_lie_beside_their_record_and_are_known_by_digest(tmp_path):
+    resamples = Resamples({"auroc": np.linspace(0, 1, 5)}, {"x": np.full(5, np.nan)})
+    record = write_record(tmp_path, make_record("a.b--c--d"), resamples)
+    (read,) = read_records(tmp_path).records
+    assert read == record
+    found = read_resamples(tmp_path, read)
+    assert found is not None
+    np.testing.assert_allclose(found.macro["auroc"], resamples.macro["auroc"], atol=1e-7)
+    (tmp_path / "records" / "a.b--c--d--s0.npz").write_bytes(b"another")
+    assert read_resamples(tmp_path, read) is None
+    failed = write_record(tmp_path, make_record("a.b--c--d"))
+    assert read_resamples(tmp_path, failed) is None
+    assert [path.name for path in (tmp_path / "records").iterdir()] == ["a.b--c--d--s0.json"]

@@ -1,0 +1,226 @@
+"""From predictions to everything that a record says about them: the one way in which anything is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.components import Metric
+from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, find_interval, resample
+from harness.evaluation.calibration import (
+    Calibration,
+    decompose_brier,
+    describe_reliability,
+    fit_platt,
+    fit_temperature,
+)
+from harness.evaluation.curves import trace_precision_recall, trace_roc
+from harness.evaluation.measure import measure_values
+from harness.evaluation.names import DEFAULT, full_name, needed_policies
+from harness.evaluation.predictions import Predictions, make_scores
+from harness.evaluation.resamples import Resamples
+from harness.evaluation.subgroups import Subgroups, measure_subgroups
+from harness.evaluation.thresholds import decide, fit_thresholds
+from harness.results.record import (
+    BrierPart,
+    CalibratedPart,
+    CalibrationPart,
+    GapPart,
+    GroupPart,
+    LabelCalibration,
+    LabelValue,
+    MetricPart,
+    SubgroupPart,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """By which rules predictions are evaluated."""
+
+    metrics: tuple[Metric, ...]
+    names: tuple[str, ...]
+    """Metrics as a board names them, with the threshold policies that they ask for."""
+    objective: str
+    """Of these names, the one whose labels are resampled too; the first metric where it needs a validation that is not
+    there."""
+    subgroup_metrics: tuple[Metric, ...] = ()
+    resamples: int = RESAMPLES
+    seed: str = "0"
+    """Of the resamples, with the set of patients; a board's is its data's fingerprint."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What came out, as the parts of a record."""
+
+    metrics: dict[str, MetricPart]
+    thresholds: dict[str, dict[str, float]]
+    calibration: CalibrationPart | None
+    subgroups: dict[str, SubgroupPart] | None
+    resamples: Resamples
+
+
+def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> Evaluation:
+    """Evaluate the test split; thresholds and calibration come from validation, without which there are none of them.
+
+    Raises `DataError` where both splits do not have the same labels, `PluginError` for a metric that breaks its
+    contract, `UnknownNameError` for an unknown threshold policy.
+    """
+    thresholds = fit_thresholds(val, test, needed_policies(protocol.names))
+    resampling = draw_resamples(test.patient, protocol.resamples, seed=protocol.seed)
+    metrics, drawn = {}, {}
+    for name, metric, scores in _questions(test, protocol.metrics, thresholds):
+        values = measure_values(test, metric, scores)
+        drawn[name] = resample(metric, scores, test.targets, test.patient, resampling)
+        metrics[name] = _describe_metric(test, metric, values, drawn[name])
+    objective = drawn.get(full_name(protocol.objective, drawn), next(iter(drawn.values())))
+    return Evaluation(
+        metrics=metrics,
+        thresholds={
+            policy: dict(zip(test.labels, map(float, values), strict=True)) for policy, values in thresholds.items()
+        },
+        calibration=None if val is None else _calibrate(test, val.arrange(test.labels, test.source)),
+        subgroups=_describe_subgroups(test, protocol, thresholds, resampling),
+        resamples=Resamples(
+            macro={name: average_labels(values) for name, values in drawn.items()},
+            per_label={label: objective[:, number] for number, label in enumerate(test.labels)},
+            curves=dict(_trace_curves(test)),
+        ),
+    )
+
+
+def _questions(
+    test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]]
+) -> Iterator[tuple[str, Metric, NDArray[np.float64]]]:
+    """Every metric under its full name with what it is computed of: scores, or decisions by each policy (N, C)."""
+    for metric in metrics:
+        if metric.on == "scores":
+            yield metric.name, metric, test.scores
+        else:
+            for policy, fitted in thresholds.items():
+                yield f"{metric.name}@{policy}", metric, decide(test.scores, fitted)
+
+
+def _describe_metric(
+    test: Predictions, metric: Metric, values: NDArray[np.float64], drawn: NDArray[np.float64]
+) -> MetricPart:
+    positives, negatives = (test.targets == 1).sum(axis=0), (test.targets == 0).sum(axis=0)
+    return MetricPart(
+        macro=float(average_labels(values[None])[0]),
+        interval=find_interval(average_labels(drawn)),
+        per_label={
+            label: LabelValue(
+                value=float(values[i]),
+                interval=find_interval(drawn[:, i]),
+                positives=int(positives[i]),
+                negatives=int(negatives[i]),
+            )
+            for i, label in enumerate(test.labels)
+        },
+        labels_used=int((~np.isnan(values)).sum()),
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    for number, label in enumerate(test.labels):
+        scores, targets = test.scores[:, number], test.targets[:, number]
+        for name, curve in {"roc": trace_roc(scores, targets), "pr": trace_precision_recall(scores, targets)}.items():
+            if curve is not None:
+                yield f"{name}/{label}", np.stack([curve.x, curve.y])
+        if not np.isnan(scores).any():
+            diagram = describe_reliability(scores, targets)
+            yield f"reliability/{label}", np.stack([diagram.score, diagram.share, diagram.count.astype(np.float64)])
+
+
+# --- calibration -----------------------------------------------------------------------------------------------------
+
+
+def _calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
+    """The test split's calibration as it is, and after each method has been fitted on validation."""
+    unchanged = Calibration(np.ones(len(test.labels)), np.zeros(len(test.labels)))
+    return CalibrationPart(
+        before=_describe_calibration(test, unchanged, test.scores),
+        temperature=_apply_calibration(test, fit_temperature(val.logits, val.targets)),
+        platt=_apply_calibration(test, fit_platt(val.logits, val.targets)),
+    )
+
+
+def _apply_calibration(test: Predictions, fitted: Calibration) -> CalibratedPart:
+    return _describe_calibration(test, fitted, make_scores(fitted.apply(test.logits)))
+
+
+def _describe_calibration(test: Predictions, fitted: Calibration, scores: NDArray[np.float64]) -> CalibratedPart:
+    per_label = {}
+    for number, label in enumerate(test.labels):
+        score, target = scores[:, number], test.targets[:, number]
+        if np.isnan(score).any() or np.isnan(target).all():
+            continue
+        brier = decompose_brier(score, target)
+        per_label[label] = LabelCalibration(
+            slope=float(fitted.slope[number]),
+            intercept=float(fitted.intercept[number]),
+            brier=BrierPart(score=brier.score, **vars(brier)),
+            ece=describe_reliability(score, target).error,
+            ece_mass=describe_reliability(score, target, spacing="mass").error,
+        )
+    found = list(per_label.values())
+    return CalibratedPart(
+        brier=_mean([part.brier.score for part in found]),
+        ece=_mean([part.ece for part in found]),
+        ece_mass=_mean([part.ece_mass for part in found]),
+        per_label=per_label,
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    return float(average_labels(np.array([values], dtype=np.float64))[0]) if values else float("nan")
+
+
+# --- subgroups -------------------------------------------------------------------------------------------------------
+
+
+def _describe_subgroups(
+    test: Predictions, protocol: Protocol, thresholds: dict[str, NDArray[np.float64]], resampling: Resampling
+) -> dict[str, SubgroupPart] | None:
+    """Scores, and decisions at the validation threshold where there is one, by every column that is known."""
+    columns = {
+        name: np.array([value or None for value in values.tolist()], dtype=object)
+        for name, values in test.columns.items()
+    }
+    decisions = decide(test.scores, thresholds[DEFAULT]) if DEFAULT in thresholds else test.scores * np.nan
+    metrics = [m for m in protocol.subgroup_metrics if m.on == "scores" or DEFAULT in thresholds]
+    if not columns or not metrics:
+        return None
+    found = measure_subgroups(columns, metrics, test.scores, decisions, test.targets, test.patient, resampling)
+    names = {metric.name: metric.name if metric.on == "scores" else f"{metric.name}@{DEFAULT}" for metric in metrics}
+    return {column: _describe_column(test.labels, names, subgroups) for column, subgroups in found.items()}
+
+
+def _describe_column(labels: Sequence[str], names: dict[str, str], found: Subgroups) -> SubgroupPart:
+    groups = [
+        GroupPart(
+            name=group.name,
+            images=group.images,
+            patients=group.patients,
+            positives=dict(zip(labels, map(int, group.positives), strict=True)),
+            negatives=dict(zip(labels, map(int, group.negatives), strict=True)),
+            macro={names[metric]: value for metric, value in group.macro.items()},
+            per_label={
+                names[metric]: dict(zip(labels, map(float, values), strict=True))
+                for metric, values in group.per_label.items()
+            },
+        )
+        for group in found.groups
+    ]
+    gaps = {names[metric]: None if gap is None else GapPart(**vars(gap)) for metric, gap in found.gaps.items()}
+    return SubgroupPart(groups=groups, gaps=gaps, unknown=found.unknown)

@@ -1,0 +1,237 @@
+"""From predictions to values: what is defined, what is not, and what is said of a broken metric."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from harness import Metric
+from harness.errors import PluginError
+from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
+from harness.evaluation.measure import value_on_validation
+from harness.evaluation.names import POLICIES
+from harness.evaluation.predictions import Predictions
+from harness.results.record import MetricPart
+
+
+def make_predictions(unknown: bool = False, count: int = 60) -> Predictions:
+    """Four labels; the third has no positive, the fourth no negative."""
+    generator = np.random.default_rng(2)
+    targets = (generator.random((count, 4)) < 0.4).astype(np.float32)
+    targets[:, 2], targets[:, 3] = 0, 1
+    if unknown:
+        targets[generator.random(targets.shape) < 0.3] = np.nan
+    logits = generator.normal(size=(count, 4)).astype(np.float32) + np.nan_to_num(targets)
+    names = np.array([f"i{n}" for n in range(count)])
+    return Predictions(("a", "b", "c", "d"), names, np.array([f"p{n // 2}" for n in range(count)]), logits, targets)
+
+
+def run(test: Predictions, metrics: list[Metric], val: Predictions | None = None, **changes) -> Evaluation:
+    plain = Protocol(tuple(metrics), tuple(metric.name for metric in metrics), metrics[0].name, resamples=20)
+    return evaluate(test, val, dataclasses.replace(plain, **changes))
+
+
+def measure(test: Predictions, metrics: list[Metric], val: Predictions | None = None) -> dict[str, MetricPart]:
+    return run(test, metrics, val).metrics
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_values_are_those_of_the_known_targets_and_one_class_is_undefined(registry, unknown):
+    predictions = make_predictions(unknown)
+    part = measure(predictions, [registry.metric("auroc")])["auroc"]
+    for index, label in enumerate("ab"):
+        known = ~np.isnan(predictions.targets[:, index])
+        expected = roc_auc_score(predictions.targets[known, index], predictions.logits[known, index])
+        assert part.per_label[label].value == pytest.approx(expected, abs=1e-12)
+        assert part.per_label[label].positives == (predictions.targets[:, index] == 1).sum()
+    assert part.per_label["c"].value is None
+    assert part.per_label["d"].value is None
+    assert part.labels_used == 2
+    values = [part.per_label[label].value for label in "ab"]
+    assert part.macro == pytest.approx(np.mean([value for value in values if value is not None]), abs=1e-12)
+
+
+def test_decisions_are_measured_once_a_policy_under_its_name(registry):
+    predictions = make_predictions()
+    val = make_predictions()
+    val.targets[:, 1] = 0  # no positive, no threshold
+    evaluation = run(predictions, [registry.metric("f1")], val)
+    assert set(evaluation.metrics) == {f"f1@{policy}" for policy in POLICIES}
+    part, threshold = evaluation.metrics["f1@val-f1"], evaluation.thresholds["val-f1"]["a"]
+    expected = f1_score(predictions.targets[:, 0], predictions.scores[:, 0] >= threshold)
+    assert part.per_label["a"].value == pytest.approx(expected, abs=1e-12)
+    assert part.per_label["b"].value is None
+    assert part.labels_used == 1
+
+
+def test_without_validation_there_are_only_the_policies_that_need_none(registry):
+    evaluation = run(make_predictions(), [registry.metric("f1")])
+    assert set(evaluation.metrics) == {"f1@0.5", "f1@oracle"}
+    assert evaluation.calibration is None
+
+
+def test_a_policy_that_a_board_asks_for_is_fitted_beside_the_usual_ones(registry):
+    predictions = make_predictions()
+    evaluation = run(predictions, [registry.metric("sensitivity")], predictions, names=("sensitivity@val-sens0.75",))
+    assert "val-sens0.75" in evaluation.thresholds
+    part = evaluation.metrics["sensitivity@val-sens0.75"].per_label["a"]
+    assert part.value is not None
+    assert part.value >= 0.75
+
+
+def test_nothing_defined_has_no_macro(registry):
+    predictions = make_predictions()
+    empty = Predictions(
+        predictions.labels,
+        predictions.image,
+        predictions.patient,
+        predictions.logits,
+        np.zeros_like(predictions.targets),
+    )
+    part = measure(empty, [registry.metric("auroc")])["auroc"]
+    assert (part.macro, part.labels_used) == (None, 0)
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_the_order_of_images_and_labels_changes_no_bit(registry, unknown):
+    predictions = make_predictions(unknown)
+    rows, columns = np.random.default_rng(0).permutation(60), [3, 1, 0, 2]
+    shuffled = Predictions(
+        tuple(predictions.labels[c] for c in columns),
+        predictions.image[rows],
+        predictions.patient[rows],
+        predictions.logits[rows][:, columns],
+        predictions.targets[rows][:, columns],
+    )
+    metrics = [registry.metric(name) for name in ("auroc", "auprc", "brier", "ece")]
+    ours, theirs = measure(predictions, metrics), measure(shuffled, metrics)
+    for name, part in ours.items():
+        assert part.macro == theirs[name].macro
+        assert part.per_label == theirs[name].per_label
+
+
+def test_validation_picks_by_the_macro_and_decides_at_its_own_best_thresholds(registry):
+    predictions = make_predictions()
+    auroc = measure(predictions, [registry.metric("auroc")])["auroc"].macro
+    assert value_on_validation(predictions, registry.metric("auroc")) == auroc
+    half = measure(predictions, [registry.metric("f1")])["f1@0.5"].macro
+    assert half is not None
+    assert value_on_validation(predictions, registry.metric("f1")) >= half
+
+
+def test_a_metric_gets_the_patients_it_names():
+    seen = []
+
+    def compute(scores, targets, weights, *, patients):
+        seen.append(len(set(patients)))
+        return np.zeros(scores.shape[1])
+
+    measure(make_predictions(), [Metric(name="m", compute=compute)])
+    assert set(seen) == {30}
+
+
+@pytest.mark.parametrize(
+    ("compute", "says"),
+    [
+        (lambda scores, targets, weights: np.zeros(3), r"metric 'm' must return \(2,\), one value a label, got \(3,\)"),
+        (lambda scores, targets, weights: 1 / 0, "metric 'm' raised ZeroDivisionError"),
+        (lambda scores, targets, weights, *, ages: scores[0], "asks for ages; it can have patients"),
+    ],
+)
+def test_a_broken_metric_is_named_with_what_was_expected(compute, says):
+    with pytest.raises(PluginError, match=says):
+        measure(make_predictions(), [Metric(name="m", compute=compute)])
+
+
+def test_a_score_that_is_no_number_leaves_its_label_undefined_not_its_image_out(registry):
+    predictions = make_predictions()
+    predictions.logits[7, 0] = np.nan
+    metrics = [registry.metric(name) for name in ("auroc", "brier", "f1")]
+    parts = measure(predictions, metrics, predictions)
+    assert set(parts) == {"auroc", "brier", *(f"f1@{policy}" for policy in POLICIES)}
+    for part in parts.values():
+        assert part.per_label["a"].value is None
+        assert part.per_label["b"].value is not None
+        assert part.labels_used == 1
+
+
+def test_a_score_whose_target_is_unknown_may_be_anything(registry):
+    predictions = make_predictions()
+    predictions.targets[7, 0] = np.nan
+    before = measure(predictions, [registry.metric("auroc")])
+    predictions.logits[7, 0] = np.nan
+    assert measure(predictions, [registry.metric("auroc")]) == before
+
+
+# --- intervals, calibration, subgroups -------------------------------------------------------------------------------
+
+
+def test_intervals_are_percentiles_of_resampled_patients(registry):
+    from harness.evaluation.bootstrap import average_labels, draw_resamples, resample
+
+    predictions, auroc = make_predictions(count=400), registry.metric("auroc")
+    part = run(predictions, [auroc], resamples=300, seed="s").metrics["auroc"]
+    resampling = draw_resamples(predictions.patient, 300, seed="s")
+    drawn = resample(auroc, predictions.scores, predictions.targets, predictions.patient, resampling)
+    assert part.interval == pytest.approx(tuple(np.quantile(average_labels(drawn), [0.025, 0.975])))
+    assert part.per_label["b"].interval == pytest.approx(tuple(np.quantile(drawn[:, 1], [0.025, 0.975])))
+    assert part.per_label["c"].interval is None
+
+
+def test_what_lies_beside_a_record_gives_its_intervals_again(registry, tmp_path):
+    from harness.evaluation.bootstrap import find_interval
+    from harness.evaluation.resamples import load_resamples
+
+    evaluation = run(make_predictions(count=400), [registry.metric("auroc"), registry.metric("f1")], resamples=300)
+    evaluation.resamples.save(tmp_path / "r.npz")
+    found = load_resamples(tmp_path / "r.npz")
+    assert set(found.macro) == set(evaluation.metrics)
+    for name, part in evaluation.metrics.items():
+        assert find_interval(found.macro[name]) == pytest.approx(part.interval, abs=1e-6)
+    assert set(found.per_label) == set("abcd")
+    assert {"roc/a", "pr/a", "reliability/a"} <= set(found.curves)
+    assert "roc/c" not in found.curves
+    before = (tmp_path / "r.npz").read_bytes()
+    evaluation.resamples.save(tmp_path / "r.npz")
+    assert (tmp_path / "r.npz").read_bytes() == before
+
+
+def test_calibration_is_fitted_on_validation_and_measured_on_test(registry):
+    val, test = make_predictions(count=3000), make_predictions(count=2000)
+    test.logits[:] *= 5  # as sure as no network should be
+    val.logits[:] *= 5
+    calibration = run(test, [registry.metric("ece"), registry.metric("brier")], val).calibration
+    assert calibration is not None
+    assert calibration.before.ece is not None
+    assert calibration.platt.ece is not None
+    assert calibration.platt.ece < 0.3 * calibration.before.ece
+    slope = calibration.temperature.per_label["a"].slope
+    assert slope is not None
+    assert slope < 0.5
+    brier = calibration.before.per_label["a"].brier
+    assert brier.score == pytest.approx(np.mean((test.scores[:, 0] - test.targets[:, 0]) ** 2))
+
+
+def test_subgroups_are_scored_by_column_where_they_are_large_enough(registry):
+    predictions = make_predictions(count=400)
+    sex = np.array(["F", "M"])[np.arange(400) // 2 % 2]
+    site = np.where(np.arange(400) < 12, "small", "large")
+    described = dataclasses.replace(predictions, columns={"sex": sex, "site": site})
+    metrics = (registry.metric("auroc"), registry.metric("sensitivity"))
+    found = run(described, [registry.metric("auroc")], predictions, subgroup_metrics=metrics).subgroups
+    assert found is not None
+    women = next(group for group in found["sex"].groups if group.name == "F")
+    expected = roc_auc_score(predictions.targets[sex == "F", 0], predictions.scores[sex == "F", 0])
+    assert women.per_label["auroc"]["a"] == pytest.approx(expected)
+    assert women.images == 200
+    gap = found["sex"].gaps["sensitivity@val-f1"]
+    assert gap is not None
+    assert gap.interval is not None
+    small = next(group for group in found["site"].groups if group.name == "small")
+    assert small.per_label["auroc"]["a"] is None
+    assert small.positives["a"] + small.negatives["a"] == 12
+    assert found["site"].gaps["auroc"] is None
+    assert run(predictions, [registry.metric("auroc")], subgroup_metrics=metrics).subgroups is None
