@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,11 @@ from harness.files import write_atomically
 from harness.parameters import Params, flatten
 
 FILE = "board.toml"
+CONTROLS = {
+    "prevalence": "says of every image how frequent a label is in training: AUROC exactly 0.5",
+    "shuffled": "the board's first row, trained and validated on targets shuffled over images: AUROC not above 0.5",
+}
+"""Rows that a board can be checked by: what finds nothing must score as nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,14 @@ class Row:
     loss: str
     recipe: str
     params: Params = field(default_factory=dict)
+    control: str | None = None
+    """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
 
     @property
     def name(self) -> str:
         """`model--loss--recipe`, with six hex digits of the parameters where there are some; safe as a file name."""
+        if self.control is not None:
+            return f"control-{self.control}"
         parts = [self.model, self.loss, self.recipe]
         if self.params:
             canonical = json.dumps(self.params, sort_keys=True, separators=(",", ":"))
@@ -69,6 +78,12 @@ class Board:
     dataset: str
     options: dict[str, Any]
     rows: tuple[Row, ...]
+    """Control rows last."""
+
+    @property
+    def systems(self) -> tuple[Row, ...]:
+        """The rows that are compared: all but controls."""
+        return tuple(row for row in self.rows if row.control is None)
 
     def combos(self) -> tuple[Combo, ...]:
         """Every row with every seed, seed by seed, so that a first result of each row comes early."""
@@ -104,6 +119,7 @@ class _File(_Strict):
     objective: str = "auroc"
     seeds: list[int] = Field(default=[0], min_length=1)
     metrics: list[str] = Field(default=["auroc", "auprc", "f1", "brier", "ece"], min_length=1)
+    controls: bool = False
     dataset: _Dataset
     rows: list[_Rows] = Field(min_length=1)
 
@@ -154,8 +170,14 @@ def parse_board(text: str, folder: Path) -> Board:
         metrics=tuple(dict.fromkeys([found.objective, *found.metrics])),
         dataset=found.dataset.name,
         options=dict(found.dataset.model_extra or {}),
-        rows=tuple(rows.values()),
+        rows=add_controls(rows.values()) if found.controls else tuple(rows.values()),
     )
+
+
+def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows with the controls of the first one after them."""
+    systems = tuple(row for row in rows if row.control is None)
+    return (*systems, *(replace(systems[0], control=control) for control in CONTROLS))
 
 
 def _product(entry: _Rows) -> Iterable[Row]:
@@ -224,6 +246,8 @@ def board_text(board: Board, rows: Sequence[str]) -> str:
     if board.about:
         head["about"] = board.about
     head |= {"objective": board.objective, "seeds": board.seeds, "metrics": board.metrics}
+    if len(board.systems) < len(board.rows):
+        head["controls"] = True
     lines = [f"{name} = {toml_value(value)}" for name, value in head.items()]
     lines += ["", "[dataset]", f"name = {toml_value(board.dataset)}"]
     lines += [f"{toml_key(name)} = {toml_value(value)}" for name, value in board.options.items()]

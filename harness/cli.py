@@ -21,6 +21,7 @@ data_app = typer.Typer(help="Look at a dataset before anything is trained on it.
 
 app.command()(boards.run)
 app.command()(boards.leaderboard)
+app.command()(boards.rescore)
 app.command()(machine.speed)
 app.add_typer(plugins_app, name="plugins")
 plugins_app.callback()(plugins.list_plugins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from harness.board import (
     FILE,
     Board,
     Row,
+    add_controls,
     board_text,
     bundled_text,
     find_board,
@@ -41,6 +43,8 @@ class Request:
     seeds: tuple[int, ...] = ()
     params: Params = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    controls: bool = False
+    """Whether control rows are added."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ def define(request: Request) -> Definition:
     an existing board contradict each other.
     """
     wanted = _from_parts(request) if request.board is None else _from_board(request)
+    if request.controls:
+        wanted = replace(wanted, rows=add_controls(wanted.rows))
     if not (wanted.folder / FILE).is_file():
         published = _original_text(request.board, PUBLISHED) if request.board else ""
         return _define(wanted.folder, _new_text(wanted, request), published)
@@ -77,8 +83,10 @@ def define(request: Request) -> Definition:
     added = [row for row in wanted.rows if row.name not in known]
     if not added:
         return Definition(existing, None)
-    old = (wanted.folder / FILE).read_text(encoding="utf-8").rstrip()
-    return _define(wanted.folder, old + "\n\n" + "\n".join(map(_one_row, added)))
+    text = (wanted.folder / FILE).read_text(encoding="utf-8").rstrip()
+    if any(row.control is not None for row in added):
+        text = _with_controls(text)
+    return _define(wanted.folder, "\n\n".join([text, "\n".join(_one_row(row) for row in added if row.control is None)]))
 
 
 def _define(folder: Path, text: str, published: str = "") -> Definition:
@@ -88,12 +96,22 @@ def _define(folder: Path, text: str, published: str = "") -> Definition:
 def _new_text(wanted: Board, request: Request) -> str:
     """A new board's text: the original's own where nothing differs from it, comments and all."""
     if request.board is not None and not request.params and not request.options:
-        return _original_text(request.board)
+        original = _original_text(request.board)
+        return _with_controls(original) if request.controls else original
     if request.board is None:
         rows = [row_text(request.models, request.losses, request.recipes, request.params)]
     else:
-        rows = [_one_row(row) for row in wanted.rows]
+        rows = [_one_row(row) for row in wanted.systems]
     return board_text(wanted, rows)
+
+
+def _with_controls(text: str) -> str:
+    """A `board.toml` that asks for controls: the key has to stand before the first table."""
+    if parse_board(text, Path()).systems != parse_board(text, Path()).rows:
+        return text
+    lines = re.sub(r"(?m)^controls *=.*\n?", "", text).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("["))
+    return "\n".join([*lines[:first], "controls = true", "", *lines[first:]])
 
 
 def _from_parts(request: Request) -> Board:
@@ -124,7 +142,8 @@ def _from_board(request: Request) -> Board:
     found = find_board(request.board)
     folder = request.folder or (found if isinstance(found, Path) else Path(f"{found}-board"))
     original = parse_board(_original_text(request.board), folder)
-    rows = tuple(Row(r.model, r.loss, r.recipe, _merge(r.params, request.params)) for r in original.rows)
+    systems = (Row(r.model, r.loss, r.recipe, _merge(r.params, request.params)) for r in original.systems)
+    rows = tuple(systems) if original.systems == original.rows else add_controls(systems)
     return replace(original, options=original.options | dict(request.options), rows=rows)
 
 

@@ -75,6 +75,10 @@ class Display(AbstractContextManager["Display"]):
                 for note in event.record.training.execution.notes if event.record.training else ():
                     self.console.print(f"  {_plain(note)}", highlight=False, soft_wrap=True)
 
+    def mention(self, name: str) -> None:
+        """Show what is being worked on."""
+        self.console.print(f"evaluating {name}", highlight=False)
+
     def _preparing(self, event: Preparing) -> None:
         self._advance("preparing", f"decoding {event.dataset}", event.done, event.total)
         if not self.live and (event.done == event.total or time.monotonic() - self.last_line > EVERY):

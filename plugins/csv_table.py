@@ -37,6 +37,7 @@ def load(
     uncertain: dict[str, str] | str = "ignore",
     blank: str = "ignore",
     mirrors: bool = True,
+    subgroups: list[str] | str = "",
 ) -> Data:
     """Read a table with a row an image: `file` lies in the dataset's folder, image paths count from `images` there.
 
@@ -45,7 +46,8 @@ def load(
     (unknown), `ones` or `zeros`, for all labels or per label (`Edema=ones,Mass=zeros`, or a table in board.toml);
     `blank` is `ignore` or `zeros`. A split is train, val (valid, validate, validation) or test; without a split column
     patients are carved: about 10 % val, 20 % test, 70 % train. Without patients, `patient` may name the image column:
-    then each image is a patient of its own. `mirrors`: whether a mirrored image keeps its labels.
+    then each image is a patient of its own. `mirrors`: whether a mirrored image keeps its labels. `subgroups` names
+    further columns by whose values results are told apart, such as `site`, beside age, sex and view.
 
     Raises `DataError` for a missing file or column, or a value that a column cannot have, naming row and column;
     `UsageError` for an option that cannot mean anything.
@@ -55,13 +57,16 @@ def load(
     there = _described_columns(
         table, {"image": image, "patient": patient, "split": split, "age": age, "sex": sex, "view": view}, path
     )
+    groups = _split_names(subgroups)
+    there |= _described_columns(table, {name: name for name in groups}, path, optional=False)
     names = _label_columns(table, labels, set(there.values()), path)
-    described = _describe_images(table, there, path)
+    described = _describe_images(table, there, path, groups)
     return Data(
         labels=tuple(names),
         images=[root / images / name for name in described["image"]],
         targets=_targets(table[names], _policies(uncertain, names), blank, path),
         table=described,
+        subgroups=("sex", "age", "view", *groups),
         mirrors=mirrors,
         notes={"label_file": file, "split": "as given" if "split" in there else "carved by patient"},
     )
@@ -84,12 +89,20 @@ def _read(path: Path) -> pd.DataFrame:
     return pd.DataFrame({name.strip(): table[name].str.strip() for name in table.columns})
 
 
-def _described_columns(table: pd.DataFrame, asked: dict[str, str], path: Path) -> dict[str, str]:
+def _split_names(names: list[str] | str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else list(names)
+
+
+def _described_columns(
+    table: pd.DataFrame, asked: dict[str, str], path: Path, *, optional: bool = True
+) -> dict[str, str]:
     """Those of the columns that describe an image which the table has; optional ones go by their own name unasked."""
     there = {name: column for name, column in asked.items() if column in table.columns}
     for name, column in asked.items():
-        if name in there or (name not in NEEDED and column in ("", name)):
+        if name in there or (optional and name not in NEEDED and column in ("", name)):
             continue
+        if not optional:
+            raise DataError(f"{path} has no column '{name}' to make subgroups by (it has {', '.join(table.columns)})")
         alone = f", or {name}={asked['image']} where every image is a patient of its own" if name == "patient" else ""
         raise DataError(
             f"{path} has no column '{column}' (it has {', '.join(table.columns)}); "
@@ -98,8 +111,8 @@ def _described_columns(table: pd.DataFrame, asked: dict[str, str], path: Path) -
     return there
 
 
-def _describe_images(table: pd.DataFrame, there: dict[str, str], path: Path) -> pd.DataFrame:
-    """The columns `image`, `split`, `patient` and those that are known of `age`, `sex`, `view`."""
+def _describe_images(table: pd.DataFrame, there: dict[str, str], path: Path, groups: list[str]) -> pd.DataFrame:
+    """The columns `image`, `split`, `patient` and those that are known of `age`, `sex`, `view` and further groups."""
     import pandas as pd
 
     for name in NEEDED:
@@ -116,7 +129,7 @@ def _describe_images(table: pd.DataFrame, there: dict[str, str], path: Path) -> 
     if "sex" in there:
         known["sex"] = known["sex"].str[:1].str.upper().where(lambda letter: letter.isin(("M", "F")))
     return pd.DataFrame(
-        {name: known[name] for name in ("image", "split", "patient", "age", "sex", "view") if name in known}
+        {name: known[name] for name in ("image", "split", "patient", "age", "sex", "view", *groups) if name in known}
     )
 
 
@@ -126,7 +139,7 @@ def _row(wrong: pd.Series) -> int:
 
 
 def _label_columns(table: pd.DataFrame, labels: list[str] | str, taken: set[str], path: Path) -> list[str]:
-    asked = [name.strip() for name in labels.split(",") if name.strip()] if isinstance(labels, str) else list(labels)
+    asked = _split_names(labels)
     absent = [name for name in asked if name not in table.columns]
     if absent:
         raise DataError(f"{path} has no column for the label {', '.join(absent)} (it has {', '.join(table.columns)})")

@@ -26,6 +26,7 @@ from harness.evaluation.measure import value_on_validation
 from harness.evaluation.names import split_name
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
+from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
 from harness.files import file_digest, write_atomically
 from harness.parameters import recipe_values
@@ -41,7 +42,7 @@ from harness.results.record import (
     SplitCounts,
     TrainingPart,
 )
-from harness.results.store import run_folder
+from harness.results.store import WEIGHTS, predictions_file, run_folder
 from harness.training import VERSION
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
@@ -136,6 +137,8 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
         failure = FailurePart(kind="plugin", message=reason, where="before training")
         return Result(_record(job, status="skipped", failure=failure))
     try:
+        if job.combo.row.control == "prevalence":
+            return _measure_prevalence(job)
         watch = Stopwatch()
         watch.seconds["prepare"] = job.prepare_seconds
         with watch.phase("place"):
@@ -190,6 +193,16 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
 def describe_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     """The parts of a record that come from predictions alone."""
     return {name: value for name, value in vars(evaluation).items() if name != "resamples"}
+
+
+def _measure_prevalence(job: Job) -> Result:
+    """The control that trains nothing."""
+    predictions = {split: predict_prevalence(job.prepared.data, split) for split in ("val", "test")}
+    evaluation = evaluate(predictions["test"], predictions["val"], job.protocol)
+    record = _record(
+        job, status="done", **describe_evaluation(evaluation), artifacts=_save_predictions(job, predictions)
+    )
+    return Result(record, evaluation.resamples)
 
 
 def _checkpoint(job: Job, execution: Execution) -> Checkpoint:
@@ -268,6 +281,7 @@ def _record(job: Job, **parts: object) -> Record:
             params={section: _published(values) for section, values in combo.row.params.items()},
             seed=combo.seed,
             row=combo.row.name,
+            control=combo.row.control,
             resolved={section: _published(values) for section, values in resolved.items()},
         ),
         dataset=_describe_data(job),
@@ -361,14 +375,19 @@ def _describe_cost(job: Job, training: Training, watch: Stopwatch, energy: Energ
     )
 
 
+def _save_predictions(job: Job, predictions: dict[str, Predictions]) -> dict[str, str]:
+    """Keep predictions under `runs/<key>/`; gives each file's sha256."""
+    folder = run_folder(job.board_folder, job.key)
+    for split, found in predictions.items():
+        found.save(folder / predictions_file(split))
+    return {predictions_file(split): file_digest(folder / predictions_file(split)) for split in predictions}
+
+
 def _save(job: Job, network: nn.Module, predictions: dict[str, Predictions]) -> dict[str, str]:
     """Keep predictions and best weights under `runs/<key>/`; gives each file's sha256."""
     from safetensors.torch import save_file
 
-    folder = run_folder(job.board_folder, job.key)
-    for split, found in predictions.items():
-        found.save(folder / f"predictions-{split}.npz")
+    folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-    write_atomically(folder / "weights.safetensors", lambda path: save_file(state, path))
-    names = ["predictions-val.npz", "predictions-test.npz", "weights.safetensors"]
-    return {name: file_digest(folder / name) for name in names}
+    write_atomically(folder / WEIGHTS, lambda path: save_file(state, path))
+    return digests | {WEIGHTS: file_digest(folder / WEIGHTS)}

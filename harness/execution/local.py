@@ -18,6 +18,7 @@ from harness.data.prepare import Prepared, prepare
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
 from harness.execution.combo import Bench, Job, OnEpoch, reason_to_skip, run_combo
+from harness.execution.controls import shuffle_targets
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Listener, Preparing
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint
@@ -138,7 +139,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             choices,
             key,
             source,
-            shelved.prepared,
+            shuffle_targets(shelved.prepared, combo.seed) if combo.row.control == "shuffled" else shelved.prepared,
             shelved.fingerprint,
             protocol,
             objective,

@@ -50,5 +50,6 @@ def combo_key(
         "loss": [choices.loss.name, choices.loss.version, choices.code.get("loss"), choices.loss_params],
         "recipe": [choices.recipe.version, choices.code.get("recipe"), recipe],
         "seed": seed,
+        "control": choices.row.control,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -44,6 +44,7 @@ class ComboPart(Part):
     params: dict[str, dict[str, Any]] = Field(description="what differs from the components' defaults")
     seed: int
     row: str
+    control: str | None = Field(default=None, description="what a control row checks: prevalence or shuffled")
     resolved: dict[str, Any] = Field(description="the recipe in full, and the model's and loss's parameters")
 
 

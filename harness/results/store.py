@@ -15,6 +15,7 @@ FOLDER = "records"
 RESAMPLES = "resamples.npz"
 """Under which name a record's `artifacts` hold the digest of the file beside it."""
 RUNS = "runs"
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def read_records(folder: Path) -> Found:
             problems.append(f"{FOLDER}/{path.name} holds the record of {record.combo.row}, seed {record.combo.seed}")
     records.sort(key=lambda record: (record.combo.row, record.combo.seed))
     return Found(tuple(records), tuple(problems))
+
+
+def predictions_file(split: str) -> str:
+    """The name of a split's predictions in a combo's run folder."""
+    return f"predictions-{split}.npz"
 
 
 def run_folder(folder: Path, key: str) -> Path:

@@ -47,6 +47,9 @@ def run(
         typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated."),
     ] = None,
     options: Options = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Add rows that must find nothing: prevalence, and shuffled targets.")
+    ] = False,
     only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
@@ -79,6 +82,7 @@ def run(
         seeds=split_numbers(seeds),
         params=parse_params(settings or ()),
         options=parse_assignments("--option", options or ()),
+        controls=controls,
     )
     from harness.execution.local import Settings
     from harness.training.engine import Engine
@@ -135,6 +139,27 @@ def leaderboard(
         )
     definition = read_board(found)
     _print_board(definition, render(definition), as_json=as_json)
+
+
+def rescore(
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")],
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate stored predictions again, after a metric was added or mended; nothing is trained."""
+    from harness.board import read_board
+    from harness.execution.rescore import rescore as rescore_records
+    from harness.report.page import render
+    from harness.terminal import Display, warn
+
+    definition = read_board(Path(board))
+    with Display() as display:
+        found = rescore_records(definition, open_registry(plugin), display.mention)
+    for line in found.left:
+        warn(line)
+    _print_board(definition, render(definition), as_json=as_json)
+    if found.left:
+        raise typer.Exit(1)
 
 
 def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:

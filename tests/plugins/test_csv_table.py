@@ -160,3 +160,13 @@ def test_an_absent_table_is_refused_with_the_way_to_name_it(registry, tmp_path):
 def test_options_that_mean_nothing_are_refused(csv, options, error, message):
     with pytest.raises(error, match=message):
         csv(**options)
+
+
+def test_further_columns_make_subgroups_and_are_no_labels(csv):
+    content = TABLE.replace("view,Edema", "view,site,Edema").replace(",PA,", ",PA,north,").replace(",f,,", ",f,,south,")
+    data = csv(content.replace(",AP,", ",AP,,"), subgroups="site")
+    assert data.labels == ("Edema", "Mass")
+    assert data.subgroups == ("sex", "age", "view", "site")
+    assert data.table["site"].fillna("").tolist() == ["north", "south", ""]
+    with pytest.raises(DataError, match="no column 'hospital' to make subgroups by"):
+        csv(subgroups=["hospital"])

@@ -1,0 +1,54 @@
+"""Control rows: what finds nothing must score as nothing, or something leaks.
+
+Nothing can be learned from shuffled targets, so a network that scores above one half on them has seen what it should
+not. It may score below: by chance its targets go a little against something that can be seen, and AUROC does not ask
+how little; and a network that learns first that labels are rare learns it by whatever is bright. Hence a shuffle a
+seed, and the question whether its interval lies above one half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.data.prepare import Prepared
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.subgroups import find_groups
+from harness.training.setup import stream
+
+if TYPE_CHECKING:
+    from harness.components import Data
+
+RAREST = 1e-6
+"""Prevalence that a label without a training positive is given, so that its logit is finite."""
+
+
+def shuffle_targets(prepared: Prepared, seed: int) -> Prepared:
+    """The same images with the targets of training and of validation each shuffled over their images; test stays."""
+    data, generator = prepared.data, np.random.default_rng(stream(seed, "shuffled targets"))
+    split, targets = data.table["split"].to_numpy(), data.targets.copy()
+    for name in ("train", "val"):
+        rows = np.flatnonzero(split == name)
+        targets[rows] = data.targets[generator.permutation(rows)]
+    return replace(prepared, data=replace(data, targets=targets))
+
+
+def predict_prevalence(data: Data, split: str) -> Predictions:
+    """The share of positives among the known training targets, for every image of a split."""
+    in_split = data.table["split"].to_numpy()
+    training = data.targets[in_split == "train"].astype(np.float64)
+    known = (~np.isnan(training)).sum(axis=0)
+    share = np.divide(np.nansum(training, axis=0), known, out=np.full(len(data.labels), 0.5), where=known > 0)
+    share = share.clip(RAREST, 1 - RAREST)
+    rows = np.flatnonzero(in_split == split)
+    table = data.table.iloc[rows]
+    return Predictions(
+        labels=data.labels,
+        image=table["image"].to_numpy(dtype=str),
+        patient=table["patient"].to_numpy(dtype=str),
+        logits=np.tile(np.log(share / (1 - share)), (len(rows), 1)).astype(np.float32),
+        targets=data.targets[rows],
+        columns={name: values[rows] for name, values in find_groups(data).items()},
+    )

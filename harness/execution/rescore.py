@@ -1,0 +1,65 @@
+"""Records made anew from their stored predictions: nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.board import Board
+from harness.choices import resolve_metrics
+from harness.errors import DataError
+from harness.evaluation.evaluate import Protocol, evaluate
+from harness.evaluation.predictions import Predictions, load_predictions
+from harness.execution.combo import describe_evaluation
+from harness.execution.local import IN_SUBGROUPS
+from harness.files import file_digest
+from harness.registry import Registry
+from harness.results.record import Record
+from harness.results.store import RUNS, predictions_file, read_records, write_record
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What became of a board's records."""
+
+    done: tuple[str, ...]
+    """Names of the records that were made anew."""
+    left: tuple[str, ...]
+    """One line for each that could not be: it stays as it was."""
+
+
+def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lambda name: None) -> Rescored:
+    """Evaluate the stored predictions of every finished record by the board's metrics as they are now.
+
+    `tell` hears the name of each record before its turn. Raises `HarnessError` for metrics that there are not; a record
+    without its predictions, or with others than it was made of, is left and named.
+    """
+    metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, IN_SUBGROUPS))
+    done, left = [], []
+    for record in read_records(board.folder).records:
+        if record.status != "done":
+            continue
+        name = f"{record.combo.row}--s{record.combo.seed}"
+        tell(name)
+        try:
+            val, test = (_load(board, record, split) for split in ("val", "test"))
+        except DataError as error:
+            left.append(f"{name}: {error}")
+            continue
+        seed = record.dataset.fingerprint
+        evaluation = evaluate(test, val, Protocol(metrics, board.metrics, board.objective, in_groups, seed=seed))
+        made = Record(**(dict(record) | describe_evaluation(evaluation)))
+        write_record(board.folder, made, evaluation.resamples)
+        done.append(name)
+    return Rescored(tuple(done), tuple(left))
+
+
+def _load(board: Board, record: Record, split: str) -> Predictions:
+    path = board.folder / RUNS / record.key / predictions_file(split)
+    if not path.is_file():
+        raise DataError(f"its predictions are not in {path.parent}; bring them, or run it again with --force")
+    if file_digest(path) != record.artifacts.get(path.name):
+        raise DataError(
+            f"{path} is not what the record was made of; bring the right file, or run it again with --force"
+        )
+    return load_predictions(path)

@@ -1,0 +1,76 @@
+"""Records are made anew from their predictions, without training."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.board import Board, Row
+from harness.errors import UnknownNameError
+from harness.execution import local
+from harness.execution.local import Settings
+from harness.execution.rescore import rescore
+from harness.registry import Registry, load_registry
+from harness.results.store import read_records, read_resamples
+
+TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
+
+
+@pytest.fixture(scope="module")
+def toys() -> Registry:
+    return load_registry([TOY])
+
+
+@pytest.fixture
+def board(tmp_path, toys) -> Board:
+    """A board that has been run."""
+    row = Row("toy-net", "bce", "toy")
+    made = Board(tmp_path / "board", "Toys", "", "auroc", (0, 1), ("auroc", "f1"), "toy", {}, (row,))
+    settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
+    local.run(local.plan(made, toys, settings, lambda event: None), lambda event: None)
+    return made
+
+
+def test_nothing_changes_where_the_metrics_are_the_same(board, toys):
+    before = read_records(board.folder).records
+    files = {path: path.read_bytes() for path in (board.folder / "records").iterdir()}
+    told: list[str] = []
+    found = rescore(board, toys, told.append)
+    assert found.done == tuple(told) == ("toy-net--bce--toy--s0", "toy-net--bce--toy--s1")
+    assert found.left == ()
+    assert read_records(board.folder).records == before
+    assert {path: path.read_bytes() for path in (board.folder / "records").iterdir()} == files
+
+
+def test_a_metric_that_a_board_gains_is_measured_with_its_interval(board, toys):
+    changed = dataclasses.replace(board, metrics=("auroc", "brier", "sensitivity@val-sens0.7"))
+    rescore(changed, toys)
+    for record in read_records(board.folder).records:
+        assert record.metrics["brier"].macro is not None
+        assert "sensitivity@val-sens0.7" in record.metrics
+        assert "f1@val-f1" not in record.metrics
+        resamples = read_resamples(board.folder, record)
+        assert resamples is not None
+        assert set(resamples.macro) == set(record.metrics)
+
+
+def test_a_record_without_its_predictions_is_left_and_named(board, toys):
+    first, second = read_records(board.folder).records
+    (board.folder / "runs" / first.key / "predictions-val.npz").unlink()
+    path = board.folder / "runs" / second.key / "predictions-test.npz"
+    path.write_bytes(path.read_bytes() + b" ")
+    found = rescore(board, toys)
+    assert found.done == ()
+    assert "toy-net--bce--toy--s0: its predictions are not in" in found.left[0]
+    assert "is not what the record was made of" in found.left[1]
+    assert read_records(board.folder).records == (first, second)
+
+
+def test_an_unknown_metric_changes_nothing(board, toys):
+    before = read_records(board.folder).records
+    with pytest.raises(UnknownNameError, match="did you mean 'auroc'"):
+        rescore(dataclasses.replace(board, metrics=("aurok",)), toys)
+    assert read_records(board.folder).records == before
