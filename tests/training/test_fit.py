@@ -95,6 +95,14 @@ def test_the_plateau_schedule_does_what_torchs_does(setup):
     assert rates[-1] < rates[0]
 
 
+def test_a_schedule_can_watch_a_metric_instead_of_the_loss(setup):
+    values = iter([0.5, 0.6, 0.6, 0.6, 0.7, 0.65])
+    schedule = Schedule(kind="plateau", patience=0, factor=0.5, watch="objective")
+    made = setup(epochs=6, lr=0.1, schedule=schedule)
+    made = dataclasses.replace(made, judges={"objective": Judge(lambda logits: next(values))})
+    assert [epoch.lr for epoch in fit(made)] == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.025, 0.025])
+
+
 def test_one_cycle_rises_and_falls_over_all_steps(setup):
     made = setup(epochs=10, lr=0.01, schedule=Schedule(kind="one-cycle", rise=0.3))
     rates = [epoch.lr for epoch in fit(made)]
