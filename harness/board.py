@@ -21,8 +21,8 @@ from harness.parameters import Params, flatten
 
 FILE = "board.toml"
 CONTROLS = {
-    "prevalence": "says of every image how frequent a label is in training: AUROC exactly 0.5",
-    "shuffled": "the board's first row, trained and validated on targets shuffled over images: AUROC not above 0.5",
+    "prevalence": "says of every image how frequent a label is in training; its AUROC is exactly 0.5",
+    "shuffled": "is trained and validated on targets shuffled over images; its AUROC must not be above 0.5",
 }
 """Rows that a board can be checked by: what finds nothing must score as nothing."""
 

@@ -6,7 +6,7 @@ Letters in shapes: k seeds of a system, R resamples, S systems.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -98,15 +98,17 @@ def compare_pairs(systems: Mapping[str, System]) -> list[Pair]:
     return [Pair(*pair, *values) for pair, *values in zip(combinations(names, 2), *columns, strict=True)]
 
 
-def rank_groups(systems: Mapping[str, System], higher_is_better: bool) -> dict[str, int]:
+def rank_groups(
+    systems: Mapping[str, System], higher_is_better: bool, pairs: Sequence[Pair] | None = None
+) -> dict[str, int]:
     """Groups from 1 of systems that are not shown to differ from the best of their group.
 
     The best estimate not yet in a group leads the next one; every system not yet in one whose adjusted p against it
-    is at least 0.05, or undefined, joins. Adjusted for all pairs of `systems`.
+    is at least 0.05, or undefined, joins. Adjusted for all pairs of `systems`; `pairs` spares comparing them again.
     """
     differs = {
         frozenset((pair.a, pair.b))
-        for pair in compare_pairs(systems)
+        for pair in (compare_pairs(systems) if pairs is None else pairs)
         if pair.p_holm is not None and pair.p_holm < SIGNIFICANT
     }
     sign = -1 if higher_is_better else 1

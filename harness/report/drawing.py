@@ -65,6 +65,12 @@ def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup
         scale.at(min(spread.values), 4, width - 4), scale.at(max(spread.values), 4, width - 4), y=height / 2
     )
     dots = Markup().join(Markup('<circle cx="{}" cy="{}" r="3.5"/>').format(x, height / 2) for x in xs)
+    if spread.interval is not None:
+        low, high = (scale.at(value, 4, width - 4) for value in spread.interval)
+        grid += Markup('<rect class="interval" x="{}" y="{}" width="{:.1f}" height="6"/>').format(
+            low, height / 2 - 3, float(high) - float(low)
+        )
+        by_seed += f"; 95 % over patients: {spread.interval[0]:.4f} to {spread.interval[1]:.4f}"
     mean = Markup('<line class="mean" x1="{0}" x2="{0}" y1="3" y2="{1}"/>').format(
         scale.at(spread.mean, 4, width - 4), height - 3
     )

@@ -19,14 +19,20 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from harness.board import Board
+from harness.board import CONTROLS, Board
+from harness.evaluation.comparison import SIGNIFICANT, Pair
 from harness.evaluation.names import explain_policies
+from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
+from harness.report.figures import MOST_ROWS, make_figures
+from harness.report.figures.embedding import bundle, draw_still, embed
+from harness.report.figures.style import Figure
+from harness.report.listing import format_interval, format_number, format_spread
 from harness.report.published import Published, read_published
-from harness.report.summary import Leaderboard, RowSummary, find_lead, format_number, format_spread, summarize
+from harness.report.summary import Leaderboard, RowSummary, find_lead, summarize
 from harness.results.record import ExecutionPart, Record
-from harness.results.store import FOLDER, read_records
+from harness.results.store import FOLDER, read_all_resamples, read_records
 
 FILE = "index.html"
 SHADES = 3
@@ -40,17 +46,26 @@ def render(board: Board) -> Path:
     """
     found = read_records(board.folder)
     path = board.folder / FILE
-    text = render_text(summarize(board, found.records), found.problems, read_published(board.folder))
+    resamples = read_all_resamples(board.folder, found.records)
+    summary = summarize(board, found.records, resamples)
+    figures = make_figures(summary, resamples)
+    text = render_text(summary, found.problems, read_published(board.folder), figures)
     write_atomically(path, text)
     return path
 
 
-def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: Published = Published()) -> str:  # noqa: B008 - frozen
+def render_text(
+    summary: Leaderboard,
+    problems: Sequence[str] = (),
+    published: Published = Published(),  # noqa: B008 - frozen
+    figures: Sequence[Figure] = (),
+) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
     style, script = _part("style.css"), _part("page.js")
+    scripts = [script, *([bundle(), _part("figures.js")] if figures else [])]
     counted = {id(record) for record in summary.counted}
     objective = [row.metrics[summary.objective] for row in summary.ranked]
-    scale = make_scale(value for spread in objective for value in spread.values)
+    scale = make_scale(value for spread in objective for value in (*spread.values, *(spread.interval or ())))
     return (
         _environment()
         .get_template("page.html.j2")
@@ -71,16 +86,26 @@ def render_text(summary: Leaderboard, problems: Sequence[str] = (), published: P
             history=draw_history,
             conditions=_conditions(summary),
             style=Markup(style),  # noqa: S704 - the harness's own file
-            script=Markup(script),  # noqa: S704 - the harness's own file
-            policy=content_security_policy(style, script),
+            scripts=[Markup(text) for text in scripts],  # noqa: S704 - the harness's own files, and Vega's
+            policy=content_security_policy(style, scripts),
+            figures=figures,
+            specifications=embed(figures),
+            still=draw_still,
+            most=MOST_ROWS,
+            shuffled=judge_shuffled(summary),
+            fewest=FEWEST,
+            controls=CONTROLS,
         )
     )
 
 
-def content_security_policy(style: str, script: str) -> str:
-    """Nothing loads or runs but this style and this script, known by their sha256."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
-    sources = f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
+def content_security_policy(style: str, scripts: Sequence[str]) -> str:
+    """Nothing loads or runs but this style and these scripts, known by their sha256."""
+
+    def source(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    sources = f"style-src {source(style)}; script-src {' '.join(map(source, scripts))}"
     return f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
@@ -90,11 +115,14 @@ def conclude(summary: Leaderboard) -> str:
         return ""
     best, lead = summary.ranked[0], find_lead(summary)
     seeds = f"{len(best.seeds)} seed{'' if len(best.seeds) == 1 else 's'}"
-    value = format_spread(best.metrics[summary.objective])
+    spread = best.metrics[summary.objective]
+    value = " ".join(filter(None, [format_spread(spread), format_interval(spread)]))
     text = f"{_describe(best)} leads with {summary.objective} {value} over {seeds}"
     if lead is None:
         return f"{text}. It is the only row with a result."
     text += f", {lead.difference:.4f} ahead of {_describe(lead.second)}."
+    if lead.pair is not None:
+        return f"{text} {_judge_pair(lead.pair)}{_count_leaders(summary)}"
     if lead.seed_error is None:
         return f"{text} With one seed a row, nothing tells whether that is more than seed noise."
     if lead.difference == 0:
@@ -105,6 +133,37 @@ def conclude(summary: Leaderboard) -> str:
     verdict = "more than seed noise" if times >= 2 else "within seed noise"
     shown = math.floor(10 * times) / 10  # rounded up, 1.96 would read as if it passed 2
     return f"{text} That is {shown:.1f} standard errors of what seeds alone change: {verdict}."
+
+
+def _judge_pair(pair: Pair) -> str:
+    """Whether the best row differs from the second."""
+    against = "patients alone, with one seed a row" if pair.p is None else "patients and seeds"
+    if pair.p_holm is None:
+        return "Too few patients carry a label to say whether that is chance."
+    shown = "p < 0.001" if pair.p_holm < 0.001 else f"p = {pair.p_holm:.3f}"
+    basis = f"({shown} against {against}, adjusted for all pairs)"
+    if pair.p_holm < SIGNIFICANT:
+        return f"That is more than chance explains {basis}."
+    return f"They are not shown to differ {basis}."
+
+
+def _count_leaders(summary: Leaderboard) -> str:
+    leaders = sum(row.group == 1 for row in summary.ranked)
+    return f" {leaders} rows share the first group." if leaders > 1 else " It is alone in its group."
+
+
+def judge_shuffled(summary: Leaderboard) -> str:
+    """What the control on shuffled targets got, in words; empty where there is none."""
+    row = next((row for row in summary.rows if row.control == "shuffled" and "auroc" in row.metrics), None)
+    if row is None or row.metrics["auroc"].interval is None:
+        return ""
+    low, high = row.metrics["auroc"].interval
+    found = f"Trained on shuffled targets, the first row's network has auroc {format_spread(row.metrics['auroc'])}"
+    interval = format_interval(row.metrics["auroc"])
+    if low > 0.5:
+        return f"{found} {interval}, above one half: something tells it what it should not know. Look for a leak."
+    where = "which contains one half" if high >= 0.5 else "not above one half"
+    return f"{found} {interval}, {where}: nothing leaks that it could find."
 
 
 def _describe(row: RowSummary) -> str:
@@ -130,6 +189,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "spread": format_spread,
         "number": format_number,
+        "interval": format_interval,
         "anchor": lambda name: "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name),
         "record_link": _record_link,
         "breakable": _breakable,

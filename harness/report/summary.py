@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board, Row
 from harness.evaluation.names import DEFAULT, full_name
+from harness.report.chance import add_intervals, compare, gather
 from harness.report.staleness import current_fingerprint, why_stale
 from harness.results.provenance import scrub_paths
 from harness.results.record import DatasetPart, EfficiencyPart, Record
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from harness.evaluation.comparison import Pair
+    from harness.evaluation.resamples import Resamples
 
 Status = Literal["done", "partial", "failed", "skipped", "stale", "missing"]
 
@@ -33,7 +35,7 @@ class Spread:
     labels_used: int
     """Labels that the macro averages, the fewest over the seeds."""
     interval: tuple[float, float] | None = None
-    """Against patients; None until it is measured."""
+    """Of the mean, patients resampled; None where a record lies without its resamples."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class RowSummary:
     reasons: tuple[str, ...]
     """Why it is not simply done, seed by seed."""
     rank: int | None
-    """Among rows with a value of the objective; None for the others."""
+    """Among rows with a value of the objective; None for the others, and for controls."""
     seeds: tuple[int, ...]
     """Whose records count."""
     metrics: Mapping[str, Spread]
@@ -59,6 +61,12 @@ class RowSummary:
     """Means over seeds: the numbers of a record's `efficiency`, and `train_minutes`."""
     records: tuple[Record, ...] = field(repr=False, default=())
     """All of the row, in the order of the seeds, stale ones too."""
+    control: str | None = None
+    """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
+    group: int | None = None
+    """From 1; rows of one group are not shown to differ from its best. None where the board cannot be compared."""
+    label_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Label -> interval of the objective, patients resampled; absent where it is undefined."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,9 @@ class Leaderboard:
     """What was measured on; None while nothing was."""
     counted: tuple[Record, ...] = field(repr=False, default=())
     """The records that the numbers come from."""
+    pairs: tuple[Pair, ...] = field(repr=False, default=())
+    """Every two ranked rows compared in the objective, the better one first; none where a record lies without its
+    resamples."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -86,6 +97,11 @@ class Leaderboard:
     def ranked(self) -> tuple[RowSummary, ...]:
         """The rows that have a rank, best first."""
         return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def compared(self) -> bool:
+        """Whether rows stand in groups: every ranked one has its resamples."""
+        return any(row.group is not None for row in self.ranked)
 
     @property
     def machines(self) -> tuple[tuple[str, str], ...]:
@@ -109,13 +125,16 @@ class Lead:
     seed_error: float | None
     """Standard error of the difference from seeds alone: sqrt(s^2/k_1 + s^2/k_2), s^2 the variance over seeds pooled
     over the ranked rows, k the seeds of each. None where no row has two seeds."""
+    pair: Pair | None
+    """Their comparison against patients too; None where it cannot be made."""
 
 
-def summarize(board: Board, records: Sequence[Record]) -> Leaderboard:
-    """Average a board's records over seeds and rank its rows by the objective.
+def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, Resamples] | None = None) -> Leaderboard:
+    """Average a board's records over seeds, rank its rows by the objective and say which of them differ.
 
     A record counts when it is done and belongs to what `board.toml` says now (dataset, options, row, seed) and to the
-    data that most such records were made on. Others are stale: shown, not ranked.
+    data that most such records were made on. Others are stale: shown, not ranked. `resamples` has what lies beside the
+    records, by `ROW--sSEED`.
     """
     known = {row.name: row for row in board.rows}
     fingerprint = current_fingerprint(board, [r for r in records if r.combo.row in known])
@@ -132,19 +151,25 @@ def summarize(board: Board, records: Sequence[Record]) -> Leaderboard:
         )
         for name, found in by_row.items()
     ]
+    higher = directions.get(objective, True)
     current = next((r for r in records if r.dataset.fingerprint == fingerprint and stale[id(r)] is None), None)
+    drawn = {row.name: gather(row, resamples or {}) for row in rows}
+    with_intervals = [add_intervals(row, drawn[row.name], objective) for row in rows]
+    ranked = _rank(with_intervals, objective, higher=higher)
+    pairs, groups = compare(ranked, drawn, objective, higher=higher)
     return Leaderboard(
         board=board,
         objective=objective,
         directions=directions,
-        rows=_rank(rows, objective, higher=directions.get(objective, True)),
+        rows=tuple(replace(row, group=groups.get(row.name)) for row in ranked),
         data=current.dataset if current else None,
         counted=counted,
+        pairs=pairs,
     )
 
 
 def find_lead(summary: Leaderboard) -> Lead | None:
-    """How far the best row is ahead, and how much of that seeds alone explain; None with fewer than two ranked rows."""
+    """How far the best row is ahead, and how much of that chance explains; None with fewer than two ranked rows."""
     if len(summary.ranked) < 2:
         return None
     first, second = summary.ranked[:2]
@@ -154,7 +179,8 @@ def find_lead(summary: Leaderboard) -> Lead | None:
     if freedom:
         pooled = sum((len(s.values) - 1) * (s.deviation or 0.0) ** 2 for s in spreads) / freedom
         error = math.sqrt(sum(pooled / len(spread.values) for spread in spreads[:2]))
-    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), error)
+    pair = next((pair for pair in summary.pairs if (pair.a, pair.b) == (first.name, second.name)), None)
+    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), error, pair)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -167,7 +193,8 @@ def _published(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _row_of(record: Record) -> Row:
     """The row of a record that the board does not name."""
-    return Row(record.combo.model, record.combo.loss, record.combo.recipe, record.combo.params)
+    combo = record.combo
+    return Row(combo.model, combo.loss, combo.recipe, combo.params, combo.control)
 
 
 def _directions(board: Board, records: Iterable[Record]) -> dict[str, bool]:
@@ -203,6 +230,7 @@ def _summarize_row(
         per_label={metric: _per_label(done, metric) for metric in spreads},
         efficiency=_efficiency(done),
         records=tuple(record for record, _ in judged),
+        control=row.control,
     )
 
 
@@ -263,87 +291,13 @@ def _efficiency(done: Iterable[Record]) -> dict[str, float]:
 
 
 def _rank(rows: Sequence[RowSummary], objective: str, *, higher: bool) -> tuple[RowSummary, ...]:
-    """Rows with a value of the objective first, best first; equal means share a rank and stand by name."""
+    """Rows with a value of the objective first, best first, controls last; equal means share a rank."""
     sign = -1 if higher else 1
-    means = {row.name: sign * row.metrics[objective].mean for row in rows if objective in row.metrics}
+    means = {
+        row.name: sign * row.metrics[objective].mean for row in rows if objective in row.metrics and row.control is None
+    }
     ranked = sorted((row for row in rows if row.name in means), key=lambda row: (means[row.name], row.name))
     places = [1 + sum(other < means[row.name] for other in means.values()) for row in ranked]
     first = (replace(row, rank=place) for row, place in zip(ranked, places, strict=True))
-    return (*first, *(row for row in rows if row.name not in means))
-
-
-# --- for a terminal --------------------------------------------------------------------------------------------------
-
-
-def as_plain(summary: Leaderboard) -> dict[str, Any]:
-    """As plain data for JSON: the ranking without the records behind it."""
-    rows = [{name: value for name, value in vars(row).items() if name != "records"} for row in summary.rows]
-    for row in rows:
-        row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
-    return {
-        "title": summary.board.title,
-        "objective": summary.objective,
-        "higher_is_better": dict(summary.directions),
-        "positives": dict(summary.data.splits["test"].positives) if summary.data else {},
-        "timings_compare": summary.timings_compare,
-        "rows": rows,
-    }
-
-
-def table(summary: Leaderboard, width: int) -> Table:
-    """The ranking for a terminal of that width in characters: what does not fit is left to the page.
-
-    Below it stand the reasons why rows are not done. Times are left out where they cannot be compared.
-    """
-    from rich.markup import escape
-    from rich.table import Table
-
-    asked = [full_name(name, summary.metrics) for name in summary.board.metrics]
-    metrics = [name for name in dict.fromkeys([summary.objective, *asked]) if name in summary.metrics]
-    columns: dict[str, list[str]] = {
-        "#": [str(row.rank or "") for row in summary.rows],
-        "row": [row.name for row in summary.rows],
-        **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics},
-        "seeds": [f"{len(row.seeds)}/{len(summary.board.seeds)}" for row in summary.rows],
-        "images/s": [format_number(row.efficiency.get("train_images_per_second"), 0) for row in summary.rows],
-        "minutes": [format_number(row.efficiency.get("train_minutes"), 1) for row in summary.rows],
-        "status": [row.status for row in summary.rows],
-    }
-    widths = {name: max(len(text) for text in (name, *texts)) + 2 for name, texts in columns.items()}
-    shown = {"#", "row", *metrics[:1], "seeds", "status"}
-    wanted = ["images/s", "minutes", *metrics[1:]] if summary.timings_compare else metrics[1:]
-    for name in wanted:
-        if sum(widths[other] for other in shown) + widths[name] <= width + 2:  # no gap after the last
-            shown.add(name)
-    made = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), title=escape(summary.board.title), title_justify="left"
-    )
-    for name in (name for name in columns if name in shown):
-        made.add_column(escape(name), justify="left" if name in ("row", "status") else "right", overflow="fold")
-    for texts in zip(*(columns[name] for name in columns if name in shown), strict=True):
-        made.add_row(*map(escape, texts))
-    made.caption_justify, made.caption_style = "left", ""
-    made.caption = escape("\n".join(_remarks(summary))) or None
-    return made
-
-
-def _remarks(summary: Leaderboard) -> list[str]:
-    """What the table cannot show: why rows are not done, and why there are no times."""
-    remarks = [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
-    if not summary.timings_compare:
-        machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
-        remarks.append(f"times are not compared, they come from {machines}")
-    return remarks
-
-
-def format_spread(spread: Spread | None, digits: int = 4) -> str:
-    """`0.8123 ±0.0045`, the latter over seeds; empty where there is none."""
-    if spread is None:
-        return ""
-    deviation = "" if spread.deviation is None else f" ±{spread.deviation:.{digits}f}"
-    return f"{spread.mean:.{digits}f}{deviation}"
-
-
-def format_number(value: float | None, digits: int) -> str:
-    """A number with thousands separated; empty where there is none."""
-    return "" if value is None or math.isnan(value) else f"{value:,.{digits}f}"
+    others = sorted((row for row in rows if row.name not in means), key=lambda row: row.control is not None)
+    return (*first, *others)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.errors import DataError
 from harness.evaluation.resamples import Resamples, load_resamples
 from harness.files import file_digest, write_atomically
 from harness.results.record import Record
@@ -76,6 +79,17 @@ def read_records(folder: Path) -> Found:
             problems.append(f"{FOLDER}/{path.name} holds the record of {record.combo.row}, seed {record.combo.seed}")
     records.sort(key=lambda record: (record.combo.row, record.combo.seed))
     return Found(tuple(records), tuple(problems))
+
+
+def read_all_resamples(folder: Path, records: Iterable[Record]) -> dict[str, Resamples]:
+    """What lies beside records, by `ROW--sSEED`; a file that is damaged or another's is as if it were not there."""
+    found = {}
+    for record in records:
+        with contextlib.suppress(DataError):
+            resamples = read_resamples(folder, record)
+            if resamples is not None:
+                found[f"{record.combo.row}--s{record.combo.seed}"] = resamples
+    return found
 
 
 def predictions_file(split: str) -> str:

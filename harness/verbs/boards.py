@@ -178,12 +178,13 @@ def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
 
 def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
     from harness import tables
-    from harness.report.summary import as_plain, summarize, table
-    from harness.results.store import read_records
+    from harness.report.listing import as_plain, table
+    from harness.report.summary import summarize
+    from harness.results.store import read_all_resamples, read_records
     from harness.terminal import warn
 
     found = read_records(board.folder)
-    summary = summarize(board, found.records)
+    summary = summarize(board, found.records, read_all_resamples(board.folder, found.records))
     for problem in found.problems:
         warn(problem)
     if as_json:

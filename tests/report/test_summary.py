@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.report.summary import Leaderboard, RowSummary, as_plain, find_lead, summarize, table
+from harness.report.listing import as_plain, table
+from harness.report.summary import Leaderboard, RowSummary, find_lead, summarize
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=6)
 

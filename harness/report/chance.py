@@ -1,0 +1,68 @@
+"""How much of a board's numbers chance explains: intervals of rows, comparisons, rank groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.evaluation.comparison import Pair
+    from harness.evaluation.resamples import Resamples
+    from harness.report.summary import RowSummary
+
+
+def gather(row: RowSummary, resamples: Mapping[str, Resamples]) -> tuple[Resamples, ...]:
+    """What lies beside the records that count, a seed each; nothing where one of them lies alone."""
+    found = [resamples.get(f"{row.name}--s{seed}") for seed in row.seeds]
+    there = tuple(one for one in found if one is not None)
+    lengths = {len(values) for one in there for values in one.macro.values()}
+    return there if len(there) == len(found) and len(lengths) == 1 else ()
+
+
+def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str) -> RowSummary:
+    """The row with an interval for each metric, and for each label of the objective, of the mean over its seeds."""
+    if not drawn:
+        return row
+    import numpy as np
+
+    from harness.evaluation.bootstrap import average_seeds, find_interval
+
+    metrics = dict(row.metrics)
+    for name, spread in row.metrics.items():
+        if len(spread.values) == len(drawn) and all(name in one.macro for one in drawn):
+            values = average_seeds(np.array([one.macro[name] for one in drawn]))
+            metrics[name] = replace(spread, interval=find_interval(values))
+    intervals = {
+        label: find_interval(average_seeds(np.array([one.per_label[label] for one in drawn])))
+        for label in row.per_label.get(objective, {})
+        if all(label in one.per_label for one in drawn)
+    }
+    known = {label: interval for label, interval in intervals.items() if interval is not None}
+    return replace(row, metrics=metrics, label_intervals=known)
+
+
+def compare(
+    rows: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, *, higher: bool
+) -> tuple[tuple[Pair, ...], dict[str, int]]:
+    """All pairs of ranked rows, the better one first, and the group of each row.
+
+    Nothing where a ranked row lies without its resamples: without it, the others would be adjusted for too few pairs.
+    """
+    ranked = [row for row in rows if row.rank is not None]
+    complete = all(drawn[row.name] and len(row.metrics[objective].values) == len(drawn[row.name]) for row in ranked)
+    lengths = {len(one.macro[objective]) for row in ranked for one in drawn[row.name] if objective in one.macro}
+    if not ranked or not complete or len(lengths) != 1:
+        return (), {}
+    import numpy as np
+
+    from harness.evaluation.comparison import System, compare_pairs, rank_groups
+
+    systems = {
+        row.name: System(
+            np.array(row.metrics[objective].values), np.array([one.macro[objective] for one in drawn[row.name]])
+        )
+        for row in ranked
+    }
+    pairs = compare_pairs(systems)
+    return tuple(pairs), rank_groups(systems, higher, pairs)

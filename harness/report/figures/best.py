@@ -1,0 +1,261 @@
+"""Pictures of a board's best rows, which more than a few would blur."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.evaluation.comparison import SIGNIFICANT
+from harness.report.figures.style import (
+    COLORS,
+    SHAPES,
+    WIDTH,
+    Figure,
+    by_row,
+    cycle,
+    finish,
+    shorten,
+    shorten_all,
+    thin,
+)
+
+if TYPE_CHECKING:
+    from harness.evaluation.comparison import Pair
+    from harness.evaluation.resamples import Resamples
+    from harness.report.summary import Leaderboard, RowSummary
+
+
+def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | None:
+    """The objective of each label, a mark a row."""
+    import altair as alt
+
+    metric = summary.objective
+    by_label: dict[str, list[float]] = {}
+    for row in best:
+        for label, value in row.per_label.get(metric, {}).items():
+            by_label.setdefault(label, []).append(value)
+    if not by_label:
+        return None
+    order = sorted(by_label, key=lambda label: -max(by_label[label]))
+    values = [
+        {"row": row.name, "label": label, "value": shorten(value)}
+        for row in best
+        for label, value in row.per_label.get(metric, {}).items()
+    ]
+    picked = alt.selection_point(fields=["row"], bind="legend")
+    chart = (
+        alt.Chart(alt.Data(values=values))
+        .mark_point(filled=True, size=60)
+        .encode(
+            x=alt.X("value:Q", title=f"{metric}, test split", scale=alt.Scale(zero=False)),
+            y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
+            color=by_row("color", best),
+            shape=by_row("shape", best),
+            opacity=alt.condition(picked, alt.value(1.0), alt.value(0.12)),
+            tooltip=["row:N", "label:N", "value:Q"],
+        )
+        .add_params(picked)
+    )
+    return finish(
+        "labels",
+        f"Which diseases a row is good at: {metric} by label",
+        f"{len(order)} labels from easiest to hardest, {order[0]} first and {order[-1]} last, for the best "
+        f"{len(best)} rows. Press a name in the legend to see one row.",
+        chart.properties(width=WIDTH, height={"step": 22}),
+    )
+
+
+def draw_curves(
+    summary: Leaderboard, best: Sequence[RowSummary], resamples: Mapping[str, Resamples]
+) -> Iterator[Figure]:
+    """ROC and precision-recall curves and reliability diagrams, one label at a time."""
+    kinds = {
+        "roc": (
+            "Finding the sick against alarming the healthy: ROC curves",
+            "false positive rate",
+            "true positive rate",
+        ),
+        "pr": ("How many alarms are right: precision-recall curves", "recall", "precision"),
+        "reliability": ("Whether a score is a probability: reliability diagrams", "mean score", "share of positives"),
+    }
+    labels = summary.data.labels if summary.data else []
+    for kind, (title, x, y) in kinds.items():
+        lines = [
+            {"row": row.name, "label": label, "x": shorten_all(curve[0]), "y": shorten_all(curve[1])}
+            for row in best
+            if (found := resamples.get(f"{row.name}--s{row.seeds[0]}")) is not None
+            for label in labels
+            if (curve := found.curves.get(f"{kind}/{label}")) is not None
+        ]
+        lines = [thin(line) for line in lines] if kind != "reliability" else lines
+        if lines:
+            yield _draw_lines(kind, title, lines, (x, y), best, labels)
+
+
+def _draw_lines(
+    name: str,
+    title: str,
+    lines: Sequence[Mapping[str, Any]],
+    headings: tuple[str, str],
+    best: Sequence[RowSummary],
+    labels: Sequence[str],
+) -> Figure:
+    import altair as alt
+
+    known = [label for label in labels if any(line["label"] == label for line in lines)]
+    label = alt.param(name="label", value=known[0], bind=alt.binding_select(options=known, name="label "))
+    picked = alt.selection_point(name="picked", fields=["row"], bind="legend")
+    unit = alt.Scale(domain=[0, 1])
+    drawn = (
+        alt.Chart(alt.Data(values=list(lines)))
+        .transform_filter("datum.label == label")
+        .transform_flatten(["x", "y"])
+        .mark_line(point={"size": 18} if name == "reliability" else False, strokeWidth=1.8)
+        .encode(
+            x=alt.X("x:Q", title=headings[0], scale=unit),
+            y=alt.Y("y:Q", title=headings[1], scale=unit),
+            color=by_row("color", best),
+            strokeDash=by_row("dash", best),
+            opacity=alt.condition(picked, alt.value(1.0), alt.value(0.08)),
+            tooltip=["row:N", "x:Q", "y:Q"],
+        )
+    )
+    diagonal = (
+        alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+        .mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1)
+        .encode(x="x:Q", y="y:Q")
+    )
+    chart = drawn if name == "pr" else diagonal + drawn
+    return finish(
+        name,
+        title,
+        f"The first seed of the best {len({line['row'] for line in lines})} rows on the test split, one of {len(known)}"
+        " labels at a time; choose it below the picture, a row in the legend.",
+        chart.add_params(label, picked).properties(width=380, height=380),
+    )
+
+
+def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
+    """The validation loss of every epoch, first seeds."""
+    import altair as alt
+
+    lines = [
+        {
+            "row": row.name,
+            "epoch": [epoch.epoch for epoch in record.training.history],
+            "loss": [shorten(epoch.val_loss) for epoch in record.training.history],
+        }
+        for row in best
+        for record in row.records[:1]
+        if record.training is not None and len(record.training.history) > 1
+    ]
+    if not lines:
+        return None
+    picked = alt.selection_point(fields=["row"], bind="legend")
+    chart = (
+        alt.Chart(alt.Data(values=lines))
+        .transform_flatten(["epoch", "loss"])
+        .mark_line(strokeWidth=1.8)
+        .encode(
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y("loss:Q", title="validation loss", scale=alt.Scale(zero=False)),
+            color=by_row("color", best),
+            strokeDash=by_row("dash", best),
+            opacity=alt.condition(picked, alt.value(1.0), alt.value(0.08)),
+            tooltip=["row:N", "epoch:Q", "loss:Q"],
+        )
+        .add_params(picked)
+    )
+    return finish(
+        "histories",
+        "How training went: validation loss by epoch",
+        f"The first seed of the best {len(lines)} rows. Losses of different kinds are not on one scale.",
+        chart.properties(width=WIDTH, height=260),
+    )
+
+
+def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator[Figure]:
+    """A score of each group of patients, a line a row from its worst group to its best."""
+    import altair as alt
+
+    columns = dict.fromkeys(column for row in best for record in row.records[:1] for column in (record.subgroups or {}))
+    for column in columns:
+        points = [
+            {"row": row.name, "group": group.name, "value": shorten(value)}
+            for row in best
+            for record in row.records[:1]
+            if (found := (record.subgroups or {}).get(column)) is not None
+            for group in found.groups
+            if (value := group.macro.get("auroc")) is not None
+        ]
+        if not points:
+            continue
+        base = alt.Chart(alt.Data(values=points))
+        y = alt.Y(
+            "row:N",
+            sort=[row.name for row in best],
+            title=None,
+            axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
+        )
+        x = alt.X("value:Q", title="auroc, test split", scale=alt.Scale(zero=False))
+        span = base.mark_rule(strokeWidth=1.5, color="#888888").encode(
+            x=alt.X("min(value):Q"), x2=alt.X2("max(value):Q"), y=y
+        )
+        names = sorted({str(point["group"]) for point in points})
+        marks = base.mark_point(filled=True, size=60).encode(
+            x=x,
+            y=y,
+            color=alt.Color("group:N", title=column, scale=alt.Scale(domain=names, range=cycle(COLORS, names))),
+            shape=alt.Shape("group:N", title=column, scale=alt.Scale(domain=names, range=cycle(SHAPES, names))),
+            tooltip=["row:N", "group:N", "value:Q"],
+        )
+        yield finish(
+            f"subgroups-{column}",
+            f"Whom a row serves: auroc by {column}",
+            f"Groups {', '.join(names)} for the best {len({point['row'] for point in points})} rows, first seeds; "
+            "means over the labels with at least 10 positives and 10 negatives in a group.",
+            (span + marks).properties(width=WIDTH, height={"step": 22}),
+        )
+
+
+def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence[Pair]) -> Figure | None:
+    """Differences of all pairs of the best rows, those that are shown to differ marked."""
+    import altair as alt
+
+    names = [row.name for row in best]
+    found = [pair for pair in pairs if pair.a in names and pair.b in names]
+    if not found:
+        return None
+    cells = [
+        {
+            "row": a,
+            "against": b,
+            "difference": shorten(sign * pair.delta),
+            "p": None if pair.p_holm is None else shorten(pair.p_holm),
+            "mark": "*" if pair.p_holm is not None and pair.p_holm < SIGNIFICANT else "",
+        }
+        for pair in found
+        for a, b, sign in ((pair.a, pair.b, 1), (pair.b, pair.a, -1))
+    ]
+    largest = max(abs(float(cell["difference"] or 0)) for cell in cells) or 1.0
+    base = alt.Chart(alt.Data(values=cells)).encode(
+        x=alt.X("against:N", sort=names, title="against", axis=alt.Axis(labelLimit=160, labelAngle=-60)),
+        y=alt.Y("row:N", sort=names, title=None, axis=alt.Axis(labelLimit=260)),
+    )
+    squares = base.mark_rect().encode(
+        color=alt.Color(
+            "difference:Q",
+            title=f"difference in {summary.objective}",
+            scale=alt.Scale(scheme="blueorange", domain=[-largest, largest], reverse=True),
+        ),
+        tooltip=["row:N", "against:N", "difference:Q", "p:Q"],
+    )
+    marks = base.mark_text(color="#000000", fontSize=14, dy=2).encode(text="mark:N")
+    shown = sum(cell["mark"] != "" for cell in cells) // 2
+    return finish(
+        "pairs",
+        f"Which rows really differ: differences in {summary.objective} of all pairs",
+        f"{shown} of {len(found)} pairs of the best {len(names)} rows differ against patients and seeds (adjusted p "
+        f"under {SIGNIFICANT:g}); they bear a star.",
+        (squares + marks).properties(width={"step": 26}, height={"step": 26}),
+    )

@@ -1,0 +1,94 @@
+"""What pictures have in common: colors, dashes and shapes that tell rows apart, and how numbers are cut.
+
+Colors are those of Okabe and Ito 2008 (Color universal design), which the color-blind can tell apart; texts, axes and
+grounds take theirs from the page's style, light or dark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import altair as alt
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.report.summary import RowSummary
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c8c8c")
+DASHES = ((1, 0), (6, 3), (2, 2))
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
+WIDTH = 560
+DIGITS = 4
+POINTS = 0.01
+"""Distance from a curve that is not worth a point in a picture."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture."""
+
+    name: str
+    """For links and scripts."""
+    title: str
+    """Says what it shows."""
+    description: str
+    """The same in words, for who cannot see it."""
+    specification: Mapping[str, Any]
+    """Vega-Lite, with its data."""
+
+
+def finish(name: str, title: str, description: str, chart: alt.TopLevelMixin) -> Figure:
+    """Finish a chart: no ground, no colors for what the page's style colors."""
+    specification = chart.configure(background="transparent").configure_view(stroke=None).to_dict()
+    specification |= {"description": description}
+    return Figure(name, title, description, specification)
+
+
+def by_row(channel: str, rows: Sequence[RowSummary]) -> Any:
+    """A channel that tells rows apart; colors repeat with other dashes or shapes."""
+    import altair as alt
+
+    names = [row.name for row in rows]
+    rounds = [number // len(COLORS) for number in range(len(names))]
+    legend = alt.Legend(title=None, labelLimit=300, orient="bottom", columns=2)
+    if channel == "color":
+        return alt.Color("row:N", scale=alt.Scale(domain=names, range=cycle(COLORS, names)), legend=legend)
+    if channel == "dash":
+        dashes = [list(DASHES[turn % len(DASHES)]) for turn in rounds]
+        return alt.StrokeDash("row:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
+    return alt.Shape("row:N", scale=alt.Scale(domain=names, range=cycle(SHAPES, names)), legend=legend)
+
+
+def cycle(values: Sequence[str], names: Sequence[str]) -> list[str]:
+    """A value for each name, from the first again where there are too few."""
+    return [values[number % len(values)] for number in range(len(names))]
+
+
+def shorten(value: float | None) -> float | None:
+    """As many digits as a picture needs."""
+    return None if value is None else float(f"{value:.{DIGITS}g}")
+
+
+def shorten_all(values: NDArray[np.float64]) -> list[float]:
+    """Shares with as many digits as a picture needs."""
+    return [round(float(value), 3) for value in values]
+
+
+def thin(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A curve's points without those that lie on the line between what is kept, within `POINTS`."""
+    x, y = line["x"], line["y"]
+    kept, stack = {0, len(x) - 1}, [(0, len(x) - 1)]
+    while stack:
+        start, end = stack.pop()
+        width, height = x[end] - x[start], y[end] - y[start]
+        length = (width**2 + height**2) ** 0.5 or 1.0
+        apart = [abs(width * (y[i] - y[start]) - height * (x[i] - x[start])) / length for i in range(start + 1, end)]
+        if apart and max(apart) > POINTS:
+            middle = start + 1 + apart.index(max(apart))
+            kept.add(middle)
+            stack += [(start, middle), (middle, end)]
+    places = sorted(kept)
+    return {**line, "x": [x[i] for i in places], "y": [y[i] for i in places]}

@@ -1,0 +1,111 @@
+"""Pictures of all rows of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.report.figures.style import COLORS, WIDTH, Figure, finish, shorten
+
+if TYPE_CHECKING:
+    from harness.report.summary import Leaderboard
+
+
+def draw_intervals(summary: Leaderboard) -> Figure | None:
+    """A forest plot: each row's objective with its interval over patients and its seeds."""
+    import altair as alt
+
+    rows = [
+        {
+            "row": row.name,
+            "mean": shorten(row.metrics[summary.objective].mean),
+            "low": shorten(interval[0]),
+            "high": shorten(interval[1]),
+            "seeds": [shorten(value) for value in row.metrics[summary.objective].values],
+        }
+        for row in summary.ranked
+        if (interval := row.metrics[summary.objective].interval) is not None
+    ]
+    if not rows:
+        return None
+    y = alt.Y(
+        "row:N",
+        sort=[str(row["row"]) for row in rows],
+        title=None,
+        axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
+    )
+    base = alt.Chart(alt.Data(values=rows))
+    tips = ["row:N", "mean:Q", "low:Q", "high:Q"]
+    bars = base.mark_rule(color=COLORS[0], strokeWidth=2).encode(
+        x=alt.X("low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False)),
+        x2="high:Q",
+        y=y,
+        tooltip=tips,
+    )
+    means = base.mark_point(color=COLORS[0], filled=True, size=60).encode(x="mean:Q", y=y, tooltip=tips)
+    seeds = (
+        base.transform_flatten(["seeds"], ["seed"])
+        .mark_tick(color=COLORS[1], thickness=1.5, height=8)
+        .encode(x=alt.X("seed:Q"), y=y)
+    )
+    best = rows[0]
+    return finish(
+        "intervals",
+        f"Rows that overlap may still differ: {summary.objective} with 95 % intervals over patients",
+        f"{len(rows)} rows from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
+        f"{best['high']}. Short ticks are single seeds.",
+        (bars + seeds + means).properties(width=WIDTH, height={"step": 20}),
+    )
+
+
+def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
+    """The objective against training time and against throughput, with the rows that none beats in both."""
+    import altair as alt
+
+    if not summary.timings_compare:
+        return
+    higher = summary.directions.get(summary.objective, True)
+    axes = {
+        "train_minutes": ("training-time", "training, minutes", False),
+        "train_images_per_second": ("throughput", "training, images a second", True),
+    }
+    for field, (name, heading, more_is_better) in axes.items():
+        rows = [
+            {
+                "row": row.name,
+                "value": shorten(row.metrics[summary.objective].mean),
+                "cost": shorten(row.efficiency[field]),
+            }
+            for row in summary.ranked
+            if row.efficiency.get(field)
+        ]
+        if len(rows) < 2:
+            continue
+        front = _find_front(rows, higher=higher, more_is_better=more_is_better)
+        x = alt.X("cost:Q", title=heading, scale=alt.Scale(type="log", nice=False, padding=12))
+        y = alt.Y("value:Q", title=summary.objective, scale=alt.Scale(zero=False))
+        points = alt.Chart(alt.Data(values=rows)).mark_point(color=COLORS[0], filled=True, size=70)
+        line = alt.Chart(alt.Data(values=front)).mark_line(color=COLORS[1], strokeDash=[6, 3])
+        names = alt.Chart(alt.Data(values=front)).mark_text(align="left", dx=7, dy=-5, limit=220)
+        yield finish(
+            name,
+            f"What quality costs: {summary.objective} against {heading.replace(', ', ' ')}",
+            f"{len(rows)} rows. No row is better in both than those on the dashed line: "
+            f"{', '.join(str(row['row']) for row in front)}.",
+            (
+                line.encode(x=x, y=y)
+                + points.encode(x=x, y=y, tooltip=["row:N", "value:Q", "cost:Q"])
+                + names.encode(x=x, y=y, text="row:N")
+            ).properties(width=WIDTH, height=280),
+        )
+
+
+def _find_front(rows: Sequence[Mapping[str, Any]], *, higher: bool, more_is_better: bool) -> list[Mapping[str, Any]]:
+    """Rows that none beats in value and cost, in the order of cost."""
+
+    def beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        value = one["value"] - other["value"] if higher else other["value"] - one["value"]
+        cost = one["cost"] - other["cost"] if more_is_better else other["cost"] - one["cost"]
+        return bool(min(value, cost) >= 0 and max(value, cost) > 0)
+
+    return sorted((row for row in rows if not any(beats(other, row) for other in rows)), key=lambda row: row["cost"])

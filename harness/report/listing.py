@@ -1,0 +1,103 @@
+"""A summarized board as text: for a terminal, and as plain data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from harness.evaluation.names import full_name
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from harness.report.summary import Leaderboard, Spread
+
+
+def as_plain(summary: Leaderboard) -> dict[str, Any]:
+    """As plain data for JSON: the ranking without the records behind it."""
+    rows = [{name: value for name, value in vars(row).items() if name != "records"} for row in summary.rows]
+    for row in rows:
+        row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
+    return {
+        "title": summary.board.title,
+        "objective": summary.objective,
+        "higher_is_better": dict(summary.directions),
+        "positives": dict(summary.data.splits["test"].positives) if summary.data else {},
+        "timings_compare": summary.timings_compare,
+        "pairs": [asdict(pair) for pair in summary.pairs],
+        "rows": rows,
+    }
+
+
+def table(summary: Leaderboard, width: int) -> Table:
+    """The ranking for a terminal of that width in characters: what does not fit is left to the page.
+
+    Below it stand the reasons why rows are not done. Times are left out where they cannot be compared.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    asked = [full_name(name, summary.metrics) for name in summary.board.metrics]
+    metrics = [name for name in dict.fromkeys([summary.objective, *asked]) if name in summary.metrics]
+    columns: dict[str, list[str]] = {
+        "#": [str(row.rank or "") for row in summary.rows],
+        "group": [str(row.group or "") for row in summary.rows],
+        "row": [row.name for row in summary.rows],
+        **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics[:1]},
+        "95 %": [format_interval(row.metrics.get(summary.objective)) for row in summary.rows],
+        **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics[1:]},
+        "seeds": [f"{len(row.seeds)}/{len(summary.board.seeds)}" for row in summary.rows],
+        "images/s": [format_number(row.efficiency.get("train_images_per_second"), 0) for row in summary.rows],
+        "minutes": [format_number(row.efficiency.get("train_minutes"), 1) for row in summary.rows],
+        "status": [f"control, {row.status}" if row.control else row.status for row in summary.rows],
+    }
+    widths = {name: max(len(text) for text in (name, *texts)) + 2 for name, texts in columns.items()}
+    shown = {"#", "row", *metrics[:1], "seeds", "status"}
+    shown |= {name for name in ("group", "95 %") if any(columns[name])}
+    wanted = ["images/s", "minutes", *metrics[1:]] if summary.timings_compare else metrics[1:]
+    for name in wanted:
+        if sum(widths[other] for other in shown) + widths[name] <= width + 2:  # no gap after the last
+            shown.add(name)
+    made = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), title=escape(summary.board.title), title_justify="left"
+    )
+    for name in (name for name in columns if name in shown):
+        made.add_column(escape(name), justify="left" if name in ("row", "status") else "right", overflow="fold")
+    for texts in zip(*(columns[name] for name in columns if name in shown), strict=True):
+        made.add_row(*map(escape, texts))
+    made.caption_justify, made.caption_style = "left", ""
+    made.caption = escape("\n".join(_remarks(summary))) or None
+    return made
+
+
+def _remarks(summary: Leaderboard) -> list[str]:
+    """What the table cannot show: why rows are not done, and why there are no times."""
+    remarks = [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
+    if any(row.group for row in summary.ranked):
+        remarks.append("rows of one group are not shown to differ from its best; 95 % intervals are over patients")
+    if not summary.timings_compare:
+        machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
+        remarks.append(f"times are not compared, they come from {machines}")
+    return remarks
+
+
+def format_spread(spread: Spread | None, digits: int = 4) -> str:
+    """`0.8123 ±0.0045`, the latter over seeds; empty where there is none."""
+    if spread is None:
+        return ""
+    deviation = "" if spread.deviation is None else f" ±{spread.deviation:.{digits}f}"
+    return f"{spread.mean:.{digits}f}{deviation}"
+
+
+def format_interval(spread: Spread | None, digits: int = 3) -> str:
+    """`[0.793, 0.832]`; empty where there is none."""
+    if spread is None or spread.interval is None:
+        return ""
+    low, high = spread.interval
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def format_number(value: float | None, digits: int) -> str:
+    """A number with thousands separated; empty where there is none."""
+    return "" if value is None or math.isnan(value) else f"{value:,.{digits}f}"
