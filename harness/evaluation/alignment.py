@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,14 @@ def _places(wanted: NDArray[np.str_], image: NDArray[np.str_]) -> NDArray[np.int
     """Where each of the wanted images stands."""
     order = np.argsort(image)
     return order[np.searchsorted(image, wanted, sorter=order)]
+
+
+def share_patients(predictions: Sequence[Predictions]) -> list[Predictions]:
+    """Aligned predictions that agree in their patients: all know them where one does."""
+    known = next((each for each in predictions if each.patients_known), None)
+    if known is None:
+        return list(predictions)
+    return [replace(each, patient=known.patient, patients_known=True) for each in predictions]
 
 
 def require_same_targets(predictions: Sequence[Predictions]) -> None:
