@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import HarnessError
-from harness.verbs import boards, data, machine, plugins
+from harness.verbs import boards, data, evaluation, machine, plugins
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,8 @@ data_app = typer.Typer(help="Look at a dataset before anything is trained on it.
 app.command()(boards.run)
 app.command()(boards.leaderboard)
 app.command()(boards.rescore)
+app.command()(evaluation.score)
+app.command()(evaluation.compare)
 app.command()(machine.speed)
 app.add_typer(plugins_app, name="plugins")
 plugins_app.callback()(plugins.list_plugins)

@@ -19,10 +19,15 @@ from harness.registry import Registry
 if TYPE_CHECKING:
     from harness.data.checks import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
+    from harness.evaluation.pairing import Comparison
+    from harness.evaluation.systems import SystemEvaluation
     from harness.speed.measure import Speed
 
 PLAIN_WIDTH = 120
 """Characters in a line of a table where no terminal limits it."""
+
+LABELLED = 2
+"""Metrics that a table of labels shows."""
 
 
 def output() -> Console:
@@ -130,6 +135,71 @@ def _plain(value: Any) -> str:
 
 def _text(text: str) -> str:
     return text.replace("[", r"\[")
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) -> None:
+    """One row a metric, then one a label with the metrics that come first of those asked for."""
+    over = "patients" if found.patients_known else "images"
+    table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
+    for column in ("metric", "mean of labels", f"95 % over {over}", "± over seeds", "labels"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, metric in found.metrics.items():
+        part = metric.part
+        labels = f"{part.labels_used}/{len(part.per_label)}"
+        table.add_row(_text(name), _number(part.macro), _interval(part.interval), _number(metric.spread), labels)
+    shown = [found.metrics[name].part for name in asked[:LABELLED]]
+    per_label = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("label", "positives", *asked[:LABELLED]):
+        per_label.add_column(_text(column), justify="left" if column == "label" else "right")
+    for label, counted in shown[0].per_label.items():
+        values = [part.per_label[label] for part in shown]
+        cells = (f"{_number(value.value)} {_interval(value.interval)}" for value in values)
+        per_label.add_row(_text(label), f"{counted.positives:,}", *cells)
+    console = output()
+    console.print(table)
+    console.print()
+    console.print(per_label)
+
+
+def print_comparison(found: Comparison) -> None:
+    """The systems, their pairs, and each pair in words."""
+    over = "patients" if found.patients_known else "images"
+    systems = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("system", "seeds", *(metric.metric for metric in found.metrics)):
+        systems.add_column(_text(column), justify="left" if column == "system" else "right", overflow="fold")
+    for name, first in found.metrics[0].systems.items():
+        estimates = (f"{metric.systems[name].estimate:.4f}" for metric in found.metrics)
+        systems.add_row(_text(name), str(len(first.values)), *estimates)
+    pairs = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("a", "b", "metric", "a - b", f"95 % over {over}", f"p {over}", "p", "p Holm"):
+        pairs.add_column(column, justify="left" if column in ("a", "b", "metric") else "right", overflow="fold")
+    for metric in found.metrics:
+        for pair in metric.pairs:
+            numbers = map(_chance, (pair.p_patients, pair.p, pair.p_holm))
+            cells = f"{pair.delta:+.4f}", _interval(pair.interval), *numbers
+            pairs.add_row(_text(pair.a), _text(pair.b), _text(metric.metric), *cells)
+    console = output()
+    console.print(systems)
+    console.print()
+    console.print(pairs)
+    console.print()
+    for sentence in found.sentences():
+        typer.echo(sentence)
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _chance(p: float | None) -> str:
+    return "<0.001" if p is not None and p < 0.001 else _number(p, 3)
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"\\[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
 def print_json(document: object) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a missing weight then fails at once
 
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 
-from harness import Data
+from harness import Data, cli
 from harness.registry import Registry, load_registry
 
 # no deadline on a busy machine; where others wait for the outcome, the same examples every time
@@ -45,3 +47,66 @@ def sample() -> Path:
 def small_data() -> Data:
     """48 images of 16 px with 3 labels that can be seen: one corner each; two images a patient."""
     return load_registry([TOY]).dataset("toy").load(Path())
+
+
+@pytest.fixture
+def harness(monkeypatch, capsys, tmp_path):
+    """Run a command line in a folder of its own; gives exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("HARNESS_PLUGIN", str(TOY))
+    monkeypatch.setenv("HARNESS_DEVICE", "cpu")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def toy_board(tmp_path_factory) -> Path:
+    """A board of two toy rows with two seeds each, trained once; not to be changed."""
+    from harness.board import Board, Row, board_text, row_text, save_board
+    from harness.execution import local
+    from harness.execution.local import Settings
+
+    folder = tmp_path_factory.mktemp("boards") / "toy-board"
+    models = ("toy-net", "tiny-cnn")
+    rows = tuple(Row(model, "bce", "toy") for model in models)
+    board = Board(folder, "t", "", "auroc", (0, 1), ("auroc", "f1", "brier"), "toy", {}, rows)
+    save_board(folder, board_text(board, [row_text(models, ["bce"], ["toy"], {})]))
+    settings = Settings(folder, folder.parent / "cache", torch.device("cpu"))
+    local.run(local.plan(board, load_registry([TOY]), settings, lambda _: None), lambda _: None)
+    return folder
+
+
+@pytest.fixture
+def save_predictions(tmp_path):
+    """Writes predictions of 120 images of 40 patients; the larger `skill`, the better they are."""
+
+    def save(name: str, seed: int = 0, skill: float = 1.0, *, images: range = range(120), **changes: object) -> Path:
+        truth = np.random.default_rng(99)
+        targets = (truth.random((240, 3)) < 0.4).astype(np.float32)[images]
+        logits = np.random.default_rng(seed).normal(size=(240, 3))[images] + skill * (targets - 0.5)
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        arrays = {
+            "labels": np.array(["Edema", "Mass", "Nodule"]),
+            "image": np.array([f"i{number:03d}" for number in images]),
+            "patient": np.array([f"p{number // 3:02d}" for number in images]),
+            "logits": logits.astype(np.float32),
+            "targets": targets,
+        }
+        arrays |= changes
+        np.savez(path, **{name: values for name, values in arrays.items() if values is not None})
+        return path
+
+    return save

@@ -9,32 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
-
 TOY = Path(__file__).parent / "fixtures" / "toy.py"
-
-
-@pytest.fixture
-def harness(monkeypatch, capsys, tmp_path):
-    """Run a command line in a folder of its own; gives exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("HARNESS_PLUGIN", str(TOY))
-    monkeypatch.setenv("HARNESS_DEVICE", "cpu")
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
 
 NEW = (
     "run",

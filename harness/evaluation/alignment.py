@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,8 @@ def align(predictions: Sequence[Predictions]) -> list[Predictions]:
     """
     first = predictions[0]
     for other in predictions[1:]:
+        if np.array_equal(first.image, other.image):
+            continue
         for a, b in ((first, other), (other, first)):
             alone = np.setdiff1d(a.image, b.image)
             if len(alone):
@@ -39,17 +42,31 @@ def common(predictions: Sequence[Predictions]) -> list[Predictions]:
     """
     first = predictions[0]
     arranged = [first, *(other.arrange(first.labels, first.source) for other in predictions[1:])]
-    images = functools.reduce(np.intersect1d, [each.image for each in arranged])
+    images = np.sort(functools.reduce(_intersect, [each.image for each in arranged]))
     if not len(images):
         counts = ", ".join(f"{each.source} ({len(each.image):,} images)" for each in arranged)
         raise DataError(f"no image is in all of {counts}; give predictions of the same split")
     return [each.select(_places(images, each.image)) for each in arranged]
 
 
+def _intersect(a: NDArray[np.str_], b: NDArray[np.str_]) -> NDArray[np.str_]:
+    return a if np.array_equal(a, b) else np.intersect1d(a, b)  # many files of one run, in one order: no need to sort
+
+
 def _places(wanted: NDArray[np.str_], image: NDArray[np.str_]) -> NDArray[np.intp]:
     """Where each of the wanted images stands."""
+    if np.array_equal(wanted, image):
+        return np.arange(len(image))
     order = np.argsort(image)
     return order[np.searchsorted(image, wanted, sorter=order)]
+
+
+def share_patients(predictions: Sequence[Predictions]) -> list[Predictions]:
+    """Aligned predictions that agree in their patients: all know them where one does."""
+    known = next((each for each in predictions if each.patients_known), None)
+    if known is None:
+        return list(predictions)
+    return [replace(each, patient=known.patient, patients_known=True) for each in predictions]
 
 
 def require_same_targets(predictions: Sequence[Predictions]) -> None:

@@ -69,6 +69,17 @@ class Evaluation:
     resamples: Resamples
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One metric of one seed."""
+
+    metric: Metric
+    values: NDArray[np.float64]
+    """(C,), NaN where undefined."""
+    resamples: NDArray[np.float64]
+    """(R, C)"""
+
+
 def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> Evaluation:
     """Evaluate the test split; thresholds and calibration come from validation, without which there are none of them.
 
@@ -77,25 +88,33 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     """
     thresholds = fit_thresholds(val, test, needed_policies(protocol.names))
     resampling = draw_resamples(test.patient, protocol.resamples, seed=protocol.seed)
-    metrics, drawn = {}, {}
-    for name, metric, scores in _questions(test, protocol.metrics, thresholds):
-        values = measure_values(test, metric, scores)
-        drawn[name] = resample(metric, scores, test.targets, test.patient, resampling)
-        metrics[name] = _describe_metric(test, metric, values, drawn[name])
-    objective = drawn.get(full_name(protocol.objective, drawn), next(iter(drawn.values())))
+    measured = measure(test, protocol.metrics, thresholds, resampling)
+    objective = measured.get(full_name(protocol.objective, measured), next(iter(measured.values())))
     return Evaluation(
-        metrics=metrics,
-        thresholds={
-            policy: dict(zip(test.labels, map(float, values), strict=True)) for policy, values in thresholds.items()
-        },
-        calibration=None if val is None else _calibrate(test, val.arrange(test.labels, test.source)),
+        metrics={name: describe_metric(test, found) for name, found in measured.items()},
+        thresholds=describe_thresholds(test.labels, thresholds),
+        calibration=None if val is None else calibrate(test, val),
         subgroups=_describe_subgroups(test, protocol, thresholds, resampling),
         resamples=Resamples(
-            macro={name: average_labels(values) for name, values in drawn.items()},
-            per_label={label: objective[:, number] for number, label in enumerate(test.labels)},
+            macro={name: average_labels(found.resamples) for name, found in measured.items()},
+            per_label={label: objective.resamples[:, number] for number, label in enumerate(test.labels)},
             curves=dict(_trace_curves(test)),
         ),
     )
+
+
+def measure(
+    test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]], resampling: Resampling
+) -> dict[str, Measured]:
+    """Every metric under its full name, of the predictions and of their resamples; decisions by each policy."""
+    return {
+        name: Measured(
+            metric,
+            measure_values(test, metric, scores),
+            resample(metric, scores, test.targets, test.patient, resampling),
+        )
+        for name, metric, scores in _questions(test, metrics, thresholds)
+    }
 
 
 def _questions(
@@ -110,9 +129,9 @@ def _questions(
                 yield f"{metric.name}@{policy}", metric, decide(test.scores, fitted)
 
 
-def _describe_metric(
-    test: Predictions, metric: Metric, values: NDArray[np.float64], drawn: NDArray[np.float64]
-) -> MetricPart:
+def describe_metric(test: Predictions, measured: Measured) -> MetricPart:
+    """A metric with its intervals, of one seed or averaged over several."""
+    values, drawn = measured.values, measured.resamples
     positives, negatives = (test.targets == 1).sum(axis=0), (test.targets == 0).sum(axis=0)
     return MetricPart(
         macro=float(average_labels(values[None])[0]),
@@ -127,8 +146,15 @@ def _describe_metric(
             for i, label in enumerate(test.labels)
         },
         labels_used=int((~np.isnan(values)).sum()),
-        higher_is_better=metric.higher_is_better,
+        higher_is_better=measured.metric.higher_is_better,
     )
+
+
+def describe_thresholds(
+    labels: Sequence[str], thresholds: dict[str, NDArray[np.float64]]
+) -> dict[str, dict[str, float]]:
+    """Policy -> label -> threshold."""
+    return {policy: dict(zip(labels, map(float, values), strict=True)) for policy, values in thresholds.items()}
 
 
 def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]]:
@@ -145,8 +171,9 @@ def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]
 # --- calibration -----------------------------------------------------------------------------------------------------
 
 
-def _calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
+def calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
     """The test split's calibration as it is, and after each method has been fitted on validation."""
+    val = val.arrange(test.labels, test.source)
     unchanged = Calibration(np.ones(len(test.labels)), np.zeros(len(test.labels)))
     return CalibrationPart(
         before=_describe_calibration(test, unchanged, test.scores),

@@ -1,0 +1,250 @@
+"""Verbs about predictions, wherever they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import UsageError
+from harness.options import DataRoot, Json, Options, Plugins, split_names
+from harness.verbs.shared import open_registry
+
+if TYPE_CHECKING:
+    from harness.components import Data, Metric
+    from harness.evaluation.pairing import Comparison
+    from harness.evaluation.predictions import Predictions
+    from harness.evaluation.rows import MeasuredRow
+    from harness.evaluation.systems import SystemEvaluation
+    from harness.registry import Registry
+
+Targets = Annotated[
+    Path | None,
+    typer.Option("--targets", metavar="CSV", help="Targets: image, perhaps patient, and one column a label."),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", metavar="NAME", help="Take targets and patients from a dataset instead.")
+]
+RESAMPLES = 1000
+
+
+def score(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Test predictions, .npz or .csv: the seeds of one system.")
+    ],
+    val: Annotated[
+        list[str] | None,
+        typer.Option("--val", metavar="FILE", help="Validation predictions: one for each FILE, or one for all."),
+    ] = None,
+    targets: Targets = None,
+    dataset: DatasetOption = None,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    metrics: Annotated[
+        str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
+    ] = "auroc,auprc,f1,brier,ece",
+    resamples: Annotated[int, typer.Option(min=1, help="Of the patients, for intervals.")] = RESAMPLES,
+    seed: Annotated[str, typer.Option(help="Of the resamples, any text; a record's is its data's fingerprint.")] = "0",
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
+    ] = False,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate predictions made anywhere, as a board evaluates its own."""
+    from harness import tables
+    from harness.evaluation.evaluate import Protocol
+    from harness.evaluation.names import full_name
+    from harness.evaluation.systems import evaluate_system, find_files, pair_validation, read_seeds
+    from harness.terminal import warn
+
+    registry = open_registry(plugin)
+    names, chosen = _resolve_metrics(metrics, registry)
+    data = _load_data(dataset, options, data_root, registry)
+    paths = [found for file in files for found in find_files(file)]
+    tests = read_seeds(paths, targets, data)
+    vals = _read_validation(val, targets, data)
+    paired, notes = pair_validation(tests, vals, allow_overlap=allow_overlap)
+    found = evaluate_system(tests, paired, Protocol(chosen, names, names[0], resamples=resamples, seed=seed))
+    notes = [*notes, *found.notes]
+    for note in notes:
+        warn(note)
+    if as_json:
+        described = {"files": [str(path) for path in paths], **_describe_evaluation(found), "notes": notes}
+        tables.print_json({**described, "resamples": resamples, "seed": seed})
+        return
+    system = str(files[0]) if len(files) == 1 else f"{len(files)} files"
+    people = f" of {found.patients:,} patients" if found.patients_known else ", patients unknown"
+    title = f"{system}: {len(tests)} {'seed' if len(tests) == 1 else 'seeds'}, {found.images:,} images{people}"
+    asked = [full_name(name, found.metrics) for name in names]
+    tables.print_evaluation(title, found, [name for name in asked if name in found.metrics] or list(found.metrics))
+
+
+def compare(
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B...", help="Each a file of predictions, a folder of them (seeds of one system), or BOARD::ROW."
+        ),
+    ],
+    targets: Targets = None,
+    dataset: DatasetOption = None,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
+    resamples: Annotated[
+        int | None, typer.Option(min=1, help="Of the patients; rows alone have their records'.", show_default="1000")
+    ] = None,
+    common: Annotated[bool, typer.Option("--common", help="Compare on the images that all have.")] = False,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
+    from harness import tables
+    from harness.evaluation.pairing import compare_predictions, compare_rows, require_no_validation
+    from harness.evaluation.rows import find_row
+    from harness.terminal import warn
+
+    _require_several(systems)
+    rows = {name: find_row(name) for name in systems if _is_row(name)}
+    if len(rows) == len(systems):
+        found = compare_rows(rows, _split_metrics(metrics))
+        notes = _note_unused(found.resamples, resamples, targets=targets, dataset=dataset)
+    else:
+        registry = open_registry(plugin)
+        names, chosen = _resolve_metrics(metrics, registry)
+        require_no_validation(chosen, names)  # before anything is read
+        data = _load_data(dataset, options, data_root, registry)
+        read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
+        found = compare_predictions(read, chosen, names, resamples or RESAMPLES, common=common)
+        notes = []
+    notes = [*notes, *found.notes]
+    for note in notes:
+        warn(note)
+    if as_json:
+        tables.print_json({**_describe_comparison(found), "notes": notes})
+    else:
+        tables.print_comparison(found)
+
+
+# --- what is given ---------------------------------------------------------------------------------------------------
+
+
+def _resolve_metrics(given: str, registry: Registry) -> tuple[tuple[str, ...], tuple[Metric, ...]]:
+    """Names as they are given and the metrics behind them."""
+    from harness.choices import resolve_metrics
+    from harness.evaluation.names import split_name
+
+    names = _split_metrics(given)
+    metrics = resolve_metrics(names, registry)
+    scored = {metric.name for metric in metrics if metric.on == "scores"}
+    for name in names:
+        base, policy = split_name(name)
+        if policy is not None and base in scored:
+            raise UsageError(f"metric '{name}': {base} is of scores and has no threshold policy; give {base}")
+    return names, metrics
+
+
+def _split_metrics(given: str) -> tuple[str, ...]:
+    names = split_names([given])
+    if not names:
+        raise UsageError("--metrics is empty: give metrics separated by commas, such as auroc,auprc")
+    return tuple(dict.fromkeys(names))
+
+
+def _load_data(name: str | None, options: list[str] | None, data_root: Path, registry: Registry) -> Data | None:
+    from harness.data.loading import find_source, load
+    from harness.parameters import parse_assignments
+
+    if name is None:
+        if options:
+            raise UsageError(f"--option {options[0]}: options are a dataset's; give --dataset NAME too")
+        return None
+    return load(find_source(registry.offer("dataset", name), parse_assignments("--option", options or ()), data_root))
+
+
+def _read_validation(given: list[str] | None, targets: Path | None, data: Data | None) -> list[Predictions]:
+    from harness.evaluation.prediction_files import read_predictions
+    from harness.evaluation.systems import find_files
+
+    files = [found for name in split_names(given) for found in find_files(Path(name))]
+    return [read_predictions(file, targets=targets, data=data) for file in files]
+
+
+def _is_row(name: str) -> bool:
+    from harness.evaluation.rows import SEPARATOR
+
+    return SEPARATOR in name and not Path(name).exists()
+
+
+def _require_several(systems: Sequence[str]) -> None:
+    if len(systems) < 2:
+        raise UsageError(f"'{systems[0]}' alone cannot be compared: give two or more of FILE, FOLDER and BOARD::ROW")
+    places = [name if _is_row(name) else str(Path(name).resolve()) for name in systems]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UsageError(f"'{systems[number]}' is given twice; compare it with something else")
+
+
+def _read_system(name: str, row: MeasuredRow | None, targets: Path | None, data: Data | None) -> list[Predictions]:
+    from harness.evaluation.rows import read_row_predictions
+    from harness.evaluation.systems import find_files, read_seeds
+
+    return read_row_predictions(name, row) if row else read_seeds(find_files(Path(name)), targets, data)
+
+
+def _note_unused(held: int, asked: int | None, **sources: object) -> list[str]:
+    """What was given and has no meaning where rows are compared by their records."""
+    unused = [f"--{name}" for name, value in sources.items() if value is not None]
+    notes = [f"rows are compared by their records: {' and '.join(unused)} not used"] if unused else []
+    if asked not in (None, held):
+        notes.append(f"rows are compared by their records, which hold {held:,} resamples, not {asked:,}")
+    return notes
+
+
+# --- as plain data ---------------------------------------------------------------------------------------------------
+
+
+def _describe_evaluation(found: SystemEvaluation) -> dict[str, Any]:
+    from harness.evaluation.areas import ASSUMES
+
+    return {
+        "metrics": {
+            name: {**metric.part.model_dump(), "seeds": metric.seeds, "spread": metric.spread}
+            for name, metric in found.metrics.items()
+        },
+        "images": found.images,
+        "patients": found.patients,
+        "patients_known": found.patients_known,
+        "thresholds": found.thresholds,
+        "calibration": [None if part is None else part.model_dump() for part in found.calibration],
+        "delong": None if found.areas is None else {"assumes": ASSUMES, "seeds": found.areas},
+    }
+
+
+def _describe_comparison(found: Comparison) -> dict[str, Any]:
+    from harness.evaluation.bootstrap import average_seeds, find_interval
+
+    described: dict[str, dict[str, Any]] = {name: {} for name in found.metrics[0].systems}
+    for metric in found.metrics:
+        for name, system in metric.systems.items():
+            described[name][metric.metric] = {
+                "macro": system.estimate,
+                "seeds": system.values.tolist(),
+                "interval": find_interval(average_seeds(system.resamples)),
+            }
+    pairs = [{**asdict(pair), "metric": metric.metric} for metric in found.metrics for pair in metric.pairs]
+    for pair in pairs:
+        if pair["metric"] == "auroc" and (pair["a"], pair["b"]) in found.areas:
+            pair["delong"] = found.areas[pair["a"], pair["b"]]
+    return {
+        "pairs": pairs,
+        "systems": described,
+        "images": found.images,
+        "patients": found.patients,
+        "patients_known": found.patients_known,
+        "resamples": found.resamples,
+    }

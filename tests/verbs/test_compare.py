@@ -1,0 +1,183 @@
+"""`harness compare`: paired differences of files, folders of files, and rows of boards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from harness.results.store import read_records
+
+ROWS = ("toy-net--bce--toy", "tiny-cnn--bce--toy")
+
+
+@pytest.fixture
+def board(toy_board, tmp_path):
+    """A copy of the board that may be changed, as `b` in the folder of the command line."""
+    return shutil.copytree(toy_board, tmp_path / "b")
+
+
+def compare(harness, *arguments):
+    code, out, _ = harness("compare", *arguments, "--json")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_a_better_system_is_shown_to_be_better(harness, save_predictions):
+    for seed in range(3):
+        save_predictions(f"good/{seed}.npz", seed, skill=2.0)
+        save_predictions(f"bad/{seed}.npz", seed + 10, skill=0.5)
+    found = compare(harness, "bad", "good")
+    (pair,) = found["pairs"]
+    assert (pair["a"], pair["b"], pair["metric"]) == ("bad", "good", "auroc")
+    systems = {name: measured["auroc"] for name, measured in found["systems"].items()}
+    assert pair["delta"] == pytest.approx(systems["bad"]["macro"] - systems["good"]["macro"])
+    assert pair["interval"][0] < pair["delta"] < pair["interval"][1] < 0
+    assert pair["p"] == pair["p_holm"] < 0.001
+    assert pair["p_patients"] < 0.01
+    assert len(systems["good"]["seeds"]) == 3
+    assert (found["images"], found["patients"], found["resamples"], found["notes"]) == (120, 40, 1000, [])
+
+
+def test_the_table_ends_in_a_sentence_a_pair(harness, save_predictions):
+    save_predictions("good.npz", 0, skill=2.0)
+    save_predictions("bad.npz", 1, skill=0.5)
+    save_predictions("alike.npz", 2, skill=2.0)
+    code, out, err = harness("compare", "bad.npz", "good.npz", "alike.npz", "--metrics", "auroc,brier")
+    assert code == 0
+    assert "auroc: good.npz is better than bad.npz by 0." in out
+    assert "brier: good.npz is better than bad.npz by 0." in out
+    assert "auroc: good.npz and alike.npz are not shown to differ" in out
+    assert "(adjusted for 3 pairs)" in out
+    assert "every system has one seed" in err
+    assert max(map(len, out.splitlines())) <= 130
+
+
+def test_with_one_seed_each_p_is_of_patients_alone_and_delong_is_beside_it(harness, save_predictions):
+    save_predictions("a.npz", 0, skill=2.0)
+    save_predictions("b.npz", 1, skill=0.5)
+    (pair,) = compare(harness, "a.npz", "b.npz")["pairs"]
+    assert pair["p"] is None
+    assert pair["p_holm"] == pair["p_patients"]
+    assert 0 <= pair["delong"]["Mass"]["p"] <= 1
+    assert np.mean([label["delta"] for label in pair["delong"].values()]) == pytest.approx(pair["delta"])
+
+
+def test_rows_by_their_records_differ_as_their_predictions_do(harness, board, tmp_path):
+    records = read_records(board).records
+    for record in records:
+        target = tmp_path / record.combo.row / f"{record.combo.seed}.npz"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(board / "runs" / record.key / "predictions-test.npz", target)
+    metrics = ("--metrics", "auroc,brier")
+    by_files = compare(harness, *ROWS, *metrics)
+    mixed = compare(harness, f"b::{ROWS[0]}", ROWS[1], *metrics)
+    shutil.rmtree(board / "runs")
+    by_records = compare(harness, *(f"b::{row}" for row in ROWS), *metrics)
+    for found in (mixed, by_records):
+        assert [p["delta"] for p in found["pairs"]] == pytest.approx([p["delta"] for p in by_files["pairs"]])
+        assert found["images"] == by_files["images"] == 12
+    assert by_records["pairs"][0]["p"] is not None
+    assert compare(harness, *(f"b::{row}" for row in ROWS), "--metrics", "f1")["pairs"][0]["metric"] == "f1@val-f1"
+
+
+def test_rows_say_what_of_the_command_they_do_not_use(harness, board):
+    rows = [f"b::{row}" for row in ROWS]
+    notes = compare(harness, *rows, "--resamples", "50", "--dataset", "toy")["notes"]
+    assert any("--dataset not used" in note for note in notes)
+    assert any("hold 1,000 resamples, not 50" in note for note in notes)
+
+
+def test_other_images_are_refused_with_the_counts_unless_the_common_ones_are_asked_for(harness, save_predictions):
+    save_predictions("a.npz", 0)
+    save_predictions("b.npz", 1, images=range(30, 130))
+    code, _, err = harness("compare", "a.npz", "b.npz")
+    assert code == 2
+    assert "a.npz has 120 images and b.npz 100, 90 of them in both" in err
+    assert "--common" in err
+    assert compare(harness, "a.npz", "b.npz", "--common")["images"] == 90
+
+
+def test_unknown_patients_are_images_and_that_is_said_aloud(harness, save_predictions):
+    save_predictions("a.npz", 0, patient=None)
+    save_predictions("b.npz", 1, patient=None)
+    found = compare(harness, "a.npz", "b.npz")
+    assert (found["patients_known"], found["patients"]) == (False, 120)
+    assert any("patients are unknown" in note for note in found["notes"])
+    assert "95 % over images" in harness("compare", "a.npz", "b.npz")[1]
+
+
+def test_a_class_that_too_few_patients_have_gives_no_interval_and_no_p(harness, save_predictions):
+    targets = np.zeros((120, 3), dtype=np.float32)
+    targets[0] = 1
+    save_predictions("a.npz", 0, targets=targets)
+    save_predictions("b.npz", 1, targets=targets)
+    (pair,) = compare(harness, "a.npz", "b.npz")["pairs"]
+    assert (pair["interval"], pair["p_patients"], pair["p"], pair["p_holm"]) == (None, None, None, None)
+    assert "cannot be told apart" in harness("compare", "a.npz", "b.npz")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("a.npz",), "'a.npz' alone cannot be compared"),
+        (("a.npz", "./a.npz"), "'./a.npz' is given twice"),
+        ((f"b::{ROWS[0]}", f"b::{ROWS[0]}"), "is given twice"),
+        (("a.npz", "absent.npz"), "there are no predictions in absent.npz: no such file"),
+        (("a.npz", "empty"), "empty holds no predictions"),
+        (("a.npz", "b.npz", "--metrics", "f1"), "give f1@0.5"),
+        (("a.npz", "b.npz", "--metrics", "f1@val-f1"), "give f1@0.5"),
+        (("a.npz", "b.npz", "--metrics", "auorc"), "did you mean 'auroc'?"),
+        (("a.npz", "other.npz"), "a.npz and other.npz differ in"),
+        (("a.npz", "renamed.npz"), "did you mean 'Nodule'?"),
+        ((f"b::{ROWS[0]}", "b::tiny-cn--bce--toy"), "unknown row of b 'tiny-cn--bce--toy': did you mean 'tiny-cnn"),
+        ((f"b::{ROWS[0]}", "empty::x"), "empty is no board: it holds no board.toml"),
+        ((f"b::{ROWS[0]}", "bb::x"), "unknown board 'bb'"),
+        ((f"b::{ROWS[0]}", "demo::tiny-cn--bce--demo"), "unknown row of demo"),
+        ((f"b::{ROWS[0]}", f"b::{ROWS[1]}", "--metrics", "auprcc"), "unknown metric of these records 'auprcc'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(harness, board, save_predictions, tmp_path, arguments, says):
+    save_predictions("a.npz", 0)
+    save_predictions("b.npz", 1)
+    save_predictions("other.npz", 1, targets=np.ones((120, 3)))
+    save_predictions("renamed.npz", 1, labels=np.array(["Edema", "Mass", "Nodulle"]))
+    (tmp_path / "empty").mkdir()
+    code, out, err = harness("compare", *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_rows_of_different_data_are_refused_naming_both(harness, board, tmp_path):
+    other = shutil.copytree(board, tmp_path / "c")
+    for path in (other / "records").glob("*.json"):
+        record = json.loads(path.read_text())
+        record["dataset"] |= {"name": "elsewhere", "fingerprint": "0" * 64}
+        path.write_text(json.dumps(record))
+    code, _, err = harness("compare", f"b::{ROWS[0]}", f"c::{ROWS[0]}")
+    assert code == 2
+    assert "measured on toy (" in err
+    assert "on elsewhere (fingerprint 00000000)" in err
+
+
+def test_what_a_row_lacks_is_named_with_the_way_out(harness, board, save_predictions):
+    save_predictions("a.npz")
+    rows = [f"b::{row}" for row in ROWS]
+    (board / "records" / f"{ROWS[1]}--s0.npz").unlink()
+    code, _, err = harness("compare", *rows)
+    assert code == 2
+    assert f"{rows[1]}, seed 0: the resamples of its record are not beside it" in err
+    assert "harness rescore b" in err
+    shutil.rmtree(board / "runs")
+    code, _, err = harness("compare", rows[0], "a.npz")
+    assert code == 2
+    assert "its predictions are not in" in err
+    assert f"harness run b --only '{ROWS[0]}' --force" in err
+    for path in (board / "records").glob(f"{ROWS[0]}*.json"):
+        path.unlink()
+    code, _, err = harness("compare", *rows)
+    assert code == 2
+    assert f"{rows[0]} has no current result; make one: harness run b" in err

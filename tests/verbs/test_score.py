@@ -1,0 +1,220 @@
+"""`harness score`: predictions made anywhere get the numbers that a record would hold."""
+
+from __future__ import annotations
+
+import json
+import statistics
+
+import numpy as np
+import pytest
+
+from harness.evaluation.predictions import load_predictions
+from harness.results.store import read_records
+
+VAL = range(120, 240)
+
+
+def test_predictions_of_a_run_get_the_numbers_of_its_record(harness, toy_board):
+    for record in read_records(toy_board).records:
+        test, val = (toy_board / "runs" / record.key / f"predictions-{split}.npz" for split in ("test", "val"))
+        code, out, _ = harness(
+            "score", str(test), "--val", str(val), "--metrics", "auroc,f1,brier", "--json",
+            "--seed", record.dataset.fingerprint,
+        )  # fmt: skip
+        document, expected = json.loads(out), json.loads(record.model_dump_json())
+        assert code == 0
+        for name, part in expected["metrics"].items():
+            assert {key: document["metrics"][name][key] for key in part} == part
+        assert document["thresholds"] == [expected["thresholds"]]
+        assert document["calibration"] == [expected["calibration"]]
+
+
+def test_several_files_are_the_seeds_of_one_system(harness, save_predictions):
+    for seed in (0, 1, 2):
+        save_predictions(f"s{seed}.npz", seed)
+    code, out, _ = harness("score", "s0.npz", "s1.npz", "s2.npz", "--metrics", "auroc", "--json")
+    found = json.loads(out)["metrics"]["auroc"]
+    alone = [
+        json.loads(harness("score", f"s{s}.npz", "--metrics", "auroc", "--json")[1])["metrics"]["auroc"]
+        for s in (0, 1, 2)
+    ]
+    assert code == 0
+    assert found["seeds"] == [one["macro"] for one in alone]
+    assert found["macro"] == pytest.approx(statistics.fmean(found["seeds"]))
+    assert found["spread"] == pytest.approx(statistics.stdev(found["seeds"]))
+    assert found["interval"][0] < found["macro"] < found["interval"][1]
+    width = [one["interval"][1] - one["interval"][0] for one in alone]
+    assert found["interval"][1] - found["interval"][0] < max(width)
+    mass = [one["per_label"]["Mass"] for one in alone]
+    assert found["per_label"]["Mass"]["value"] == pytest.approx(statistics.fmean(one["value"] for one in mass))
+    assert found["per_label"]["Mass"]["positives"] + found["per_label"]["Mass"]["negatives"] == 120
+    assert alone[0]["spread"] is None
+
+
+def test_a_folder_is_its_files_and_the_order_of_images_does_not_matter(harness, save_predictions, tmp_path):
+    first = save_predictions("seeds/a.npz", 0)
+    arrays = dict(np.load(save_predictions("b.npz", 1)))
+    order = np.random.default_rng(0).permutation(120)
+    shuffled = {name: values if name == "labels" else values[order] for name, values in arrays.items()}
+    np.savez(tmp_path / "seeds" / "b.npz", **shuffled)
+    _, together, _ = harness("score", "seeds", "--json")
+    _, apart, _ = harness("score", str(first), "b.npz", "--json")
+    assert json.loads(together)["metrics"] == json.loads(apart)["metrics"]
+
+
+def test_a_table_shows_the_mean_the_interval_and_each_label(harness, save_predictions):
+    save_predictions("s0.npz", 0)
+    save_predictions("s1.npz", 1)
+    code, out, _ = harness("score", "s0.npz", "s1.npz", "--metrics", "auroc,f1@0.5")
+    assert code == 0
+    assert "2 files: 2 seeds, 120 images of 40 patients" in out
+    for part in ("95 % over patients", "f1@0.5", "3/3", "Nodule", "positives", "["):
+        assert part in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_without_validation_nothing_is_fitted_and_it_says_so(harness, save_predictions):
+    save_predictions("s.npz")
+    _, out, err = harness("score", "s.npz", "--json")
+    document = json.loads(out)
+    assert set(document["metrics"]) == {"auroc", "auprc", "f1@0.5", "f1@oracle", "brier", "ece"}
+    assert set(document["thresholds"][0]) == {"0.5", "oracle"}
+    assert document["calibration"] == [None]
+    assert any("without --val" in note for note in document["notes"])
+    assert "warning: without --val" in err
+
+
+def test_with_validation_thresholds_and_calibration_are_fitted_there(harness, save_predictions):
+    save_predictions("s0.npz", 0)
+    save_predictions("s1.npz", 1)
+    save_predictions("v0.npz", 0, images=VAL)
+    save_predictions("v1.npz", 1, images=VAL)
+    arguments = ("score", "s0.npz", "s1.npz", "--metrics", "auroc,f1,f1@val-sens0.8", "--json")
+    document = json.loads(harness(*arguments, "--val", "v0.npz,v1.npz")[1])
+    assert document == json.loads(harness(*arguments, "--val", "v0.npz", "--val", "v1.npz")[1])
+    assert {"f1@val-f1", "f1@val-youden", "f1@val-sens0.8"} < set(document["metrics"])
+    assert document["thresholds"][0] != document["thresholds"][1]
+    assert all(part["platt"]["ece"] is not None for part in document["calibration"])
+    assert document["notes"] == []
+    one = json.loads(harness(*arguments, "--val", "v0.npz")[1])
+    assert one["thresholds"][0] == document["thresholds"][0]
+
+
+def test_unknown_patients_are_images_and_that_is_said_aloud(harness, save_predictions):
+    save_predictions("s.npz", patient=None)
+    _, out, err = harness("score", "s.npz", "--json")
+    document = json.loads(out)
+    assert not document["patients_known"]
+    assert document["patients"] == 120
+    assert any("patients are unknown" in note for note in document["notes"])
+    assert "warning: patients are unknown" in err
+    _, out, _ = harness("score", "s.npz")
+    assert "95 % over images" in out
+    assert "patients unknown" in out
+
+
+def test_one_seed_that_knows_its_patients_tells_the_others(harness, save_predictions):
+    save_predictions("known.npz", 0)
+    save_predictions("unknown.npz", 1, patient=None)
+    document = json.loads(harness("score", "unknown.npz", "known.npz", "--json")[1])
+    assert (document["patients_known"], document["patients"]) == (True, 40)
+
+
+def test_a_csv_takes_its_targets_from_a_table_or_a_dataset(harness, toy_board, tmp_path):
+    record = read_records(toy_board).records[0]
+    path = toy_board / "runs" / record.key / "predictions-test.npz"
+    found = load_predictions(path)
+    rows = zip(found.image, found.scores, found.targets, strict=True)
+    scores, targets = [",".join(["image", *found.labels])], [",".join(["image", *found.labels])]
+    for image, score, target in rows:
+        scores.append(",".join([image, *map(repr, score.tolist())]))
+        targets.append(",".join([image, *(f"{value:g}" for value in target)]))
+    (tmp_path / "scores.csv").write_text("\n".join(scores))
+    (tmp_path / "targets.csv").write_text("\n".join(targets))
+    _, by_table, _ = harness("score", "scores.csv", "--targets", "targets.csv", "--json")
+    _, by_dataset, _ = harness("score", "scores.csv", "--dataset", "toy", "--option", "count=48", "--json")
+    expected = record.metrics["auroc"].macro
+    assert json.loads(by_table)["metrics"]["auroc"]["macro"] == expected
+    assert json.loads(by_dataset)["metrics"]["auroc"]["macro"] == expected
+    assert not json.loads(by_table)["patients_known"]
+    assert json.loads(by_dataset)["patients_known"]
+
+
+def test_a_class_that_one_patient_carries_has_a_value_and_no_interval(harness, save_predictions):
+    targets = np.zeros((120, 3), dtype=np.float32)
+    targets[:60, :2], targets[0, 2] = 1, 1
+    save_predictions("s.npz", targets=targets)
+    part = json.loads(harness("score", "s.npz", "--metrics", "auroc", "--json")[1])["metrics"]["auroc"]
+    nodule = part["per_label"]["Nodule"]
+    assert (nodule["positives"], nodule["interval"]) == (1, None)
+    assert nodule["value"] is not None
+    targets[0, 2] = 0
+    save_predictions("s.npz", targets=targets)
+    document = json.loads(harness("score", "s.npz", "--metrics", "auroc", "--json")[1])
+    part = document["metrics"]["auroc"]
+    assert (part["per_label"]["Nodule"]["value"], part["labels_used"]) == (None, 2)
+    assert document["delong"]["seeds"][0]["Nodule"] is None
+    assert document["delong"]["seeds"][0]["Mass"]["standard_error"] > 0
+
+
+def test_an_overlap_of_validation_and_test_is_refused_unless_accepted(harness, save_predictions):
+    save_predictions("s.npz")
+    save_predictions("v.npz", images=range(117, 237))
+    code, _, err = harness("score", "s.npz", "--val", "v.npz")
+    assert code == 2
+    assert "share 3 images" in err
+    assert "--allow-overlap" in err
+    code, out, _ = harness("score", "s.npz", "--val", "v.npz", "--allow-overlap", "--json")
+    assert code == 0
+    assert "share 3 images" in json.loads(out)["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"logits": np.full((120, 3), np.nan)}, "image 'i000', label 'Edema': a logit must be finite"),
+        ({"logits": None, "scores": np.full((120, 3), 1.5)}, "a score must be in 0..1"),
+        ({"image": np.array(["i000"] * 120)}, "image 'i000' stands in it more than once"),
+        ({"targets": np.full((120, 3), 2.0)}, "targets must be 1, 0 or NaN for unknown, found 2"),
+        ({"targets": None}, "no target of its images is known"),
+        ({"targets": np.zeros((120, 3))}, "s.npz and other.npz differ in"),
+        ({"labels": np.array(["Edema", "Mass", "Nodul"])}, "did you mean 'Nodul'?"),
+        ({"image": np.array([f"j{n}" for n in range(120)])}, "120 of its 120 images alone"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused_in_one_line_that_names_it(harness, save_predictions, changes, says):
+    save_predictions("s.npz", **changes)
+    save_predictions("other.npz", 1)
+    code, out, err = harness("score", "s.npz", "other.npz")
+    assert (code, out) == (2, "")
+    assert "s.npz" in err
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("s.npz", "--metrics", "auorc"), "unknown metric 'auorc': did you mean 'auroc'?"),
+        (("s.npz", "--metrics", "f1@val-f2"), "did you mean 'val-f1'?"),
+        (("s.npz", "--metrics", "auroc@0.5"), "auroc is of scores and has no threshold policy"),
+        (("s.npz", "--metrics", ","), "--metrics is empty"),
+        (("s.npz", "--val", "v.npz,v.npz"), "--val has 2 files for 1 of the test"),
+        (("s.npz", "s.npz"), "s.npz is given twice"),
+        (("absent.npz",), "there are no predictions in absent.npz: no such file"),
+        (("s.npz", "--val", "empty"), "empty holds no predictions: no .npz or .csv lies in it"),
+        (("s.npz", "--option", "count=3"), "give --dataset NAME too"),
+        (("s.npz", "--dataset", "tyo"), "unknown dataset 'tyo': did you mean 'toy'?"),
+        (("s.npz", "--dataset", "toy", "--targets", "t.csv"), "give one of them"),
+        (("s.npz", "--targets", "bad.csv"), "targets must be 1, 0 or NaN for unknown, found 3"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(harness, save_predictions, tmp_path, arguments, says):
+    save_predictions("s.npz")
+    save_predictions("v.npz", images=VAL)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.csv").write_text("image,Edema,Mass,Nodule\ni000,0,3,\n")
+    code, out, err = harness("score", *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
