@@ -8,6 +8,7 @@ import sys
 os.environ["HF_HUB_OFFLINE"] = "1"  # a missing weight then fails at once
 
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -78,7 +79,7 @@ def toy_board(tmp_path_factory) -> Path:
     from harness.execution import local
     from harness.execution.local import Settings
 
-    folder = tmp_path_factory.mktemp("boards") / "toy-board"
+    folder: Path = tmp_path_factory.mktemp("boards") / "toy-board"
     models = ("toy-net", "tiny-cnn")
     rows = tuple(Row(model, "bce", "toy") for model in models)
     board = Board(folder, "t", "", "auroc", (0, 1), ("auroc", "f1", "brier"), "toy", {}, rows)
@@ -92,13 +93,13 @@ def toy_board(tmp_path_factory) -> Path:
 def save_predictions(tmp_path):
     """Writes predictions of 120 images of 40 patients; the larger `skill`, the better they are."""
 
-    def save(name: str, seed: int = 0, skill: float = 1.0, *, images: range = range(120), **changes: object) -> Path:
+    def save(name: str, seed: int = 0, skill: float = 1.0, *, images: range = range(120), **changes: Any) -> Path:
         truth = np.random.default_rng(99)
         targets = (truth.random((240, 3)) < 0.4).astype(np.float32)[images]
         logits = np.random.default_rng(seed).normal(size=(240, 3))[images] + skill * (targets - 0.5)
-        path = tmp_path / name
+        path: Path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        arrays = {
+        arrays: dict[str, Any] = {
             "labels": np.array(["Edema", "Mass", "Nodule"]),
             "image": np.array([f"i{number:03d}" for number in images]),
             "patient": np.array([f"p{number // 3:02d}" for number in images]),

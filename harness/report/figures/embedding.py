@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -32,4 +33,8 @@ def draw_still(figure: Figure) -> Markup:
     """The picture as SVG, the same on every machine: fonts come with the library."""
     import vl_convert
 
-    return Markup(vl_convert.vegalite_to_svg(dict(figure.specification), vl_version=VEGA_LITE))  # noqa: S704 - escaped by Vega
+    drawn: str = vl_convert.vegalite_to_svg(dict(figure.specification), vl_version=VEGA_LITE)
+    # names that the library counts on through a process; here from 0, and each picture's own
+    names = dict.fromkeys(re.findall(r"\b(?:gradient_|clip)\d+\b", drawn))
+    own = {name: f"{figure.name}-{number}" for number, name in enumerate(names)}
+    return Markup(re.sub(r"\b(?:gradient_|clip)\d+\b", lambda found: own[found[0]], drawn))  # noqa: S704 - escaped by Vega

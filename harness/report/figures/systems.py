@@ -81,7 +81,7 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
         ]
         if len(rows) < 2:
             continue
-        front = _find_front(rows, higher=higher, more_is_better=more_is_better)
+        front = find_front(rows, higher=higher, more_is_better=more_is_better)
         x = alt.X("cost:Q", title=heading, scale=alt.Scale(type="log", nice=False, padding=12))
         y = alt.Y("value:Q", title=summary.objective, scale=alt.Scale(zero=False))
         points = alt.Chart(alt.Data(values=rows)).mark_point(color=COLORS[0], filled=True, size=70)
@@ -100,8 +100,8 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
         )
 
 
-def _find_front(rows: Sequence[Mapping[str, Any]], *, higher: bool, more_is_better: bool) -> list[Mapping[str, Any]]:
-    """Rows that none beats in value and cost, in the order of cost."""
+def find_front(rows: Sequence[Mapping[str, Any]], *, higher: bool, more_is_better: bool) -> list[Mapping[str, Any]]:
+    """Rows that none beats in both value and cost, in the order of cost."""
 
     def beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         value = one["value"] - other["value"] if higher else other["value"] - one["value"]
