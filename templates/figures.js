@@ -2,14 +2,12 @@
 
 // Draw a picture when it comes into view. Vega's expressions are interpreted, not compiled: the page forbids eval.
 const specifications = JSON.parse(document.getElementById("figures").textContent);
-const options = { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
+const options = { logLevel: 1, ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
 
 async function draw(drawing) {
   const specification = specifications[drawing.dataset.figure];
-  if (specification.width > 400) {
-    specification.width = "container";
-    specification.autosize = { type: "fit-x", contains: "padding" };
-  }
+  const room = drawing.clientWidth - 190; // beside names of rows or labels, and a legend
+  if (specification.width > room) specification.width = Math.max(160, room);
   await vegaEmbed(drawing, specification, options);
   const svg = drawing.querySelector("svg");
   if (svg) svg.setAttribute("aria-label", specification.description);
