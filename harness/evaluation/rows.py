@@ -19,6 +19,7 @@ from harness.evaluation.resamples import Resamples
 from harness.files import file_digest
 from harness.report.staleness import current_fingerprint, why_stale
 from harness.results.record import DatasetPart, Record
+from harness.results.store import FOLDER as RECORDS
 from harness.results.store import RUNS, read_records, read_resamples
 
 SEPARATOR = "::"
@@ -32,6 +33,8 @@ class MeasuredRow:
     folder: Path
     name: str
     records: tuple[Record, ...]
+    absent: tuple[int, ...]
+    """Seeds of the board without one."""
 
     @property
     def dataset(self) -> DatasetPart:
@@ -45,21 +48,28 @@ class MeasuredRow:
 
 
 def find_row(text: str) -> MeasuredRow:
-    """What `BOARD::ROW` means. Raises `HarnessError` for no board, an unknown row, or one that has no results."""
+    """What `BOARD::ROW` means.
+
+    Raises `HarnessError` for no board, an unknown row, one that has no current results or a record that is damaged.
+    """
     place, _, name = text.rpartition(SEPARATOR)
     found = find_board(place)
     folder = found if isinstance(found, Path) else Path(str(importlib.resources.files("harness.leaderboards") / found))
     board = read_board(folder)
-    records = read_records(folder).records
     known = {row.name for row in board.rows}
     if name not in known:
         raise UnknownNameError(f"row of {place}", name, known)
-    fingerprint = current_fingerprint(board, [record for record in records if record.combo.row in known])
-    done = [r for r in records if r.combo.row == name and r.status == "done"]
+    results = read_records(folder)
+    for problem in results.problems:
+        if problem.startswith(f"{RECORDS}/{name}--s"):
+            raise DataError(f"{place}: {problem}; mend or remove it")
+    fingerprint = current_fingerprint(board, [r for r in results.records if r.combo.row in known])
+    done = [r for r in results.records if r.combo.row == name and r.status == "done"]
     current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)
     if not current:
         raise UsageError(f"{text} has no current result; make one: harness run {place}")
-    return MeasuredRow(folder, name, current)
+    absent = tuple(seed for seed in board.seeds if seed not in {record.combo.seed for record in current})
+    return MeasuredRow(folder, name, current, absent)
 
 
 def require_same_data(rows: Mapping[str, MeasuredRow]) -> None:

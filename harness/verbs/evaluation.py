@@ -121,7 +121,12 @@ def compare(
         read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
         found = compare_predictions(read, chosen, names, resamples or RESAMPLES, common=common)
         notes = []
-    notes = [*notes, *found.notes]
+    partial = {name: ", ".join(map(str, row.absent)) for name, row in rows.items() if row.absent}
+    notes = [
+        *notes,
+        *found.notes,
+        *(f"{name} has no current result of seed {seeds}" for name, seeds in partial.items()),
+    ]
     for note in notes:
         warn(note)
     if as_json:

@@ -181,3 +181,14 @@ def test_what_a_row_lacks_is_named_with_the_way_out(harness, board, save_predict
     code, _, err = harness("compare", *rows)
     assert code == 2
     assert f"{rows[0]} has no current result; make one: harness run b" in err
+
+
+def test_a_damaged_record_is_refused_and_an_absent_one_is_said(harness, board):
+    rows = [f"b::{row}" for row in ROWS]
+    record = board / "records" / f"{ROWS[1]}--s1.json"
+    record.write_text("{")
+    code, _, err = harness("compare", *rows)
+    assert code == 2
+    assert f"b: records/{record.name} is no record" in err
+    record.unlink()
+    assert compare(harness, *rows)["notes"] == [f"{rows[1]} has no current result of seed 1"]
