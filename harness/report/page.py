@@ -81,7 +81,7 @@ def render_text(
             policies=explain_policies(summary.metrics),
             shades=_shade_labels(summary),
             axis=draw_axis(scale),
-            dots=lambda row: draw_spread(row.metrics.get(summary.objective), scale, summary.objective),
+            dots=lambda row: draw_spread(row.metrics[summary.objective], scale, summary.objective) if row.rank else "",
             counts=lambda record: id(record) in counted,
             history=draw_history,
             conditions=_conditions(summary),

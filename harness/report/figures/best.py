@@ -12,6 +12,7 @@ from harness.report.figures.style import (
     WIDTH,
     Figure,
     by_row,
+    count,
     cycle,
     finish,
     shorten,
@@ -60,7 +61,7 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
         "labels",
         f"Which diseases a row is good at: {metric} by label",
         f"{len(order)} labels from easiest to hardest, {order[0]} first and {order[-1]} last, for the best "
-        f"{len(best)} rows. Press a name in the legend to see one row.",
+        f"{count(len(best))}. Press a name in the legend to see one row.",
         chart.properties(width=WIDTH, height={"step": 22}),
     )
 
@@ -129,8 +130,8 @@ def _draw_lines(
     return finish(
         name,
         title,
-        f"The first seed of the best {len({line['row'] for line in lines})} rows on the test split, one of {len(known)}"
-        " labels at a time; choose it below the picture, a row in the legend.",
+        f"The first seed of the best {count(len({line['row'] for line in lines}))} on the test split, one of "
+        f"{len(known)} labels at a time; choose it below the picture, a row in the legend.",
         chart.add_params(label, picked).properties(width=380, height=380),
     )
 
@@ -169,7 +170,7 @@ def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
     return finish(
         "histories",
         "How training went: validation loss by epoch",
-        f"The first seed of the best {len(lines)} rows. Losses of different kinds are not on one scale.",
+        f"The first seed of the best {count(len(lines))}. Losses of different kinds are not on one scale.",
         chart.properties(width=WIDTH, height=260),
     )
 
@@ -212,7 +213,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
         yield finish(
             f"subgroups-{column}",
             f"Whom a row serves: auroc by {column}",
-            f"Groups {', '.join(names)} for the best {len({point['row'] for point in points})} rows, first seeds; "
+            f"Groups {', '.join(names)} for the best {count(len({point['row'] for point in points}))}, first seeds; "
             "means over the labels with at least 10 positives and 10 negatives in a group.",
             (span + marks).properties(width=WIDTH, height={"step": 22}),
         )

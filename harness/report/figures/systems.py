@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report.figures.style import COLORS, WIDTH, Figure, finish, shorten
+from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten
 
 if TYPE_CHECKING:
     from harness.report.summary import Leaderboard
@@ -52,7 +52,7 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     return finish(
         "intervals",
         f"Rows that overlap may still differ: {summary.objective} with 95 % intervals over patients",
-        f"{len(rows)} rows from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
+        f"{count(len(rows))} from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
         f"{best['high']}. Short ticks are single seeds.",
         (bars + seeds + means).properties(width=WIDTH, height={"step": 20}),
     )
@@ -90,7 +90,7 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
         yield finish(
             name,
             f"What quality costs: {summary.objective} against {heading.replace(', ', ' ')}",
-            f"{len(rows)} rows. No row is better in both than those on the dashed line: "
+            f"{count(len(rows))}. No row is better in both than those on the dashed line: "
             f"{', '.join(str(row['row']) for row in front)}.",
             (
                 line.encode(x=x, y=y)
