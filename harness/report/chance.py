@@ -42,18 +42,25 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str) -
     return replace(row, metrics=metrics, label_intervals=known)
 
 
-def compare(
-    rows: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, *, higher: bool
-) -> tuple[tuple[Pair, ...], dict[str, int]]:
-    """All pairs of ranked rows, the better one first, and the group of each row.
+def find_obstacle(ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str) -> str:
+    """Why the ranked rows cannot be compared, in words; empty where they can."""
+    held = {row.name: [one.macro[objective] for one in drawn[row.name] if objective in one.macro] for row in ranked}
+    without = [row.name for row in ranked if len(held[row.name]) != len(row.metrics[objective].values)]
+    if without and len(without) == len(ranked):
+        return "no row has resamples beside all of its records"
+    if without:
+        return f"{len(without)} of {len(ranked)} rows lack resamples beside a record: {', '.join(without[:5])}" + (
+            ", and others" if len(without) > 5 else ""
+        )
+    if len({len(values) for found in held.values() for values in found}) > 1:
+        return "rows were not resampled equally often"
+    return ""
 
-    Nothing where a ranked row lies without its resamples: without it, the others would be adjusted for too few pairs.
-    """
-    ranked = [row for row in rows if row.rank is not None]
-    complete = all(drawn[row.name] and len(row.metrics[objective].values) == len(drawn[row.name]) for row in ranked)
-    lengths = {len(one.macro[objective]) for row in ranked for one in drawn[row.name] if objective in one.macro}
-    if not ranked or not complete or len(lengths) != 1:
-        return (), {}
+
+def compare(
+    ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, *, higher: bool
+) -> tuple[tuple[Pair, ...], dict[str, int]]:
+    """All pairs of ranked rows, the better one first, and the group of each row; they have no obstacle."""
     import numpy as np
 
     from harness.evaluation.comparison import System, compare_pairs, rank_groups

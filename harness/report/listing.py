@@ -25,6 +25,7 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
         "higher_is_better": dict(summary.directions),
         "positives": dict(summary.data.splits["test"].positives) if summary.data else {},
         "timings_compare": summary.timings_compare,
+        "obstacle": summary.obstacle,
         "pairs": [asdict(pair) for pair in summary.pairs],
         "rows": rows,
     }
@@ -56,6 +57,8 @@ def table(summary: Leaderboard, width: int) -> Table:
     shown = {"#", "row", *metrics[:1], "seeds", "status"}
     shown |= {name for name in ("group", "95 %") if any(columns[name])}
     wanted = ["images/s", "minutes", *metrics[1:]] if summary.timings_compare else metrics[1:]
+    if sum(widths[name] for name in shown) > width + 2 and any(columns["95 %"]):
+        columns[summary.objective] = [_format_mean(row.metrics.get(summary.objective)) for row in summary.rows]
     for name in wanted:
         if sum(widths[other] for other in shown) + widths[name] <= width + 2:  # no gap after the last
             shown.add(name)
@@ -74,8 +77,10 @@ def table(summary: Leaderboard, width: int) -> Table:
 def _remarks(summary: Leaderboard) -> list[str]:
     """What the table cannot show: why rows are not done, and why there are no times."""
     remarks = [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
-    if any(row.group for row in summary.ranked):
+    if summary.compared:
         remarks.append("rows of one group are not shown to differ from its best; 95 % intervals are over patients")
+    if summary.obstacle:
+        remarks.append(f"rows are not compared: {summary.obstacle}")
     if not summary.timings_compare:
         machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
         remarks.append(f"times are not compared, they come from {machines}")
@@ -88,6 +93,10 @@ def format_spread(spread: Spread | None, digits: int = 4) -> str:
         return ""
     deviation = "" if spread.deviation is None else f" ±{spread.deviation:.{digits}f}"
     return f"{spread.mean:.{digits}f}{deviation}"
+
+
+def _format_mean(spread: Spread | None) -> str:
+    return "" if spread is None else f"{spread.mean:.4f}"
 
 
 def format_interval(spread: Spread | None, digits: int = 3) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,18 +19,19 @@ import jinja2
 from markupsafe import Markup
 
 from harness.board import CONTROLS, Board
-from harness.evaluation.comparison import SIGNIFICANT, Pair
 from harness.evaluation.names import explain_policies
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
+from harness.report.answer import conclude, judge_shuffled
+from harness.report.details import describe_execution, gather_details
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.embedding import bundle, draw_still, embed
 from harness.report.figures.style import Figure
 from harness.report.listing import format_interval, format_number, format_spread
 from harness.report.published import Published, read_published
-from harness.report.summary import Leaderboard, RowSummary, find_lead, summarize
-from harness.results.record import ExecutionPart, Record
+from harness.report.summary import Leaderboard, summarize
+from harness.results.record import Record
 from harness.results.store import FOLDER, read_all_resamples, read_records
 
 FILE = "index.html"
@@ -83,6 +83,7 @@ def render_text(
             axis=draw_axis(scale),
             dots=lambda row: draw_spread(row.metrics[summary.objective], scale, summary.objective) if row.rank else "",
             counts=lambda record: id(record) in counted,
+            details=lambda row: gather_details([record for record in row.records if id(record) in counted]),
             history=draw_history,
             conditions=_conditions(summary),
             style=Markup(style),  # noqa: S704 - the harness's own file
@@ -107,68 +108,6 @@ def content_security_policy(style: str, scripts: Sequence[str]) -> str:
 
     sources = f"style-src {source(style)}; script-src {' '.join(map(source, scripts))}"
     return f"default-src 'none'; {sources}; img-src data:; base-uri 'none'; form-action 'none'"
-
-
-def conclude(summary: Leaderboard) -> str:
-    """The board's answer in words, as far as the data support one; empty where nothing is ranked."""
-    if not summary.ranked:
-        return ""
-    best, lead = summary.ranked[0], find_lead(summary)
-    seeds = f"{len(best.seeds)} seed{'' if len(best.seeds) == 1 else 's'}"
-    spread = best.metrics[summary.objective]
-    value = " ".join(filter(None, [format_spread(spread), format_interval(spread)]))
-    text = f"{_describe(best)} leads with {summary.objective} {value} over {seeds}"
-    if lead is None:
-        return f"{text}. It is the only row with a result."
-    text += f", {lead.difference:.4f} ahead of {_describe(lead.second)}."
-    if lead.pair is not None:
-        return f"{text} {_judge_pair(lead.pair)}{_count_leaders(summary)}"
-    if lead.seed_error is None:
-        return f"{text} With one seed a row, nothing tells whether that is more than seed noise."
-    if lead.difference == 0:
-        return f"{text} That is a tie."
-    if lead.seed_error == 0:
-        return f"{text} The seeds do not differ at all."
-    times = lead.difference / lead.seed_error
-    verdict = "more than seed noise" if times >= 2 else "within seed noise"
-    shown = math.floor(10 * times) / 10  # rounded up, 1.96 would read as if it passed 2
-    return f"{text} That is {shown:.1f} standard errors of what seeds alone change: {verdict}."
-
-
-def _judge_pair(pair: Pair) -> str:
-    """Whether the best row differs from the second."""
-    against = "patients alone, with one seed a row" if pair.p is None else "patients and seeds"
-    if pair.p_holm is None:
-        return "Too few patients carry a label to say whether that is chance."
-    shown = "p < 0.001" if pair.p_holm < 0.001 else f"p = {pair.p_holm:.3f}"
-    basis = f"({shown} against {against}, adjusted for all pairs)"
-    if pair.p_holm < SIGNIFICANT:
-        return f"That is more than chance explains {basis}."
-    return f"They are not shown to differ {basis}."
-
-
-def _count_leaders(summary: Leaderboard) -> str:
-    leaders = sum(row.group == 1 for row in summary.ranked)
-    return f" {leaders} rows share the first group." if leaders > 1 else " It is alone in its group."
-
-
-def judge_shuffled(summary: Leaderboard) -> str:
-    """What the control on shuffled targets got, in words; empty where there is none."""
-    row = next((row for row in summary.rows if row.control == "shuffled" and "auroc" in row.metrics), None)
-    if row is None or row.metrics["auroc"].interval is None:
-        return ""
-    low, high = row.metrics["auroc"].interval
-    found = f"Trained on shuffled targets, the first row's network has auroc {format_spread(row.metrics['auroc'])}"
-    interval = format_interval(row.metrics["auroc"])
-    if low > 0.5:
-        return f"{found} {interval}, above one half: something tells it what it should not know. Look for a leak."
-    where = "which contains one half" if high >= 0.5 else "not above one half"
-    return f"{found} {interval}, {where}: nothing leaks that it could find."
-
-
-def _describe(row: RowSummary) -> str:
-    given = ", ".join(f"{name} = {value}" for values in row.params.values() for name, value in values.items())
-    return f"{row.model} with {row.loss} ({'; '.join(filter(None, [row.recipe, given]))})"
 
 
 # --- the template's tools --------------------------------------------------------------------------------------------
@@ -268,12 +207,6 @@ def _shade_labels(summary: Leaderboard) -> dict[str, dict[str, dict[str, int]]]:
     return shades
 
 
-def _execution(made: ExecutionPart) -> str:
-    steps = "steps captured as CUDA graphs" if made.step == "graph" else "eager steps"
-    parts = [made.precision, steps, *(["compiled"] if made.compiled else [])]
-    return ", ".join([*parts, *([] if made.placement == "resident" else ["images streamed"])])
-
-
 def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:
     """With what the numbers were measured: each line once, sorted."""
     made = [record.provenance for record in summary.counted]
@@ -287,7 +220,7 @@ def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:
         "Software": {
             ", ".join([f"Python {p.python}", *(f"{n} {v}" for n, v in sorted(p.packages.items()))]) for p in made
         },
-        "Execution": {_execution(r.training.execution) for r in summary.counted if r.training},
+        "Execution": {describe_execution(r.training.execution) for r in summary.counted if r.training},
         "Finished": {days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"} if days else set(),
     }
     return {name: sorted(found) for name, found in lines.items() if found}

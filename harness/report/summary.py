@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board, Row
 from harness.evaluation.names import DEFAULT, full_name
-from harness.report.chance import add_intervals, compare, gather
+from harness.report.chance import add_intervals, compare, find_obstacle, gather
 from harness.report.staleness import current_fingerprint, why_stale
 from harness.results.provenance import scrub_paths
 from harness.results.record import DatasetPart, EfficiencyPart, Record
@@ -85,8 +84,10 @@ class Leaderboard:
     counted: tuple[Record, ...] = field(repr=False, default=())
     """The records that the numbers come from."""
     pairs: tuple[Pair, ...] = field(repr=False, default=())
-    """Every two ranked rows compared in the objective, the better one first; none where a record lies without its
-    resamples."""
+    """Every two ranked rows compared in the objective, the better one first; none where there is an obstacle."""
+    obstacle: str = ""
+    """Why rows are not compared, in words: without one row's resamples, the others would be adjusted for too few pairs.
+    """
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -112,21 +113,6 @@ class Leaderboard:
     def timings_compare(self) -> bool:
         """Whether times may stand side by side: one device name and one version of the harness."""
         return len(self.machines) <= 1
-
-
-@dataclass(frozen=True)
-class Lead:
-    """How far the first row is ahead of the second, in the objective."""
-
-    first: RowSummary
-    second: RowSummary
-    difference: float
-    """At least 0."""
-    seed_error: float | None
-    """Standard error of the difference from seeds alone: sqrt(s^2/k_1 + s^2/k_2), s^2 the variance over seeds pooled
-    over the ranked rows, k the seeds of each. None where no row has two seeds."""
-    pair: Pair | None
-    """Their comparison against patients too; None where it cannot be made."""
 
 
 def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, Resamples] | None = None) -> Leaderboard:
@@ -155,32 +141,20 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     current = next((r for r in records if r.dataset.fingerprint == fingerprint and stale[id(r)] is None), None)
     drawn = {row.name: gather(row, resamples or {}) for row in rows}
     with_intervals = [add_intervals(row, drawn[row.name], objective) for row in rows]
-    ranked = _rank(with_intervals, objective, higher=higher)
-    pairs, groups = compare(ranked, drawn, objective, higher=higher)
+    ordered = _rank(with_intervals, objective, higher=higher)
+    ranked = [row for row in ordered if row.rank is not None]
+    obstacle = find_obstacle(ranked, drawn, objective)
+    pairs, groups = ((), {}) if obstacle else compare(ranked, drawn, objective, higher=higher)
     return Leaderboard(
         board=board,
         objective=objective,
         directions=directions,
-        rows=tuple(replace(row, group=groups.get(row.name)) for row in ranked),
+        rows=tuple(replace(row, group=groups.get(row.name)) for row in ordered),
         data=current.dataset if current else None,
         counted=counted,
         pairs=pairs,
+        obstacle=obstacle,
     )
-
-
-def find_lead(summary: Leaderboard) -> Lead | None:
-    """How far the best row is ahead, and how much of that chance explains; None with fewer than two ranked rows."""
-    if len(summary.ranked) < 2:
-        return None
-    first, second = summary.ranked[:2]
-    spreads = [row.metrics[summary.objective] for row in summary.ranked]
-    freedom = sum(len(spread.values) - 1 for spread in spreads)
-    error = None
-    if freedom:
-        pooled = sum((len(s.values) - 1) * (s.deviation or 0.0) ** 2 for s in spreads) / freedom
-        error = math.sqrt(sum(pooled / len(spread.values) for spread in spreads[:2]))
-    pair = next((pair for pair in summary.pairs if (pair.a, pair.b) == (first.name, second.name)), None)
-    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), error, pair)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

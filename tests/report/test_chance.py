@@ -9,8 +9,9 @@ import pytest
 
 from harness.evaluation.comparison import System, compare_pairs
 from harness.evaluation.resamples import Resamples
+from harness.report.answer import conclude, judge_shuffled
 from harness.report.listing import as_plain, table
-from harness.report.page import conclude, judge_shuffled, render_text
+from harness.report.page import render_text
 from harness.report.summary import summarize
 
 LABELS = ("Edema", "Mass", "Hernia")

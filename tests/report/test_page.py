@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from harness.board import Row
-from harness.report.page import conclude, render
+from harness.report.answer import conclude
+from harness.report.page import render
 from harness.report.summary import summarize
 
 EVIL = "<script>alert(1)</script>"

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.report.answer import find_lead
 from harness.report.listing import as_plain, table
-from harness.report.summary import Leaderboard, RowSummary, find_lead, summarize
+from harness.report.summary import Leaderboard, RowSummary, summarize
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=6)
 
