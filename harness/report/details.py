@@ -19,6 +19,10 @@ from harness.results.record import (
 MEASURES = ("ece", "ece_mass", "brier")
 
 
+Origin = tuple[str, str]
+"""By which command, and with what."""
+
+
 @dataclass(frozen=True)
 class GroupSummary:
     """Test images of one value of a column."""
@@ -68,6 +72,18 @@ def gather_details(records: Sequence[Record]) -> RowDetails:
         columns=tuple(_summarize_columns({r.combo.seed: r.subgroups for r in records if r.subgroups})),
         execution=execution,
     )
+
+
+def gather_origins(records: Iterable[Record]) -> dict[Origin, dict[int, str]]:
+    """Origin -> seed -> key, for all records of a row: seeds of one run share a line."""
+    found: dict[Origin, dict[int, str]] = {}
+    for record in records:
+        made = record.provenance
+        harness = f"harness {made.harness}" + (f" at {made.commit}" if made.commit else "")
+        threads = [f"{made.threads} threads"] if made.threads else []
+        text = ", ".join([harness, f"torch {made.packages.get('torch', 'unknown')}", *threads])
+        found.setdefault((made.command, text), {})[record.combo.seed] = record.key
+    return found
 
 
 def describe_execution(made: ExecutionPart) -> str:

@@ -152,6 +152,5 @@ def _chart(title: str, series: Sequence[tuple[str, Record, Sequence[float | None
 
 def _svg(kind: str, size: tuple[int, int], text: str, content: Markup) -> Markup:
     return Markup(
-        '<svg class="{}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{t}">'
-        "<title>{t}</title>{}</svg>"
+        '<svg class="{}" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img"><title>{t}</title>{}</svg>'
     ).format(kind, content, w=size[0], h=size[1], t=text)

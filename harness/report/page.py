@@ -23,7 +23,7 @@ from harness.evaluation.names import explain_policies
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.report.answer import conclude, judge_shuffled
-from harness.report.details import describe_execution, gather_details
+from harness.report.details import describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.embedding import bundle, draw_still, embed
@@ -84,6 +84,7 @@ def render_text(
             dots=lambda row: draw_spread(row.metrics[summary.objective], scale, summary.objective) if row.rank else "",
             counts=lambda record: id(record) in counted,
             details=lambda row: gather_details([record for record in row.records if id(record) in counted]),
+            origins=gather_origins,
             history=draw_history,
             conditions=_conditions(summary),
             style=Markup(style),  # noqa: S704 - the harness's own file

@@ -146,3 +146,38 @@ def test_the_shuffled_control_is_judged_in_words(build, value, says):
 def test_a_board_without_controls_says_nothing_of_them(three):
     board, records = three
     assert judge_shuffled(summarize(board, records, beside(records))) == ""
+
+
+def test_what_keeps_rows_from_being_compared_is_said(three):
+    board, records = three
+    drawn = beside(records)
+    del drawn["near--bce--demo--s1"]
+    summary = summarize(board, records, drawn)
+    assert [row.group for row in summary.rows] == [None, None, None]
+    says = "1 of 3 rows lack resamples beside a record: near--bce--demo"
+    assert summary.obstacle == as_plain(summary)["obstacle"] == says
+    assert f"rows are not compared: {says}" in str(table(summary, 100).caption)
+    assert says in render_text(summary)
+    assert summarize(board, records).obstacle == "no row has resamples beside all of its records"
+    short = {name: Resamples({"auroc": one.macro["auroc"][:200]}, {}) for name, one in drawn.items() if "best" in name}
+    both = records[:2] + records[4:]
+    assert "equally often" in summarize(board, both, drawn | short).obstacle
+
+
+def test_a_narrow_table_leaves_out_the_spread_before_the_interval(three):
+    board, records = three
+    summary = summarize(board, records, beside(records))
+    for width, spread in ((100, "0.9010 ±0.0014"), (60, "0.9010")):
+        columns = {str(column.header): list(column.cells) for column in table(summary, width).columns}
+        assert columns["auroc"][0] == spread
+        assert "[0." in str(columns["95 %"][0])
+
+
+def test_intervals_stand_beside_each_metric_on_the_page(three):
+    board, records = three
+    summary = summarize(board, records, beside(records))
+    text = render_text(summary)
+    low, high = summary.ranked[0].metrics["auroc"].interval
+    assert f"0.9010<br>[{low:.3f}, {high:.3f}]" in text
+    low, high = summary.ranked[0].label_intervals["Mass"]
+    assert f'title="[{low:.3f}, {high:.3f}], 10 positive"' in text
