@@ -177,7 +177,7 @@ def test_intervals_stand_beside_each_metric_on_the_page(three):
     board, records = three
     summary = summarize(board, records, beside(records))
     text = render_text(summary)
-    low, high = summary.ranked[0].metrics["auroc"].interval
+    low, high = summary.ranked[0].metrics["auroc"].interval or (0, 0)
     assert f"0.9010<br>[{low:.3f}, {high:.3f}]" in text
     low, high = summary.ranked[0].label_intervals["Mass"]
     assert f'title="[{low:.3f}, {high:.3f}], 10 positive"' in text
