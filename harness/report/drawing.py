@@ -67,8 +67,8 @@ def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup
     dots = Markup().join(Markup('<circle cx="{}" cy="{}" r="3.5"/>').format(x, height / 2) for x in xs)
     if spread.interval is not None:
         low, high = (scale.at(value, 4, width - 4) for value in spread.interval)
-        grid += Markup('<rect class="interval" x="{}" y="{}" width="{:.1f}" height="6"/>').format(
-            low, height / 2 - 3, float(high) - float(low)
+        grid += Markup('<rect class="interval" x="{}" y="{}" width="{:.1f}" height="14"/>').format(
+            low, height / 2 - 7, float(high) - float(low)
         )
         by_seed += f"; 95 % over patients: {spread.interval[0]:.4f} to {spread.interval[1]:.4f}"
     mean = Markup('<line class="mean" x1="{0}" x2="{0}" y1="3" y2="{1}"/>').format(
