@@ -66,7 +66,7 @@ def read_resamples(folder: Path, record: Record) -> Resamples | None:
 def read_records(folder: Path) -> Found:
     """Read every record of a board; a file that is none is named, not raised, and left where it is."""
     records, problems = [], []
-    for path in sorted((folder / FOLDER).glob("*.json")):
+    for path in sorted((folder / FOLDER).glob("[!.]*.json")):  # hidden: what a killed process was about to rename
         try:
             record = Record.model_validate_json(path.read_bytes())
         except (ValidationError, OSError) as error:

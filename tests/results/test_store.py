@@ -120,3 +120,12 @@ def test_resamples_lie_beside_their_record_and_are_known_by_digest(tmp_path):
     failed = write_record(tmp_path, make_record("a.b--c--d"))
     assert read_resamples(tmp_path, failed) is None
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["a.b--c--d--s0.json"]
+
+
+def test_what_a_killed_process_was_about_to_rename_is_no_record_and_no_problem(tmp_path):
+    record = write_record(tmp_path, make_record())
+    path = record_path(tmp_path, record)
+    path.with_name(f".{path.name}.abc123.json").write_text(path.read_text())
+    found = read_records(tmp_path)
+    assert found.records == (record,)
+    assert found.problems == ()
