@@ -152,12 +152,12 @@ def test_a_killed_run_keeps_every_finished_record_and_leaves_no_half_one(tmp_pat
     environment = os.environ | {"HARNESS_PLUGIN": str(TOY), "HARNESS_DEVICE": "cpu", "HARNESS_CACHE_DIR": "cache"}
     running = subprocess.Popen([*command, *new], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     records = tmp_path / "board" / "records"
-    while len(list(records.glob("*.json"))) < 2:
+    while len(list(records.glob("[!.]*.json"))) < 2:
         assert running.poll() is None
         time.sleep(0.005)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    kept = {path: path.read_bytes() for path in records.glob("*.json")}
+    kept = {path: path.read_bytes() for path in records.glob("[!.]*.json")}
     assert read_records(tmp_path / "board").problems == ()
     again = subprocess.run(
         [*command, "board"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
