@@ -134,6 +134,20 @@ def load_registry(files: Sequence[Path] = ()) -> Registry:
     return Registry(MappingProxyType(ordered), tuple(problems))
 
 
+def ask_alone(plugin: str, file: Path | None = None) -> list[str]:
+    """Import one plugin, by its module or from `file`, and call its hooks; gives the hooks that do not say what they
+    offer: without a docstring, and with a component without `about`.
+    """
+    manager = pluggy.PluginManager("harness")
+    manager.add_hookspecs(hookspecs)
+    module = importlib.import_module(plugin.partition(":")[0]) if file is None else _import_file(file)
+    offered = _ask(manager, _Plugin(plugin, "", module))
+    silent = {kind for kind, component in offered if not component.about}
+    return [
+        hook for hook, kind in HOOKS.items() if kind in silent and not (getattr(module, hook, None) or hook).__doc__
+    ]
+
+
 _Source = tuple[str, str, Any]
 
 

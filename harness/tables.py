@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.data.checks import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
     from harness.speed.measure import Speed
+    from harness.testing import Outcome
 
 PLAIN_WIDTH = 120
 """Characters in a line of a table where no terminal limits it."""
@@ -40,6 +41,17 @@ def print_findings(findings: Sequence[Finding]) -> None:
         console.print(finding.message, markup=False, highlight=False)
         for example in finding.examples:
             console.print(f"    {example}", markup=False, highlight=False)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """One line a check; under one that failed, what was seen and how to mend it."""
+    console = output()
+    mark = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]-[/]"}[outcome.status]
+    console.print(f"{mark} {outcome.kind} {outcome.component}: [bold]{outcome.check}[/]: ", end="", highlight=False)
+    console.print(outcome.proves if outcome.status != "skipped" else outcome.seen, markup=False, highlight=False)
+    if outcome.status == "failed":
+        console.print(f"    seen: {outcome.seen}", markup=False, highlight=False)
+        console.print(f"    mend: {outcome.mend}", markup=False, highlight=False)
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:

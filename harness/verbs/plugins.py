@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.options import Json, Plugins
+from harness.options import DataRoot, Device, Json, Options, Plugins, find_device
 from harness.verbs.shared import open_registry
 
 
@@ -36,3 +37,40 @@ def show_plugin(
         tables.print_json({"components": details})
     else:
         tables.print_details(details)
+
+
+def check_plugin(
+    target: Annotated[
+        str, typer.Argument(metavar="NAME|FILE|PACKAGE", help="A component, a plugin's file, or an installed package.")
+    ],
+    device: Device = "cpu",
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that a plugin keeps its contract; on failure say what was seen and how to mend it."""
+    from dataclasses import asdict
+
+    from harness import tables, testing
+    from harness.parameters import parse_assignments
+
+    settings = {
+        "device": str(find_device(device)),
+        "data_root": data_root,
+        "options": parse_assignments("--option", options or ()),
+    }
+    outcomes = []
+    for outcome in testing.examine(target, plugin or (), **settings):
+        outcomes.append(outcome)
+        if not as_json:
+            tables.print_outcome(outcome)
+    count = {
+        status: sum(outcome.status == status for outcome in outcomes) for status in ("passed", "failed", "skipped")
+    }
+    if as_json:
+        tables.print_json({"target": target, **count, "checks": [asdict(outcome) for outcome in outcomes]})
+    else:
+        typer.echo(", ".join(f"{number} {status}" for status, number in count.items() if number))
+    if count["failed"]:
+        raise typer.Exit(1)
