@@ -64,7 +64,7 @@ def examine(target: str | Path, files: Sequence[Path] = (), **settings: Any) -> 
 
 
 def parametrize(*targets: str | Path, **settings: Any) -> Callable[..., None]:
-    """A test function for pytest with one named case a check: `test_contract = parametrize("my_net.py")`."""
+    """A test for pytest with a named case for each check, to be given a name that begins with `test_`."""
     import pytest
 
     cases = [

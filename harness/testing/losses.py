@@ -58,6 +58,7 @@ def check_right_answers_cost_less(subject: Subject) -> None:
 def check_gradient_equals_finite_differences(subject: Subject) -> None:
     """The gradient of the logits is that of the value, by finite differences in float64."""
     import torch
+    from torch.autograd.gradcheck import GradcheckError
 
     objective = _objective(subject)
     logits, targets = (tensor.double() for tensor in _batch(2.0))
@@ -68,11 +69,11 @@ def check_gradient_equals_finite_differences(subject: Subject) -> None:
         torch.autograd.gradcheck(
             lambda x: function(x, targets, **offered), logits.requires_grad_(), eps=1e-6, atol=1e-4, rtol=1e-3
         )
-    except torch.autograd.gradcheck.GradcheckError as error:
+    except GradcheckError as error:
         seen = str(error).strip().partition("\n")[0].rstrip(".,:")
         raise ContractError(
             f"the gradient is not that of the value: {seen}",
-            "let torch differentiate (no .detach(), .data or rounding on the way), and compute in the logits' own dtype",
+            "let torch differentiate (no .detach() or rounding on the way), and compute in the dtype of the logits",
         ) from None
 
 

@@ -70,8 +70,8 @@ def check_does_not_depend_on_the_batch(subject: Subject) -> None:
     network = _lively(_build(subject)).eval()
     images, others = _images(subject), _images(subject, seed=1)
     mend = (
-        "in evaluation mode use running statistics and no dropout: layers as attributes of the network (nn.BatchNorm2d, "
-        "nn.Dropout), or training=self.training for functions of torch.nn.functional"
+        "in evaluation mode use running statistics and no dropout: nn.BatchNorm2d and nn.Dropout as attributes of the "
+        "network, or training=self.training for functions of torch.nn.functional"
     )
     with torch.inference_mode():
         first = network(images)[:1]
@@ -223,7 +223,7 @@ def digest(network: nn.Module) -> str:
 
 
 def build_seeded(model: Model, task: Task, seed: int = 0, params: Mapping[str, Any] | None = None) -> nn.Module:
-    """A network from one seed, torch's generator being as it was afterwards. Raises `ContractError` where it is none."""
+    """A network from one seed; torch's own generator is left alone. Raises `ContractError` where it is no network."""
     import torch
 
     with torch.random.fork_rng(devices=[]):

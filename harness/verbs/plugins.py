@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +37,22 @@ def show_plugin(
         tables.print_json({"components": details})
     else:
         tables.print_details(details)
+
+
+def new_plugin(
+    kind: Annotated[Literal["model", "loss", "metric", "dataset", "recipe"], typer.Argument(help="What it offers.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and hyphens: my-net.")],
+    package: Annotated[
+        bool, typer.Option("--package", help="A package that can be installed, with tests and CI.")
+    ] = False,
+) -> None:
+    """Write a commented plugin that works as it stands, to be changed; nothing is overwritten."""
+    from harness import scaffold
+
+    skeleton = scaffold.make_skeleton(kind, name, open_registry(()), package=package)
+    scaffold.write(skeleton)
+    typer.echo("\n".join(f"wrote {path}" for path in skeleton.files))
+    typer.echo("next:\n" + "\n".join(f"  {command}" for command in skeleton.commands))
 
 
 def check_plugin(
