@@ -31,8 +31,7 @@ plugins_app.command("show")(plugins.show_plugin)
 app.add_typer(data_app, name="data")
 data_app.command("list")(data.list_datasets)
 data_app.command("stats")(data.describe_dataset)
-data_app.command("new")(plugins.new_plugin)
-app.command("check")(data.check_dataset)
+data_app.command("check")(data.check_dataset)
 data_app.command("prepare")(data.prepare_dataset)
 
 
