@@ -19,6 +19,7 @@ from harness.registry import Registry
 if TYPE_CHECKING:
     from harness.data.checks import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
+    from harness.doctor import Fact
     from harness.speed.measure import Speed
     from harness.testing import Outcome
 
@@ -52,6 +53,18 @@ def print_outcome(outcome: Outcome) -> None:
     if outcome.status == "failed":
         console.print(f"    seen: {outcome.seen}", markup=False, highlight=False)
         console.print(f"    mend: {outcome.mend}", markup=False, highlight=False)
+
+
+def print_facts(facts: Sequence[Fact]) -> None:
+    """One line each, then what is missing for what."""
+    console = output()
+    for fact in facts:
+        mark = "[yellow]-[/]" if fact.missing else "[green]✓[/]"
+        console.print(f"{mark} [bold]{_text(fact.name)}[/]: ", end="", highlight=False)
+        console.print(str(fact.value or "none"), markup=False, highlight=False, soft_wrap=True)
+    for fact in facts:
+        if fact.missing:
+            console.print(f"without {fact.name}: {fact.missing}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.options import CacheDir, Compile, Device, Json, Plugins, find_cache, find_device, split_numbers
+from harness.options import CacheDir, Compile, DataRoot, Device, Json, Plugins, find_cache, find_device, split_numbers
 from harness.verbs.shared import open_registry
 
 if TYPE_CHECKING:
@@ -102,3 +103,19 @@ def _speed_as_plain(model: str, found: list[Speed], device: torch.device) -> dic
     fastest = max(measured, key=lambda one: float(one["engine"]))
     provenance = describe_run(device).model_dump()
     return {"model": model, **fastest, "measured": measured, "provenance": provenance}
+
+
+def examine_machine(
+    data_root: DataRoot = Path("data"), cache_dir: CacheDir = None, plugin: Plugins = None, as_json: Json = False
+) -> None:
+    """Say what this machine has, and what is missing for what."""
+    from dataclasses import asdict
+
+    from harness import doctor, tables
+    from harness.registry import load_registry
+
+    facts = list(doctor.examine_machine(load_registry(plugin or ()), find_cache(cache_dir), data_root))
+    if as_json:
+        tables.print_json({"facts": [asdict(fact) for fact in facts]})
+    else:
+        tables.print_facts(facts)
