@@ -13,7 +13,6 @@ from harness.verbs import boards, data, machine, plugins
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Compare models for chest X-rays under one protocol: same data, same split, same statistics.",
 )
 plugins_app = typer.Typer(help="List what can be plugged together.", invoke_without_command=True)

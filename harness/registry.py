@@ -18,7 +18,7 @@ from typing import Any, cast
 import pluggy
 
 from harness import hookspecs
-from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Recipe
+from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Observer, Recipe
 from harness.errors import HarnessError, PluginError, UnknownNameError, UsageError, suggest
 
 ENTRY_POINTS = "harness"
@@ -28,6 +28,7 @@ HOOKS: Mapping[str, Kind] = {
     "harness_losses": "loss",
     "harness_metrics": "metric",
     "harness_recipes": "recipe",
+    "harness_observers": "observer",
 }
 
 
@@ -92,6 +93,10 @@ class Registry:
     def recipe(self, name: str) -> Recipe:
         """The recipe of that name."""
         return cast(Recipe, self.offer("recipe", name).component)
+
+    def observer(self, name: str) -> Observer:
+        """The observer of that name."""
+        return cast(Observer, self.offer("observer", name).component)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.files import write_atomically
 from harness.registry import Registry
 
-TRIED_WITH: Mapping[Kind, str] = {
+TRIED_WITH: Mapping[str, str] = {
     "model": "--dataset phantom --models {name},tiny-cnn --losses bce --recipes demo",
     "loss": "--dataset phantom --models tiny-cnn --losses {name},bce --recipes demo",
     "metric": "",

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.components import KINDS
 from harness.errors import UsageError
 from harness.registry import load_registry
-from harness.scaffold import make_skeleton, write
+from harness.scaffold import TRIED_WITH, make_skeleton, write
 from harness.testing import examine
 
 
@@ -20,7 +19,7 @@ def _in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TRIED_WITH)
 def test_a_new_plugin_keeps_the_contract(registry, kind):
     skeleton = make_skeleton(kind, "my-own", registry)
     write(skeleton)

@@ -18,6 +18,7 @@ MODULES: Mapping[str, str] = {
     "metric": "metrics",
     "dataset": "datasets",
     "recipe": "recipes",
+    "observer": "observers",
     "hook": "hooks",
 }
 

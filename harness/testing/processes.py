@@ -14,7 +14,7 @@ from harness.components import Task
 from harness.testing.contract import ContractError, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 LIMIT = 90.0
 """Seconds after which a process is given up."""
@@ -62,6 +62,26 @@ modules = sorted({name.partition(".")[0] for name in set(sys.modules) - before})
 print(json.dumps({"seconds": seconds, "modules": modules, "without_docstring": problems}))
 """
 
+OBSERVE = """
+import json, sys
+from pathlib import Path
+asked = json.loads(sys.argv[1])
+from harness.registry import load_registry
+found, folder = {"absent": "", "error": "", "event": "", "beside": []}, Path("board")
+folder.mkdir()
+try:
+    tell = load_registry([Path(file) for file in asked["files"]]).observer(asked["name"]).watch(folder)
+    for event in asked["events"]:
+        found["event"] = event["event"]
+        tell(event)
+except ModuleNotFoundError as error:
+    found["absent"] = error.name
+except Exception as error:
+    found["error"] = f"{type(error).__name__}: {error}"
+found["beside"] = [path.name for path in folder.iterdir() if path.name != "runs"]
+print(json.dumps(found))
+"""
+
 
 def build_elsewhere(subject: Subject, task: Task) -> dict[str, Any]:
     """`digest` of the weights from seed 0, `written` files and `connected` addresses, in a fresh offline process."""
@@ -83,9 +103,16 @@ def ask_elsewhere(subject: Subject) -> dict[str, Any]:
     return _run(HOOKS, asked, "loading the plugin in a fresh process failed")
 
 
+def watch_elsewhere(subject: Subject, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Tell an observer of events; `error` with its `event`, the `absent` library, files `beside` the folder runs."""
+    files = [str(file.resolve()) for file in subject.files]
+    asked = {"name": subject.component.name, "files": files, "events": events}
+    return _run(OBSERVE, asked, "telling it in a fresh process failed")
+
+
 def _run(code: str, asked: Mapping[str, Any], what: str) -> dict[str, Any]:
     """The JSON that a process prints last. Raises `ContractError` with the last line of its error otherwise."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", code, json.dumps(asked)]
         try:

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.options import CacheDir, Compile, DataRoot, Device, Json, Plugins, find_cache, find_device, split_numbers
+from harness.options import (
+    CacheDir,
+    Compile,
+    DataRoot,
+    Device,
+    Json,
+    Plugins,
+    complete_names,
+    find_cache,
+    find_device,
+    split_numbers,
+)
 from harness.verbs.shared import open_registry
 
 if TYPE_CHECKING:
@@ -22,8 +33,13 @@ IMAGES = {"cuda": 16_384, "cpu": 512}
 
 
 def speed(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model; `harness plugins` lists them.")],
-    loss: Annotated[str, typer.Option(help="The loss.")] = "bce",
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model; `harness plugins` lists them.", autocompletion=complete_names("model")
+        ),
+    ],
+    loss: Annotated[str, typer.Option(help="The loss.", autocompletion=complete_names("loss"))] = "bce",
     recipe: Annotated[
         str | None, typer.Option(help="A recipe; by default AdamW with crops and flips.", show_default=False)
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.options import DataRoot, Device, Json, Options, Plugins, find_device
+from harness.options import DataRoot, Device, Json, Options, Plugins, complete_names, find_device
 from harness.verbs.shared import open_registry
 
 
@@ -25,7 +25,7 @@ def list_plugins(context: typer.Context, plugin: Plugins = None, as_json: Json =
 
 
 def show_plugin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A component's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A component's name.", autocompletion=complete_names())],
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +57,12 @@ def new_plugin(
 
 def check_plugin(
     target: Annotated[
-        str, typer.Argument(metavar="NAME|FILE|PACKAGE", help="A component, a plugin's file, or an installed package.")
+        str,
+        typer.Argument(
+            metavar="NAME|FILE|PACKAGE",
+            help="A component, a plugin's file, or an installed package.",
+            autocompletion=complete_names(),
+        ),
     ],
     device: Device = "cpu",
     options: Options = None,

@@ -14,7 +14,7 @@ from tests.plugins.test_medmnist import make_arrays
 from tests.plugins.test_nih_cxr14 import NAMES, write_labels, write_lists
 
 REGISTRY = load_registry()
-LIGHT: tuple[Kind, ...] = ("model", "loss", "metric", "recipe")
+LIGHT: tuple[Kind, ...] = ("model", "loss", "metric", "recipe", "observer")
 HEAVY = {"vit-b16", "convnext-tiny", "efficientnet-b3", "resnet50", "efficientnet-b0"}
 """Take ten to twenty seconds each; one large network stands for them among the quick tests."""
 TIMM = (

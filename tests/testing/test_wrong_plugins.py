@@ -97,6 +97,18 @@ def load(root):
 def harness_datasets():
     return [harness.Dataset(name="mine", load=load, about="noise")]
 """
+OBSERVER = """
+import harness
+
+def watch(folder):
+    def tell(event):
+        {body}
+    return tell
+
+@harness.hookimpl
+def harness_observers():
+    return [harness.Observer(name="mine", watch=watch, about="prints")]
+"""
 
 
 def model(**changes: str) -> str:
@@ -194,6 +206,11 @@ WRONG = {
         dataset(change="images[1] = images[0]"),
         "no image is in two splits",
         "leave one of each pair out",
+    ),
+    "an observer that trips over what is undefined": (
+        OBSERVER.format(body="print(round(event['value'], 3)) if 'value' in event else None"),
+        "takes every event",
+        "leave out values that are None",
     ),
     "a load that is not deterministic": (dataset(seed="next(count)"), "two loads are equal", "without a fixed seed"),
 }
