@@ -117,7 +117,7 @@ def check_stays_finite_in_bf16(subject: Subject) -> None:
     import torch
 
     network = _lively(_build(subject)).train()
-    with torch.autocast(subject.device, torch.bfloat16):
+    with torch.autocast(subject.device.partition(":")[0], torch.bfloat16):
         logits = network(_images(subject))
     logits.float().square().sum().backward()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
