@@ -20,7 +20,7 @@ LIMIT = 90.0
 """Seconds after which a process is given up."""
 
 BUILD = """
-import json, os, sys
+import json, os, sys, tempfile
 from pathlib import Path
 asked = json.loads(sys.argv[1])
 written, connected, watched = [], [], []
@@ -40,6 +40,7 @@ from harness.components import Task
 from harness.registry import load_registry
 from harness.testing.models import build_seeded, digest
 torch.set_num_threads(asked["threads"])
+tempfile.gettempdir()  # writes a file when it is first asked
 watched.append(True)
 model = load_registry([Path(file) for file in asked["files"]]).model(asked["name"])
 task = Task(**{name: tuple(v) if isinstance(v, list) else v for name, v in asked["task"].items()})
