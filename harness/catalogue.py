@@ -8,7 +8,20 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from harness.components import KINDS, Choice, Component, Dataset, Float, Int, Kind, Loss, Metric, Model, Recipe
+from harness.components import (
+    KINDS,
+    Choice,
+    Component,
+    Dataset,
+    Float,
+    Int,
+    Kind,
+    Loss,
+    Metric,
+    Model,
+    Observer,
+    Recipe,
+)
 from harness.errors import UnknownNameError
 from harness.parameters import defaults, recipe_values
 from harness.registry import Offer, Registry
@@ -62,6 +75,7 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
         found["inputs"] = asdict(component.inputs)
     if isinstance(component, Metric):
         found |= {"on": component.on, "higher_is_better": component.higher_is_better, "range": component.range}
+    if isinstance(component, Metric | Observer):
         del found["defaults"]
     return found
 
@@ -74,6 +88,8 @@ def _function(component: Component) -> Callable[..., Any] | None:
             return component.build
         case Metric():
             return component.compute
+        case Observer():
+            return component.watch
     return None
 
 

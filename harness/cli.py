@@ -13,7 +13,6 @@ from harness.verbs import boards, data, evaluation, machine, plugins
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Compare models for chest X-rays under one protocol: same data, same split, same statistics.",
 )
 plugins_app = typer.Typer(help="List what can be plugged together.", invoke_without_command=True)
@@ -25,6 +24,9 @@ app.command()(boards.rescore)
 app.command()(evaluation.score)
 app.command()(evaluation.compare)
 app.command()(machine.speed)
+app.command("doctor")(machine.examine_machine)
+app.command("new")(plugins.new_plugin)
+app.command("check")(plugins.check_plugin)
 app.add_typer(plugins_app, name="plugins")
 plugins_app.callback()(plugins.list_plugins)
 plugins_app.command("show")(plugins.show_plugin)

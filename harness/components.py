@@ -408,13 +408,33 @@ class Recipe(Component):
             raise UsageError(f"{what}: micro_batch must divide batch_size {self.batch_size}, got {self.micro_batch}")
 
 
-Kind = Literal["dataset", "model", "loss", "metric", "recipe"]
+Tell = Callable[[Mapping[str, Any]], None]
+"""Is told of an event of a run, as plain data that JSON can hold; its `event` says which."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observer(Component):
+    """A named listener to runs. Whatever it raises ends its listening, and harms no run.
+
+    It is told of `combo started` (`number` of `total`, `epochs`), of `epoch finished` (`epoch` of `epochs`, `lr`,
+    `train_loss`, `val_loss`, `value`, `best`, `seconds`, `images`) and of `combo finished` (`status`, `seconds`,
+    `metrics`, `failure`), each with `time` in UTC and the name of the `combo`.
+    """
+
+    watch: Callable[[Path], Tell]
+    """watch(folder): called once a run, with the board's folder; what it keeps belongs under `folder / "runs"`."""
+    always: bool = False
+    """Whether it listens without being asked for by `--observer`."""
+
+
+Kind = Literal["dataset", "model", "loss", "metric", "recipe", "observer"]
 KINDS: Mapping[Kind, type[Component]] = {
     "dataset": Dataset,
     "model": Model,
     "loss": Loss,
     "metric": Metric,
     "recipe": Recipe,
+    "observer": Observer,
 }
 
 Options = Mapping[str, Any]

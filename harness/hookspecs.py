@@ -1,7 +1,7 @@
-"""The whole extension surface: five hooks.
+"""The whole extension surface: six hooks.
 
 A plugin is a module with one or more of these functions, marked `@harness.hookimpl`. Each is called once, without
-arguments, and must be cheap: torch, timm and downloads wait inside `load`, `build` and `compute`.
+arguments, and must be cheap: torch, timm and downloads wait inside `load`, `build`, `compute` and `watch`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from harness.components import Dataset, Loss, Metric, Model, Recipe
+from harness.components import Dataset, Loss, Metric, Model, Observer, Recipe
 
 hookspec = pluggy.HookspecMarker("harness")
 hookimpl = pluggy.HookimplMarker("harness")
@@ -39,3 +39,8 @@ def harness_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
 @hookspec
 def harness_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
     """Sets of training choices."""
+
+
+@hookspec
+def harness_observers() -> Iterable[Observer]:  # type: ignore[empty-body]
+    """Listeners to runs, such as logs and experiment trackers."""

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.components import Kind
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
+
+def complete_boards(incomplete: str) -> list[str]:
+    """Boards that are bundled or lie in the current folder."""
+    from harness.board import FILE, bundled_boards
+
+    here = [path.parent.name for path in Path().glob(f"*/{FILE}")]
+    return [name for name in sorted({*bundled_boards(), *here}) if name.startswith(incomplete)]
+
+
 BoardArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="BOARD", help="A board's folder, or the name of a bundled board (demo).", show_default=False
+        metavar="BOARD",
+        help="A board's folder, or the name of a bundled board (demo).",
+        show_default=False,
+        autocompletion=complete_boards,
     ),
 ]
 Plugins = Annotated[
@@ -43,7 +57,28 @@ Compile = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A dataset; `harness data list` shows them.")]
+
+
+def complete_names(*kinds: Kind) -> Callable[[str], list[str]]:
+    """A shell's completion of components' names, of these kinds or of all; the last of several with commas."""
+
+    def complete(incomplete: str) -> list[str]:
+        from harness.registry import load_registry
+
+        before, comma, last = incomplete.rpartition(",")
+        offers = load_registry().offers
+        names = {name.removesuffix("*") for kind in kinds or offers for name in offers[kind]}
+        return [f"{before}{comma}{name}" for name in sorted(names) if name.startswith(last)]
+
+    return complete
+
+
+DatasetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A dataset; `harness data list` shows them.", autocompletion=complete_names("dataset")
+    ),
+]
 
 
 def find_cache(folder: Path | None) -> Path:

@@ -18,7 +18,7 @@ from typing import Any, cast
 import pluggy
 
 from harness import hookspecs
-from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Recipe
+from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Observer, Recipe
 from harness.errors import HarnessError, PluginError, UnknownNameError, UsageError, suggest
 
 ENTRY_POINTS = "harness"
@@ -28,6 +28,7 @@ HOOKS: Mapping[str, Kind] = {
     "harness_losses": "loss",
     "harness_metrics": "metric",
     "harness_recipes": "recipe",
+    "harness_observers": "observer",
 }
 
 
@@ -93,6 +94,10 @@ class Registry:
         """The recipe of that name."""
         return cast(Recipe, self.offer("recipe", name).component)
 
+    def observer(self, name: str) -> Observer:
+        """The observer of that name."""
+        return cast(Observer, self.offer("observer", name).component)
+
 
 @dataclass(frozen=True)
 class _Plugin:
@@ -132,6 +137,20 @@ def load_registry(files: Sequence[Path] = ()) -> Registry:
                     problems.append(Problem(name, taken))
     ordered = {kind: MappingProxyType(dict(sorted(found.items()))) for kind, found in offers.items()}
     return Registry(MappingProxyType(ordered), tuple(problems))
+
+
+def ask_alone(plugin: str, file: Path | None = None) -> list[str]:
+    """Import one plugin, by its module or from `file`, and call its hooks; gives the hooks that do not say what they
+    offer: without a docstring, and with a component without `about`.
+    """
+    manager = pluggy.PluginManager("harness")
+    manager.add_hookspecs(hookspecs)
+    module = importlib.import_module(plugin.partition(":")[0]) if file is None else _import_file(file)
+    offered = _ask(manager, _Plugin(plugin, "", module))
+    silent = {kind for kind, component in offered if not component.about}
+    return [
+        hook for hook, kind in HOOKS.items() if kind in silent and not (getattr(module, hook, None) or hook).__doc__
+    ]
 
 
 _Source = tuple[str, str, Any]

@@ -19,9 +19,11 @@ from harness.registry import Registry
 if TYPE_CHECKING:
     from harness.data.checks import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
+    from harness.doctor import Fact
     from harness.evaluation.pairing import Comparison
     from harness.evaluation.systems import SystemEvaluation
     from harness.speed.measure import Speed
+    from harness.testing import Outcome
 
 PLAIN_WIDTH = 120
 """Characters in a line of a table where no terminal limits it."""
@@ -45,6 +47,29 @@ def print_findings(findings: Sequence[Finding]) -> None:
         console.print(finding.message, markup=False, highlight=False)
         for example in finding.examples:
             console.print(f"    {example}", markup=False, highlight=False)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """One line a check; under one that failed, what was seen and how to mend it."""
+    console = output()
+    mark = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]-[/]"}[outcome.status]
+    console.print(f"{mark} {outcome.kind} {outcome.component}: [bold]{outcome.check}[/]: ", end="", highlight=False)
+    console.print(outcome.proves if outcome.status != "skipped" else outcome.seen, markup=False, highlight=False)
+    if outcome.status == "failed":
+        console.print(f"    seen: {outcome.seen}", markup=False, highlight=False)
+        console.print(f"    mend: {outcome.mend}", markup=False, highlight=False)
+
+
+def print_facts(facts: Sequence[Fact]) -> None:
+    """One line each, then what is missing for what."""
+    console = output()
+    for fact in facts:
+        mark = "[yellow]-[/]" if fact.missing else "[green]✓[/]"
+        console.print(f"{mark} [bold]{_text(fact.name)}[/]: ", end="", highlight=False)
+        console.print(str(fact.value or "none"), markup=False, highlight=False, soft_wrap=True)
+    for fact in facts:
+        if fact.missing:
+            console.print(f"without {fact.name}: {fact.missing}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:

@@ -78,7 +78,7 @@ def resolve_timm(name: str) -> Model:
     if tag and asked not in tagged:
         raise UnknownNameError("timm model", asked, tagged)
     config = timm.models.get_pretrained_cfg(asked)
-    full = f"{architecture}.{config.tag}" if config is not None and config.tag else architecture
+    full = f"{architecture}.{config.tag}" if config is not None and tagged else architecture
     inputs = IMAGENET if config is None else Inputs(mean=tuple(config.mean), std=tuple(config.std))
     return _model(f"timm/{full}", full, f"{full} of timm", CITATION, inputs)
 

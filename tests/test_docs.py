@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,9 @@ from harness.registry import HOOKS, load_registry
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", CONTRIBUTING, flags=re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", CONTRIBUTING, flags=re.DOTALL)
+EXAMPLES = [block for block in BLOCKS if "hookimpl" in block]
+DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
 
 
 def commands(text: str) -> list[list[str]]:
@@ -67,18 +70,89 @@ def test_every_hook_is_documented_under_its_signature():
 
 
 @pytest.mark.parametrize("command", commands(README) + commands(CONTRIBUTING), ids=" ".join)
-def test_a_command_of_the_documents_uses_verbs_and_flags_that_exist(command):
+def test_a_command_of_the_documents_is_one_that_the_command_line_takes(command):
+    found, words = find_command(command[1:])
+    of_all = {flag for parameter in found.params for flag in parameter.opts}  # such as --install-completion
+    assert not hasattr(found, "commands") or set(words) <= of_all, f"there is no such verb: {' '.join(command)}"
+    if words and not hasattr(found, "commands"):
+        found.make_context("harness", list(words))  # raises for a flag, a value or an argument that it does not take
+
+
+def find_command(words):
+    """The command that words begin with, and the words that are left for it."""
     from typer.main import get_command
 
     from harness.cli import app
 
-    found = get_command(app)
-    words = command[1:]
-    while hasattr(found, "commands") and words and words[0] in found.commands:
-        found = found.commands[words.pop(0)]
-    assert not hasattr(found, "commands") or not words, command
-    flags = {flag for parameter in found.params for flag in parameter.opts}
-    assert {word for word in words if word.startswith("--")} <= flags
+    found, left = get_command(app), list(words)
+    while hasattr(found, "commands") and left and left[0] in found.commands:
+        found = found.commands[left.pop(0)]
+    return found, left
+
+
+def all_flags(command) -> set[str]:
+    own = {flag for parameter in command.params for flag in parameter.opts}
+    return own.union(*(all_flags(inner) for inner in getattr(command, "commands", {}).values()))
+
+
+OTHER_TOOLS = {"--editable"}
+QUOTED = [
+    (document, number, line)
+    for document, text in DOCUMENTS.items()
+    for number, line in enumerate(text.splitlines(), start=1)
+    if "--" in line or "harness " in line
+]
+
+
+@pytest.mark.parametrize(("document", "number", "line"), QUOTED, ids=lambda value: str(value)[:60])
+def test_a_sentence_of_the_documents_names_flags_and_verbs_that_exist(document, number, line):
+    command, _ = find_command([])
+    unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) - all_flags(command) - OTHER_TOOLS
+    verbs = set(re.findall(r"`harness ([a-z]+)", line)) - set(command.commands)
+    assert not unknown | verbs, f"{document}:{number} is untrue, there is no {', '.join(unknown | verbs)}: {line}"
+
+
+def test_the_network_of_the_tutorial_is_what_harness_new_writes(registry):
+    from harness.scaffold import make_skeleton
+
+    (text,) = make_skeleton("model", "my-net", registry).files.values()
+    assert text == BLOCKS[0]
+
+
+def test_the_line_for_a_plugins_own_tests_makes_tests():
+    (text,) = [block for block in BLOCKS if "hookimpl" not in block]
+    names: dict[str, Any] = {}
+    exec(text, names)
+    (mark,) = names["test_contract"].pytestmark
+    assert "model tiny-cnn: learns" in {case.id for case in mark.args[1]}
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_tutorial_end_in_a_row(tmp_path):
+    import os
+    import shutil
+    import subprocess
+    import sys
+
+    shutil.copytree(ROOT / "leaderboards" / "demo", tmp_path / "leaderboards" / "demo")
+    (block,) = [
+        found for found in re.findall(r"```sh\n(.*?)```", CONTRIBUTING, flags=re.DOTALL) if "harness new" in found
+    ]
+    typed = block.strip().splitlines()
+    assert len(typed) < 8
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HARNESS_CACHE_DIR": str(tmp_path / "cache"),
+        "HARNESS_DEVICE": "cpu",
+    }
+    for line in typed[3:]:  # the first three make the environment that this test runs in
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (line, done.stdout[-2000:], done.stderr[-2000:])
+    assert "my-net--bce--demo" in done.stdout
+    assert len(list((tmp_path / "my-board" / "records").glob("my-net--bce--demo--s*.json"))) == 2
+    assert "my-net--bce--demo" in (tmp_path / "my-board" / "index.html").read_text()
 
 
 def test_the_readme_names_every_bundled_component(registry):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -20,9 +21,9 @@ def bucket(patient: str) -> int:
 
 def carve(patients: pd.Series, val: Iterable[int] = (0,), test: Iterable[int] = ()) -> pd.Series:
     """A split for each image by its patient's bucket: `val`, `test`, and train for the rest."""
-    buckets = {patient: bucket(str(patient)) for patient in patients.unique()}
     names = dict.fromkeys(range(10), "train") | dict.fromkeys(val, "val") | dict.fromkeys(test, "test")
-    return patients.map({patient: names[number] for patient, number in buckets.items()})
+    # by a function, since older pandas takes some ids for equal ('' and a zero byte) when it looks them up
+    return patients.map(functools.cache(lambda patient: names[bucket(str(patient))]))
 
 
 def leaks(table: pd.DataFrame) -> list[str]:

@@ -18,6 +18,7 @@ from harness.options import (
     Json,
     Options,
     Plugins,
+    complete_names,
     find_cache,
     find_device,
     split_names,
@@ -35,10 +36,21 @@ if TYPE_CHECKING:
 def run(
     board: BoardArgument = None,
     folder: Annotated[Path | None, typer.Option("--board", help="Where the board is, or is to be made.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="For a new board: its dataset.")] = None,
-    models: Annotated[list[str] | None, typer.Option(help="For a new board: models, separated by commas.")] = None,
-    losses: Annotated[list[str] | None, typer.Option(help="For a new board: losses, separated by commas.")] = None,
-    recipes: Annotated[list[str] | None, typer.Option(help="For a new board: recipes, separated by commas.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="For a new board: its dataset.", autocompletion=complete_names("dataset"))
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(help="For a new board: models, separated by commas.", autocompletion=complete_names("model")),
+    ] = None,
+    losses: Annotated[
+        list[str] | None,
+        typer.Option(help="For a new board: losses, separated by commas.", autocompletion=complete_names("loss")),
+    ] = None,
+    recipes: Annotated[
+        list[str] | None,
+        typer.Option(help="For a new board: recipes, separated by commas.", autocompletion=complete_names("recipe")),
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.")
     ] = None,
@@ -63,6 +75,14 @@ def run(
         bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, for some speed.")
     ] = False,
     plugin: Plugins = None,
+    observers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--observer",
+            help="Also tell an observer (tensorboard, wandb); may be repeated.",
+            autocompletion=complete_names("observer"),
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and why.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run also what has a current record.")] = False,
     as_json: Json = False,
@@ -97,16 +117,19 @@ def run(
         dry_run,
         Engine(compile=compile_, placement=placement, deterministic=deterministic),
     )
-    _run_definition(define(request), registry, where, as_json=as_json)
+    _run_definition(define(request), registry, where, split_names(observers), as_json=as_json)
 
 
-def _run_definition(definition: Definition, registry: Registry, settings: Settings, *, as_json: bool) -> None:
+def _run_definition(
+    definition: Definition, registry: Registry, settings: Settings, observers: Sequence[str], *, as_json: bool
+) -> None:
     """Plan, run and render; exit 1 where a combo failed."""
     from harness.execution import local
+    from harness.execution.observers import Audience, choose_observers
     from harness.report.page import render
-    from harness.terminal import Display, fail
+    from harness.terminal import Display, fail, warn
 
-    board = definition.board
+    board, chosen = definition.board, choose_observers(registry, observers)
     with Display() as display:
         planned = local.plan(board, registry, settings, display)
         if settings.dry:
@@ -114,7 +137,7 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
             return
         definition.write()
         try:
-            records = local.run(planned, display)
+            records = local.run(planned, Audience(display, chosen, board.folder, warn))
         except KeyboardInterrupt:
             render(board)
             fail(f"interrupted; what is finished is kept. Continue with: harness run {board.folder}")

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.options import CacheDir, Compile, Device, Json, Plugins, find_cache, find_device, split_numbers
+from harness.options import (
+    CacheDir,
+    Compile,
+    DataRoot,
+    Device,
+    Json,
+    Plugins,
+    complete_names,
+    find_cache,
+    find_device,
+    split_numbers,
+)
 from harness.verbs.shared import open_registry
 
 if TYPE_CHECKING:
@@ -21,8 +33,13 @@ IMAGES = {"cuda": 16_384, "cpu": 512}
 
 
 def speed(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model; `harness plugins` lists them.")],
-    loss: Annotated[str, typer.Option(help="The loss.")] = "bce",
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model; `harness plugins` lists them.", autocompletion=complete_names("model")
+        ),
+    ],
+    loss: Annotated[str, typer.Option(help="The loss.", autocompletion=complete_names("loss"))] = "bce",
     recipe: Annotated[
         str | None, typer.Option(help="A recipe; by default AdamW with crops and flips.", show_default=False)
     ] = None,
@@ -102,3 +119,19 @@ def _speed_as_plain(model: str, found: list[Speed], device: torch.device) -> dic
     fastest = max(measured, key=lambda one: float(one["engine"]))
     provenance = describe_run(device).model_dump()
     return {"model": model, **fastest, "measured": measured, "provenance": provenance}
+
+
+def examine_machine(
+    data_root: DataRoot = Path("data"), cache_dir: CacheDir = None, plugin: Plugins = None, as_json: Json = False
+) -> None:
+    """Say what this machine has, and what is missing for what."""
+    from dataclasses import asdict
+
+    from harness import doctor, tables
+    from harness.registry import load_registry
+
+    facts = list(doctor.examine_machine(load_registry(plugin or ()), find_cache(cache_dir), data_root))
+    if as_json:
+        tables.print_json({"facts": [asdict(fact) for fact in facts]})
+    else:
+        tables.print_facts(facts)

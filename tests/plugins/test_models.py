@@ -70,6 +70,11 @@ def test_a_timm_name_resolves_to_its_full_tagged_name_and_inputs(registry):
     assert registry.model("timm/vit_base_patch16_224").inputs.mean == (0.5, 0.5, 0.5)
 
 
+def test_the_resolved_name_of_a_network_without_weights_resolves_again(registry):
+    name = registry.model("timm/ghostnet_050").name
+    assert registry.model(name).name == name == "timm/ghostnet_050"
+
+
 @pytest.mark.parametrize(
     ("name", "near"), [("timm/resnet1888", "resnet18"), ("timm/resnet18.tv_in2k", "resnet18.tv_in1k")]
 )

@@ -1,0 +1,148 @@
+"""What a check is: a function of a subject, its outcome, and the two things that it may raise."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.components import Component, Kind
+from harness.errors import HarnessError, PluginError
+from harness.registry import Offer
+
+
+class ContractError(PluginError):
+    """A broken contract: what was seen, and how to mend it."""
+
+    def __init__(self, seen: str, mend: str) -> None:
+        super().__init__(f"{seen}; {mend}")
+        self.seen, self.mend = seen, mend
+
+
+class NotApplicable(Exception):  # noqa: N818 - it is no error
+    """A check that cannot be made here, and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One component, or a plugin's hooks as a whole, with what its checks need."""
+
+    kind: Kind | Literal["hook"]
+    offer: Offer
+    """Of a hook, its component is only a name."""
+    files: tuple[Path, ...] = ()
+    """Local files that plugins are loaded from."""
+    device: str = "cpu"
+    data_root: Path = Path("data")
+    """Where a dataset lies."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of a dataset."""
+
+    @property
+    def component(self) -> Component:
+        """What is checked."""
+        return self.offer.component
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What one check found out and another one uses."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check by its name, with what it proves."""
+
+    name: str
+    proves: str
+    run: Callable[[Subject], None]
+
+    @classmethod
+    def of(cls, function: Callable[[Subject], None]) -> Check:
+        """The check that a function `check_some_thing` is: its name is `some thing`, what it proves its docstring."""
+        return cls(
+            function.__name__.removeprefix("check_").replace("_", " "),
+            " ".join((inspect.getdoc(function) or "").split()),
+            function,
+        )
+
+    def __call__(self, subject: Subject) -> Outcome:
+        """Make the check; whatever the plugin raises is a failure with a mend."""
+        started = time.perf_counter()
+        status: Literal["passed", "failed", "skipped"] = "failed"
+        seen = mend = ""
+        try:
+            self.run(subject)
+            status = "passed"
+        except NotApplicable as reason:
+            status, seen = "skipped", str(reason)
+        except ContractError as error:
+            seen, mend = error.seen, error.mend
+        except HarnessError as error:
+            seen, mend = str(error), "mend what the message names"
+        except Exception as error:  # noqa: BLE001 - a stranger's code raises what it likes
+            seen = f"it raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}{_place(error)}"
+            mend = "mend the plugin so that this works"
+        seconds = round(time.perf_counter() - started, 3)
+        component = subject.component.name
+        return Outcome(subject.kind, component, self.name, self.proves, status, seen, mend, seconds)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a check."""
+
+    kind: str
+    component: str
+    check: str
+    proves: str
+    status: Literal["passed", "failed", "skipped"]
+    seen: str = ""
+    """On failure what was seen; of a check that was skipped, why."""
+    mend: str = ""
+    seconds: float = 0.0
+
+    @property
+    def message(self) -> str:
+        """Of a failure, in one line."""
+        return f"{self.kind} '{self.component}': {self.check}: {self.seen}; {self.mend}"
+
+
+def _place(error: Exception) -> str:
+    """Where in the plugin's own code an error came from: the innermost frame outside of libraries."""
+    import traceback
+
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+
+
+def require_space(subject: Subject, build: Callable[..., Any], space: Mapping[str, Any]) -> None:
+    """Raise `ContractError` where a name of a search space is no keyword of `build`."""
+    from harness.errors import suggest
+    from harness.parameters import defaults
+
+    known = defaults(build)
+    for name in space:
+        if name not in known:
+            raise ContractError(
+                f"`space` names '{name}', which is no keyword of build{suggest(name, known)}",
+                f"rename it in `space`, or give build({subject.component.name!r}) a keyword argument '{name}'",
+            )
+
+
+def corners(space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Values of a search space: all lows, all highs, and one of each further option."""
+    from harness.components import Choice
+
+    if not space:
+        return []
+    sides = [{n: s.options[0] if isinstance(s, Choice) else s.low for n, s in space.items()}]
+    sides.append({n: s.options[-1] if isinstance(s, Choice) else s.high for n, s in space.items()})
+    for name, entry in space.items():
+        if isinstance(entry, Choice):
+            sides += [sides[0] | {name: option} for option in entry.options[1:-1]]
+    return sides

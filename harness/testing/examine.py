@@ -1,0 +1,152 @@
+"""From a name, a file or a package to the outcomes of all checks."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.components import Component, Kind
+from harness.errors import UnknownNameError, UsageError
+from harness.registry import Offer, Registry, load_registry
+from harness.testing.contract import Check, ContractError, Outcome, Subject
+
+MODULES: Mapping[str, str] = {
+    "model": "models",
+    "loss": "losses",
+    "metric": "metrics",
+    "dataset": "datasets",
+    "recipe": "recipes",
+    "observer": "observers",
+    "hook": "hooks",
+}
+
+
+def checks_of(kind: Kind | str) -> tuple[Check, ...]:
+    """The checks of a kind (`model`, ..., or `hook`), in the order in which they are made."""
+    module = importlib.import_module(f"harness.testing.{MODULES[kind]}")
+    return tuple(Check.of(function) for function in module.CHECKS)
+
+
+def find_subjects(target: str | Path, files: Sequence[Path] = (), **settings: Any) -> tuple[Subject, ...]:
+    """What `target` stands for: a component's name, a plugin's file, or an installed package or module.
+
+    `settings` are further fields of `Subject`. Raises `UnknownNameError` where it stands for nothing; a plugin that
+    could not be loaded is a subject whose only check tells why.
+    """
+    file = Path(target)
+    if file.suffix == ".py":
+        others = [other for other in files if other.resolve() != file.resolve()]
+        bundled = _bundled_module(file)
+        if bundled:
+            return _of_plugins(
+                load_registry(others), lambda plugin: plugin == bundled, tuple(others), settings, bundled
+            )
+        all_files = (file, *others)
+        registry = load_registry(all_files)
+        return _of_plugins(registry, lambda plugin: plugin == str(file), all_files, settings, str(target))
+    registry = load_registry(files)
+    name = str(target)
+    named = _of_name(registry, name)
+    if named:
+        return tuple(Subject(kind, offer, tuple(files), **settings) for kind, offer in named)
+    if _is_plugin(registry, name):
+        return _of_plugins(registry, lambda plugin: _belongs(plugin, name), tuple(files), settings, name)
+    known = [known for offers in registry.offers.values() for known in offers]
+    raise UnknownNameError("component, file or package", name, known)
+
+
+def examine(target: str | Path, files: Sequence[Path] = (), **settings: Any) -> Iterator[Outcome]:
+    """Make every check of what `target` stands for, one after another."""
+    for subject in find_subjects(target, files, **settings):
+        for check in _checks(subject):
+            yield check(subject)
+
+
+def parametrize(*targets: str | Path, **settings: Any) -> Callable[..., None]:
+    """A test for pytest with a named case for each check, to be given a name that begins with `test_`."""
+    import pytest
+
+    cases = [
+        pytest.param(subject, check, id=f"{subject.kind} {subject.component.name}: {check.name}")
+        for target in targets
+        for subject in find_subjects(target, **settings)
+        for check in _checks(subject)
+    ]
+
+    @pytest.mark.parametrize(("subject", "check"), cases)
+    def test_contract(subject: Subject, check: Check) -> None:
+        outcome = check(subject)
+        if outcome.status == "skipped":
+            pytest.skip(outcome.seen)
+        assert outcome.status == "passed", outcome.message
+
+    return test_contract
+
+
+def _checks(subject: Subject) -> tuple[Check, ...]:
+    if "problem" in subject.kept:
+        return (Check.of(check_loads_without_a_problem),)
+    return checks_of(subject.kind)
+
+
+def check_loads_without_a_problem(subject: Subject) -> None:
+    """The plugin imports, its hooks exist, and no name of it is taken."""
+    seen, _, mend = str(subject.kept["problem"]).rpartition("; ")
+    if not seen:
+        seen, mend = mend, "mend the plugin as the message says"
+    raise ContractError(seen, mend)
+
+
+def _of_plugins(
+    registry: Registry, belongs: Callable[[str], bool], files: tuple[Path, ...], settings: dict[str, Any], target: str
+) -> tuple[Subject, ...]:
+    """The components of plugins, their hooks, and their problems."""
+    found: list[Subject] = []
+    for problem in registry.problems:
+        if belongs(problem.plugin):
+            subject = Subject("hook", Offer(_named(problem.plugin), problem.plugin, "local"), files, **settings)
+            subject.kept["problem"] = problem.message
+            found.append(subject)
+    offers = [(kind, o) for kind, os in registry.offers.items() for o in os.values() if belongs(o.plugin)]
+    plugins = {offer.plugin: offer.origin for _, offer in offers}
+    hooks = [Subject("hook", Offer(_named(p), p, origin), files, **settings) for p, origin in plugins.items()]
+    subjects = [Subject(kind, offer, files, **settings) for kind, offer in offers if not _is_family(offer)]
+    if not found and not subjects and not hooks:
+        raise UsageError(f"{target} offers nothing; give it a hook, as `harness new model my-net` writes one")
+    return (*found, *hooks, *subjects)
+
+
+def _bundled_module(file: Path) -> str:
+    """The module that a bundled plugin's file is, or an empty text."""
+    package = importlib.import_module("harness.plugins")
+    return f"{package.__name__}.{file.stem}" if str(file.resolve().parent) in package.__path__ else ""
+
+
+def _named(plugin: str) -> Component:
+    """A plugin's name as a component has it."""
+    return Component(name=Path(plugin).name.replace(":", ".").replace(" ", "_"))
+
+
+def _is_family(offer: Offer) -> bool:
+    return offer.component.name.endswith("/*")
+
+
+def _of_name(registry: Registry, name: str) -> list[tuple[Kind, Offer]]:
+    """Components of that name, of whatever kind; a member of a family too."""
+    found: list[tuple[Kind, Offer]] = [(kind, os[name]) for kind, os in registry.offers.items() if name in os]
+    if not found and "/" in name and not Path(name).exists():
+        found.append(("model", registry.offer("model", name)))
+    return [(kind, offer) for kind, offer in found if not _is_family(offer)]
+
+
+def _is_plugin(registry: Registry, name: str) -> bool:
+    plugins = {offer.plugin for offers in registry.offers.values() for offer in offers.values()}
+    return any(_belongs(plugin, name) for plugin in plugins | {problem.plugin for problem in registry.problems})
+
+
+def _belongs(plugin: str, name: str) -> bool:
+    """Whether a plugin's module is of that package, whose name may be written with hyphens."""
+    wanted = name.replace("-", "_")
+    return plugin.replace("-", "_") == wanted or plugin.startswith((f"{wanted}.", f"{wanted}:"))

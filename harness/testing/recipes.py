@@ -1,0 +1,82 @@
+"""Checks of a recipe: every field and the space are valid, and a short training runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+from harness.components import Recipe
+from harness.testing.contract import ContractError, Subject, corners
+from harness.testing.samples import make_task, placed
+
+SIZE = 32
+
+
+def check_every_field_is_valid(subject: Subject) -> None:
+    """Every field has a value of its type, as if it were set on the command line."""
+    from harness.errors import HarnessError
+    from harness.parameters import override, recipe_values
+
+    recipe = _recipe(subject)
+    try:
+        override(recipe, recipe_values(recipe))
+    except HarnessError as error:
+        raise ContractError(str(error), "mend that field") from None
+
+
+def check_space_names_fields(subject: Subject) -> None:
+    """Every name in `space` is a field, and the recipe is valid at both ends of the space."""
+    from harness.errors import HarnessError
+    from harness.parameters import override
+
+    recipe = _recipe(subject)
+    for values in corners(recipe.space):
+        try:
+            override(recipe, values)
+        except HarnessError as error:
+            raise ContractError(f"at an end of `space`: {error}", "mend that entry of `space`") from None
+
+
+def check_a_short_training_runs(subject: Subject) -> None:
+    """One epoch of a small network on 32 images of 32 px, with everything else as the recipe says, stays finite."""
+    import torch
+
+    from harness.components import Loss
+    from harness.registry import load_registry
+    from harness.testing.models import build_seeded
+    from harness.training.engine import Engine
+    from harness.training.fit import Training
+    from harness.training.objective import make_objective
+    from harness.training.setup import Judge, Setup
+
+    recipe, task = _short(_recipe(subject)), make_task(size=SIZE)
+    bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
+    device = torch.device(subject.device)
+    network = build_seeded(load_registry().model("tiny-cnn"), task).to(device)
+    judges = {name: Judge(lambda logits: float(logits.mean())) for name in (recipe.select_on, recipe.schedule.watch)}
+    with placed(recipe.load_size, subject.device) as images:
+        objective = make_objective(bce, task, {}, device)
+        epochs = list(Training(Setup(network, objective, images, recipe, task, 0, judges, Engine())).epochs())
+    if not all(math.isfinite(epoch.train_loss) for epoch in epochs):
+        raise ContractError("the training loss is not finite", "lower lr, or clip the gradient")
+
+
+def _recipe(subject: Subject) -> Recipe:
+    return cast(Recipe, subject.component)
+
+
+def _short(recipe: Recipe) -> Recipe:
+    """One epoch, small images in the same proportion to each other, random weights."""
+    load_size = max(SIZE, round(recipe.load_size * SIZE / recipe.size))
+    return replace(
+        recipe, epochs=1, size=SIZE, load_size=load_size, weights="random", freeze_epochs=min(1, recipe.freeze_epochs)
+    )
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    check_every_field_is_valid,
+    check_space_names_fields,
+    check_a_short_training_runs,
+)

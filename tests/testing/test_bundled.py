@@ -1,0 +1,90 @@
+"""Everything bundled keeps the contract, by the same functions that a plugin's author runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.components import Kind
+from harness.errors import UnknownNameError
+from harness.registry import load_registry
+from harness.testing import Subject, checks_of, examine, find_subjects, parametrize
+from tests.plugins.test_medmnist import make_arrays
+from tests.plugins.test_nih_cxr14 import NAMES, write_labels, write_lists
+
+REGISTRY = load_registry()
+LIGHT: tuple[Kind, ...] = ("model", "loss", "metric", "recipe", "observer")
+HEAVY = {"vit-b16", "convnext-tiny", "efficientnet-b3", "resnet50", "efficientnet-b0"}
+"""Take ten to twenty seconds each; one large network stands for them among the quick tests."""
+TIMM = (
+    *("test_vit", "test_convnext", "test_efficientnet", "test_resnet", "resnet18", "resnet26d", "resnext50_32x4d"),
+    *("densenet121", "efficientnet_lite0", "mobilenetv2_050", "mobilenetv3_small_050", "mnasnet_small", "regnetx_002"),
+    *("regnety_002", "ghostnet_050", "hardcorenas_a", "semnasnet_075", "tf_efficientnetv2_b0", "convnext_atto"),
+    *("convnextv2_atto", "vit_tiny_patch16_224", "deit_tiny_patch16_224", "xcit_nano_12_p16_224", "edgenext_xx_small"),
+    *(
+        "fbnetc_100",
+        "lcnet_050",
+        "tinynet_e",
+        "repvgg_a0",
+        "dla46_c",
+        "swin_tiny_patch4_window7_224",
+        "maxvit_pico_rw_256",
+    ),
+)
+
+NAMES_OF = {name for kind in LIGHT for name in REGISTRY.offers[kind]} - HEAVY - {"timm/*"}
+HOOKS = [subject for subject in find_subjects("harness.plugins") if subject.kind == "hook"]
+
+test_the_bundled_components_keep_their_contracts = parametrize(*sorted(NAMES_OF), "phantom")
+
+
+@pytest.mark.parametrize("subject", HOOKS, ids=lambda subject: subject.component.name)
+def test_bundled_hooks_are_cheap_and_say_what_they_offer(subject):
+    assert [check(subject).message for check in checks_of("hook") if check(subject).status == "failed"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*sorted(HEAVY), *(f"timm/{name}" for name in TIMM)])
+def test_a_network_of_timm_keeps_its_contract(name):
+    assert [outcome.message for outcome in examine(name) if outcome.status == "failed"] == []
+
+
+def examine_dataset(name, root, **options) -> dict[str, str]:
+    subject = Subject("dataset", REGISTRY.offer("dataset", name), data_root=root, options=options)
+    outcomes = [check(subject) for check in checks_of("dataset")]
+    return {outcome.check: outcome.message for outcome in outcomes if outcome.status == "failed"}
+
+
+def write_images(folder, names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(names):
+        Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32), dtype=np.uint8)).save(folder / name)
+
+
+def test_a_table_of_ones_own_keeps_the_contract(tmp_path):
+    names = [f"{number}.png" for number in range(6)]
+    write_images(tmp_path, names)
+    lines = [
+        f"{name},{name},{split},{n % 2}"
+        for n, (name, split) in enumerate(zip(names, ["train", "val", "test"] * 2, strict=True))
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,patient,split,Mass", *lines]))
+    assert examine_dataset("csv", tmp_path) == {}
+
+
+def test_a_medmnist_file_keeps_the_contract(tmp_path):
+    np.savez(tmp_path / "chestmnist.npz", **make_arrays())
+    assert examine_dataset("medmnist", tmp_path) == {}
+
+
+def test_the_files_of_nih_keep_the_contract(tmp_path):
+    write_labels(tmp_path)
+    write_lists(tmp_path, train_list=NAMES[:3], val_list=NAMES[3:4], test_list=NAMES[4:])
+    write_images(tmp_path / "images_001" / "images", NAMES)
+    assert examine_dataset("nih-cxr14", tmp_path, split="lists") == {}
+
+
+def test_a_name_that_nothing_has_gets_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'tiny-cnn'"):
+        find_subjects("tiny-cn")

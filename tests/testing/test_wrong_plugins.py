@@ -1,0 +1,245 @@
+"""Each deliberately wrong plugin is caught by the check meant for it, with a message that names the mend."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from harness import testing
+
+MODEL = """
+import harness
+from harness import Float, Model
+
+def build(task, width: int = 4):
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(task.channels, width, 3, 2, 1), nn.BatchNorm2d(width)
+            self.last = nn.Linear(16 * width, len(task.labels))
+            {init}
+
+        def forward(self, images):
+            features = {norm}.relu()
+            logits = self.last(functional.adaptive_avg_pool2d(features, 4).flatten(1))
+            return {out}
+
+    {before}
+    return Net()
+
+@harness.hookimpl
+def harness_models():
+    {hook}
+    return [Model(name="{name}", build=build, space={{{space}}}, about="a net")]
+"""
+FINE = {
+    "init": "",
+    "norm": "self.norm(self.first(images))",
+    "out": "logits",
+    "before": "",
+    "hook": "",
+    "name": "net",
+    "space": '"width": Float(4, 8)',
+}
+LOSS = """
+import harness
+
+def build(task):
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    return lambda logits, targets: {value}
+
+@harness.hookimpl
+def harness_losses():
+    return [harness.Loss(name="mine", build=build, about="a loss")]
+"""
+METRIC = """
+import harness
+
+def compute(scores, targets, weights):
+    import numpy as np
+
+    weight = np.ones(len(scores)) if weights is None else weights
+    total = weight.sum()
+    return (weight[:, None] * {value}).sum(axis=0) / (total if total else {nothing})
+
+@harness.hookimpl
+def harness_metrics():
+    return [harness.Metric(name="error", compute=compute, higher_is_better={higher}, about="mean error")]
+"""
+DATASET = """
+import harness
+import itertools
+
+count = itertools.count()
+
+def load(root):
+    import numpy as np
+    import pandas as pd
+
+    generator = np.random.default_rng({seed})
+    names = [str(n) for n in range(40)]
+    patients = {patients}
+    table = pd.DataFrame({{"image": names, "patient": patients, "split": ["train", "val", "test", "test"] * 10}})
+    images = generator.integers(0, 255, (40, 16, 16), dtype=np.uint8)
+    {change}
+    targets = np.tile(np.array([[0.0], [0.0], [0.0], [1.0]], np.float32), (10, 1))
+    return harness.Data(("bright",), images, targets, table)
+
+@harness.hookimpl
+def harness_datasets():
+    return [harness.Dataset(name="mine", load=load, about="noise")]
+"""
+OBSERVER = """
+import harness
+
+def watch(folder):
+    def tell(event):
+        {body}
+    return tell
+
+@harness.hookimpl
+def harness_observers():
+    return [harness.Observer(name="mine", watch=watch, about="prints")]
+"""
+
+
+def model(**changes: str) -> str:
+    return MODEL.format(**FINE | changes)
+
+
+def dataset(**changes: str) -> str:
+    return DATASET.format(**{"seed": "0", "patients": "names", "change": ""} | changes)
+
+
+WRONG = {
+    "softmax outputs": (model(out="logits.softmax(1)"), "gives logits", "remove the softmax"),
+    "wrong shape": (model(out="logits.sum(1)"), "builds for any task", "one logit a label"),
+    "a batch norm that forgets evaluation mode": (
+        model(norm="functional.batch_norm(self.first(images), None, None, training=True)"),
+        "does not depend on the batch",
+        "training=self.training",
+    ),
+    "a parameter without a gradient": (
+        model(init="self.unused = nn.Linear(3, 3)"),
+        "gradients reach every parameter",
+        "remove them",
+    ),
+    "a space that names no keyword": (
+        model(space='"widht": Float(4, 8)'),
+        "space names keywords of build",
+        "rename it in `space`",
+    ),
+    "a hook that imports torch": (model(hook="import torch"), "hooks import nothing heavy", "move `import torch`"),
+    "a name that is taken": (model(name="tiny-cnn"), "loads without a problem", "rename one of them"),
+    "a network that is not seeded": (
+        model(before="torch.seed()"),
+        "two builds with one seed are equal",
+        "torch's global generator",
+    ),
+    "a network that learns nothing": (model(out="logits - logits"), "learns", "forgets its input"),
+    "a network that writes": (
+        model(before="open('left-behind.txt', 'w').close()"),
+        "keeps to itself",
+        "write nothing while building",
+    ),
+    "state beside the state dict": (
+        model(init="self.scale = torch.rand(())", out="logits * (1 + self.scale)"),
+        "weights come back from a file",
+        "register_buffer",
+    ),
+    "a loss that rewards wrong answers": (
+        LOSS.format(value='binary_cross_entropy_with_logits(logits, 1 - targets, reduction="none")'),
+        "right answers cost less",
+        "turn its sign round",
+    ),
+    "a loss that is NaN at large logits": (
+        LOSS.format(value="-(targets * logits.sigmoid().log() + (1 - targets) * (1 - logits.sigmoid()).log())"),
+        "stays finite",
+        "logsigmoid",
+    ),
+    "a loss that reduces without saying so": (
+        LOSS.format(value="binary_cross_entropy_with_logits(logits, targets)"),
+        "gives one value a target",
+        "scalar=True",
+    ),
+    "a loss with another gradient": (
+        LOSS.format(
+            value='binary_cross_entropy_with_logits(logits, targets, reduction="none") * logits.exp().detach()'
+        ),
+        "gradient equals finite differences",
+        "no .detach()",
+    ),
+    "a loss that mixes labels": (
+        LOSS.format(value="-(targets * logits.log_softmax(1))"),
+        "unknown targets have no influence",
+        "its own logit and target",
+    ),
+    "a metric with its direction flipped": (
+        METRIC.format(value="abs(scores - targets)", nothing="np.nan", higher=True),
+        "goes in its direction",
+        "higher_is_better=False",
+    ),
+    "a metric that is 0 where it is undefined": (
+        METRIC.format(value="abs(scores - targets)", nothing="1", higher=False),
+        "is undefined without weight",
+        "return NaN",
+    ),
+    "a metric out of its range": (
+        METRIC.format(value="100 * abs(scores - targets)", nothing="np.nan", higher=False),
+        "stays in its range",
+        "range=",
+    ),
+    "a dataset with a leaking patient": (
+        dataset(patients="[str(n // 2) for n in range(40)]"),
+        "no patient is in two splits",
+        "split by patient",
+    ),
+    "a dataset with one image in two splits": (
+        dataset(change="images[1] = images[0]"),
+        "no image is in two splits",
+        "leave one of each pair out",
+    ),
+    "an observer that trips over what is undefined": (
+        OBSERVER.format(body="print(round(event['value'], 3)) if 'value' in event else None"),
+        "takes every event",
+        "leave out values that are None",
+    ),
+    "a load that is not deterministic": (dataset(seed="next(count)"), "two loads are equal", "without a fixed seed"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_caught_by_the_check_meant_for_it(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)  # one of them leaves a file behind
+    text, check, mend = WRONG[name]
+    failed = {o.check: o for o in check_text(tmp_path, text) if o.status == "failed"}
+    assert check in failed, failed
+    assert mend in failed[check].mend
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        model(),
+        LOSS.format(value='binary_cross_entropy_with_logits(logits, targets, reduction="none")'),
+        METRIC.format(value="abs(scores - targets)", nothing="np.nan", higher=False),
+        dataset(),
+    ],
+    ids=["model", "loss", "metric", "dataset"],
+)
+def test_what_the_wrong_ones_are_made_of_is_right(tmp_path, text):
+    assert [outcome for outcome in check_text(tmp_path, text) if outcome.status == "failed"] == []
+
+
+def check_text(folder: Path, text: str) -> list[testing.Outcome]:
+    file = folder / "mine.py"
+    file.write_text(textwrap.dedent(text))
+    return list(testing.examine(file))
