@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,8 +68,8 @@ class Pair:
     """`p`, or `p_patients` where no pair has a `p`, adjusted for all pairs (Holm 1979)."""
 
 
-def compare_pairs(systems: Mapping[str, System]) -> list[Pair]:
-    """All pairs, in the order of `systems`.
+def compare_pairs(systems: Mapping[str, System], chosen: Sequence[tuple[str, str]] | None = None) -> list[Pair]:
+    """All pairs, in the order of `systems`, or the chosen ones alone; p-values are adjusted for those.
 
     `p` is that of z = delta / sqrt(SE_patients^2 + s^2 / k_a + s^2 / k_b) under a normal distribution: SE_patients is
     the standard deviation of the resampled differences, s^2 the variance over seeds pooled over all systems. It takes
@@ -78,24 +79,27 @@ def compare_pairs(systems: Mapping[str, System]) -> list[Pair]:
     counts = {system.resamples.shape[1] for system in systems.values()}
     if len(counts) > 1:
         raise UsageError(f"systems must be resampled alike, got {' and '.join(map(str, sorted(counts)))} resamples")
-    names, estimates = list(systems), np.array([system.estimate for system in systems.values()])
+    places = {name: place for place, name in enumerate(systems)}
+    wanted = list(combinations(systems, 2)) if chosen is None else list(chosen)
+    estimates = np.array([system.estimate for system in systems.values()])
     seeds = np.array([len(system.values) for system in systems.values()])
     resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
     spread = _pool_variance(systems)
     deltas, intervals, of_patients, of_both = [], [], [], []
-    for first in range(len(names) - 1):
-        differences = resamples[first] - resamples[first + 1 :]
-        delta = estimates[first] - estimates[first + 1 :]
+    for name, pairs in groupby(wanted, key=itemgetter(0)):
+        first, others = places[name], np.array([places[other] for _, other in pairs])
+        differences = resamples[first] - resamples[others]
+        delta = estimates[first] - estimates[others]
         deltas.append(delta)
         intervals.extend(_find_intervals(differences))
         undefined = np.isnan(differences).mean(axis=1) > MOST_MISSING
         of_patients.append(np.where(undefined, np.nan, _two_sided(differences)))
-        error = _standard_deviation(differences) ** 2 + spread * (1 / seeds[first] + 1 / seeds[first + 1 :])
+        error = _standard_deviation(differences) ** 2 + spread * (1 / seeds[first] + 1 / seeds[others])
         of_both.append(np.where(undefined, np.nan, _normal(delta, np.sqrt(error))))
     p_patients, p = (np.concatenate(parts) if parts else np.empty(0) for parts in (of_patients, of_both))
     adjusted = adjust_holm(p_patients if math.isnan(spread) else p)
     columns = (np.concatenate(deltas).tolist() if deltas else [], intervals, *map(_optional, (p_patients, p, adjusted)))
-    return [Pair(*pair, *values) for pair, *values in zip(combinations(names, 2), *columns, strict=True)]
+    return [Pair(*pair, *values) for pair, *values in zip(wanted, *columns, strict=True)]
 
 
 def rank_groups(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.errors import UsageError
 from harness.options import (
     BoardArgument,
     CacheDir,
@@ -24,10 +23,9 @@ from harness.options import (
     split_names,
     split_numbers,
 )
-from harness.verbs.shared import open_registry
+from harness.verbs.shared import open_registry, print_board
 
 if TYPE_CHECKING:
-    from harness.board import Board
     from harness.definition import Definition
     from harness.execution.local import Planned, Settings
     from harness.registry import Registry
@@ -142,26 +140,9 @@ def _run_definition(
             render(board)
             fail(f"interrupted; what is finished is kept. Continue with: harness run {board.folder}")
             raise
-    page = render(board)
-    _print_board(board, page, as_json=as_json)
+    print_board(render(board), as_json=as_json)
     if any(record.status == "failed" for record in records):
         raise typer.Exit(1)
-
-
-def leaderboard(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")], as_json: Json = False
-) -> None:
-    """Render a board's page from its records; nothing is run."""
-    from harness.board import find_board, read_board
-    from harness.report.page import render
-
-    found = find_board(board)
-    if isinstance(found, str):
-        raise UsageError(
-            f"'{found}' is the bundled definition, which has no records; make a board of it: harness run {found}"
-        )
-    definition = read_board(found)
-    _print_board(definition, render(definition), as_json=as_json)
 
 
 def rescore(
@@ -180,7 +161,7 @@ def rescore(
         found = rescore_records(definition, open_registry(plugin), display.mention)
     for line in found.left:
         warn(line)
-    _print_board(definition, render(definition), as_json=as_json)
+    print_board(render(definition), as_json=as_json)
     if found.left:
         raise typer.Exit(1)
 
@@ -197,22 +178,3 @@ def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
     for row in rows:
         typer.echo(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
     typer.echo(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")
-
-
-def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
-    from harness import tables
-    from harness.report.listing import as_plain, table
-    from harness.report.summary import summarize
-    from harness.results.store import read_all_resamples, read_records
-    from harness.terminal import warn
-
-    found = read_records(board.folder)
-    summary = summarize(board, found.records, read_all_resamples(board.folder, found.records))
-    for problem in found.problems:
-        warn(problem)
-    if as_json:
-        tables.print_json({"board": str(board.folder), "page": str(page), **as_plain(summary)})
-        return
-    console = tables.output()
-    console.print(table(summary, width=console.width))
-    typer.echo(f"page: {page}")
