@@ -64,7 +64,8 @@ class Death:
     """Of `exit`; 0 means that its function returned."""
 
 
-Inbox = SimpleQueue[tuple["Worker", object]]
+Inbox = SimpleQueue[tuple["Worker | None", object]]
+"""None for the worker: the parent wakes itself."""
 
 
 class Worker:
