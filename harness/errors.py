@@ -2,12 +2,14 @@
 
 HarnessError            a message for a person; the command line prints it without a traceback
 ├── UsageError          a command line, board or parameter that cannot mean anything
+│   └── StorageError    a file that cannot be written: no space, no permission
 ├── UnknownNameError    a name that nothing answers to, with the nearest one
 ├── DataError           a dataset that is missing, damaged or not what it says
 ├── WeightsError        initial weights that cannot be had or do not fit
 ├── PluginError         a plugin that breaks its contract
 ├── NotFiniteError      a loss or a weight that stopped being a number
-└── OutOfMemoryError    a batch that the memory is too small for
+├── OutOfMemoryError    a batch that the memory is too small for
+└── ClaimLostError      a combo that another process has taken over
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ class HarnessError(Exception):
 
 class UsageError(HarnessError):
     """A command line, a board or a parameter that cannot mean anything."""
+
+
+class StorageError(UsageError):
+    """A file that cannot be written: the disk is full, or the folder read-only. Nothing else can be written either."""
 
 
 class UnknownNameError(HarnessError):
@@ -55,6 +61,10 @@ class NotFiniteError(HarnessError):
 
 class OutOfMemoryError(HarnessError):
     """A batch that the memory, of the device or the host, is too small for."""
+
+
+class ClaimLostError(HarnessError):
+    """A combo that another process has taken over, since this one did not renew its claim in time."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -3,46 +3,97 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import StorageError
+
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are being written."""
+YOUNG = 1.0
+"""Seconds for which a temporary file may not yet be locked by who writes it."""
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.ENOTDIR}
+"""Errors of a place that cannot be written, whatever is written."""
 
 
 def write_atomically(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
     """Write a file beside its place, then rename it: a reader sees the old content or the new, never a part.
 
-    `content` is the content, or a function that writes it to the path that it is given. Raises `UsageError` where the
-    folder cannot be written.
+    `content` is the content, or a function that writes it to the path that it is given. A process that is killed leaves
+    at most a file for `sweep` to find. Raises `StorageError` where the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=f"-{path.name}")
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from None
-    os.close(handle)
+        raise StorageError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from None
     temporary = Path(name)
     try:
+        _lock(handle)
         if callable(content):
             content(temporary)
         else:
             temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with temporary.open("rb+") as written:  # not the handle: content may have made the file anew
+            os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}; make room or choose another folder") from None
+    except Exception as error:
+        reason = storage_problem(error)
+        if reason is None:
+            raise
+        raise StorageError(f"cannot write {path}: {reason}; make room or choose another folder") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def storage_problem(error: BaseException) -> str | None:
+    """Why a place cannot be written, where that is what an error means; libraries put the number into their text."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"os error (\d+)", str(error))):
+        number = int(found[1])
+    return os.strerror(number) if number in STORAGE else None
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that there is no space left."""
+    return storage_problem(error) in {os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT)}
+
+
+def sweep(folders: Iterable[Path]) -> list[Path]:
+    """Remove what killed processes were about to rename in some folders; what is being written now stays."""
+    swept = []
+    for folder in folders:
+        for path in sorted(folder.glob(f"{TEMPORARY}*")):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                if time.time() - os.fstat(file.fileno()).st_mtime > YOUNG and _lock(file.fileno()):
+                    path.unlink()
+                    swept.append(path)
+    return swept
 
 
 def file_digest(path: Path) -> str:
     """The sha256 of a file as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file for as long as it is open, unless somebody else has; a dead process's lock is gone."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN)  # no locks on that file system: time must do
+    return True
 
 
 def _umask() -> int:

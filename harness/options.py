@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -47,6 +48,10 @@ CacheDir = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Devices = Annotated[
+    str,
+    typer.Option("--device", envvar="HARNESS_DEVICE", help="auto, cpu, cuda:N, several with commas, or all GPUs: all."),
+]
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
 ]
@@ -93,16 +98,52 @@ def find_device(name: str) -> torch.device:
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.device_count() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    # counted without CUDA, which a process that only schedules must not touch
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"--device {name}: there is no such GPU here; give --device cpu")
     return device
+
+
+def find_devices(names: str) -> tuple[torch.device, ...]:
+    """The devices of these names, commas between; `all` is every GPU. Raises `UsageError` where one is not there."""
+    import torch
+
+    if names == "all":
+        count = torch.cuda.device_count()
+        if not count:
+            raise UsageError("--device all: there is no GPU here; give --device cpu")
+        return tuple(torch.device("cuda", number) for number in range(count))
+    found = tuple(find_device(name) for name in split_names([names]))
+    if not found:
+        raise UsageError("--device: give auto, cpu, cuda:N, several with commas, or all")
+    if len(set(found)) < len(found):
+        raise UsageError(f"--device {names}: a device stands there twice; --workers gives it more workers")
+    return found
+
+
+def parse_duration(flag: str, text: str) -> float:
+    """Seconds from `90`, `90s`, `15m` or `2h`. Raises `UsageError` for anything else, and for none at all."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if found is None or not float(found[1]):
+        raise UsageError(f"{flag} {text}: give seconds, or 90s, 15m, 2h")
+    return float(found[1]) * units[found[2] or "s"]
+
+
+def parse_memory(flag: str, text: str) -> int:
+    """Bytes from `900M` or `12G`. Raises `UsageError` for anything else, and for none at all."""
+    units = {"M": 2**20, "G": 2**30}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])(?:i?B)?", text.strip())
+    if found is None or not float(found[1]):
+        raise UsageError(f"{flag} {text}: give 900M or 12G")
+    return int(float(found[1]) * units[found[2]])
 
 
 def split_names(given: list[str] | None) -> tuple[str, ...]:

@@ -18,7 +18,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Event, Preparing
+from harness.execution.events import (
+    ComboFinished,
+    ComboLost,
+    ComboRetried,
+    ComboStarted,
+    EpochFinished,
+    Event,
+    Preparing,
+    Printed,
+    Stopping,
+    Waiting,
+)
 
 if TYPE_CHECKING:
     from harness.results.record import Record
@@ -60,20 +71,42 @@ class Display(AbstractContextManager["Display"]):
             case Preparing():
                 self._preparing(event)
             case ComboStarted():
-                self._forget("preparing", "combo")
+                self._forget("preparing")
                 self._advance("board", "board", event.number - 1, event.total)
-                self._advance("combo", event.name, 0, event.epochs)
+                self._advance(event.name, event.name, 0, event.epochs)
             case EpochFinished():
                 epoch = event.epoch
                 note = f"loss {epoch.train_loss:.4f}, validation {epoch.val_loss:.4f}{' *' if epoch.best else ''}"
-                self._advance("combo", event.name, epoch.number, event.epochs, note)
+                self._advance(event.name, event.name, epoch.number, event.epochs, note)
             case ComboFinished():
-                self._forget("combo")
+                self._forget(f"{event.record.combo.row}--s{event.record.combo.seed}")
                 if "board" in self.tasks:
                     self.progress.advance(self.tasks["board"])
-                self.console.print(describe(event.record, event.seconds), highlight=False, soft_wrap=True)
+                self._say(describe(event.record, event.seconds))
                 for note in event.record.training.execution.notes if event.record.training else ():
-                    self.console.print(f"  {_plain(note)}", highlight=False, soft_wrap=True)
+                    self._say(f"  {_plain(note)}")
+            case Printed():
+                self.console.print(event.text, end="", highlight=False, markup=False, soft_wrap=True)
+            case _:
+                self._remark(event)
+
+    def _remark(self, event: ComboRetried | ComboLost | Waiting | Stopping) -> None:
+        """Show something out of the ordinary."""
+        match event:
+            case ComboRetried():
+                what = f"{event.failure.kind}: {_plain(event.failure.message)}"
+                self._say(f"[yellow]↻[/] {event.name}: {what}; retry {event.retry} of {event.retries}")
+            case ComboLost():
+                self._forget(event.name)
+                self._say(f"[yellow]-[/] {event.name}: another process has taken it over; its result is waited for")
+            case Waiting():
+                self._say(f"waiting for other processes that run {', '.join(event.names)}")
+            case Stopping(names):
+                ends = f"after this epoch of {', '.join(names)}" if names else "at once"
+                self._say(f"[yellow]stopping {ends}; Ctrl-C again stops without waiting[/]")
+
+    def _say(self, markup: str) -> None:
+        self.console.print(markup, highlight=False, soft_wrap=True)
 
     def mention(self, name: str) -> None:
         """Show what is being worked on."""

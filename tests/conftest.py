@@ -57,6 +57,7 @@ def harness(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HARNESS_PLUGIN", str(TOY))
     monkeypatch.setenv("HARNESS_DEVICE", "cpu")
+    monkeypatch.setenv("HARNESS_WORKERS", "0")
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments: str) -> tuple[int, str, str]:

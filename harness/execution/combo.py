@@ -20,7 +20,7 @@ from harness.components import Metric, Model, Task
 from harness.data.loading import Source
 from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
-from harness.errors import PluginError
+from harness.errors import ClaimLostError, PluginError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.measure import value_on_validation
 from harness.evaluation.names import split_name
@@ -28,7 +28,7 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
-from harness.files import file_digest, write_atomically
+from harness.files import file_digest, is_full, write_atomically
 from harness.parameters import recipe_values
 from harness.results.provenance import describe_run, scrub
 from harness.results.record import (
@@ -38,6 +38,7 @@ from harness.results.record import (
     EpochPart,
     ExecutionPart,
     FailurePart,
+    ProvenancePart,
     Record,
     SplitCounts,
     TrainingPart,
@@ -82,6 +83,8 @@ class Job:
     """Spent on decoding the images, or on opening them in the cache, for all combos of that size."""
     resume: bool = True
     """Whether an interrupted training of this combo goes on, or begins anew."""
+    guard: Callable[[], None] = lambda: None
+    """Asked before anything is written; raises `ClaimLostError` where the combo is another process's by now."""
 
 
 class Stopwatch:
@@ -128,9 +131,9 @@ class Result:
 
 
 def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
-    """Train, predict and measure; whatever goes wrong becomes a failed record.
+    """Train, predict and measure; whatever goes wrong with the combo becomes a failed record.
 
-    Only an interruption by the user is raised.
+    What ends the run is raised: an interruption, `StorageError` where nothing can be written, `ClaimLostError`.
     """
     reason = reason_to_skip(job)
     if reason is not None:
@@ -144,10 +147,20 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
         with watch.phase("place"):
             placed = bench.place(job)
         return _train_and_measure(job, placed, watch, on_epoch)
-    except Exception as error:  # noqa: BLE001 - a combo's failure is a result; the others go on
+    except (StorageError, ClaimLostError):
+        raise
+    except (Exception, SystemExit) as error:  # a combo's failure is a result; the others go on
+        if is_full(error):
+            raise StorageError(f"{job.combo.name}: {error}; make room") from error
         failure = explain_failure(error, job.choices)
-    release()  # out of reach of the exception, which holds on to the network
-    return Result(_record(job, status="failed", failure=failure))
+    with contextlib.suppress(RuntimeError):  # a GPU after a fault
+        release()  # out of reach of the exception, which holds on to the network
+    return failed_result(job, failure)
+
+
+def failed_result(job: Job, failure: FailurePart, provenance: ProvenancePart | None = None) -> Result:
+    """A combo that came to nothing; `provenance` of the process that ran it, where that is not this one."""
+    return Result(_record(job, provenance, status="failed", failure=failure))
 
 
 def reason_to_skip(job: Job) -> str | None:
@@ -213,7 +226,7 @@ def _checkpoint(job: Job, execution: Execution) -> Checkpoint:
         "precision": execution.precision,
         "engine": str(VERSION),
     }
-    checkpoint = Checkpoint(run_folder(job.board_folder, job.key), circumstances)
+    checkpoint = Checkpoint(run_folder(job.board_folder, job.key), circumstances, job.guard)
     if not job.resume:
         checkpoint.remove()
     return checkpoint
@@ -267,7 +280,7 @@ def _judge(job: Job, placed: Placed, name: str) -> Judge:
 # --- the record ------------------------------------------------------------------------------------------------------
 
 
-def _record(job: Job, **parts: object) -> Record:
+def _record(job: Job, provenance: ProvenancePart | None = None, **parts: object) -> Record:
     combo, choices = job.combo, job.choices
     resolved = {"model": choices.model_params, "loss": choices.loss_params, "recipe": recipe_values(choices.recipe)}
     return Record(
@@ -285,7 +298,7 @@ def _record(job: Job, **parts: object) -> Record:
             resolved={section: _published(values) for section, values in resolved.items()},
         ),
         dataset=_describe_data(job),
-        provenance=describe_run(job.device),
+        provenance=provenance or describe_run(job.device),
         **parts,
     )
 
@@ -377,6 +390,7 @@ def _describe_cost(job: Job, training: Training, watch: Stopwatch, energy: Energ
 
 def _save_predictions(job: Job, predictions: dict[str, Predictions]) -> dict[str, str]:
     """Keep predictions under `runs/<key>/`; gives each file's sha256."""
+    job.guard()
     folder = run_folder(job.board_folder, job.key)
     for split, found in predictions.items():
         found.save(folder / predictions_file(split))

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.execution.supervision import Printed as Printed  # noqa: PLC0414 - a worker's word is an event, too
+
 if TYPE_CHECKING:
-    from harness.results.record import Record
+    from harness.results.record import FailurePart, Record
     from harness.training.fit import Epoch
 
 
@@ -48,5 +50,39 @@ class ComboFinished:
     seconds: float
 
 
-Event = Preparing | ComboStarted | EpochFinished | ComboFinished
+@dataclass(frozen=True)
+class ComboRetried:
+    """A combo has failed in a way that may pass, and is tried again."""
+
+    name: str
+    failure: FailurePart
+    retry: int
+    """From 1."""
+    retries: int
+
+
+@dataclass(frozen=True)
+class ComboLost:
+    """Another process has taken a combo over; its record will be the other's."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """All combos that are left are run by other processes."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The user wants the run to end: combos under way finish their epoch."""
+
+    names: tuple[str, ...]
+
+
+Event = (
+    Preparing | ComboStarted | EpochFinished | ComboFinished | ComboRetried | ComboLost | Waiting | Printed | Stopping
+)
 Listener = Callable[[Event], None]

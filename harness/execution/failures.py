@@ -13,7 +13,7 @@ from harness.results.record import FailureKind, FailurePart
 from harness.training.memory import is_out_of_memory
 
 
-def explain_failure(error: Exception, choices: Choices) -> FailurePart:
+def explain_failure(error: Exception | SystemExit, choices: Choices) -> FailurePart:
     """What kind of failure an exception is, in words without this machine's folders."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
@@ -25,7 +25,7 @@ def explain_failure(error: Exception, choices: Choices) -> FailurePart:
     return FailurePart(kind=_failure_kind(error, choices), message=message, where=where)
 
 
-def _failure_kind(error: Exception, choices: Choices) -> FailureKind:
+def _failure_kind(error: BaseException, choices: Choices) -> FailureKind:
     if isinstance(error, NotFiniteError):
         return "not_finite"
     if isinstance(error, OutOfMemoryError) or is_out_of_memory(error):
@@ -37,7 +37,7 @@ def _failure_kind(error: Exception, choices: Choices) -> FailureKind:
     return "crashed"
 
 
-def _passes_through(error: Exception, choices: Choices) -> bool:
+def _passes_through(error: BaseException, choices: Choices) -> bool:
     """Whether the exception came by way of a file that a component's author wrote."""
     components: tuple[Model | Loss, ...] = (choices.model, choices.loss)
     files = {component.build.__code__.co_filename for component in components if hasattr(component.build, "__code__")}

@@ -1,12 +1,16 @@
-"""Runs a board's combos here, one after another, on one device."""
+"""Plans what a board lacks, and runs it on this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,18 +19,26 @@ from harness.choices import Choices, resolve_metrics, resolve_rows
 from harness.components import SPLITS, Data
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import Prepared, prepare
-from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
+from harness.errors import ClaimLostError, DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
-from harness.execution.combo import Bench, Job, OnEpoch, reason_to_skip, run_combo
+from harness.execution.claims import LEASE
+from harness.execution.combo import Bench, Job, Result, reason_to_skip, run_combo
 from harness.execution.controls import shuffle_targets
-from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Listener, Preparing
+from harness.execution.dispatch import Dispatch, Task
+from harness.execution.events import Listener, Preparing
+from harness.execution.interruption import Interrupted, Interruption
+from harness.execution.pool import POLL, Crew, Pool
+from harness.execution.supervision import Inbox
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint
 from harness.results.record import Record
-from harness.results.store import read_records, write_record
+from harness.results.store import read_records
 from harness.training import VERSION
 from harness.training.engine import DEFAULT, Engine, set_up_process
 from harness.training.weights import require_imagenet, weights_identity
+
+if TYPE_CHECKING:
+    from harness.training.fit import Epoch
 
 IN_SUBGROUPS = ("auroc", "sensitivity")
 """Metrics by which subgroups are compared; the latter at the thresholds of validation."""
@@ -56,6 +68,8 @@ class Planned:
 
     job: Job
     reason: str | None
+    before: Record | None = None
+    """The record that there is."""
 
 
 @dataclass
@@ -149,29 +163,65 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             shelved.seconds,
             resume=not settings.force,
         )
-        planned.append(Planned(job, _reason(records.get((combo.row.name, combo.seed)), key, settings)))
+        before = records.get((combo.row.name, combo.seed))
+        planned.append(Planned(job, _reason(before, key, settings), before))
     _refuse_if_all_are_skipped([item.job for item in planned])
     return tuple(planned)
 
 
-def run(planned: Iterable[Planned], listener: Listener) -> tuple[Record, ...]:
-    """Run what has a reason, writing each record as soon as it is there."""
-    todo = [item.job for item in planned if item.reason is not None]
-    todo.sort(key=lambda job: job.choices.recipe.load_size)  # stable: one placement serves all combos of a size
-    records: list[Record] = []
-    bench = Bench()
-    for number, job in enumerate(todo, start=1):
-        started = time.perf_counter()
-        listener(ComboStarted(job.combo.name, number, len(todo), job.choices.recipe.epochs))
-        result = run_combo(job, bench, _epoch_teller(job, listener))
-        record = write_record(job.board_folder, result.record, result.resamples)
-        records.append(record)
-        listener(ComboFinished(record, time.perf_counter() - started))
-    return tuple(records)
+def run(
+    planned: Sequence[Planned], listener: Listener, crew: Crew | None = None, *, lease: float = LEASE, retries: int = 0
+) -> tuple[Record, ...]:
+    """Run what has a reason, writing each record as soon as it is there; gives them in the order of the plan.
+
+    By a crew's worker processes, or without one in this process, where a plugin that crashes ends everything. Processes
+    that run one board share its combos: a record that another one has made is given, too. Failures that may pass are
+    tried again up to `retries` times.
+
+    Raises `Interrupted` after Ctrl-C, with what is left; `StorageError` where nothing can be written.
+    """
+    inbox: Inbox = SimpleQueue()
+    dispatch = Dispatch(planned, listener, lease=lease, retries=retries)
+    with dispatch, Interruption(lambda: inbox.put((None, None))) as interruption:
+        try:
+            if crew is None:
+                _run_here(dispatch, interruption)
+            else:
+                Pool(crew, dispatch, interruption, inbox).run()
+        except KeyboardInterrupt:
+            raise Interrupted(dispatch.unfinished()) from None
+        if interruption.asked:
+            raise Interrupted(dispatch.unfinished())
+    return dispatch.results()
 
 
-def _epoch_teller(job: Job, listener: Listener) -> OnEpoch:
-    return lambda epoch: listener(EpochFinished(job.combo.name, epoch, job.choices.recipe.epochs))
+def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
+    """One combo after another, in this process; what plugins print goes to standard error."""
+    bench, load_size = Bench(), None
+    while dispatch.todo and not interruption.asked:
+        task = dispatch.take(load_size)
+        if task is None:
+            dispatch.wait()
+            time.sleep(POLL if dispatch.todo else 0)
+            continue
+        load_size = task.job.choices.recipe.load_size
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                result = _run_task(task, bench, dispatch, interruption)
+                while not dispatch.finish(task, result):
+                    result = _run_task(task, bench, dispatch, interruption)
+        except ClaimLostError:
+            dispatch.lose(task)
+
+
+def _run_task(task: Task, bench: Bench, dispatch: Dispatch, interruption: Interruption) -> Result:
+    def advance(epoch: Epoch) -> None:
+        dispatch.advance(task, epoch)
+        if interruption.asked:
+            raise KeyboardInterrupt
+
+    task.claim.tell(device=str(task.job.device))
+    return run_combo(replace(task.job, guard=task.claim.require, resume=task.resume), bench, advance)
 
 
 def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:

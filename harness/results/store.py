@@ -9,12 +9,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, StorageError, UsageError
 from harness.evaluation.resamples import Resamples, load_resamples
-from harness.files import file_digest, write_atomically
+from harness.files import TEMPORARY, file_digest, sweep, write_atomically
 from harness.results.record import Record
 
 FOLDER = "records"
+ASIDE = "aside"
+"""The folder in it for files that are no records of the board."""
 RESAMPLES = "resamples.npz"
 """Under which name a record's `artifacts` hold the digest of the file beside it."""
 RUNS = "runs"
@@ -66,19 +68,63 @@ def read_resamples(folder: Path, record: Record) -> Resamples | None:
 def read_records(folder: Path) -> Found:
     """Read every record of a board; a file that is none is named, not raised, and left where it is."""
     records, problems = [], []
-    for path in sorted((folder / FOLDER).glob("[!.]*.json")):  # hidden: what a killed process was about to rename
-        try:
-            record = Record.model_validate_json(path.read_bytes())
-        except (ValidationError, OSError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
-            problems.append(f"{FOLDER}/{path.name} is no record: {reason}")
-            continue
-        if path.stem == f"{record.combo.row}--s{record.combo.seed}":
-            records.append(record)
+    for path in _record_files(folder):
+        found = _read(path)
+        if isinstance(found, Record):
+            records.append(found)
         else:
-            problems.append(f"{FOLDER}/{path.name} holds the record of {record.combo.row}, seed {record.combo.seed}")
+            problems.append(f"{FOLDER}/{path.name} {found}")
     records.sort(key=lambda record: (record.combo.row, record.combo.seed))
     return Found(tuple(records), tuple(problems))
+
+
+def read_record(folder: Path, row: str, seed: int) -> Record | None:
+    """One combo's record; None where there is none, or a file that is none."""
+    found = _read(folder / FOLDER / f"{row}--s{seed}.json")
+    return found if isinstance(found, Record) else None
+
+
+def set_aside(folder: Path) -> tuple[str, ...]:
+    """Move files that are no records of the board out of the way of those that will be written, to `records/aside/`.
+
+    Gives one line for each. Nothing is deleted, and nothing there replaced.
+    """
+    lines = []
+    for path in _record_files(folder):
+        found = _read(path)
+        if isinstance(found, Record):
+            continue
+        aside = path.parent / ASIDE
+        try:
+            aside.mkdir(exist_ok=True)
+            place, number = aside / path.name, 1
+            while place.exists():
+                place, number = aside / f"{path.stem}.{number}{path.suffix}", number + 1
+            path.rename(place)
+        except FileNotFoundError:
+            continue  # another process was quicker
+        except OSError as error:
+            raise StorageError(f"cannot move {path}: {error.strerror}; choose a folder that can be written") from None
+        lines.append(f"{FOLDER}/{path.name} {found}; it is set aside as {place.relative_to(folder)}")
+    return tuple(lines)
+
+
+def _record_files(folder: Path) -> list[Path]:
+    found = (folder / FOLDER).glob("*.json")
+    return sorted(path for path in found if not path.name.startswith((TEMPORARY, ".")))
+
+
+def _read(path: Path) -> Record | str:
+    """A record, or what is wrong with the file."""
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        return f"is no record: {error.errors()[0]['msg']}"
+    except OSError as error:
+        return f"is no record: {error.strerror}"
+    if path.stem == f"{record.combo.row}--s{record.combo.seed}":
+        return record
+    return f"holds the record of {record.combo.row}, seed {record.combo.seed}"
 
 
 def read_all_resamples(folder: Path, records: Iterable[Record]) -> dict[str, Resamples]:
@@ -115,5 +161,14 @@ def run_folder(folder: Path, key: str) -> Path:
     if not (runs / ".gitignore").exists():
         write_atomically(runs / ".gitignore", "*\n")
     path = runs / key
-    path.mkdir(exist_ok=True)
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; make room or choose another folder") from None
     return path
+
+
+def sweep_board(folder: Path) -> None:
+    """Remove what killed processes were about to rename in a board's folder."""
+    runs = folder / RUNS
+    sweep([folder, folder / FOLDER, runs, *(path for path in runs.glob("*") if path.is_dir())])

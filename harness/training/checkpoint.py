@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,13 +33,18 @@ class Saved:
 class Checkpoint:
     """Where a training's resume state lies, and for which circumstances it is good."""
 
-    def __init__(self, folder: Path, circumstances: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, circumstances: Mapping[str, str], guard: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = folder / NAME
         self.circumstances = dict(circumstances)
         """What a state must have in common with the training that goes on from it."""
+        self.guard = guard
+        """Asked before the state is written; raises where the training is another process's by now."""
 
     def write(self, saved: Saved) -> None:
         """Replace the resume state."""
+        self.guard()
         from safetensors.torch import save_file
 
         groups = {"state": saved.snapshot.tensors, "random": saved.snapshot.random, "best": saved.best}

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.errors import UsageError
 from harness.options import (
     BoardArgument,
     CacheDir,
     Compile,
     DataRoot,
-    Device,
+    Devices,
     Json,
     Options,
     Plugins,
     complete_names,
     find_cache,
-    find_device,
+    find_devices,
+    parse_duration,
+    parse_memory,
     split_names,
     split_numbers,
 )
 from harness.verbs.shared import open_registry, print_board
 
 if TYPE_CHECKING:
+    import torch
+
+    from harness.board import Board
     from harness.definition import Definition
+    from harness.execution.interruption import Left
     from harness.execution.local import Planned, Settings
+    from harness.execution.pool import Crew
     from harness.registry import Registry
 
 
@@ -63,7 +72,25 @@ def run(
     only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
-    device: Device = "auto",
+    device: Devices = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            envvar="HARNESS_WORKERS",
+            min=0,
+            help="Worker processes; 0 runs everything in this one, for a debugger.",
+            show_default="one a device",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Longest time that a combination may take, as 90s, 15m or 2h.")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Times that a crash, a timeout or a want of memory is tried again.")
+    ] = 0,
+    memory: Annotated[
+        str | None, typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.")
+    ] = None,
     compile_: Compile = "auto",
     placement: Annotated[
         Literal["auto", "resident", "streamed"],
@@ -105,26 +132,67 @@ def run(
     from harness.execution.local import Settings
     from harness.training.engine import Engine
 
+    devices = find_devices(device)
     where = Settings(
         data_root,
         find_cache(cache_dir),
-        find_device(device),
+        devices[0],
         only,
         split_numbers(seeds) or None,
         force,
         dry_run,
         Engine(compile=compile_, placement=placement, deterministic=deterministic),
     )
-    _run_definition(define(request), registry, where, split_names(observers), as_json=as_json)
+    definition = define(request)
+    crew = _make_crew(
+        definition.board,
+        where,
+        devices,
+        tuple(plugin or ()),
+        workers,
+        None if timeout is None else parse_duration("--timeout", timeout),
+        None if memory is None else parse_memory("--memory", memory),
+    )
+    _run_definition(definition, registry, where, crew, split_names(observers), retries=retries, as_json=as_json)
+
+
+def _make_crew(
+    board: Board,
+    settings: Settings,
+    devices: Sequence[torch.device],
+    plugins: tuple[Path, ...],
+    workers: int | None,
+    timeout: float | None,
+    memory: int | None,
+) -> Crew | None:
+    """The worker processes, dealt over the devices; None where everything is to be run in this process."""
+    from harness.execution.pool import Crew
+
+    count = len(devices) if workers is None else workers
+    if count == 0:
+        if timeout is not None or memory is not None or len(devices) > 1:
+            raise UsageError("--workers 0 runs in this process, on one device, without --timeout and --memory")
+        return None
+    seats = tuple(itertools.islice(itertools.cycle(devices), count))
+    return Crew(board, settings, seats, plugins, timeout, memory)
 
 
 def _run_definition(
-    definition: Definition, registry: Registry, settings: Settings, observers: Sequence[str], *, as_json: bool
+    definition: Definition,
+    registry: Registry,
+    settings: Settings,
+    crew: Crew | None,
+    observers: Sequence[str],
+    *,
+    retries: int,
+    as_json: bool,
 ) -> None:
     """Plan, run and render; exit 1 where a combo failed."""
     from harness.execution import local
+    from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
     from harness.report.page import render
+    from harness.results.store import set_aside
     from harness.terminal import Display, fail, warn
 
     board, chosen = definition.board, choose_observers(registry, observers)
@@ -134,15 +202,27 @@ def _run_definition(
             _print_plan(planned, as_json=as_json)
             return
         definition.write()
+        for line in set_aside(board.folder):
+            warn(line)
         try:
-            records = local.run(planned, Audience(display, chosen, board.folder, warn))
-        except KeyboardInterrupt:
+            records = local.run(planned, Audience(display, chosen, board.folder, warn), crew, retries=retries)
+        except Interrupted as interrupted:
+            fail(_explain_interruption(board, interrupted.left))
             render(board)
-            fail(f"interrupted; what is finished is kept. Continue with: harness run {board.folder}")
             raise
     print_board(render(board), as_json=as_json)
     if any(record.status == "failed" for record in records):
         raise typer.Exit(1)
+
+
+def _explain_interruption(board: Board, left: Sequence[Left]) -> str:
+    """What is left, and how to go on."""
+    begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
+    middle = f" ({begun})" if begun else ""
+    return (
+        f"interrupted; what is finished is kept, {len(left)} left to do{middle}. "
+        f"Continue with: harness run {board.folder}"
+    )
 
 
 def rescore(

@@ -1,0 +1,207 @@
+"""Which combo is next, and what becomes of it: the part of a run that all ways of running share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from harness.errors import ClaimLostError
+from harness.execution.claims import LEASE, Claim, Claims, Keeper
+from harness.execution.combo import Job, Result
+from harness.execution.events import (
+    ComboFinished,
+    ComboLost,
+    ComboRetried,
+    ComboStarted,
+    EpochFinished,
+    Listener,
+    Waiting,
+)
+from harness.execution.forecast import Forecast, measure_work
+from harness.execution.interruption import Left
+from harness.results.record import FailureKind, Record
+from harness.results.store import read_record, sweep_board, write_record
+
+if TYPE_CHECKING:
+    from harness.execution.local import Planned
+    from harness.training.fit import Epoch
+
+MAY_PASS: frozenset[FailureKind] = frozenset({"crashed", "out_of_memory", "timeout"})
+"""Failures that may not come again: what else ran on the machine had its part in them."""
+
+
+@dataclass(eq=False)
+class Task:
+    """A combo that is being run."""
+
+    planned: Planned
+    claim: Claim
+    number: int
+    """From 1, of those that this run has begun."""
+    attempt: int = 1
+    epoch: int = 0
+    """The last that it has finished."""
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def job(self) -> Job:
+        """What is to be run."""
+        return self.planned.job
+
+    @property
+    def resume(self) -> bool:
+        """Whether an earlier attempt's training goes on."""
+        return self.job.resume or self.attempt > 1
+
+
+class Dispatch:
+    """The combos of one run: those to do, those under way, and the records that they left."""
+
+    def __init__(
+        self, planned: Sequence[Planned], listener: Listener, *, lease: float = LEASE, retries: int = 0
+    ) -> None:
+        self.todo = {item.job.combo.name: item for item in planned if item.reason is not None}
+        self.order = tuple(self.todo)
+        self.total = len(self.todo)
+        self.listener, self.retries = listener, retries
+        self.active: dict[str, Task] = {}
+        self.left: dict[str, Left] = {}
+        self.records: dict[str, Record] = {}
+        """Of all combos that were to do, by name; also of those that another process has done meanwhile."""
+        self.forecast = Forecast(item.before for item in planned if item.before is not None)
+        self._board = planned[0].job.board_folder if planned else None
+        self._claims = None if self._board is None else Claims(self._board, lease)
+        self._keeper = Keeper(lease)
+        self._begun = 0
+        self._attempts: dict[str, int] = {}
+        """Of combos that are tried again: the number of the next attempt."""
+        self._waiting: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        if self._board is not None and self.todo:
+            sweep_board(self._board)
+        self._keeper.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release all claims."""
+        self._keeper.__exit__(kind, error, trace)
+        if self._board is not None and self._board.is_dir() and self.order:
+            sweep_board(self._board)
+
+    def take(self, load_size: int | None) -> Task | None:
+        """Claim the combo that is expected to take longest, of the images at hand if there is one, and begin it.
+
+        None where all that is left to do is run by other processes, or nothing is.
+        """
+        assert self._claims is not None or not self.todo
+        for item in sorted(self.todo.values(), key=lambda item: self._urgency(item, load_size), reverse=True):
+            job, name = item.job, item.job.combo.name
+            assert self._claims is not None
+            claim = self._claims.take(name, key=job.key, epoch=0, epochs=job.choices.recipe.epochs, started=time.time())
+            if claim is None:
+                continue
+            del self.todo[name]
+            made = _made_elsewhere(item)
+            if made is not None:
+                claim.release()
+                self.records[name] = made
+                self.total -= 1
+                continue
+            self._keeper.keep(claim)
+            self._begun += 1
+            self._waiting = ()
+            task = self.active[name] = Task(item, claim, self._begun, self._attempts.get(name, 1))
+            self.listener(ComboStarted(name, task.number, self.total, job.choices.recipe.epochs))
+            return task
+        return None
+
+    def wait(self) -> None:
+        """Say, once, that what is left is run by others."""
+        names = tuple(self.todo)
+        if names and not self._waiting:
+            self.listener(Waiting(names))
+        self._waiting = names
+
+    def advance(self, task: Task, epoch: Epoch) -> None:
+        """An epoch is over, and kept. Raises `ClaimLostError`."""
+        task.epoch = epoch.number
+        task.claim.tell(epoch=epoch.number)
+        self.listener(EpochFinished(task.job.combo.name, epoch, task.job.choices.recipe.epochs))
+
+    def finish(self, task: Task, result: Result) -> bool:
+        """Write what a combo left, or tell that it is to be tried again: then False."""
+        failure = result.record.failure
+        may_pass = failure is not None and result.record.status == "failed" and failure.kind in MAY_PASS
+        if may_pass and task.attempt <= self.retries and failure is not None:
+            task.attempt += 1
+            task.started = time.perf_counter()
+            self.listener(ComboRetried(task.job.combo.name, failure, task.attempt - 1, self.retries))
+            return False
+        try:
+            task.claim.require()
+            record = write_record(task.job.board_folder, result.record, result.resamples)
+        except ClaimLostError:
+            self.lose(task)
+            return True
+        name = task.job.combo.name
+        self.records[name] = record
+        self.forecast.learn(record)
+        self._end(task)
+        self.listener(ComboFinished(record, time.perf_counter() - task.started))
+        return True
+
+    def put_back(self, task: Task) -> None:
+        """To be tried again by whoever is free."""
+        self._end(task)
+        self.todo[task.job.combo.name] = task.planned
+        self._attempts[task.job.combo.name] = task.attempt
+        self._begun -= 1
+
+    def lose(self, task: Task) -> None:
+        """Another process has taken it over: what was made here is dropped, and its result is waited for."""
+        self._end(task)
+        self.todo[task.job.combo.name] = task.planned
+        self.listener(ComboLost(task.job.combo.name))
+
+    def give_back(self, task: Task) -> None:
+        """It was stopped; its checkpoint is kept."""
+        self._end(task)
+        name = task.job.combo.name
+        self.left[name] = Left(name, task.epoch, task.job.choices.recipe.epochs)
+
+    def unfinished(self) -> tuple[Left, ...]:
+        """What is left, in the order of the board."""
+        for task in tuple(self.active.values()):
+            self.give_back(task)
+        for name, item in self.todo.items():
+            self.left.setdefault(name, Left(name, 0, item.job.choices.recipe.epochs))
+        return tuple(self.left[name] for name in self.order if name in self.left)
+
+    def results(self) -> tuple[Record, ...]:
+        """The records that this run was to make, in the order of the board."""
+        return tuple(self.records[name] for name in self.order if name in self.records)
+
+    def _end(self, task: Task) -> None:
+        del self.active[task.job.combo.name]
+        self._keeper.drop(task.claim)
+
+    def _urgency(self, item: Planned, load_size: int | None) -> tuple[bool, float]:
+        job = item.job
+        recipe = job.choices.recipe
+        images = int((job.prepared.data.table["split"] == "train").sum())
+        work = measure_work(images, recipe.epochs, recipe.size)
+        expected = self.forecast.seconds(job.combo.row.name, job.choices.model.name, work)
+        return recipe.load_size == load_size, expected
+
+
+def _made_elsewhere(item: Planned) -> Record | None:
+    """The record that another process has made since this one made its plan."""
+    combo = item.job.combo
+    found = read_record(item.job.board_folder, combo.row.name, combo.seed)
+    return found if found is not None and found.key == item.job.key and found != item.before else None

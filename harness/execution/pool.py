@@ -1,0 +1,264 @@
+"""Worker processes that run a board's combos: one a device unless more are wanted.
+
+This process schedules, listens, keeps the claims and writes the records; it never touches a GPU. A worker that dies
+costs the combo that it was running a failure that says why, and is replaced.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.board import Board
+from harness.errors import ClaimLostError, HarnessError, StorageError
+from harness.execution.combo import failed_result
+from harness.execution.dispatch import Dispatch, Task
+from harness.execution.events import Printed, Stopping
+from harness.execution.host import HostMemory, measure_memory
+from harness.execution.interruption import Interruption
+from harness.execution.supervision import Death, Inbox, Worker
+from harness.execution.worker import Advanced, Finished, Order, Ready, Refused, Run, Stop, Stopped, work
+from harness.results.provenance import scrub
+from harness.results.record import FailureKind, FailurePart, ProvenancePart
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.execution.local import Settings
+
+TICK = 0.1
+"""Seconds between two looks at clocks and memory."""
+POLL = 1.0
+"""Seconds between two looks at what other processes have left."""
+FALSE_STARTS = 2
+"""Times that a worker may die before it is ready."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who runs a board's combos."""
+
+    board: Board
+    settings: Settings
+    devices: tuple[torch.device, ...]
+    """One an entry for each worker."""
+    plugins: tuple[Path, ...] = ()
+    """Files to load beside what is bundled and installed."""
+    timeout: float | None = None
+    """Seconds that a combo may take."""
+    memory: int | None = None
+    """Bytes of the host's memory that a worker may hold; by default whatever the host has."""
+
+
+@dataclass(eq=False)
+class Seat:
+    """A worker's place: a device, and who works on it now."""
+
+    order: Order
+    worker: Worker | None = None
+    provenance: ProvenancePart | None = None
+    """Known as soon as it is ready."""
+    task: Task | None = None
+    load_size: int | None = None
+    """Of the images that it holds."""
+    false_starts: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it could be told to run a combo."""
+        return self.worker is not None and self.provenance is not None and self.task is None
+
+
+class Pool:
+    """The workers of one run."""
+
+    def __init__(self, crew: Crew, dispatch: Dispatch, interruption: Interruption, inbox: Inbox) -> None:
+        self.crew, self.dispatch, self.interruption, self.inbox = crew, dispatch, interruption, inbox
+        threads = _share_threads(crew.devices)
+        self.seats = [
+            Seat(Order(crew.board, replace(crew.settings, device=device), crew.plugins, threads))
+            for device in crew.devices
+        ]
+        self._next_look = 0.0
+        self._stopping = False
+
+    def run(self) -> None:
+        """Run all that is to do; return when it is done, or when what was under way has stopped after a Ctrl-C."""
+        try:
+            while not self._is_over():
+                self._assign()
+                try:
+                    worker, message = self.inbox.get(timeout=TICK)
+                except queue.Empty:
+                    pass
+                else:
+                    self._hear(worker, message)
+                self._watch()
+        finally:
+            for seat in self.seats:
+                if seat.worker is not None:
+                    seat.worker.kill(Death("stopped", "the run is over"))
+                    seat.worker.join()
+
+    def _is_over(self) -> bool:
+        if any(seat.task is not None for seat in self.seats):
+            return False
+        return self.interruption.asked or not self.dispatch.todo
+
+    def _assign(self) -> None:
+        """Give idle workers something to do, and have as many as there is something to do for."""
+        if self.interruption.asked:
+            self._stop()
+            return
+        busy = sum(seat.task is not None for seat in self.seats)
+        for seat in self.seats[: busy + len(self.dispatch.todo)]:
+            if seat.worker is None:
+                seat.worker = Worker(self.inbox, work, seat.order)
+        idle = [seat for seat in self.seats if seat.is_idle]
+        if not idle or not self.dispatch.todo or time.monotonic() < self._next_look:
+            return
+        for seat in idle:
+            task = self.dispatch.take(seat.load_size)
+            if task is None:
+                self._next_look = time.monotonic() + POLL
+                if not any(other.task for other in self.seats):
+                    self.dispatch.wait()
+                return
+            self._begin(seat, task)
+
+    def _begin(self, seat: Seat, task: Task) -> None:
+        assert seat.worker is not None
+        job, claim = task.job, task.claim
+        seat.task, seat.load_size = task, job.choices.recipe.load_size
+        claim.tell(device=str(seat.order.settings.device), worker=seat.worker.pid)
+        seat.worker.send(Run(job.combo.name, job.key, claim.path, claim.token, task.resume))
+
+    def _stop(self) -> None:
+        """Let the combos under way finish their epoch."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.dispatch.listener(Stopping(tuple(seat.task.job.combo.name for seat in self.seats if seat.task)))
+        for seat in self.seats:
+            if seat.worker is not None and seat.task is not None:
+                seat.worker.send(Stop())
+
+    # --- what workers say ------------------------------------------------------------------------------------------
+
+    def _hear(self, worker: Worker | None, message: object) -> None:
+        seat = next((seat for seat in self.seats if seat.worker is worker and worker is not None), None)
+        if seat is None:
+            return
+        try:
+            self._answer(seat, message)
+        except ClaimLostError:
+            self._lose(seat)
+
+    def _answer(self, seat: Seat, message: object) -> None:
+        match message:
+            case Ready():
+                seat.provenance, seat.false_starts = message.provenance, 0
+            case Advanced() if seat.task is not None:
+                self.dispatch.advance(seat.task, message.epoch)
+            case Finished() if seat.task is not None:
+                self._finish(seat, seat.task, message)
+            case Stopped() if seat.task is not None:
+                self.dispatch.give_back(seat.task)
+                seat.task = None
+            case Refused():
+                if isinstance(message.error, StorageError):
+                    raise message.error
+                self._lose(seat)
+            case Printed():
+                self.dispatch.listener(message)
+            case Death():
+                self._bury(seat, message)
+
+    def _finish(self, seat: Seat, task: Task, message: Finished) -> None:
+        seat.task = None
+        if not message.fit and seat.worker is not None:
+            seat.worker.kill(Death("stopped", "its GPU has had a fault"))
+            seat.worker, seat.provenance, seat.load_size = None, None, None
+        if not self.dispatch.finish(task, message.result):
+            self._retry(seat, task)
+
+    def _retry(self, seat: Seat, task: Task) -> None:
+        """Run it again where it was, at once or as soon as there is a worker."""
+        if self.interruption.asked:
+            self.dispatch.give_back(task)
+        elif seat.is_idle:
+            self._begin(seat, task)
+        else:
+            self.dispatch.put_back(task)
+
+    def _lose(self, seat: Seat) -> None:
+        """The combo is another process's: whatever the worker still does for it, it may not write."""
+        if seat.task is not None:
+            self.dispatch.lose(seat.task)
+            seat.task = None
+        if seat.worker is not None:
+            seat.worker.kill(Death("stopped", "its combo was taken over"))
+            seat.worker, seat.provenance, seat.load_size = None, None, None
+
+    def _bury(self, seat: Seat, death: Death) -> None:
+        """Make a failure of what a dead worker was doing."""
+        task, provenance = seat.task, seat.provenance
+        seat.worker, seat.provenance, seat.task, seat.load_size = None, None, None, None
+        if provenance is None:
+            seat.false_starts += 1
+            if seat.false_starts >= FALSE_STARTS:
+                device = seat.order.settings.device
+                raise HarnessError(f"no worker process could be started on {device}: {death.reason}")
+        if task is None or provenance is None:
+            return
+        kinds: dict[str, FailureKind] = {"out_of_memory": "out_of_memory", "timeout": "timeout"}
+        failure = FailurePart(
+            kind=kinds.get(death.kind, "crashed"),
+            message=scrub(death.reason),
+            where=f"after epoch {task.epoch} of {task.job.choices.recipe.epochs}",
+        )
+        finished = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        made_by = provenance.model_copy(update={"finished": finished})
+        if not self.dispatch.finish(task, failed_result(task.job, failure, made_by)):
+            self._retry(seat, task)
+
+    # --- limits ------------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Kill who takes too long or too much memory."""
+        busy = [(seat.worker, seat.task) for seat in self.seats if seat.worker is not None and seat.task is not None]
+        for worker, task in busy:
+            if self.crew.timeout is not None and time.perf_counter() - task.started > self.crew.timeout:
+                worker.kill(Death("timeout", f"took more than {self.crew.timeout:g} s, the limit of --timeout"))
+        host = measure_memory()
+        if not busy or (self.crew.memory is None and not host.is_short):
+            return
+        held = {worker: worker.memory() for worker, _ in busy}
+        largest = max(held, key=lambda worker: held[worker])
+        excess = _judge_memory(held[largest], sum(held.values()), self.crew.memory, host)
+        if excess is not None:
+            largest.kill(Death("out_of_memory", excess))
+
+
+def _judge_memory(largest: int, together: int, limit: int | None, host: HostMemory) -> str | None:
+    """Why the largest worker has to go, where it has."""
+    if limit is not None and largest > limit:
+        return f"the worker process held {largest / 2**30:.1f} GiB, more than the {limit / 2**30:.1f} GiB of --memory"
+    if host.is_short and together > host.total / 2:
+        return (
+            f"the worker process held {largest / 2**30:.1f} GiB, and {host.available / 2**30:.1f} GiB of the host's "
+            f"{host.total / 2**30:.1f} GiB were left"
+        )
+    return None
+
+
+def _share_threads(devices: Sequence[torch.device]) -> int:
+    """Threads for each worker: those that this process would take, shared by the workers on the CPU."""
+    import torch
+
+    return max(1, torch.get_num_threads() // max(1, sum(device.type == "cpu" for device in devices)))

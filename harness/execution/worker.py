@@ -1,0 +1,163 @@
+"""What a worker process does: the combos of one board on one device, one after another, as it is told.
+
+It gets names and makes the components from them itself, so that nothing of a plugin travels between processes. The data
+is placed once and kept from combo to combo.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.board import Board
+from harness.errors import ClaimLostError, StorageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.execution.combo import Bench, Job, Result
+    from harness.execution.local import Settings
+    from harness.results.record import ProvenancePart
+    from harness.training.fit import Epoch
+
+
+@dataclass(frozen=True)
+class Order:
+    """A board, and how this worker is to run its combos."""
+
+    board: Board
+    settings: Settings
+    """With the worker's own device."""
+    plugins: tuple[Path, ...]
+    """Files to load beside what is bundled and installed."""
+    threads: int
+    """For computing on the CPU."""
+
+
+# --- what the parent says --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """Run a combo."""
+
+    name: str
+    key: str
+    claim: Path
+    token: str
+    """Of the claim: nothing is written without it."""
+    resume: bool
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stop after the epoch under way."""
+
+
+# --- what the worker says --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ready:
+    """It has the board, and waits to be told what to run."""
+
+    provenance: ProvenancePart
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """An epoch is over, and kept."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A combo has a result, good or bad."""
+
+    result: Result
+    fit: bool
+    """Whether the device can still be used: after a fault of CUDA a process is good for nothing."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """As it was told to; the combo's checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A combo that was given up: the disk is full, or its claim is lost."""
+
+    error: StorageError | ClaimLostError
+
+
+class _StopError(BaseException):
+    """Out of a training."""
+
+
+def work(parent: Connection, order: Order) -> None:
+    """Do what the parent says until it says no more."""
+    import torch
+
+    from harness.execution.combo import Bench
+    from harness.execution.local import plan
+    from harness.registry import load_registry
+    from harness.results.provenance import describe_run
+
+    torch.set_num_threads(order.threads)
+    device = order.settings.device
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    planned = plan(order.board, load_registry(order.plugins), order.settings, lambda event: None)
+    jobs = {item.job.combo.name: item.job for item in planned}
+    parent.send(Ready(describe_run(device)))
+    bench = Bench()
+    while True:
+        told = parent.recv()
+        if isinstance(told, Run):
+            parent.send(_run(parent, told, jobs[told.name], bench))
+
+
+def _run(parent: Connection, told: Run, job: Job, bench: Bench) -> Finished | Stopped | Refused:
+    from harness.execution.claims import Claim
+    from harness.execution.combo import failed_result, run_combo
+    from harness.results.record import FailurePart
+
+    claim, process = Claim(told.claim, told.token, {}), os.getpid()
+
+    def guard() -> None:
+        if os.getpid() != process:
+            raise ClaimLostError("a copy of the worker process, forked by a plugin, is to write nothing")
+        claim.require()
+
+    def advance(epoch: Epoch) -> None:
+        parent.send(Advanced(epoch))
+        if parent.poll() and isinstance(parent.recv(), Stop):
+            raise _StopError
+
+    try:
+        if told.key != job.key:
+            message = "the data or a plugin's file has changed since the run began; begin it again"
+            failure = FailurePart(kind="data", message=message, where="before training")
+            return Finished(failed_result(replace(job, key=told.key), failure), fit=True)
+        result = run_combo(replace(job, guard=guard, resume=told.resume), bench, advance)
+        return Finished(result, _is_fit(job.device))
+    except _StopError:
+        return Stopped()
+    except (StorageError, ClaimLostError) as error:
+        return Refused(error)
+
+
+def _is_fit(device: torch.device) -> bool:
+    import torch
+
+    if device.type == "cuda":
+        try:
+            torch.cuda.synchronize(device)
+        except RuntimeError:
+            return False
+    return True
