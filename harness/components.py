@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SPLITS = ("train", "val", "test")
+WITHHELD = "withheld"
+"""What the split of an image is called that belongs to none."""
 
 
 # --- search spaces: plain data, so that no plugin imports a tuner ----------------------------------------------------
@@ -112,7 +114,7 @@ class Data:
         repeated = self.table["image"].duplicated()
         if repeated.any():
             raise DataError(f"image '{self.table['image'][repeated].iloc[0]}' stands in the dataset more than once")
-        others = set(self.table["split"].unique()) - set(SPLITS)
+        others = set(self.table["split"].unique()) - {*SPLITS, WITHHELD}
         if others:
             raise DataError(f"split must be train, val or test, got {', '.join(sorted(map(repr, others)))}")
         wrong = ~(np.isnan(self.targets) | (self.targets == 0) | (self.targets == 1))

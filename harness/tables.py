@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.evaluation.systems import SystemEvaluation
     from harness.speed.measure import Speed
     from harness.testing import Outcome
+    from harness.tuning.space import Dimension
 
 PLAIN_WIDTH = 120
 """Characters in a line of a table where no terminal limits it."""
@@ -160,6 +161,17 @@ def _plain(value: Any) -> str:
 
 def _text(text: str) -> str:
     return text.replace("[", r"\[")
+
+
+def print_space(title: str, dimensions: Mapping[str, Dimension], defaults: Mapping[str, Any]) -> None:
+    """What is searched: one row a dimension."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
+    for column in ("parameter", "values", "default", "from"):
+        table.add_column(column, overflow="fold")
+    for name, dimension in dimensions.items():
+        default = "none" if defaults[name] is None else str(defaults[name])
+        table.add_row(_text(name), _text(dimension.describe()), _text(default), _text(dimension.origin))
+    output().print(table)
 
 
 # --- predictions -----------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ from harness.execution.events import (
     Preparing,
     Printed,
     Stopping,
+    TrialAdvanced,
+    TrialFinished,
     Waiting,
 )
 
@@ -85,6 +87,12 @@ class Display(AbstractContextManager["Display"]):
                 self._say(describe(event.record, event.seconds))
                 for note in event.record.training.execution.notes if event.record.training else ():
                     self._say(f"  {_plain(note)}")
+            case TrialAdvanced():
+                self._advance(f"trial {event.number}", f"trial {event.number}", event.epoch, event.epochs)
+            case TrialFinished():
+                self._forget(f"trial {event.number}")
+                self._advance(event.study, event.study, event.done, event.total)
+                self._say(describe_trial(event))
             case Printed():
                 self.console.print(event.text, end="", highlight=False, markup=False, soft_wrap=True)
             case _:
@@ -107,6 +115,10 @@ class Display(AbstractContextManager["Display"]):
 
     def _say(self, markup: str) -> None:
         self.console.print(markup, highlight=False, soft_wrap=True)
+
+    def remark(self, text: str) -> None:
+        """Show a line."""
+        self._say(_plain(text))
 
     def mention(self, name: str) -> None:
         """Show what is being worked on."""
@@ -142,6 +154,31 @@ def describe(record: Record, seconds: float) -> str:
         f"{name} {part.macro:.4f}" for name, part in list(record.metrics.items())[:2] if part.macro is not None
     )
     return f"[green]✓[/] {name}: {values} in {seconds:.0f} s"
+
+
+def describe_trial(event: TrialFinished) -> str:
+    """One line about a finished trial, as rich markup."""
+    marks = {"complete": "[green]✓[/]", "pruned": "[yellow]-[/]", "fail": "[red]✗[/]"}
+    reached = "" if event.value is None else f" {event.value:.4f}"
+    what = "" if event.state == "complete" else f" {event.state.replace('fail', 'failed')}"
+    values = ", ".join(f"{name} {format_value(value)}" for name, value in event.values.items())
+    best = "" if event.best is None else f"; best {event.best[1]:.4f} (trial {event.best[0]})"
+    left = "" if not event.left else f", about {describe_seconds(event.left)} left"
+    reason = f" ({_plain(event.reason)})" if event.reason else ""
+    count = f"{event.done} of {event.total}"
+    return f"{marks[event.state]} trial {event.number}{what}{reached}{reason}: {_plain(values)}{best}; {count}{left}"
+
+
+def format_value(value: object) -> str:
+    """A parameter's value with as many digits as a person reads."""
+    return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def describe_seconds(seconds: float) -> str:
+    """`40 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _plain(text: str) -> str:

@@ -35,7 +35,7 @@ class Placed:
     known: Tensor | None
     """(N, C) float32 on the device, 1 where the target is known; None where all are."""
     splits: Mapping[str, Tensor]
-    """Indices (n,) int64 on the device of each split's images."""
+    """Indices (n,) int64 on the device of each split's images; a split without images is absent."""
     resident: bool
     """Whether a step takes its images from `images` by itself; on a CPU the memory map is where it has to be."""
 
@@ -67,7 +67,7 @@ def place(prepared: Prepared, device: torch.device, placement: Placement = "auto
         images=images.to(device) if resident else images,
         targets=targets.nan_to_num(0.0).to(device),
         known=(~unknown).float().to(device) if bool(unknown.any()) else None,
-        splits={name: torch.from_numpy(np.flatnonzero(split == name)).to(device) for name in SPLITS},
+        splits={name: torch.from_numpy(np.flatnonzero(split == name)).to(device) for name in SPLITS if name in split},
         resident=resident,
     )
 

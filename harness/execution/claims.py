@@ -52,7 +52,7 @@ class Held:
         if self.age > lease:
             return True
         here = self.about.get("machine") == machine_identity()
-        return here and not _lives(self.about.get("process"), self.about.get("process_started"))
+        return here and not process_lives(self.about.get("process"), self.about.get("process_started"))
 
 
 class Claims:
@@ -248,7 +248,7 @@ def _owner() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "process": os.getpid(),
-        "process_started": _process_started(os.getpid()),
+        "process_started": process_started(os.getpid()),
         "machine": machine_identity(),
     }
 
@@ -263,7 +263,8 @@ def machine_identity() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _process_started(process: int) -> float | None:
+def process_started(process: int) -> float | None:
+    """When a process of this machine began; None where there is none."""
     import psutil
 
     try:
@@ -272,7 +273,7 @@ def _process_started(process: int) -> float | None:
         return None
 
 
-def _lives(process: object, started: object) -> bool:
+def process_lives(process: object, started: object) -> bool:
     """Whether a process of this machine is there and no other one by the same number."""
     import psutil
 

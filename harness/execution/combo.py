@@ -16,16 +16,16 @@ import torch
 
 from harness.board import Combo
 from harness.choices import Choices
-from harness.components import Metric, Model, Task
+from harness.components import Metric
 from harness.data.loading import Source
 from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
-from harness.errors import ClaimLostError, PluginError, StorageError
+from harness.errors import ClaimLostError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
-from harness.evaluation.measure import value_on_validation
 from harness.evaluation.names import split_name
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
+from harness.execution.building import make_judge, set_up
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
 from harness.files import file_digest, is_full, write_atomically
@@ -50,14 +50,11 @@ from harness.training.cost import EnergyMeter, count_flops
 from harness.training.engine import DEFAULT, Engine, Execution
 from harness.training.fit import Epoch, Training
 from harness.training.memory import release
-from harness.training.objective import make_objective
 from harness.training.pace import wait_for
-from harness.training.setup import Judge, Setup, stream
-from harness.training.task import make_task
-from harness.training.weights import load_initial_weights
+from harness.training.setup import Setup
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -233,25 +230,10 @@ def _checkpoint(job: Job, execution: Execution) -> Checkpoint:
 
 
 def _set_up(job: Job, placed: Placed) -> Setup:
-    """Build network and loss from the combo's own seed."""
-    choices, recipe = job.choices, job.choices.recipe
-    torch.manual_seed(stream(job.combo.seed, "network"))
-    task = make_task(job.prepared, recipe, choices.model.inputs)
-    network = build_network(choices.model, task, choices.model_params)
-    load_initial_weights(network, choices.model, task, recipe.weights, choices.model_params)
-    network = network.to(job.device)
-    objective = make_objective(choices.loss, task, choices.loss_params, job.device)
+    recipe = job.choices.recipe
     names = {recipe.select_on, recipe.schedule.watch} - {"loss"}
-    judges = {name: _judge(job, placed, name) for name in names}
-    return Setup(network, objective, placed, recipe, task, job.combo.seed, judges, job.engine)
-
-
-def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Module:
-    """Build a model. Raises `PluginError` where it gives no network."""
-    network = model.build(task, **params)
-    if not isinstance(network, torch.nn.Module):
-        raise PluginError(f"model '{model.name}' must build a torch.nn.Module, gave {type(network).__name__}")
-    return network
+    judges = {name: make_judge(placed, _metric(job, name)) for name in names}
+    return set_up(job.choices, job.prepared, placed, job.combo.seed, judges, job.engine)
 
 
 def _metric(job: Job, name: str) -> Metric:
@@ -260,21 +242,6 @@ def _metric(job: Job, name: str) -> Metric:
         return job.objective
     base = split_name(name)[0]
     return next(metric for metric in (job.objective, *job.protocol.metrics) if metric.name == base)
-
-
-def _judge(job: Job, placed: Placed, name: str) -> Judge:
-    """How validation logits are judged by a metric."""
-    metric = _metric(job, name)
-    index = placed.splits["val"].cpu().numpy()
-    table = placed.data.table
-    image, patient = (table[column].to_numpy(dtype=str)[index] for column in ("image", "patient"))
-    targets = placed.data.targets[index]
-
-    def value(logits: Tensor) -> float:
-        predictions = Predictions(placed.data.labels, image, patient, logits.cpu().numpy(), targets)
-        return value_on_validation(predictions, metric)
-
-    return Judge(value, metric.higher_is_better)
 
 
 # --- the record ------------------------------------------------------------------------------------------------------

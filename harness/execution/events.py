@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.execution.supervision import Printed as Printed  # noqa: PLC0414 - a worker's word is an event, too
 
@@ -82,7 +82,50 @@ class Stopping:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class TrialAdvanced:
+    """A trial of a search has finished an epoch."""
+
+    study: str
+    number: int
+    epoch: int
+    epochs: int
+    value: float
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial of a search is over, here or elsewhere."""
+
+    study: str
+    number: int
+    state: str
+    """complete, pruned or fail."""
+    value: float | None
+    values: Mapping[str, Any]
+    """Of what is searched."""
+    seconds: float | None
+    reason: str
+    """Why it failed."""
+    best: tuple[int, float] | None
+    """Number and value of the best so far."""
+    done: int
+    total: int
+    left: float | None
+    """Seconds that the rest will take, as far as can be told."""
+
+
 Event = (
-    Preparing | ComboStarted | EpochFinished | ComboFinished | ComboRetried | ComboLost | Waiting | Printed | Stopping
+    Preparing
+    | ComboStarted
+    | EpochFinished
+    | ComboFinished
+    | ComboRetried
+    | ComboLost
+    | TrialAdvanced
+    | TrialFinished
+    | Waiting
+    | Printed
+    | Stopping
 )
 Listener = Callable[[Event], None]

@@ -79,7 +79,7 @@ class Pool:
 
     def __init__(self, crew: Crew, dispatch: Dispatch, interruption: Interruption, inbox: Inbox) -> None:
         self.crew, self.dispatch, self.interruption, self.inbox = crew, dispatch, interruption, inbox
-        threads = _share_threads(crew.devices)
+        threads = share_threads(crew.devices)
         self.seats = [
             Seat(Order(crew.board, replace(crew.settings, device=device), crew.plugins, threads))
             for device in crew.devices
@@ -257,7 +257,7 @@ def _judge_memory(largest: int, together: int, limit: int | None, host: HostMemo
     return None
 
 
-def _share_threads(devices: Sequence[torch.device]) -> int:
+def share_threads(devices: Sequence[torch.device]) -> int:
     """Threads for each worker: those that this process would take, shared by the workers on the CPU."""
     import torch
 

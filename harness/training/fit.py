@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +19,7 @@ from harness.training.pace import WARM_UP, Pace, Timing
 from harness.training.prediction import Predictor
 from harness.training.preparation import make_room, prepare_step, set_mode
 from harness.training.schedule import RateSchedule
-from harness.training.setup import Judge, Setup, batch_plan, stream
+from harness.training.setup import Setup, batch_plan, stream
 from harness.training.state import TrainingState
 from harness.training.step import Step
 
@@ -51,6 +51,8 @@ class Epoch:
     """Trained on in this epoch: the last short batch is dropped."""
     timing: Timing | None
     """Of its steps after the warm-up, if there were any."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """What validation came to by each of the setup's judges, by its name."""
 
 
 class Training:
@@ -109,16 +111,16 @@ class Training:
         seconds = time.perf_counter() - started - (self.execution.preparation_seconds - prepared_before)
         logits = self.predictor.logits("val")
         val_loss = self._val_loss(logits, number)
-        recipe = self.setup.recipe
-        judge = self._judge(recipe.schedule.watch, val_loss)
-        self.schedule.observe(judge.value(logits), higher_is_better=judge.higher_is_better)
-        judge = self._judge(recipe.select_on, val_loss)
-        value = judge.value(logits)
-        improved = self._is_better(value, judge)
+        recipe, values = self.setup.recipe, {name: judge.value(logits) for name, judge in self.setup.judges.items()}
+        watched, chosen = recipe.schedule.watch, recipe.select_on
+        known = values | {"loss": val_loss}
+        self.schedule.observe(known[watched], higher_is_better=self._is_higher_better(watched))
+        value = known[chosen]
+        improved = self._is_better(value, higher_is_better=self._is_higher_better(chosen))
         if improved:
             self.best = _copy(self.predictor.network.state_dict())
         images = self.batches * self.batch_size
-        self.history.append(Epoch(number, lr, train_loss, val_loss, value, improved, seconds, images, timing))
+        self.history.append(Epoch(number, lr, train_loss, val_loss, value, improved, seconds, images, timing, values))
         self._keep()
 
     # --- training --------------------------------------------------------------------------------------------------
@@ -176,18 +178,18 @@ class Training:
         with torch.inference_mode():
             return float(self.setup.objective(logits, placed.targets[index], known, offered))
 
-    def _judge(self, name: str, val_loss: float) -> Judge:
-        """What is meant by a name in the recipe."""
-        return Judge(lambda _: val_loss, higher_is_better=False) if name == "loss" else self.setup.judges[name]
+    def _is_higher_better(self, name: str) -> bool:
+        """Of what is meant by a name in the recipe."""
+        return name != "loss" and self.setup.judges[name].higher_is_better
 
-    def _is_better(self, value: float, judge: Judge) -> bool:
+    def _is_better(self, value: float, *, higher_is_better: bool) -> bool:
         """Whether a value beats the best epoch's; one that is undefined beats none."""
         if not self.history:
             return True
         best = next(epoch.value for epoch in reversed(self.history) if epoch.best)
         if math.isnan(best):
             return not math.isnan(value)
-        return value > best if judge.higher_is_better else value < best
+        return value > best if higher_is_better else value < best
 
     def _is_out_of_patience(self) -> bool:
         patience = self.setup.recipe.patience

@@ -1,0 +1,88 @@
+"""Whether a study's best configuration beats the default beyond chance: both trained again, on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, resample
+from harness.evaluation.comparison import SIGNIFICANT, Pair, System, compare_pairs
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.thresholds import decide, maximal_f1_thresholds
+from harness.tuning.study import Plan
+from harness.tuning.trial import Workshop, train
+
+if TYPE_CHECKING:
+    from harness.board import Row
+    from harness.components import Metric
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Default and best configuration, each trained with fresh seeds."""
+
+    seeds: tuple[int, ...]
+    default: tuple[float, ...]
+    """The objective on validation, a seed each."""
+    best: tuple[float, ...]
+    pair: Pair
+    """Best minus default: against patients and seeds."""
+    higher_is_better: bool
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the best is better than the default beyond chance."""
+        p = self.pair.p if self.pair.p is not None else self.pair.p_patients
+        return p is not None and p < SIGNIFICANT and (self.pair.delta > 0) == self.higher_is_better
+
+    def sentence(self, objective: str) -> str:
+        """The verdict in words."""
+        pair = self.pair
+        p = pair.p if pair.p is not None else pair.p_patients
+        chance = "p is undefined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+        low, high = pair.interval or (float("nan"), float("nan"))
+        numbers = f"{objective} on validation {pair.delta:+.4f} [{low:.4f}, {high:.4f}], {chance}"
+        against = "patients and seeds" if pair.p is not None else "patients alone, with one seed"
+        seeds = f"{len(self.seeds)} fresh seed{'' if len(self.seeds) == 1 else 's'} each"
+        if self.is_better:
+            return f"better than the default beyond chance: {numbers} against {against}, {seeds}"
+        return f"not shown to be better than the default: {numbers} against {against}, {seeds}"
+
+
+def confirm(plan: Plan, workshop: Workshop, best: Row, count: int, tell: Callable[[str], None]) -> Confirmation:
+    """Train the default and the best configuration with `count` seeds that no trial used, and compare them.
+
+    The seeds of both are the same; the patients are those of validation, resampled alike for both.
+    """
+    first = max(plan.seeds) + 1
+    seeds = tuple(range(first, first + count))
+    found: dict[str, list[Predictions]] = {}
+    for name, row in (("best", best), ("default", plan.row)):
+        found[name] = []
+        for seed in seeds:
+            tell(f"training the {name} configuration again, seed {seed}")
+            found[name].append(train(workshop, row, seed, lambda value, epoch: None))
+    resampling = draw_resamples(found["best"][0].patient, RESAMPLES, seed=plan.fingerprint)
+    systems = {name: _measure(seen, workshop, resampling) for name, seen in found.items()}
+    (pair,) = compare_pairs(systems)
+    values: Mapping[str, tuple[float, ...]] = {name: tuple(one.values.tolist()) for name, one in systems.items()}
+    return Confirmation(seeds, values["default"], values["best"], pair, plan.higher_is_better)
+
+
+def _measure(seeds: Sequence[Predictions], workshop: Workshop, resampling: Resampling) -> System:
+    """The objective of each seed, and in each resample of the patients."""
+    values = np.array([workshop.judge(one) for one in seeds])
+    drawn = np.stack([average_labels(_resample(one, workshop.objective, resampling)) for one in seeds])
+    return System(values, drawn)
+
+
+def _resample(val: Predictions, metric: Metric, resampling: Resampling) -> np.ndarray:
+    """(R, C); decisions at the thresholds of all of validation."""
+    scores = val.scores
+    given = scores if metric.on == "scores" else decide(scores, maximal_f1_thresholds(scores, val.targets))
+    return resample(metric, given, val.targets, val.patient, resampling)

@@ -1,0 +1,199 @@
+"""A study: what is searched for what, kept with its trials, so that it can only be continued as what it is."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.board import Board, Row
+from harness.components import Choice, Float, Int
+from harness.errors import UsageError
+from harness.tuning.space import Dimension, Dimensions
+from harness.tuning.storage import WAIT, open_storage
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+Sampler = Literal["tpe", "random", "gp"]
+Pruner = Literal["hyperband", "median", "none"]
+
+DEFINITION = "harness"
+"""Under which a study keeps what it is."""
+DEFAULT = "default"
+"""User attribute of the trial of the row's own parameters."""
+VALUES = "values"
+"""User attribute of a trial: the value of every dimension."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched for what."""
+
+    name: str
+    board: Board
+    row: Row
+    """Before tuning, with what is fixed."""
+    dimensions: Dimensions
+    defaults: Mapping[str, Any]
+    """What the row has, of each dimension."""
+    objective: str
+    higher_is_better: bool
+    fingerprint: str
+    """Of the data."""
+    epochs: int
+    """The most that a trial may train."""
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "hyperband"
+    seeds: tuple[int, ...] = (0,)
+    """That each trial is trained with; its value is the mean."""
+    storage: str | None = None
+
+    def definition(self) -> dict[str, Any]:
+        """What has to be the same for a study to be continued, as plain data."""
+        return {
+            "dataset": {"name": self.board.dataset, "options": dict(self.board.options)},
+            "fingerprint": self.fingerprint,
+            "objective": self.objective,
+            "model": self.row.model,
+            "loss": self.row.loss,
+            "recipe": self.row.recipe,
+            "fixed": {section: dict(values) for section, values in self.row.params.items()},
+            "space": {name: dimension.as_plain() for name, dimension in sorted(self.dimensions.items())},
+            "seeds": list(self.seeds),
+        }
+
+
+def open_study(plan: Plan) -> optuna.Study:
+    """The study of that name, made where there is none; its first trial is that of the default parameters.
+
+    Raises `UsageError` where a study of that name is of something else, or where the storage does not answer.
+    """
+    import optuna
+
+    folder: Path = plan.board.folder
+    storage = open_storage(plan.storage, folder, plan.name)
+    direction: Literal["maximize", "minimize"] = "maximize" if plan.higher_is_better else "minimize"
+    tools: dict[str, Any] = {"storage": storage, "sampler": _make_sampler(plan), "pruner": _make_pruner(plan)}
+    try:
+        study = optuna.create_study(study_name=plan.name, direction=direction, **tools)
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(study_name=plan.name, **tools)
+        _await_definition(study)
+    if DEFINITION not in study.user_attrs:  # just made, or whoever made it died at once
+        inside = {name: plan.defaults[name] for name, one in plan.dimensions.items() if one.holds(plan.defaults[name])}
+        study.enqueue_trial(inside, user_attrs={DEFAULT: True}, skip_if_exists=True)
+        study.set_user_attr(DEFINITION, plan.definition())
+    _require_same(study, plan)
+    return study
+
+
+def ask_values(trial: optuna.Trial, plan: Plan) -> dict[str, Any]:
+    """The value of every dimension for a trial. Defaults that lie outside the space are the default trial's alone."""
+    default = bool(trial.user_attrs.get(DEFAULT))
+    values = {
+        name: plan.defaults[name] if default and not one.holds(plan.defaults[name]) else _suggest(trial, one)
+        for name, one in plan.dimensions.items()
+    }
+    trial.set_user_attr(VALUES, values)
+    return values
+
+
+def values_of(trial: FrozenTrial) -> dict[str, Any]:
+    """The value of every dimension that a trial was run with; empty where it has come to nothing yet."""
+    return dict(trial.user_attrs.get(VALUES, trial.params))
+
+
+def is_default(trial: FrozenTrial) -> bool:
+    """Whether it is of the row's own parameters."""
+    return bool(trial.user_attrs.get(DEFAULT))
+
+
+def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
+    """A value with as many digits as a person would type, so that the row that is printed is what was trained."""
+    match dimension.values:
+        case Float(low, high, log):
+            return min(max(float(f"{trial.suggest_float(dimension.name, low, high, log=log):.4g}"), low), high)
+        case Int(low, high, log):
+            return trial.suggest_int(dimension.name, low, high, log=log)
+        case Choice(options):
+            return trial.suggest_categorical(dimension.name, options)
+
+
+def distributions(dimensions: Dimensions) -> dict[str, BaseDistribution]:
+    """The space as Optuna has it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    def convert(values: Float | Int | Choice) -> BaseDistribution:
+        match values:
+            case Float(low, high, log):
+                return FloatDistribution(low, high, log=log)
+            case Int(low, high, log):
+                return IntDistribution(low, high, log=log)
+            case Choice(options):
+                return CategoricalDistribution(options)
+
+    return {name: convert(dimension.values) for name, dimension in dimensions.items()}
+
+
+def _make_sampler(plan: Plan) -> BaseSampler:
+    """Unseeded: workers of one study must not draw the same."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match plan.sampler:
+            case "random":
+                return optuna.samplers.RandomSampler()
+            case "gp":
+                return optuna.samplers.GPSampler()
+            case "tpe":  # a running trial counts as a bad one, so that workers do not all try one place
+                return optuna.samplers.TPESampler(constant_liar=True)
+
+
+def _make_pruner(plan: Plan) -> BasePruner:
+    import optuna
+
+    match plan.pruner:
+        case "none":
+            return optuna.pruners.NopPruner()
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+        case "hyperband":
+            if plan.epochs < 3:  # no epoch between the first and the last at which to compare
+                return optuna.pruners.NopPruner()
+            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=plan.epochs, reduction_factor=3)
+
+
+def _await_definition(study: optuna.Study) -> None:
+    """Another process may be making it at this moment."""
+    until = time.monotonic() + WAIT
+    while DEFINITION not in study.user_attrs and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def _require_same(study: optuna.Study, plan: Plan) -> None:
+    known, wanted = study.user_attrs[DEFINITION], json.loads(json.dumps(plan.definition(), default=str))
+    differing = [
+        f"{name} was {_shorten(known.get(name))}, now {_shorten(value)}"
+        for name, value in wanted.items()
+        if known.get(name) != value
+    ]
+    if differing:
+        raise UsageError(
+            f"the study '{plan.name}' is of something else: {'; '.join(differing)}. Continue it as it was, or give "
+            f"another name: --study {plan.name}-2"
+        )
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -1,0 +1,167 @@
+"""A worker of a study: trials one after another, as long as there is room for more."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.board import Row
+from harness.errors import DataError
+from harness.execution.claims import LEASE
+from harness.tuning.slots import FAILURE, Slots
+from harness.tuning.space import with_values
+from harness.tuning.study import Plan, ask_values, open_study
+
+if TYPE_CHECKING:
+    import optuna
+
+    from harness.execution.local import Settings
+    from harness.training.fit import Epoch
+    from harness.tuning.trial import Workshop
+
+POLL = 1.0
+"""Seconds between two looks at a study that others finish."""
+SECONDS = "seconds"
+"""User attribute of a trial: what it took."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a study is to be done."""
+
+    trials: int
+    """That the study is to have in all."""
+    until: float | None = None
+    """By `time.time()`: no trial begins later."""
+    lease: float = LEASE
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A trial has finished an epoch."""
+
+    trial: int
+    epoch: int
+    epochs: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Over:
+    """A trial has come to its end, good or bad."""
+
+    trial: int
+
+
+Tell = Callable[[Advanced | Over], None]
+
+
+class PrunedError(Exception):
+    """A trial that is not worth going on with."""
+
+
+def work(study: optuna.Study, plan: Plan, workshop: Workshop, limits: Limits, tell: Tell) -> None:
+    """Run trials until the study has all of its own, or the time is over.
+
+    A trial that fails becomes a failed trial, and the next one begins; an interrupted one is given back.
+    """
+    slots = Slots(study, limits.trials, limits.lease)
+    while limits.until is None or time.time() < limits.until:
+        trial = slots.take()
+        if trial is not None:
+            try:
+                with slots.hold(trial):
+                    run_trial(study, trial, plan, workshop, tell)
+            except KeyboardInterrupt:
+                slots.give_back(trial.number)
+                raise
+            tell(Over(trial.number))
+        elif slots.is_over():
+            return
+        else:
+            time.sleep(min(POLL, limits.lease / 4))
+
+
+def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, workshop: Workshop, tell: Tell) -> None:
+    """Run a trial and tell the study what came of it."""
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    from harness.tuning.trial import forget, plain_failure
+
+    started = time.perf_counter()
+    row = with_values(plan.row, ask_values(trial, plan))
+    state, value, about = TrialState.COMPLETE, None, {}
+    try:
+        value = _reach(trial, plan, workshop, row, tell)
+    except PrunedError:
+        state = TrialState.PRUNED
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial's failure is a result; the others go on
+        state, about = TrialState.FAIL, {FAILURE: dict(plain_failure(error, workshop, row))}
+    if state == TrialState.FAIL:
+        forget(workshop)  # out of reach of the exception, which holds on to the network
+    # where another worker took this one for dead, the trial is not this one's any more
+    with contextlib.suppress(UpdateFinishedTrialError, ValueError):
+        for name, found in (about | {SECONDS: round(time.perf_counter() - started, 3)}).items():
+            trial.set_user_attr(name, found)
+        study.tell(trial, value, state=state)
+
+
+def _reach(trial: optuna.Trial, plan: Plan, workshop: Workshop, row: Row, tell: Tell) -> float:
+    """The mean over seeds of the objective on validation. The first seed's epochs are reported to the pruner.
+
+    Raises `PrunedError`, `DataError` where the objective is undefined, and whatever a training raises.
+    """
+    from harness.tuning.trial import train
+
+    reached = []
+    for place, seed in enumerate(plan.seeds):
+
+        def advance(value: float, epoch: Epoch, place: int = place) -> None:
+            tell(Advanced(trial.number, epoch.number, plan.epochs, value))
+            if place == 0 and not math.isnan(value):
+                trial.report(value, epoch.number)
+                if trial.should_prune():
+                    raise PrunedError
+
+        reached.append(workshop.judge(train(workshop, row, seed, advance)))
+    if any(map(math.isnan, reached)):
+        raise DataError(f"{plan.objective} is undefined on validation: no label has both positives and negatives")
+    return math.fsum(reached) / len(reached)
+
+
+# --- in a process of its own ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker process is to do."""
+
+    plan: Plan
+    limits: Limits
+    settings: Settings
+    """With its own device."""
+    plugins: tuple[Path, ...]
+    threads: int
+
+
+def live(parent: Connection, order: Order) -> None:
+    """The life of a worker process: load, place the data once, run trials, say how far they are."""
+    import torch
+
+    from harness.registry import load_registry
+    from harness.tuning.trial import open_workshop
+
+    torch.set_num_threads(order.threads)
+    if order.settings.device.type == "cuda" and order.settings.device.index is not None:
+        torch.cuda.set_device(order.settings.device)
+    plan = order.plan
+    registry = load_registry(order.plugins)
+    workshop = open_workshop(plan.board, registry, replace(order.settings), plan.objective, lambda event: None)
+    work(open_study(plan), plan, workshop, order.limits, parent.send)

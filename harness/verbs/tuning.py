@@ -1,0 +1,344 @@
+"""The verb that searches for better parameters."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from harness.errors import UsageError
+from harness.options import (
+    BoardArgument,
+    CacheDir,
+    Compile,
+    DataRoot,
+    Devices,
+    Json,
+    Options,
+    Plugins,
+    complete_names,
+    find_cache,
+    find_devices,
+    parse_duration,
+    split_names,
+)
+from harness.verbs.shared import open_registry
+
+if TYPE_CHECKING:
+    from harness.board import Board, Row
+    from harness.definition import Definition
+    from harness.parameters import Params
+    from harness.registry import Registry
+    from harness.terminal import Display
+    from harness.tuning.confirmation import Confirmation
+    from harness.tuning.outcome import Outcome
+    from harness.tuning.search import Crew
+    from harness.tuning.study import Plan, Pruner, Sampler
+    from harness.tuning.trial import Workshop
+
+TRIALS = 20
+
+
+def tune(
+    board: BoardArgument = None,
+    folder: Annotated[Path | None, typer.Option("--board", help="Where the board is, or is to be made.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Without a board: the dataset.", autocompletion=complete_names("dataset"))
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Model; several make a study each.", autocompletion=complete_names("model")),
+    ] = None,
+    losses: Annotated[
+        list[str] | None,
+        typer.Option("--loss", help="Loss; several make a study each.", autocompletion=complete_names("loss")),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe.", autocompletion=complete_names("recipe"))
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="That a study is to have in all.")] = TRIALS,
+    budget: Annotated[
+        str | None, typer.Option(help="No trial begins after this time: 90s, 30m, 8h.", show_default=False)
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Metric, on validation.", show_default="the board's objective")
+    ] = None,
+    sampler: Annotated[Literal["tpe", "random", "gp"], typer.Option(help="Which values are tried next.")] = "tpe",
+    pruner: Annotated[
+        Literal["hyperband", "median", "none"], typer.Option(help="Which trials are stopped early.")
+    ] = "hyperband",
+    space: Annotated[
+        Path | None,
+        typer.Option("--space", metavar="FILE", help="A TOML file that replaces the space of the components."),
+    ] = None,
+    searched: Annotated[
+        list[str] | None,
+        typer.Option("--search", help="recipe.lr=1e-5..1e-3:log or loss.gamma=1,2,5: a range; may be repeated."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: not searched; may be repeated.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds-per-trial", min=1, help="A trial's value is their mean.")] = 1,
+    confirm: Annotated[
+        int, typer.Option(min=0, help="Train default and best again with so many fresh seeds, and compare them.")
+    ] = 0,
+    add: Annotated[bool, typer.Option("--add", help="Write the best configuration to the board as a row.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            envvar="HARNESS_WORKERS",
+            help="Worker processes; 0: this process alone.",
+            show_default="one a device",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Any storage of Optuna.", show_default="a journal in the board's studies/"),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="One of that name is continued.", show_default="the row's name"),
+    ] = None,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    device: Devices = "auto",
+    compile_: Compile = "auto",
+    plugin: Plugins = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the space, and how many trials fit.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search for better parameters on validation; it ends in a row for the board."""
+    from harness.definition import Request, define
+    from harness.execution.local import Settings
+    from harness.parameters import parse_assignments, parse_params
+    from harness.training.engine import Engine, set_up_process
+    from harness.tuning.search import Crew
+
+    registry = open_registry(plugin)
+    until = None if budget is None else time.time() + parse_duration("--budget", budget)
+    request = Request(
+        board=board,
+        folder=folder,
+        dataset=dataset,
+        models=split_names(models) if dataset else (),
+        losses=split_names(losses) if dataset else (),
+        recipes=(recipe,) if dataset and recipe else (),
+        seeds=(),
+        params={},
+        options=parse_assignments("--option", options or ()),
+        controls=False,
+    )
+    definition = define(request)
+    devices = find_devices(device)
+    where = Settings(data_root, find_cache(cache_dir), devices[0], engine=Engine(compile=compile_))
+    set_up_process(where.engine, where.cache)
+    count = len(devices) if workers is None else workers
+    crew = Crew(where, tuple(itertools.islice(itertools.cycle(devices), count)), tuple(plugin or ()))
+    rows = _choose_rows(definition.board, split_names(models), split_names(losses), recipe)
+    if study is not None and len(rows) > 1:
+        raise UsageError(f"--study {study}: {len(rows)} studies cannot have one name; leave it out, or give one row")
+    wish = Wish(
+        trials, until, objective or definition.board.objective, sampler, pruner, seeds, confirm, storage, study,
+        space, tuple(searched or ()), parse_params(settings or ()),
+    )  # fmt: skip
+    if not dry_run:
+        definition.write()
+    found = [_tune_row(definition, row, registry, crew, wish, add=add, dry=dry_run, as_json=as_json) for row in rows]
+    if as_json:
+        from harness import tables
+
+        tables.print_json(found[0] if len(found) == 1 else {"studies": found})
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of every study."""
+
+    trials: int
+    until: float | None
+    objective: str
+    sampler: Sampler
+    pruner: Pruner
+    seeds: int
+    confirm: int
+    storage: str | None
+    study: str | None
+    space: Path | None
+    searched: tuple[str, ...]
+    fixed: Params
+
+
+def _choose_rows(
+    board: Board, models: Sequence[str], losses: Sequence[str], recipe: str | None
+) -> list[tuple[str, str, str]]:
+    """Model, loss and recipe of each study: those given, or the board's where it has but one."""
+    known = {
+        "--model": dict.fromkeys(row.model for row in board.systems),
+        "--loss": dict.fromkeys(row.loss for row in board.systems),
+        "--recipe": dict.fromkeys(row.recipe for row in board.systems),
+    }
+    chosen = {"--model": tuple(models), "--loss": tuple(losses), "--recipe": (recipe,) if recipe else ()}
+    for flag, names in known.items():
+        if not chosen[flag]:
+            if len(names) != 1:
+                raise UsageError(f"give {flag}: the board has {', '.join(names)}")
+            chosen[flag] = tuple(names)
+    return list(itertools.product(chosen["--model"], chosen["--loss"], chosen["--recipe"]))
+
+
+def _tune_row(
+    definition: Definition,
+    names: tuple[str, str, str],
+    registry: Registry,
+    crew: Crew,
+    wish: Wish,
+    *,
+    add: bool,
+    dry: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    """One study from its plan to its row; gives it as plain data."""
+    from harness.board import Row
+    from harness.terminal import Display
+    from harness.tuning import outcome as outcomes
+    from harness.tuning.confirmation import confirm
+    from harness.tuning.search import search
+    from harness.tuning.study import is_default, open_study
+    from harness.tuning.worker import Limits
+
+    board, row = definition.board, Row(*names, params=wish.fixed)
+    with Display() as display:
+        plan, workshop = _plan(board, row, registry, crew, wish, display)
+        if dry:
+            return _print_space(plan, workshop, wish, as_json=as_json)
+        study = open_study(plan)
+        try:
+            search(study, plan, workshop, crew, Limits(wish.trials, wish.until), display)
+        except KeyboardInterrupt:
+            _explain_interruption(plan)
+            raise
+        outcome = outcomes.conclude(study, plan)
+        confirmation = None
+        if wish.confirm and not is_default(outcome.best):
+            confirmation = confirm(plan, workshop, outcome.row, wish.confirm, display.remark)
+    page = _write_report(outcome, study, confirmation)
+    added = add and not is_default(outcome.best) and _add(board, outcome)
+    described = outcomes.as_plain(outcome, confirmation) | {"report": str(page), "added": added}
+    if not as_json:
+        _print_outcome(outcome, confirmation, page, board, added=added, wanted=add)
+    return described
+
+
+def _plan(
+    board: Board, row: Row, registry: Registry, crew: Crew, wish: Wish, display: Display
+) -> tuple[Plan, Workshop]:
+    """Everything that can be wrong is found out here, before anything is trained."""
+    from harness.choices import resolve
+    from harness.components import Int
+    from harness.tuning.space import default_values, gather_space, require_space, study_name
+    from harness.tuning.study import Plan
+    from harness.tuning.trial import open_workshop
+
+    if wish.objective.endswith("@oracle"):
+        raise UsageError(f"--objective {wish.objective}: an oracle metric is fitted on what it judges")
+    choices = resolve(row, registry)
+    dimensions = gather_space(choices, wish.space, wish.searched, wish.fixed)
+    require_space(dimensions, row, registry)
+    workshop = open_workshop(board, registry, crew.settings, wish.objective, display)
+    epochs = dimensions.get("recipe.epochs")
+    most = epochs.values.high if epochs is not None and isinstance(epochs.values, Int) else choices.recipe.epochs
+    plan = Plan(
+        name=wish.study or study_name(row),
+        board=board,
+        row=row,
+        dimensions=dimensions,
+        defaults=default_values(dimensions, choices),
+        objective=wish.objective,
+        higher_is_better=workshop.objective.higher_is_better,
+        fingerprint=workshop.fingerprint(row),
+        epochs=most,
+        sampler=wish.sampler,
+        pruner=wish.pruner,
+        seeds=tuple(range(wish.seeds)),
+        storage=wish.storage,
+    )
+    return plan, workshop
+
+
+def _add(board: Board, outcome: Outcome) -> bool:
+    """Write the row to `board.toml`; False where it is there already."""
+    from harness.board import FILE, read_board, save_board
+
+    if outcome.row.name in {row.name for row in read_board(board.folder).rows}:
+        return False
+    path = board.folder / FILE
+    text = path.read_text(encoding="utf-8").rstrip()
+    save_board(board.folder, f"{text}\n\n{outcome.row_text()}")
+    return True
+
+
+def _write_report(outcome: Outcome, study: Any, confirmation: Confirmation | None) -> Path:
+    from harness.tuning.report import write_report
+
+    return write_report(outcome, study, confirmation)
+
+
+def _explain_interruption(plan: Plan) -> None:
+    from harness.terminal import fail
+
+    fail(f"interrupted; finished trials are kept. The same command goes on with study '{plan.name}'")
+
+
+def _print_space(plan: Plan, workshop: Workshop, wish: Wish, *, as_json: bool) -> dict[str, Any]:
+    """The space with its origin, and how many trials the budget allows."""
+    from harness import tables
+    from harness.tuning.estimate import estimate
+
+    measured = estimate(workshop, plan.row, plan.epochs, len(plan.seeds))
+    left = None if wish.until is None else max(0.0, wish.until - time.time())
+    fit = None if left is None else int(left // measured.seconds)
+    described = {
+        "study": plan.name,
+        "objective": plan.objective,
+        "space": {
+            name: {**one.as_plain(), "origin": one.origin, "default": plan.defaults[name]}
+            for name, one in plan.dimensions.items()
+        },
+        "trial_seconds": measured.seconds,
+        "trials_in_budget": fit,
+    }
+    if not as_json:
+        tables.print_space(plan.name, plan.dimensions, plan.defaults)
+        typer.echo(
+            f"a trial of {plan.epochs} epochs takes about {measured.seconds:.0f} s here, unless it is pruned"
+            + ("" if fit is None else f": about {fit} in the budget")
+        )
+    return described
+
+
+def _print_outcome(
+    outcome: Outcome, confirmation: Confirmation | None, page: Path, board: Board, *, added: bool, wanted: bool
+) -> None:
+    from harness.tuning.study import is_default
+
+    counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())
+    typer.echo(f"{outcome.plan.name}: {outcome.cost()} ({counts})")
+    if is_default(outcome.best):
+        typer.echo("the default configuration is the best: there is no row to add")
+    else:
+        if confirmation is not None:
+            typer.echo(confirmation.sentence(outcome.plan.objective))
+        else:
+            typer.echo("the best of many is flattered by chance; --confirm 3 trains it and the default again")
+        typer.echo(f"\n{outcome.row_text()}")
+        if wanted:
+            typer.echo("written to" if added else "is there already in", nl=False)
+            typer.echo(f" {board.folder / 'board.toml'}; measure it: harness run {board.folder}")
+    typer.echo(f"report: {page}")
