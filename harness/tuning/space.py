@@ -79,10 +79,12 @@ def gather_space(choices: Choices, file: Path | None, searched: Sequence[str], f
     Raises `UsageError` where nothing is left, or where a text means no range.
     """
     found = declared_space(choices) if file is None else read_space(file)
-    found |= {dimension.name: dimension for dimension in map(parse_search, searched)}
-    for section, values in fixed.items():
-        for name in flatten(values):
-            found.pop(f"{section}.{name}", None)
+    asked = {dimension.name: dimension for dimension in map(parse_search, searched)}
+    found |= asked
+    for name in (f"{section}.{inner}" for section, values in fixed.items() for inner in flatten(values)):
+        if name in asked:
+            raise UsageError(f"--set {name} fixes what --search {name} searches; leave one of them out")
+        found.pop(name, None)
     if not found:
         raise UsageError(
             "there is nothing to search: the components declare no space, or --set fixes all of it; give a range, as "

@@ -1,0 +1,36 @@
+"""Studies with nothing trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.board import Board, Row
+from harness.components import Choice, Float
+from harness.tuning.space import Dimension
+from harness.tuning.study import Plan
+
+DIMENSIONS = {
+    "recipe.lr": Dimension("recipe.lr", Float(1e-4, 1e-1, log=True), "recipe 'toy'"),
+    "recipe.optimizer": Dimension("recipe.optimizer", Choice(("adam", "sgd")), "--search"),
+}
+
+
+@pytest.fixture
+def make_plan(tmp_path):
+    def make(**changes) -> Plan:
+        row = Row("toy-net", "bce", "toy")
+        board = Board(tmp_path / "board", "t", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
+        values = {
+            "name": "s",
+            "board": board,
+            "row": row,
+            "dimensions": DIMENSIONS,
+            "defaults": {"recipe.lr": 0.01, "recipe.optimizer": "adamw"},
+            "objective": "auroc",
+            "higher_is_better": True,
+            "fingerprint": "f",
+            "epochs": 3,
+        }
+        return Plan(**(values | changes))
+
+    return make

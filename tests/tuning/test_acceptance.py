@@ -1,0 +1,45 @@
+"""What a search is for: it finds what is better, and calls nothing better that is not."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+PLUGIN = str(Path(__file__).parents[1] / "fixtures" / "search.py")
+
+
+@pytest.mark.slow
+def test_a_poor_default_is_beaten_beyond_chance_in_twenty_trials(harness):
+    started = time.monotonic()
+    code, out, err = harness(
+        *("tune", "--dataset", "phantom", "--model", "tiny-cnn", "--loss", "bce", "--recipe", "slow", "--board", "b"),
+        *("--trials", "20", "--confirm", "3", "--json", "--plugin", PLUGIN),
+    )
+    found = json.loads(out)
+    print(f"\n{time.monotonic() - started:.0f} s for 20 trials and their confirmation: {found['confirmation']}")  # noqa: T201
+    assert code == 0, err
+    assert found["trials"]["total"] == 20
+    assert found["confirmation"]["better"]
+    assert found["confirmation"]["delta"] > 0.05
+
+
+@pytest.mark.slow
+def test_parameters_that_do_nothing_are_hardly_ever_called_better(harness, tmp_path):
+    space = tmp_path / "space.toml"
+    space.write_text("[loss]\nfirst = { low = 0.0, high = 1.0 }\nsecond = { low = 0.0, high = 1.0 }\n")
+    better = []
+    for number in range(20):
+        code, out, err = harness(
+            *("tune", "--dataset", "toy", "--option", f"count={200 + 4 * number}", "--model", "toy-net"),
+            *("--loss", "inert", "--recipe", "toy", "--board", f"b{number}", "--space", str(space)),
+            *("--sampler", "random", "--trials", "5", "--seeds-per-trial", "1", "--confirm", "3"),
+            *("--json", "--plugin", PLUGIN),
+        )
+        assert code == 0, err
+        found = json.loads(out)["confirmation"]
+        better.append(found is not None and found["better"])
+    print(f"\n{sum(better)} of 20 studies of nothing were called better")  # noqa: T201 - for the log
+    assert sum(better) <= 2

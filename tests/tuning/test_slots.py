@@ -1,0 +1,207 @@
+"""An exact number of trials, whoever runs them and whoever dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from optuna.trial import TrialState
+
+from harness.components import Float
+from harness.errors import UsageError
+from harness.tuning.slots import LEASED, RETRY_OF, Slots, best_of, count_trials, why_failed
+from harness.tuning.space import Dimension
+from harness.tuning.study import ask_values, is_default, open_study, values_of
+
+DEAD = {"machine": None, "process": None, "process_started": None, "beat": 1}
+
+
+def dead_lease():
+    """What a worker of this machine leaves that has died."""
+    from harness.execution.claims import machine_identity
+
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return {"machine": machine_identity(), "process": process.pid, "process_started": 1.0, "beat": 3}
+
+
+def run_all(slots, study, plan):
+    """Trials until there is room for no more; gives their numbers."""
+    numbers = []
+    while (trial := slots.take()) is not None:
+        ask_values(trial, plan)
+        study.tell(trial, 0.5)
+        numbers.append(trial.number)
+    return numbers
+
+
+def test_the_first_trial_is_the_default_one_with_what_lies_outside_of_the_space(make_plan):
+    plan = make_plan()
+    study = open_study(plan)
+    trial = Slots(study, 3).take()
+    assert trial is not None
+    assert ask_values(trial, plan) == {"recipe.lr": 0.01, "recipe.optimizer": "adamw"}
+    study.tell(trial, 0.5)
+    other = Slots(study, 3).take()
+    assert ask_values(other, plan)["recipe.optimizer"] in ("adam", "sgd")
+    first, _ = study.trials
+    assert is_default(first)
+    assert first.params == {"recipe.lr": 0.01}
+    assert values_of(first) == {"recipe.lr": 0.01, "recipe.optimizer": "adamw"}
+
+
+def test_a_study_has_exactly_as_many_trials_as_asked_for(make_plan):
+    plan = make_plan()
+    study = open_study(plan)
+    assert run_all(Slots(study, 5), study, plan) == [0, 1, 2, 3, 4]
+    assert Slots(study, 5).is_over()
+    assert run_all(Slots(study, 5), study, plan) == []
+    assert run_all(Slots(study, 7), study, plan) == [5, 6]
+
+
+def test_a_trial_too_many_is_given_up_before_it_is_run(make_plan, monkeypatch):
+    plan = make_plan()
+    study, rival = open_study(plan), open_study(plan)
+    slots = Slots(study, 2)
+    asked = study.ask
+
+    def ask_late(*arguments):
+        monkeypatch.setattr(study, "ask", asked)
+        run_all(Slots(rival, 2), rival, plan)  # between the look and the asking, another worker takes all the room
+        return asked(*arguments)
+
+    monkeypatch.setattr(study, "ask", ask_late)
+    assert slots.take() is None
+    assert len(count_trials(study).finished) == 2
+    assert slots.is_over()
+
+
+def test_the_trial_of_a_dead_worker_is_run_again_with_its_values_once(make_plan):
+    plan = make_plan()
+    study = open_study(plan)
+    first = Slots(study, 2).take()
+    ask_values(first, plan)
+    first.set_user_attr(LEASED, dead_lease())
+    slots = Slots(study, 2)
+    again = slots.take()
+    assert again.user_attrs[RETRY_OF] == first.number
+    assert ask_values(again, plan) == values_of(study.trials[0])
+    again.set_user_attr(LEASED, dead_lease())
+    assert run_all(Slots(study, 2), study, plan) == [2]
+    tally = count_trials(study)
+    assert [trial.number for trial in tally.finished] == [1, 2]
+    assert "its worker died" in why_failed(tally.finished[0], study.user_attrs)["message"]
+    assert slots.is_over()
+
+
+def test_a_lease_that_changes_is_alive_and_one_that_does_not_is_lost(make_plan):
+    plan = make_plan()
+    study = open_study(plan)
+    trial = Slots(study, 1).take()
+    trial.set_user_attr(LEASED, DEAD | {"machine": "elsewhere"})
+    watch = Slots(open_study(plan), 1, lease=0.2)
+    for beat in range(3):
+        trial.set_user_attr(LEASED, DEAD | {"machine": "elsewhere", "beat": beat})
+        watch.recover()
+        time.sleep(0.15)
+    assert len(count_trials(study).running) == 1
+    until = time.monotonic() + 10
+    while count_trials(study).running and time.monotonic() < until:
+        watch.recover()
+        time.sleep(0.05)
+    assert [len(group) for group in vars(count_trials(study)).values()] == [0, 0, 1]
+
+
+def test_a_held_trial_renews_its_lease(make_plan):
+    study = open_study(make_plan())
+    slots = Slots(study, 1, lease=0.1)
+    trial = slots.take()
+    with slots.hold(trial):
+        until = time.monotonic() + 10
+        while study.trials[0].user_attrs[LEASED]["beat"] < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert study.trials[0].user_attrs[LEASED]["beat"] >= 2
+
+
+def test_an_interrupted_trial_is_given_back_however_often(make_plan):
+    plan = make_plan()
+    study = open_study(plan)
+    for _ in range(3):
+        trial = Slots(study, 1).take()
+        assert ask_values(trial, plan)["recipe.lr"] == 0.01
+        Slots(study, 1).give_back(trial.number)
+    assert run_all(Slots(study, 1), study, plan) == [3]
+    assert is_default(study.trials[3])
+
+
+@pytest.mark.parametrize("url", [None, "sqlite"])
+def test_threads_that_share_a_study_neither_lose_nor_double_a_trial(make_plan, tmp_path, url):
+    plan = make_plan(sampler="random", storage=url and f"sqlite:///{tmp_path / 'study.db'}")
+    open_study(plan)
+    numbers: list[int] = []
+
+    def work():
+        study = open_study(plan)
+        numbers.extend(run_all(Slots(study, 12), study, plan))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(numbers) == len(set(numbers)) == 12
+    assert len(count_trials(open_study(plan)).finished) == 12
+
+
+def test_the_best_of_equals_is_the_earliest_and_direction_counts(make_plan):
+    study = open_study(make_plan())
+    for value in (0.2, 0.9, 0.9, 0.1):
+        study.tell(study.ask(), value)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert best_of(study.trials, higher_is_better=True).number == 1
+    assert best_of(study.trials, higher_is_better=False).number == 3
+    assert best_of([], higher_is_better=True) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "auprc"}, 'objective was "auroc", now "auprc"'),
+        ({"fingerprint": "g"}, "fingerprint was"),
+        ({"seeds": (0, 1)}, "seeds was"),
+        ({"dimensions": {"recipe.lr": Dimension("recipe.lr", Float(1.0, 2.0), "")}}, "space was"),
+    ],
+)
+def test_a_study_of_something_else_is_not_continued(make_plan, changes, message):
+    plan = make_plan()
+    open_study(plan)
+    with pytest.raises(UsageError, match=message):
+        open_study(make_plan(**changes))
+    open_study(plan)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nosuch://x", "unknown kind of storage"),
+        ("postgresql+psycopg://u:secret@127.0.0.1:1/x", r"u:\*\*\*@127.0.0.1:1/x does not answer"),
+        ("sqlite:////nowhere/at/all.db", "does not answer"),
+        ("words", "does not answer"),
+    ],
+)
+def test_a_storage_that_does_not_answer_is_named_without_its_password(make_plan, url, message):
+    with pytest.raises(UsageError, match=message) as error:
+        open_study(make_plan(storage=url))
+    assert "secret" not in str(error.value)
+
+
+def test_a_damaged_journal_is_named(make_plan):
+    plan = make_plan()
+    open_study(plan)
+    path = plan.board.folder / "studies" / "s.journal"
+    path.write_bytes(b"nonsense\n" + path.read_bytes())
+    with pytest.raises(UsageError, match=r"s\.journal|does not answer"):
+        open_study(plan)

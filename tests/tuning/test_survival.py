@@ -1,0 +1,169 @@
+"""Studies whose workers are killed, and studies that several share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from harness.tuning.slots import count_trials
+from harness.tuning.storage import open_storage
+
+TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
+TUNE = ("tune", "--dataset", "toy", "--option", "count=480", "--model", "tiny-cnn", "--loss", "bce", "--recipe", "toy")
+SPACE = ("--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=6", "--set", "recipe.weight_decay=0.0")
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
+    code = "import sys; from harness.cli import main; sys.argv[0] = 'harness'; main()"
+    environment = os.environ | {
+        "HARNESS_CACHE_DIR": str(folder / "cache"),
+        "HARNESS_PLUGIN": str(TOY),
+        "HARNESS_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-c", code, *TUNE, *SPACE, "--board", "b", "--study", "s", *more]
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+
+@contextlib.contextmanager
+def opened(folder: Path, url: str | None = None):
+    """The study, or None where it is not made yet."""
+    import optuna
+
+    storage = open_storage(url, folder / "b", "s")
+    try:
+        yield optuna.load_study(study_name="s", storage=storage)
+    except KeyError:
+        yield None
+    finally:
+        if isinstance(storage, optuna.storages.RDBStorage):
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def await_trials(folder: Path, count: int, url: str | None = None) -> None:
+    """Until so many trials are over."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        with opened(folder, url) as study:
+            if study is not None and len(count_trials(study).finished) >= count:
+                return
+        time.sleep(0.2)
+    raise AssertionError((folder / "log").read_text())
+
+
+def require_exact(folder: Path, total: int, url: str | None = None) -> None:
+    """Every trial that counts is finished, once, with its values; what was lost was tried again."""
+    with opened(folder, url) as study:
+        tally, trials = count_trials(study), study.trials
+    assert len(tally.finished) == total, (folder / "log").read_text()
+    assert not tally.running
+    assert all(trial.user_attrs["values"] for trial in tally.finished)
+    tried_again = Counter(t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs)
+    assert all(count == 1 for count in tried_again.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_killed_study_goes_on_to_exactly_its_trials(tmp_path, workers):
+    for reached in (2, 5):
+        process = start(tmp_path, "--trials", "10", "--workers", workers)
+        await_trials(tmp_path, reached)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(tmp_path, "--trials", "10", "--workers", workers).wait() == 0
+    require_exact(tmp_path, 10)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_its_study_nothing(tmp_path):
+    import psutil
+
+    process = start(tmp_path, "--trials", "10", "--workers", "2")
+    await_trials(tmp_path, 2)
+    psutil.Process(process.pid).children()[0].kill()
+    assert process.wait() == 0
+    require_exact(tmp_path, 10)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_journal(tmp_path):
+    processes = [start(tmp_path, "--trials", "12", "--workers", "0") for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    require_exact(tmp_path, 12)
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    """The URL of a PostgreSQL server of its own."""
+    (binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:] or [None]
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed")
+    import shutil
+    import socket
+    import tempfile
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    as_owner: list[str] = []
+    if os.geteuid() == 0:  # it refuses to be run by root
+        shutil.chown(folder, "postgres")
+        as_owner = ["runuser", "-u", "postgres", "--"]
+    data = str(folder / "data")
+    control = [*as_owner, str(binaries / "pg_ctl"), "-D", data, "-w"]
+    listen = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+    make = [*as_owner, str(binaries / "initdb"), "-D", data, "-U", "harness", "-A", "trust"]
+    subprocess.run(make, check=True, cwd="/", stdout=subprocess.DEVNULL)
+    subprocess.run([*control, "-l", str(folder / "log"), "-o", listen, "start"], check=True, cwd="/")
+    try:
+        yield f"postgresql+psycopg://harness@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, cwd="/")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.service
+def test_two_processes_share_a_real_database_though_one_is_killed(tmp_path, postgres):
+    share = ("--trials", "12", "--storage", postgres, "--workers")
+    first, second = start(tmp_path, *share, "0"), start(tmp_path, *share, "0")
+    await_trials(tmp_path, 3, postgres)
+    first.kill()
+    first.wait()
+    third = start(tmp_path, *share, "1")
+    assert (second.wait(), third.wait()) == (0, 0)
+    require_exact(tmp_path, 12, postgres)
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_is_not_needed_and_the_study_goes_on(tmp_path):
+    process = start(tmp_path, "--trials", "8", "--workers", "0")
+    await_trials(tmp_path, 2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert b"The same command goes on" in (tmp_path / "log").read_bytes()
+    assert start(tmp_path, "--trials", "8", "--workers", "0").wait() == 0
+    require_exact(tmp_path, 8)
+
+
+@pytest.mark.slow
+def test_trials_after_the_first_begin_at_once(tmp_path):
+    """The study itself takes no share of a trial that is worth measuring."""
+    assert start(tmp_path, "--trials", "6", "--workers", "0", "--pruner", "none").wait() == 0
+    with opened(tmp_path) as study:
+        trials = count_trials(study).finished
+    waits = [(later.datetime_start - one.datetime_complete).total_seconds() for one, later in pairwise(trials)]
+    print(json.dumps({"seconds between trials": waits}))  # noqa: T201 - a figure for the log
+    assert len(waits) == 5

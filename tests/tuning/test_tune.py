@@ -1,0 +1,175 @@
+"""harness tune, through the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from harness.board import read_board
+from harness.results.store import read_records
+
+BASE = ("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "toy")
+SMALL = (*BASE, "--board", "b", "--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=2")
+
+
+def test_a_search_ends_in_a_report_and_a_row_that_runs(harness, tmp_path):
+    code, out, err = harness(*BASE, "--board", "b", "--space", str(write_space(tmp_path)), "--trials", "6", "--add")
+    assert code == 0, err
+    assert "6 of 6" in err
+    (row,) = [row for row in read_board(tmp_path / "b").rows if row.params]
+    assert "6 trials in" in row.tuned
+    assert "report: b/studies/toy-net--bce--toy.html" in out
+    assert harness("run", "b", "--only", row.name, "--seeds", "0")[0] == 0
+    (record,) = read_records(tmp_path / "b").records
+    assert record.combo.resolved["recipe"]["lr"] == row.params["recipe"]["lr"]
+
+
+def write_space(folder):
+    """One in which the default, a rate too small to learn by, is the worst."""
+    path = folder / "space.toml"
+    path.write_text("[recipe]\nlr = { low = 1e-3, high = 1e-1, log = true }\nweight_decay = [0.0, 0.1]\n")
+    return path
+
+
+def test_json_is_one_document_with_trials_best_and_row(harness):
+    code, out, _ = harness(*SMALL, "--trials", "4", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["trials"]["total"] == 4
+    assert found["best"]["value"] >= found["default"]
+    assert set(found["row"]) == {"name", "model", "loss", "recipe", "params", "toml"}
+
+
+def test_a_study_goes_on_to_more_trials(harness):
+    assert json.loads(harness(*SMALL, "--trials", "2", "--json")[1])["trials"]["total"] == 2
+    _, out, err = harness(*SMALL, "--trials", "4", "--json")
+    assert json.loads(out)["trials"]["total"] == 4
+    assert len(re.findall("trial [0-9]+", err)) >= 2
+    assert "trial 0" not in re.sub(r"\(trial 0\)", "", err)
+
+
+def test_trials_that_fail_are_counted_by_kind_and_the_others_go_on(harness):
+    code, out, err = harness(
+        *SMALL, "--trials", "8", "--search", "recipe.lr=1e-3,1e18", "--sampler", "random", "--json"
+    )
+    found = json.loads(out)
+    assert code == 0, err
+    assert found["trials"]["total"] == 8
+    assert found["trials"].get("failures") == {"not_finite": found["trials"]["failed"]}
+    assert "not_finite" in err
+
+
+@pytest.mark.parametrize(("model", "kind"), [("toy-raising", "plugin"), ("toy-greedy", "out_of_memory")])
+def test_a_study_without_a_complete_trial_says_why(harness, model, kind):
+    command = ("tune", "--dataset", "toy", "--model", model, "--loss", "bce", "--recipe", "toy", "--board", "b")
+    code, _, err = harness(*command, "--search", "recipe.lr=1e-3..1e-1", "--trials", "2")
+    assert code == 2
+    assert f"no trial of 2 is complete (2 {kind})" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--search", "recipe.lrr=1..2"), "did you mean 'recipe.lr'"),
+        (("--search", "recipe.batch_size=0..2"), "is not allowed"),
+        (("--search", "recipe.epochs=1..2"), "leave one of them out"),
+        (("--objective", "f1@oracle"), "fitted on what it judges"),
+        (("--objective", "auruc"), "did you mean 'auroc'"),
+        (("--budget", "soon"), "--budget soon: give seconds"),
+        (("--set", "recipe.lrr=1"), "did you mean 'lr'"),
+        (("--storage", "nosuch://x"), "unknown kind of storage"),
+        (("--loss", "bce,focal", "--study", "one"), "cannot have one name"),
+    ],
+)
+def test_what_means_nothing_is_refused_before_anything_is_trained(harness, tmp_path, more, message):
+    code, _, err = harness(*SMALL, *more)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert not list((tmp_path / "b").glob("studies/*.html"))
+
+
+def test_a_study_is_continued_only_as_what_it_is(harness):
+    harness(*SMALL, "--trials", "1")
+    code, _, err = harness(*SMALL, "--trials", "2", "--objective", "auprc")
+    assert code == 2
+    assert 'objective was "auroc", now "auprc"' in err
+    assert "--study" in err
+
+
+def test_a_dry_run_prints_the_space_and_what_the_budget_allows(harness, tmp_path):
+    code, out, _ = harness(*SMALL, "--dry-run", "--budget", "10m")
+    assert code == 0
+    assert "recipe.lr" in out
+    assert "0.001 .. 0.1, log" in out
+    assert re.search(r"about \d+ in the budget", out)
+    assert not (tmp_path / "b").exists()
+    found = json.loads(harness(*SMALL, "--dry-run", "--budget", "10m", "--json")[1])
+    assert found["space"]["recipe.lr"]["origin"] == "--search"
+    assert found["trials_in_budget"] > 0
+
+
+def test_several_losses_make_a_study_each(harness, tmp_path):
+    code, out, _ = harness(*SMALL, "--loss", "focal", "--trials", "1", "--json")
+    assert code == 0
+    assert [one["study"].split("--")[1] for one in json.loads(out)["studies"]] == ["bce", "focal"]
+    assert len(list((tmp_path / "b" / "studies").glob("*.html"))) == 2
+
+
+def test_a_board_says_what_is_tuned(harness, tmp_path):
+    run = ("run", "--dataset", "toy", "--models", "toy-net", "--losses", "bce", "--recipes", "toy", "--board", "b")
+    assert harness(*run, "--seeds", "0")[0] == 0
+    code, out, _ = harness("tune", "b", "--search", "recipe.lr=1e-3..1e-1", "--trials", "2", "--json")
+    assert (code, json.loads(out)["objective"]) == (0, "auroc")
+    harness(*run[:3], "--models", "toy-net,tiny-cnn", *run[5:], "--board", "c", "--dry-run")
+    code, _, err = harness("tune", "demo", "--dry-run")
+    assert code == 2
+    assert "give --model: the board has chexnet, timm/test_vit, tiny-cnn" in err
+
+
+def test_a_budget_that_is_over_begins_no_trial(harness):
+    code, _, err = harness(*SMALL, "--budget", "0.000001s")
+    assert code == 2
+    assert "none has finished" in err
+
+
+def test_seeds_a_trial_are_averaged(harness):
+    one = json.loads(harness(*SMALL, "--trials", "1", "--seeds-per-trial", "2", "--json")[1])
+    assert one["trials"] == {"total": 1, "complete": 1, "failures": {}}
+
+
+def test_confirming_trains_fresh_seeds_on_validation(harness, tmp_path):
+    command = (*BASE, "--board", "b", "--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.weight_decay=0.0")
+    code, out, err = harness(*command, "--trials", "8", "--confirm", "2", "--json")
+    found = json.loads(out)
+    assert code == 0, err
+    if found["best"]["is_default"]:
+        assert found["confirmation"] is None
+    else:
+        assert found["confirmation"]["seeds"] == [1, 2]
+        assert len(found["confirmation"]["default"]) == len(found["confirmation"]["best"]) == 2
+    assert not (tmp_path / "b" / "records").exists()
+
+
+def test_the_report_escapes_names_and_is_the_same_text_again(make_plan, tmp_path):
+    from dataclasses import replace
+
+    from harness.board import Row
+    from harness.tuning.outcome import conclude
+    from harness.tuning.report import report_text
+    from harness.tuning.study import ask_values, open_study
+
+    plan = make_plan(row=Row("<script>alert(1)</script>", "bce", "toy"))
+    study = open_study(plan)
+    for value in (0.5, 0.7, 0.6, 0.65, 0.8, 0.55):
+        trial = study.ask()
+        ask_values(trial, plan)
+        study.tell(trial, value)
+    outcome = conclude(study, replace(plan))
+    text = report_text(outcome, study)
+    assert "<script" not in text
+    assert text == report_text(outcome, study)
+    for picture in ("history", "slices", "parallel", "importances"):
+        assert f'id="figure-{picture}"' in text
