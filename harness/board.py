@@ -37,6 +37,8 @@ class Row:
     params: Params = field(default_factory=dict)
     control: str | None = None
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
+    tuned: str = field(default="", compare=False)
+    """How its parameters were found and what that cost, in words; empty where nobody says."""
 
     @property
     def name(self) -> str:
@@ -106,6 +108,7 @@ class _Rows(_Strict):
     losses: list[str] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
     params: _Params = Field(default_factory=_Params)
+    tuned: str = ""
 
 
 class _Dataset(BaseModel):
@@ -183,7 +186,7 @@ def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
 def _product(entry: _Rows) -> Iterable[Row]:
     params = {section: flatten(values) for section, values in entry.params.model_dump().items() if values}
     for model, loss, recipe in itertools.product(entry.models, entry.losses, entry.recipes):
-        yield Row(model, loss, recipe, params)
+        yield Row(model, loss, recipe, params, tuned=entry.tuned)
 
 
 def _explain(error: ValidationError) -> str:

@@ -13,13 +13,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from harness.board import CONTROLS, Board
-from harness.evaluation.names import explain_policies
+from harness.evaluation.names import explain_policies, full_name
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.report import frame
@@ -27,18 +28,22 @@ from harness.report.answer import conclude, judge_shuffled
 from harness.report.details import describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.figures import MOST_ROWS, make_figures
-from harness.report.figures.embedding import bundle, draw_still, embed
-from harness.report.figures.style import Figure
+from harness.report.figures.embedding import bundle, draw_still
+from harness.report.figures.style import FIRST, Figure
 from harness.report.listing import format_interval, format_number, format_spread
+from harness.report.matrix import find_intervals, mark_best, shade_labels
+from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
 from harness.report.reading import Measured, measured
-from harness.report.summary import Leaderboard
+from harness.report.summary import Leaderboard, RowSummary
 from harness.results.record import Record
 from harness.results.store import FOLDER, copy_records
 
 FILE = "index.html"
-SHADES = 3
-"""Steps of color on either side of a label's mean."""
+SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
+"""Parts of `templates/` that make the page answer to its reader."""
+BAR = "interval and seeds"
+"""The column that draws the objective."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,44 +78,101 @@ def render_text(
     figures: Sequence[Figure] = (),
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
-    style, script = read_part("style.css"), read_part("page.js")
-    scripts = [script, *([bundle(), read_part("figures.js")] if figures else [])]
-    counted = {id(record) for record in summary.counted}
+    environment = make_environment()
+    shared = _share(summary, published, figures)
+    packed = {
+        "rows": pack_data({anchor(row.name): _detail(environment, shared, row) for row in summary.rows if row.records}),
+        "table": pack(frame.as_csv(summary)),
+    }
+    if summary.ranked:
+        packed["labels"] = pack_data(
+            {m: _label_rows(environment, shared, m) for m in summary.metrics if m != summary.objective}
+        )
+    if figures:
+        packed |= {"figures": pack_data([figure.specification for figure in figures]), "vega": pack(bundle())}
+    style, scripts = read_part("style.css"), [read_part(name) for name in SCRIPTS]
+    return environment.get_template("page.html.j2").render(
+        **shared,
+        problems=problems,
+        objective_rows=_label_rows(environment, shared, summary.objective) if summary.ranked else "",
+        packed={name: Markup(text) for name, text in packed.items()},  # noqa: S704 - base64
+        style=Markup(style),  # noqa: S704 - the harness's own file
+        scripts=[Markup(text) for text in scripts],  # noqa: S704 - the harness's own files
+        policy=content_security_policy(style, [*scripts, *([bundle()] if figures else [])]),
+    )
+
+
+def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]) -> dict[str, Any]:
+    """What the page's parts show, by the name under which their templates know it."""
     objective = [row.metrics[summary.objective] for row in summary.ranked]
     scale = make_scale(value for spread in objective for value in (*spread.values, *(spread.interval or ())))
-    return (
-        make_environment()
-        .get_template("page.html.j2")
-        .render(
-            summary=summary,
-            board=summary.board,
-            folder=summary.board.folder.resolve().name,
-            answer=conclude(summary),
-            problems=problems,
-            published=published,
-            columns=_columns(summary),
-            oracle=[name for name in summary.metrics if name.endswith("@oracle")],
-            policies=explain_policies(summary.metrics),
-            shades=_shade_labels(summary),
-            axis=draw_axis(scale),
-            dots=lambda row: draw_spread(row.metrics[summary.objective], scale, summary.objective) if row.rank else "",
-            counts=lambda record: id(record) in counted,
-            details=lambda row: gather_details([record for record in row.records if id(record) in counted]),
-            origins=gather_origins,
-            history=draw_history,
-            conditions=_conditions(summary),
-            style=Markup(style),  # noqa: S704 - the harness's own file
-            scripts=[Markup(text) for text in scripts],  # noqa: S704 - the harness's own files, and Vega's
-            policy=content_security_policy(style, scripts),
-            figures=figures,
-            specifications=embed(figures),
-            still=draw_still,
-            most=MOST_ROWS,
-            shuffled=judge_shuffled(summary),
-            fewest=FEWEST,
-            controls=CONTROLS,
-        )
+    columns = _columns(summary)
+    asked = {full_name(name, summary.metrics) for name in summary.board.metrics}
+    metrics = [summary.objective, *(name for name in summary.metrics if name != summary.objective)]
+    curves = next((f.labels for f in figures if f.labels), ())
+    return {
+        "summary": summary,
+        "board": summary.board,
+        "folder": summary.board.folder.resolve().name,
+        "answer": conclude(summary),
+        "shuffled": judge_shuffled(summary),
+        "published": published,
+        "columns": columns,
+        "choosable": {
+            **dict.fromkeys(["group"] if summary.compared else [], True),
+            **dict.fromkeys(["loss", "recipe", summary.objective, BAR, "seeds", "status"], True),
+            **{name: name in asked for name in metrics[1:]},
+            **{column.heading: True for column in columns},
+        },
+        "filters": {
+            name: list(dict.fromkeys(str(getattr(row, name)) for row in summary.rows if not row.control))
+            for name in ("model", "loss", "recipe")
+        }
+        | {"status": list(dict.fromkeys(row.status for row in summary.rows))},
+        "packed_metrics": metrics,
+        "oracle": [name for name in summary.metrics if name.endswith("@oracle")],
+        "policies": explain_policies(summary.metrics),
+        "leaders": summary.leaders,
+        "bar": BAR,
+        "axis": draw_axis(scale),
+        "dots": lambda row: draw_spread(row.metrics[summary.objective], scale, summary.objective) if row.rank else "",
+        "conditions": _conditions(summary),
+        "figures": figures,
+        "curve_labels": curves,
+        "still": draw_still,
+        "most": MOST_ROWS,
+        "first": FIRST,
+        "fewest": FEWEST,
+        "controls": CONTROLS,
+        "table_file": frame.FILE,
+    }
+
+
+def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: RowSummary) -> str:
+    """What a row's records hold, to be shown when the row is opened."""
+    summary = shared["summary"]
+    counted = [record for record in row.records if record.status == "done" and record.combo.seed in row.seeds]
+    return environment.get_template("page-row.html.j2").render(
+        **shared,
+        row=row,
+        found=gather_details(counted),
+        origins=gather_origins(row.records),
+        intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
+        history=draw_history,
     )
+
+
+def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metric: str) -> Markup:
+    """The rows of the labels' table in one metric."""
+    summary = shared["summary"]
+    text = environment.get_template("page-label-rows.html.j2").render(
+        **shared,
+        metric=metric,
+        shades=shade_labels(summary, metric),
+        intervals={row.name: find_intervals(summary, row, metric) for row in summary.ranked},
+        marks=mark_best(summary, metric),
+    )
+    return Markup(text)  # noqa: S704 - escaped by its template
 
 
 def content_security_policy(style: str, scripts: Sequence[str]) -> str:
@@ -144,16 +206,21 @@ def make_environment() -> jinja2.Environment:
         "spread": format_spread,
         "number": format_number,
         "interval": format_interval,
-        "anchor": lambda name: "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name),
+        "anchor": anchor,
         "record_link": _record_link,
         "breakable": _breakable,
     }
     return environment
 
 
-def _record_link(record: Record) -> str:
-    """Where a record lies, seen from the page."""
-    return f"{FOLDER}/{quote(f'{record.combo.row}--s{record.combo.seed}.json', safe='')}"
+def anchor(name: str) -> str:
+    """The id of a row's details."""
+    return "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def _record_link(record: Record, suffix: str = ".json") -> str:
+    """Where a record lies, or what lies beside it, seen from the page."""
+    return f"{FOLDER}/{quote(f'{record.combo.row}--s{record.combo.seed}{suffix}', safe='')}"
 
 
 def _breakable(name: str) -> Markup:
@@ -183,6 +250,7 @@ COLUMNS = (
     Column("train_images_per_second", "train images/s", 0, 1.0, timed=True),
     Column("inference_images_per_second", "test images/s", 0, 1.0, timed=True),
     Column("train_minutes", "train minutes", 1, 1.0, timed=True),
+    Column("device_hours", "device hours", 2, 1.0, timed=True),
     Column("parameters", "parameters (M)", 2, 1e-6, timed=False),
     Column("peak_device_bytes", "peak memory (MiB)", 0, 2.0**-20, timed=False),
 )
@@ -195,31 +263,6 @@ def _columns(summary: Leaderboard) -> list[Column]:
         for column in COLUMNS
         if any(column.name in row.efficiency for row in summary.rows) and (summary.timings_compare or not column.timed)
     ]
-
-
-def _shade_labels(summary: Leaderboard) -> dict[str, dict[str, dict[str, int]]]:
-    """metric -> row -> label -> shade from -SHADES (worst) to SHADES (best).
-
-    A shade is the distance from the label's mean over rows, on one scale for all labels of a metric, so that a
-    difference of no account stays pale and easy labels do not outshine hard ones.
-    """
-    shades: dict[str, dict[str, dict[str, int]]] = {}
-    for metric, higher in summary.directions.items():
-        values = {row.name: row.per_label.get(metric, {}) for row in summary.ranked}
-        means = {
-            label: sum(found) / len(found)
-            for label in (summary.data.labels if summary.data else ())
-            if (found := [row[label] for row in values.values() if label in row])
-        }
-        apart = {
-            name: {label: (1 if higher else -1) * (row[label] - mean) for label, mean in means.items() if label in row}
-            for name, row in values.items()
-        }
-        largest = max((abs(d) for row in apart.values() for d in row.values()), default=0.0) or 1.0
-        shades[metric] = {
-            name: {label: round(SHADES * d / largest) for label, d in row.items()} for name, row in apart.items()
-        }
-    return shades
 
 
 def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board, Row
 from harness.evaluation.names import DEFAULT, full_name
-from harness.report.chance import add_intervals, compare, find_obstacle, gather
+from harness.report.chance import add_intervals, compare, find_leaders, find_obstacle, gather
 from harness.report.staleness import current_fingerprint, why_stale
 from harness.results.provenance import scrub_paths
 from harness.results.record import DatasetPart, EfficiencyPart, Record
@@ -57,7 +57,7 @@ class RowSummary:
     per_label: Mapping[str, Mapping[str, float]]
     """metric -> label -> mean over the seeds for which it is defined; an undefined label is absent."""
     efficiency: Mapping[str, float]
-    """Means over seeds: the numbers of a record's `efficiency`, and `train_minutes`."""
+    """Means over seeds: the numbers of a record's `efficiency`, `train_minutes`, and `device_hours` of all phases."""
     records: tuple[Record, ...] = field(repr=False, default=())
     """All of the row, in the order of the seeds, stale ones too."""
     control: str | None = None
@@ -66,6 +66,8 @@ class RowSummary:
     """From 1; rows of one group are not shown to differ from its best. None where the board cannot be compared."""
     label_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Label -> interval of the objective, patients resampled; absent where it is undefined."""
+    tuned: str = ""
+    """How its parameters were found and what that cost, as board.toml says."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Leaderboard:
     obstacle: str = ""
     """Why rows are not compared, in words: without one row's resamples, the others would be adjusted for too few pairs.
     """
+    leaders: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Label -> rows not shown to differ from the best of the label in the objective, the best among them."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -154,6 +158,7 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
         counted=counted,
         pairs=pairs,
         obstacle=obstacle,
+        leaders={} if obstacle else find_leaders(ranked, drawn, objective, higher=higher),
     )
 
 
@@ -205,6 +210,7 @@ def _summarize_row(
         efficiency=_efficiency(done),
         records=tuple(record for record, _ in judged),
         control=row.control,
+        tuned=row.tuned,
     )
 
 
@@ -257,6 +263,7 @@ def _efficiency(done: Iterable[Record]) -> dict[str, float]:
     for record in done:
         cost = record.efficiency
         numbers = {name: getattr(cost, name) for name in EfficiencyPart.model_fields if name != "seconds"}
+        numbers["device_hours"] = sum(cost.seconds.values()) / 3600 if cost.seconds else None
         numbers["train_minutes"] = cost.seconds["train"] / 60 if "train" in cost.seconds else None
         for name, number in numbers.items():
             if number is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.report.figures.best import draw_curves, draw_histories, draw_labels, draw_pairs, draw_subgroups
-from harness.report.figures.style import COLORS, Figure
+from harness.report.figures.style import Figure
 from harness.report.figures.systems import draw_costs, draw_intervals
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def make_figures(summary: Leaderboard, resamples: Mapping[str, Resamples]) -> tu
     made = [
         draw_intervals(summary),
         *draw_costs(summary),
-        draw_labels(summary, best[: len(COLORS)]),
+        draw_labels(summary, best),
         *draw_curves(summary, best, resamples),
         draw_histories(best),
         *draw_subgroups(summary, best),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten
+from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten, table
 
 if TYPE_CHECKING:
     from harness.report.summary import Leaderboard
@@ -34,7 +34,7 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
         title=None,
         axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
     )
-    base = alt.Chart(alt.Data(values=rows))
+    base = table("rows")
     tips = ["row:N", "mean:Q", "low:Q", "high:Q"]
     bars = base.mark_rule(color=COLORS[0], strokeWidth=2).encode(
         x=alt.X("low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False)),
@@ -55,6 +55,7 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
         f"{count(len(rows))} from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
         f"{best['high']}. Short ticks are single seeds.",
         (bars + seeds + means).properties(width=WIDTH, height={"step": 20}),
+        rows=rows,
     )
 
 
@@ -84,9 +85,9 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
         front = find_front(rows, higher=higher, more_is_better=more_is_better)
         x = alt.X("cost:Q", title=heading, scale=alt.Scale(type="log", nice=False, padding=12))
         y = alt.Y("value:Q", title=summary.objective, scale=alt.Scale(zero=False))
-        points = alt.Chart(alt.Data(values=rows)).mark_point(color=COLORS[0], filled=True, size=70)
-        line = alt.Chart(alt.Data(values=front)).mark_line(color=COLORS[1], strokeDash=[6, 3])
-        names = alt.Chart(alt.Data(values=front)).mark_text(align="left", dx=7, dy=-5, limit=220)
+        points = table("rows").mark_point(color=COLORS[0], filled=True, size=70)
+        line = table("front").mark_line(color=COLORS[1], strokeDash=[6, 3])
+        names = table("front").mark_text(align="left", dx=7, dy=-5, limit=220)
         yield finish(
             name,
             f"What quality costs: {summary.objective} against {heading.replace(', ', ' ')}",
@@ -97,6 +98,8 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
                 + points.encode(x=x, y=y, tooltip=["row:N", "value:Q", "cost:Q"])
                 + names.encode(x=x, y=y, text="row:N")
             ).properties(width=WIDTH, height=280),
+            rows=rows,
+            front=front,
         )
 
 
