@@ -33,9 +33,8 @@ async function draw(drawing) {
 
 // Which rows and which label the pictures show, of all pictures at once.
 function picked() {
-  const label = shown?.value;
   const chosen = choices.filter((box) => box.checked).map((box) => box.value);
-  return label === undefined ? { chosen } : { chosen, label };
+  return { chosen, all: Number.MAX_SAFE_INTEGER, ...(shown && { label: shown.value }) };
 }
 
 async function showPictures() {

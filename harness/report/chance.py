@@ -106,8 +106,8 @@ def find_leaders(
 def _seeds_by_label(row: RowSummary, objective: str) -> dict[str, list[float]]:
     """Label -> its value in each seed that counts."""
     found: dict[str, list[float]] = {}
-    for record in row.records:
-        if record.status == "done" and record.combo.seed in row.seeds and objective in record.metrics:
+    for record in row.counted:
+        if objective in record.metrics:
             for label, part in record.metrics[objective].per_label.items():
                 if part.value is not None:
                     found.setdefault(label, []).append(part.value)

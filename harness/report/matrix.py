@@ -42,11 +42,7 @@ def find_intervals(summary: Leaderboard, row: RowSummary, metric: str) -> Interv
     """
     if metric == summary.objective and row.label_intervals:
         return row.label_intervals
-    parts = [
-        record.metrics[metric].per_label
-        for record in row.records
-        if record.status == "done" and record.combo.seed in row.seeds and metric in record.metrics
-    ]
+    parts = [record.metrics[metric].per_label for record in row.counted if metric in record.metrics]
     found = {}
     for label in row.per_label.get(metric, {}):
         known = [part[label].interval for part in parts if label in part and part[label].value is not None]

@@ -27,7 +27,7 @@ from harness.report import frame
 from harness.report.answer import conclude, judge_shuffled
 from harness.report.details import describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
-from harness.report.figures import MOST_ROWS, make_figures
+from harness.report.figures import MOST_ROWS, Curves, make_figures
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
 from harness.report.listing import format_interval, format_number, format_spread
@@ -37,7 +37,7 @@ from harness.report.published import Published, read_published
 from harness.report.reading import Measured, measured
 from harness.report.summary import Leaderboard, RowSummary
 from harness.results.record import Record
-from harness.results.store import FOLDER, copy_records
+from harness.results.store import FOLDER, copy_records, read_curves, uncollected
 
 FILE = "index.html"
 SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
@@ -60,9 +60,11 @@ def render(board: Board, out: Path | None = None) -> Rendered:
     With `out` they go into that folder, with a copy of the records that the page links to. Raises `UsageError` where
     `published.toml` is wrong or a folder cannot be written.
     """
-    found = measured(board)
-    figures = make_figures(found.summary, found.resamples)
-    text = render_text(found.summary, found.problems, read_published(board.folder), figures)
+    published = read_published(board.folder)
+    with uncollected():
+        found = measured(board)
+        figures = make_figures(found.summary, _read_best_curves(found.summary))
+        text = render_text(found.summary, found.problems, published, figures)
     if out is not None:
         copy_records(board.folder, out)
     folder = out or board.folder
@@ -151,11 +153,10 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
 def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: RowSummary) -> str:
     """What a row's records hold, to be shown when the row is opened."""
     summary = shared["summary"]
-    counted = [record for record in row.records if record.status == "done" and record.combo.seed in row.seeds]
     return environment.get_template("page-row.html.j2").render(
         **shared,
         row=row,
-        found=gather_details(counted),
+        found=gather_details(row.counted),
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,
@@ -173,6 +174,16 @@ def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metr
         marks=mark_best(summary, metric),
     )
     return Markup(text)  # noqa: S704 - escaped by its template
+
+
+def _read_best_curves(summary: Leaderboard) -> dict[str, Curves]:
+    """Row -> the curves of its first seed, of the rows that pictures are drawn of."""
+    best = {(row.name, row.seeds[0]) for row in summary.ranked[:MOST_ROWS]}
+    return {
+        r.combo.row: read_curves(summary.board.folder, r)
+        for r in summary.counted
+        if (r.combo.row, r.combo.seed) in best
+    }
 
 
 def content_security_policy(style: str, scripts: Sequence[str]) -> str:

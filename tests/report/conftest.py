@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.board import Board, Row
+from harness.report.packing import unpack
 from harness.results.record import (
     ComboPart,
     DatasetPart,
@@ -154,6 +157,19 @@ class Builder:
             "finished": "2026-01-02T03:04:05Z",
         }
         return ProvenancePart(**(values | changes))
+
+    def held(self, page: str, name: str) -> str:
+        """What a page holds packed under that name."""
+        (packed,) = re.findall(f'id="packed-{name}">(.*?)</script>', page)
+        return unpack(packed)
+
+    def whole(self, page: str) -> str:
+        """A page as it is when every row has been opened and every metric shown."""
+        parts = list(json.loads(self.held(page, "rows")).values())
+        if 'id="packed-labels"' in page:
+            labels = json.loads(self.held(page, "labels"))
+            parts += [f'<table><caption></caption><tbody data-metric="{name}">{rows}</tbody></table>' for name, rows in labels.items()]
+        return page.replace("</main>", "".join(parts) + "</main>")
 
     def write(self, *records: Record) -> None:
         self.folder.mkdir(exist_ok=True)

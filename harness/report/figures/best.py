@@ -27,9 +27,14 @@ from harness.report.figures.style import (
 LABEL = "label"
 """What the page's script sets to the label whose curves are shown."""
 
+Curves = Mapping[str, "NDArray[np.float64]"]
+"""`roc/LABEL`, `pr/LABEL`, `reliability/LABEL` of one seed, as `Resamples` holds them."""
+
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair
-    from harness.evaluation.resamples import Resamples
+    import numpy as np
+    from numpy.typing import NDArray
+
     from harness.report.summary import Leaderboard, RowSummary
 
 
@@ -71,7 +76,7 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
 
 
 def draw_curves(
-    summary: Leaderboard, best: Sequence[RowSummary], resamples: Mapping[str, Resamples]
+    summary: Leaderboard, best: Sequence[RowSummary], traced: Mapping[str, Curves]
 ) -> Iterator[Figure]:
     """ROC and precision-recall curves and reliability diagrams, one label at a time."""
     kinds = {
@@ -88,9 +93,8 @@ def draw_curves(
         lines = [
             {"row": row.name, "label": label, "x": shorten_all(curve[0]), "y": shorten_all(curve[1])}
             for row in best
-            if (found := resamples.get(f"{row.name}--s{row.seeds[0]}")) is not None
             for label in labels
-            if (curve := found.curves.get(f"{kind}/{label}")) is not None
+            if (curve := traced.get(row.name, {}).get(f"{kind}/{label}")) is not None
         ]
         lines = [thin(line) for line in lines] if kind != "reliability" else lines
         if lines:

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from harness.report.summary import Leaderboard
 
 
+ALL = "all"
+"""What the page's script sets to the number of all rows."""
+DRAWN = 20
+"""Best rows that are drawn where no script runs."""
+
+
 def draw_intervals(summary: Leaderboard) -> Figure | None:
     """A forest plot: each row's objective with its interval over patients and its seeds."""
     import altair as alt
@@ -18,12 +24,13 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     rows = [
         {
             "row": row.name,
+            "place": place,
             "mean": shorten(row.metrics[summary.objective].mean),
             "low": shorten(interval[0]),
             "high": shorten(interval[1]),
             "seeds": [shorten(value) for value in row.metrics[summary.objective].values],
         }
-        for row in summary.ranked
+        for place, row in enumerate(summary.ranked)
         if (interval := row.metrics[summary.objective].interval) is not None
     ]
     if not rows:
@@ -34,7 +41,8 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
         title=None,
         axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
     )
-    base = table("rows")
+    shown = alt.param(name=ALL, value=min(DRAWN, len(rows)))
+    base = table("rows").add_params(shown).transform_filter(f"datum.place < {ALL}")
     tips = ["row:N", "mean:Q", "low:Q", "high:Q"]
     bars = base.mark_rule(color=COLORS[0], strokeWidth=2).encode(
         x=alt.X("low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False)),
