@@ -100,4 +100,4 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   moveTo(next.matches(explained) ? next : null, cell);
 });
-addEventListener("scroll", () => showTip(document.activeElement.closest(explained)), { capture: true, passive: true });
+addEventListener("scroll", () => showTip(document.querySelector(`:is(${explained}):is(:hover, :focus)`)), { capture: true, passive: true });

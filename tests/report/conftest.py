@@ -186,3 +186,9 @@ def build(tmp_path: Path) -> Builder:
 def build_once(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """For property tests, which keep their fixtures over examples: nothing is written."""
     return Builder(tmp_path_factory.mktemp("board"))
+
+
+@pytest.fixture(scope="session")
+def make_builder() -> type[Builder]:
+    """For fixtures that live longer than a test."""
+    return Builder
