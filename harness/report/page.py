@@ -35,7 +35,7 @@ from harness.report.matrix import find_intervals, mark_best, shade_labels
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
 from harness.report.reading import Measured, measured
-from harness.report.summary import Leaderboard, RowSummary
+from harness.report.summary import MOST_COMPARED, Leaderboard, RowSummary
 from harness.results.record import Record
 from harness.results.store import FOLDER, copy_records, read_curves, uncollected
 
@@ -143,6 +143,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "curve_labels": curves,
         "still": draw_still,
         "most": MOST_ROWS,
+        "most_compared": MOST_COMPARED,
         "first": FIRST,
         "fewest": FEWEST,
         "controls": CONTROLS,
@@ -220,6 +221,7 @@ def make_environment() -> jinja2.Environment:
         "anchor": anchor,
         "record_link": _record_link,
         "breakable": _breakable,
+        "choice": _format_choice,
     }
     return environment
 
@@ -232,6 +234,15 @@ def anchor(name: str) -> str:
 def _record_link(record: Record, suffix: str = ".json") -> str:
     """Where a record lies, or what lies beside it, seen from the page."""
     return f"{FOLDER}/{quote(f'{record.combo.row}--s{record.combo.seed}{suffix}', safe='')}"
+
+
+def _format_choice(value: Any) -> str:
+    """A parameter's value without digits that nobody chose."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_format_choice, value))}]"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
 
 
 def _breakable(name: str) -> Markup:

@@ -57,7 +57,7 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
     ]
     chart = (
         chosen_only(table("values"), best)
-        .mark_point(filled=True, size=60)
+        .mark_point(filled=True, size=60, opacity=0.9)
         .encode(
             x=alt.X("value:Q", title=f"{metric}, test split", scale=alt.Scale(zero=False)),
             y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
@@ -209,7 +209,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
             x=alt.X("min(value):Q"), x2=alt.X2("max(value):Q"), y=y
         )
         names = sorted({str(point["group"]) for point in points})
-        marks = base.mark_point(filled=True, size=60).encode(
+        marks = base.mark_point(filled=True, size=60, opacity=0.9).encode(
             x=x,
             y=y,
             color=alt.Color("group:N", title=column, scale=alt.Scale(domain=names, range=cycle(COLORS, names))),

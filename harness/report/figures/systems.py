@@ -45,12 +45,12 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     base = table("rows").add_params(shown).transform_filter(f"datum.place < {ALL}")
     tips = ["row:N", "mean:Q", "low:Q", "high:Q"]
     bars = base.mark_rule(color=COLORS[0], strokeWidth=2).encode(
-        x=alt.X("low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False)),
+        x=alt.X("low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7)),
         x2="high:Q",
         y=y,
         tooltip=tips,
     )
-    means = base.mark_point(color=COLORS[0], filled=True, size=60).encode(x="mean:Q", y=y, tooltip=tips)
+    means = base.mark_point(color=COLORS[0], filled=True, size=60, opacity=1).encode(x="mean:Q", y=y, tooltip=tips)
     seeds = (
         base.transform_flatten(["seeds"], ["seed"])
         .mark_tick(color=COLORS[1], thickness=1.5, height=8)
@@ -93,9 +93,9 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
         front = find_front(rows, higher=higher, more_is_better=more_is_better)
         x = alt.X("cost:Q", title=heading, scale=alt.Scale(type="log", nice=False, padding=12))
         y = alt.Y("value:Q", title=summary.objective, scale=alt.Scale(zero=False))
-        points = table("rows").mark_point(color=COLORS[0], filled=True, size=70)
+        points = table("rows").mark_point(color=COLORS[0], filled=True, size=70, opacity=1)
         line = table("front").mark_line(color=COLORS[1], strokeDash=[6, 3])
-        names = table("front").mark_text(align="left", dx=7, dy=-5, limit=220)
+        names = table("front").mark_text(align="left", dx=6, dy=-11, limit=220)
         yield finish(
             name,
             f"What quality costs: {summary.objective} against {heading.replace(', ', ' ')}",
