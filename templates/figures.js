@@ -19,8 +19,12 @@ function loadVega() {
 async function draw(drawing) {
   const [specifications] = await Promise.all([unpack("figures").then(JSON.parse), loadVega()]);
   const specification = specifications[drawing.dataset.figure];
-  const room = drawing.clientWidth - 190; // beside names of rows or labels, and a legend
-  if (specification.width > room) specification.width = Math.max(160, room);
+  const room = drawing.clientWidth - (specification.width === specification.height ? 60 : 190); // beside names of rows or labels, and a legend
+  if (specification.width > room) {
+    const square = specification.width === specification.height;
+    specification.width = Math.max(160, room);
+    if (square) specification.height = specification.width;
+  }
   for (const parameter of specification.params ?? []) {
     if (parameter.name in picked()) parameter.value = picked()[parameter.name];
   }

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+GROUPS = ("macro", "label", "curve")
+"""Into which the arrays of a file fall."""
+
+
 @dataclass(frozen=True, eq=False)
 class Resamples:
     """Of one seed; resample b is the same patients in every file of one fingerprint."""
@@ -48,7 +52,7 @@ class Resamples:
 
 def load_resamples(path: Path) -> Resamples:
     """Read them back. Raises `DataError` for a file that is damaged or something else."""
-    groups = _load(path, ("macro", "label", "curve"))
+    groups = _load(path, GROUPS)
     return Resamples(groups["macro"], groups["label"], groups["curve"])
 
 
@@ -70,13 +74,17 @@ def _load(path: Path, wanted: Sequence[str]) -> dict[str, dict[str, NDArray[np.f
         with zipfile.ZipFile(path) as file:
             for member in file.namelist():
                 group, _, name = member.removesuffix(".npy").partition("/")
-                if group in groups:
+                if _known(group) in groups:
                     groups[group][name] = _parse(file.read(member))
-                elif group not in {"macro", "label", "curve"}:
-                    raise KeyError(group)
     except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds for a damaged file
         raise DataError(f"{path} holds no resamples ({type(error).__name__}: {error})") from None
     return groups
+
+
+def _known(group: str) -> str:
+    if group not in GROUPS:
+        raise ValueError(f"'{group}' is none of {', '.join(GROUPS)}")
+    return group
 
 
 def _parse(array: bytes) -> NDArray[np.float64]:

@@ -63,6 +63,6 @@ def mark_best(summary: Leaderboard, metric: str) -> dict[str, dict[str, str]]:
             continue
         best = choose(values.values())
         tied = summary.leaders.get(label, frozenset()) if metric == summary.objective else frozenset()
-        marks[label] = {name: "tied" for name in sorted(tied)}
+        marks[label] = dict.fromkeys(sorted(tied), "tied")
         marks[label] |= {name: "best" for name, value in values.items() if value == best}
     return marks

@@ -27,7 +27,8 @@ from harness.report import frame
 from harness.report.answer import conclude, judge_shuffled
 from harness.report.details import describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
-from harness.report.figures import MOST_ROWS, Curves, make_figures
+from harness.report.figures import MOST_ROWS, make_figures
+from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
 from harness.report.listing import format_interval, format_number, format_spread
@@ -37,11 +38,13 @@ from harness.report.published import Published, read_published
 from harness.report.reading import Measured, measured
 from harness.report.summary import MOST_COMPARED, Leaderboard, RowSummary
 from harness.results.record import Record
-from harness.results.store import FOLDER, copy_records, read_curves, uncollected
+from harness.results.store import FOLDER, copy_records, read_curves
 
 FILE = "index.html"
 SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
 """Parts of `templates/` that make the page answer to its reader."""
+DETAILED = 500
+"""Rows whose labels and details stand in the page, the best first; those of others are in their records."""
 BAR = "interval and seeds"
 """The column that draws the objective."""
 
@@ -61,10 +64,9 @@ def render(board: Board, out: Path | None = None) -> Rendered:
     `published.toml` is wrong or a folder cannot be written.
     """
     published = read_published(board.folder)
-    with uncollected():
-        found = measured(board)
-        figures = make_figures(found.summary, _read_best_curves(found.summary))
-        text = render_text(found.summary, found.problems, published, figures)
+    found = measured(board)
+    figures = make_figures(found.summary, _read_best_curves(found.summary))
+    text = render_text(found.summary, found.problems, published, figures)
     if out is not None:
         copy_records(board.folder, out)
     folder = out or board.folder
@@ -83,7 +85,9 @@ def render_text(
     environment = make_environment()
     shared = _share(summary, published, figures)
     packed = {
-        "rows": pack_data({anchor(row.name): _detail(environment, shared, row) for row in summary.rows if row.records}),
+        "rows": pack_data(
+            {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
+        ),
         "table": pack(frame.as_csv(summary)),
     }
     if summary.ranked:
@@ -122,7 +126,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "columns": columns,
         "choosable": {
             **dict.fromkeys(["group"] if summary.compared else [], True),
-            **dict.fromkeys(["loss", "recipe", summary.objective, BAR, "seeds", "status"], True),
+            **dict.fromkeys([summary.objective, BAR, "loss", "recipe", "seeds", "status"], True),
             **{name: name in asked for name in metrics[1:]},
             **{column.heading: True for column in columns},
         },
@@ -143,6 +147,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "curve_labels": curves,
         "still": draw_still,
         "most": MOST_ROWS,
+        "detailed": DETAILED,
         "most_compared": MOST_COMPARED,
         "first": FIRST,
         "fewest": FEWEST,
@@ -171,7 +176,7 @@ def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metr
         **shared,
         metric=metric,
         shades=shade_labels(summary, metric),
-        intervals={row.name: find_intervals(summary, row, metric) for row in summary.ranked},
+        intervals={row.name: find_intervals(summary, row, metric) for row in summary.ranked[:DETAILED]},
         marks=mark_best(summary, metric),
     )
     return Markup(text)  # noqa: S704 - escaped by its template

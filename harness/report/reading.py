@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.board import Board
 from harness.report.summary import Leaderboard, summarize
-from harness.results.store import AllResamples, read_records
+from harness.results.store import AllResamples, read_records, uncollected
 
 if TYPE_CHECKING:
     from harness.evaluation.resamples import Resamples
@@ -27,6 +27,7 @@ class Measured:
 
 def measured(board: Board) -> Measured:
     """Read a board's records and resamples and summarize them, once for all that shows them."""
-    found = read_records(board.folder)
-    resamples = AllResamples(board.folder, found.records)
-    return Measured(summarize(board, found.records, resamples), resamples, found.problems)
+    with uncollected():
+        found = read_records(board.folder)
+        resamples = AllResamples(board.folder, found.records)
+        return Measured(summarize(board, found.records, resamples), resamples, found.problems)

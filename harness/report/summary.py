@@ -245,7 +245,7 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
             text = f"{kind}: {record.failure.message} [{record.failure.where}]"
             seeds.setdefault(text, []).append(record.combo.seed)
     present = {record.combo.seed for record, _ in judged}
-    if row in board.rows and (absent := [seed for seed in board.seeds if seed not in present]):
+    if row.name in board.row_names and (absent := [seed for seed in board.seeds if seed not in present]):
         seeds["not run yet"] = absent
     return tuple(f"seed {', '.join(map(str, found))}: {reason}" for reason, found in seeds.items())
 

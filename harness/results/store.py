@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from harness.errors import DataError, UsageError
 from harness.evaluation.resamples import Resamples, load_curves, load_values
 from harness.files import file_digest, write_atomically
-from harness.results.record import Record
+from harness.results.record import DatasetPart, Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,19 +98,19 @@ def _find_beside(folder: Path, record: Record) -> Path | None:
 def read_records(folder: Path) -> Found:
     """Read every record of a board; a file that is none is named, not raised, and left where it is."""
     records, problems = [], []
-    with uncollected():
-        for path in sorted((folder / FOLDER).glob("[!.]*.json")):  # hidden: what a killed process was about to rename
-            try:
-                record = Record.model_validate_json(path.read_bytes())
-            except (ValidationError, OSError) as error:
-                reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
-                problems.append(f"{FOLDER}/{path.name} is no record: {reason}")
-                continue
-            if path.stem == f"{record.combo.row}--s{record.combo.seed}":
-                records.append(record)
-            else:
-                held = f"the record of {record.combo.row}, seed {record.combo.seed}"
-                problems.append(f"{FOLDER}/{path.name} holds {held}")
+    datasets: dict[str, DatasetPart] = {}  # one is enough of what all records repeat
+    for path in sorted((folder / FOLDER).glob("[!.]*.json")):  # hidden: what a killed process was about to rename
+        try:
+            record = Record.model_validate_json(path.read_bytes())
+        except (ValidationError, OSError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+            problems.append(f"{FOLDER}/{path.name} is no record: {reason}")
+            continue
+        if path.stem == f"{record.combo.row}--s{record.combo.seed}":
+            same = datasets.setdefault(record.dataset.fingerprint, record.dataset)
+            records.append(record.model_copy(update={"dataset": same}) if same == record.dataset else record)
+        else:
+            problems.append(f"{FOLDER}/{path.name} holds the record of {record.combo.row}, seed {record.combo.seed}")
     records.sort(key=lambda record: (record.combo.row, record.combo.seed))
     return Found(tuple(records), tuple(problems))
 

@@ -168,7 +168,10 @@ class Builder:
         parts = list(json.loads(self.held(page, "rows")).values())
         if 'id="packed-labels"' in page:
             labels = json.loads(self.held(page, "labels"))
-            parts += [f'<table><caption></caption><tbody data-metric="{name}">{rows}</tbody></table>' for name, rows in labels.items()]
+            parts += [
+                f'<table><caption></caption><tbody data-metric="{name}">{rows}</tbody></table>'
+                for name, rows in labels.items()
+            ]
         return page.replace("</main>", "".join(parts) + "</main>")
 
     def write(self, *records: Record) -> None:

@@ -101,7 +101,7 @@ def open_page(browser: Browser, file: Path, theme: str, fragment: str = "") -> I
 
 def is_foreign(address: str, file: Path) -> bool:
     """Whether it is something else than the page itself, or what the page made."""
-    return address.split("#")[0] != file.as_uri() and not address.startswith("blob:")
+    return address.split("#", maxsplit=1)[0] != file.as_uri() and not address.startswith("blob:")
 
 
 def models(page: Page) -> list[str]:
@@ -147,7 +147,8 @@ def test_every_column_sorts_and_empty_cells_stay_last(seen):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "left"), [("loss", "focal", ["beta"]), ("recipe", "long", ["gamma"]), ("status", "partial", ["gamma"])]
+    ("name", "value", "left"),
+    [("loss", "focal", ["beta"]), ("recipe", "long", ["gamma"]), ("status", "partial", ["gamma"])],
 )
 def test_a_filter_leaves_rows_of_one_kind_everywhere(seen, name, value, left):
     seen.get_by_role("combobox", name=name, exact=True).select_option(value)
@@ -279,7 +280,10 @@ def test_rows_and_label_of_the_pictures_are_chosen(seen):
     assert lines.count() == 3 + 1  # the diagonal
     seen.locator("#figure-rows summary").click()
     seen.get_by_role("checkbox", name="gamma--bce--long").uncheck()
-    seen.wait_for_function("count => document.querySelectorAll('#drawing-roc svg [aria-roledescription=\"line mark\"]').length === count", arg=3)
+    seen.wait_for_function(
+        "count => document.querySelectorAll('#drawing-roc svg [aria-roledescription=\"line mark\"]').length === count",
+        arg=3,
+    )
     seen.get_by_label("label of the curves").select_option("Mass")
     other = again(seen)
     assert other.get_by_label("label of the curves").input_value() == "Mass"

@@ -31,10 +31,10 @@ Curves = Mapping[str, "NDArray[np.float64]"]
 """`roc/LABEL`, `pr/LABEL`, `reliability/LABEL` of one seed, as `Resamples` holds them."""
 
 if TYPE_CHECKING:
-    from harness.evaluation.comparison import Pair
     import numpy as np
     from numpy.typing import NDArray
 
+    from harness.evaluation.comparison import Pair
     from harness.report.summary import Leaderboard, RowSummary
 
 
@@ -75,9 +75,7 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
     )
 
 
-def draw_curves(
-    summary: Leaderboard, best: Sequence[RowSummary], traced: Mapping[str, Curves]
-) -> Iterator[Figure]:
+def draw_curves(summary: Leaderboard, best: Sequence[RowSummary], traced: Mapping[str, Curves]) -> Iterator[Figure]:
     """ROC and precision-recall curves and reliability diagrams, one label at a time."""
     kinds = {
         "roc": (
@@ -127,11 +125,7 @@ def _draw_lines(
             tooltip=["row:N", "x:Q", "y:Q"],
         )
     )
-    diagonal = (
-        table("diagonal")
-        .mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1)
-        .encode(x="x:Q", y="y:Q")
-    )
+    diagonal = table("diagonal").mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1).encode(x="x:Q", y="y:Q")
     chart = drawn if name == "pr" else diagonal + drawn
     figure = finish(
         name,

@@ -37,7 +37,7 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
         return None
     y = alt.Y(
         "row:N",
-        sort=[str(row["row"]) for row in rows],
+        sort=alt.EncodingSortField("place", op="min"),
         title=None,
         axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
     )
@@ -45,7 +45,9 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     base = table("rows").add_params(shown).transform_filter(f"datum.place < {ALL}")
     tips = ["row:N", "mean:Q", "low:Q", "high:Q"]
     bars = base.mark_rule(color=COLORS[0], strokeWidth=2).encode(
-        x=alt.X("low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7)),
+        x=alt.X(
+            "low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7)
+        ),
         x2="high:Q",
         y=y,
         tooltip=tips,
