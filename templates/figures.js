@@ -75,3 +75,8 @@ const watcher = new IntersectionObserver(
   { rootMargin: "400px" },
 );
 for (const drawing of document.querySelectorAll("[data-figure]")) watcher.observe(drawing);
+
+addEventListener("beforeprint", () => {
+  watcher.disconnect();
+  for (const drawing of document.querySelectorAll("[data-figure]:not([data-drawn]):not(:has(svg))")) draw(drawing);
+});

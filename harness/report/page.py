@@ -252,7 +252,7 @@ def _format_choice(value: Any) -> str:
 
 def _breakable(name: str) -> Markup:
     """A name that wraps after `_`, `/`, `.` and before `@`, nowhere else."""
-    parts = [part for part in re.split(r"(?<=[_/.])|(?=@)", name) if part]
+    parts = [part for part in re.split(r"(?<=[_/])|(?<=\.)(?!\d)|(?=@)", name) if part]
     whole = Markup('<span class="part">{}</span>')  # browsers would break after a hyphen, too
     return Markup("<wbr>").join(whole.format(part) if "-" in part else part for part in parts)
 
