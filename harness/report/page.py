@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
 from harness.report.listing import format_interval, format_number, format_spread
-from harness.report.matrix import find_intervals, mark_best, shade_labels
+from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
 from harness.report.reading import Measured, measured
@@ -171,14 +172,8 @@ def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: Row
 
 def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metric: str) -> Markup:
     """The rows of the labels' table in one metric."""
-    summary = shared["summary"]
-    text = environment.get_template("page-label-rows.html.j2").render(
-        **shared,
-        metric=metric,
-        shades=shade_labels(summary, metric),
-        intervals={row.name: find_intervals(summary, row, metric) for row in summary.ranked[:DETAILED]},
-        marks=mark_best(summary, metric),
-    )
+    cells = itertools.islice(draw_cells(shared["summary"], metric), DETAILED)
+    text = environment.get_template("page-label-rows.html.j2").render(rows=cells)
     return Markup(text)  # noqa: S704 - escaped by its template
 
 

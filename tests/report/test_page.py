@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from harness.board import Row
+from harness.board import Row, board_text, save_board
 from harness.report.answer import conclude
 from harness.report.page import SCRIPTS, render
 from harness.report.summary import summarize
@@ -296,3 +296,14 @@ def test_no_folder_of_the_machine_stands_on_the_page(build):
     text = render(build.board(Row("m", "l", "r", params))).page.read_text(encoding="utf-8")
     assert "w.safetensors" in text
     assert "/home/anna" not in text
+
+
+def test_a_tuned_row_says_so_and_what_its_tuning_cost(build):
+    rows = '[[rows]]\nmodels = ["net"]\nlosses = ["bce"]\nrecipes = ["demo"]\nparams = { recipe = { lr = 0.01 } }\n'
+    tuned = "by 40 trials in 3.2 GPU hours"
+    for note, says in ((f"tuned = '{tuned}'\n", tuned), ("", "with other parameters")):
+        board = save_board(build.folder, board_text(build.board(), [rows + note]))
+        build.write(build.record(board.rows[0]))
+        ranking = render(board).page.read_text().partition("</table>")[0]
+        assert f'<span class="small tuned">{says}</span>' in ranking
+        assert "lr = 0.01" in ranking
