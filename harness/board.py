@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,11 @@ class Board:
     def systems(self) -> tuple[Row, ...]:
         """The rows that are compared: all but controls."""
         return tuple(row for row in self.rows if row.control is None)
+
+    @cached_property
+    def row_names(self) -> frozenset[str]:
+        """The names of all rows."""
+        return frozenset(row.name for row in self.rows)
 
     def combos(self) -> tuple[Combo, ...]:
         """Every row with every seed, seed by seed, so that a first result of each row comes early."""

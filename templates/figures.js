@@ -1,18 +1,69 @@
 "use strict";
 
-// Draw a picture when it comes into view. Vega's expressions are interpreted, not compiled: the page forbids eval.
-const specifications = JSON.parse(document.getElementById("figures").textContent);
+// Pictures are drawn when they come into view. Vega's expressions are interpreted, not compiled: the page forbids eval.
 const options = { logLevel: 1, ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
+const charts = new Set();
+const choices = [...document.querySelectorAll("#figure-rows input")];
+const shown = document.getElementById("figure-label");
+let vega;
+
+function loadVega() {
+  vega ??= unpack("vega").then((text) => {
+    const script = document.createElement("script"); // the page's policy knows its hash
+    script.textContent = text;
+    document.head.append(script);
+  });
+  return vega;
+}
 
 async function draw(drawing) {
+  const [specifications] = await Promise.all([unpack("figures").then(JSON.parse), loadVega()]);
   const specification = specifications[drawing.dataset.figure];
-  const room = drawing.clientWidth - 190; // beside names of rows or labels, and a legend
-  if (specification.width > room) specification.width = Math.max(160, room);
-  await vegaEmbed(drawing, specification, options);
+  const room = drawing.clientWidth - (specification.width === specification.height ? 60 : 190); // beside names of rows or labels, and a legend
+  if (specification.width > room) {
+    const square = specification.width === specification.height;
+    specification.width = Math.max(160, room);
+    if (square) specification.height = specification.width;
+  }
+  for (const parameter of specification.params ?? []) {
+    if (parameter.name in picked()) parameter.value = picked()[parameter.name];
+  }
+  const { view: chart } = await vegaEmbed(drawing, specification, options);
   const svg = drawing.querySelector("svg");
   if (svg) svg.setAttribute("aria-label", specification.description);
+  charts.add([chart, (specification.params ?? []).map((parameter) => parameter.name)]);
   drawing.dataset.drawn = "";
 }
+
+// Which rows and which label the pictures show, of all pictures at once.
+function picked() {
+  const chosen = choices.filter((box) => box.checked).map((box) => box.value);
+  return { chosen, all: Number.MAX_SAFE_INTEGER, ...(shown && { label: shown.value }) };
+}
+
+async function showPictures() {
+  const rows = view.getAll("row");
+  for (const box of choices) box.checked = rows.length ? rows.includes(box.value) : box.defaultChecked;
+  if (shown) shown.value = [...shown.options].some((option) => option.value === view.get("label")) ? view.get("label") : shown.options[0].value;
+  for (const [chart, names] of charts) {
+    for (const name of names.filter((one) => one in picked())) chart.signal(name, picked()[name]);
+    await chart.runAsync();
+  }
+}
+
+for (const box of choices) {
+  box.addEventListener("change", () => {
+    const usual = choices.every((other) => other.checked === other.defaultChecked);
+    const { chosen } = picked();
+    remember("row", ...(usual ? [] : chosen.length ? chosen : ["none"]));
+    showPictures();
+  });
+}
+shown?.addEventListener("change", () => {
+  remember("label", shown.value === shown.options[0].value ? "" : shown.value);
+  showPictures();
+});
+parts.push(showPictures);
 
 const watcher = new IntersectionObserver(
   (entries) => {
@@ -24,3 +75,8 @@ const watcher = new IntersectionObserver(
   { rootMargin: "400px" },
 );
 for (const drawing of document.querySelectorAll("[data-figure]")) watcher.observe(drawing);
+
+addEventListener("beforeprint", () => {
+  watcher.disconnect();
+  for (const drawing of document.querySelectorAll("[data-figure]:not([data-drawn]):not(:has(svg))")) draw(drawing);
+});

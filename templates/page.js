@@ -1,54 +1,78 @@
 "use strict";
 
-// Press a heading: sort by it, numbers as numbers, empty cells last; press again: the other way round.
-function valueOf(row, column) {
-  const cell = row.cells[column];
-  return cell.dataset.value ?? cell.textContent.trim();
+// What the reader has chosen stands in the address, behind #, so that a view can be sent to somebody else.
+let view = readView();
+const parts = []; // functions that show what the view says, one a part of the page
+
+function readView() {
+  const text = location.hash.slice(1);
+  return new URLSearchParams(text.includes("=") ? text : text && { at: decodeURIComponent(text) });
 }
 
-function compare(a, b) {
-  const difference = Number(a) - Number(b);
-  return Number.isNaN(difference) ? a.localeCompare(b) : difference;
+function remember(name, ...values) {
+  view.delete(name);
+  for (const value of values.filter(Boolean)) view.append(name, value);
+  const address = location.href.split("#")[0];
+  history.replaceState(null, "", String(view) ? `${address}#${view}` : address);
 }
 
-function sortBy(heading) {
-  const body = heading.closest("table").tBodies[0];
-  const first = heading.dataset.first;
-  const other = first === "ascending" ? "descending" : "ascending";
-  const order = heading.getAttribute("aria-sort") === first ? other : first;
-  for (const cell of heading.parentElement.cells) cell.removeAttribute("aria-sort");
-  heading.setAttribute("aria-sort", order);
-  const sign = order === "ascending" ? 1 : -1;
-  const rows = [...body.rows].sort((a, b) => {
-    const x = valueOf(a, heading.cellIndex);
-    const y = valueOf(b, heading.cellIndex);
-    return x === "" || y === "" ? (x === "") - (y === "") : sign * compare(x, y);
+function showView() {
+  for (const part of parts) part();
+}
+
+// A link inside the page changes where the reader is, and nothing else of the view.
+addEventListener("hashchange", () => {
+  const place = readView();
+  if (location.hash.includes("=")) view = place;
+  else remember("at", place.get("at"));
+  showView();
+});
+
+// Texts that few readers open are compressed; each is unpacked once, when it is asked for.
+const unpacked = new Map();
+
+function unpack(name) {
+  if (!unpacked.has(name)) unpacked.set(name, inflate(document.getElementById(`packed-${name}`).textContent));
+  return unpacked.get(name);
+}
+
+function inflate(text) {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+}
+
+// Light or dark: as the system says, or as chosen; a link's choice comes before the one that is kept here.
+const theme = document.getElementById("theme");
+
+function keep(value) {
+  try {
+    if (value === undefined) return localStorage.getItem("theme") ?? "";
+    localStorage.setItem("theme", value);
+  } catch {} // some browsers keep nothing for a page from a file
+  return "";
+}
+
+function showTheme() {
+  theme.value = view.get("theme") ?? keep();
+  document.documentElement.dataset.theme = theme.value;
+}
+
+theme.addEventListener("change", () => {
+  keep(theme.value);
+  remember("theme", theme.value);
+  showTheme();
+});
+parts.push(showTheme);
+
+// The table as a file: it stands in the page once.
+const download = document.getElementById("download");
+if (download) {
+  download.addEventListener("click", async (event) => {
+    if (download.href.startsWith("blob:")) return;
+    event.preventDefault();
+    download.href = URL.createObjectURL(new Blob([await unpack("table")], { type: "text/csv" }));
+    download.click();
   });
-  body.append(...rows);
 }
 
-for (const button of document.querySelectorAll(".sortable th button")) {
-  button.addEventListener("click", () => sortBy(button.closest("th")));
-}
-
-// Show the labels' values in one metric at a time; without this script all stand below each other.
-const choice = document.getElementById("label-metric");
-
-function showMetric() {
-  for (const part of document.querySelectorAll("[data-metric]")) part.hidden = part.dataset.metric !== choice.value;
-}
-
-if (choice) {
-  document.getElementById("label-tools").hidden = false;
-  choice.addEventListener("change", showMetric);
-  showMetric();
-}
-
-// A link to a row opens it.
-function openTarget() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target instanceof HTMLDetailsElement) target.open = true;
-}
-
-addEventListener("hashchange", openTarget);
-openTarget();
+for (const element of document.querySelectorAll(".needs-script")) element.hidden = false;

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +17,10 @@ from harness.files import write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+GROUPS = ("macro", "label", "curve")
+"""Into which the arrays of a file fall."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +33,11 @@ class Resamples:
     """Label -> (R,) of the board's objective."""
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """`roc/LABEL`, `pr/LABEL`: (2, points), x and y; `reliability/LABEL`: (3, bins), mean score, share, images."""
+
+    def of(self, metric: str, *, labels: bool) -> Resamples:
+        """What compares systems in one metric, the board's objective: its macro, and the labels where asked for."""
+        macro = {name: values for name, values in self.macro.items() if name == metric}
+        return Resamples(macro, self.per_label if labels else {})
 
     def save(self, path: Path) -> None:
         """Write an .npz of float32, without pickled objects; the same content gives the same bytes."""
@@ -40,12 +52,54 @@ class Resamples:
 
 def load_resamples(path: Path) -> Resamples:
     """Read them back. Raises `DataError` for a file that is damaged or something else."""
-    groups: dict[str, dict[str, NDArray[np.float64]]] = {"macro": {}, "label": {}, "curve": {}}
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            for name in file:
-                group, _, member = name.partition("/")
-                groups[group][member] = file[name].astype(np.float64)
-    except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise many kinds for a damaged file
-        raise DataError(f"{path} holds no resamples ({type(error).__name__}: {error})") from None
+    groups = _load(path, GROUPS)
     return Resamples(groups["macro"], groups["label"], groups["curve"])
+
+
+def load_values(path: Path) -> Resamples:
+    """Likewise without curves, which are most of the file. Raises `DataError`."""
+    groups = _load(path, ("macro", "label"))
+    return Resamples(groups["macro"], groups["label"])
+
+
+def load_curves(path: Path) -> Mapping[str, NDArray[np.float64]]:
+    """The curves alone. Raises `DataError`."""
+    return _load(path, ("curve",))["curve"]
+
+
+def _load(path: Path, wanted: Sequence[str]) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Group -> member -> values; `numpy.load` would take most of its time for what is the same in every array."""
+    groups: dict[str, dict[str, NDArray[np.float64]]] = {group: {} for group in wanted}
+    try:
+        with zipfile.ZipFile(path) as file:
+            for member in file.namelist():
+                group, _, name = member.removesuffix(".npy").partition("/")
+                if _known(group) in groups:
+                    groups[group][name] = _parse(file.read(member))
+    except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds for a damaged file
+        raise DataError(f"{path} holds no resamples ({type(error).__name__}: {error})") from None
+    return groups
+
+
+def _known(group: str) -> str:
+    if group not in GROUPS:
+        raise ValueError(f"'{group}' is none of {', '.join(GROUPS)}")
+    return group
+
+
+def _parse(array: bytes) -> NDArray[np.float64]:
+    """An array from the bytes of a .npy file (NumPy enhancement proposal 1, version 1.0)."""
+    start = 10 + int.from_bytes(array[8:10], "little")
+    shape, dtype = _parse_header(array[:start])
+    return np.frombuffer(array, dtype, offset=start).reshape(shape).astype(np.float64)
+
+
+@lru_cache(maxsize=64)
+def _parse_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    opened = io.BytesIO(header)
+    if np.lib.format.read_magic(opened) != (1, 0):
+        raise ValueError("it is of another version")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(opened)
+    if by_columns or dtype.kind != "f":
+        raise ValueError(f"it holds {dtype} in another order than by rows")
+    return shape, dtype

@@ -73,3 +73,42 @@ def compare(
     }
     pairs = compare_pairs(systems)
     return tuple(pairs), rank_groups(systems, higher, pairs)
+
+
+def find_leaders(
+    ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, *, higher: bool
+) -> dict[str, frozenset[str]]:
+    """Label -> the best row in the objective and all that are not shown to differ from it.
+
+    Adjusted for the comparisons of the label with its best. A row that lacks a label in a seed is not compared in it.
+    """
+    import numpy as np
+
+    from harness.evaluation.comparison import SIGNIFICANT, System, compare_pairs
+
+    values = {row.name: _seeds_by_label(row, objective) for row in ranked}
+    leaders = {}
+    for label in dict.fromkeys(label for found in values.values() for label in found):
+        systems = {
+            name: System(np.array(found[label]), np.array([one.per_label[label] for one in drawn[name]]))
+            for name, found in values.items()
+            if len(found.get(label, ())) == len(drawn[name]) and all(label in one.per_label for one in drawn[name])
+        }
+        if len(systems) < 2:
+            continue
+        best = (max if higher else min)(systems, key=lambda name: systems[name].estimate)
+        pairs = compare_pairs(systems, [(best, other) for other in systems if other != best])
+        alike = {pair.b for pair in pairs if pair.p_holm is None or pair.p_holm >= SIGNIFICANT}
+        leaders[label] = frozenset({best, *alike})
+    return leaders
+
+
+def _seeds_by_label(row: RowSummary, objective: str) -> dict[str, list[float]]:
+    """Label -> its value in each seed that counts."""
+    found: dict[str, list[float]] = {}
+    for record in row.counted:
+        if objective in record.metrics:
+            for label, part in record.metrics[objective].per_label.items():
+                if part.value is not None:
+                    found.setdefault(label, []).append(part.value)
+    return found

@@ -55,6 +55,8 @@ class RowDetails:
 
     calibration: Mapping[str, Mapping[str, float]]
     """Scores as they are or how they were fitted -> `MEASURES` -> mean over labels and seeds."""
+    labels: Mapping[str, tuple[float | None, ...]]
+    """Label -> ECE as it is, with a temperature, with Platt scaling; slopes of both, intercept of the latter."""
     columns: tuple[ColumnSummary, ...]
     execution: Mapping[str, tuple[int, ...]]
     """How training was executed, in words -> the seeds of which it is true."""
@@ -67,8 +69,10 @@ def gather_details(records: Sequence[Record]) -> RowDetails:
         if record.training is not None:
             text = "; ".join([describe_execution(record.training.execution), *record.training.execution.notes])
             execution[text] = (*execution.get(text, ()), record.combo.seed)
+    calibrated = [record.calibration for record in records if record.calibration is not None]
     return RowDetails(
-        calibration=_average_calibration([r.calibration for r in records if r.calibration is not None]),
+        calibration=_average_calibration(calibrated),
+        labels=_calibrate_labels(calibrated),
         columns=tuple(_summarize_columns({r.combo.seed: r.subgroups for r in records if r.subgroups})),
         execution=execution,
     )
@@ -106,6 +110,22 @@ def _average_calibration(found: Sequence[CalibrationPart]) -> dict[str, dict[str
     }
     known = {name: {m: v for m, v in values.items() if v is not None} for name, values in averaged.items()}
     return {name: values for name, values in known.items() if values}
+
+
+def _calibrate_labels(found: Sequence[CalibrationPart]) -> dict[str, tuple[float | None, ...]]:
+    labels = dict.fromkeys(label for one in found for label in one.before.per_label)
+    kinds = [[one.before for one in found], [one.temperature for one in found], [one.platt for one in found]]
+    return {
+        label: (
+            *(_mean(part.ece for part in parts) for parts in (before, temperature, platt)),
+            *(_mean(part.slope for part in parts) for parts in (temperature, platt)),
+            _mean(part.intercept for part in platt),
+        )
+        for label in labels
+        for before, temperature, platt in [
+            [[part.per_label[label] for part in parts if label in part.per_label] for parts in kinds]
+        ]
+    }
 
 
 def _summarize_columns(found: Mapping[int, Mapping[str, SubgroupPart]]) -> Iterable[ColumnSummary]:

@@ -53,27 +53,24 @@ def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup
     if spread is None or scale is None:
         return NOTHING
     width, height = DOTS
-    xs = [scale.at(value, 4, width - 4) for value in spread.values]
     by_seed = ", ".join(f"seed {seed}: {v:.4f}" for seed, v in zip(spread.seeds, spread.values, strict=True))
-    grid = Markup().join(
-        Markup('<line class="grid" x1="{0}" x2="{0}" y1="0" y2="{1}"/>').format(
-            scale.at(float(tick), 4, width - 4), height
-        )
-        for tick in scale.ticks
+    grid = Markup('<path class="grid" d="{}"/>').format(
+        "".join(f"M{scale.at(float(tick), 4, width - 4)} 0v{height}" for tick in scale.ticks)
     )
-    span = Markup('<line class="span" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
-        scale.at(min(spread.values), 4, width - 4), scale.at(max(spread.values), 4, width - 4), y=height / 2
+    span = Markup('<path class="span" d="M{} {}H{}"/>').format(
+        scale.at(min(spread.values), 4, width - 4), height // 2, scale.at(max(spread.values), 4, width - 4)
     )
-    dots = Markup().join(Markup('<circle cx="{}" cy="{}" r="3.5"/>').format(x, height / 2) for x in xs)
+    ring = f"m-3.5 {height // 2}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0"
+    dots = Markup('<path class="seeds" d="{}"/>').format(
+        "".join(f"M{scale.at(value, 4, width - 4)} 0{ring}" for value in spread.values)
+    )
     if spread.interval is not None:
         low, high = (scale.at(value, 4, width - 4) for value in spread.interval)
         grid += Markup('<rect class="interval" x="{}" y="{}" width="{:.1f}" height="14"/>').format(
             low, height / 2 - 7, float(high) - float(low)
         )
         by_seed += f"; 95 % over patients: {spread.interval[0]:.4f} to {spread.interval[1]:.4f}"
-    mean = Markup('<line class="mean" x1="{0}" x2="{0}" y1="3" y2="{1}"/>').format(
-        scale.at(spread.mean, 4, width - 4), height - 3
-    )
+    mean = Markup('<path class="mean" d="M{} 3v{}"/>').format(scale.at(spread.mean, 4, width - 4), height - 6)
     return _svg("dots", DOTS, f"{name} {spread.mean:.4f}; {by_seed}", grid + span + dots + mean)
 
 

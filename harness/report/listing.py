@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def as_plain(summary: Leaderboard) -> dict[str, Any]:
     """As plain data for JSON: the ranking without the records behind it."""
-    rows = [{name: value for name, value in vars(row).items() if name != "records"} for row in summary.rows]
+    rows = [
+        {name: value for name, value in vars(row).items() if name not in ("records", "counted")} for row in summary.rows
+    ]
     for row in rows:
         row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
     return {

@@ -9,17 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.resources
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
 from harness.board import CONTROLS, Board
-from harness.evaluation.names import explain_policies
+from harness.evaluation.names import explain_policies, full_name
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.report import frame
@@ -27,18 +29,25 @@ from harness.report.answer import conclude, judge_shuffled
 from harness.report.details import describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.figures import MOST_ROWS, make_figures
-from harness.report.figures.embedding import bundle, draw_still, embed
-from harness.report.figures.style import Figure
+from harness.report.figures.best import Curves
+from harness.report.figures.embedding import bundle, draw_still
+from harness.report.figures.style import FIRST, Figure
 from harness.report.listing import format_interval, format_number, format_spread
+from harness.report.matrix import draw_cells, find_intervals
+from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
 from harness.report.reading import Measured, measured
-from harness.report.summary import Leaderboard
+from harness.report.summary import MOST_COMPARED, Leaderboard, RowSummary
 from harness.results.record import Record
-from harness.results.store import FOLDER, copy_records
+from harness.results.store import FOLDER, copy_records, read_curves
 
 FILE = "index.html"
-SHADES = 3
-"""Steps of color on either side of a label's mean."""
+SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
+"""Parts of `templates/` that make the page answer to its reader."""
+DETAILED = 500
+"""Rows whose labels and details stand in the page, the best first; those of others are in their records."""
+BAR = "interval and seeds"
+"""The column that draws the objective."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +64,10 @@ def render(board: Board, out: Path | None = None) -> Rendered:
     With `out` they go into that folder, with a copy of the records that the page links to. Raises `UsageError` where
     `published.toml` is wrong or a folder cannot be written.
     """
+    published = read_published(board.folder)
     found = measured(board)
-    figures = make_figures(found.summary, found.resamples)
-    text = render_text(found.summary, found.problems, read_published(board.folder), figures)
+    figures = make_figures(found.summary, _read_best_curves(found.summary))
+    text = render_text(found.summary, found.problems, published, figures)
     if out is not None:
         copy_records(board.folder, out)
     folder = out or board.folder
@@ -73,44 +83,108 @@ def render_text(
     figures: Sequence[Figure] = (),
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
-    style, script = read_part("style.css"), read_part("page.js")
-    scripts = [script, *([bundle(), read_part("figures.js")] if figures else [])]
-    counted = {id(record) for record in summary.counted}
+    environment = make_environment()
+    shared = _share(summary, published, figures)
+    packed = {
+        "rows": pack_data(
+            {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
+        ),
+        "table": pack(frame.as_csv(summary)),
+    }
+    if summary.ranked:
+        packed["labels"] = pack_data(
+            {m: _label_rows(environment, shared, m) for m in summary.metrics if m != summary.objective}
+        )
+    if figures:
+        packed |= {"figures": pack_data([figure.specification for figure in figures]), "vega": pack(bundle())}
+    style, scripts = read_part("style.css"), [read_part(name) for name in SCRIPTS]
+    return environment.get_template("page.html.j2").render(
+        **shared,
+        problems=problems,
+        objective_rows=_label_rows(environment, shared, summary.objective) if summary.ranked else "",
+        packed={name: Markup(text) for name, text in packed.items()},  # noqa: S704 - base64
+        style=Markup(style),  # noqa: S704 - the harness's own file
+        scripts=[Markup(text) for text in scripts],  # noqa: S704 - the harness's own files
+        policy=content_security_policy(style, [*scripts, *([bundle()] if figures else [])]),
+    )
+
+
+def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]) -> dict[str, Any]:
+    """What the page's parts show, by the name under which their templates know it."""
     objective = [row.metrics[summary.objective] for row in summary.ranked]
     scale = make_scale(value for spread in objective for value in (*spread.values, *(spread.interval or ())))
-    return (
-        make_environment()
-        .get_template("page.html.j2")
-        .render(
-            summary=summary,
-            board=summary.board,
-            folder=summary.board.folder.resolve().name,
-            answer=conclude(summary),
-            problems=problems,
-            published=published,
-            columns=_columns(summary),
-            oracle=[name for name in summary.metrics if name.endswith("@oracle")],
-            policies=explain_policies(summary.metrics),
-            shades=_shade_labels(summary),
-            axis=draw_axis(scale),
-            dots=lambda row: draw_spread(row.metrics[summary.objective], scale, summary.objective) if row.rank else "",
-            counts=lambda record: id(record) in counted,
-            details=lambda row: gather_details([record for record in row.records if id(record) in counted]),
-            origins=gather_origins,
-            history=draw_history,
-            conditions=_conditions(summary),
-            style=Markup(style),  # noqa: S704 - the harness's own file
-            scripts=[Markup(text) for text in scripts],  # noqa: S704 - the harness's own files, and Vega's
-            policy=content_security_policy(style, scripts),
-            figures=figures,
-            specifications=embed(figures),
-            still=draw_still,
-            most=MOST_ROWS,
-            shuffled=judge_shuffled(summary),
-            fewest=FEWEST,
-            controls=CONTROLS,
-        )
+    columns = _columns(summary)
+    asked = {full_name(name, summary.metrics) for name in summary.board.metrics}
+    metrics = [summary.objective, *(name for name in summary.metrics if name != summary.objective)]
+    curves = next((f.labels for f in figures if f.labels), ())
+    return {
+        "summary": summary,
+        "board": summary.board,
+        "folder": summary.board.folder.resolve().name,
+        "answer": conclude(summary),
+        "shuffled": judge_shuffled(summary),
+        "published": published,
+        "columns": columns,
+        "choosable": {
+            **dict.fromkeys(["group"] if summary.compared else [], True),
+            **dict.fromkeys([summary.objective, BAR, "loss", "recipe", "seeds", "status"], True),
+            **{name: name in asked for name in metrics[1:]},
+            **{column.heading: True for column in columns},
+        },
+        "filters": {
+            name: list(dict.fromkeys(str(getattr(row, name)) for row in summary.rows if not row.control))
+            for name in ("model", "loss", "recipe")
+        }
+        | {"status": list(dict.fromkeys(row.status for row in summary.rows))},
+        "packed_metrics": metrics,
+        "oracle": [name for name in summary.metrics if name.endswith("@oracle")],
+        "policies": explain_policies(summary.metrics),
+        "leaders": summary.leaders,
+        "bar": BAR,
+        "axis": draw_axis(scale),
+        "dots": lambda row: draw_spread(row.metrics[summary.objective], scale, summary.objective) if row.rank else "",
+        "conditions": _conditions(summary),
+        "figures": figures,
+        "curve_labels": curves,
+        "still": draw_still,
+        "most": MOST_ROWS,
+        "detailed": DETAILED,
+        "most_compared": MOST_COMPARED,
+        "first": FIRST,
+        "fewest": FEWEST,
+        "controls": CONTROLS,
+        "table_file": frame.FILE,
+    }
+
+
+def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: RowSummary) -> str:
+    """What a row's records hold, to be shown when the row is opened."""
+    summary = shared["summary"]
+    return environment.get_template("page-row.html.j2").render(
+        **shared,
+        row=row,
+        found=gather_details(row.counted),
+        origins=gather_origins(row.records),
+        intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
+        history=draw_history,
     )
+
+
+def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metric: str) -> Markup:
+    """The rows of the labels' table in one metric."""
+    cells = itertools.islice(draw_cells(shared["summary"], metric), DETAILED)
+    text = environment.get_template("page-label-rows.html.j2").render(rows=cells)
+    return Markup(text)  # noqa: S704 - escaped by its template
+
+
+def _read_best_curves(summary: Leaderboard) -> dict[str, Curves]:
+    """Row -> the curves of its first seed, of the rows that pictures are drawn of."""
+    best = {(row.name, row.seeds[0]) for row in summary.ranked[:MOST_ROWS]}
+    return {
+        r.combo.row: read_curves(summary.board.folder, r)
+        for r in summary.counted
+        if (r.combo.row, r.combo.seed) in best
+    }
 
 
 def content_security_policy(style: str, scripts: Sequence[str]) -> str:
@@ -144,21 +218,36 @@ def make_environment() -> jinja2.Environment:
         "spread": format_spread,
         "number": format_number,
         "interval": format_interval,
-        "anchor": lambda name: "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name),
+        "anchor": anchor,
         "record_link": _record_link,
         "breakable": _breakable,
+        "choice": _format_choice,
     }
     return environment
 
 
-def _record_link(record: Record) -> str:
-    """Where a record lies, seen from the page."""
-    return f"{FOLDER}/{quote(f'{record.combo.row}--s{record.combo.seed}.json', safe='')}"
+def anchor(name: str) -> str:
+    """The id of a row's details."""
+    return "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def _record_link(record: Record, suffix: str = ".json") -> str:
+    """Where a record lies, or what lies beside it, seen from the page."""
+    return f"{FOLDER}/{quote(f'{record.combo.row}--s{record.combo.seed}{suffix}', safe='')}"
+
+
+def _format_choice(value: Any) -> str:
+    """A parameter's value without digits that nobody chose."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_format_choice, value))}]"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
 
 
 def _breakable(name: str) -> Markup:
     """A name that wraps after `_`, `/`, `.` and before `@`, nowhere else."""
-    parts = [part for part in re.split(r"(?<=[_/.])|(?=@)", name) if part]
+    parts = [part for part in re.split(r"(?<=[_/])|(?<=\.)(?!\d)|(?=@)", name) if part]
     whole = Markup('<span class="part">{}</span>')  # browsers would break after a hyphen, too
     return Markup("<wbr>").join(whole.format(part) if "-" in part else part for part in parts)
 
@@ -183,6 +272,7 @@ COLUMNS = (
     Column("train_images_per_second", "train images/s", 0, 1.0, timed=True),
     Column("inference_images_per_second", "test images/s", 0, 1.0, timed=True),
     Column("train_minutes", "train minutes", 1, 1.0, timed=True),
+    Column("device_hours", "device hours", 2, 1.0, timed=True),
     Column("parameters", "parameters (M)", 2, 1e-6, timed=False),
     Column("peak_device_bytes", "peak memory (MiB)", 0, 2.0**-20, timed=False),
 )
@@ -195,31 +285,6 @@ def _columns(summary: Leaderboard) -> list[Column]:
         for column in COLUMNS
         if any(column.name in row.efficiency for row in summary.rows) and (summary.timings_compare or not column.timed)
     ]
-
-
-def _shade_labels(summary: Leaderboard) -> dict[str, dict[str, dict[str, int]]]:
-    """metric -> row -> label -> shade from -SHADES (worst) to SHADES (best).
-
-    A shade is the distance from the label's mean over rows, on one scale for all labels of a metric, so that a
-    difference of no account stays pale and easy labels do not outshine hard ones.
-    """
-    shades: dict[str, dict[str, dict[str, int]]] = {}
-    for metric, higher in summary.directions.items():
-        values = {row.name: row.per_label.get(metric, {}) for row in summary.ranked}
-        means = {
-            label: sum(found) / len(found)
-            for label in (summary.data.labels if summary.data else ())
-            if (found := [row[label] for row in values.values() if label in row])
-        }
-        apart = {
-            name: {label: (1 if higher else -1) * (row[label] - mean) for label, mean in means.items() if label in row}
-            for name, row in values.items()
-        }
-        largest = max((abs(d) for row in apart.values() for d in row.values()), default=0.0) or 1.0
-        shades[metric] = {
-            name: {label: round(SHADES * d / largest) for label, d in row.items()} for name, row in apart.items()
-        }
-    return shades
 
 
 def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.board import Board
 from harness.report.summary import Leaderboard, summarize
-from harness.results.store import read_all_resamples, read_records
+from harness.results.store import AllResamples, read_records, uncollected
 
 if TYPE_CHECKING:
     from harness.evaluation.resamples import Resamples
@@ -20,13 +20,14 @@ class Measured:
 
     summary: Leaderboard
     resamples: Mapping[str, Resamples] = field(default_factory=dict)
-    """By `ROW--sSEED`; a record without any, or with a damaged file, is left out."""
+    """By `ROW--sSEED`, read from their files when they are asked for."""
     problems: tuple[str, ...] = ()
     """A line for each file among the records that could not be read."""
 
 
 def measured(board: Board) -> Measured:
     """Read a board's records and resamples and summarize them, once for all that shows them."""
-    found = read_records(board.folder)
-    resamples = read_all_resamples(board.folder, found.records)
-    return Measured(summarize(board, found.records, resamples), resamples, found.problems)
+    with uncollected():
+        found = read_records(board.folder)
+        resamples = AllResamples(board.folder, found.records)
+        return Measured(summarize(board, found.records, resamples), resamples, found.problems)

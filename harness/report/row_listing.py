@@ -40,8 +40,7 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
     """What the page shows of a row: its metrics, its labels, calibration, subgroups, cost, and how it was made."""
     from rich.text import Text
 
-    counted = [record for record in row.records if record.combo.seed in row.seeds]
-    details = gather_details(counted)
+    details = gather_details(row.counted)
     parts: list[RenderableType] = [Text(row.name, style="bold"), *map(Text, _introduce(summary, row))]
     if row.metrics:
         parts += [Text(), _metrics(summary, row), Text(), _labels(summary, row)]

@@ -23,7 +23,7 @@ def current_fingerprint(board: Board, records: Iterable[Record]) -> str | None:
 def why_stale(board: Board, record: Record, fingerprint: str | None) -> str | None:
     """Why a record does not belong to the board as it is now, or None."""
     combo = record.combo
-    if combo.row not in {row.name for row in board.rows}:
+    if combo.row not in board.row_names:
         return "board.toml has no such row"
     if combo.dataset != board.dataset:
         return f"measured on {combo.dataset}, board.toml says {board.dataset}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board, Row
 from harness.evaluation.names import DEFAULT, full_name
-from harness.report.chance import add_intervals, compare, find_obstacle, gather
+from harness.report.chance import add_intervals, compare, find_leaders, find_obstacle, gather
 from harness.report.staleness import current_fingerprint, why_stale
 from harness.results.provenance import scrub_paths
 from harness.results.record import DatasetPart, EfficiencyPart, Record
@@ -17,6 +17,9 @@ from harness.results.record import DatasetPart, EfficiencyPart, Record
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair
     from harness.evaluation.resamples import Resamples
+
+MOST_COMPARED = 200
+"""Best rows that are compared with each other: the number of pairs grows with its square."""
 
 Status = Literal["done", "partial", "failed", "skipped", "stale", "missing"]
 
@@ -57,15 +60,19 @@ class RowSummary:
     per_label: Mapping[str, Mapping[str, float]]
     """metric -> label -> mean over the seeds for which it is defined; an undefined label is absent."""
     efficiency: Mapping[str, float]
-    """Means over seeds: the numbers of a record's `efficiency`, and `train_minutes`."""
+    """Means over seeds: the numbers of a record's `efficiency`, `train_minutes`, and `device_hours` of all phases."""
     records: tuple[Record, ...] = field(repr=False, default=())
     """All of the row, in the order of the seeds, stale ones too."""
+    counted: tuple[Record, ...] = field(repr=False, default=())
+    """Those that the numbers come from: of `seeds`."""
     control: str | None = None
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
     group: int | None = None
-    """From 1; rows of one group are not shown to differ from its best. None where the board cannot be compared."""
+    """From 1; rows of one group are not shown to differ from its best. None where the row is not compared."""
     label_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Label -> interval of the objective, patients resampled; absent where it is undefined."""
+    tuned: str = ""
+    """How its parameters were found and what that cost, as board.toml says."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +91,13 @@ class Leaderboard:
     counted: tuple[Record, ...] = field(repr=False, default=())
     """The records that the numbers come from."""
     pairs: tuple[Pair, ...] = field(repr=False, default=())
-    """Every two ranked rows compared in the objective, the better one first; none where there is an obstacle."""
+    """Every two of the `MOST_COMPARED` best rows compared in the objective, the better one first; none where there is
+    an obstacle."""
     obstacle: str = ""
     """Why rows are not compared, in words: without one row's resamples, the others would be adjusted for too few pairs.
     """
+    leaders: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Label -> rows not shown to differ from the best of the label in the objective, the best among them."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -101,7 +111,7 @@ class Leaderboard:
 
     @property
     def compared(self) -> bool:
-        """Whether rows stand in groups: every ranked one has its resamples."""
+        """Whether the best rows stand in groups: every ranked one has its resamples."""
         return any(row.group is not None for row in self.ranked)
 
     @property
@@ -139,12 +149,16 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     ]
     higher = directions.get(objective, True)
     current = next((r for r in records if r.dataset.fingerprint == fingerprint and stale[id(r)] is None), None)
-    drawn = {row.name: gather(row, resamples or {}) for row in rows}
-    with_intervals = [add_intervals(row, drawn[row.name], objective) for row in rows]
-    ordered = _rank(with_intervals, objective, higher=higher)
+    ordered: list[RowSummary] = []
+    drawn: dict[str, tuple[Resamples, ...]] = {}
+    for row in _rank(rows, objective, higher=higher):
+        found = gather(row, resamples or {})
+        ordered.append(add_intervals(row, found, objective))
+        drawn[row.name] = tuple(one.of(objective, labels=len(ordered) <= MOST_COMPARED) for one in found)
     ranked = [row for row in ordered if row.rank is not None]
     obstacle = find_obstacle(ranked, drawn, objective)
-    pairs, groups = ((), {}) if obstacle else compare(ranked, drawn, objective, higher=higher)
+    best = [] if obstacle else ranked[:MOST_COMPARED]
+    pairs, groups = compare(best, drawn, objective, higher=higher) if best else ((), {})
     return Leaderboard(
         board=board,
         objective=objective,
@@ -154,6 +168,7 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
         counted=counted,
         pairs=pairs,
         obstacle=obstacle,
+        leaders=find_leaders(best, drawn, objective, higher=higher),
     )
 
 
@@ -204,7 +219,9 @@ def _summarize_row(
         per_label={metric: _per_label(done, metric) for metric in spreads},
         efficiency=_efficiency(done),
         records=tuple(record for record, _ in judged),
+        counted=tuple(done),
         control=row.control,
+        tuned=row.tuned,
     )
 
 
@@ -228,7 +245,7 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
             text = f"{kind}: {record.failure.message} [{record.failure.where}]"
             seeds.setdefault(text, []).append(record.combo.seed)
     present = {record.combo.seed for record, _ in judged}
-    if row in board.rows and (absent := [seed for seed in board.seeds if seed not in present]):
+    if row.name in board.row_names and (absent := [seed for seed in board.seeds if seed not in present]):
         seeds["not run yet"] = absent
     return tuple(f"seed {', '.join(map(str, found))}: {reason}" for reason, found in seeds.items())
 
@@ -257,6 +274,7 @@ def _efficiency(done: Iterable[Record]) -> dict[str, float]:
     for record in done:
         cost = record.efficiency
         numbers = {name: getattr(cost, name) for name in EfficiencyPart.model_fields if name != "seconds"}
+        numbers["device_hours"] = sum(cost.seconds.values()) / 3600 if cost.seconds else None
         numbers["train_minutes"] = cost.seconds["train"] / 60 if "train" in cost.seconds else None
         for name, number in numbers.items():
             if number is not None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from harness.errors import DataError, StorageError, UsageError
-from harness.evaluation.resamples import Resamples, load_resamples
+from harness.evaluation.resamples import Resamples, load_curves, load_values
 from harness.files import TEMPORARY, file_digest, sweep, write_atomically
-from harness.results.record import Record
+from harness.results.record import DatasetPart, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FOLDER = "records"
 ASIDE = "aside"
@@ -31,6 +37,18 @@ class Found:
     """In the order of row and seed."""
     problems: tuple[str, ...]
     """One line for each file that could not be read."""
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: among a million objects that all stay it takes most of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def write_record(folder: Path, record: Record, resamples: Resamples | None = None) -> Record:
@@ -57,21 +75,37 @@ def record_path(folder: Path, record: Record) -> Path:
 
 
 def read_resamples(folder: Path, record: Record) -> Resamples | None:
-    """What lies beside a record; None where there is nothing, or not what the record says."""
+    """What lies beside a record, without curves; None where there is nothing, or not what the record says."""
+    beside = _find_beside(folder, record)
+    return None if beside is None else load_values(beside)
+
+
+def read_curves(folder: Path, record: Record) -> Mapping[str, NDArray[np.float64]]:
+    """The curves that lie beside a record; none where there is nothing, or not what the record says."""
+    beside = _find_beside(folder, record)
+    try:
+        return {} if beside is None else load_curves(beside)
+    except DataError:
+        return {}
+
+
+def _find_beside(folder: Path, record: Record) -> Path | None:
     path = record_path(folder, record)
     beside = path.with_name(f"{path.stem}.npz")
     if RESAMPLES not in record.artifacts or not beside.is_file() or file_digest(beside) != record.artifacts[RESAMPLES]:
         return None
-    return load_resamples(beside)
+    return beside
 
 
 def read_records(folder: Path) -> Found:
     """Read every record of a board; a file that is none is named, not raised, and left where it is."""
     records, problems = [], []
+    datasets: dict[str, DatasetPart] = {}  # one is enough of what all records repeat
     for path in _record_files(folder):
         found = _read(path)
         if isinstance(found, Record):
-            records.append(found)
+            same = datasets.setdefault(found.dataset.fingerprint, found.dataset)
+            records.append(found.model_copy(update={"dataset": same}) if same == found.dataset else found)
         else:
             problems.append(f"{FOLDER}/{path.name} {found}")
     records.sort(key=lambda record: (record.combo.row, record.combo.seed))
@@ -127,15 +161,29 @@ def _read(path: Path) -> Record | str:
     return f"holds the record of {record.combo.row}, seed {record.combo.seed}"
 
 
-def read_all_resamples(folder: Path, records: Iterable[Record]) -> dict[str, Resamples]:
-    """What lies beside records, by `ROW--sSEED`; a file that is damaged or another's is as if it were not there."""
-    found = {}
-    for record in records:
+class AllResamples(Mapping[str, Resamples]):
+    """What lies beside records, by `ROW--sSEED`, without curves; read when it is asked for, and not kept.
+
+    A file that is damaged or another's is as if it were not there.
+    """
+
+    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
+        self._folder = folder
+        self._records = {f"{r.combo.row}--s{r.combo.seed}": r for r in records if RESAMPLES in r.artifacts}
+
+    def __getitem__(self, name: str) -> Resamples:
+        found = None
         with contextlib.suppress(DataError):
-            resamples = read_resamples(folder, record)
-            if resamples is not None:
-                found[f"{record.combo.row}--s{record.combo.seed}"] = resamples
-    return found
+            found = read_resamples(self._folder, self._records[name])
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
 
 
 def copy_records(folder: Path, out: Path) -> None:

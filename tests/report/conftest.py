@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.board import Board, Row
+from harness.report.packing import unpack
 from harness.results.record import (
     ComboPart,
     DatasetPart,
@@ -155,6 +158,22 @@ class Builder:
         }
         return ProvenancePart(**(values | changes))
 
+    def held(self, page: str, name: str) -> str:
+        """What a page holds packed under that name."""
+        (packed,) = re.findall(f'id="packed-{name}">(.*?)</script>', page)
+        return unpack(packed)
+
+    def whole(self, page: str) -> str:
+        """A page as it is when every row has been opened and every metric shown."""
+        parts = list(json.loads(self.held(page, "rows")).values())
+        if 'id="packed-labels"' in page:
+            labels = json.loads(self.held(page, "labels"))
+            parts += [
+                f'<table><caption></caption><tbody data-metric="{name}">{rows}</tbody></table>'
+                for name, rows in labels.items()
+            ]
+        return page.replace("</main>", "".join(parts) + "</main>")
+
     def write(self, *records: Record) -> None:
         self.folder.mkdir(exist_ok=True)
         for record in records:
@@ -170,3 +189,9 @@ def build(tmp_path: Path) -> Builder:
 def build_once(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """For property tests, which keep their fixtures over examples: nothing is written."""
     return Builder(tmp_path_factory.mktemp("board"))
+
+
+@pytest.fixture(scope="session")
+def make_builder() -> type[Builder]:
+    """For fixtures that live longer than a test."""
+    return Builder

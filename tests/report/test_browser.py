@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from harness.board import board_text, row_text, save_board
+from harness.board import Row, board_text, row_text, save_board
 from harness.evaluation.resamples import Resamples
 from harness.report.page import render
 from harness.results.store import write_record
 
 pytestmark = pytest.mark.service
 FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
+EVIL = "<script>alert(1)</script>"
+LABELS = ("Edema", "Mass", "Hernia")
 
 
 @pytest.fixture(scope="module")
@@ -32,72 +35,230 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def page_file(build_once) -> Path:
-    """A rendered board of three rows with two seeds, with pictures."""
-    values = {"alpha": 0.9, "beta": 0.85, "gamma": 0.7}
-    board = build_once.board(*values)
-    rows = [row_text([row.model], [row.loss], [row.recipe], row.params) for row in board.rows]
-    board = save_board(board.folder, board_text(board, rows))
-    for number, (model, value) in enumerate(values.items()):
+def rendered(build, rows: list[tuple[Row, float]]) -> Path:
+    """The page of a board whose rows have two seeds, with resamples and curves; the last one failed in a seed."""
+    board = build.board(*(row for row, _ in rows))
+    texts = [row_text([row.model], [row.loss], [row.recipe], row.params) for row in board.rows]
+    board = save_board(board.folder, board_text(board, texts))
+    for number, (row, value) in enumerate(rows):
         for seed in (0, 1):
-            record = build_once.record(
-                model,
-                seed,
-                {
-                    "auroc": build_once.metric(value, value - 0.1, value - 0.2),
-                    "brier": build_once.metric(0.1 + number / 10, higher_is_better=False),
-                },
-            )
+            if number == len(rows) - 1 and seed:
+                write_record(board.folder, build.record(row, seed, failure="ValueError: no such layer"))
+                continue
+            metrics = {
+                "auroc": build.metric(value, value - 0.1, value - 0.2 if number else None),
+                "brier": build.metric(0.1 + number / 10, higher_is_better=False),
+                "f1@val-f1": build.metric(0.4, 0.3, 0.2),
+                "f1@oracle": build.metric(0.5, 0.4, 0.3),
+            }
+            record = build.record(row, seed, metrics)
             noise = np.random.default_rng(10 * number + seed).normal(0, 0.01, 200)
             macro = {name: (part.macro or 0) + noise for name, part in record.metrics.items()}
-            curves = {f"{kind}/Edema": np.array([[0, 0.2, 1], [0, 0.8, 1]]) for kind in ("roc", "pr")}
-            write_record(board.folder, record, Resamples(macro, {"Edema": macro["auroc"]}, curves))
+            labels = {name: part.value + noise for name, part in metrics["auroc"].per_label.items() if part.value}
+            curves = {
+                f"{kind}/{label}": np.array([[0, 0.2, 1], [0, 0.8, 1]]) for kind in ("roc", "pr") for label in LABELS
+            }
+            write_record(board.folder, record, Resamples(macro, labels, curves))
     return render(board).page
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory, make_builder) -> Path:
+    """Three rows, one of them with another parameter, one partial."""
+    rows = [
+        (Row("alpha", "bce", "demo"), 0.9),
+        (Row("beta", "focal", "demo", {"loss": {"gamma": 1.7}}), 0.85),
+        (Row("gamma", "bce", "long"), 0.7),
+    ]
+    return rendered(make_builder(tmp_path_factory.mktemp("board")), rows)
 
 
 @pytest.fixture(params=["light", "dark"])
 def opened(browser, page_file, request) -> Iterator[Page]:
     """The page, opened from its file with the network off; in the end nothing has complained or been asked for."""
-    context = browser.new_context(color_scheme=request.param, viewport={"width": 1300, "height": 900})
+    yield from open_page(browser, page_file, request.param)
+
+
+@pytest.fixture
+def seen(browser, page_file) -> Iterator[Page]:
+    """Likewise, in one theme."""
+    yield from open_page(browser, page_file, "light")
+
+
+def open_page(browser: Browser, file: Path, theme: str, fragment: str = "") -> Iterator[Page]:
+    context = browser.new_context(color_scheme=theme, viewport={"width": 1300, "height": 900})  # type: ignore[arg-type]
     context.set_offline(True)
+    context.set_default_timeout(10_000)
     page, heard = context.new_page(), []
     page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-    page.on("request", lambda asked: heard.append(asked.url) if asked.url != page_file.as_uri() else None)
-    page.goto(page_file.as_uri())
+    page.on("request", lambda asked: heard.append(asked.url) if is_foreign(asked.url, file) else None)
+    page.goto(file.as_uri() + fragment)
     yield page
     assert heard == []
     context.close()
 
 
+def is_foreign(address: str, file: Path) -> bool:
+    """Whether it is something else than the page itself, or what the page made."""
+    return address.split("#", maxsplit=1)[0] != file.as_uri() and not address.startswith("blob:")
+
+
 def models(page: Page) -> list[str]:
-    return [text.split("\n")[0] for text in page.locator("table.sortable tbody th a").all_inner_texts()]
+    """The models of the rows that the ranking shows, from above."""
+    shown = page.locator("table.ranking tbody tr:not([hidden]) th a")
+    return [text.split("\n")[0] for text in shown.all_inner_texts()]
+
+
+def headings(page: Page) -> list[str]:
+    return [text.strip() for text in page.locator("table.ranking thead th:not([hidden]) button").all_inner_texts()]
+
+
+def again(page: Page) -> Page:
+    """The same address in another tab: what a reader sees who was sent the link."""
+    other = page.context.new_page()
+    other.goto(page.url)
+    return other
 
 
 def test_rows_are_sorted_by_a_click_and_by_the_keyboard(opened):
     assert models(opened) == ["alpha", "beta", "gamma"]
-    heading = opened.get_by_role("button", name="auroc").first
+    heading = opened.get_by_role("button", name="auroc", exact=True)
     heading.click()
     heading.click()
     assert models(opened) == ["gamma", "beta", "alpha"]
-    opened.get_by_role("button", name="brier").first.focus()
+    assert opened.locator('th[aria-sort="ascending"]').inner_text() == "auroc"
+    opened.get_by_role("button", name="brier").focus()
     opened.keyboard.press("Enter")
     assert models(opened)[0] == "alpha"
+    assert models(again(opened)) == models(opened)
+
+
+def test_every_column_sorts_and_empty_cells_stay_last(seen):
+    for number in range(seen.locator("#columns input").count()):
+        seen.locator("#columns input").nth(number).evaluate("box => box.checked || box.click()")
+    for button in seen.locator("table.ranking thead button").all():
+        for _ in range(2):
+            button.click()
+            column = button.evaluate("one => one.closest('th').cellIndex")
+            texts = [row.locator("th, td").nth(column).inner_text() for row in seen.locator(".ranking tbody tr").all()]
+            filled = [bool(text.strip()) for text in texts]
+            assert filled == sorted(filled, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "left"),
+    [("loss", "focal", ["beta"]), ("recipe", "long", ["gamma"]), ("status", "partial", ["gamma"])],
+)
+def test_a_filter_leaves_rows_of_one_kind_everywhere(seen, name, value, left):
+    seen.get_by_role("combobox", name=name, exact=True).select_option(value)
+    assert models(seen) == left
+    assert seen.locator(".labels tbody tr:visible").count() == len(left)
+    assert seen.locator("#rows ~ details:visible").count() == len(left)
+    assert seen.locator("#count").inner_text() == "1 of 3 rows"
+    assert models(again(seen)) == left
+    seen.get_by_role("button", name="Show all rows").click()
+    assert models(seen) == ["alpha", "beta", "gamma"]
+    assert "#" not in seen.url
+
+
+def test_search_finds_words_in_names_parameters_and_numbers(seen):
+    box = seen.get_by_label("search", exact=True)
+    box.click()
+    seen.keyboard.type("FOCAL gamma = 1.7")
+    assert models(seen) == ["beta"]
+    assert models(again(seen)) == ["beta"]
+    box.fill("nothing like that")
+    assert models(seen) == []
+    box.fill("")
+    assert len(models(seen)) == 3
+
+
+def test_columns_are_chosen_and_those_that_the_board_does_not_ask_for_wait(seen):
+    assert "f1@oracle" not in headings(seen)
+    seen.locator("#columns summary").click()
+    seen.get_by_role("checkbox", name="f1@oracle").check()
+    seen.get_by_role("checkbox", name="recipe").uncheck()
+    assert "f1@oracle" in headings(seen)
+    assert "recipe" not in headings(seen)
+    assert headings(again(seen)) == headings(seen)
+    width = seen.locator(".ranking tbody tr").first.locator("th:visible, td:visible").count()
+    assert width == len(headings(seen))
 
 
 def test_the_labels_are_shown_in_one_metric_at_a_time(opened):
     bodies = opened.locator("[data-metric]")
     assert [bodies.nth(n).is_visible() for n in range(bodies.count())].count(True) == 1
-    opened.select_option("#label-metric", "brier")
-    assert opened.locator('[data-metric="brier"]').is_visible()
+    opened.get_by_label("metric").select_option("brier")
+    opened.locator('[data-metric="brier"]').wait_for()
     assert not opened.locator('[data-metric="auroc"]').is_visible()
+    other = again(opened)
+    other.locator('[data-metric="brier"]').wait_for()
+    assert other.get_by_label("metric").input_value() == "brier"
 
 
-def test_a_link_opens_the_row(opened):
-    opened.locator("table.sortable tbody th a").nth(1).click()
-    assert opened.locator("details[open]").count() == 1
-    assert "beta" in opened.locator("details[open] summary").inner_text()
+def test_a_label_shows_its_interval_and_positives_to_the_pointer_and_to_the_keyboard(seen):
+    cell = seen.locator(".labels tbody td").nth(1)
+    cell.hover()
+    tip = seen.get_by_role("tooltip")
+    assert "alpha, bce, demo, Mass" in tip.inner_text()
+    assert "95 % from" in tip.inner_text()
+    assert "10 positive of 100 images" in tip.inner_text()
+    seen.mouse.move(0, 0)
+    seen.locator(".labels tbody td").first.focus()
+    seen.keyboard.press("ArrowRight")
+    seen.keyboard.press("ArrowDown")
+    assert "beta" in tip.inner_text()
+    assert seen.evaluate("document.activeElement.getAttribute('aria-describedby')") == "tip"
+    seen.keyboard.press("Escape")
+    assert not tip.is_visible()
+
+
+def test_what_is_undefined_is_an_empty_cell_and_says_so(seen):
+    cell = seen.locator(".labels tbody tr").first.locator("td").nth(2)
+    assert cell.inner_text() == ""
+    cell.hover()
+    assert "auroc is undefined" in seen.get_by_role("tooltip").inner_text()
+
+
+def test_the_best_of_a_label_is_marked_and_what_is_not_shown_to_differ(seen):
+    first = [seen.locator(".labels tbody tr").nth(n).locator("td").first.get_attribute("class") or "" for n in range(3)]
+    assert "best" in first[0]
+    assert "best" not in first[1]
+    assert "best" not in first[2]
+
+
+def test_a_link_opens_the_row_with_all_that_its_records_hold(opened):
+    opened.locator("table.ranking tbody th a").nth(1).click()
+    row = opened.locator("details[data-row][open]")
+    row.get_by_text("Seed by seed").wait_for()
+    assert row.count() == 1
+    assert "beta" in row.locator("summary").inner_text()
+    other = again(opened)
+    other.locator("details[data-row][open]").get_by_text("Seed by seed").wait_for()
+    row.locator("summary").click()
+    opened.wait_for_url(lambda address: "at=" not in address)
+
+
+def test_a_row_is_opened_by_the_keyboard(seen):
+    seen.locator("details[data-row] summary").first.focus()
+    seen.keyboard.press("Enter")
+    seen.locator("details[data-row][open]").get_by_text("Seed by seed").wait_for()
+    assert "at=row-alpha" in seen.url
+
+
+def test_the_theme_is_switched_and_stays(opened):
+    system = opened.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    grounds = {}
+    for theme in ("light", "dark"):
+        opened.get_by_label("Theme").select_option(theme)
+        grounds[theme] = opened.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert grounds["light"] != grounds["dark"]
+    assert system in grounds.values()
+    other = again(opened)
+    assert other.evaluate("getComputedStyle(document.documentElement).backgroundColor") == grounds["dark"]
+    opened.reload()
+    assert opened.get_by_label("Theme").input_value() == "dark"
 
 
 def test_every_picture_is_drawn_when_it_comes_into_view(opened):
@@ -111,11 +272,92 @@ def test_every_picture_is_drawn_when_it_comes_into_view(opened):
     assert "alpha--bce--demo" in described
 
 
-def test_without_scripts_the_pictures_are_there_and_all_labels_too(browser, page_file):
+def test_rows_and_label_of_the_pictures_are_chosen(seen):
+    curves = seen.locator("figure", has_text="ROC curves")
+    curves.scroll_into_view_if_needed()
+    curves.locator("[data-drawn] svg").wait_for()
+    lines = curves.locator('svg [aria-roledescription="line mark"]')
+    assert lines.count() == 3 + 1  # the diagonal
+    seen.locator("#figure-rows summary").click()
+    seen.get_by_role("checkbox", name="gamma--bce--long").uncheck()
+    seen.wait_for_function(
+        "count => document.querySelectorAll('#drawing-roc svg [aria-roledescription=\"line mark\"]').length === count",
+        arg=3,
+    )
+    seen.get_by_label("label of the curves").select_option("Mass")
+    other = again(seen)
+    assert other.get_by_label("label of the curves").input_value() == "Mass"
+    assert not other.locator("#figure-rows input").nth(2).is_checked()
+
+
+def test_the_table_is_downloaded_out_of_the_page(seen, page_file):
+    with seen.expect_download() as download:
+        seen.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == "board.csv"
+    assert Path(download.value.path()).read_bytes() == (page_file.parent / "board.csv").read_bytes()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_to_mend(browser, page_file, theme):
+    context = browser.new_context(color_scheme=theme, bypass_csp=True)
+    page = context.new_page()
+    page.goto(page_file.as_uri() + "#at=row-alpha--bce--demo")
+    page.get_by_text("Seed by seed").wait_for()
+    for menu in page.locator("details.menu summary").all():
+        menu.click()
+    for picture in page.locator("[data-figure]").all():
+        picture.scroll_into_view_if_needed()
+        picture.locator("svg").wait_for()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1024, 1920])
+def test_nothing_is_wider_than_the_window_and_headings_stay(browser, page_file, width):
+    context = browser.new_context(viewport={"width": width, "height": 700})
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    head = page.locator(".labels thead th").first
+    head.scroll_into_view_if_needed()
+    before = head.bounding_box()
+    page.locator(".scroll:has(.labels)").evaluate("box => { box.scrollLeft = 200; }")
+    assert head.bounding_box() == before
+    context.close()
+
+
+def test_names_that_are_scripts_or_formulas_are_texts(browser, make_builder, tmp_path):
+    evil = Row(EVIL, "=cmd()", "demo", {"loss": {EVIL: EVIL}})
+    builder = make_builder(tmp_path)
+    builder.labels = (EVIL, "=1+1", "Hernia")
+    file = rendered(builder, [(evil, 0.9), (Row("b", "bce", EVIL), 0.8), (Row("c", "bce", "demo"), 0.7)])
+    for page in open_page(browser, file, "light"):
+        page.on("dialog", lambda dialog: pytest.fail(f"a name has run: {dialog.message}"))
+        assert models(page)[0] == EVIL
+        page.get_by_label("metric").select_option("brier")
+        page.locator('[data-metric="brier"]').wait_for()
+        page.locator(".labels tbody:not([hidden]) td").first.hover()
+        assert EVIL in page.get_by_role("tooltip").inner_text()
+        for row in page.locator("details[data-row] summary").all():
+            row.click()
+        page.get_by_text("Seed by seed").first.wait_for()
+        page.locator("[data-figure]").first.scroll_into_view_if_needed()
+        page.locator("[data-figure] svg").first.wait_for()
+        assert page.locator("script:not([type])").count() <= 6  # its own, and Vega
+    table = (file.parent / "board.csv").read_text()
+    assert ",'=cmd()," in table
+
+
+def test_without_scripts_ranking_labels_pictures_and_links_are_there(browser, page_file):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(page_file.as_uri())
+    assert models(page) == ["alpha", "beta", "gamma"]
     assert page.locator("noscript svg").count() >= 6
     assert page.locator("noscript svg").first.is_visible()
-    assert page.locator('[data-metric="brier"]').is_visible()
+    assert page.locator('[data-metric="auroc"]').is_visible()
+    assert not page.get_by_label("search").is_visible()
+    page.locator("details[data-row] summary").first.click()
+    assert page.get_by_role("link", name="seed 0").first.is_visible()
     context.close()

@@ -173,11 +173,11 @@ def test_a_narrow_table_leaves_out_the_spread_before_the_interval(three):
         assert "[0." in str(columns["95 %"][0])
 
 
-def test_intervals_stand_beside_each_metric_on_the_page(three):
+def test_intervals_stand_beside_each_metric_on_the_page(build, three):
     board, records = three
     summary = summarize(board, records, beside(records))
-    text = render_text(summary)
+    text = build.whole(render_text(summary))
     low, high = summary.ranked[0].metrics["auroc"].interval or (0, 0)
     assert f"0.9010<br>[{low:.3f}, {high:.3f}]" in text
     low, high = summary.ranked[0].label_intervals["Mass"]
-    assert f'title="[{low:.3f}, {high:.3f}], 10 positive"' in text
+    assert f'data-interval="{low:.3f} {high:.3f}"' in text

@@ -64,7 +64,7 @@ def test_groups_are_averaged_over_seeds_and_gaps_are_not(seeds):
 
 
 def test_the_page_shows_gaps_with_their_intervals_and_groups_that_are_too_small(build, seeds):
-    text = render_text(summarize(build.board(), seeds))
+    text = build.whole(render_text(summarize(build.board(), seeds)))
     assert "F over M 0.100 [-0.010, 0.200]<br>M over F 0.060 [-0.010, 0.200]" in text
     assert "too small" in text
     assert "fewer than 10 positives or 10 negatives" in text
@@ -75,7 +75,7 @@ def test_a_stale_record_is_no_part_of_a_rows_details(build, seeds):
     stale = build.record(
         seed=0, calibration=calibrated(0.9), combo=build.combo(build.row(), 0, options={"size": 8}), key="stale"
     )
-    text = render_text(summarize(build.board(), [*seeds, stale]))
+    text = build.whole(render_text(summarize(build.board(), [*seeds, stale])))
     assert "0.0300" in text
     assert "0.9000" not in text
 
@@ -101,8 +101,8 @@ def test_seeds_of_one_command_share_a_line_and_keep_their_keys(build):
     assert command == "harness run a-board"
     assert text == "harness 0.1.0, torch 2.11.0, 2 threads"
     build.write(*records)
-    assert f"key {'a' * 16}, {'b' * 16}" in render(build.board()).page.read_text()
+    assert f"key {'a' * 16}, {'b' * 16}" in build.whole(render(build.board()).page.read_text())
 
 
 def test_a_failed_row_has_no_details(build):
-    assert dataclasses.astuple(gather_details([build.record(failure="boom")])) == ({}, (), {})
+    assert dataclasses.astuple(gather_details([build.record(failure="boom")])) == ({}, {}, (), {})

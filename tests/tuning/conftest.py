@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.board import Board, Row
@@ -20,7 +22,7 @@ def make_plan(tmp_path):
     def make(**changes) -> Plan:
         row = Row("toy-net", "bce", "toy")
         board = Board(tmp_path / "board", "t", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
-        values = {
+        values: dict[str, Any] = {
             "name": "s",
             "board": board,
             "row": row,

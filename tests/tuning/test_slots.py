@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from harness.components import Float
 from harness.errors import UsageError
@@ -28,10 +28,17 @@ def dead_lease():
     return {"machine": machine_identity(), "process": process.pid, "process_started": 1.0, "beat": 3}
 
 
+def take(slots) -> Trial:
+    """A trial that there is room for."""
+    found = slots.take()
+    assert isinstance(found, Trial)
+    return found
+
+
 def run_all(slots, study, plan):
     """Trials until there is room for no more; gives their numbers."""
     numbers = []
-    while (trial := slots.take()) is not None:
+    while (trial := take(slots)) is not None:
         ask_values(trial, plan)
         study.tell(trial, 0.5)
         numbers.append(trial.number)
@@ -41,11 +48,10 @@ def run_all(slots, study, plan):
 def test_the_first_trial_is_the_default_one_with_what_lies_outside_of_the_space(make_plan):
     plan = make_plan()
     study = open_study(plan)
-    trial = Slots(study, 3).take()
-    assert trial is not None
+    trial = take(Slots(study, 3))
     assert ask_values(trial, plan) == {"recipe.lr": 0.01, "recipe.optimizer": "adamw"}
     study.tell(trial, 0.5)
-    other = Slots(study, 3).take()
+    other = take(Slots(study, 3))
     assert ask_values(other, plan)["recipe.optimizer"] in ("adam", "sgd")
     first, _ = study.trials
     assert is_default(first)
@@ -82,25 +88,27 @@ def test_a_trial_too_many_is_given_up_before_it_is_run(make_plan, monkeypatch):
 def test_the_trial_of_a_dead_worker_is_run_again_with_its_values_once(make_plan):
     plan = make_plan()
     study = open_study(plan)
-    first = Slots(study, 2).take()
+    first = take(Slots(study, 2))
     ask_values(first, plan)
     first.set_user_attr(LEASED, dead_lease())
     slots = Slots(study, 2)
-    again = slots.take()
+    again = take(slots)
     assert again.user_attrs[RETRY_OF] == first.number
     assert ask_values(again, plan) == values_of(study.trials[0])
     again.set_user_attr(LEASED, dead_lease())
     assert run_all(Slots(study, 2), study, plan) == [2]
     tally = count_trials(study)
     assert [trial.number for trial in tally.finished] == [1, 2]
-    assert "its worker died" in why_failed(tally.finished[0], study.user_attrs)["message"]
+    why = why_failed(tally.finished[0], study.user_attrs)
+    assert why is not None
+    assert "its worker died" in why["message"]
     assert slots.is_over()
 
 
 def test_a_lease_that_changes_is_alive_and_one_that_does_not_is_lost(make_plan):
     plan = make_plan()
     study = open_study(plan)
-    trial = Slots(study, 1).take()
+    trial = take(Slots(study, 1))
     trial.set_user_attr(LEASED, DEAD | {"machine": "elsewhere"})
     watch = Slots(open_study(plan), 1, lease=0.2)
     for beat in range(3):
@@ -118,7 +126,7 @@ def test_a_lease_that_changes_is_alive_and_one_that_does_not_is_lost(make_plan):
 def test_a_held_trial_renews_its_lease(make_plan):
     study = open_study(make_plan())
     slots = Slots(study, 1, lease=0.1)
-    trial = slots.take()
+    trial = take(slots)
     with slots.hold(trial):
         until = time.monotonic() + 10
         while study.trials[0].user_attrs[LEASED]["beat"] < 2 and time.monotonic() < until:
@@ -130,7 +138,7 @@ def test_an_interrupted_trial_is_given_back_however_often(make_plan):
     plan = make_plan()
     study = open_study(plan)
     for _ in range(3):
-        trial = Slots(study, 1).take()
+        trial = take(Slots(study, 1))
         assert ask_values(trial, plan)["recipe.lr"] == 0.01
         Slots(study, 1).give_back(trial.number)
     assert run_all(Slots(study, 1), study, plan) == [3]
@@ -161,8 +169,8 @@ def test_the_best_of_equals_is_the_earliest_and_direction_counts(make_plan):
     for value in (0.2, 0.9, 0.9, 0.1):
         study.tell(study.ask(), value)
     study.tell(study.ask(), state=TrialState.FAIL)
-    assert best_of(study.trials, higher_is_better=True).number == 1
-    assert best_of(study.trials, higher_is_better=False).number == 3
+    found = [best_of(study.trials, higher_is_better=higher) for higher in (True, False)]
+    assert [trial and trial.number for trial in found] == [1, 3]
     assert best_of([], higher_is_better=True) is None
 
 

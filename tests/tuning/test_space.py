@@ -115,7 +115,7 @@ def test_what_components_do_not_have_or_do_not_allow_is_refused(registry, search
 
 
 def test_nothing_to_search_is_refused_with_what_to_do(registry):
-    fixed = {"model": {}, "loss": {}, "recipe": {}}
+    fixed: dict[str, dict[str, int]] = {"model": {}, "loss": {}, "recipe": {}}
     for name in gather(registry):
         section, _, inner = name.partition(".")
         fixed[section][inner] = 1
@@ -136,8 +136,10 @@ def test_defaults_are_those_of_the_row_and_values_make_a_row(registry):
 @given(st.floats(1e-6, 1.0), st.floats(1e-6, 1.0), st.booleans())
 def test_a_place_in_a_dimension_grows_with_the_value(one, other, log):
     dimension = Dimension("recipe.lr", Float(1e-6, 1.0, log), "")
-    places = [locate(value, dimension) for value in sorted((one, other))]
-    assert 0 <= places[0] <= places[1] <= 1 + 1e-9
+    lower, upper = (locate(value, dimension) for value in sorted((one, other)))
+    assert lower is not None
+    assert upper is not None
+    assert 0 <= lower <= upper <= 1 + 1e-9
     assert locate(2.0, dimension) is None
     assert locate("b", Dimension("x.y", Choice(("a", "b", "c")), "")) == 0.5
 

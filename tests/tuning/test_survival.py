@@ -107,16 +107,17 @@ def test_two_processes_share_a_journal(tmp_path):
 @pytest.fixture
 def postgres(tmp_path):
     """The URL of a PostgreSQL server of its own."""
-    (binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:] or [None]
-    if binaries is None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not found:
         pytest.skip("PostgreSQL is not installed")
+    binaries = found[-1]
     import shutil
     import socket
     import tempfile
 
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     as_owner: list[str] = []
     if os.geteuid() == 0:  # it refuses to be run by root
@@ -164,6 +165,10 @@ def test_trials_after_the_first_begin_at_once(tmp_path):
     assert start(tmp_path, "--trials", "6", "--workers", "0", "--pruner", "none").wait() == 0
     with opened(tmp_path) as study:
         trials = count_trials(study).finished
-    waits = [(later.datetime_start - one.datetime_complete).total_seconds() for one, later in pairwise(trials)]
+    waits = [
+        (later.datetime_start - one.datetime_complete).total_seconds()
+        for one, later in pairwise(trials)
+        if later.datetime_start and one.datetime_complete
+    ]
     print(json.dumps({"seconds between trials": waits}))  # noqa: T201 - a figure for the log
     assert len(waits) == 5

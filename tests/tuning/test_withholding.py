@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.data.loading import load_disjoint
 from harness.data.placement import place
 from harness.testing.samples import make_data, prepared
 from harness.training.prediction import Predictor
@@ -44,9 +45,14 @@ def tune(harness, folder, *more):
 
 
 def test_a_search_predicts_validation_alone(harness, tmp_path, monkeypatch):
-    asked = []
+    asked: list[str] = []
     logits = Predictor.logits
-    monkeypatch.setattr(Predictor, "logits", lambda self, split: asked.append(split) or logits(self, split))
+
+    def listen(self, split):
+        asked.append(split)
+        return logits(self, split)
+
+    monkeypatch.setattr(Predictor, "logits", listen)
     tune(harness, tmp_path / "b", "--confirm", "2")
     assert set(asked) == {"val"}
     assert not (tmp_path / "b" / "records").exists()
@@ -54,13 +60,10 @@ def test_a_search_predicts_validation_alone(harness, tmp_path, monkeypatch):
 
 def test_other_test_targets_change_nothing(harness, tmp_path, monkeypatch):
     """Only the fingerprint, by which a study knows its data, tells them apart."""
-    from harness.execution import local
-
     honest = tune(harness, tmp_path / "honest", "--search", "model.width=4,8")
-    load = local.load_disjoint
 
     def load_poisoned(source):
-        data = load(source)
+        data = load_disjoint(source)
         data.targets[(data.table["split"] == "test").to_numpy()] = np.nan
         return data
 

@@ -8,7 +8,7 @@ import webbrowser
 
 import pytest
 
-from harness.results.store import read_all_resamples, read_records, write_record
+from harness.results.store import AllResamples, read_records, write_record
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_diff_of_a_board_with_itself_is_unchanged(harness, board):
 def change(board):
     """The board with its first row's auroc set to nothing but luck."""
     found = read_records(board).records
-    resamples = read_all_resamples(board, found)
+    resamples = AllResamples(board, found)
     for record in found:
         if record.combo.model == "toy-net":
             part = record.metrics["auroc"].model_copy(update={"macro": 0.2})

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.evaluation.comparison import SIGNIFICANT
+from harness.evaluation.subgroups import FEWEST
 from harness.report.figures.style import (
     COLORS,
     SHAPES,
     WIDTH,
     Figure,
     by_row,
+    chosen_only,
     count,
     cycle,
     finish,
     shorten,
     shorten_all,
+    table,
     thin,
 )
 
+LABEL = "label"
+"""What the page's script sets to the label whose curves are shown."""
+
+Curves = Mapping[str, "NDArray[np.float64]"]
+"""`roc/LABEL`, `pr/LABEL`, `reliability/LABEL` of one seed, as `Resamples` holds them."""
+
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from harness.evaluation.comparison import Pair
-    from harness.evaluation.resamples import Resamples
     from harness.report.summary import Leaderboard, RowSummary
 
 
@@ -43,32 +55,27 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
         for row in best
         for label, value in row.per_label.get(metric, {}).items()
     ]
-    picked = alt.selection_point(fields=["row"], bind="legend")
     chart = (
-        alt.Chart(alt.Data(values=values))
-        .mark_point(filled=True, size=60)
+        chosen_only(table("values"), best)
+        .mark_point(filled=True, size=60, opacity=0.9)
         .encode(
             x=alt.X("value:Q", title=f"{metric}, test split", scale=alt.Scale(zero=False)),
             y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
             color=by_row("color", best),
             shape=by_row("shape", best),
-            opacity=alt.condition(picked, alt.value(1.0), alt.value(0.12)),
             tooltip=["row:N", "label:N", "value:Q"],
         )
-        .add_params(picked)
     )
     return finish(
         "labels",
         f"Which diseases a row is good at: {metric} by label",
-        f"{len(order)} labels from easiest to hardest, {order[0]} first and {order[-1]} last, for the best "
-        f"{count(len(best))}. Press a name in the legend to see one row.",
+        f"{len(order)} labels from easiest to hardest, {order[0]} first and {order[-1]} last.",
         chart.properties(width=WIDTH, height={"step": 22}),
+        values=values,
     )
 
 
-def draw_curves(
-    summary: Leaderboard, best: Sequence[RowSummary], resamples: Mapping[str, Resamples]
-) -> Iterator[Figure]:
+def draw_curves(summary: Leaderboard, best: Sequence[RowSummary], traced: Mapping[str, Curves]) -> Iterator[Figure]:
     """ROC and precision-recall curves and reliability diagrams, one label at a time."""
     kinds = {
         "roc": (
@@ -84,9 +91,8 @@ def draw_curves(
         lines = [
             {"row": row.name, "label": label, "x": shorten_all(curve[0]), "y": shorten_all(curve[1])}
             for row in best
-            if (found := resamples.get(f"{row.name}--s{row.seeds[0]}")) is not None
             for label in labels
-            if (curve := found.curves.get(f"{kind}/{label}")) is not None
+            if (curve := traced.get(row.name, {}).get(f"{kind}/{label}")) is not None
         ]
         lines = [thin(line) for line in lines] if kind != "reliability" else lines
         if lines:
@@ -104,12 +110,11 @@ def _draw_lines(
     import altair as alt
 
     known = [label for label in labels if any(line["label"] == label for line in lines)]
-    label = alt.param(name="label", value=known[0], bind=alt.binding_select(options=known, name="label "))
-    picked = alt.selection_point(name="picked", fields=["row"], bind="legend")
+    label = alt.param(name=LABEL, value=known[0])
     unit = alt.Scale(domain=[0, 1])
     drawn = (
-        alt.Chart(alt.Data(values=list(lines)))
-        .transform_filter("datum.label == label")
+        chosen_only(table("lines"), best)
+        .transform_filter(f"datum.label == {LABEL}")
         .transform_flatten(["x", "y"])
         .mark_line(point={"size": 18} if name == "reliability" else False, strokeWidth=1.8)
         .encode(
@@ -117,23 +122,20 @@ def _draw_lines(
             y=alt.Y("y:Q", title=headings[1], scale=unit),
             color=by_row("color", best),
             strokeDash=by_row("dash", best),
-            opacity=alt.condition(picked, alt.value(1.0), alt.value(0.08)),
             tooltip=["row:N", "x:Q", "y:Q"],
         )
     )
-    diagonal = (
-        alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
-        .mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1)
-        .encode(x="x:Q", y="y:Q")
-    )
+    diagonal = table("diagonal").mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1).encode(x="x:Q", y="y:Q")
     chart = drawn if name == "pr" else diagonal + drawn
-    return finish(
+    figure = finish(
         name,
         title,
-        f"The first seed of the best {count(len({line['row'] for line in lines}))} on the test split, one of "
-        f"{len(known)} labels at a time; choose it below the picture, a row in the legend.",
-        chart.add_params(label, picked).properties(width=380, height=380),
+        f"First seeds on the test split, one of {count(len(known), 'label')} at a time.",
+        chart.add_params(label).properties(width=380, height=380),
+        lines=list(lines),
+        **({} if name == "pr" else {"diagonal": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]}),
     )
+    return replace(figure, labels=tuple(known))
 
 
 def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
@@ -152,9 +154,8 @@ def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
     ]
     if not lines:
         return None
-    picked = alt.selection_point(fields=["row"], bind="legend")
     chart = (
-        alt.Chart(alt.Data(values=lines))
+        chosen_only(table("lines"), best)
         .transform_flatten(["epoch", "loss"])
         .mark_line(strokeWidth=1.8)
         .encode(
@@ -162,16 +163,15 @@ def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
             y=alt.Y("loss:Q", title="validation loss", scale=alt.Scale(zero=False)),
             color=by_row("color", best),
             strokeDash=by_row("dash", best),
-            opacity=alt.condition(picked, alt.value(1.0), alt.value(0.08)),
             tooltip=["row:N", "epoch:Q", "loss:Q"],
         )
-        .add_params(picked)
     )
     return finish(
         "histories",
         "How training went: validation loss by epoch",
-        f"The first seed of the best {count(len(lines))}. Losses of different kinds are not on one scale.",
+        "First seeds. Losses of different kinds are not on one scale.",
         chart.properties(width=WIDTH, height=260),
+        lines=lines,
     )
 
 
@@ -191,19 +191,19 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
         ]
         if not points:
             continue
-        base = alt.Chart(alt.Data(values=points))
+        base = chosen_only(table("points"), best)
         y = alt.Y(
             "row:N",
             sort=[row.name for row in best],
             title=None,
             axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
         )
-        x = alt.X("value:Q", title="auroc, test split", scale=alt.Scale(zero=False))
+        x = alt.X("value:Q", title="auroc, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7))
         span = base.mark_rule(strokeWidth=1.5, color="#888888").encode(
             x=alt.X("min(value):Q"), x2=alt.X2("max(value):Q"), y=y
         )
         names = sorted({str(point["group"]) for point in points})
-        marks = base.mark_point(filled=True, size=60).encode(
+        marks = base.mark_point(filled=True, size=60, opacity=0.9).encode(
             x=x,
             y=y,
             color=alt.Color("group:N", title=column, scale=alt.Scale(domain=names, range=cycle(COLORS, names))),
@@ -213,9 +213,10 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
         yield finish(
             f"subgroups-{column}",
             f"Whom a row serves: auroc by {column}",
-            f"Groups {', '.join(names)} for the best {count(len({point['row'] for point in points}))}, first seeds; "
-            "means over the labels with at least 10 positives and 10 negatives in a group.",
+            f"Groups {', '.join(names)}, first seeds; means over the labels with at least {FEWEST} positives and "
+            f"{FEWEST} negatives in a group.",
             (span + marks).properties(width=WIDTH, height={"step": 22}),
+            points=points,
         )
 
 
@@ -239,7 +240,7 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
         for a, b, sign in ((pair.a, pair.b, 1), (pair.b, pair.a, -1))
     ]
     largest = max(abs(float(cell["difference"] or 0)) for cell in cells) or 1.0
-    base = alt.Chart(alt.Data(values=cells)).encode(
+    base = table("cells").encode(
         x=alt.X("against:N", sort=names, title="against", axis=alt.Axis(labelLimit=160, labelAngle=-60)),
         y=alt.Y("row:N", sort=names, title=None, axis=alt.Axis(labelLimit=260)),
     )
@@ -259,4 +260,5 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
         f"{shown} of {len(found)} pairs of the best {len(names)} rows differ against patients and seeds (adjusted p "
         f"under {SIGNIFICANT:g}); they bear a star.",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),
+        cells=cells,
     )

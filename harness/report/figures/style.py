@@ -21,6 +21,10 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c
 DASHES = ((1, 0), (6, 3), (2, 2))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 WIDTH = 560
+CHOSEN = "chosen"
+"""What the page's script sets to the names of the rows that are shown."""
+FIRST = 5
+"""Rows that are shown until others are chosen."""
 DIGITS = 4
 POINTS = 0.01
 """Distance from a curve that is not worth a point in a picture."""
@@ -38,13 +42,30 @@ class Figure:
     """The same in words, for who cannot see it."""
     specification: Mapping[str, Any]
     """Vega-Lite, with its data."""
+    labels: tuple[str, ...] = ()
+    """Those of which one at a time is shown; empty where all are."""
 
 
-def finish(name: str, title: str, description: str, chart: alt.TopLevelMixin) -> Figure:
-    """Finish a chart: no ground, no colors for what the page's style colors."""
+def table(name: str) -> alt.Chart:
+    """A chart of the data that `finish` gets under that name: validated without them, which takes most of the time."""
+    import altair as alt
+
+    return alt.Chart(alt.NamedData(name=name))
+
+
+def finish(name: str, title: str, description: str, chart: alt.TopLevelMixin, **data: Sequence[Any]) -> Figure:
+    """Finish a chart, with the data of its tables: no ground, no colors for what the page's style colors."""
     specification = chart.configure(background="transparent").configure_view(stroke=None).to_dict()
-    specification |= {"description": description}
+    specification |= {"description": description, "datasets": {name: list(values) for name, values in data.items()}}
     return Figure(name, title, description, specification)
+
+
+def chosen_only(chart: alt.Chart, rows: Sequence[RowSummary]) -> alt.Chart:
+    """The rows that the page's script names in the parameter `chosen`; until it does, the first ones."""
+    import altair as alt
+
+    chosen = alt.param(name=CHOSEN, value=[row.name for row in rows[:FIRST]])
+    return chart.add_params(chosen).transform_filter(f"indexof({CHOSEN}, datum.row) >= 0")
 
 
 def by_row(channel: str, rows: Sequence[RowSummary]) -> Any:
@@ -53,7 +74,7 @@ def by_row(channel: str, rows: Sequence[RowSummary]) -> Any:
 
     names = [row.name for row in rows]
     rounds = [number // len(COLORS) for number in range(len(names))]
-    legend = alt.Legend(title=None, labelLimit=300, orient="bottom", columns=2)
+    legend = alt.Legend(title=None, labelLimit=300, orient="bottom", columns=2, values=alt.ExprRef(CHOSEN))
     if channel == "color":
         return alt.Color("row:N", scale=alt.Scale(domain=names, range=cycle(COLORS, names)), legend=legend)
     if channel == "dash":

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten
+from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten, table
 
 if TYPE_CHECKING:
     from harness.report.summary import Leaderboard
+
+
+ALL = "all"
+"""What the page's script sets to the number of all rows."""
+DRAWN = 20
+"""Best rows that are drawn where no script runs."""
 
 
 def draw_intervals(summary: Leaderboard) -> Figure | None:
@@ -18,31 +24,35 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     rows = [
         {
             "row": row.name,
+            "place": place,
             "mean": shorten(row.metrics[summary.objective].mean),
             "low": shorten(interval[0]),
             "high": shorten(interval[1]),
             "seeds": [shorten(value) for value in row.metrics[summary.objective].values],
         }
-        for row in summary.ranked
+        for place, row in enumerate(summary.ranked)
         if (interval := row.metrics[summary.objective].interval) is not None
     ]
     if not rows:
         return None
     y = alt.Y(
         "row:N",
-        sort=[str(row["row"]) for row in rows],
+        sort=alt.EncodingSortField("place", op="min"),
         title=None,
         axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
     )
-    base = alt.Chart(alt.Data(values=rows))
+    shown = alt.param(name=ALL, value=min(DRAWN, len(rows)))
+    base = table("rows").add_params(shown).transform_filter(f"datum.place < {ALL}")
     tips = ["row:N", "mean:Q", "low:Q", "high:Q"]
     bars = base.mark_rule(color=COLORS[0], strokeWidth=2).encode(
-        x=alt.X("low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False)),
+        x=alt.X(
+            "low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7)
+        ),
         x2="high:Q",
         y=y,
         tooltip=tips,
     )
-    means = base.mark_point(color=COLORS[0], filled=True, size=60).encode(x="mean:Q", y=y, tooltip=tips)
+    means = base.mark_point(color=COLORS[0], filled=True, size=60, opacity=1).encode(x="mean:Q", y=y, tooltip=tips)
     seeds = (
         base.transform_flatten(["seeds"], ["seed"])
         .mark_tick(color=COLORS[1], thickness=1.5, height=8)
@@ -55,6 +65,7 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
         f"{count(len(rows))} from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
         f"{best['high']}. Short ticks are single seeds.",
         (bars + seeds + means).properties(width=WIDTH, height={"step": 20}),
+        rows=rows,
     )
 
 
@@ -84,9 +95,9 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
         front = find_front(rows, higher=higher, more_is_better=more_is_better)
         x = alt.X("cost:Q", title=heading, scale=alt.Scale(type="log", nice=False, padding=12))
         y = alt.Y("value:Q", title=summary.objective, scale=alt.Scale(zero=False))
-        points = alt.Chart(alt.Data(values=rows)).mark_point(color=COLORS[0], filled=True, size=70)
-        line = alt.Chart(alt.Data(values=front)).mark_line(color=COLORS[1], strokeDash=[6, 3])
-        names = alt.Chart(alt.Data(values=front)).mark_text(align="left", dx=7, dy=-5, limit=220)
+        points = table("rows").mark_point(color=COLORS[0], filled=True, size=70, opacity=1)
+        line = table("front").mark_line(color=COLORS[1], strokeDash=[6, 3])
+        names = table("front").mark_text(align="left", dx=6, dy=-11, limit=220)
         yield finish(
             name,
             f"What quality costs: {summary.objective} against {heading.replace(', ', ' ')}",
@@ -97,6 +108,8 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
                 + points.encode(x=x, y=y, tooltip=["row:N", "value:Q", "cost:Q"])
                 + names.encode(x=x, y=y, text="row:N")
             ).properties(width=WIDTH, height=280),
+            rows=rows,
+            front=front,
         )
 
 
