@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
 from harness.results.store import read_records
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 HEALTHY = ("healthy", "toy-net", "shout", "fork", "fork-a-copy")
 KINDS = {
     "raise-error": ("plugin", "RuntimeError: this network does not want to"),
@@ -26,33 +21,22 @@ KINDS = {
 }
 
 
-def harness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command line as a user does, with worker processes."""
-    environment = os.environ | {
-        "HARNESS_PLUGIN": os.pathsep.join(str(FIXTURES / name) for name in ("toy.py", "faults.py")),
-        "HARNESS_CACHE_DIR": str(folder / "cache"),
-        "HARNESS_DEVICE": "cpu",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-c", "from harness.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=150, check=False)
-
-
 def descendants_of_plugins() -> set[int]:
     """Processes that the plugin started in sessions of their own."""
     return {process.pid for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == ["sleep", "3600"]}
 
 
 @pytest.mark.slow
-def test_every_healthy_combo_is_done_and_every_other_says_why_not(tmp_path):
+def test_every_healthy_combo_is_done_and_every_other_says_why_not(start, tmp_path):
     before = descendants_of_plugins()
     models = ",".join([*HEALTHY, *KINDS])
-    done = harness(
-        tmp_path, "run", "--dataset", "toy", "--models", models, "--losses", "bce", "--recipes", "toy", "--board", "b",
+    run = start(
+        "run", "--dataset", "toy", "--models", models, "--losses", "bce", "--recipes", "toy", "--board", "b",
         "--timeout", "15", "--memory", "1536M", "--json",
     )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    document = json.loads(done.stdout)
+    output, errors = run.communicate(timeout=150)
+    assert run.returncode == 1, errors
+    document = json.loads(output)
     status = {row["name"].partition("--")[0]: row["status"] for row in document["rows"]}
     assert status == dict.fromkeys(HEALTHY, "done") | dict.fromkeys(KINDS, "failed")
     records = {record.combo.model: record for record in read_records(tmp_path / "b").records}
@@ -64,8 +48,8 @@ def test_every_healthy_combo_is_done_and_every_other_says_why_not(tmp_path):
     assert records["healthy"].metrics == records["fork-a-copy"].metrics == records["shout"].metrics
     page = (tmp_path / "b" / "index.html").read_text()
     assert all(f"failed ({kind})" in page for kind, _ in KINDS.values())
-    assert "x" * 10_000 in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "x" * 10_000 in errors
+    assert "Traceback" not in errors
     assert not list((tmp_path / "b").rglob(".tmp-*"))
     assert not list((tmp_path / "b" / "runs" / "claims").iterdir())
     assert descendants_of_plugins() == before
