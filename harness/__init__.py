@@ -1,4 +1,10 @@
-"""A benchmarking harness for multi-label chest X-ray classification: the names that plugin authors need."""
+"""A benchmarking harness for multi-label chest X-ray classification: the names that plugin authors need, and a board's
+results as a DataFrame.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from harness.components import (
     Augment,
@@ -18,6 +24,11 @@ from harness.components import (
 )
 from harness.errors import DataError, HarnessError, UsageError, WeightsError
 from harness.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
 
 __all__ = [
     "Augment",
@@ -39,4 +50,15 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "hookimpl",
+    "read_board",
 ]
+
+
+def read_board(folder: str | Path) -> pd.DataFrame:
+    """A board's results as a DataFrame, a row each row: what its `board.csv` holds, made anew from its records.
+
+    Raises `UsageError` for a folder that is no board.
+    """
+    from harness.report.frame import read_frame
+
+    return read_frame(folder)

@@ -231,6 +231,16 @@ def find_board(name: str) -> Path | str:
     raise UnknownNameError("board", name, bundled_boards(), hint="or give a folder that holds a board.toml")
 
 
+def open_board(name: str | Path) -> Board:
+    """The board in a folder, to look at its results. Raises `UsageError` for a bundled one, which has none."""
+    found = find_board(str(name))
+    if isinstance(found, str):
+        raise UsageError(
+            f"'{found}' is the bundled definition, which has no records; make a board of it: harness run {found}"
+        )
+    return read_board(found)
+
+
 def row_text(models: Sequence[str], losses: Sequence[str], recipes: Sequence[str], params: Params) -> str:
     """One `[[rows]]` table as TOML."""
     lists = {"models": models, "losses": losses, "recipes": recipes}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import HarnessError
-from harness.verbs import boards, data, evaluation, machine, plugins
+from harness.verbs import boards, data, evaluation, machine, plugins, reading
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +19,9 @@ plugins_app = typer.Typer(help="List what can be plugged together.", invoke_with
 data_app = typer.Typer(help="Look at a dataset before anything is trained on it.", no_args_is_help=True)
 
 app.command()(boards.run)
-app.command()(boards.leaderboard)
+app.command()(reading.leaderboard)
+app.command()(reading.show)
+app.command()(reading.diff)
 app.command()(boards.rescore)
 app.command()(evaluation.score)
 app.command()(evaluation.compare)

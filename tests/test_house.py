@@ -46,7 +46,7 @@ def test_a_template_of_the_forge_names_verbs_and_folders_that_exist(path):
 
 def test_every_lower_bound_is_given():
     for wanted in PROJECT["project"]["dependencies"]:
-        assert re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", wanted), wanted
+        assert re.fullmatch(r"[a-z0-9-]+[>=]=[0-9.]+", wanted), wanted
 
 
 def test_every_package_of_the_source_is_installed():

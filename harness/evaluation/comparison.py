@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,35 +68,40 @@ class Pair:
     """`p`, or `p_patients` where no pair has a `p`, adjusted for all pairs (Holm 1979)."""
 
 
-def compare_pairs(systems: Mapping[str, System]) -> list[Pair]:
-    """All pairs, in the order of `systems`.
+def compare_pairs(systems: Mapping[str, System], chosen: Sequence[tuple[str, str]] | None = None) -> list[Pair]:
+    """All pairs, in the order of `systems`, or the chosen ones alone; p-values are adjusted for those.
 
-    `p` is that of z = delta / sqrt(SE_patients^2 + s^2 / k_a + s^2 / k_b) under a normal distribution: SE_patients is
-    the standard deviation of the resampled differences, s^2 the variance over seeds pooled over all systems. It takes
-    the two sources of chance to be independent and the seeds of all systems to spread alike. Raises `UsageError` where
-    systems were resampled differently.
+    `p` is that of t = delta / sqrt(SE_patients^2 + s^2 / k_a + s^2 / k_b): SE_patients is the standard deviation of the
+    resampled differences, s^2 the variance over seeds pooled over all systems. It takes the two sources of chance to be
+    independent and the seeds of all systems to spread alike. A few seeds know s^2 poorly, so that t has the degrees of
+    freedom of Satterthwaite (1946, An approximate distribution of estimates of variance components): with seeds enough,
+    or where patients are nearly all of the chance, that is a normal distribution. Raises `UsageError` where systems
+    were resampled differently.
     """
     counts = {system.resamples.shape[1] for system in systems.values()}
     if len(counts) > 1:
         raise UsageError(f"systems must be resampled alike, got {' and '.join(map(str, sorted(counts)))} resamples")
-    names, estimates = list(systems), np.array([system.estimate for system in systems.values()])
+    places = {name: place for place, name in enumerate(systems)}
+    wanted = list(combinations(systems, 2)) if chosen is None else list(chosen)
+    estimates = np.array([system.estimate for system in systems.values()])
     seeds = np.array([len(system.values) for system in systems.values()])
     resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
-    spread = _pool_variance(systems)
+    spread, freedom = _pool_variance(systems)
     deltas, intervals, of_patients, of_both = [], [], [], []
-    for first in range(len(names) - 1):
-        differences = resamples[first] - resamples[first + 1 :]
-        delta = estimates[first] - estimates[first + 1 :]
+    for name, pairs in groupby(wanted, key=itemgetter(0)):
+        first, others = places[name], np.array([places[other] for _, other in pairs])
+        differences = resamples[first] - resamples[others]
+        delta = estimates[first] - estimates[others]
         deltas.append(delta)
         intervals.extend(_find_intervals(differences))
         undefined = np.isnan(differences).mean(axis=1) > MOST_MISSING
         of_patients.append(np.where(undefined, np.nan, _two_sided(differences)))
-        error = _standard_deviation(differences) ** 2 + spread * (1 / seeds[first] + 1 / seeds[first + 1 :])
-        of_both.append(np.where(undefined, np.nan, _normal(delta, np.sqrt(error))))
+        by_patients, by_seeds = _standard_deviation(differences) ** 2, spread * (1 / seeds[first] + 1 / seeds[others])
+        of_both.append(np.where(undefined, np.nan, _student(delta, by_patients, by_seeds, freedom)))
     p_patients, p = (np.concatenate(parts) if parts else np.empty(0) for parts in (of_patients, of_both))
     adjusted = adjust_holm(p_patients if math.isnan(spread) else p)
     columns = (np.concatenate(deltas).tolist() if deltas else [], intervals, *map(_optional, (p_patients, p, adjusted)))
-    return [Pair(*pair, *values) for pair, *values in zip(combinations(names, 2), *columns, strict=True)]
+    return [Pair(*pair, *values) for pair, *values in zip(wanted, *columns, strict=True)]
 
 
 def rank_groups(
@@ -131,11 +137,11 @@ def adjust_holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return adjusted
 
 
-def _pool_variance(systems: Mapping[str, System]) -> float:
-    """Variance over seeds, pooled over systems; NaN where every system has one seed."""
+def _pool_variance(systems: Mapping[str, System]) -> tuple[float, int]:
+    """Variance over seeds, pooled over systems, NaN where every system has one seed; and its degrees of freedom."""
     freedom = sum(len(system.values) - 1 for system in systems.values())
     squares = math.fsum((value - system.estimate) ** 2 for system in systems.values() for value in system.values)
-    return squares / freedom if freedom else math.nan
+    return squares / freedom if freedom else math.nan, freedom
 
 
 def _find_intervals(differences: Array) -> list[tuple[float, float] | None]:
@@ -164,15 +170,20 @@ def _standard_deviation(differences: Array) -> Array:
     return np.asarray(np.sqrt(np.divide(squares, count - 1, out=np.full_like(total, np.nan), where=count > 1)))
 
 
-def _normal(deltas: Array, errors: Array) -> Array:
-    """Two-sided p-values of differences with these standard errors, NaN where an error is; no difference is p = 1."""
+def _student(deltas: Array, by_patients: Array, by_seeds: Array, freedom: int) -> Array:
+    """Two-sided p-values of differences with these two variances, of which `by_seeds` has few degrees of freedom.
 
-    def p(delta: float, error: float) -> float:
-        if delta == 0 and error == 0:
-            return 1.0
-        return math.erfc(abs(delta) / error / math.sqrt(2)) if error else 0.0
+    NaN where a variance is; no difference is p = 1.
+    """
+    from scipy.special import ndtr, stdtr
 
-    return np.array([p(*both) for both in zip(deltas.tolist(), errors.tolist(), strict=True)])
+    variance = by_patients + by_seeds
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = -np.abs(deltas) / np.sqrt(variance)
+        effective = freedom * (variance / by_seeds) ** 2
+    p = 2 * np.where(np.isfinite(effective), stdtr(np.where(np.isfinite(effective), effective, 1.0), t), ndtr(t))
+    exact = np.where(deltas == 0, 1.0, 0.0)  # where nothing varies
+    return np.asarray(np.where(variance == 0, exact, p))
 
 
 def _optional(values: Array) -> list[float | None]:

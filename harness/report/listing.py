@@ -101,10 +101,12 @@ def _format_mean(spread: Spread | None) -> str:
 
 def format_interval(spread: Spread | None, digits: int = 3) -> str:
     """`[0.793, 0.832]`; empty where there is none."""
-    if spread is None or spread.interval is None:
-        return ""
-    low, high = spread.interval
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return "" if spread is None else format_pair(spread.interval, digits)
+
+
+def format_pair(interval: tuple[float, float] | None, digits: int = 3) -> str:
+    """Likewise, of the interval itself."""
+    return "" if interval is None else f"[{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
 
 
 def format_number(value: float | None, digits: int) -> str:

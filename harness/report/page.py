@@ -22,6 +22,7 @@ from harness.board import CONTROLS, Board
 from harness.evaluation.names import explain_policies
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
+from harness.report import frame
 from harness.report.answer import conclude, judge_shuffled
 from harness.report.details import describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
@@ -30,28 +31,39 @@ from harness.report.figures.embedding import bundle, draw_still, embed
 from harness.report.figures.style import Figure
 from harness.report.listing import format_interval, format_number, format_spread
 from harness.report.published import Published, read_published
-from harness.report.summary import Leaderboard, summarize
+from harness.report.reading import Measured, measured
+from harness.report.summary import Leaderboard
 from harness.results.record import Record
-from harness.results.store import FOLDER, read_all_resamples, read_records
+from harness.results.store import FOLDER, copy_records
 
 FILE = "index.html"
 SHADES = 3
 """Steps of color on either side of a label's mean."""
 
 
-def render(board: Board) -> Path:
-    """Write a board's `index.html` beside its `board.toml`, whole or not at all, and give its path.
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A board's results, and the page that shows them."""
 
-    Raises `UsageError` where `published.toml` is wrong or the folder cannot be written.
+    measured: Measured
+    page: Path
+
+
+def render(board: Board, out: Path | None = None) -> Rendered:
+    """Write a board's `index.html` and `board.csv`, each whole or not at all, beside its `board.toml`.
+
+    With `out` they go into that folder, with a copy of the records that the page links to. Raises `UsageError` where
+    `published.toml` is wrong or a folder cannot be written.
     """
-    found = read_records(board.folder)
-    path = board.folder / FILE
-    resamples = read_all_resamples(board.folder, found.records)
-    summary = summarize(board, found.records, resamples)
-    figures = make_figures(summary, resamples)
-    text = render_text(summary, found.problems, read_published(board.folder), figures)
-    write_atomically(path, text)
-    return path
+    found = measured(board)
+    figures = make_figures(found.summary, found.resamples)
+    text = render_text(found.summary, found.problems, read_published(board.folder), figures)
+    if out is not None:
+        copy_records(board.folder, out)
+    folder = out or board.folder
+    write_atomically(folder / frame.FILE, frame.as_csv(found.summary))
+    write_atomically(folder / FILE, text)
+    return Rendered(found, folder / FILE)
 
 
 def render_text(
@@ -61,13 +73,13 @@ def render_text(
     figures: Sequence[Figure] = (),
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
-    style, script = _part("style.css"), _part("page.js")
-    scripts = [script, *([bundle(), _part("figures.js")] if figures else [])]
+    style, script = read_part("style.css"), read_part("page.js")
+    scripts = [script, *([bundle(), read_part("figures.js")] if figures else [])]
     counted = {id(record) for record in summary.counted}
     objective = [row.metrics[summary.objective] for row in summary.ranked]
     scale = make_scale(value for spread in objective for value in (*spread.values, *(spread.interval or ())))
     return (
-        _environment()
+        make_environment()
         .get_template("page.html.j2")
         .render(
             summary=summary,
@@ -114,13 +126,15 @@ def content_security_policy(style: str, scripts: Sequence[str]) -> str:
 # --- the template's tools --------------------------------------------------------------------------------------------
 
 
-def _part(name: str) -> str:
+def read_part(name: str) -> str:
+    """A file of `templates/` as text."""
     return (importlib.resources.files("harness.templates") / name).read_text(encoding="utf-8")
 
 
-def _environment() -> jinja2.Environment:
+def make_environment() -> jinja2.Environment:
+    """What fills in a page's templates; every text is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part),
+        loader=jinja2.FunctionLoader(read_part),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.errors import DataError, StorageError
+from harness.errors import DataError, StorageError, UsageError
 from harness.evaluation.resamples import Resamples, load_resamples
 from harness.files import TEMPORARY, file_digest, sweep, write_atomically
 from harness.results.record import Record
@@ -136,6 +136,18 @@ def read_all_resamples(folder: Path, records: Iterable[Record]) -> dict[str, Res
             if resamples is not None:
                 found[f"{record.combo.row}--s{record.combo.seed}"] = resamples
     return found
+
+
+def copy_records(folder: Path, out: Path) -> None:
+    """Copy a board's records with what lies beside them into another folder, each file whole or not at all.
+
+    Raises `UsageError` where that is the board's own folder, or cannot be written.
+    """
+    if out.resolve() == folder.resolve():
+        raise UsageError(f"{out} is the board's own folder: its page is made there without being asked for")
+    for path in sorted((folder / FOLDER).glob("[!.]*")):
+        if path.suffix in (".json", ".npz"):
+            write_atomically(out / FOLDER / path.name, path.read_bytes())
 
 
 def predictions_file(split: str) -> str:

@@ -27,7 +27,7 @@ from harness.options import (
     split_names,
     split_numbers,
 )
-from harness.verbs.shared import open_registry
+from harness.verbs.shared import open_registry, print_board
 
 if TYPE_CHECKING:
     import torch
@@ -210,8 +210,7 @@ def _run_definition(
             fail(_explain_interruption(board, interrupted.left))
             render(board)
             raise
-    page = render(board)
-    _print_board(board, page, as_json=as_json)
+    print_board(render(board), as_json=as_json)
     if any(record.status == "failed" for record in records):
         raise typer.Exit(1)
 
@@ -224,22 +223,6 @@ def _explain_interruption(board: Board, left: Sequence[Left]) -> str:
         f"interrupted; what is finished is kept, {len(left)} left to do{middle}. "
         f"Continue with: harness run {board.folder}"
     )
-
-
-def leaderboard(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")], as_json: Json = False
-) -> None:
-    """Render a board's page from its records; nothing is run."""
-    from harness.board import find_board, read_board
-    from harness.report.page import render
-
-    found = find_board(board)
-    if isinstance(found, str):
-        raise UsageError(
-            f"'{found}' is the bundled definition, which has no records; make a board of it: harness run {found}"
-        )
-    definition = read_board(found)
-    _print_board(definition, render(definition), as_json=as_json)
 
 
 def rescore(
@@ -258,7 +241,7 @@ def rescore(
         found = rescore_records(definition, open_registry(plugin), display.mention)
     for line in found.left:
         warn(line)
-    _print_board(definition, render(definition), as_json=as_json)
+    print_board(render(definition), as_json=as_json)
     if found.left:
         raise typer.Exit(1)
 
@@ -275,22 +258,3 @@ def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
     for row in rows:
         typer.echo(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
     typer.echo(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")
-
-
-def _print_board(board: Board, page: Path, *, as_json: bool) -> None:
-    from harness import tables
-    from harness.report.listing import as_plain, table
-    from harness.report.summary import summarize
-    from harness.results.store import read_all_resamples, read_records
-    from harness.terminal import warn
-
-    found = read_records(board.folder)
-    summary = summarize(board, found.records, read_all_resamples(board.folder, found.records))
-    for problem in found.problems:
-        warn(problem)
-    if as_json:
-        tables.print_json({"board": str(board.folder), "page": str(page), **as_plain(summary)})
-        return
-    console = tables.output()
-    console.print(table(summary, width=console.width))
-    typer.echo(f"page: {page}")

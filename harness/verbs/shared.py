@@ -6,9 +6,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from harness.data.loading import Source
     from harness.registry import Registry
+    from harness.report.page import Rendered
+
+
+def print_board(rendered: Rendered, *, as_json: bool) -> None:
+    """A board's table, what could not be read, and where its page is."""
+    from harness import tables
+    from harness.report.listing import as_plain, table
+    from harness.terminal import warn
+
+    summary = rendered.measured.summary
+    for problem in rendered.measured.problems:
+        warn(problem)
+    if as_json:
+        tables.print_json({"board": str(summary.board.folder), "page": str(rendered.page), **as_plain(summary)})
+        return
+    console = tables.output()
+    console.print(table(summary, width=console.width))
+    typer.echo(f"page: {rendered.page}")
 
 
 def open_registry(files: Sequence[Path] | None) -> Registry:

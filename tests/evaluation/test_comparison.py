@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from harness import UsageError
 from harness.evaluation.comparison import System, adjust_holm, compare_pairs, rank_groups
@@ -35,8 +35,20 @@ def test_every_number_of_a_pair_is_that_of_its_formula():
     rarer = min((difference <= 0).sum(), (difference >= 0).sum())
     assert pair.p_patients == pytest.approx(min(1, 2 * (1 + rarer) / 201))
     pooled = sum(((s.values - s.values.mean()) ** 2).sum() for s in systems.values()) / (2 + 4 + 0 + 1)
-    z = pair.delta / np.sqrt(difference.std(ddof=1) ** 2 + pooled / 3 + pooled / 1)
-    assert pair.p == pytest.approx(2 * norm.sf(abs(z)), rel=1e-9)
+    of_patients, of_seeds = difference.var(ddof=1), pooled / 3 + pooled / 1
+    freedom = (of_patients + of_seeds) ** 2 / (of_seeds**2 / (2 + 4 + 0 + 1))
+    assert pair.p == pytest.approx(2 * t.sf(abs(pair.delta) / np.sqrt(of_patients + of_seeds), freedom), rel=1e-9)
+
+
+def test_where_seeds_do_not_spread_the_distribution_is_normal():
+    generator = np.random.default_rng(0)
+    systems = {
+        name: System(np.full(2, value), value + np.tile(generator.normal(0, 0.01, 400), (2, 1)))
+        for name, value in (("a", 0.80), ("b", 0.82))
+    }
+    (pair,) = compare_pairs(systems)
+    difference = systems["a"].resamples[0] - systems["b"].resamples[0]
+    assert pair.p == pytest.approx(2 * norm.sf(0.02 / difference.std(ddof=1)), rel=1e-9)
 
 
 def test_with_one_seed_each_patients_alone_decide():
@@ -132,13 +144,14 @@ def test_systems_that_cannot_be_compared_are_refused():
         System(np.array([np.nan]), np.zeros((1, 5)))
 
 
-def test_equal_systems_are_called_different_about_as_often_as_said():
+@pytest.mark.parametrize(("count", "patients_spread"), [(5, 0.01), (3, 0.001), (2, 0.001)])
+def test_equal_systems_are_called_different_about_as_often_as_said(count, patients_spread):
     generator = np.random.default_rng(3)
-    trials, rejected = 400, 0
+    trials, rejected = 600, 0
     for _ in range(trials):
-        patients, noise = generator.normal(0, 0.01, (2, 1)), generator.normal(0, 0.01, (2, 300))
-        values = 0.8 + patients + generator.normal(0, 0.01, (2, 5))
+        patients, noise = (generator.normal(0, patients_spread, (2, n)) for n in (1, 300))
+        values = 0.8 + patients + generator.normal(0, 0.01, (2, count))
         (pair,) = compare_pairs({str(n): System(value, value[:, None] + noise[n]) for n, value in enumerate(values)})
         assert pair.p is not None
         rejected += pair.p < 0.05
-    assert 0.02 < rejected / trials < 0.10
+    assert 0.02 < rejected / trials < 0.08

@@ -53,7 +53,7 @@ def page_file(build_once) -> Path:
             macro = {name: (part.macro or 0) + noise for name, part in record.metrics.items()}
             curves = {f"{kind}/Edema": np.array([[0, 0.2, 1], [0, 0.8, 1]]) for kind in ("roc", "pr")}
             write_record(board.folder, record, Resamples(macro, {"Edema": macro["auroc"]}, curves))
-    return render(board)
+    return render(board).page
 
 
 @pytest.fixture(params=["light", "dark"])

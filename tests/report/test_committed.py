@@ -9,6 +9,7 @@ import pytest
 
 from harness.board import bundled_boards, read_board
 from harness.report.page import render
+from harness.report.shelf import render_shelf
 from harness.report.summary import summarize
 from harness.results.store import read_records
 
@@ -19,7 +20,14 @@ LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
 def test_a_kept_page_is_its_records_rendered_byte_for_byte(name, tmp_path):
     folder = shutil.copytree(LEADERBOARDS / name, tmp_path / name)
     assert read_records(folder).problems == ()
-    assert render(read_board(folder)).read_bytes() == (LEADERBOARDS / name / "index.html").read_bytes()
+    page = render(read_board(folder)).page
+    assert page.read_bytes() == (LEADERBOARDS / name / "index.html").read_bytes()
+    assert (folder / "board.csv").read_bytes() == (LEADERBOARDS / name / "board.csv").read_bytes()
+
+
+def test_the_page_over_kept_boards_is_made_of_them(tmp_path):
+    path, _ = render_shelf(LEADERBOARDS, tmp_path)
+    assert path.read_bytes() == (LEADERBOARDS / "index.html").read_bytes()
 
 
 def test_the_kept_demo_is_complete_and_its_rows_differ():

@@ -101,7 +101,7 @@ def test_seeds_of_one_command_share_a_line_and_keep_their_keys(build):
     assert command == "harness run a-board"
     assert text == "harness 0.1.0, torch 2.11.0, 2 threads"
     build.write(*records)
-    assert f"key {'a' * 16}, {'b' * 16}" in render(build.board()).read_text()
+    assert f"key {'a' * 16}, {'b' * 16}" in render(build.board()).page.read_text()
 
 
 def test_a_failed_row_has_no_details(build):

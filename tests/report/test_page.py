@@ -83,12 +83,12 @@ def full(build, **changes):
 
 def test_rendering_twice_gives_the_same_bytes(build):
     board = full(build)
-    first = render(board).read_bytes()
-    assert render(board).read_bytes() == first
+    first = render(board).page.read_bytes()
+    assert render(board).page.read_bytes() == first
 
 
 def test_the_page_is_well_formed_with_one_heading_and_captioned_tables(build):
-    page = Page(render(full(build)).read_text())
+    page = Page(render(full(build)).page.read_text())
     assert page.open == []
     assert len(page.all("h1")) == 1
     assert len(page.all("caption")) == len(page.all("table")) > 3
@@ -100,7 +100,7 @@ def test_the_page_is_well_formed_with_one_heading_and_captioned_tables(build):
 
 
 def test_the_policy_knows_style_and_script_by_their_hashes_and_nothing_else_could_run(build):
-    text = render(full(build)).read_text()
+    text = render(full(build)).page.read_text()
     page = Page(text)
     (policy,) = [m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
     assert policy is not None
@@ -114,7 +114,7 @@ def test_the_policy_knows_style_and_script_by_their_hashes_and_nothing_else_coul
 
 
 def test_nothing_is_loaded_from_anywhere(build):
-    text = render(full(build)).read_text()
+    text = render(full(build)).page.read_text()
     page = Page(text)
     assert not [a for _, a in page.elements if "src" in a or "srcset" in a]
     assert not page.all("link")
@@ -141,7 +141,7 @@ def test_names_and_messages_are_escaped_wherever_they_stand(build):
     (build.folder / "published.toml").write_text(PUBLISHED.replace("SwinCheX", EVIL).replace("a table", EVIL))
     (build.folder / "records" / f"{EVIL.replace('/', '_')}.json").write_text("{")
     board = build.board(row, title=EVIL, about=EVIL, objective=EVIL, options={"size": 16, EVIL: EVIL}, dataset=EVIL)
-    text = render(board).read_text()
+    text = render(board).page.read_text()
     assert EVIL not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert len(Page(text).all("script")) == 1
@@ -150,13 +150,13 @@ def test_names_and_messages_are_escaped_wherever_they_stand(build):
 def test_an_evil_row_name_stays_within_its_link(build):
     row = Row('"><script>alert(1)</script>', "bce", "demo")
     build.write(build.record(row))
-    page = Page(render(build.board(row)).read_text())
+    page = Page(render(build.board(row)).page.read_text())
     assert len(page.all("script")) == 1
     assert all((a["href"] or "").startswith(("#", "records/")) for a in page.all("a"))
 
 
 def test_a_row_links_to_its_records(build):
-    path = render(full(build))
+    path = render(full(build)).page
     links = [a["href"] for a in Page(path.read_text()).all("a") if (a["href"] or "").startswith("records/")]
     assert "records/net--bce--demo--s0.json" in links
     assert all((path.parent / str(link)).is_file() for link in links)
@@ -164,7 +164,7 @@ def test_a_row_links_to_its_records(build):
 
 def test_an_empty_board_says_how_to_fill_it(build):
     build.folder.mkdir()
-    text = render(build.board("net")).read_text()
+    text = render(build.board("net")).page.read_text()
     assert "Nothing has been measured" in text
     assert "harness run a-board" in text
     assert "missing" in text
@@ -172,7 +172,7 @@ def test_an_empty_board_says_how_to_fill_it(build):
 
 
 def test_failed_stale_and_partial_rows_are_shown_with_their_reasons(build):
-    text = render(full(build)).read_text()
+    text = render(full(build)).page.read_text()
     for status in ("done", "partial", "failed", "stale", "missing"):
         assert f'class="status {status}"' in text
     assert "ValueError: no such layer" in text
@@ -182,7 +182,7 @@ def test_failed_stale_and_partial_rows_are_shown_with_their_reasons(build):
 def test_a_record_that_cannot_be_read_is_named(build):
     board = full(build)
     (build.folder / "records" / "torn.json").write_text("{")
-    assert "records/torn.json is no record" in render(board).read_text()
+    assert "records/torn.json is no record" in render(board).page.read_text()
 
 
 def cells(text: str, metric: str) -> list[str]:
@@ -192,7 +192,7 @@ def cells(text: str, metric: str) -> list[str]:
 
 
 def test_an_undefined_label_is_an_empty_cell(build):
-    text = render(full(build)).read_text()
+    text = render(full(build)).page.read_text()
     assert cells(text, "auroc") == ["0.700", "0.900", ""]
     assert cells(text, "f1@oracle") == ["0.500", "0.600", "0.700"]
 
@@ -200,7 +200,7 @@ def test_an_undefined_label_is_an_empty_cell(build):
 def test_a_difference_of_no_account_stays_pale_beside_a_large_one(build):
     values = {"a": (0.900, 0.9), "b": (0.901, 0.5)}
     build.write(*(build.record(m, 0, {"auroc": build.metric(*v, 0.8)}) for m, v in values.items()))
-    text = render(build.board("a", "b", seeds=(0,))).read_text()
+    text = render(build.board("a", "b", seeds=(0,))).page.read_text()
     (body,) = re.findall(r'<tbody data-metric="auroc">(.*?)</tbody>', text, re.DOTALL)
     shades = {
         name: re.findall(r'<td class="(\w+)">', part) for name, part in zip("ab", body.split("<tr>")[1:], strict=True)
@@ -215,7 +215,7 @@ def test_where_lower_is_better_the_lower_cell_is_shaded_as_better(build):
             for model, value in (("good", 0.1), ("poor", 0.3))
         )
     )
-    text = render(build.board("good", "poor", objective="brier", seeds=(0,))).read_text()
+    text = render(build.board("good", "poor", objective="brier", seeds=(0,))).page.read_text()
     (body,) = re.findall(r'<tbody data-metric="brier">(.*?)</tbody>', text, re.DOTALL)
     good, poor = body.split("<tr>")[1:]
     assert "better3" in good
@@ -223,26 +223,26 @@ def test_where_lower_is_better_the_lower_cell_is_shaded_as_better(build):
 
 
 def test_oracle_metrics_are_marked_as_optimistic(build):
-    text = render(full(build)).read_text()
+    text = render(full(build)).page.read_text()
     assert re.search(r'<option value="f1@oracle">f1@oracle \(optimistic\)', text)
     assert "fitted on the test split itself" in text
 
 
 def test_a_part_of_a_dataset_is_announced(build):
     build.write(build.record(dataset=build.data(notes={"missing": "3 of 100 images had no file and were left out"})))
-    text = render(build.board()).read_text()
+    text = render(build.board()).page.read_text()
     assert "Part of the dataset" in text
     assert "3 of 100 images" in text
 
 
 def test_what_a_dataset_means_stands_above_the_ranking(build):
-    text = render(full(build)).read_text()
+    text = render(full(build)).page.read_text()
     assert text.index("scores mean nothing clinically") < text.index('id="ranking"')
 
 
 def test_times_of_different_devices_do_not_stand_side_by_side(build):
     build.write(build.record(seed=0), build.record(seed=1, provenance=build.provenance(device="another processor")))
-    text = render(build.board()).read_text()
+    text = render(build.board()).page.read_text()
     ranking = text[text.index('id="ranking"') : text.index('id="labels"')]
     assert "No times side by side" in ranking
     assert "minutes" not in ranking.split("</table>")[0]
@@ -251,7 +251,7 @@ def test_times_of_different_devices_do_not_stand_side_by_side(build):
 def test_published_rows_stand_apart_with_source_and_split(build):
     board = full(build)
     (build.folder / "published.toml").write_text(PUBLISHED)
-    text = render(board).read_text()
+    text = render(board).page.read_text()
     published = text[text.index('id="published"') :]
     assert "SwinCheX" not in text[: text.index('id="published"')]
     for expected in ("The official list, 25,596 test images", "With the rows above.", "0.8100", "second-hand", "0.848"):
@@ -283,6 +283,6 @@ def test_a_lone_row_leads_over_nobody(build):
 
 def test_no_folder_of_the_machine_stands_on_the_page(build):
     params = {"recipe": {"weights": "/home/anna/secret/w.safetensors"}}
-    text = render(build.board(Row("m", "l", "r", params))).read_text(encoding="utf-8")
+    text = render(build.board(Row("m", "l", "r", params))).page.read_text(encoding="utf-8")
     assert "w.safetensors" in text
     assert "/home/anna" not in text

@@ -1,0 +1,252 @@
+"""Two states of a board side by side: rows that are new, gone, and changed by more than chance explains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from harness.board import Board
+from harness.report.chance import gather
+from harness.report.reading import Measured
+from harness.report.summary import RowSummary
+
+if TYPE_CHECKING:
+    from harness.evaluation.comparison import Pair
+    from harness.evaluation.resamples import Resamples
+
+Verdict = Literal["better", "worse", "noise", "same", "unknown"]
+Kind = Literal["new", "gone", "changed", "noise", "unknown", "same"]
+
+KINDS: Mapping[Kind, str] = {
+    "new": "new",
+    "gone": "gone",
+    "changed": "changed beyond noise",
+    "noise": "changed within noise",
+    "unknown": "changed, and nothing tells whether beyond noise",
+    "same": "unchanged",
+}
+"""What may have become of a row, in the order in which it is told."""
+
+
+@dataclass(frozen=True)
+class MetricChange:
+    """A metric of a row: the mean over its seeds, before and after."""
+
+    metric: str
+    before: float
+    after: float
+    interval: tuple[float, float] | None
+    """Of the difference, after minus before: 95 %, patients resampled."""
+    p_holm: float | None
+    """Two-sided, against patients and seeds, adjusted for all rows that both states have."""
+    verdict: Verdict
+
+    @property
+    def delta(self) -> float:
+        """After minus before."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """What became of a row."""
+
+    row: str
+    kind: Kind
+    note: str = ""
+    """Why it has no result, or cannot be judged; or what else is different."""
+    metrics: tuple[MetricChange, ...] = ()
+    """The objective first; empty where one state has no result."""
+    speed: float | None = None
+    """Training images a second, after divided by before; None where devices differ or nothing was timed."""
+
+
+@dataclass(frozen=True)
+class BoardDifference:
+    """What became of a board."""
+
+    name: str
+    objective: str
+    rows: tuple[RowChange, ...]
+    """By kind, then by the later ranking."""
+    notes: tuple[str, ...]
+    """In what the definitions and circumstances differ."""
+
+    def of(self, kind: Kind) -> tuple[RowChange, ...]:
+        """The rows of one kind."""
+        return tuple(row for row in self.rows if row.kind == kind)
+
+
+def compare_states(before: Measured, after: Measured) -> BoardDifference:
+    """Compare each row that both states have, on the same resampled patients and against the spread of seeds."""
+    earlier, later = ({row.name: row for row in state.summary.rows} for state in (before, after))
+    objective = after.summary.objective
+    shared = [name for name in later if name in earlier and earlier[name].metrics and later[name].metrics]
+    judged = _judge(shared, before, after)
+    changes = [
+        _describe(name, earlier.get(name), later.get(name), judged.get(name, ({}, "")), objective)
+        for name in dict.fromkeys([*later, *earlier])
+    ]
+    order = list(KINDS)
+    found = sorted((change for change in changes if change is not None), key=lambda change: order.index(change.kind))
+    return BoardDifference(
+        name=after.summary.board.folder.resolve().name,
+        objective=objective,
+        rows=tuple(found),
+        notes=tuple(_note(before, after)),
+    )
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+Judged = tuple[Mapping[str, MetricChange], str]
+"""Metric -> its change, and why the row cannot be judged."""
+
+
+def _describe(
+    name: str, before: RowSummary | None, after: RowSummary | None, judged: Judged, objective: str
+) -> RowChange | None:
+    """None for a row without a result in either state."""
+    if before is None or not before.metrics:
+        if after is None or not after.metrics:
+            return None
+        return RowChange(name, "new", f"before: {_why(before)}" if before else "")
+    if after is None or not after.metrics:
+        return RowChange(name, "gone", _why(after) if after else "not on the board any more")
+    found, obstacle = judged
+    metrics = tuple(sorted(found.values(), key=lambda change: change.metric != objective))
+    verdicts = {change.verdict for change in metrics}
+    kind: Kind = (
+        "same" if verdicts <= {"same"} else "unknown" if obstacle or verdicts <= {"same", "unknown"} else "noise"
+    )
+    if verdicts & {"better", "worse"}:
+        kind = "changed"
+    notes = [obstacle] if obstacle and kind != "same" else []
+    if before.seeds != after.seeds:
+        notes.append(f"seeds {_join(before.seeds)} became {_join(after.seeds)}")
+    return RowChange(name, kind, "; ".join(notes), metrics, _speed(before, after))
+
+
+def _why(row: RowSummary) -> str:
+    return "; ".join(row.reasons) or row.status
+
+
+def _judge(names: Sequence[str], before: Measured, after: Measured) -> dict[str, Judged]:
+    """Each shared row's metrics, tested where both states were measured on the same data and lie with resamples."""
+    earlier, later = ({row.name: row for row in state.summary.rows} for state in (before, after))
+    drawn = {name: (gather(earlier[name], before.resamples), gather(later[name], after.resamples)) for name in names}
+    counts = Counter(count for pair in drawn.values() if (count := _resamples(*pair)))
+    usual = counts.most_common(1)[0][0] if counts else 0
+    obstacles = {name: _find_obstacle(earlier[name], later[name], drawn[name], usual) for name in names}
+    testable = [name for name in names if not obstacles[name]]
+    judged: dict[str, dict[str, MetricChange]] = {name: {} for name in names}
+    for metric in dict.fromkeys([after.summary.objective, *after.summary.metrics]):
+        higher = after.summary.directions.get(metric, True)
+        both = [name for name in names if metric in earlier[name].metrics and metric in later[name].metrics]
+        pairs = _test([name for name in both if name in testable], metric, earlier, later, drawn)
+        for name in both:
+            values = earlier[name].metrics[metric].mean, later[name].metrics[metric].mean
+            judged[name][metric] = _conclude(metric, *values, pairs.get(name), higher=higher)
+    return {name: (judged[name], obstacles[name]) for name in names}
+
+
+def _find_obstacle(
+    before: RowSummary, after: RowSummary, drawn: tuple[Sequence[Resamples], Sequence[Resamples]], usual: int
+) -> str:
+    prints = [{r.dataset.fingerprint for r in row.records if r.combo.seed in row.seeds} for row in (before, after)]
+    if prints[0] != prints[1]:
+        return "measured on other images, labels or splits"
+    if not all(drawn):
+        return "a record lies without its resamples"
+    return "" if _resamples(*drawn) == usual else "not resampled as often as other rows"
+
+
+def _resamples(*drawn: Sequence[Resamples]) -> int | None:
+    """How often both states were resampled; None where they differ, or one has none."""
+    counts = {len(values) for seeds in drawn for one in seeds for values in one.macro.values()}
+    return counts.pop() if len(counts) == 1 and all(drawn) else None
+
+
+def _test(
+    names: Sequence[str],
+    metric: str,
+    earlier: Mapping[str, RowSummary],
+    later: Mapping[str, RowSummary],
+    drawn: Mapping[str, tuple[Sequence[Resamples], Sequence[Resamples]]],
+) -> dict[str, Pair]:
+    """Row -> later against earlier; rows whose resamples lack the metric are left out."""
+    import numpy as np
+
+    from harness.evaluation.comparison import System, compare_pairs
+
+    systems: dict[str, System] = {}
+    chosen = []
+    for name in names:
+        states = list(zip(("before", "after"), (earlier[name], later[name]), drawn[name], strict=True))
+        if all(
+            len(row.metrics[metric].values) == sum(metric in one.macro for one in seeds) for _, row, seeds in states
+        ):
+            for state, row, seeds in states:
+                values = np.array(row.metrics[metric].values)
+                systems[f"{state} {name}"] = System(values, np.array([one.macro[metric] for one in seeds]))
+            chosen.append((f"after {name}", f"before {name}"))
+    pairs = compare_pairs(systems, chosen) if chosen else []
+    return {pair.a.removeprefix("after "): pair for pair in pairs}
+
+
+def _conclude(metric: str, before: float, after: float, pair: Pair | None, *, higher: bool) -> MetricChange:
+    from harness.evaluation.comparison import SIGNIFICANT
+
+    p = pair.p_holm if pair else None
+    if before == after:
+        verdict: Verdict = "same"
+    elif p is None:
+        verdict = "unknown"
+    elif p >= SIGNIFICANT:
+        verdict = "noise"
+    else:
+        verdict = "better" if (after > before) == higher else "worse"
+    return MetricChange(metric, before, after, pair.interval if pair else None, p, verdict)
+
+
+def _speed(before: RowSummary, after: RowSummary) -> float | None:
+    devices = {r.provenance.device for row in (before, after) for r in row.records if r.combo.seed in row.seeds}
+    earlier, later = (row.efficiency.get("train_images_per_second") for row in (before, after))
+    return later / earlier if len(devices) == 1 and earlier and later else None
+
+
+# --- boards ----------------------------------------------------------------------------------------------------------
+
+
+def _note(before: Measured, after: Measured) -> list[str]:
+    """In what the two states differ beyond their rows' numbers."""
+    boards = before.summary.board, after.summary.board
+    notes = [
+        f"{what}: {earlier} became {later}"
+        for what, earlier, later in (
+            ("objective", before.summary.objective, after.summary.objective),
+            ("dataset", *map(_describe_dataset, boards)),
+            ("seeds", *(_join(board.seeds) for board in boards)),
+            ("metrics", *(", ".join(board.metrics) for board in boards)),
+            ("device and harness", *(_describe_machines(state) for state in (before, after))),
+        )
+        if earlier != later
+    ]
+    data = before.summary.data, after.summary.data
+    if data[0] and data[1] and data[0].fingerprint != data[1].fingerprint:
+        notes.append("the two states were measured on different images, labels or splits")
+    return notes
+
+
+def _describe_dataset(board: Board) -> str:
+    return " ".join([board.dataset, *(f"{name}={value}" for name, value in sorted(board.options.items()))])
+
+
+def _describe_machines(state: Measured) -> str:
+    return "; ".join(f"{device}, harness {version}" for device, version in state.summary.machines) or "nothing"
+
+
+def _join(seeds: Sequence[int]) -> str:
+    return " ".join(map(str, seeds)) or "none"

@@ -1,0 +1,101 @@
+"""What became of boards, as text for a terminal, Markdown for a pull request, and plain data for JSON."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from harness.report.difference import KINDS, BoardDifference, MetricChange, RowChange
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def as_plain(found: BoardDifference) -> dict[str, Any]:
+    """As plain data."""
+    return {
+        "board": found.name,
+        "objective": found.objective,
+        "notes": list(found.notes),
+        "rows": [
+            {
+                "row": change.row,
+                "kind": change.kind,
+                "note": change.note,
+                "speed": change.speed,
+                "metrics": {one.metric: {**vars(one), "delta": one.delta} for one in change.metrics},
+            }
+            for change in found.rows
+        ],
+    }
+
+
+def count_kinds(found: BoardDifference) -> str:
+    """`1 new, 2 changed beyond noise, 9 unchanged`."""
+    counts = {text: len(found.of(kind)) for kind, text in KINDS.items()}
+    return ", ".join(f"{count} {text}" for text, count in counts.items() if count) or "no results"
+
+
+def as_text(found: BoardDifference) -> list[RenderableType]:
+    """For a terminal: how many rows of each kind, the rows, the notes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(f"{found.name}: {count_kinds(found)}", style="bold")]
+    for kind, text in KINDS.items():
+        changes = found.of(kind)
+        if changes and kind != "same":
+            table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+            for change in changes:
+                for number, (name, value) in enumerate(_lines(change, found.objective) or [("", "")]):
+                    note = change.note if number == 0 else ""
+                    table.add_row(Text(f"  {change.row if number == 0 else ''}"), Text(name), Text(value), Text(note))
+            parts += [Text(text), table]
+    return [*parts, *(Text(note) for note in found.notes)]
+
+
+def as_markdown(found: BoardDifference) -> str:
+    """For the description of a pull request, or a comment on it."""
+    lines = [f"### {_escape(found.name)}", "", f"{count_kinds(found)}.", ""]
+    shown = [change for change in found.rows if change.kind != "same"]
+    if shown:
+        lines += ["| row | | metric | change | note |", "|---|---|---|---|---|"]
+    for change in shown:
+        values = _lines(change, found.objective) or [("", "")]
+        cells = [
+            _escape(change.row),
+            KINDS[change.kind],
+            "<br>".join(_escape(name) for name, _ in values),
+            "<br>".join(_escape(value) for _, value in values),
+            _escape(change.note),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *(f"- {_escape(note)}" for note in found.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _lines(change: RowChange, objective: str) -> list[tuple[str, str]]:
+    """The objective and whatever changed beyond noise: metric, and its change in words; then the speed."""
+    told = [one for one in change.metrics if one.metric == objective or one.verdict in ("better", "worse")]
+    lines = [(one.metric, _tell(one)) for one in told]
+    if change.speed is not None:
+        lines.append(("train images/s", f"{change.speed - 1:+.0%}"))
+    return lines
+
+
+def _tell(one: MetricChange) -> str:
+    text = f"{one.before:.4f} -> {one.after:.4f}"
+    if one.verdict == "same":
+        return text
+    text += f", {one.delta:+.4f}"
+    if one.interval is not None:
+        text += f" [{one.interval[0]:.4f}, {one.interval[1]:.4f}]"
+    if one.p_holm is not None:
+        text += ", p < 0.001" if one.p_holm < 0.001 else f", p = {one.p_holm:.3f}"
+    return f"{text}, {one.verdict}" if one.verdict in ("better", "worse") else text
+
+
+def _escape(text: str) -> str:
+    """A name is data: it makes no cell, no tag, no link and no line of its own."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|@#~])", r"\\\1", plain)

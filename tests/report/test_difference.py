@@ -1,0 +1,163 @@
+"""What became of a board between two states."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.evaluation.comparison import System, compare_pairs
+from harness.evaluation.resamples import Resamples
+from harness.report.difference import BoardDifference, RowChange, compare_states
+from harness.report.difference_listing import as_markdown, as_plain, as_text, count_kinds
+from harness.report.reading import Measured
+from harness.report.summary import summarize
+
+CHANCE = np.random.default_rng(0).normal(0, 0.01, 400)
+"""What the same patients, drawn again, do to every row alike."""
+
+
+def state(build, values, *, own=0.001, board=None, with_resamples=True, **changes) -> Measured:
+    """A board whose rows have an auroc a seed; each row differs from the common chance by noise of its own."""
+    records, resamples = [], {}
+    for number, (model, aurocs) in enumerate(values.items()):
+        for seed, auroc in enumerate(aurocs):
+            record = build.record(model, seed, auroc, **changes)
+            records.append(record)
+            noise = np.random.default_rng([number, seed]).normal(0, own, 400)
+            resamples[f"{record.combo.row}--s{seed}"] = Resamples({"auroc": auroc + CHANCE + noise}, {})
+    board = board or build.board(*values)
+    return Measured(summarize(board, records, resamples), resamples if with_resamples else {})
+
+
+def only(found: BoardDifference) -> RowChange:
+    (change,) = found.rows
+    return change
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind", "verdict"),
+    [
+        ((0.80, 0.81), (0.90, 0.91), "changed", "better"),
+        ((0.90, 0.91), (0.80, 0.81), "changed", "worse"),
+        ((0.80, 0.82), (0.805, 0.825), "noise", "noise"),
+        ((0.80, 0.82), (0.80, 0.82), "same", "same"),
+    ],
+)
+def test_a_row_changes_beyond_noise_or_within_it(build, before, after, kind, verdict):
+    change = only(compare_states(state(build, {"net": before}), state(build, {"net": after})))
+    assert change.kind == kind
+    assert [one.verdict for one in change.metrics] == [verdict]
+
+
+def test_a_metric_of_which_less_is_better_gets_better_by_falling(build):
+    def one(value):
+        metrics = {"auroc": build.metric(0.8), "brier": build.metric(value, higher_is_better=False)}
+        records = [build.record("net", seed, metrics) for seed in (0, 1)]
+        drawn = {
+            r.combo.row + f"--s{r.combo.seed}": Resamples({"auroc": 0.8 + CHANCE, "brier": value + CHANCE}, {})
+            for r in records
+        }
+        return Measured(summarize(build.board("net"), records, drawn), drawn)
+
+    change = only(compare_states(one(0.2), one(0.1)))
+    assert {m.metric: m.verdict for m in change.metrics} == {"auroc": "same", "brier": "better"}
+
+
+def test_differences_are_those_of_the_comparison_of_systems_adjusted_for_the_rows(build):
+    before = state(build, {"a": (0.80, 0.81), "b": (0.70, 0.72)})
+    after = state(build, {"a": (0.812, 0.824), "b": (0.75, 0.76)}, own=0.004)
+    systems = {
+        f"{when} {row}": System(
+            np.array(values.summary.rows[[r.model for r in values.summary.rows].index(row)].metrics["auroc"].values),
+            np.array([values.resamples[f"{row}--bce--demo--s{seed}"].macro["auroc"] for seed in (0, 1)]),
+        )
+        for when, values in (("before", before), ("after", after))
+        for row in ("a", "b")
+    }
+    wanted = compare_pairs(systems, [("after a", "before a"), ("after b", "before b")])
+    found = {change.row: change.metrics[0] for change in compare_states(before, after).rows}
+    for pair in wanted:
+        change = found[f"{pair.a.removeprefix('after ')}--bce--demo"]
+        assert change.delta == pytest.approx(pair.delta)
+        assert change.interval == pair.interval
+        assert change.p_holm == pair.p_holm
+
+
+def test_rows_that_come_go_or_fail_are_told_with_the_reason(build):
+    before = state(build, {"stays": (0.8, 0.8), "goes": (0.7, 0.7), "fails": (0.6, 0.6)})
+    later = [
+        *(build.record("stays", seed, 0.8) for seed in (0, 1)),
+        *(build.record("comes", seed, 0.9) for seed in (0, 1)),
+    ]
+    later += [build.record("fails", seed, failure="out of luck") for seed in (0, 1)]
+    after = Measured(summarize(build.board("stays", "comes", "fails", "never"), later, {}))
+    found = {change.row.partition("-")[0]: change for change in compare_states(before, after).rows}
+    assert {name: change.kind for name, change in found.items()} == {
+        "comes": "new",
+        "goes": "gone",
+        "fails": "gone",
+        "stays": "same",
+    }
+    assert "out of luck" in found["fails"].note
+    assert "not on the board" in found["goes"].note
+
+
+def test_without_resamples_or_on_other_data_nothing_is_called_noise(build):
+    before, after = {"net": (0.80, 0.81)}, {"net": (0.9, 0.91)}
+    alone = compare_states(state(build, before, with_resamples=False), state(build, after))
+    assert (only(alone).kind, only(alone).note) == ("unknown", "a record lies without its resamples")
+    other = build.data(fingerprint="e" * 64)
+    elsewhere = compare_states(state(build, before), state(build, after, dataset=other))
+    assert (only(elsewhere).kind, only(elsewhere).note) == ("unknown", "measured on other images, labels or splits")
+    assert any("different images" in note for note in elsewhere.notes)
+
+
+def test_definitions_that_differ_are_named(build):
+    one = state(build, {"net": (0.8, 0.8)})
+    board = build.board("net", objective="auroc", seeds=(0, 1, 2), options={"size": 32})
+    changed = build.combo(build.row("net"), 0, options={"size": 32})
+    records = [build.record("net", seed, 0.8, combo=changed.model_copy(update={"seed": seed})) for seed in (0, 1)]
+    found = compare_states(one, Measured(summarize(board, records, {})))
+    assert "dataset: dots size=16 became dots size=32" in found.notes
+    assert "seeds: 0 1 became 0 1 2" in found.notes
+
+
+def test_speed_is_told_on_one_device_only(build):
+    one = state(build, {"net": (0.8, 0.8)})
+    assert only(compare_states(one, one)).speed == 1.0
+    moved = build.provenance().model_copy(update={"device": "another"})
+    assert only(compare_states(one, state(build, {"net": (0.8, 0.8)}, provenance=moved))).speed is None
+
+
+def test_markdown_counts_rows_and_escapes_names(build):
+    change = RowChange("a|b<script>`*", "gone", "x\ny")
+    text = as_markdown(BoardDifference("board", "auroc", (change,), ("a note",)))
+    row = next(line for line in text.splitlines() if "script" in line)
+    assert "<script" not in text
+    assert row.replace(r"\|", "").count("|") == 6
+    assert "1 gone" in text
+    assert "- a note" in text
+
+
+def test_text_and_plain_data_say_the_same(build):
+    from rich.console import Console
+
+    found = compare_states(state(build, {"net": (0.80, 0.81)}), state(build, {"net": (0.90, 0.91)}))
+    written = io.StringIO()
+    Console(width=200, file=written).print(*as_text(found), sep="\n")
+    text = written.getvalue()
+    (row,) = as_plain(found)["rows"]
+    assert count_kinds(found) == "1 changed beyond noise"
+    assert "0.8050 -> 0.9050, +0.1000" in text
+    assert row["metrics"]["auroc"]["delta"] == pytest.approx(0.1)
+    assert row["kind"] == "changed"
+    assert "better" in text
+
+
+def test_seeds_that_were_added_are_told(build):
+    one, two = state(build, {"net": (0.8,)}), state(build, {"net": (0.8, 0.8)})
+    assert "seeds 0 became 0 1" in only(compare_states(one, two)).note
+    assert replace(only(compare_states(one, two)), note="").kind == "same"

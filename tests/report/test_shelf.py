@@ -1,0 +1,61 @@
+"""A folder of boards and the page over them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from harness.board import board_text, row_text, save_board
+from harness.errors import UsageError
+from harness.report.shelf import boards_in, render_shelf
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def shelf(build, tmp_path):
+    """Two boards: one with a result, one without."""
+    for name, title in (("first", "First & best"), ("second", EVIL)):
+        folder = tmp_path / "shelf" / name
+        save_board(folder, board_text(build.board(title=title), [row_text(["net"], ["bce"], ["demo"], {})]))
+    build.folder = tmp_path / "shelf" / "first"
+    build.write(*(build.record("net", seed, 0.8) for seed in (0, 1)))
+    return tmp_path / "shelf"
+
+
+def test_the_page_over_boards_links_each_with_its_answer(shelf):
+    path, rendered = render_shelf(shelf)
+    text = path.read_text(encoding="utf-8")
+    assert [one.page for one in rendered] == [shelf / "first" / "index.html", shelf / "second" / "index.html"]
+    assert all((path.parent / link).is_file() for link in re.findall(r'href="([^"]+)"', text))
+    assert "net with bce (demo) leads with auroc 0.8000" in text
+    assert "Nothing has been measured on this board yet" in text
+    assert EVIL not in text
+    assert "First &amp; best" in text
+    assert render_shelf(shelf)[0].read_text(encoding="utf-8") == text
+
+
+def test_a_published_copy_has_pages_tables_and_the_records_that_they_link_to(harness, shelf, tmp_path):
+    code, out, _ = harness("leaderboard", str(shelf), "--out", str(tmp_path / "site"), "--json")
+    site = tmp_path / "site"
+    assert code == 0
+    assert json.loads(out)["page"] == str(site / "index.html")
+    links = re.findall(r'href="(records/[^"]+)"', (site / "first" / "index.html").read_text(encoding="utf-8"))
+    assert links
+    assert all((site / "first" / link).is_file() for link in links)
+    assert (site / "first" / "board.csv").is_file()
+    assert not (shelf / "first" / "index.html").exists()
+
+
+def test_a_board_is_not_published_into_itself(harness, shelf):
+    code, _, err = harness("leaderboard", str(shelf / "first"), "--out", str(shelf / "first"))
+    assert code == 2
+    assert "own folder" in err
+
+
+def test_a_folder_without_boards_is_refused(tmp_path):
+    assert boards_in(tmp_path) == []
+    with pytest.raises(UsageError, match=r"board\.toml"):
+        render_shelf(tmp_path)

@@ -1,0 +1,104 @@
+"""harness leaderboard, show and diff."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import webbrowser
+
+import pytest
+
+from harness.results.store import read_all_resamples, read_records, write_record
+
+
+@pytest.fixture
+def board(toy_board, tmp_path):
+    return shutil.copytree(toy_board, tmp_path / "a-board", ignore=shutil.ignore_patterns("runs"))
+
+
+def test_leaderboard_opens_its_page_when_asked(harness, board, monkeypatch):
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    code, out, _ = harness("leaderboard", str(board), "--open")
+    assert code == 0
+    assert opened == [(board / "index.html").resolve().as_uri()]
+    assert "toy-net--bce--toy" in out
+    assert (board / "board.csv").is_file()
+
+
+def test_show_prints_a_board_without_writing(harness, board):
+    before = sorted(board.rglob("*"))
+    code, out, _ = harness("show", str(board))
+    assert code == 0
+    assert "toy-net--bce--toy" in out
+    assert sorted(board.rglob("*")) == before
+
+
+def test_show_prints_everything_of_a_row(harness, board):
+    code, out, _ = harness("show", f"{board}::toy-net--bce--toy")
+    assert code == 0
+    for text in ("rank 2", "seeds 0 1", "f1@val-f1", "calibration", "parameters", "harness run", "threshold, seed 1"):
+        assert text in out
+    (record, *_) = [r for r in read_records(board).records if r.combo.model == "toy-net"]
+    assert all(label in out for label in record.dataset.labels)
+
+
+def test_show_gives_a_row_with_its_whole_records_as_json(harness, board):
+    code, out, _ = harness("show", f"{board}::toy-net--bce--toy", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert [record["combo"]["seed"] for record in found["records"]] == [0, 1]
+    assert found["metrics"]["auroc"]["values"] == [record["metrics"]["auroc"]["macro"] for record in found["records"]]
+
+
+def test_show_of_an_unknown_row_names_the_nearest(harness, board):
+    code, _, err = harness("show", f"{board}::toy-net--bce--tyo")
+    assert code == 2
+    assert "toy-net--bce--toy" in err
+
+
+def test_diff_of_a_board_with_itself_is_unchanged(harness, board):
+    code, out, _ = harness("diff", str(board), str(board))
+    assert code == 0
+    assert out.strip() == "a-board: 2 unchanged"
+
+
+def change(board):
+    """The board with its first row's auroc set to nothing but luck."""
+    found = read_records(board).records
+    resamples = read_all_resamples(board, found)
+    for record in found:
+        if record.combo.model == "toy-net":
+            part = record.metrics["auroc"].model_copy(update={"macro": 0.2})
+            changed = record.model_copy(update={"metrics": {**record.metrics, "auroc": part}})
+            write_record(board, changed, resamples[f"{record.combo.row}--s{record.combo.seed}"])
+
+
+def test_diff_tells_of_two_boards_as_text_markdown_and_json(harness, board, tmp_path):
+    other = shutil.copytree(board, tmp_path / "later" / "a-board")
+    change(other)
+    assert "1 changed beyond noise, 1 unchanged" in harness("diff", str(board), str(other))[1]
+    text = harness("diff", str(board), str(other), "--markdown")[1]
+    assert text.startswith("### a-board")
+    assert "worse" in text
+    (found,) = json.loads(harness("diff", str(board), str(other), "--json")[1])["boards"]
+    assert {row["row"]: row["kind"] for row in found["rows"]} == {
+        "toy-net--bce--toy": "changed",
+        "tiny-cnn--bce--toy": "same",
+    }
+
+
+def test_diff_of_two_folders_pairs_boards_by_name(harness, board, tmp_path):
+    for name in ("shared", "old"):
+        shutil.copytree(board, tmp_path / "before" / name)
+    for name in ("shared", "young"):
+        shutil.copytree(board, tmp_path / "after" / name)
+    found = json.loads(harness("diff", str(tmp_path / "before"), str(tmp_path / "after"), "--json")[1])
+    assert ([one["board"] for one in found["boards"]], found["new"], found["gone"]) == (["shared"], ["young"], ["old"])
+    assert "young: a new board" in harness("diff", str(tmp_path / "before"), str(tmp_path / "after"))[1]
+
+
+def test_diff_takes_one_form_at_a_time(harness, board):
+    code, _, err = harness("diff", str(board), str(board), "--json", "--markdown")
+    assert code == 2
+    assert "not both" in err
