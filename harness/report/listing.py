@@ -11,7 +11,10 @@ from harness.evaluation.names import full_name
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.report.summary import Leaderboard, Spread
+    from harness.report.summary import Leaderboard, RowSummary, Spread
+
+EXTERNAL = "external, not trained here"
+"""The badge of a row whose predictions were submitted."""
 
 
 def as_plain(summary: Leaderboard) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def table(summary: Leaderboard, width: int) -> Table:
         "seeds": [f"{len(row.seeds)}/{len(summary.board.seeds)}" for row in summary.rows],
         "images/s": [format_number(row.efficiency.get("train_images_per_second"), 0) for row in summary.rows],
         "minutes": [format_number(row.efficiency.get("train_minutes"), 1) for row in summary.rows],
-        "status": [f"control, {row.status}" if row.control else row.status for row in summary.rows],
+        "status": [_format_status(row) for row in summary.rows],
     }
     widths = {name: max(len(text) for text in (name, *texts)) + 2 for name, texts in columns.items()}
     shown = {"#", "row", *metrics[:1], "seeds", "status"}
@@ -85,6 +88,12 @@ def _remarks(summary: Leaderboard) -> list[str]:
         machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
         remarks.append(f"times are not compared, they come from {machines}")
     return remarks
+
+
+def _format_status(row: RowSummary) -> str:
+    if row.external is not None:
+        return f"{row.status}, {EXTERNAL}"
+    return f"control, {row.status}" if row.control else row.status
 
 
 def format_spread(spread: Spread | None, digits: int = 4) -> str:

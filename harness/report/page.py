@@ -29,7 +29,7 @@ from harness.report.drawing import draw_axis, draw_history, draw_spread, make_sc
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.embedding import bundle, draw_still, embed
 from harness.report.figures.style import Figure
-from harness.report.listing import format_interval, format_number, format_spread
+from harness.report.listing import EXTERNAL, format_interval, format_number, format_spread
 from harness.report.published import Published, read_published
 from harness.report.reading import Measured, measured
 from harness.report.summary import Leaderboard
@@ -109,6 +109,7 @@ def render_text(
             shuffled=judge_shuffled(summary),
             fewest=FEWEST,
             controls=CONTROLS,
+            external=EXTERNAL,
         )
     )
 
