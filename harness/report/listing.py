@@ -51,7 +51,7 @@ def table(summary: Leaderboard, width: int) -> Table:
         **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics[:1]},
         "95 %": [format_interval(row.metrics.get(summary.objective)) for row in summary.rows],
         **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics[1:]},
-        "seeds": [f"{len(row.seeds)}/{len(summary.board.seeds)}" for row in summary.rows],
+        "seeds": [_format_seeds(row, summary) for row in summary.rows],
         "images/s": [format_number(row.efficiency.get("train_images_per_second"), 0) for row in summary.rows],
         "minutes": [format_number(row.efficiency.get("train_minutes"), 1) for row in summary.rows],
         "status": [_format_status(row) for row in summary.rows],
@@ -88,6 +88,10 @@ def _remarks(summary: Leaderboard) -> list[str]:
         machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
         remarks.append(f"times are not compared, they come from {machines}")
     return remarks
+
+
+def _format_seeds(row: RowSummary, summary: Leaderboard) -> str:
+    return f"{len(row.seeds)}" if row.external is not None else f"{len(row.seeds)}/{len(summary.board.seeds)}"
 
 
 def _format_status(row: RowSummary) -> str:
