@@ -40,9 +40,8 @@ def start(tmp_path):
 
     yield begin
     for process in started:
-        if process.poll() is None:
+        with process:  # closes what it said
             process.kill()
-            process.communicate()
 
 
 def wait_until(holds: Callable[[], object], seconds: float = 60) -> None:
