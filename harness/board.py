@@ -50,7 +50,12 @@ class Row:
         if self.params:
             canonical = json.dumps(self.params, sort_keys=True, separators=(",", ":"))
             parts.append(hashlib.sha256(canonical.encode()).hexdigest()[:6])
-        return re.sub(r"[^A-Za-z0-9._-]", "_", "--".join(parts))
+        return file_name("--".join(parts))
+
+
+def file_name(text: str) -> str:
+    """A text as a name for files, which can be no path and is not hidden."""
+    return re.sub(r"^\.|[^A-Za-z0-9._-]", "_", text)
 
 
 @dataclass(frozen=True)

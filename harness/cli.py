@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import HarnessError
-from harness.verbs import boards, data, evaluation, machine, plugins, reading, tuning
+from harness.verbs import boards, data, evaluation, machine, plugins, reading, tuning, upkeep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +23,11 @@ app.command()(tuning.tune)
 app.command()(reading.leaderboard)
 app.command()(reading.show)
 app.command()(reading.diff)
+app.command()(upkeep.status)
+app.command()(upkeep.merge)
+app.command()(upkeep.validate)
+app.command()(upkeep.submit)
+app.command()(upkeep.clean)
 app.command()(boards.rescore)
 app.command()(evaluation.score)
 app.command()(evaluation.compare)

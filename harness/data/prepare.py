@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -18,8 +19,8 @@ from filelock import FileLock
 
 from harness.components import Data
 from harness.data.loading import Source
-from harness.errors import DataError, UsageError
-from harness.files import write_atomically
+from harness.errors import DataError, StorageError
+from harness.files import storage_problem, sweep, write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +65,7 @@ def prepare(
     Interrupted work continues where it stopped; two processes take turns. Without `decode_now`, images that are not in
     the cache stay undecoded: the data is told, `images` is empty, and nothing is written.
 
-    Raises `DataError` for missing files unless `source.allow_missing`, and where no image is left; `UsageError` for a
+    Raises `DataError` for missing files unless `source.allow_missing`, and where no image is left; `StorageError` for a
     cache that cannot be written.
     """
     present, stamps = _present(source, data)
@@ -75,11 +76,8 @@ def prepare(
     if manifest is None and not decode_now:
         return Prepared(data, np.empty((0, load_size, load_size), dtype=np.uint8), missing, {}, "")
     if manifest is None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot write the cache {folder}: {error.strerror}; choose another --cache-dir") from None
-        with FileLock(folder / "lock"):
+        with _locked(folder):
+            sweep([folder])
             manifest = _finished(folder) or _decode_all(data, load_size, folder, progress)
     unreadable: dict[str, str] = manifest["unreadable"]
     data = data.select(~data.table["image"].astype(str).isin(list(unreadable)).to_numpy(dtype=bool))
@@ -144,6 +142,22 @@ def _key(source: Source, data: Data, stamps: list[tuple[int, int]], load_size: i
 
 # --- decoding --------------------------------------------------------------------------------------------------------
 
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make a folder of the cache this process's. Raises `StorageError` where it cannot be written."""
+    lock = FileLock(folder / "lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise StorageError(f"cannot write the cache {folder}: {error.strerror}; choose another --cache-dir") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 PIXELS, DONE, DIGESTS, MANIFEST = "pixels.u8", "done.npy", "digests.npy", "manifest.json"
 
 
@@ -193,13 +207,22 @@ def _resume(folder: Path, count: int, load_size: int) -> tuple[NDArray[np.bool_]
     """The account of an interrupted run, or a new one beside an empty pixel file."""
     size = count * load_size * load_size
     try:
-        done, digests = np.load(folder / DONE), np.load(folder / DIGESTS)
+        done, digests = (np.load(folder / name, allow_pickle=False) for name in (DONE, DIGESTS))
         if done.shape == (count,) and digests.shape == (count, 16) and (folder / PIXELS).stat().st_size == size:
             return done, digests
     except (OSError, ValueError):
         pass
-    with (folder / PIXELS).open("wb") as file:
-        file.truncate(size)
+    try:
+        with (folder / PIXELS).open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)  # a memory map of a full disk would kill the process
+            file.truncate(size)
+    except OSError as error:
+        reason = storage_problem(error) or error.strerror
+        (folder / PIXELS).unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot write {folder / PIXELS} ({size:,} bytes): {reason}; choose another --cache-dir"
+        ) from None
     return np.zeros(count, dtype=bool), np.zeros((count, 16), dtype=np.uint8)
 
 

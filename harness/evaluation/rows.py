@@ -56,10 +56,11 @@ def find_row(text: str) -> MeasuredRow:
     found = find_board(place)
     folder = found if isinstance(found, Path) else Path(str(importlib.resources.files("harness.leaderboards") / found))
     board = read_board(folder)
-    known = {row.name for row in board.rows}
+    results = read_records(folder)
+    external = {record.combo.row for record in results.records if record.external is not None}
+    known = {row.name for row in board.rows} | external
     if name not in known:
         raise UnknownNameError(f"row of {place}", name, known)
-    results = read_records(folder)
     for problem in results.problems:
         if problem.startswith(f"{RECORDS}/{name}--s"):
             raise DataError(f"{place}: {problem}; mend or remove it")
@@ -68,7 +69,8 @@ def find_row(text: str) -> MeasuredRow:
     current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)
     if not current:
         raise UsageError(f"{text} has no current result; make one: harness run {place}")
-    absent = tuple(seed for seed in board.seeds if seed not in {record.combo.seed for record in current})
+    wanted = () if name in external else board.seeds
+    absent = tuple(seed for seed in wanted if seed not in {record.combo.seed for record in current})
     return MeasuredRow(folder, name, current, absent)
 
 

@@ -180,9 +180,7 @@ class Claim:
         except OSError as error:
             reason = storage_problem(error) or error.strerror
             raise StorageError(f"cannot write {self.path}: {reason}; make room or choose another folder") from None
-        raise ClaimLostError(
-            f"{self.path.stem} has been taken over by another process: this one did not renew its claim"
-        )
+        raise ClaimLostError(f"{self.path.stem} was taken over by another process: this one did not renew its claim")
 
 
 class Keeper:

@@ -16,7 +16,7 @@ import torch
 
 from harness.board import Combo
 from harness.choices import Choices
-from harness.components import Metric
+from harness.components import SPLITS, Data, Metric
 from harness.data.loading import Source
 from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
@@ -278,15 +278,6 @@ def _published(values: Mapping[str, object]) -> dict[str, object]:
 
 def _describe_data(job: Job) -> DatasetPart:
     data, prepared = job.prepared.data, job.prepared
-    splits = {}
-    for split in ("train", "val", "test"):
-        chosen = data.table["split"].to_numpy() == split
-        positives = (data.targets[chosen] == 1).sum(axis=0)
-        splits[split] = SplitCounts(
-            images=int(chosen.sum()),
-            patients=int(data.table["patient"][chosen].nunique()),
-            positives={label: int(n) for label, n in zip(data.labels, positives, strict=True)},
-        )
     notes = {name: scrub(text) for name, text in data.notes.items()}
     if prepared.missing:
         total = len(prepared.missing) + len(prepared.unreadable) + len(data.table)
@@ -299,10 +290,24 @@ def _describe_data(job: Job) -> DatasetPart:
         about=job.source.dataset.about,
         fingerprint=job.fingerprint,
         labels=list(data.labels),
-        splits=splits,
+        splits=describe_splits(data),
         notes=notes,
         pixels=prepared.digest,
     )
+
+
+def describe_splits(data: Data) -> dict[str, SplitCounts]:
+    """How much each split holds."""
+    splits = {}
+    for split in SPLITS:
+        chosen = data.table["split"].to_numpy() == split
+        positives = (data.targets[chosen] == 1).sum(axis=0)
+        splits[split] = SplitCounts(
+            images=int(chosen.sum()),
+            patients=int(data.table["patient"][chosen].nunique()),
+            positives={label: int(n) for label, n in zip(data.labels, positives, strict=True)},
+        )
+    return splits
 
 
 def _describe_training(job: Job, training: Training) -> TrainingPart:

@@ -16,6 +16,7 @@ class Forecast:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._rows: dict[str, list[float]] = {}
+        self._models: dict[str, list[float]] = {}
         self._rates: dict[str, list[float]] = {}
         for record in records:
             self.learn(record)
@@ -26,6 +27,7 @@ class Forecast:
             return
         seconds = sum(value for name, value in record.efficiency.seconds.items() if name != "prepare")
         self._rows.setdefault(record.combo.row, []).append(seconds)
+        self._models.setdefault(record.combo.model, []).append(seconds)
         recipe, images = record.combo.resolved["recipe"], record.dataset.splits["train"].images
         work = measure_work(images, record.training.epochs, recipe["size"])
         self._rates.setdefault(record.combo.model, []).append(seconds / max(work, 1))
@@ -33,6 +35,11 @@ class Forecast:
     def row(self, name: str) -> float | None:
         """Seconds of a combo of a row that has been measured."""
         found = self._rows.get(name)
+        return statistics.fmean(found) if found else None
+
+    def model(self, name: str) -> float | None:
+        """Seconds of a combo of a model that has been measured, whatever its loss and recipe."""
+        found = self._models.get(name)
         return statistics.fmean(found) if found else None
 
     def seconds(self, row: str, model: str, work: int) -> float:

@@ -42,7 +42,8 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
         name = f"{record.combo.row}--s{record.combo.seed}"
         tell(name)
         try:
-            val, test = (_load(board, record, split) for split in ("val", "test"))
+            test = _load(board, record, "test")
+            val = None if _has_no_validation(record) else _load(board, record, "val")
         except DataError as error:
             left.append(f"{name}: {error}")
             continue
@@ -52,6 +53,11 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
         write_record(board.folder, made, evaluation.resamples)
         done.append(name)
     return Rescored(tuple(done), tuple(left))
+
+
+def _has_no_validation(record: Record) -> bool:
+    """Whether predictions were submitted without it."""
+    return record.external is not None and predictions_file("val") not in record.artifacts
 
 
 def _load(board: Board, record: Record, split: str) -> Predictions:

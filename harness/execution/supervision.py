@@ -138,7 +138,13 @@ class Worker:
         """Pass its messages on until nobody is left who could send one."""
         with self._connection, contextlib.suppress(EOFError, OSError):
             while True:
-                message = self._connection.recv()
+                try:
+                    message = self._connection.recv()
+                except (EOFError, OSError):
+                    raise
+                except Exception as error:  # noqa: BLE001 - what cannot be read can be wrong in any way
+                    self.kill(Death("signal", f"the worker process sent what cannot be read ({type(error).__name__})"))
+                    return
                 if not self._ended:
                     self.inbox.put((self, message))
 
@@ -204,10 +210,18 @@ def _live(connection: int, lifeline: int) -> None:
     os.set_inheritable(connection, False)
     os.set_inheritable(lifeline, False)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    os.register_at_fork(after_in_child=lambda: _fall_silent(connection))
     with Connection(connection) as parent, contextlib.suppress(EOFError, BrokenPipeError):
         sys.path[:], sys.argv[:] = parent.recv()
         target, arguments = parent.recv()
         target(parent, *arguments)
+
+
+def _fall_silent(connection: int) -> None:
+    """A copy of the worker, forked by whatever runs in it, has nothing to say: one voice has to be understood."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, connection, inheritable=False)
+    os.close(nothing)
 
 
 def _die_with_parent(lifeline: int) -> None:

@@ -11,7 +11,10 @@ from harness.evaluation.names import full_name
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.report.summary import Leaderboard, Spread
+    from harness.report.summary import Leaderboard, RowSummary, Spread
+
+EXTERNAL = "external, not trained here"
+"""The badge of a row whose predictions were submitted."""
 
 
 def as_plain(summary: Leaderboard) -> dict[str, Any]:
@@ -50,10 +53,10 @@ def table(summary: Leaderboard, width: int) -> Table:
         **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics[:1]},
         "95 %": [format_interval(row.metrics.get(summary.objective)) for row in summary.rows],
         **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics[1:]},
-        "seeds": [f"{len(row.seeds)}/{len(summary.board.seeds)}" for row in summary.rows],
+        "seeds": [_format_seeds(row, summary) for row in summary.rows],
         "images/s": [format_number(row.efficiency.get("train_images_per_second"), 0) for row in summary.rows],
         "minutes": [format_number(row.efficiency.get("train_minutes"), 1) for row in summary.rows],
-        "status": [f"control, {row.status}" if row.control else row.status for row in summary.rows],
+        "status": [_format_status(row) for row in summary.rows],
     }
     widths = {name: max(len(text) for text in (name, *texts)) + 2 for name, texts in columns.items()}
     shown = {"#", "row", *metrics[:1], "seeds", "status"}
@@ -87,6 +90,16 @@ def _remarks(summary: Leaderboard) -> list[str]:
         machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
         remarks.append(f"times are not compared, they come from {machines}")
     return remarks
+
+
+def _format_seeds(row: RowSummary, summary: Leaderboard) -> str:
+    return f"{len(row.seeds)}" if row.external is not None else f"{len(row.seeds)}/{len(summary.board.seeds)}"
+
+
+def _format_status(row: RowSummary) -> str:
+    if row.external is not None:
+        return f"{row.status}, {EXTERNAL}"
+    return f"control, {row.status}" if row.control else row.status
 
 
 def format_spread(spread: Spread | None, digits: int = 4) -> str:

@@ -32,7 +32,7 @@ from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
-from harness.report.listing import format_interval, format_number, format_spread
+from harness.report.listing import EXTERNAL, format_interval, format_number, format_spread
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
@@ -153,6 +153,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "first": FIRST,
         "fewest": FEWEST,
         "controls": CONTROLS,
+        "external": EXTERNAL,
         "table_file": frame.FILE,
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UnknownNameError
 from harness.report.details import MEASURES, RowDetails, gather_details, gather_origins
-from harness.report.listing import format_interval, format_number, format_pair, format_spread
+from harness.report.listing import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.summary import Leaderboard, RowSummary
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         *(f"seed {_join(seeds)}: {text}" for text, seeds in details.execution.items()),
         *(f"seed {_join(keys)}: {command}, {what}" for (command, what), keys in gather_origins(row.records).items()),
     ]
-    again = f"harness run {summary.board.folder} --only '{row.name}' --force"
-    return [*parts, Text(), *map(Text, made), Text(f"to measure it again: {again}")]
+    if row.external is None:
+        made.append(f"to measure it again: harness run {summary.board.folder} --only '{row.name}' --force")
+    return [*parts, Text(), *map(Text, made)]
 
 
 def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
@@ -68,7 +69,9 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
     params = [f"{section}.{name} = {value}" for section, values in row.params.items() for name, value in values.items()]
     seeds = f"seeds {_join(row.seeds)} of {_join(summary.board.seeds)}" if row.seeds else "no seed has a result"
     return [
-        f"{row.model}, {row.loss}, {row.recipe}{''.join(f', {text}' for text in params)}",
+        f"{row.model}, {EXTERNAL}: {row.external}"
+        if row.external is not None
+        else f"{row.model}, {row.loss}, {row.recipe}{''.join(f', {text}' for text in params)}",
         f"{row.status}, {place}{group}, {seeds}",
         *row.reasons,
     ]

@@ -23,14 +23,14 @@ def current_fingerprint(board: Board, records: Iterable[Record]) -> str | None:
 def why_stale(board: Board, record: Record, fingerprint: str | None) -> str | None:
     """Why a record does not belong to the board as it is now, or None."""
     combo = record.combo
-    if combo.row not in board.row_names:
+    if record.external is None and combo.row not in board.row_names:
         return "board.toml has no such row"
     if combo.dataset != board.dataset:
         return f"measured on {combo.dataset}, board.toml says {board.dataset}"
     options, wanted = (json.dumps(dict(o), sort_keys=True, default=str) for o in (combo.options, board.options))
     if options != wanted:
         return f"the dataset's options were {options}, board.toml says {wanted}"
-    if combo.seed not in board.seeds:
+    if record.external is None and combo.seed not in board.seeds:
         return f"{combo.seed} is none of the board's seeds"
     if record.dataset.fingerprint != fingerprint:
         return "made on other images, labels or splits than most records"

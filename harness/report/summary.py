@@ -67,6 +67,8 @@ class RowSummary:
     """Those that the numbers come from: of `seeds`."""
     control: str | None = None
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
+    external: str | None = None
+    """What is said about predictions that were submitted: nothing of the row was trained here."""
     group: int | None = None
     """From 1; rows of one group are not shown to differ from its best. None where the row is not compared."""
     label_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -133,7 +135,7 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     records, by `ROW--sSEED`.
     """
     known = {row.name: row for row in board.rows}
-    fingerprint = current_fingerprint(board, [r for r in records if r.combo.row in known])
+    fingerprint = current_fingerprint(board, [r for r in records if r.combo.row in known or r.external is not None])
     by_row: dict[str, list[Record]] = {name: [] for name in known}
     for record in sorted(records, key=lambda r: (r.combo.row, r.combo.seed)):
         by_row.setdefault(record.combo.row, []).append(record)
@@ -222,12 +224,15 @@ def _summarize_row(
         counted=tuple(done),
         control=row.control,
         tuned=row.tuned,
+        external=next((record.external for record, _ in judged if record.external is not None), None),
     )
 
 
 def _status(board: Board, current: Sequence[Record], all_records: Sequence[Record]) -> Status:
     found = [record.status for record in current]
     if "done" in found:
+        if all(record.external is not None for record in current):
+            return "done"
         return "done" if found.count("done") == len(board.seeds) else "partial"
     if found:
         return "failed" if "failed" in found else "skipped"

@@ -13,6 +13,10 @@ from pydantic.dataclasses import dataclass
 
 SCHEMA: Literal[1] = 1
 
+KEY = r"^[A-Za-z0-9_-]+$"
+ROW = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
+"""What can be no path, whoever wrote the record."""
+
 FailureKind = Literal[
     "out_of_memory", "timeout", "not_finite", "crashed", "plugin", "data", "interrupted"
 ]  # fmt: skip
@@ -47,8 +51,8 @@ class ComboPart(Part):
     loss: str
     recipe: str
     params: dict[str, dict[str, Any]] = Field(description="what differs from the components' defaults")
-    seed: int
-    row: str
+    seed: int = Field(ge=0)
+    row: str = Field(pattern=ROW, description="with the seed, the name of the record's file")
     control: str | None = Field(default=None, description="what a control row checks: prevalence or shuffled")
     resolved: dict[str, Any] = Field(description="the recipe in full, and the model's and loss's parameters")
 
@@ -240,8 +244,11 @@ class Record(Part):
     """One combo's result."""
 
     schema_: Literal[1] = Field(default=SCHEMA, alias="schema")
-    key: str
+    key: str = Field(pattern=KEY, description="of every choice, the data and the versions; names the folder in runs/")
     combo: ComboPart
+    external: str | None = Field(
+        default=None, description="of predictions that were submitted, nothing trained here: what is said about them"
+    )
     status: Status
     failure: FailurePart | None = None
     dataset: DatasetPart

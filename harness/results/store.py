@@ -56,8 +56,7 @@ def write_record(folder: Path, record: Record, resamples: Resamples | None = Non
 
     Gives the record as it was written: with the digest of the resamples.
     """
-    path = record_path(folder, record)
-    beside = path.with_name(f"{path.stem}.npz")  # with_suffix would cut a name after its last dot
+    path, beside = record_path(folder, record), resamples_path(folder, record)
     artifacts = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES}
     if resamples is not None:
         resamples.save(beside)
@@ -70,8 +69,13 @@ def write_record(folder: Path, record: Record, resamples: Resamples | None = Non
 
 
 def record_path(folder: Path, record: Record) -> Path:
-    """Where a record lies; `<same name>.npz` beside it holds its resamples."""
+    """Where a record lies."""
     return folder / FOLDER / f"{record.combo.row}--s{record.combo.seed}.json"
+
+
+def resamples_path(folder: Path, record: Record) -> Path:
+    """Where its resamples lie; not by with_suffix, which would cut a name after its last dot."""
+    return folder / FOLDER / f"{record.combo.row}--s{record.combo.seed}.npz"
 
 
 def read_resamples(folder: Path, record: Record) -> Resamples | None:
@@ -90,8 +94,7 @@ def read_curves(folder: Path, record: Record) -> Mapping[str, NDArray[np.float64
 
 
 def _find_beside(folder: Path, record: Record) -> Path | None:
-    path = record_path(folder, record)
-    beside = path.with_name(f"{path.stem}.npz")
+    beside = resamples_path(folder, record)
     if RESAMPLES not in record.artifacts or not beside.is_file() or file_digest(beside) != record.artifacts[RESAMPLES]:
         return None
     return beside

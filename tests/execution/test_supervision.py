@@ -45,6 +45,14 @@ def fork_and_end(connection, code):
         os._exit(code)
     time.sleep(600)
 
+def fork_a_copy(connection):
+    pid = os.fork()
+    connection.send("one voice")
+    if pid:
+        os.waitpid(pid, 0)
+    else:
+        connection.recv()
+
 def take(connection, size):
     held = bytearray(os.urandom(1)) * size
     connection.send("taken")
@@ -131,6 +139,11 @@ def test_what_a_worker_forked_does_not_outlive_it(inbox, targets):
     assert everything(inbox) == [Death("exit", "the worker process ended with exit code 3", 3)]
     assert gone(child)
     psutil.Process(daemon).kill()  # has left the session, and holds the worker's output: nobody waits for it
+
+
+def test_a_forked_copy_of_a_worker_is_not_heard(inbox, targets):
+    Worker(inbox, targets.fork_a_copy)
+    assert everything(inbox) == ["one voice", Death("exit", "the worker process ended with exit code 0", 0)]
 
 
 def test_a_megabyte_of_output_blocks_nobody_and_arrives(inbox, targets, capfd):

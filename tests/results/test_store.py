@@ -76,7 +76,9 @@ def test_unknown_keys_are_refused():
 
 def test_the_json_schema_names_every_top_level_key():
     properties = Record.model_json_schema()["properties"]
-    wanted = "schema key combo status failure dataset metrics thresholds calibration subgroups training efficiency"
+    wanted = (
+        "schema key combo external status failure dataset metrics thresholds calibration subgroups training efficiency"
+    )
     assert set(properties) == {*wanted.split(), "artifacts", "provenance"}
 
 

@@ -38,7 +38,7 @@ def take(slots) -> Trial:
 def run_all(slots, study, plan):
     """Trials until there is room for no more; gives their numbers."""
     numbers = []
-    while (trial := take(slots)) is not None:
+    while (trial := slots.take()) is not None:
         ask_values(trial, plan)
         study.tell(trial, 0.5)
         numbers.append(trial.number)

@@ -1,0 +1,1 @@
+"""Looking after a board's folder: what is there, what is right, what came from elsewhere."""

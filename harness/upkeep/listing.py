@@ -1,0 +1,36 @@
+"""A board's state for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from harness.upkeep.status import BoardStatus
+
+STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow"}
+
+
+def status_table(state: BoardStatus) -> Group:
+    """Counts, then a line for each combo that is not simply done, then what is left."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("combo", "state", ""):
+        table.add_column(column, overflow="fold")
+    for combo in state.combos:
+        if combo.state != "done":
+            shown = f"failed ({combo.failure})" if combo.state == "failed" else combo.state
+            table.add_row(Text(combo.name), Text(shown, style=STYLES.get(combo.state, "")), Text(combo.detail))
+    counts = [f"{state.count('done')} of {len(state.combos)} done"]
+    counts += [f"{count} failed ({kind})" for kind, count in sorted(state.failures.items())]
+    counts += [
+        f"{state.count(name)} {name}" for name in ("skipped", "stale", "running", "waiting") if state.count(name)
+    ]
+    left = [] if state.seconds_left in (None, 0.0) else [Text(f"about {format_duration(state.seconds_left or 0)} left")]
+    return Group(Text(", ".join(counts)), *([table] if table.row_count else []), *left)
+
+
+def format_duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

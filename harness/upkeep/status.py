@@ -1,0 +1,117 @@
+"""How far a board is: from its records and claims, while others may be running it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.board import Board, Combo
+from harness.execution.claims import LEASE, Claims, Held
+from harness.execution.forecast import Forecast
+from harness.results.record import Record
+from harness.results.store import RUNS, read_records
+from harness.training.checkpoint import NAME as RESUME
+from harness.upkeep.currency import Currency
+
+State = Literal["done", "failed", "skipped", "stale", "running", "waiting"]
+
+
+@dataclass(frozen=True)
+class ComboStatus:
+    """One combo."""
+
+    name: str
+    state: State
+    detail: str = ""
+    """Why it failed or is stale, where it runs, whether its training goes on from a checkpoint."""
+    failure: str | None = None
+    """Its kind."""
+    running: Mapping[str, Any] | None = None
+    """`host`, `process`, `device`, `epoch`, `epochs`, `seconds` since it began, `renewed` seconds ago."""
+
+
+@dataclass(frozen=True)
+class BoardStatus:
+    """A whole board."""
+
+    combos: tuple[ComboStatus, ...]
+    seconds_left: float | None
+    """As far as can be told from combos that were measured; None while none was."""
+    problems: tuple[str, ...]
+
+    def count(self, state: State) -> int:
+        """Combos in a state."""
+        return sum(combo.state == state for combo in self.combos)
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """Failed combos by kind."""
+        return Counter(combo.failure for combo in self.combos if combo.state == "failed" and combo.failure)
+
+    def as_plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        states: Sequence[State] = ("done", "skipped", "stale", "running", "waiting")
+        return {
+            **{state: self.count(state) for state in states},
+            "failed": dict(self.failures),
+            "seconds_left": self.seconds_left,
+            "combos": [vars(combo) for combo in self.combos],
+            "problems": list(self.problems),
+        }
+
+
+def find_status(board: Board, currency: Currency) -> BoardStatus:
+    """Look at the board's folder as it is in this moment."""
+    found = read_records(board.folder)
+    records = {(record.combo.row, record.combo.seed): record for record in found.records}
+    held = {claim.name: claim for claim in Claims(board.folder).read() if not claim.is_abandoned(LEASE)}
+    forecast = Forecast(found.records)
+    combos = board.combos()
+    described = tuple(
+        _describe(board, combo, records.get((combo.row.name, combo.seed)), held.get(combo.name), currency)
+        for combo in combos
+    )
+    left = [
+        _seconds_left(combo, status, forecast)
+        for combo, status in zip(combos, described, strict=True)
+        if status.state not in ("done", "skipped")
+    ]
+    known = [seconds for seconds in left if seconds is not None]
+    several = max(1, sum(status.state == "running" for status in described))
+    total = sum(known) / len(known) * len(left) / several if known else (0.0 if not left else None)
+    return BoardStatus(described, total, found.problems)
+
+
+def _describe(board: Board, combo: Combo, record: Record | None, claim: Held | None, currency: Currency) -> ComboStatus:
+    if claim is not None:
+        about = claim.about
+        running = {name: about.get(name) for name in ("host", "process", "device", "epoch", "epochs")}
+        started = about.get("started")
+        running["seconds"] = time.time() - started if isinstance(started, int | float) else None
+        running["renewed"] = claim.age
+        where = f"process {about.get('process')} on {about.get('host')}, {about.get('device')}"
+        detail = f"{where}, epoch {about.get('epoch')} of {about.get('epochs')}"
+        return ComboStatus(combo.name, "running", detail, running=running)
+    if record is None:
+        key = currency.keys.get(combo.name)
+        begun = key is not None and (board.folder / RUNS / key / RESUME).is_file()
+        return ComboStatus(combo.name, "waiting", "goes on after its last epoch" if begun else "")
+    stale = currency.why_stale(board, record)
+    if stale is not None:
+        return ComboStatus(combo.name, "stale", stale)
+    if record.failure is None:
+        return ComboStatus(combo.name, "done")
+    return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
+
+
+def _seconds_left(combo: Combo, status: ComboStatus, forecast: Forecast) -> float | None:
+    """Seconds of a combo as of its row's others, or as of its model's; less what of it is done."""
+    whole = forecast.row(combo.row.name) or forecast.model(combo.row.model)
+    if whole is None or status.running is None:
+        return whole
+    epoch, epochs = status.running["epoch"], status.running["epochs"]
+    done = epoch / epochs if isinstance(epoch, int) and isinstance(epochs, int) and epochs else 0.0
+    return whole * (1 - min(done, 1.0))

@@ -1,0 +1,177 @@
+"""Somebody else's predictions as a row of a board: evaluated from the raw file, marked as not trained here.
+
+Of the submitter come scores alone. Images, patients and targets are the dataset's own, all of its test split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harness.board import Board, file_name
+from harness.choices import resolve_metrics
+from harness.components import Data
+from harness.data.loading import Source, find_source, load_disjoint
+from harness.data.prepare import prepare
+from harness.errors import DataError, UsageError
+from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
+from harness.evaluation.prediction_files import read_predictions
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.subgroups import find_groups
+from harness.execution.combo import describe_evaluation, describe_splits
+from harness.execution.local import IN_SUBGROUPS
+from harness.files import file_digest
+from harness.registry import Registry
+from harness.report.staleness import current_fingerprint
+from harness.results.identity import fingerprint
+from harness.results.provenance import describe_run, scrub
+from harness.results.record import ComboPart, DatasetPart, Record
+from harness.results.store import predictions_file, read_record, read_records, run_folder, write_record
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is submitted."""
+
+    name: str
+    about: str
+    """Who made it, how, and where that can be read."""
+    tests: tuple[Path, ...]
+    """A file a seed."""
+    vals: tuple[Path, ...] = ()
+    """Likewise of the validation split, or none: then no threshold is fitted."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Seed:
+    """One file, evaluated."""
+
+    seed: int
+    key: str
+    test: Predictions
+    val: Predictions | None
+    evaluation: Evaluation
+
+
+def submit(
+    board: Board, registry: Registry, submission: Submission, data_root: Path, cache: Path, *, replace_old: bool = False
+) -> tuple[Record, ...]:
+    """Evaluate the predictions as the board's own and write their records, one a file.
+
+    Raises `UsageError` for a name that is taken, `DataError` for predictions that are not of exactly the test split.
+    """
+    if not submission.name.strip() or not submission.about.strip():
+        raise UsageError("--name and --about must say whose predictions they are and how they were made")
+    if not submission.tests or len(submission.vals) not in (0, len(submission.tests)):
+        raise UsageError(f"--val has {len(submission.vals)} files, --predictions {len(submission.tests)}: give as many")
+    source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
+    data, found = _load_data(board, source, cache)
+    metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, IN_SUBGROUPS))
+    protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=found)
+    seeds = [_evaluate(submission, number, data, protocol) for number in range(len(submission.tests))]
+    for one in seeds:
+        earlier = read_record(board.folder, row_name(submission.name), one.seed)
+        if earlier is not None and earlier.key != one.key and not replace_old:
+            raise UsageError(
+                f"the board has other predictions of '{submission.name}'; choose another --name, or --replace them"
+            )
+    described = DatasetPart(
+        name=source.dataset.name,
+        about=source.dataset.about,
+        fingerprint=found,
+        labels=list(data.labels),
+        splits=describe_splits(data),
+        notes={name: scrub(text) for name, text in data.notes.items()},
+    )
+    return tuple(_write(board, submission, one, described) for one in seeds)
+
+
+def row_name(name: str) -> str:
+    """What the row of a submission is called."""
+    return file_name(f"external--{name}")
+
+
+def _evaluate(submission: Submission, seed: int, data: Data, protocol: Protocol) -> _Seed:
+    files = [submission.tests[seed], *submission.vals[seed : seed + 1]]
+    test, *vals = (_read(path, data, split) for path, split in zip(files, ("test", "val"), strict=False))
+    val = vals[0] if vals else None
+    identity = json.dumps([submission.name, protocol.seed, [file_digest(path) for path in files]])
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return _Seed(seed, key, test, val, evaluate(test, val, protocol))
+
+
+def _write(board: Board, submission: Submission, one: _Seed, data: DatasetPart) -> Record:
+    folder, artifacts = run_folder(board.folder, one.key), {}
+    for split, predictions in {"test": one.test, "val": one.val}.items():
+        if predictions is not None:
+            path = folder / predictions_file(split)
+            predictions.save(path)
+            artifacts[path.name] = file_digest(path)
+    combo = ComboPart(
+        dataset=board.dataset,
+        options=dict(board.options),
+        model=submission.name,
+        loss="",
+        recipe="",
+        params={},
+        seed=one.seed,
+        row=row_name(submission.name),
+        resolved={},
+    )
+    record = Record(
+        key=one.key,
+        combo=combo,
+        external=scrub(submission.about.strip()),
+        status="done",
+        dataset=data,
+        artifacts=artifacts,
+        provenance=describe_run(torch.device("cpu")),
+        **describe_evaluation(one.evaluation),
+    )
+    return write_record(board.folder, record, one.evaluation.resamples)
+
+
+def _load_data(board: Board, source: Source, cache: Path) -> tuple[Data, str]:
+    """The images in use and their fingerprint: by the label files or, where some are left out, by the images."""
+    data = load_disjoint(source)
+    records = read_records(board.folder).records
+    wanted = current_fingerprint(board, records)
+    if wanted in (None, fingerprint(data)):
+        return data, fingerprint(data)
+    sizes = {r.combo.resolved["recipe"]["load_size"] for r in records if r.training is not None}
+    for size in sorted(sizes):
+        prepared = prepare(source, data, size, cache, decode_now=False)
+        if fingerprint(prepared.data) == wanted:
+            return prepared.data, str(wanted)
+    raise DataError(
+        f"the data in {source.root} is not what the board was measured on (fingerprint {str(wanted)[:8]}); give the "
+        "same images and label files with --data-root"
+    )
+
+
+def _read(path: Path, data: Data, split: str) -> Predictions:
+    """Predictions of exactly a split, in the dataset's order, with its targets and groups."""
+    rows = np.flatnonzero(data.table["split"].to_numpy() == split)
+    chosen = data.select(data.table["split"].to_numpy() == split)
+    predictions = read_predictions(path, data=chosen)
+    places = {image: place for place, image in enumerate(predictions.image.tolist())}
+    wanted = chosen.table["image"].astype(str).tolist()
+    absent = [image for image in wanted if image not in places]
+    if absent:
+        raise DataError(
+            f"{path}: {len(absent):,} of the {len(wanted):,} {split} images have no prediction, first {absent[0]}; a "
+            "row is of all of them"
+        )
+    ordered = predictions.select(np.array([places[image] for image in wanted], dtype=np.intp))
+    return replace(ordered, columns={name: values[rows] for name, values in find_groups(data).items()})
+
+
+def list_files(texts: Sequence[str]) -> tuple[Path, ...]:
+    """Files, with commas between."""
+    return tuple(Path(part.strip()) for text in texts for part in text.split(",") if part.strip())

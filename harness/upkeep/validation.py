@@ -1,0 +1,143 @@
+"""Whether a board's folder is what it says: for a pull request that brings records, without its data."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.board import Board, Row
+from harness.errors import DataError, HarnessError
+from harness.evaluation.resamples import load_resamples
+from harness.files import TEMPORARY, file_digest
+from harness.report.page import FILE as PAGE
+from harness.report.page import render
+from harness.report.published import read_published
+from harness.results.provenance import scrub_paths
+from harness.results.record import Record
+from harness.results.store import ASIDE, FOLDER, RESAMPLES, RUNS, read_records, record_path, resamples_path
+from harness.upkeep.currency import Currency
+from harness.upkeep.submission import row_name
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a file."""
+
+    file: str
+    """Seen from the board's folder."""
+    message: str
+    problem: bool = True
+    """Otherwise it is only worth knowing."""
+
+
+def validate(board: Board, currency: Currency) -> tuple[Finding, ...]:
+    """What is wrong with a board's records, resamples, predictions and page, and what could not be checked."""
+    found = read_records(board.folder)
+    return (
+        *_check_published(board),
+        *(Finding(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
+        *(finding for record in found.records for finding in _check_record(board, record, currency)),
+        *_check_orphans(board.folder, found.records),
+        *_check_page(board),
+        *(Finding("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
+          for row, why in currency.unknown.items()),
+    )  # fmt: skip
+
+
+def _check_published(board: Board) -> Iterator[Finding]:
+    try:
+        read_published(board.folder)
+    except HarnessError as error:
+        yield Finding("published.toml", str(error))
+
+
+def _check_record(board: Board, record: Record, currency: Currency) -> Iterator[Finding]:
+    file = str(record_path(board.folder, record).relative_to(board.folder))
+    expected = _row_name(board, record)
+    if record.combo.row != expected:
+        yield Finding(file, f"its row would be called {expected}: its parts and its name do not belong together")
+    stale = currency.why_stale(board, record)
+    if stale is not None:
+        yield Finding(file, f"is stale: {stale}")
+    yield from (Finding(file, f"holds a path of a machine: {text}") for text in _find_paths(record))
+    if record.status == "done" and not record.metrics:
+        yield Finding(file, "is done and holds no metric")
+    if record.failure is not None:
+        yield Finding(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
+    yield from _check_files(board.folder, record)
+
+
+def _row_name(board: Board, record: Record) -> str:
+    """What a record's parts would be called; the model as the board calls it, since a family's has a longer name."""
+    combo = record.combo
+    if record.external is not None:
+        return row_name(combo.model)
+    model = next((row.model for row in board.rows if row.name == combo.row), combo.model)
+    return Row(model, combo.loss, combo.recipe, combo.params, combo.control).name
+
+
+def _find_paths(record: Record) -> Iterator[str]:
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                yield from (*texts(name), *texts(item))
+        elif isinstance(value, list):
+            for item in value:
+                yield from texts(item)
+
+    return (text for text in texts(json.loads(record.model_dump_json())) if scrub_paths(text) != text)
+
+
+def _check_files(folder: Path, record: Record) -> Iterator[Finding]:
+    """Resamples are committed and have to be there; predictions and weights are not, and are checked where they are."""
+    beside = resamples_path(folder, record)
+    name = str(beside.relative_to(folder))
+    if RESAMPLES in record.artifacts and not beside.is_file():
+        yield Finding(name, "is missing: its record speaks of it")
+    elif RESAMPLES in record.artifacts and file_digest(beside) != record.artifacts[RESAMPLES]:
+        yield Finding(name, "is not what its record was made with: its sha256 differs")
+    elif RESAMPLES in record.artifacts:
+        try:
+            load_resamples(beside)
+        except DataError as error:
+            yield Finding(name, str(error))
+    elif record.status == "done":
+        yield Finding(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
+    for artifact, digest in record.artifacts.items():
+        path = folder / RUNS / record.key / artifact
+        if path.parent.parent.parent == folder and path.is_file() and file_digest(path) != digest:
+            yield Finding(str(path.relative_to(folder)), "is not what its record was made with: its sha256 differs")
+
+
+def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Finding]:
+    expected = {path for r in records for path in (record_path(folder, r), resamples_path(folder, r))}
+    for path in sorted((folder / FOLDER).glob("*")):
+        if path in expected or path.suffix == ".json":
+            continue
+        name = str(path.relative_to(folder))
+        if path.name == ASIDE:
+            yield from (Finding(f"{name}/{one.name}", "was set aside", problem=False) for one in sorted(path.iterdir()))
+        elif path.name.startswith(TEMPORARY):
+            yield Finding(name, "was left by a process that was killed; harness clean removes it", problem=False)
+        else:
+            yield Finding(name, "belongs to no record")
+
+
+def _check_page(board: Board) -> Iterator[Finding]:
+    page = board.folder / PAGE
+    if not page.is_file():
+        yield Finding(PAGE, "is missing; harness leaderboard makes it")
+        return
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            current = render(board, Path(folder)).page.read_bytes()
+    except HarnessError:
+        return  # found above
+    if current != page.read_bytes():
+        yield Finding(PAGE, "is not what the records give; harness leaderboard makes it anew")

@@ -1,0 +1,91 @@
+"""Killed at random moments and started again, a board ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.execution.claims import Claims
+from harness.results.store import read_records
+
+KILLS = 50
+RUN = (
+    "run", "--dataset", "toy", "--models", "toy-net,tiny-cnn", "--losses", "bce,focal", "--recipes", "toy",
+    "--seeds", "0,1,2", "--set", "recipe.epochs=25",
+)  # fmt: skip
+
+
+def outcome(board: Path) -> dict[str, object]:
+    """Everything that is to be the same, bit for bit: metrics, and the bytes of predictions, weights and resamples."""
+    found: dict[str, object] = {}
+    for record in read_records(board).records:
+        name = f"{record.combo.row}--s{record.combo.seed}"
+        found[name] = record.status, record.metrics, record.thresholds, record.artifacts
+        for path in (board / "runs" / record.key).iterdir():
+            found[f"{name}/{path.name}"] = path.read_bytes()
+        found[f"{name}.npz"] = (board / "records" / f"{name}.npz").read_bytes()
+    return found
+
+
+def workers_of(parent: int) -> list[psutil.Process]:
+    try:
+        return [child for child in psutil.Process(parent).children() if "supervision" in " ".join(child.cmdline())]
+    except psutil.Error:
+        return []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_fifty_kills_change_no_bit(start, tmp_path):
+    straight = start(*RUN, "--board", "straight")
+    straight.communicate(timeout=200)
+    assert straight.returncode == 0
+    chance = random.Random(0)
+    kills = 0
+    board = tmp_path / "killed"
+    while kills < KILLS:
+        run = start(*RUN, "--board", "killed", "--retries", "1000", *(("--force",) if kills % 10 == 9 else ()))
+        while run.poll() is None and kills < KILLS:
+            time.sleep(chance.uniform(0.0, 1.5))
+            if Claims(board).read() and (workers := workers_of(run.pid)) and chance.random() < 0.7:
+                os.kill(chance.choice(workers).pid, signal.SIGKILL)  # it is replaced, and its combo tried again
+                kills += 1
+            elif Claims(board).read() or chance.random() < 0.1:
+                run.kill()
+                kills += 1
+                break
+        with run:
+            run.kill()
+    last = start(*RUN, "--board", "killed")
+    _, errors = last.communicate(timeout=200)
+    assert last.returncode == 0, errors
+    assert outcome(board) == outcome(tmp_path / "straight")
+    assert len(read_records(board).records) == 12
+    assert not list(tmp_path.rglob(".tmp-*"))
+    assert Claims(board).read() == ()
+    assert not any((path / "resume.safetensors").exists() for path in (board / "runs").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_third_process_that_is_killed_changes_nothing(start, tmp_path, wait_until):
+    command = (*RUN, "--board", "shared")
+    start(*command, "--dry-run").communicate()
+    runs = [start(*command) for _ in range(3)]
+    third = runs.pop()
+    wait_until(lambda: any(held.about.get("process") == third.pid for held in Claims(tmp_path / "shared").read()))
+    third.kill()
+    said = [run.communicate(timeout=200)[1] for run in runs]
+    with third:
+        pass
+    assert [run.returncode for run in runs] == [0, 0], said
+    straight = start(*RUN, "--board", "straight")
+    straight.communicate(timeout=200)
+    assert outcome(tmp_path / "shared") == outcome(tmp_path / "straight")
+    assert not list(tmp_path.rglob(".tmp-*"))

@@ -1,0 +1,340 @@
+"""A board's folder is looked after: its state, other machines' records, pull requests, submissions, waste."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.evaluation.predictions import load_predictions
+from harness.execution.claims import Claims
+from harness.results.record import Record
+from harness.results.store import read_records, write_record
+
+NET, TINY = "toy-net--bce--toy", "tiny-cnn--bce--toy"
+
+
+@pytest.fixture
+def board(toy_board, tmp_path) -> Path:
+    """A board of two rows with two seeds each, all done, of which anything may be changed."""
+    return Path(shutil.copytree(toy_board, tmp_path / "b"))
+
+
+def run_json(harness, *arguments: str) -> dict[str, Any]:
+    code, out, err = harness(*arguments, "--json")
+    assert code in (0, 1), err
+    found: dict[str, Any] = json.loads(out) | {"code": code}
+    return found
+
+
+def change_record(board: Path, name: str, **changes: object) -> None:
+    path = board / "records" / f"{name}.json"
+    document = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps(document))
+
+
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def test_status_says_what_of_a_board_is_in_which_state(harness, board):
+    (board / "records" / f"{NET}--s0.json").unlink()
+    change_record(board, f"{NET}--s1", status="failed", failure={"kind": "timeout", "message": "slow", "where": "x"})
+    change_record(board, f"{TINY}--s1", key="0" * 16)
+    claim = Claims(board).take(f"{NET}--s0", key="k", epoch=0, epochs=4, device="cpu", started=1.0)
+    assert claim is not None
+    claim.tell(epoch=3)
+    found = run_json(harness, "status", "b")
+    assert {name: found[name] for name in ("done", "stale", "running", "waiting", "skipped")} == {
+        "done": 1, "stale": 1, "running": 1, "waiting": 0, "skipped": 0,
+    }  # fmt: skip
+    assert found["failed"] == {"timeout": 1}
+    combos = {combo["name"]: combo for combo in found["combos"]}
+    assert (combos[f"{NET}--s0"]["running"]["epoch"], combos[f"{NET}--s0"]["running"]["epochs"]) == (3, 4)
+    assert combos[f"{TINY}--s1"]["detail"] == "choices or versions have changed"
+    assert found["seconds_left"] > 0
+    code, out, _ = harness("status", "b")
+    assert code == 0
+    assert "1 of 4 done, 1 failed (timeout), 1 stale, 1 running" in out
+    assert "epoch 3 of 4" in out
+
+
+def test_status_watches_until_nothing_is_left(harness, board):
+    code, out, _ = harness("status", "b", "--watch")
+    assert (code, "4 of 4 done" in out) == (0, True)
+    assert harness("status", "b", "--watch", "--json")[0] == 2
+
+
+def test_a_combo_that_nobody_runs_any_more_is_waiting(harness, board):
+    (board / "records" / f"{NET}--s0.json").unlink()
+    claim = Claims(board).take(f"{NET}--s0")
+    assert claim is not None
+    claim.about["process_started"] = 1.0
+    claim.tell()
+    assert run_json(harness, "status", "b")["waiting"] == 1
+
+
+# --- merge -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_board_lacks_is_taken_with_everything_that_belongs_to_it(harness, board, toy_board, tmp_path):
+    for path in [*(board / "records").glob(f"{NET}*"), *(board / "runs").glob("[0-9a-f]*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    found = run_json(harness, "merge", "b", str(toy_board))
+    assert (found["code"], found["taken"], found["same"]) == (
+        0,
+        [f"{NET}--s0", f"{NET}--s1"],
+        [f"{TINY}--s0", f"{TINY}--s1"],
+    )
+    theirs, ours = (folder / "records" for folder in (toy_board, board))
+    assert {p.name: p.read_bytes() for p in theirs.iterdir()} == {p.name: p.read_bytes() for p in ours.iterdir()}
+    (record,) = (r for r in read_records(board).records if (r.combo.row, r.combo.seed) == (NET, 0))
+    assert load_predictions(board / "runs" / record.key / "predictions-test.npz").labels == ("first", "second", "third")
+    assert run_json(harness, "validate", "b")["ok"] is True
+
+
+def test_same_key_and_other_numbers_is_a_conflict_that_is_shown_and_left(harness, board, tmp_path):
+    other = shutil.copytree(board, tmp_path / "other")
+    path = other / "records" / f"{NET}--s0.json"
+    document = json.loads(path.read_text())
+    document["metrics"]["auroc"]["macro"] = 0.125
+    path.write_text(json.dumps(document))
+    before = (board / "records" / f"{NET}--s0.json").read_bytes()
+    found = run_json(harness, "merge", "b", "other")
+    (conflict,) = found["conflicts"]
+    assert (found["code"], conflict["name"], conflict["theirs"]) == (1, f"{NET}--s0", 0.125)
+    assert conflict["reason"] == "the same key and different numbers"
+    assert (board / "records" / f"{NET}--s0.json").read_bytes() == before
+    _, _, err = harness("merge", "b", "other")
+    assert "0.1250 there" in err
+    found = run_json(harness, "merge", "b", "other", "--replace", f"{NET}--s0")
+    assert (found["code"], found["replaced"]) == (0, [f"{NET}--s0"])
+    assert json.loads((board / "records" / f"{NET}--s0.json").read_text())["metrics"]["auroc"]["macro"] == 0.125
+
+
+def test_another_key_is_a_conflict_and_a_failure_gives_way(harness, board, tmp_path):
+    other = shutil.copytree(board, tmp_path / "other")
+    change_record(other, f"{NET}--s0", key="0" * 16)
+    failure = {"kind": "crashed", "message": "m", "where": "w"}
+    change_record(board, f"{NET}--s1", status="failed", failure=failure, metrics={})
+    change_record(other, f"{TINY}--s0", status="failed", failure=failure, metrics={})
+    found = run_json(harness, "merge", "b", "other")
+    assert [(c["name"], c["reason"]) for c in found["conflicts"]] == [
+        (f"{NET}--s0", "other choices, data or versions (another key)")
+    ]
+    assert found["replaced"] == [f"{NET}--s1"]
+    assert "this board's is done" in found["left"][0]
+
+
+def test_a_row_that_the_board_does_not_name_is_left(harness, board, toy_board):
+    text = (board / "board.toml").read_text().replace('"toy-net", ', "")
+    (board / "board.toml").write_text(text)
+    for path in (board / "records").glob(f"{NET}*"):
+        path.unlink()
+    found = run_json(harness, "merge", "b", str(toy_board))
+    assert found["taken"] == []
+    assert "board.toml has no such row" in found["left"][0]
+    assert harness("merge", "b", "nowhere")[0] == 2
+
+
+# --- validate --------------------------------------------------------------------------------------------------------
+
+
+def test_a_board_that_was_run_is_valid(harness, board):
+    harness("leaderboard", "b")
+    found = run_json(harness, "validate", "b")
+    assert (found["code"], found["ok"], found["findings"]) == (0, True, [])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda b: (b / "records" / f"{NET}--s0.json").write_text("{"), "is no record"),
+        (lambda b: (b / "records" / f"{NET}--s0.npz").write_bytes(b"x"), "its sha256 differs"),
+        (lambda b: (b / "records" / f"{NET}--s0.npz").unlink(), "is missing: its record speaks of it"),
+        (lambda b: (b / "records" / "notes.txt").write_text(""), "belongs to no record"),
+        (lambda b: (b / "index.html").write_text(""), "is not what the records give"),
+        (lambda b: (b / "index.html").unlink(), "harness leaderboard makes it"),
+        (lambda b: next((b / "runs").glob("*/predictions-val.npz")).write_bytes(b"x"), "its sha256 differs"),
+        (lambda b: change_record(b, f"{NET}--s0", key="0" * 16), "choices or versions have changed"),
+        (lambda b: change_record(b, f"{NET}--s0", key="../../../etc"), "is no record"),
+        (lambda b: (b / "published.toml").write_text("x"), "is not TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_board_is_named(harness, board, spoil, says):
+    harness("leaderboard", "b")
+    spoil(board)
+    found = run_json(harness, "validate", "b")
+    assert (found["code"], found["ok"]) == (1, False)
+    assert any(says in finding["message"] for finding in found["findings"] if finding["problem"]), found["findings"]
+
+
+def test_a_path_of_a_machine_in_a_record_is_found(harness, board):
+    path = board / "records" / f"{NET}--s0.json"
+    path.write_text(path.read_text().replace('"command": "', '"command": "/home/anna/secret '))
+    found = run_json(harness, "validate", "b")
+    assert any("holds a path of a machine" in finding["message"] for finding in found["findings"])
+
+
+# --- submit ----------------------------------------------------------------------------------------------------------
+
+
+def submit(harness, board: Path, name: str, *more: str, change=lambda arrays: arrays):
+    """Hand in the predictions of a row of the board itself, changed."""
+    record = next(r for r in read_records(board).records if (r.combo.row, r.combo.seed) == (NET, 0))
+    files = []
+    for split in ("test", "val"):
+        with np.load(board / "runs" / record.key / f"predictions-{split}.npz") as stored:
+            arrays = change(dict(stored)) if split == "test" else dict(stored)
+        np.savez(board.parent / f"{split}.npz", **arrays)
+        files.append(str(board.parent / f"{split}.npz"))
+    given = ("--name", name, "--predictions", files[0], "--val", files[1], "--about", "Anna et al. 2026, by mail")
+    return record, harness("submit", "b", *given, *more)
+
+
+def test_submitted_predictions_get_the_numbers_of_a_row_and_a_badge(harness, board):
+    record, (code, out, err) = submit(harness, board, "Anna's net")
+    assert code == 0, err
+    assert "external--Anna_s_net" in out
+    assert "external, not trained here" in out
+    (made,) = (r for r in read_records(board).records if r.external is not None)
+    assert made.metrics == record.metrics
+    assert made.thresholds == record.thresholds
+    assert (made.external, made.combo.model, made.training) == ("Anna et al. 2026, by mail", "Anna's net", None)
+    page = (board / "index.html").read_text()
+    assert "external, not trained here" in page
+    assert "Anna et al. 2026, by mail" in page
+    assert run_json(harness, "validate", "b")["ok"] is True
+    assert run_json(harness, "rescore", "b")["code"] == 0
+    assert run_json(harness, "run", "b", "--dry-run")["code"] == 0
+    assert harness("compare", "b::external--Anna_s_net", f"b::{NET}")[0] == 0
+    assert "external, not trained here" in harness("show", "b::external--Anna_s_net")[1]
+
+
+def test_targets_and_order_of_a_submission_count_for_nothing(harness, board):
+    def cheat(arrays):
+        order = np.random.default_rng(0).permutation(len(arrays["image"]))
+        shuffled = {name: arrays[name][order] for name in ("image", "patient", "logits")}
+        return arrays | shuffled | {"targets": (arrays["logits"] > 0).astype(np.float32)[order]}
+
+    record, (code, _, err) = submit(harness, board, "cheat", change=cheat)
+    assert code == 0, err
+    (made,) = (r for r in read_records(board).records if r.external is not None)
+    assert made.metrics == record.metrics
+    stored, original = (load_predictions(board / "runs" / r.key / "predictions-test.npz") for r in (made, record))
+    assert (stored.targets == original.targets).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a: a | {n: a[n][1:] for n in ("image", "patient", "logits", "targets")}, "have no prediction"),
+        (lambda a: a | {"image": np.array([f"x{n}" for n in a["image"]])}, "are not in the dataset"),
+        (lambda a: a | {"labels": np.array(["first", "second", "other"])}, "label 'other' is not in the dataset"),
+        (lambda a: a | {"logits": a["logits"] * np.nan}, "a logit must be finite"),
+        (lambda a: a | {"image": a["image"].astype(object)}, "holds no predictions"),
+    ],
+)
+def test_predictions_that_are_not_of_the_test_split_are_refused(harness, board, change, says):
+    before = sorted(board.rglob("*"))
+    _, (code, _, err) = submit(harness, board, "odd", change=change)
+    assert (code, says in err) == (2, True), err
+    assert sorted(board.rglob("*")) == before
+
+
+def test_a_name_that_is_taken_is_kept_unless_it_is_to_be_replaced(harness, board):
+    submit(harness, board, "twice")
+    _, (code, _, err) = submit(harness, board, "twice", change=lambda a: a | {"logits": -a["logits"]})
+    assert (code, "choose another --name" in err) == (2, True)
+    _, (code, _, _) = submit(harness, board, "twice", "--replace", change=lambda a: a | {"logits": -a["logits"]})
+    assert code == 0
+
+
+def test_a_submission_without_validation_has_no_fitted_thresholds(harness, board):
+    submit(harness, board, "first")
+    assert harness("submit", "b", "--name", "bare", "--predictions", "test.npz", "--about", "x")[0] == 0
+    (made,) = (r for r in read_records(board).records if r.combo.model == "bare")
+    assert "f1@0.5" in made.metrics
+    assert "f1@val-f1" not in made.metrics
+    assert run_json(harness, "rescore", "b")["code"] == 0
+
+
+# --- clean -----------------------------------------------------------------------------------------------------------
+
+
+def test_waste_is_listed_and_removed_when_wanted(harness, board):
+    (board / "runs" / "0123456789abcdef").mkdir()
+    (board / "runs" / "0123456789abcdef" / "weights.safetensors").write_bytes(b"x" * 5000)
+    (board / "records" / ".tmp-x.json").write_text("half")
+    (board / "runs" / "tensorboard").mkdir()
+    (board / "runs" / "tensorboard" / "events").write_text("an observer's")
+    change_record(board, f"{NET}--s1", key="0" * 16)
+    found = run_json(harness, "clean", "b")
+    waste = {item["path"]: (item["reason"], item["bytes"]) for item in found["waste"]}
+    stale_key = {p.name for p in (board / "runs").iterdir()}
+    assert waste["runs/0123456789abcdef"] == ("belongs to no record", 5000)
+    assert waste["records/.tmp-x.json"] == ("left by a process that was killed", 4)
+    assert waste[f"records/{NET}--s1.json"][0] == "stale: choices or versions have changed"
+    assert found["removed"] is False
+    assert "runs/tensorboard" not in waste
+    assert stale_key == {p.name for p in (board / "runs").iterdir()}
+    code, out, _ = harness("clean", "b", "--yes")
+    assert (code, "5.0 kB  runs/0123456789abcdef: belongs to no record" in out) == (0, True)
+    assert run_json(harness, "clean", "b")["waste"] == []
+    assert (board / "runs" / "tensorboard" / "events").exists()
+    assert len(read_records(board).records) == 3
+
+
+def test_a_training_that_would_go_on_and_one_under_way_are_no_waste(harness, board):
+    record = next(r for r in read_records(board).records if (r.combo.row, r.combo.seed) == (NET, 0))
+    for path in (board / "records").glob(f"{NET}--s0*"):
+        path.unlink()
+    (board / "runs" / record.key / "resume.safetensors").write_bytes(b"x")
+    running = board / "runs" / "1111111111111111"
+    running.mkdir()
+    (running / "resume.safetensors").write_bytes(b"x")
+    claim = Claims(board).take("another--s0", key=running.name)
+    assert claim is not None
+    assert run_json(harness, "clean", "b")["waste"] == []
+    claim.release()
+    assert [item["path"] for item in run_json(harness, "clean", "b")["waste"]] == ["runs/1111111111111111"]
+
+
+def test_a_no_keeps_everything(harness, board, monkeypatch):
+    (board / "records" / ".tmp-x.json").write_text("half")
+    monkeypatch.setattr("typer.confirm", lambda question: False)
+    assert harness("clean", "b")[0] == 0
+    assert (board / "records" / ".tmp-x.json").exists()
+
+
+# --- files that are no records ---------------------------------------------------------------------------------------
+
+
+def test_a_run_sets_files_that_are_no_records_aside_and_names_them(harness, board):
+    foreign = board / "records" / f"{NET}--s0.json"
+    content = foreign.read_bytes()[:500]
+    foreign.write_bytes(content)
+    (board / "records" / "foreign.json").write_text("[]")
+    code, _, err = harness("run", "b", "--data-root", "data")
+    assert code == 0, err
+    assert f"records/{NET}--s0.json is no record" in err
+    assert f"set aside as records/aside/{NET}--s0.json" in err
+    assert (board / "records" / "aside" / f"{NET}--s0.json").read_bytes() == content
+    assert (board / "records" / "aside" / "foreign.json").read_text() == "[]"
+    assert len(read_records(board).records) == 4
+    assert read_records(board).problems == ()
+    foreign.write_bytes(content)
+    harness("run", "b")
+    assert (board / "records" / "aside" / f"{NET}--s0.1.json").read_bytes() == content
+
+
+def test_a_record_is_written_where_its_name_says_and_nowhere_else(board):
+    record = read_records(board).records[0]
+    for row in ("../up", "a/b", "/etc/x", ".hidden", ""):
+        document = record.model_dump()
+        document["combo"]["row"] = row
+        with pytest.raises(ValueError, match="row"):
+            write_record(board, Record.model_validate(document))
