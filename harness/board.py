@@ -250,12 +250,16 @@ def open_board(name: str | Path) -> Board:
     return read_board(found)
 
 
-def row_text(models: Sequence[str], losses: Sequence[str], recipes: Sequence[str], params: Params) -> str:
+def row_text(
+    models: Sequence[str], losses: Sequence[str], recipes: Sequence[str], params: Params, tuned: str = ""
+) -> str:
     """One `[[rows]]` table as TOML."""
     lists = {"models": models, "losses": losses, "recipes": recipes}
     lines = [f"{name} = {toml_value(list(values))}" for name, values in lists.items()]
     if params:
         lines.append(f"params = {toml_value(params)}")
+    if tuned:
+        lines.append(f"tuned = {toml_value(tuned)}")
     return "\n".join(["[[rows]]", *lines, ""])
 
 
