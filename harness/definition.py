@@ -172,7 +172,7 @@ def _merge(params: Params, changes: Params) -> Params:
 
 
 def _one_row(row: Row) -> str:
-    return row_text([row.model], [row.loss], [row.recipe], row.params)
+    return row_text([row.model], [row.loss], [row.recipe], row.params, row.tuned)
 
 
 def _original_text(name: str, file: str = FILE) -> str:

@@ -64,7 +64,7 @@ def as_plain(event: Event) -> dict[str, Any] | None:
             found |= {"number": event.number, "total": event.total, "epochs": event.epochs}
         case EpochFinished():
             epoch = asdict(event.epoch)
-            del epoch["timing"]
+            del epoch["timing"], epoch["values"]
             found = {"event": "epoch finished", "combo": event.name, "epoch": epoch.pop("number"), **epoch}
             found["epochs"] = event.epochs
         case ComboFinished():

@@ -174,7 +174,7 @@ def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: Row
 def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metric: str) -> Markup:
     """The rows of the labels' table in one metric."""
     cells = itertools.islice(draw_cells(shared["summary"], metric), DETAILED)
-    text = environment.get_template("page-label-rows.html.j2").render(rows=cells)
+    text = environment.get_template("page-label-rows.html.j2").render(rows=cells, external=EXTERNAL)
     return Markup(text)  # noqa: S704 - escaped by its template
 
 

@@ -41,7 +41,7 @@ class Found:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for garbage meanwhile: among a million objects that all stay it takes most of the time."""
+    """No search for garbage meanwhile: of the million objects that are made, all stay."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from harness.board import Row, board_text, save_board
+from harness.board import Row, board_text, row_text, save_board
 from harness.report.answer import conclude
 from harness.report.page import SCRIPTS, render
 from harness.report.summary import summarize
@@ -299,10 +299,10 @@ def test_no_folder_of_the_machine_stands_on_the_page(build):
 
 
 def test_a_tuned_row_says_so_and_what_its_tuning_cost(build):
-    rows = '[[rows]]\nmodels = ["net"]\nlosses = ["bce"]\nrecipes = ["demo"]\nparams = { recipe = { lr = 0.01 } }\n'
     tuned = "by 40 trials in 3.2 GPU hours"
-    for note, says in ((f"tuned = '{tuned}'\n", tuned), ("", "with other parameters")):
-        board = save_board(build.folder, board_text(build.board(), [rows + note]))
+    for note, says in ((tuned, tuned), ("", "with other parameters")):
+        text = row_text(["net"], ["bce"], ["demo"], {"recipe": {"lr": 0.01}}, note)
+        board = save_board(build.folder, board_text(build.board(), [text]))
         build.write(build.record(board.rows[0]))
         ranking = render(board).page.read_text().partition("</table>")[0]
         assert f'<span class="small tuned">{says}</span>' in ranking
