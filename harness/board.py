@@ -157,7 +157,11 @@ def read_board(folder: Path) -> Board:
     path = folder / FILE
     if not path.is_file():
         raise UsageError(f"{folder} is no board: it holds no {FILE}; bundled boards are {', '.join(bundled_boards())}")
-    return parse_board(path.read_text(encoding="utf-8"), folder)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    return parse_board(text, folder)
 
 
 def parse_board(text: str, folder: Path) -> Board:
@@ -165,7 +169,7 @@ def parse_board(text: str, folder: Path) -> Board:
     path = folder / FILE
     try:
         found = _File.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from None

@@ -240,12 +240,12 @@ class Pool:
             return
         held = {worker: worker.memory() for worker, _ in busy}
         largest = max(held, key=lambda worker: held[worker])
-        excess = _judge_memory(held[largest], sum(held.values()), self.crew.memory, host)
+        excess = judge_memory(held[largest], sum(held.values()), self.crew.memory, host)
         if excess is not None:
             largest.kill(Death("out_of_memory", excess))
 
 
-def _judge_memory(largest: int, together: int, limit: int | None, host: HostMemory) -> str | None:
+def judge_memory(largest: int, together: int, limit: int | None, host: HostMemory) -> str | None:
     """Why the largest worker has to go, where it has."""
     if limit is not None and largest > limit:
         return f"the worker process held {largest / 2**30:.1f} GiB, more than the {limit / 2**30:.1f} GiB of --memory"

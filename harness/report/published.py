@@ -101,7 +101,7 @@ def read_published(folder: Path) -> Published:
         return Published()
     try:
         return Published.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]

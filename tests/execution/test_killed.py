@@ -50,7 +50,7 @@ def test_fifty_kills_change_no_bit(start, tmp_path):
     kills = 0
     board = tmp_path / "killed"
     while kills < KILLS:
-        run = start(*RUN, "--board", "killed", "--retries", "1000", *(("--force",) if kills % 10 == 9 else ()))
+        run = start(*RUN, "--board", "killed", "--retries", "1000")
         while run.poll() is None and kills < KILLS:
             time.sleep(chance.uniform(0.0, 1.5))
             if Claims(board).read() and (workers := workers_of(run.pid)) and chance.random() < 0.7:

@@ -21,14 +21,17 @@ NET, TINY = "toy-net--bce--toy", "tiny-cnn--bce--toy"
 @pytest.fixture
 def board(toy_board, tmp_path) -> Path:
     """A board of two rows with two seeds each, all done, of which anything may be changed."""
-    return Path(shutil.copytree(toy_board, tmp_path / "b"))
+    folder: Path = tmp_path / "b"
+    shutil.copytree(toy_board, folder)
+    return folder
 
 
 def run_json(harness, *arguments: str) -> dict[str, Any]:
+    """What a verb prints, with its exit code."""
     code, out, err = harness(*arguments, "--json")
     assert code in (0, 1), err
-    found: dict[str, Any] = json.loads(out) | {"code": code}
-    return found
+    document: dict[str, Any] = json.loads(out)
+    return document | {"code": code}
 
 
 def change_record(board: Path, name: str, **changes: object) -> None:
