@@ -25,6 +25,7 @@ LIGHTER = {
     "run --dataset csv": SMALL,
     "data check nih": "--option allow_missing=true",
     "speed": "--size 64 --batch-size 16",
+    "tune": "--trials 2 --confirm 1 --set recipe.epochs=1 --set recipe.size=32",
     "--install-completion": "bash",  # which a shell is asked for, where there is one
 }
 """What is added to commands that need all of NIH, a download or a GPU to be as they stand."""

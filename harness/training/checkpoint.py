@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from harness.files import write_atomically
 from harness.training.state import Snapshot
 
@@ -90,8 +88,3 @@ class Checkpoint:
     def remove(self) -> None:
         """The training is over."""
         self.path.unlink(missing_ok=True)
-
-
-def circumstances(device: torch.device, execution: Mapping[str, str]) -> dict[str, str]:
-    """What a training has to have in common with its resume state: device type, precision, torch."""
-    return {"device": device.type, "torch": torch.__version__, **execution}
