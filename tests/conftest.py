@@ -36,6 +36,24 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """Chromium; its tests are marked `service`."""
+    import shutil
+
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.fail("there is no Chromium; install it, such as by apt-get install chromium")
+    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
+    with sync_playwright() as playwright:
+        arguments = [f"--{flag}" for flag in [*flags.split(), "disable-sync"]]
+        started = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
 def sample() -> Path:
     """The folder with the real NIH sample, where there is one beside the checkout."""
     folder = Path(__file__).parents[2] / "shared" / "data" / "nih-sample"

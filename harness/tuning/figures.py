@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.components import Choice
-from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten
+from harness.report.figures.style import COLORS, Figure, count, finish, shorten
 from harness.tuning.space import Dimension
 from harness.tuning.study import values_of
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from harness.tuning.outcome import Outcome
 
+WIDE = 440
+"""Pixels of a picture without its axes; two stand side by side."""
 FEWEST = 5
 """Complete trials that importances are told from."""
 LINES = 200
@@ -55,7 +57,8 @@ def draw_history(outcome: Outcome) -> Figure:
                 "best": shorten(sign * best) if math.isfinite(best) else None,
             }
         )
-    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("trial:Q", title="trial", axis=alt.Axis(tickMinStep=1)))
+    x = alt.X("trial:Q", title="trial", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False))
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x)
     scale = alt.Scale(domain=["complete", "pruned"], range=[COLORS[0], COLORS[6]])
     points = base.mark_point(size=50, filled=True).encode(
         y=alt.Y("value:Q", title=f"{outcome.plan.objective}, validation", scale=alt.Scale(zero=False)),
@@ -68,7 +71,7 @@ def draw_history(outcome: Outcome) -> Figure:
         f"The best {outcome.plan.objective} after each trial",
         f"{count(len(rows), 'trial')}; the best, trial {outcome.best.number}, reached {shorten(outcome.best.value)}. "
         "Crosses are pruned trials at their last epoch.",
-        (line + points).properties(width=WIDTH, height=220),
+        (line + points).properties(width=WIDE, height=220),
     )
 
 
@@ -87,13 +90,13 @@ def draw_slices(outcome: Outcome, complete: list[FrozenTrial]) -> Figure:
             alt.Chart(alt.Data(values=rows))
             .mark_point(filled=True, size=40, color=COLORS[0], opacity=0.7)
             .encode(x=_axis(dimension), y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)))
-            .properties(width=230, height=150)
+            .properties(width=190, height=140)
         )
     return finish(
         "slices",
         f"{outcome.plan.objective} on validation against each parameter",
         f"{count(len(complete), 'complete trial')} and {count(len(charts), 'parameter')}, each by itself.",
-        alt.concat(*charts, columns=3),
+        alt.concat(*charts, columns=2),
     )
 
 
@@ -117,9 +120,9 @@ def draw_parallel(outcome: Outcome, complete: list[FrozenTrial]) -> Figure:
             x=alt.X("parameter:N", sort=names, title=None, axis=alt.Axis(labelAngle=-20)),
             y=alt.Y("place:Q", title="from lowest to highest value", axis=alt.Axis(labels=False, ticks=False)),
             detail="trial:N",
-            color=alt.Color("value:Q", title=outcome.plan.objective, scale=alt.Scale(scheme="cividis")),
+            color=alt.Color("value:Q", title=outcome.plan.objective, scale=alt.Scale(scheme="viridis")),
         )
-        .properties(width=WIDTH, height=240)
+        .properties(width=WIDE, height=240)
     )
     return finish(
         "parallel",
@@ -141,7 +144,7 @@ def draw_importances(outcome: Outcome, importances: Mapping[str, float]) -> Figu
             x=alt.X("importance:Q", title="share of the variation over trials"),
             y=alt.Y("parameter:N", sort="-x", title=None, axis=alt.Axis(labelLimit=260)),
         )
-        .properties(width=WIDTH, height={"step": 22})
+        .properties(width=WIDE, height={"step": 22})
     )
     first = rows[0]
     return finish(
@@ -182,8 +185,8 @@ def _axis(dimension: Dimension) -> Any:
 
     if isinstance(dimension.values, Choice):
         return alt.X("x:N", title=dimension.name)
-    scale = alt.Scale(type="log") if dimension.values.log else alt.Scale(zero=False)
-    return alt.X("x:Q", title=dimension.name, scale=scale)
+    scale = alt.Scale(type="log", nice=False) if dimension.values.log else alt.Scale(zero=False)
+    return alt.X("x:Q", title=dimension.name, scale=scale, axis=alt.Axis(labelOverlap=True, tickCount=6))
 
 
 def _plain(value: Any, dimension: Dimension) -> Any:

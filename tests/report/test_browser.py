@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from harness.board import Row, board_text, row_text, save_board
 from harness.evaluation.resamples import Resamples
@@ -17,22 +16,8 @@ from harness.report.page import render
 from harness.results.store import write_record
 
 pytestmark = pytest.mark.service
-FLAGS = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
 EVIL = "<script>alert(1)</script>"
 LABELS = ("Edema", "Mass", "Hernia")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.fail("there is no Chromium; install it, such as by apt-get install chromium")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=found, args=[f"--{flag}" for flag in [*FLAGS.split(), "disable-sync"]]
-        )
-        yield started
-        started.close()
 
 
 def rendered(build, rows: list[tuple[Row, float]]) -> Path:

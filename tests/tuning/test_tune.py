@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from harness.board import read_board
+from harness.board import Row, read_board
 from harness.results.store import read_records
+from harness.tuning.outcome import conclude
+from harness.tuning.report import report_text, write_report
+from harness.tuning.study import ask_values, open_study
 
 BASE = ("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "toy")
 SMALL = (*BASE, "--board", "b", "--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=2")
@@ -153,23 +157,39 @@ def test_confirming_trains_fresh_seeds_on_validation(harness, tmp_path):
     assert not (tmp_path / "b" / "records").exists()
 
 
-def test_the_report_escapes_names_and_is_the_same_text_again(make_plan, tmp_path):
-    from dataclasses import replace
-
-    from harness.board import Row
-    from harness.tuning.outcome import conclude
-    from harness.tuning.report import report_text
-    from harness.tuning.study import ask_values, open_study
-
+def make_report(make_plan) -> tuple[Path, str]:
+    """The report of a study with a script for a name; its path, and its text."""
     plan = make_plan(row=Row("<script>alert(1)</script>", "bce", "toy"))
     study = open_study(plan)
     for value in (0.5, 0.7, 0.6, 0.65, 0.8, 0.55):
         trial = study.ask()
         ask_values(trial, plan)
         study.tell(trial, value)
-    outcome = conclude(study, replace(plan))
-    text = report_text(outcome, study)
+    outcome = conclude(study, plan)
+    return write_report(outcome, study, None), report_text(outcome, study)
+
+
+def test_the_report_escapes_names_and_is_the_same_text_again(make_plan):
+    path, text = make_report(make_plan)
     assert "<script" not in text
-    assert text == report_text(outcome, study)
+    assert path.read_text(encoding="utf-8") == text
     for picture in ("history", "slices", "parallel", "importances"):
-        assert f'id="figure-{picture}"' in text
+        assert f'id="picture-{picture}"' in text
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_report_opens_without_a_network_and_axe_finds_nothing(browser, make_plan, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    path, _ = make_report(make_plan)
+    context = browser.new_context(color_scheme=theme, bypass_csp=True, offline=True)
+    page, heard = context.new_page(), []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("request", lambda asked: heard.append(asked.url) if asked.url != path.as_uri() else None)
+    page.goto(path.as_uri())
+    assert page.locator(".drawing svg").count() == 4
+    assert heard == []
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    context.close()
