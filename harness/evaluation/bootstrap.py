@@ -133,6 +133,16 @@ def find_interval(resamples: NDArray[np.float64], level: float = 0.95) -> tuple[
     return float(low), float(high)
 
 
+def find_intervals(resamples: NDArray[np.float64], level: float = 0.95) -> list[tuple[float, float] | None]:
+    """`find_interval` of each row of values (S, R), at once of those that are defined throughout."""
+    whole = np.asarray(~np.isnan(resamples).any(axis=1))
+    low, high = np.quantile(resamples[whole], [(1 - level) / 2, (1 + level) / 2], axis=1)
+    found = zip(low.tolist(), high.tolist(), strict=True)
+    return [
+        next(found) if defined else find_interval(row, level) for row, defined in zip(resamples, whole, strict=True)
+    ]
+
+
 def _resample_label(
     metric: Metric,
     scores: NDArray[np.float64],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import UsageError
-from harness.evaluation.bootstrap import MOST_MISSING, average_seeds, find_interval
+from harness.evaluation.bootstrap import MOST_MISSING, average_seeds, find_intervals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +93,7 @@ def compare_pairs(systems: Mapping[str, System], chosen: Sequence[tuple[str, str
         differences = resamples[first] - resamples[others]
         delta = estimates[first] - estimates[others]
         deltas.append(delta)
-        intervals.extend(_find_intervals(differences))
+        intervals.extend(find_intervals(differences))
         undefined = np.isnan(differences).mean(axis=1) > MOST_MISSING
         of_patients.append(np.where(undefined, np.nan, _two_sided(differences)))
         by_patients, by_seeds = _standard_deviation(differences) ** 2, spread * (1 / seeds[first] + 1 / seeds[others])
@@ -142,14 +142,6 @@ def _pool_variance(systems: Mapping[str, System]) -> tuple[float, int]:
     freedom = sum(len(system.values) - 1 for system in systems.values())
     squares = math.fsum((value - system.estimate) ** 2 for system in systems.values() for value in system.values)
     return squares / freedom if freedom else math.nan, freedom
-
-
-def _find_intervals(differences: Array) -> list[tuple[float, float] | None]:
-    """`find_interval` of each row of differences (S, R), at once where all are defined."""
-    if np.isnan(differences).any():
-        return [find_interval(row) for row in differences]
-    low, high = np.quantile(differences, [0.025, 0.975], axis=1)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _two_sided(differences: Array) -> Array:

@@ -26,20 +26,30 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str) -
         return row
     import numpy as np
 
-    from harness.evaluation.bootstrap import average_seeds, find_interval
+    from harness.evaluation.bootstrap import average_seeds, find_intervals
 
-    metrics = dict(row.metrics)
-    for name, spread in row.metrics.items():
-        if len(spread.values) == len(drawn) and all(name in one.macro for one in drawn):
-            values = average_seeds(np.array([one.macro[name] for one in drawn]))
-            metrics[name] = replace(spread, interval=find_interval(values))
-    intervals = {
-        label: find_interval(average_seeds(np.array([one.per_label[label] for one in drawn])))
+    resampled = {
+        name: [one.macro[name] for one in drawn]
+        for name, spread in row.metrics.items()
+        if len(spread.values) == len(drawn) and all(name in one.macro for one in drawn)
+    }
+    labels = {
+        label: [one.per_label[label] for one in drawn]
         for label in row.per_label.get(objective, {})
         if all(label in one.per_label for one in drawn)
     }
-    known = {label: interval for label, interval in intervals.items() if interval is not None}
-    return replace(row, metrics=metrics, label_intervals=known)
+    values = [average_seeds(np.array(seeds)) for seeds in (*resampled.values(), *labels.values())]
+    intervals = find_intervals(np.array(values)) if values else []
+    metrics = {
+        name: replace(row.metrics[name], interval=interval)
+        for name, interval in zip(resampled, intervals, strict=False)
+    }
+    known = {
+        label: interval
+        for label, interval in zip(labels, intervals[len(resampled) :], strict=True)
+        if interval is not None
+    }
+    return replace(row, metrics={**row.metrics, **metrics}, label_intervals=known)
 
 
 def find_obstacle(ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str) -> str:

@@ -12,6 +12,7 @@ import importlib.resources
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,10 @@ def render(board: Board, out: Path | None = None) -> Rendered:
     `published.toml` is wrong or a folder cannot be written.
     """
     published = read_published(board.folder)
-    found = measured(board)
-    figures = make_figures(found.summary, _read_best_curves(found.summary))
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(bundle)  # beside the reading of records; remembered for the text below
+        found = measured(board)
+        figures = make_figures(found.summary, _read_best_curves(found.summary))
     text = render_text(found.summary, found.problems, published, figures)
     if out is not None:
         copy_records(board.folder, out)

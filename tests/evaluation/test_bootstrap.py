@@ -18,6 +18,7 @@ from harness.evaluation.bootstrap import (
     average_seeds,
     draw_resamples,
     find_interval,
+    find_intervals,
     resample,
 )
 
@@ -181,6 +182,14 @@ def test_an_interval_holds_the_middle_and_is_none_where_too_much_is_undefined():
     values[:51] = np.nan
     assert find_interval(values) is None
     assert find_interval(np.array([])) is None
+
+
+@pytest.mark.parametrize("undefined", [(), (0, 2), (0, 1, 2, 3)])
+def test_intervals_of_many_values_at_once_are_those_of_each(undefined):
+    values = np.random.default_rng(0).random((4, 200))
+    for row in undefined:
+        values[row, : 5 if row else 200] = np.nan
+    assert find_intervals(values) == [find_interval(row) for row in values]
 
 
 def test_a_macro_is_the_mean_of_what_is_defined_and_a_system_the_mean_of_its_seeds():
