@@ -65,7 +65,8 @@ class Display(AbstractContextManager["Display"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.progress.stop()
+        if self.live:  # older versions of rich end with an empty line even where nothing was shown
+            self.progress.stop()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
