@@ -14,7 +14,8 @@ from harness.data.splits import bucket, carve, leaks, require_disjoint
 
 KNOWN = {"1": 5, "2": 1, "3": 8, "42": 3, "30805": 1}
 """From coreutils' sha256sum, divided digit by digit."""
-PATIENTS = st.lists(st.text(max_size=6), min_size=1, max_size=50)
+PATIENTS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6), min_size=1, max_size=50)
+"""pandas before 3 takes two texts that differ after a NUL for one."""
 
 
 @given(PATIENTS)
