@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.errors import UsageError
@@ -75,10 +75,16 @@ def _open_proxy(url: str) -> BaseStorage:
 def _open_database(url: str, scheme: str) -> BaseStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import NoSuchModuleError
+    from sqlalchemy.pool import NullPool
 
-    connect = {"connect_timeout": WAIT} if scheme.startswith("postgresql") else {}
+    if scheme.startswith("sqlite"):
+        options: dict[str, Any] = {"poolclass": NullPool}  # a file is quickly opened, and left open by nobody
+    else:
+        options = {"pool_pre_ping": True}
+    if scheme.startswith("postgresql"):
+        options["connect_args"] = {"connect_timeout": WAIT}
     try:
-        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": connect})
+        return RDBStorage(url, engine_kwargs=options)
     except NoSuchModuleError:
         known = "sqlite:///FILE, postgresql+psycopg://..., mysql://..., grpc://HOST:PORT, journal://FILE"
         raise UsageError(f"--storage {_without_password(url)}: unknown kind of storage; give {known}") from None
