@@ -34,9 +34,10 @@ sys.stdout.buffer.write(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmb
 def bundle() -> str:
     """Vega, Vega-Lite and vega-embed with its expression interpreter, as one script without a request.
 
-    In a process of its own: it takes a second, in which the library would let no other thread run.
+    In a process of its own, that no Ctrl-C reaches: it takes a second, in which the library lets no other thread run.
     """
-    made = subprocess.run([sys.executable, "-P", "-c", _BUNDLING], stdout=subprocess.PIPE, check=True)  # noqa: S603 - ours
+    command = [sys.executable, "-P", "-c", _BUNDLING]
+    made = subprocess.run(command, capture_output=True, check=True, start_new_session=True)  # noqa: S603 - our own
     return made.stdout.decode()
 
 
