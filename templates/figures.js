@@ -44,7 +44,7 @@ function picked() {
 async function showPictures() {
   const rows = view.getAll("row");
   for (const box of choices) box.checked = rows.length ? rows.includes(box.value) : box.defaultChecked;
-  if (shown) shown.value = [...shown.options].some((option) => option.value === view.get("label")) ? view.get("label") : shown.options[0].value;
+  if (shown) choose(shown, view.get("label"));
   for (const [chart, names] of charts) {
     for (const name of names.filter((one) => one in picked())) chart.signal(name, picked()[name]);
     await chart.runAsync();

@@ -4,10 +4,8 @@
 const choice = document.getElementById("label-metric");
 
 async function showMetric() {
-  const metric = [...choice.options].some((option) => option.value === view.get("metric"))
-    ? view.get("metric")
-    : choice.options[0].value;
-  choice.value = metric;
+  choose(choice, view.get("metric"));
+  const metric = choice.value;
   const table = document.querySelector("table.labels");
   let body = [...table.tBodies].find((one) => one.dataset.metric === metric);
   if (!body) {

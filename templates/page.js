@@ -6,7 +6,7 @@ const parts = []; // functions that show what the view says, one a part of the p
 
 function readView() {
   const text = location.hash.slice(1);
-  return new URLSearchParams(text.includes("=") ? text : text && { at: decodeURIComponent(text) });
+  return new URLSearchParams(text.includes("=") ? text : text && `at=${text}`);
 }
 
 function remember(name, ...values) {
@@ -14,6 +14,11 @@ function remember(name, ...values) {
   for (const value of values.filter(Boolean)) view.append(name, value);
   const address = location.href.split("#")[0];
   history.replaceState(null, "", String(view) ? `${address}#${view}` : address);
+}
+
+// An address may be of another board, or written by hand: what is not offered is not chosen.
+function choose(select, value) {
+  select.value = [...select.options].some((option) => option.value === value) ? value : select.options[0].value;
 }
 
 function showView() {
@@ -53,7 +58,7 @@ function keep(value) {
 }
 
 function showTheme() {
-  theme.value = view.get("theme") ?? keep();
+  choose(theme, view.get("theme") ?? keep());
   document.documentElement.dataset.theme = theme.value;
 }
 

@@ -44,7 +44,7 @@ parts.push(showOrder);
 
 // A row that is filtered out leaves the labels and the list of rows, too.
 function showFilters() {
-  for (const filter of filters) filter.value = view.get(filter.dataset.filter) ?? "";
+  for (const filter of filters) choose(filter, view.get(filter.dataset.filter));
   if (search !== document.activeElement) search.value = view.get("search") ?? "";
   const words = (view.get("search") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   const out = new Set();

@@ -147,6 +147,22 @@ def test_a_filter_leaves_rows_of_one_kind_everywhere(seen, name, value, left):
     assert "#" not in seen.url
 
 
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "#sort=nothing&columns=a,b,,&metric=none&label=none&theme=purple",
+        "#model=gone&loss=&=&&",
+        "#row-that-is-gone",
+        "#%E0%A4%A",
+        "#sort=%E0%A4%A",
+    ],
+)
+def test_what_an_address_asks_for_and_the_page_lacks_is_passed_over(browser, page_file, fragment):
+    for page in open_page(browser, page_file, "light", fragment):
+        assert models(page) == ["alpha", "beta", "gamma"]
+        assert page.locator("select").evaluate_all("all => all.every((select) => select.selectedIndex === 0)")
+
+
 def test_search_finds_words_in_names_parameters_and_numbers(seen):
     box = seen.get_by_label("search", exact=True)
     box.click()
