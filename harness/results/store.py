@@ -156,7 +156,8 @@ def _read(path: Path) -> Record | str:
     try:
         record = Record.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        return f"is no record: {error.errors()[0]['msg']}"
+        first = error.errors()[0]
+        return f"is no record: {': '.join(filter(None, ('.'.join(map(str, first['loc'])), first['msg'])))}"
     except OSError as error:
         return f"is no record: {error.strerror}"
     if path.stem == f"{record.combo.row}--s{record.combo.seed}":
