@@ -41,7 +41,9 @@ BOOT = "from harness.execution.supervision import _live; _live({connection}, {li
 LINGER = 2.0
 """Seconds for which the last words of a dead worker are waited for, where a daemon that it left holds the line."""
 
-DeathKind = Literal["exit", "signal", "out_of_memory", "timeout", "stopped"]
+DeathKind = Literal["exit", "signal", "killed", "out_of_memory", "timeout", "stopped"]
+FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+"""Signals that a process gets from somebody, not by what it does."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ class Death:
     """Why a worker is no more."""
 
     kind: DeathKind
-    """`exit`: it ended by itself; `signal`: it crashed or was killed by someone else; `out_of_memory`: killed, most
-    likely by the kernel for want of memory, or by the parent for taking too much of it; `timeout`, `stopped`: killed by
-    the parent."""
+    """`exit`: it ended by itself; `signal`: it crashed; `killed`: by someone else; `out_of_memory`: killed, most likely
+    by the kernel for want of memory, or by the parent for taking too much of it; `timeout`, `stopped`: killed by the
+    parent."""
     reason: str
     code: int | None = None
     """Of `exit`; 0 means that its function returned."""
@@ -176,8 +178,9 @@ class Worker:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         if -code == signal.SIGKILL and _count_memory_kills() > self._kills:
             return Death("out_of_memory", "the kernel killed the worker process: the host's memory ran out")
-        cause = "was killed from outside" if -code in (signal.SIGKILL, signal.SIGTERM) else "crashed"
-        return Death("signal", f"the worker process {cause} ({name})")
+        if -code in FROM_OUTSIDE:
+            return Death("killed", f"the worker process was killed from outside ({name})")
+        return Death("signal", f"the worker process crashed ({name})")
 
 
 def _kill_tree(pid: int) -> None:

@@ -118,7 +118,7 @@ def test_a_kill_from_outside_is_told_as_one(inbox, targets):
     worker = Worker(inbox, targets.echo, "hello")
     inbox.get(timeout=60)
     os.kill(worker.pid, signal.SIGKILL)
-    assert everything(inbox) == [Death("signal", "the worker process was killed from outside (SIGKILL)")]
+    assert everything(inbox) == [Death("killed", "the worker process was killed from outside (SIGKILL)")]
 
 
 def test_a_killed_worker_dies_for_the_given_reason_with_all_that_it_started(inbox, targets):
