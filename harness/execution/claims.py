@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.errors import ClaimLostError, StorageError
-from harness.files import TEMPORARY, storage_problem
+from harness.files import TEMPORARY, lock, storage_problem
 from harness.results.store import RUNS
 
 FOLDER = "claims"
@@ -225,17 +225,19 @@ def _remove(path: Path, token: str) -> bool:
     """Remove the claim with that token; False where another has come in its place, which stays."""
     aside = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
     try:
-        path.rename(aside)
+        with path.open("rb") as file:
+            lock(file.fileno())  # nobody sweeps it away meanwhile
+            path.rename(aside)
+            try:
+                if aside.read_bytes().partition(b"\n")[0].decode(errors="replace") == token:
+                    return True
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, path)
+            finally:
+                aside.unlink(missing_ok=True)
     except FileNotFoundError:
-        return False
-    try:
-        if aside.read_bytes().partition(b"\n")[0].decode(errors="replace") == token:
-            return True
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, path)
-        return False
-    finally:
-        aside.unlink(missing_ok=True)
+        pass
+    return False
 
 
 # --- who -------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 from harness.errors import ClaimLostError, StorageError
 from harness.execution.claims import Claim, Claims, Keeper
+from harness.files import sweep
 
 
 @pytest.fixture
@@ -88,6 +89,24 @@ def test_a_claim_is_taken_over_when_its_lease_is_over_and_its_owner_may_write_no
         slow.tell(epoch=3)
     slow.release()
     quick.require()
+
+
+def test_a_claim_is_taken_over_while_another_process_sweeps(claims, monkeypatch):
+    first = take(claims)
+    move_elsewhere(first)
+    age(first, 100)
+    rename = Path.rename
+
+    def rename_and_sweep(path: Path, target: Path) -> Path:
+        renamed = rename(path, target)
+        assert sweep([target.parent]) == []
+        return renamed
+
+    monkeypatch.setattr(Path, "rename", rename_and_sweep)
+    second = take(claims)
+    second.require()
+    with pytest.raises(ClaimLostError):
+        first.require()
 
 
 def test_a_renewed_claim_stays(claims):
