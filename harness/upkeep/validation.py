@@ -13,6 +13,7 @@ from harness.board import Board, Row
 from harness.errors import DataError, HarnessError
 from harness.evaluation.resamples import load_resamples
 from harness.files import TEMPORARY, file_digest
+from harness.parameters import Params
 from harness.report.page import FILE as PAGE
 from harness.report.page import render
 from harness.report.published import read_published
@@ -38,6 +39,7 @@ def validate(board: Board, currency: Currency) -> tuple[Finding, ...]:
     """What is wrong with a board's records, resamples, predictions and page, and what could not be checked."""
     found = read_records(board.folder)
     return (
+        *_check_definition(board),
         *_check_published(board),
         *(Finding(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
         *(finding for record in found.records for finding in _check_record(board, record, currency)),
@@ -46,6 +48,14 @@ def validate(board: Board, currency: Currency) -> tuple[Finding, ...]:
         *(Finding("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
           for row, why in currency.unknown.items()),
     )  # fmt: skip
+
+
+def _check_definition(board: Board) -> Iterator[Finding]:
+    document = [dict(board.options), *({name: dict(part) for name, part in row.params.items()} for row in board.rows)]
+    for text in dict.fromkeys(_find_paths(document)):
+        yield Finding(
+            "board.toml", f"holds a path of a machine: {text}; name it from the folder where runs are started"
+        )
 
 
 def _check_published(board: Board) -> Iterator[Finding]:
@@ -63,7 +73,8 @@ def _check_record(board: Board, record: Record, currency: Currency) -> Iterator[
     stale = currency.why_stale(board, record)
     if stale is not None:
         yield Finding(file, f"is stale: {stale}")
-    yield from (Finding(file, f"holds a path of a machine: {text}") for text in _find_paths(record))
+    document = json.loads(record.model_dump_json())
+    yield from (Finding(file, f"holds a path of a machine: {text}") for text in _find_paths(document))
     if record.status == "done" and not record.metrics:
         yield Finding(file, "is done and holds no metric")
     if record.failure is not None:
@@ -76,11 +87,22 @@ def _row_name(board: Board, record: Record) -> str:
     combo = record.combo
     if record.external is not None:
         return row_name(combo.model)
-    model = next((row.model for row in board.rows if row.name == combo.row), combo.model)
-    return Row(model, combo.loss, combo.recipe, combo.params, combo.control).name
+    row = next((row for row in board.rows if row.name == combo.row), None)
+    model, params = (combo.model, combo.params) if row is None else (row.model, row.params)
+    if combo.params != _without_folders(params):  # where the board's own name a weight file by its folder
+        params = combo.params
+    return Row(model, combo.loss, combo.recipe, params, combo.control).name
 
 
-def _find_paths(record: Record) -> Iterator[str]:
+def _without_folders(params: Params) -> dict[str, dict[str, Any]]:
+    """Parameters as a record has them."""
+    return {
+        section: {name: scrub_paths(value) if isinstance(value, str) else value for name, value in values.items()}
+        for section, values in params.items()
+    }
+
+
+def _find_paths(document: Any) -> Iterator[str]:
     def texts(value: Any) -> Iterator[str]:
         if isinstance(value, str):
             yield value
@@ -91,7 +113,7 @@ def _find_paths(record: Record) -> Iterator[str]:
             for item in value:
                 yield from texts(item)
 
-    return (text for text in texts(json.loads(record.model_dump_json())) if scrub_paths(text) != text)
+    return (text for text in texts(document) if scrub_paths(text) != text)
 
 
 def _check_files(folder: Path, record: Record) -> Iterator[Finding]:
@@ -99,9 +121,9 @@ def _check_files(folder: Path, record: Record) -> Iterator[Finding]:
     beside = resamples_path(folder, record)
     name = str(beside.relative_to(folder))
     if RESAMPLES in record.artifacts and not beside.is_file():
-        yield Finding(name, "is missing: its record speaks of it")
+        yield Finding(name, "is missing: its record speaks of it; harness rescore makes it anew")
     elif RESAMPLES in record.artifacts and file_digest(beside) != record.artifacts[RESAMPLES]:
-        yield Finding(name, "is not what its record was made with: its sha256 differs")
+        yield Finding(name, "is not what its record was made with: its sha256 differs; harness rescore makes it anew")
     elif RESAMPLES in record.artifacts:
         try:
             load_resamples(beside)
