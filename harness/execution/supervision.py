@@ -20,6 +20,7 @@ it dies, its workers and what they started are killed, but for daemons that have
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -212,6 +213,7 @@ def _live(connection: int, lifeline: int) -> None:
     """The life of a worker process."""
     os.set_inheritable(connection, False)
     os.set_inheritable(lifeline, False)
+    _have_killed_at_its_end(lifeline)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     os.register_at_fork(after_in_child=lambda: _fall_silent(connection))
     with Connection(connection) as parent, contextlib.suppress(EOFError, BrokenPipeError):
@@ -225,6 +227,14 @@ def _fall_silent(connection: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, connection, inheritable=False)
     os.close(nothing)
+
+
+def _have_killed_at_its_end(lifeline: int) -> None:
+    """Have the kernel kill the process group when the parent's end is closed: no thread runs in a stuck interpreter."""
+    with contextlib.suppress(AttributeError, OSError):  # Linux alone can
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _die_with_parent(lifeline: int) -> None:
