@@ -104,13 +104,18 @@ class Claims:
             return os.fstat(file.fileno()).st_mtime
 
     def _read(self, path: Path, now: float) -> Held | None:
-        """None where there is no claim; one that is being written tells nothing yet."""
+        """None where there is no claim; one that is being written, or that may not be read, tells nothing."""
+        content = b""
         try:
+            age = now - path.stat().st_mtime
             with path.open("rb") as file:
-                token, _, text = file.read().partition(b"\n")
-                age = now - os.fstat(file.fileno()).st_mtime
+                content, age = file.read(), now - os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EISDIR):
+                raise
+        token, _, text = content.partition(b"\n")
         try:
             about = json.loads(text)
         except ValueError:

@@ -163,6 +163,13 @@ def test_an_empty_or_damaged_claim_is_one_until_its_lease_is_over(claims):
         take(claims)
 
 
+def test_what_may_not_be_read_among_claims_is_one_that_tells_nothing(claims):
+    take(claims)
+    (claims.folder / "b--s0.json").mkdir()
+    assert [(held.name, held.token) for held in claims.read()][1:] == [("b--s0", "")]
+    assert claims.take("b--s0") is None
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(StorageError, match=r"cannot write .*runs/claims"):
