@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from harness.report.page import FILE as PAGE
 from harness.report.page import render
 from harness.report.published import read_published
 from harness.results.provenance import scrub_paths
-from harness.results.record import Record
+from harness.results.record import MetricPart, Record
 from harness.results.store import ASIDE, FOLDER, RESAMPLES, RUNS, read_records, record_path, resamples_path
 from harness.upkeep.currency import Currency
 from harness.upkeep.submission import row_name
@@ -77,9 +79,21 @@ def _check_record(board: Board, record: Record, currency: Currency) -> Iterator[
     yield from (Finding(file, f"holds a path of a machine: {text}") for text in _find_paths(document))
     if record.status == "done" and not record.metrics:
         yield Finding(file, "is done and holds no metric")
+    for name, metric in record.metrics.items():
+        if not _is_mean_of_labels(metric):
+            yield Finding(
+                file, f"{name}: its macro {metric.macro} is not the mean of its labels; somebody has changed it"
+            )
     if record.failure is not None:
         yield Finding(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
     yield from _check_files(board.folder, record)
+
+
+def _is_mean_of_labels(metric: MetricPart) -> bool:
+    values = [label.value for label in metric.per_label.values() if label.value is not None]
+    if metric.macro is None or not values:
+        return metric.macro is None and not values
+    return math.isclose(metric.macro, statistics.fmean(values), rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _row_name(board: Board, record: Record) -> str:

@@ -42,6 +42,12 @@ def change_record(board: Path, name: str, **changes: object) -> None:
     path.write_text(json.dumps(document))
 
 
+def change_macro(board: Path, name: str, value: float) -> None:
+    metrics = json.loads((board / "records" / f"{name}.json").read_text())["metrics"]
+    metrics["auroc"]["macro"] = value
+    change_record(board, name, metrics=metrics)
+
+
 # --- status ----------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +188,7 @@ def test_a_board_that_was_run_is_valid(harness, board):
         (lambda b: next((b / "runs").glob("*/predictions-val.npz")).write_bytes(b"x"), "its sha256 differs"),
         (lambda b: change_record(b, f"{NET}--s0", key="0" * 16), "choices or versions have changed"),
         (lambda b: change_record(b, f"{NET}--s0", key="../../../etc"), "is no record"),
+        (lambda b: change_macro(b, f"{NET}--s0", 0.999), "auroc: its macro 0.999 is not the mean of its labels"),
         (lambda b: (b / "published.toml").write_text("x"), "is not TOML"),
     ],
 )
