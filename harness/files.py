@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness.errors import StorageError
@@ -23,12 +23,31 @@ STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 """Errors of a place that cannot be written, whatever is written."""
 
 
-def write_atomically(path: Path, content: bytes | str | Callable[[Path], None]) -> None:
+Content = bytes | str | Callable[[Path], None]
+"""What is written, or a function that writes it to the path that it is given."""
+
+
+def write_atomically(path: Path, content: Content) -> None:
     """Write a file beside its place, then rename it: a reader sees the old content or the new, never a part.
 
-    `content` is the content, or a function that writes it to the path that it is given. A process that is killed leaves
-    at most a file for `sweep` to find. Raises `StorageError` where the folder cannot be written.
+    A process that is killed leaves at most a file for `sweep` to find. Raises `StorageError` where the folder cannot be
+    written.
     """
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, Content]) -> None:
+    """Write several files: none is renamed to its place before all are written. Raises `StorageError`."""
+    with contextlib.ExitStack() as stack:
+        written = {path: stack.enter_context(_write_beside(path, content)) for path, content in contents.items()}
+        for path, temporary in written.items():
+            with _explain(path):
+                temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _write_beside(path: Path, content: Content) -> Iterator[Path]:
+    """A temporary file that holds the content, locked; gone in the end unless it was renamed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=f"-{path.name}")
@@ -36,24 +55,32 @@ def write_atomically(path: Path, content: bytes | str | Callable[[Path], None]) 
         raise StorageError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from None
     temporary = Path(name)
     try:
-        _lock(handle)
-        if callable(content):
-            content(temporary)
-        else:
-            temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with temporary.open("rb+") as written:  # not the handle: content may have made the file anew
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with _explain(path):
+            lock(handle)
+            if callable(content):
+                content(temporary)
+            else:
+                temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+            with temporary.open("rb+") as written:  # not the handle: content may have made the file anew
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _explain(path: Path) -> Iterator[None]:
+    """Raise `StorageError` for what goes wrong because of the place."""
+    try:
+        yield
     except Exception as error:
         reason = storage_problem(error)
         if reason is None:
             raise
         raise StorageError(f"cannot write {path}: {reason}; make room or choose another folder") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        os.close(handle)
 
 
 def storage_problem(error: BaseException) -> str | None:
@@ -72,13 +99,20 @@ def is_full(error: BaseException) -> bool:
 def sweep(folders: Iterable[Path]) -> list[Path]:
     """Remove what killed processes were about to rename in some folders; what is being written now stays."""
     swept = []
+    for path in find_left(folders):
+        with contextlib.suppress(OSError):
+            path.unlink()
+            swept.append(path)
+    return swept
+
+
+def find_left(folders: Iterable[Path]) -> Iterator[Path]:
+    """What killed processes were about to rename in some folders: nobody has it locked any more."""
     for folder in folders:
         for path in sorted(folder.glob(f"{TEMPORARY}*")):
             with contextlib.suppress(OSError), path.open("rb") as file:
-                if time.time() - os.fstat(file.fileno()).st_mtime > YOUNG and _lock(file.fileno()):
-                    path.unlink()
-                    swept.append(path)
-    return swept
+                if time.time() - os.fstat(file.fileno()).st_mtime > YOUNG and lock(file.fileno()):
+                    yield path
 
 
 def file_digest(path: Path) -> str:
@@ -87,7 +121,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lock(handle: int) -> bool:
+def lock(handle: int) -> bool:
     """Lock an open file for as long as it is open, unless somebody else has; a dead process's lock is gone."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

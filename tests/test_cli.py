@@ -189,7 +189,7 @@ def test_an_interruption_is_130_and_says_how_to_go_on(harness, monkeypatch):
     monkeypatch.setattr(local, "run_combo", interrupt)
     code, _, err = harness(*NEW)
     assert code == 130
-    assert "Continue with: harness run b" in err
+    assert "Continue with: harness run --dataset toy" in err
 
 
 def test_help_needs_no_heavy_library():

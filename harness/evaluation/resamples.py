@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import DataError
-from harness.files import write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,15 +38,17 @@ class Resamples:
         macro = {name: values for name, values in self.macro.items() if name == metric}
         return Resamples(macro, self.per_label if labels else {})
 
-    def save(self, path: Path) -> None:
-        """Write an .npz of float32, without pickled objects; the same content gives the same bytes."""
+    def as_bytes(self) -> bytes:
+        """An .npz of float32, without pickled objects; the same content gives the same bytes."""
         groups = {"macro": self.macro, "label": self.per_label, "curve": self.curves}
         arrays = {
             f"{group}/{name}": values.astype(np.float32)
             for group, found in groups.items()
             for name, values in found.items()
         }
-        write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))  # type: ignore[arg-type]
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        return file.getvalue()
 
 
 def load_resamples(path: Path) -> Resamples:

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness.errors import ClaimLostError, StorageError
-from harness.files import TEMPORARY, storage_problem
+from harness.files import TEMPORARY, lock, storage_problem
 from harness.results.store import RUNS
 
 FOLDER = "claims"
@@ -104,13 +104,18 @@ class Claims:
             return os.fstat(file.fileno()).st_mtime
 
     def _read(self, path: Path, now: float) -> Held | None:
-        """None where there is no claim; one that is being written tells nothing yet."""
+        """None where there is no claim; one that is being written, or that may not be read, tells nothing."""
+        content = b""
         try:
+            age = now - path.stat().st_mtime
             with path.open("rb") as file:
-                token, _, text = file.read().partition(b"\n")
-                age = now - os.fstat(file.fileno()).st_mtime
+                content, age = file.read(), now - os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EISDIR):
+                raise
+        token, _, text = content.partition(b"\n")
         try:
             about = json.loads(text)
         except ValueError:
@@ -225,17 +230,19 @@ def _remove(path: Path, token: str) -> bool:
     """Remove the claim with that token; False where another has come in its place, which stays."""
     aside = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
     try:
-        path.rename(aside)
+        with path.open("rb") as file:
+            lock(file.fileno())  # nobody sweeps it away meanwhile
+            path.rename(aside)
+            try:
+                if aside.read_bytes().partition(b"\n")[0].decode(errors="replace") == token:
+                    return True
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, path)
+            finally:
+                aside.unlink(missing_ok=True)
     except FileNotFoundError:
-        return False
-    try:
-        if aside.read_bytes().partition(b"\n")[0].decode(errors="replace") == token:
-            return True
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, path)
-        return False
-    finally:
-        aside.unlink(missing_ok=True)
+        pass
+    return False
 
 
 # --- who -------------------------------------------------------------------------------------------------------------

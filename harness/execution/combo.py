@@ -196,7 +196,6 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
         efficiency=_describe_cost(job, training, watch, energy),
         artifacts=_save(job, setup.network, predictions),
     )
-    training.finish()
     return Result(record, evaluation.resamples)
 
 
@@ -284,7 +283,9 @@ def _describe_data(job: Job) -> DatasetPart:
         notes["missing"] = f"{len(prepared.missing):,} of {total:,} images had no file and were left out"
     if prepared.unreadable:
         first = ", ".join(list(prepared.unreadable)[:3])
-        notes["unreadable"] = f"{len(prepared.unreadable):,} images could not be decoded and were left out: {first}"
+        notes["unreadable"] = (
+            f"{len(prepared.unreadable):,} images could not be decoded and were left out: {scrub(first)}"
+        )
     return DatasetPart(
         name=job.source.dataset.name,
         about=job.source.dataset.about,
@@ -374,6 +375,7 @@ def _save(job: Job, network: nn.Module, predictions: dict[str, Predictions]) -> 
     from safetensors.torch import save_file
 
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
+    job.guard()
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
     write_atomically(folder / WEIGHTS, lambda path: save_file(state, path))
     return digests | {WEIGHTS: file_digest(folder / WEIGHTS)}

@@ -18,18 +18,20 @@ from harness.execution.events import (
     ComboStarted,
     EpochFinished,
     Listener,
+    Stopping,
     Waiting,
 )
 from harness.execution.forecast import Forecast, measure_work
 from harness.execution.interruption import Left
 from harness.results.record import FailureKind, Record
-from harness.results.store import read_record, sweep_board, write_record
+from harness.results.store import RUNS, read_record, sweep_board, write_record
+from harness.training.checkpoint import NAME as RESUME
 
 if TYPE_CHECKING:
     from harness.execution.local import Planned
     from harness.training.fit import Epoch
 
-MAY_PASS: frozenset[FailureKind] = frozenset({"crashed", "out_of_memory", "timeout"})
+MAY_PASS: frozenset[FailureKind] = frozenset({"crashed", "interrupted", "out_of_memory", "timeout"})
 """Failures that may not come again: what else ran on the machine had its part in them."""
 
 
@@ -149,6 +151,8 @@ class Dispatch:
         except ClaimLostError:
             self.lose(task)
             return True
+        if record.status == "done":
+            (task.job.board_folder / RUNS / record.key / RESUME).unlink(missing_ok=True)  # nor a moment earlier
         name = task.job.combo.name
         self.records[name] = record
         self.forecast.learn(record)
@@ -174,6 +178,10 @@ class Dispatch:
         self._end(task)
         name = task.job.combo.name
         self.left[name] = Left(name, task.epoch, task.job.choices.recipe.epochs)
+
+    def stop(self) -> None:
+        """Say that the combos under way are the last."""
+        self.listener(Stopping(tuple(self.active)))
 
     def unfinished(self) -> tuple[Left, ...]:
         """What is left, in the order of the board."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from harness.execution.pool import POLL, Crew, Pool
 from harness.execution.supervision import Inbox
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint
+from harness.results.provenance import scrub_paths
 from harness.results.record import Record
 from harness.results.store import read_records
 from harness.training import VERSION
@@ -114,6 +116,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     Raises `HarnessError` for anything that the board cannot mean, before any of it is run.
     """
     set_up_process(settings.engine, settings.cache)
+    _require_no_folders(board)
     rows = resolve_rows(board, registry)
     names = [
         *board.metrics,
@@ -182,7 +185,14 @@ def run(
     """
     inbox: Inbox = SimpleQueue()
     dispatch = Dispatch(planned, listener, lease=lease, retries=retries)
-    with dispatch, Interruption(lambda: inbox.put((None, None))) as interruption:
+
+    def tell() -> None:
+        """From within a signal's handler: what it may say itself is little."""
+        inbox.put((None, None))
+        if crew is None:
+            threading.Thread(target=dispatch.stop).start()
+
+    with dispatch, Interruption(tell) as interruption:
         try:
             if crew is None:
                 _run_here(dispatch, interruption)
@@ -266,6 +276,16 @@ def _require_weights(lacking: list[Choices]) -> None:
         else:
             return
     raise errors[0]
+
+
+def _require_no_folders(board: Board) -> None:
+    """Refuse to publish with every record where something lies on this machine."""
+    for name, value in board.options.items():
+        if isinstance(value, str) and scrub_paths(value) != value:
+            raise UsageError(
+                f"{name} = {value!r} of the dataset is a path of this machine, which records would publish; put it "
+                "under --data-root, which they do not, and name it from there"
+            )
 
 
 def _require_splits(source: Source, data: Data) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,10 @@ from harness.board import Board
 from harness.errors import ClaimLostError, HarnessError, StorageError
 from harness.execution.combo import failed_result
 from harness.execution.dispatch import Dispatch, Task
-from harness.execution.events import Printed, Stopping
+from harness.execution.events import Printed
 from harness.execution.host import HostMemory, measure_memory
 from harness.execution.interruption import Interruption
-from harness.execution.supervision import Death, Inbox, Worker
+from harness.execution.supervision import Death, DeathKind, Inbox, Worker
 from harness.execution.worker import Advanced, Finished, Order, Ready, Refused, Run, Stop, Stopped, work
 from harness.results.provenance import scrub
 from harness.results.record import FailureKind, FailurePart, ProvenancePart
@@ -37,6 +37,12 @@ POLL = 1.0
 """Seconds between two looks at what other processes have left."""
 FALSE_STARTS = 2
 """Times that a worker may die before it is ready."""
+KINDS: Mapping[DeathKind, FailureKind] = {
+    "out_of_memory": "out_of_memory",
+    "timeout": "timeout",
+    "killed": "interrupted",
+}
+"""What a worker's death makes of its combo; `crashed` otherwise."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ class Pool:
         if self._stopping:
             return
         self._stopping = True
-        self.dispatch.listener(Stopping(tuple(seat.task.job.combo.name for seat in self.seats if seat.task)))
+        self.dispatch.stop()
         for seat in self.seats:
             if seat.worker is not None and seat.task is not None:
                 seat.worker.send(Stop())
@@ -216,9 +222,11 @@ class Pool:
                 raise HarnessError(f"no worker process could be started on {device}: {death.reason}")
         if task is None or provenance is None:
             return
-        kinds: dict[str, FailureKind] = {"out_of_memory": "out_of_memory", "timeout": "timeout"}
+        if death.kind == "killed" and self.interruption.asked:  # a scheduler that ends a job signals all its processes
+            self.dispatch.give_back(task)
+            return
         failure = FailurePart(
-            kind=kinds.get(death.kind, "crashed"),
+            kind=KINDS.get(death.kind, "crashed"),
             message=scrub(death.reason),
             where=f"after epoch {task.epoch} of {task.job.choices.recipe.epochs}",
         )

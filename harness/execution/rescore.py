@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from harness.board import Board
 from harness.choices import resolve_metrics
-from harness.errors import DataError
+from harness.errors import ClaimLostError, DataError
 from harness.evaluation.evaluate import Protocol, evaluate
 from harness.evaluation.predictions import Predictions, load_predictions
+from harness.execution.claims import Claim, Claims
 from harness.execution.combo import describe_evaluation
 from harness.execution.local import IN_SUBGROUPS
 from harness.files import file_digest
 from harness.registry import Registry
 from harness.results.record import Record
-from harness.results.store import RUNS, predictions_file, read_records, write_record
+from harness.results.store import RUNS, predictions_file, read_record, read_records, write_record
 
 
 @dataclass(frozen=True)
@@ -35,24 +36,36 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
     without its predictions, or with others than it was made of, is left and named.
     """
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, IN_SUBGROUPS))
-    done, left = [], []
-    for record in read_records(board.folder).records:
-        if record.status != "done":
+    claims, done, left = Claims(board.folder), [], []
+    for found in read_records(board.folder).records:
+        if found.status != "done":
             continue
-        name = f"{record.combo.row}--s{record.combo.seed}"
+        name = f"{found.combo.row}--s{found.combo.seed}"
         tell(name)
-        try:
-            test = _load(board, record, "test")
-            val = None if _has_no_validation(record) else _load(board, record, "val")
-        except DataError as error:
-            left.append(f"{name}: {error}")
+        claim = claims.take(name)
+        if claim is None:
+            left.append(f"{name}: it is being run; rescore it when it is done")
             continue
-        seed = record.dataset.fingerprint
-        evaluation = evaluate(test, val, Protocol(metrics, board.metrics, board.objective, in_groups, seed=seed))
-        made = Record(**(dict(record) | describe_evaluation(evaluation)))
-        write_record(board.folder, made, evaluation.resamples)
-        done.append(name)
+        try:
+            record = read_record(board.folder, found.combo.row, found.combo.seed)  # a run may have made it anew
+            seed = (record or found).dataset.fingerprint
+            protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=seed)
+            _evaluate_again(board, record or found, protocol, claim)
+            done.append(name)
+        except (DataError, ClaimLostError) as error:
+            left.append(f"{name}: {error}")
+        finally:
+            claim.release()
     return Rescored(tuple(done), tuple(left))
+
+
+def _evaluate_again(board: Board, record: Record, protocol: Protocol, claim: Claim) -> None:
+    test = _load(board, record, "test")
+    val = None if _has_no_validation(record) else _load(board, record, "val")
+    evaluation = evaluate(test, val, protocol)
+    made = Record(**(dict(record) | describe_evaluation(evaluation)))
+    claim.require()
+    write_record(board.folder, made, evaluation.resamples)
 
 
 def _has_no_validation(record: Record) -> bool:

@@ -20,6 +20,7 @@ it dies, its workers and what they started are killed, but for daemons that have
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -41,7 +42,9 @@ BOOT = "from harness.execution.supervision import _live; _live({connection}, {li
 LINGER = 2.0
 """Seconds for which the last words of a dead worker are waited for, where a daemon that it left holds the line."""
 
-DeathKind = Literal["exit", "signal", "out_of_memory", "timeout", "stopped"]
+DeathKind = Literal["exit", "signal", "killed", "out_of_memory", "timeout", "stopped"]
+FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+"""Signals that a process gets from somebody, not by what it does."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,9 @@ class Death:
     """Why a worker is no more."""
 
     kind: DeathKind
-    """`exit`: it ended by itself; `signal`: it crashed or was killed by someone else; `out_of_memory`: killed, most
-    likely by the kernel for want of memory, or by the parent for taking too much of it; `timeout`, `stopped`: killed by
-    the parent."""
+    """`exit`: it ended by itself; `signal`: it crashed; `killed`: by someone else; `out_of_memory`: killed, most likely
+    by the kernel for want of memory, or by the parent for taking too much of it; `timeout`, `stopped`: killed by the
+    parent."""
     reason: str
     code: int | None = None
     """Of `exit`; 0 means that its function returned."""
@@ -176,8 +179,9 @@ class Worker:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         if -code == signal.SIGKILL and _count_memory_kills() > self._kills:
             return Death("out_of_memory", "the kernel killed the worker process: the host's memory ran out")
-        cause = "was killed from outside" if -code in (signal.SIGKILL, signal.SIGTERM) else "crashed"
-        return Death("signal", f"the worker process {cause} ({name})")
+        if -code in FROM_OUTSIDE:
+            return Death("killed", f"the worker process was killed from outside ({name})")
+        return Death("signal", f"the worker process crashed ({name})")
 
 
 def _kill_tree(pid: int) -> None:
@@ -209,6 +213,7 @@ def _live(connection: int, lifeline: int) -> None:
     """The life of a worker process."""
     os.set_inheritable(connection, False)
     os.set_inheritable(lifeline, False)
+    _have_killed_at_its_end(lifeline)
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     os.register_at_fork(after_in_child=lambda: _fall_silent(connection))
     with Connection(connection) as parent, contextlib.suppress(EOFError, BrokenPipeError):
@@ -222,6 +227,14 @@ def _fall_silent(connection: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, connection, inheritable=False)
     os.close(nothing)
+
+
+def _have_killed_at_its_end(lifeline: int) -> None:
+    """Have the kernel kill the process group when the parent's end is closed: no thread runs in a stuck interpreter."""
+    with contextlib.suppress(AttributeError, OSError):  # Linux alone can
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _die_with_parent(lifeline: int) -> None:

@@ -58,13 +58,20 @@ def device_name(device: torch.device) -> str:
 
 def command() -> str:
     """The command line as it could be typed elsewhere, without folders of this machine."""
-    return scrub(" ".join(["harness", *sys.argv[1:]]))
+    return scrub(" ".join(["harness", *map(_without_folder, sys.argv[1:])]))
+
+
+def _without_folder(argument: str) -> str:
+    """An argument that is a path, or ends in one after `=`, with the path's last part: folders may have spaces."""
+    name, equals, value = argument.rpartition("=")
+    return f"{name}{equals}{_last_part(value)}" if re.match(r"~?[/\\]|[A-Za-z]:[/\\]", value) else argument
 
 
 def scrub(text: str) -> str:
     """Take absolute paths (their last part stays), the host's name and the user's name out of a text."""
     text = scrub_paths(text)
-    for name, stand_in in ((socket.gethostname(), "HOST"), (_user(), "USER")):
+    host = socket.gethostname()
+    for name, stand_in in ((host, "HOST"), (host.partition(".")[0], "HOST"), (_user(), "USER")):
         if len(name) > 3:
             text = re.sub(rf"\b{re.escape(name)}\b", stand_in, text)
     return text
@@ -72,11 +79,16 @@ def scrub(text: str) -> str:
 
 def scrub_paths(text: str) -> str:
     """Take absolute paths out of a text: their last part stays. The same on every machine."""
-    return re.sub(r"(?<![\w./])(?!//)(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'\",;()=]+)+[/\\]?", _last_part, text)
+    text = re.sub(r"(?<=')(?:~|[A-Za-z]:)?[/\\][^'\n]*(?=')", lambda match: _last_part(match.group()), text)
+    return re.sub(
+        r"(?<![\w./<])(?!//)(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'\",;()=]+)+[/\\]?",
+        lambda match: _last_part(match.group()),
+        text,
+    )
 
 
-def _last_part(match: re.Match[str]) -> str:
-    return re.split(r"[/\\]", match.group().rstrip("/\\"))[-1]
+def _last_part(path: str) -> str:
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
 def _user() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from harness.errors import DataError, StorageError, UsageError
 from harness.evaluation.resamples import Resamples, load_curves, load_values
-from harness.files import TEMPORARY, file_digest, sweep, write_atomically
+from harness.files import TEMPORARY, file_digest, sweep, write_atomically, write_together
 from harness.results.record import DatasetPart, Record
 
 if TYPE_CHECKING:
@@ -58,11 +59,13 @@ def write_record(folder: Path, record: Record, resamples: Resamples | None = Non
     """
     path, beside = record_path(folder, record), resamples_path(folder, record)
     artifacts = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES}
+    contents: dict[Path, bytes | str] = {}
     if resamples is not None:
-        resamples.save(beside)
-        artifacts[RESAMPLES] = file_digest(beside)
+        content = contents[beside] = resamples.as_bytes()
+        artifacts[RESAMPLES] = hashlib.sha256(content).hexdigest()
     written = record.model_copy(update={"artifacts": artifacts})
-    write_atomically(path, written.model_dump_json(indent=1) + "\n")
+    contents[path] = written.model_dump_json(indent=1) + "\n"
+    write_together(contents)  # the record last: a kill between the two leaves a combo that is run, or resumed, again
     if resamples is None:
         beside.unlink(missing_ok=True)
     return written

@@ -99,11 +99,6 @@ class Training:
         for network in (self.setup.network, self.predictor.network):
             network.load_state_dict(self.best)
 
-    def finish(self) -> None:
-        """The results are kept: the resume state is not needed any more."""
-        if self.checkpoint is not None:
-            self.checkpoint.remove()
-
     def _run_epoch(self, number: int) -> None:
         started, lr = time.perf_counter(), self.schedule.rate((number - 1) * self.batches)
         prepared_before = self.execution.preparation_seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.board import Board
 from harness.execution.claims import FOLDER as CLAIMS
 from harness.execution.claims import LEASE, Claims
-from harness.files import TEMPORARY
+from harness.files import TEMPORARY, find_left
 from harness.results.record import Record
 from harness.results.store import FOLDER, RUNS, read_records, record_path, resamples_path
 from harness.training.checkpoint import NAME as RESUME
@@ -43,19 +43,23 @@ def find_waste(board: Board, currency: Currency) -> tuple[Waste, ...]:
     found = [
         *_stale_files(board.folder, ((r, stale[id(r)]) for r in records if id(r) in stale)),
         *_orphans(board.folder),
+        *_finished(board.folder, kept - {str(claim.about.get("key")) for claim in held}, records),
         *_run_folders(board.folder, kept, complete=currency.fingerprint is not None and not currency.unknown),
         *((claims.folder / f"{claim.name}.json", "its owner lives no more") for claim in abandoned),
     ]
     return tuple(Waste(path, reason, _size(path)) for path, reason in found)
 
 
-def remove(waste: Sequence[Waste]) -> None:
-    """Remove it."""
-    for one in waste:
+def remove(waste: Sequence[Waste], board: Board, currency: Currency) -> tuple[Waste, ...]:
+    """Remove what is waste still; gives it. A run may have made something of it since somebody was asked."""
+    wanted = {(one.path, one.reason) for one in waste}
+    still = tuple(one for one in find_waste(board, currency) if (one.path, one.reason) in wanted)
+    for one in still:
         if one.path.is_dir() and not one.path.is_symlink():
             shutil.rmtree(one.path)
         else:
             one.path.unlink(missing_ok=True)
+    return still
 
 
 def _stale_files(folder: Path, stale: Iterable[tuple[Record, str]]) -> Iterator[tuple[Path, str]]:
@@ -72,7 +76,14 @@ def _orphans(folder: Path) -> Iterator[tuple[Path, str]]:
             yield path, "belongs to no record"
     runs = folder / RUNS
     for place in (folder, records, runs, *(path for path in sorted(runs.glob("*")) if path.is_dir())):
-        yield from ((path, "left by a process that was killed") for path in sorted(place.glob(f"{TEMPORARY}*")))
+        yield from ((path, "left by a process that was killed") for path in find_left([place]))
+
+
+def _finished(folder: Path, kept: set[str], records: Iterable[Record]) -> Iterator[tuple[Path, str]]:
+    for record in records:
+        path = folder / RUNS / record.key / RESUME
+        if record.status == "done" and record.key in kept and path.is_file():
+            yield path, "of a training that is finished"
 
 
 def _run_folders(folder: Path, kept: set[str], *, complete: bool) -> Iterator[tuple[Path, str]]:

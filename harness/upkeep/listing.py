@@ -12,18 +12,20 @@ STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow"
 
 
 def status_table(state: BoardStatus) -> Group:
-    """Counts, then a line for each combo that is not simply done, then what is left."""
+    """Counts, then a line for each that is not simply done, then what is left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("combo", "state", ""):
         table.add_column(column, overflow="fold")
-    for combo in state.combos:
+    for combo in (*state.combos, *state.others):
         if combo.state != "done":
             shown = f"failed ({combo.failure})" if combo.state == "failed" else combo.state
             table.add_row(Text(combo.name), Text(shown, style=STYLES.get(combo.state, "")), Text(combo.detail))
     counts = [f"{state.count('done')} of {len(state.combos)} done"]
     counts += [f"{count} failed ({kind})" for kind, count in sorted(state.failures.items())]
     counts += [
-        f"{state.count(name)} {name}" for name in ("skipped", "stale", "running", "waiting") if state.count(name)
+        f"{state.count(name)} {name}"
+        for name in ("submitted", "skipped", "stale", "running", "waiting")
+        if state.count(name)
     ]
     left = [] if state.seconds_left in (None, 0.0) else [Text(f"about {format_duration(state.seconds_left or 0)} left")]
     return Group(Text(", ".join(counts)), *([table] if table.row_count else []), *left)

@@ -16,7 +16,7 @@ from harness.results.store import RUNS, read_records
 from harness.training.checkpoint import NAME as RESUME
 from harness.upkeep.currency import Currency
 
-State = Literal["done", "failed", "skipped", "stale", "running", "waiting"]
+State = Literal["done", "submitted", "failed", "skipped", "stale", "running", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,16 @@ class BoardStatus:
     """A whole board."""
 
     combos: tuple[ComboStatus, ...]
+    """Those that the board asks for."""
+    others: tuple[ComboStatus, ...]
+    """Records beyond them: submitted predictions, and what the board does not ask for any more."""
     seconds_left: float | None
     """As far as can be told from combos that were measured; None while none was."""
     problems: tuple[str, ...]
 
     def count(self, state: State) -> int:
-        """Combos in a state."""
-        return sum(combo.state == state for combo in self.combos)
+        """Combos and other records in a state."""
+        return sum(combo.state == state for combo in (*self.combos, *self.others))
 
     @property
     def failures(self) -> Mapping[str, int]:
@@ -53,12 +56,13 @@ class BoardStatus:
 
     def as_plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        states: Sequence[State] = ("done", "skipped", "stale", "running", "waiting")
+        states: Sequence[State] = ("done", "submitted", "skipped", "stale", "running", "waiting")
         return {
             **{state: self.count(state) for state in states},
             "failed": dict(self.failures),
             "seconds_left": self.seconds_left,
             "combos": [vars(combo) for combo in self.combos],
+            "others": [vars(combo) for combo in self.others],
             "problems": list(self.problems),
         }
 
@@ -74,6 +78,8 @@ def find_status(board: Board, currency: Currency) -> BoardStatus:
         _describe(board, combo, records.get((combo.row.name, combo.seed)), held.get(combo.name), currency)
         for combo in combos
     )
+    asked = {(combo.row.name, combo.seed) for combo in combos}
+    others = tuple(_describe_other(board, r, currency) for place, r in records.items() if place not in asked)
     left = [
         _seconds_left(combo, status, forecast)
         for combo, status in zip(combos, described, strict=True)
@@ -82,7 +88,7 @@ def find_status(board: Board, currency: Currency) -> BoardStatus:
     known = [seconds for seconds in left if seconds is not None]
     several = max(1, sum(status.state == "running" for status in described))
     total = sum(known) / len(known) * len(left) / several if known else (0.0 if not left else None)
-    return BoardStatus(described, total, found.problems)
+    return BoardStatus(described, others, total, found.problems)
 
 
 def _describe(board: Board, combo: Combo, record: Record | None, claim: Held | None, currency: Currency) -> ComboStatus:
@@ -105,6 +111,14 @@ def _describe(board: Board, combo: Combo, record: Record | None, claim: Held | N
     if record.failure is None:
         return ComboStatus(combo.name, "done")
     return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
+
+
+def _describe_other(board: Board, record: Record, currency: Currency) -> ComboStatus:
+    """A record of which no combo of the board is the origin."""
+    name, stale = f"{record.combo.row}--s{record.combo.seed}", currency.why_stale(board, record)
+    if stale is not None:
+        return ComboStatus(name, "stale", stale)
+    return ComboStatus(name, "submitted", "external, not trained here")
 
 
 def _seconds_left(combo: Combo, status: ComboStatus, forecast: Forecast) -> float | None:

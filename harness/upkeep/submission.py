@@ -34,6 +34,9 @@ from harness.results.provenance import describe_run, scrub
 from harness.results.record import ComboPart, DatasetPart, Record
 from harness.results.store import predictions_file, read_record, read_records, run_folder, write_record
 
+LONGEST = 200
+"""Characters of a row's name, by which files are called that may have 255."""
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -68,6 +71,8 @@ def submit(
     """
     if not submission.name.strip() or not submission.about.strip():
         raise UsageError("--name and --about must say whose predictions they are and how they were made")
+    if len(row_name(submission.name)) > LONGEST:
+        raise UsageError(f"--name has {len(submission.name)} characters, and names a file: give a shorter one")
     if not submission.tests or len(submission.vals) not in (0, len(submission.tests)):
         raise UsageError(f"--val has {len(submission.vals)} files, --predictions {len(submission.tests)}: give as many")
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +15,12 @@ from harness.board import Board, Row
 from harness.errors import DataError, HarnessError
 from harness.evaluation.resamples import load_resamples
 from harness.files import TEMPORARY, file_digest
+from harness.parameters import Params
 from harness.report.page import FILE as PAGE
 from harness.report.page import render
 from harness.report.published import read_published
 from harness.results.provenance import scrub_paths
-from harness.results.record import Record
+from harness.results.record import MetricPart, Record
 from harness.results.store import ASIDE, FOLDER, RESAMPLES, RUNS, read_records, record_path, resamples_path
 from harness.upkeep.currency import Currency
 from harness.upkeep.submission import row_name
@@ -38,6 +41,7 @@ def validate(board: Board, currency: Currency) -> tuple[Finding, ...]:
     """What is wrong with a board's records, resamples, predictions and page, and what could not be checked."""
     found = read_records(board.folder)
     return (
+        *_check_definition(board),
         *_check_published(board),
         *(Finding(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
         *(finding for record in found.records for finding in _check_record(board, record, currency)),
@@ -46,6 +50,14 @@ def validate(board: Board, currency: Currency) -> tuple[Finding, ...]:
         *(Finding("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
           for row, why in currency.unknown.items()),
     )  # fmt: skip
+
+
+def _check_definition(board: Board) -> Iterator[Finding]:
+    document = [dict(board.options), *({name: dict(part) for name, part in row.params.items()} for row in board.rows)]
+    for text in dict.fromkeys(_find_paths(document)):
+        yield Finding(
+            "board.toml", f"holds a path of a machine: {text}; name it from the folder where runs are started"
+        )
 
 
 def _check_published(board: Board) -> Iterator[Finding]:
@@ -63,12 +75,25 @@ def _check_record(board: Board, record: Record, currency: Currency) -> Iterator[
     stale = currency.why_stale(board, record)
     if stale is not None:
         yield Finding(file, f"is stale: {stale}")
-    yield from (Finding(file, f"holds a path of a machine: {text}") for text in _find_paths(record))
+    document = json.loads(record.model_dump_json())
+    yield from (Finding(file, f"holds a path of a machine: {text}") for text in _find_paths(document))
     if record.status == "done" and not record.metrics:
         yield Finding(file, "is done and holds no metric")
+    for name, metric in record.metrics.items():
+        if not _is_mean_of_labels(metric):
+            yield Finding(
+                file, f"{name}: its macro {metric.macro} is not the mean of its labels; somebody has changed it"
+            )
     if record.failure is not None:
         yield Finding(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
     yield from _check_files(board.folder, record)
+
+
+def _is_mean_of_labels(metric: MetricPart) -> bool:
+    values = [label.value for label in metric.per_label.values() if label.value is not None]
+    if metric.macro is None or not values:
+        return metric.macro is None and not values
+    return math.isclose(metric.macro, statistics.fmean(values), rel_tol=1e-6, abs_tol=1e-9)
 
 
 def _row_name(board: Board, record: Record) -> str:
@@ -76,11 +101,22 @@ def _row_name(board: Board, record: Record) -> str:
     combo = record.combo
     if record.external is not None:
         return row_name(combo.model)
-    model = next((row.model for row in board.rows if row.name == combo.row), combo.model)
-    return Row(model, combo.loss, combo.recipe, combo.params, combo.control).name
+    row = next((row for row in board.rows if row.name == combo.row), None)
+    model, params = (combo.model, combo.params) if row is None else (row.model, row.params)
+    if combo.params != _without_folders(params):  # where the board's own name a weight file by its folder
+        params = combo.params
+    return Row(model, combo.loss, combo.recipe, params, combo.control).name
 
 
-def _find_paths(record: Record) -> Iterator[str]:
+def _without_folders(params: Params) -> dict[str, dict[str, Any]]:
+    """Parameters as a record has them."""
+    return {
+        section: {name: scrub_paths(value) if isinstance(value, str) else value for name, value in values.items()}
+        for section, values in params.items()
+    }
+
+
+def _find_paths(document: Any) -> Iterator[str]:
     def texts(value: Any) -> Iterator[str]:
         if isinstance(value, str):
             yield value
@@ -91,7 +127,7 @@ def _find_paths(record: Record) -> Iterator[str]:
             for item in value:
                 yield from texts(item)
 
-    return (text for text in texts(json.loads(record.model_dump_json())) if scrub_paths(text) != text)
+    return (text for text in texts(document) if scrub_paths(text) != text)
 
 
 def _check_files(folder: Path, record: Record) -> Iterator[Finding]:
@@ -99,9 +135,9 @@ def _check_files(folder: Path, record: Record) -> Iterator[Finding]:
     beside = resamples_path(folder, record)
     name = str(beside.relative_to(folder))
     if RESAMPLES in record.artifacts and not beside.is_file():
-        yield Finding(name, "is missing: its record speaks of it")
+        yield Finding(name, "is missing: its record speaks of it; harness rescore makes it anew")
     elif RESAMPLES in record.artifacts and file_digest(beside) != record.artifacts[RESAMPLES]:
-        yield Finding(name, "is not what its record was made with: its sha256 differs")
+        yield Finding(name, "is not what its record was made with: its sha256 differs; harness rescore makes it anew")
     elif RESAMPLES in record.artifacts:
         try:
             load_resamples(beside)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -197,7 +199,11 @@ def _run_definition(
 
     board, chosen = definition.board, choose_observers(registry, observers)
     with Display() as display:
-        planned = local.plan(board, registry, settings, display)
+        try:
+            planned = local.plan(board, registry, settings, display)
+        except KeyboardInterrupt:
+            fail(f"interrupted; decoded images are kept. Continue with: {_same_command()}")
+            raise
         if settings.dry:
             _print_plan(planned, as_json=as_json)
             return
@@ -207,7 +213,7 @@ def _run_definition(
         try:
             records = local.run(planned, Audience(display, chosen, board.folder, warn), crew, retries=retries)
         except Interrupted as interrupted:
-            fail(_explain_interruption(board, interrupted.left))
+            fail(_explain_interruption(interrupted.left, forced=settings.force))
             render(board)
             raise
     print_board(render(board), as_json=as_json)
@@ -215,14 +221,20 @@ def _run_definition(
         raise typer.Exit(1)
 
 
-def _explain_interruption(board: Board, left: Sequence[Left]) -> str:
+def _explain_interruption(left: Sequence[Left], *, forced: bool) -> str:
     """What is left, and how to go on."""
     begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
     middle = f" ({begun})" if begun else ""
+    again = "; --force begins all of it anew" if forced else ""
     return (
         f"interrupted; what is finished is kept, {len(left)} left to do{middle}. "
-        f"Continue with: harness run {board.folder}"
+        f"Continue with: {_same_command()}{again}"
     )
+
+
+def _same_command() -> str:
+    """What was typed, with all its options: plugins and data have to be there again."""
+    return shlex.join(["harness", *sys.argv[1:]])
 
 
 def rescore(

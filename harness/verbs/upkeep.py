@@ -178,7 +178,9 @@ def clean(
         _print_waste(waste, found.folder)
     wanted = bool(waste) and (yes or (not as_json and typer.confirm("remove all of it?")))
     if wanted:
-        remove(waste)
+        removed = remove(waste, found, currency)
+        if len(removed) < len(waste) and not as_json:
+            typer.echo(f"{len(waste) - len(removed)} of them have come to use meanwhile and stay")
         if (found.folder / FILE).is_file():
             render(found)
     if as_json:

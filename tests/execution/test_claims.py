@@ -14,6 +14,7 @@ import pytest
 
 from harness.errors import ClaimLostError, StorageError
 from harness.execution.claims import Claim, Claims, Keeper
+from harness.files import sweep
 
 
 @pytest.fixture
@@ -90,6 +91,24 @@ def test_a_claim_is_taken_over_when_its_lease_is_over_and_its_owner_may_write_no
     quick.require()
 
 
+def test_a_claim_is_taken_over_while_another_process_sweeps(claims, monkeypatch):
+    first = take(claims)
+    move_elsewhere(first)
+    age(first, 100)
+    rename = Path.rename
+
+    def rename_and_sweep(path: Path, target: Path) -> Path:
+        renamed = rename(path, target)
+        assert sweep([target.parent]) == []
+        return renamed
+
+    monkeypatch.setattr(Path, "rename", rename_and_sweep)
+    second = take(claims)
+    second.require()
+    with pytest.raises(ClaimLostError):
+        first.require()
+
+
 def test_a_renewed_claim_stays(claims):
     claim = take(claims)
     move_elsewhere(claim)
@@ -142,6 +161,13 @@ def test_an_empty_or_damaged_claim_is_one_until_its_lease_is_over(claims):
         age(claim, 61)
         take(claims).release()
         take(claims)
+
+
+def test_what_may_not_be_read_among_claims_is_one_that_tells_nothing(claims):
+    take(claims)
+    (claims.folder / "b--s0.json").mkdir()
+    assert [(held.name, held.token) for held in claims.read()][1:] == [("b--s0", "")]
+    assert claims.take("b--s0") is None
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

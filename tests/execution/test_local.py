@@ -255,6 +255,7 @@ def test_only_and_seeds_choose_and_force_repeats(toys, tmp_path):
         ({"options": {"cuont": 1}}, "did you mean 'count'"),
         ({"options": {"count": "many"}}, "count must be like 48"),
         ({"options": {"allow_missing": "yes"}}, "allow_missing must be true or false"),
+        ({"options": {"file": "/home/anna/my data/labels.csv"}}, "a path of this machine, which records would publish"),
         ({"dataset": "toyy"}, "unknown dataset 'toyy': did you mean 'toy'"),
         ({"metrics": ("auroc", "aucroc")}, "unknown metric 'aucroc': did you mean 'auroc'"),
         ({"metrics": ("auroc", "f1@0.7")}, "unknown threshold policy"),

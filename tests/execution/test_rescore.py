@@ -11,10 +11,11 @@ import torch
 from harness.board import Board, Row
 from harness.errors import UnknownNameError
 from harness.execution import local
+from harness.execution.claims import Claims
 from harness.execution.local import Settings
 from harness.execution.rescore import rescore
 from harness.registry import Registry, load_registry
-from harness.results.store import read_records, read_resamples
+from harness.results.store import read_records, read_resamples, write_record
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 
@@ -67,6 +68,25 @@ def test_a_record_without_its_predictions_is_left_and_named(board, toys):
     assert "toy-net--bce--toy--s0: its predictions are not in" in found.left[0]
     assert "is not what the record was made of" in found.left[1]
     assert read_records(board.folder).records == (first, second)
+
+
+def test_a_record_that_is_being_made_or_was_made_meanwhile_is_not_overwritten_by_the_old_one(board, toys):
+    first, second = read_records(board.folder).records
+    held = Claims(board.folder).take("toy-net--bce--toy--s0")
+    assert held is not None
+    newer = second.model_copy(update={"provenance": first.provenance.model_copy(update={"finished": "later"})})
+
+    def tell(name: str) -> None:
+        if name.endswith("s1"):
+            write_record(board.folder, newer)
+
+    found = rescore(board, toys, tell)
+    assert found.left == ("toy-net--bce--toy--s0: it is being run; rescore it when it is done",)
+    assert found.done == ("toy-net--bce--toy--s1",)
+    kept, made = read_records(board.folder).records
+    assert kept == first
+    assert made.provenance.finished == "later"
+    held.require()
 
 
 def test_an_unknown_metric_changes_nothing(board, toys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from harness.board import Board, Row
+from harness.errors import StorageError
 from harness.execution import local
 from harness.execution.claims import Claims
 from harness.execution.dispatch import Dispatch
@@ -24,6 +26,29 @@ from harness.results.store import read_records, write_record
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 NEW = ("run", "--dataset", "toy", "--losses", "bce", "--recipes", "toy", "--board", "b")
+
+SLOW = """
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from harness import Data, Dataset, hookimpl
+
+def decode(path):
+    time.sleep(0.1)
+    return np.zeros((8, 8), np.uint8)
+
+def load(root):
+    names = [str(number) for number in range(500)]
+    table = pd.DataFrame({"image": names, "patient": names, "split": (["train", "val", "test"] * 500)[:500]})
+    targets = np.arange(500, dtype=np.float32)[:, None] % 2
+    return Data(("label",), [Path(__file__)] * 500, targets, table, decode=decode)
+
+@hookimpl
+def harness_datasets():
+    return [Dataset(name="slow", load=load, about="takes its time")]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +125,31 @@ def test_a_combo_that_was_taken_over_is_dropped_and_its_result_is_the_others(toy
     assert [path.name for path in (folder / "runs" / planned[0].job.key).iterdir()] == ["resume.safetensors"]
 
 
+def test_a_training_whose_record_cannot_be_written_is_kept_and_not_trained_again(toys, tmp_path, monkeypatch):
+    planned = make_plan(tmp_path, toys, "toy-net")
+    resume = tmp_path / "board" / "runs" / planned[0].job.key / "resume.safetensors"
+
+    def fail(*arguments: object) -> None:
+        raise StorageError("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.execution.dispatch.write_record", fail)
+        with pytest.raises(StorageError):
+            local.run(planned, lambda event: None)
+    kept = resume.read_bytes()
+    told: list[Event] = []
+
+    def listen(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, EpochFinished):
+            assert resume.read_bytes() == kept  # epochs are told again, none is trained
+
+    (record,) = local.run(planned, listen)
+    (straight,) = local.run(make_plan(tmp_path / "straight", toys, "toy-net"), lambda event: None)
+    assert (record.metrics, record.artifacts) == (straight.metrics, straight.artifacts)
+    assert not resume.exists()
+
+
 def test_what_may_pass_is_tried_again_and_what_may_not_is_not(toys, tmp_path):
     planned = make_plan(tmp_path, toys, "toy-greedy", "toy-raising", "toy-nan")
     events: list[Event] = []
@@ -171,6 +221,55 @@ def test_ctrl_c_keeps_the_epoch_under_way_and_the_same_command_goes_on(start, tm
     assert len(numbers[0]) == 2
 
 
+@pytest.mark.slow
+def test_a_run_without_workers_says_that_it_is_stopping(start, tmp_path, wait_until):
+    run = start(*NEW, "--models", "toy-net", "--set", "recipe.epochs=1000", HARNESS_WORKERS="0")
+    wait_until(lambda: [held for held in Claims(tmp_path / "b").read() if held.about.get("epoch", 0) >= 2])
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "stopping after this epoch of toy-net--" in errors
+    assert "Continue with: harness run --dataset toy" in errors
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_images_are_decoded_says_how_to_go_on(start, tmp_path, wait_until):
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = ("--dataset", "slow", "--models", "tiny-cnn", "--losses", "bce", "--recipes", "demo", "--board", "b")
+    run = start("run", *command, HARNESS_PLUGIN=str(tmp_path / "slow.py"))
+    wait_until(lambda: list((tmp_path / "cache").glob("slow*")))
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert f"interrupted; decoded images are kept. Continue with: harness run {' '.join(command)}" in errors
+
+
+@pytest.mark.slow
+def test_a_worker_that_somebody_kills_costs_its_combo_an_interruption(start, tmp_path, wait_until):
+    run = start(*NEW, "--models", "toy-net", "--set", "recipe.epochs=300")
+    wait_until(lambda: [held for held in Claims(tmp_path / "b").read() if held.about.get("epoch", 0) >= 2])
+    (held,) = Claims(tmp_path / "b").read()
+    os.kill(held.about["worker"], signal.SIGTERM)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 1, errors
+    (record,) = read_records(tmp_path / "b").records
+    assert record.failure is not None
+    assert (record.failure.kind, "killed from outside (SIGTERM)" in record.failure.message) == ("interrupted", True)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_signals_every_process_makes_no_failure(start, tmp_path, wait_until):
+    run = start(*NEW, "--models", "toy-net", "--set", "recipe.epochs=1000")
+    wait_until(lambda: [held for held in Claims(tmp_path / "b").read() if held.about.get("epoch", 0) >= 2])
+    (held,) = Claims(tmp_path / "b").read()
+    for process in (run.pid, held.about["worker"]):
+        os.kill(process, signal.SIGTERM)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert "1 left to do (toy-net--" in errors
+    assert read_records(tmp_path / "b").records == ()
+
+
 def test_a_second_ctrl_c_does_not_wait(start, tmp_path, wait_until):
     run = start(*NEW, "--models", "sleep", "--json")
     wait_until(lambda: [held for held in Claims(tmp_path / "b").read() if "worker" in held.about])
@@ -183,7 +282,7 @@ def test_a_second_ctrl_c_does_not_wait(start, tmp_path, wait_until):
     output, errors = run.communicate(timeout=30)
     assert run.returncode == 130
     assert output == ""
-    assert "1 left to do. Continue with: harness run b" in errors
+    assert "1 left to do. Continue with: harness run --dataset toy --losses bce --recipes toy --board b" in errors
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
     assert Claims(tmp_path / "b").read() == ()
 

@@ -15,7 +15,7 @@ import pytest
 from harness.execution.supervision import TAIL, Death, Inbox, Printed, Worker
 
 TARGETS = """
-import os, signal, subprocess, sys, time
+import ctypes, os, signal, subprocess, sys, time
 
 def echo(connection, greeting):
     connection.send((greeting, "torch" in sys.modules, sys.argv))
@@ -44,6 +44,13 @@ def fork_and_end(connection, code):
         connection.recv()
         os._exit(code)
     time.sleep(600)
+
+def fork_and_stick(connection, _):
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+    connection.send((child, None))
+    ctypes.PyDLL(None).sleep(600)  # with the interpreter's lock: no other thread can run
 
 def fork_a_copy(connection):
     pid = os.fork()
@@ -118,7 +125,7 @@ def test_a_kill_from_outside_is_told_as_one(inbox, targets):
     worker = Worker(inbox, targets.echo, "hello")
     inbox.get(timeout=60)
     os.kill(worker.pid, signal.SIGKILL)
-    assert everything(inbox) == [Death("signal", "the worker process was killed from outside (SIGKILL)")]
+    assert everything(inbox) == [Death("killed", "the worker process was killed from outside (SIGKILL)")]
 
 
 def test_a_killed_worker_dies_for_the_given_reason_with_all_that_it_started(inbox, targets):
@@ -170,14 +177,15 @@ def test_the_memory_of_a_worker_is_what_it_holds_itself(inbox, targets):
     assert worker.memory() == 0
 
 
-def test_a_parents_death_is_the_workers_and_its_childrens(targets, tmp_path):
+@pytest.mark.parametrize("target", ["fork_and_end", "fork_and_stick"])
+def test_a_parents_death_is_the_workers_and_its_childrens(targets, tmp_path, target):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from queue import SimpleQueue\n"
         "import worker_targets\n"
         "from harness.execution.supervision import Worker\n"
         "inbox = SimpleQueue()\n"
-        "worker = Worker(inbox, worker_targets.fork_and_end, None)\n"
+        f"worker = Worker(inbox, worker_targets.{target}, None)\n"
         "print(worker.pid, inbox.get()[1][0], flush=True)\n"
         "inbox.get()\n"
     )

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.evaluation.resamples import Resamples
-from harness.results.provenance import scrub
+from harness.results.provenance import command, scrub
 from harness.results.record import ComboPart, DatasetPart, LabelValue, MetricPart, ProvenancePart, Record
 from harness.results.store import read_records, read_resamples, record_path, run_folder, write_record
 
@@ -98,10 +98,19 @@ def test_what_runs_leave_is_kept_out_of_version_control(tmp_path):
         ("timm/resnet18 at 3/4 of 1e-3", "timm/resnet18 at 3/4 of 1e-3"),
         ("see https://example.org/a/b", "see https://example.org/a/b"),
         ("error:/home/anna/x", "error:x"),
+        ("cannot open '/srv/My Scans/Anna Doe/y.png': no", "cannot open 'y.png': no"),
+        ("<b>bold</b>", "<b>bold</b>"),
     ],
 )
 def test_folders_of_a_machine_are_taken_out_of_texts(text, scrubbed):
     assert scrub(text) == scrubbed
+
+
+def test_neither_folders_with_spaces_nor_the_short_name_of_the_host_are_published(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "gpu07.cluster.example.org")
+    monkeypatch.setattr("sys.argv", ["harness", "run", "--data-root", "/mnt/My Scans/Anna Doe/nih", "--board", "gpu07"])
+    assert command() == "harness run --data-root nih --board HOST"
+    assert scrub("lost gpu07.cluster.example.org, gpu07") == "lost HOST, HOST"
 
 
 def test_the_committed_json_schema_is_the_models():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from harness.evaluation.predictions import load_predictions
 from harness.execution.claims import Claims
+from harness.files import write_atomically
 from harness.results.record import Record
 from harness.results.store import read_records, write_record
 
@@ -40,6 +42,12 @@ def change_record(board: Path, name: str, **changes: object) -> None:
     path.write_text(json.dumps(document))
 
 
+def change_macro(board: Path, name: str, value: float) -> None:
+    metrics = json.loads((board / "records" / f"{name}.json").read_text())["metrics"]
+    metrics["auroc"]["macro"] = value
+    change_record(board, name, metrics=metrics)
+
+
 # --- status ----------------------------------------------------------------------------------------------------------
 
 
@@ -63,6 +71,22 @@ def test_status_says_what_of_a_board_is_in_which_state(harness, board):
     assert code == 0
     assert "1 of 4 done, 1 failed (timeout), 1 stale, 1 running" in out
     assert "epoch 3 of 4" in out
+
+
+def test_status_names_submitted_rows_and_records_that_the_board_asks_for_no_more(harness, board):
+    submit(harness, board, "theirs")
+    text = (board / "board.toml").read_text()
+    (board / "board.toml").write_text(text.replace("seeds = [0, 1]", "seeds = [0]"))
+    found = run_json(harness, "status", "b")
+    assert (found["done"], found["submitted"], found["stale"]) == (2, 1, 2)
+    others = {other["name"]: (other["state"], other["detail"]) for other in found["others"]}
+    assert others == {
+        "external--theirs--s0": ("submitted", "external, not trained here"),
+        f"{NET}--s1": ("stale", "1 is none of the board's seeds"),
+        f"{TINY}--s1": ("stale", "1 is none of the board's seeds"),
+    }
+    code, out, _ = harness("status", "b")
+    assert (code, "2 of 2 done, 1 submitted, 2 stale" in out, "external--theirs--s0" in out) == (0, True, True)
 
 
 def test_status_watches_until_nothing_is_left(harness, board):
@@ -164,6 +188,7 @@ def test_a_board_that_was_run_is_valid(harness, board):
         (lambda b: next((b / "runs").glob("*/predictions-val.npz")).write_bytes(b"x"), "its sha256 differs"),
         (lambda b: change_record(b, f"{NET}--s0", key="0" * 16), "choices or versions have changed"),
         (lambda b: change_record(b, f"{NET}--s0", key="../../../etc"), "is no record: key: "),
+        (lambda b: change_macro(b, f"{NET}--s0", 0.999), "auroc: its macro 0.999 is not the mean of its labels"),
         (lambda b: (b / "published.toml").write_text("x"), "is not TOML"),
     ],
 )
@@ -180,6 +205,20 @@ def test_a_path_of_a_machine_in_a_record_is_found(harness, board):
     path.write_text(path.read_text().replace('"command": "', '"command": "/home/anna/secret '))
     found = run_json(harness, "validate", "b")
     assert any("holds a path of a machine" in finding["message"] for finding in found["findings"])
+
+
+def test_a_weight_file_of_this_machine_is_named_where_it_stands_and_only_there(harness, board, tmp_path):
+    record = next(r for r in read_records(board).records if (r.combo.row, r.combo.seed) == (NET, 0))
+    source = board / "runs" / record.key / "weights.safetensors"
+    other = ("run", "--dataset", "toy", "--models", "toy-net", "--losses", "bce", "--recipes", "toy", "--board", "c")
+    assert harness(*other, "--set", f"recipe.weights={source}")[0] == 0
+    found = run_json(harness, "validate", "c")
+    assert [(f["file"], f["message"].partition(":")[0]) for f in found["findings"] if f["problem"]] == [
+        ("board.toml", "holds a path of a machine")
+    ]
+    published = [path for path in (tmp_path / "c").iterdir() if path.is_file() and path.name != "board.toml"]
+    for path in [*published, *(tmp_path / "c" / "records").glob("*.json")]:
+        assert str(tmp_path) not in path.read_text()
 
 
 # --- submit ----------------------------------------------------------------------------------------------------------
@@ -265,6 +304,14 @@ def test_a_submission_without_validation_has_no_fitted_thresholds(harness, board
     assert run_json(harness, "rescore", "b")["code"] == 0
 
 
+def test_a_name_that_is_too_long_for_a_file_changes_nothing(harness, board):
+    submit(harness, board, "first")
+    before = sorted(board.rglob("*"))
+    _, (code, _, err) = submit(harness, board, "x" * 300)
+    assert (code, "--name has 300 characters" in err) == (2, True), err
+    assert sorted(board.rglob("*")) == before
+
+
 # --- clean -----------------------------------------------------------------------------------------------------------
 
 
@@ -272,6 +319,7 @@ def test_waste_is_listed_and_removed_when_wanted(harness, board):
     (board / "runs" / "0123456789abcdef").mkdir()
     (board / "runs" / "0123456789abcdef" / "weights.safetensors").write_bytes(b"x" * 5000)
     (board / "records" / ".tmp-x.json").write_text("half")
+    os.utime(board / "records" / ".tmp-x.json", (1, 1))
     (board / "runs" / "tensorboard").mkdir()
     (board / "runs" / "tensorboard" / "events").write_text("an observer's")
     change_record(board, f"{NET}--s1", key="0" * 16)
@@ -308,9 +356,44 @@ def test_a_training_that_would_go_on_and_one_under_way_are_no_waste(harness, boa
 
 def test_a_no_keeps_everything(harness, board, monkeypatch):
     (board / "records" / ".tmp-x.json").write_text("half")
+    os.utime(board / "records" / ".tmp-x.json", (1, 1))
     monkeypatch.setattr("typer.confirm", lambda question: False)
     assert harness("clean", "b")[0] == 0
     assert (board / "records" / ".tmp-x.json").exists()
+
+
+def test_what_a_run_has_made_while_clean_asked_stays(harness, board, monkeypatch):
+    path = board / "records" / f"{NET}--s1.json"
+    current, garbage = path.read_bytes(), board / "runs" / "0123456789abcdef"
+    garbage.mkdir()
+    change_record(board, f"{NET}--s1", key="0" * 16)
+
+    def confirm(question: str) -> bool:
+        path.write_bytes(current)
+        return True
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    code, out, _ = harness("clean", "b")
+    assert (code, "have come to use meanwhile and stay" in out) == (0, True), out
+    assert path.read_bytes() == current
+    assert path.with_suffix(".npz").exists()
+    assert not garbage.exists()
+
+
+def test_what_is_being_written_is_no_waste_and_what_a_finished_training_left_is(harness, board):
+    (record, *_) = read_records(board).records
+    resume = board / "runs" / record.key / "resume.safetensors"
+    resume.write_bytes(b"x")
+    found: list[dict[str, Any]] = []
+
+    def write(path: Path) -> None:
+        path.write_text("half")
+        os.utime(path, (1, 1))
+        found.append(run_json(harness, "clean", "b"))
+
+    write_atomically(board / "records" / "x", write)
+    assert [item["path"] for item in found[0]["waste"]] == [str(resume.relative_to(board))]
+    assert found[0]["waste"][0]["reason"] == "of a training that is finished"
 
 
 # --- files that are no records ---------------------------------------------------------------------------------------
