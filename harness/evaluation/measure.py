@@ -9,8 +9,9 @@ import numpy as np
 from harness.components import Metric
 from harness.evaluation.bootstrap import average_labels
 from harness.evaluation.contract import compute_labels
+from harness.evaluation.names import DEFAULT
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.thresholds import decide, maximal_f1_thresholds
+from harness.evaluation.thresholds import decide, fit_on_validation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +27,11 @@ def measure_values(predictions: Predictions, metric: Metric, scores: NDArray[np.
     return compute_labels(metric, scores, predictions.targets, predictions.patient)
 
 
-def value_on_validation(val: Predictions, metric: Metric) -> float:
-    """The macro on validation, by which an epoch is picked; decisions are at validation's own maximal-F1 thresholds."""
-    scores = val.scores
-    given = scores if metric.on == "scores" else decide(scores, maximal_f1_thresholds(scores, val.targets))
-    return float(average_labels(measure_values(val, metric, given)[None])[0])
+def value_on_validation(val: Predictions, metric: Metric, policy: str = DEFAULT) -> float:
+    """The macro on validation, by which an epoch is picked; decisions are at the policy's thresholds for validation."""
+    return float(average_labels(measure_values(val, metric, judged_scores(val, metric, policy))[None])[0])
+
+
+def judged_scores(val: Predictions, metric: Metric, policy: str = DEFAULT) -> NDArray[np.float64]:
+    """What a metric judges of validation (N, C): the scores, or decisions at the policy's thresholds."""
+    return val.scores if metric.on == "scores" else decide(val.scores, fit_on_validation(policy, val))

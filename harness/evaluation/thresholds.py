@@ -39,11 +39,17 @@ def fit_thresholds(
         elif policy == "oracle":
             found[policy] = maximal_f1_thresholds(test.scores, test.targets)
         elif val is not None:
-            found[policy] = _fit_on_validation(policy, val)
+            found[policy] = fit_on_validation(policy, val)
     return found
 
 
-def _fit_on_validation(policy: str, val: Predictions) -> NDArray[np.float64]:
+def fit_on_validation(policy: str, val: Predictions) -> NDArray[np.float64]:
+    """Thresholds (C,) by a policy that looks at nothing but validation, if at all.
+
+    Raises `UnknownNameError` for any other.
+    """
+    if policy == "0.5":
+        return np.full(len(val.labels), 0.5)
     if policy == "val-f1":
         return maximal_f1_thresholds(val.scores, val.targets)
     if policy == "val-youden":

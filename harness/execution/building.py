@@ -13,6 +13,7 @@ from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.errors import PluginError
 from harness.evaluation.measure import value_on_validation
+from harness.evaluation.names import DEFAULT
 from harness.evaluation.predictions import Predictions
 from harness.training.engine import Engine
 from harness.training.objective import make_objective
@@ -49,8 +50,8 @@ def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Mod
     return network
 
 
-def make_judge(placed: Placed, metric: Metric) -> Judge:
-    """How validation logits are judged by a metric."""
+def make_judge(placed: Placed, metric: Metric, policy: str = DEFAULT) -> Judge:
+    """How validation logits are judged by a metric; decisions by a policy."""
     index = placed.splits["val"].cpu().numpy()
     table = placed.data.table
     image, patient = (table[column].to_numpy(dtype=str)[index] for column in ("image", "patient"))
@@ -58,6 +59,6 @@ def make_judge(placed: Placed, metric: Metric) -> Judge:
 
     def value(logits: Tensor) -> float:
         predictions = Predictions(placed.data.labels, image, patient, logits.cpu().numpy(), targets)
-        return value_on_validation(predictions, metric)
+        return value_on_validation(predictions, metric, policy)
 
     return Judge(value, metric.higher_is_better)

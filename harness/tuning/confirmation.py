@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.errors import HarnessError
 from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, resample
 from harness.evaluation.comparison import SIGNIFICANT, Pair, System, compare_pairs
+from harness.evaluation.measure import judged_scores
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.thresholds import decide, maximal_f1_thresholds
 from harness.tuning.study import Plan
-from harness.tuning.trial import Workshop, train
+from harness.tuning.trial import Workshop, plain_failure, train
 
 if TYPE_CHECKING:
     from harness.board import Row
-    from harness.components import Metric
 
 RESAMPLES = 1000
 
@@ -45,8 +45,8 @@ class Confirmation:
         pair = self.pair
         p = pair.p if pair.p is not None else pair.p_patients
         chance = "p is undefined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-        low, high = pair.interval or (float("nan"), float("nan"))
-        numbers = f"{objective} on validation {pair.delta:+.4f} [{low:.4f}, {high:.4f}], {chance}"
+        between = "" if pair.interval is None else " [{:.4f}, {:.4f}] over patients".format(*pair.interval)
+        numbers = f"{objective} on validation {pair.delta:+.4f}{between}, {chance}"
         against = "patients and seeds" if pair.p is not None else "patients alone, with one seed"
         seeds = f"{len(self.seeds)} fresh seed{'' if len(self.seeds) == 1 else 's'} each"
         if self.is_better:
@@ -57,7 +57,8 @@ class Confirmation:
 def confirm(plan: Plan, workshop: Workshop, best: Row, count: int, tell: Callable[[str], None]) -> Confirmation:
     """Train the default and the best configuration with `count` seeds that no trial used, and compare them.
 
-    The seeds of both are the same; the patients are those of validation, resampled alike for both.
+    The seeds of both are the same; the patients are those of validation, resampled alike for both. Raises
+    `HarnessError` where one of the trainings fails.
     """
     first = max(plan.seeds) + 1
     seeds = tuple(range(first, first + count))
@@ -66,7 +67,7 @@ def confirm(plan: Plan, workshop: Workshop, best: Row, count: int, tell: Callabl
         found[name] = []
         for seed in seeds:
             tell(f"training the {name} configuration again, seed {seed}")
-            found[name].append(train(workshop, row, seed, lambda value, epoch: None))
+            found[name].append(_train_again(workshop, name, row, seed))
     resampling = draw_resamples(found["best"][0].patient, RESAMPLES, seed=plan.fingerprint)
     systems = {name: _measure(seen, workshop, resampling) for name, seen in found.items()}
     (pair,) = compare_pairs(systems)
@@ -74,15 +75,25 @@ def confirm(plan: Plan, workshop: Workshop, best: Row, count: int, tell: Callabl
     return Confirmation(seeds, values["default"], values["best"], pair, plan.higher_is_better)
 
 
+def _train_again(workshop: Workshop, name: str, row: Row, seed: int) -> Predictions:
+    try:
+        return train(workshop, row, seed, lambda value, epoch: None)
+    except Exception as error:  # noqa: BLE001 - whatever a trial may fail with
+        why = plain_failure(error, workshop, row)
+        raise HarnessError(
+            f"the {name} configuration failed when it was trained again with seed {seed} ({why['kind']}): "
+            f"{why['message']}"
+        ) from None
+
+
 def _measure(seeds: Sequence[Predictions], workshop: Workshop, resampling: Resampling) -> System:
     """The objective of each seed, and in each resample of the patients."""
     values = np.array([workshop.judge(one) for one in seeds])
-    drawn = np.stack([average_labels(_resample(one, workshop.objective, resampling)) for one in seeds])
+    drawn = np.stack([average_labels(_resample(one, workshop, resampling)) for one in seeds])
     return System(values, drawn)
 
 
-def _resample(val: Predictions, metric: Metric, resampling: Resampling) -> np.ndarray:
+def _resample(val: Predictions, workshop: Workshop, resampling: Resampling) -> np.ndarray:
     """(R, C); decisions at the thresholds of all of validation."""
-    scores = val.scores
-    given = scores if metric.on == "scores" else decide(scores, maximal_f1_thresholds(scores, val.targets))
-    return resample(metric, given, val.targets, val.patient, resampling)
+    given = judged_scores(val, workshop.objective, workshop.policy)
+    return resample(workshop.objective, given, val.targets, val.patient, resampling)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.components import Choice
@@ -32,7 +32,7 @@ def draw_study(outcome: Outcome, study: optuna.Study) -> Iterator[Figure]:
     if len(complete) > 1:
         yield draw_slices(outcome, complete)
         yield draw_parallel(outcome, complete)
-    importances = weigh_parameters(study, complete)
+    importances = weigh_parameters(study, tuple(outcome.plan.dimensions), complete)
     if importances:
         yield draw_importances(outcome, importances)
 
@@ -156,15 +156,19 @@ def draw_importances(outcome: Outcome, importances: Mapping[str, float]) -> Figu
     )
 
 
-def weigh_parameters(study: optuna.Study, complete: list[FrozenTrial]) -> dict[str, float]:
-    """Importance of each parameter, largest first; empty where there are too few trials to tell."""
-    if len(complete) < FEWEST:
+def weigh_parameters(study: optuna.Study, names: Sequence[str], complete: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Importance of each parameter, largest first; empty where there are too few trials to tell.
+
+    A default trial that lies outside the space tells nothing of it, and is left out.
+    """
+    if sum(set(names) <= trial.params.keys() for trial in complete) < FEWEST:
         return {}
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     try:
-        found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    except (ValueError, RuntimeError):  # all values are equal, or no parameter is in every trial
+        evaluator = FanovaImportanceEvaluator(seed=0)
+        found = get_param_importances(study, evaluator=evaluator, params=list(names))
+    except (ValueError, RuntimeError):  # all values are equal, or too few trials have all parameters
         return {}
     return {name: value for name, value in found.items() if math.isfinite(value)}
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from harness.files import write_atomically
 from harness.report.figures.embedding import draw_still
+from harness.report.figures.style import count
 from harness.report.page import content_security_policy, make_environment, read_part
 from harness.terminal import describe_seconds, format_value
 from harness.tuning.figures import draw_study
@@ -50,6 +51,7 @@ def report_text(outcome: Outcome, study: optuna.Study, confirmation: Confirmatio
             is_default=is_default,
             seconds=lambda trial: trial.user_attrs.get(SECONDS),
             show=format_value,
+            count=count,
             duration=describe_seconds(outcome.seconds),
             style=Markup(style),  # noqa: S704 - the harness's own file
             policy=content_security_policy(style, ()),

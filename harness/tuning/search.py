@@ -101,7 +101,7 @@ def search(study: optuna.Study, plan: Plan, workshop: Workshop, crew: Crew, limi
     progress = Progress(study, plan, limits, listener)
     if not crew.devices:
         work(study, plan, workshop, limits, progress.hear)
-    else:
+    elif not Slots(study, limits.trials).is_over():
         _Team(study, plan, crew, limits, progress).run()
     progress.look()
 
@@ -132,7 +132,8 @@ class _Team:
             for worker in tuple(self.workers):
                 worker.kill(Death("stopped", "the search is over"))
                 worker.join()
-            self.slots.recover()  # what they had begun is for whoever continues
+            for worker in self.workers:  # what they had begun is for whoever continues
+                self.slots.give_back_of(worker.pid)
 
     def _start(self, device: torch.device) -> None:
         settings = replace(self.crew.settings, device=device)

@@ -131,6 +131,13 @@ class Slots:
             return False
         return time.monotonic() - when > self.lease
 
+    def give_back_of(self, process: int) -> None:
+        """A process of this machine was ended on purpose: what it had begun is given back."""
+        for trial in count_trials(self.study).running:
+            lease = trial.user_attrs.get(LEASED)
+            if isinstance(lease, dict) and (lease["machine"], lease["process"]) == (machine_identity(), process):
+                self._give_up(trial, died=False)
+
     def give_back(self, number: int) -> None:
         """A trial of this worker was interrupted: it is enqueued again, for whoever continues."""
         trial = next((one for one in count_trials(self.study).running if one.number == number), None)

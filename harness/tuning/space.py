@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from harness.board import Row
 from harness.choices import Choices, resolve
 from harness.components import Choice, Float, Int, Loss, Model, Recipe
-from harness.errors import HarnessError, UnknownNameError, UsageError
+from harness.errors import UnknownNameError, UsageError
 from harness.parameters import SECTIONS, Params, flatten, parse_value, recipe_values
 from harness.registry import Registry
 
@@ -135,20 +135,24 @@ def parse_search(text: str) -> Dimension:
     return Dimension(name, _read_values(what, ends), "--search")
 
 
-def require_space(dimensions: Dimensions, row: Row, registry: Registry) -> None:
+def require_space(dimensions: Dimensions, row: Row, registry: Registry, build: Callable[[Choices], object]) -> None:
     """Refuse a name that the components do not have, and values that they do not allow.
 
-    Every end of every dimension is tried in its component. Raises `UnknownNameError` or `UsageError`.
+    Every end of every dimension is tried in its component; what a model or a loss does not declare itself is built.
+    Raises `UnknownNameError` or `UsageError`.
     """
     choices = resolve(row, registry)
+    declared = declared_space(choices)
     known = [f"{section}.{name}" for section, values in base_values(choices).items() for name in values]
     for name, dimension in dimensions.items():
         if name not in known:
             raise UnknownNameError("parameter to search", name, known)
         for value in dimension.ends():
             try:
-                resolve(with_values(row, {name: value}), registry)
-            except HarnessError as error:
+                found = resolve(with_values(row, {name: value}), registry)
+                if dimension != declared.get(name) and not name.startswith("recipe."):
+                    build(found)
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything for what it does not allow
                 shown = "none" if value is None else value
                 raise UsageError(f"{name} = {shown} ({dimension.origin}) is not allowed: {error}") from None
 

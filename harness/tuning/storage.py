@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
+import os
+import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -29,7 +33,7 @@ def open_storage(url: str | None, folder: Path, study: str) -> BaseStorage:
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    try:
+    with answering(url):
         if url is None:
             path = journal_path(folder, study)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,21 +44,72 @@ def open_storage(url: str | None, folder: Path, study: str) -> BaseStorage:
         if scheme == "grpc":
             return _open_proxy(url)
         return _open_database(url, scheme)
-    except UsageError:
-        raise
-    except Exception as error:  # noqa: BLE001 - each kind of storage has errors of its own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(f"the storage {_without_password(url)} does not answer: {reason}") from None
+
+
+@contextlib.contextmanager
+def answering(url: str | None, hint: str = "") -> Iterator[None]:
+    """Raises `UsageError`, in one line, where the storage of that URL raises anything within."""
+    try:
+        yield
+    except Exception as error:
+        if not is_of_storage(error):
+            raise
+        raise UsageError(f"the storage {_without_password(url)} does not answer: {_explain(error)}{hint}") from None
+
+
+def is_of_storage(error: BaseException) -> bool:
+    """Whether a storage raised it, of whatever kind: each has errors of its own. A trial that is over is no such."""
+    from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+
+    if isinstance(error, HarnessError | DuplicatedStudyError | UpdateFinishedTrialError):
+        return False
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(name.startswith("optuna.storages") for name in frames)
+
+
+def _explain(error: BaseException) -> str:
+    """The first line of what went wrong: Optuna's own words hide it in what they were raised from."""
+    from optuna.exceptions import StorageInternalError
+
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _open_journal(path: Path) -> BaseStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    if path.is_file():
+        _drop_torn_line(path)
     try:
         return JournalStorage(JournalFileBackend(str(path)))
     except ValueError as error:  # a line that is none
         raise UsageError(f"{path} is no journal of a study, or is damaged: {error}") from None
+
+
+def _drop_torn_line(path: Path) -> None:
+    """A writer that died in the middle, or a full disk, leaves half a line, to which the next would be appended."""
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if _ends_whole(path):
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        if not _ends_whole(path):  # it was not being written just now
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _open_proxy(url: str) -> BaseStorage:
@@ -74,23 +129,27 @@ def _open_proxy(url: str) -> BaseStorage:
 
 def _open_database(url: str, scheme: str) -> BaseStorage:
     from optuna.storages import RDBStorage
-    from sqlalchemy.exc import NoSuchModuleError
+    from sqlalchemy import event
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
     from sqlalchemy.pool import NullPool
 
-    if scheme.startswith("sqlite"):
-        options: dict[str, Any] = {"poolclass": NullPool}  # a file is quickly opened, and left open by nobody
-    else:
-        options = {"pool_pre_ping": True}
-    if scheme.startswith("postgresql"):
-        options["connect_args"] = {"connect_timeout": WAIT}
+    kind = scheme.partition("+")[0]
+    waits = {"sqlite": "timeout", "postgresql": "connect_timeout", "mysql": "connect_timeout"}
+    options: dict[str, Any] = {"connect_args": {waits[kind]: WAIT} if kind in waits else {}}
+    # a file is quickly opened, and so left open by nobody
+    options |= {"poolclass": NullPool} if kind == "sqlite" else {"pool_pre_ping": True}
     try:
-        return RDBStorage(url, engine_kwargs=options)
-    except NoSuchModuleError:
+        storage = RDBStorage(url, engine_kwargs=options)
+    except (ArgumentError, NoSuchModuleError):
         known = "sqlite:///FILE, postgresql+psycopg://..., mysql://..., grpc://HOST:PORT, journal://FILE"
         raise UsageError(f"--storage {_without_password(url)}: unknown kind of storage; give {known}") from None
     except ImportError as error:
         driver = "psycopg[binary]" if scheme.startswith("postgresql") else error.name
         raise UsageError(f"the storage {_without_password(url)} needs a driver: pip install '{driver}'") from None
+    if scheme.startswith("sqlite"):
+        # it knows no SELECT ... FOR UPDATE, by which Optuna gives a waiting trial to one worker alone
+        event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return storage
 
 
 def _without_password(url: str | None) -> str:

@@ -14,7 +14,7 @@ from harness.board import Board, Row
 from harness.components import Choice, Float, Int
 from harness.errors import UsageError
 from harness.tuning.space import Dimension, Dimensions
-from harness.tuning.storage import WAIT, open_storage
+from harness.tuning.storage import WAIT, answering, open_storage
 
 if TYPE_CHECKING:
     import optuna
@@ -83,16 +83,17 @@ def open_study(plan: Plan) -> optuna.Study:
     storage = open_storage(plan.storage, folder, plan.name)
     direction: Literal["maximize", "minimize"] = "maximize" if plan.higher_is_better else "minimize"
     tools: dict[str, Any] = {"storage": storage, "sampler": _make_sampler(plan), "pruner": _make_pruner(plan)}
-    try:
-        study = optuna.create_study(study_name=plan.name, direction=direction, **tools)
-    except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(study_name=plan.name, **tools)
-        _await_definition(study)
-    if DEFINITION not in study.user_attrs:  # just made, or whoever made it died at once
-        inside = {name: plan.defaults[name] for name, one in plan.dimensions.items() if one.holds(plan.defaults[name])}
-        study.enqueue_trial(inside, user_attrs={DEFAULT: True}, skip_if_exists=True)
-        study.set_user_attr(DEFINITION, plan.definition())
-    _require_same(study, plan)
+    with answering(plan.storage):
+        try:
+            study = optuna.create_study(study_name=plan.name, direction=direction, **tools)
+        except optuna.exceptions.DuplicatedStudyError:
+            study = optuna.load_study(study_name=plan.name, **tools)
+            _await_definition(study)
+        if DEFINITION not in study.user_attrs:  # just made, or whoever made it died at once
+            held = {n: plan.defaults[n] for n, one in plan.dimensions.items() if one.holds(plan.defaults[n])}
+            study.enqueue_trial(held, user_attrs={DEFAULT: True}, skip_if_exists=True)
+            study.set_user_attr(DEFINITION, plan.definition())
+        _require_same(study, plan)
     return study
 
 

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.board import Board, Row
-from harness.choices import resolve, resolve_metrics
+from harness.choices import Choices, resolve, resolve_metrics
 from harness.components import Metric
 from harness.data.loading import find_source, load_disjoint
 from harness.data.placement import Placed, place
 from harness.evaluation.measure import value_on_validation
-from harness.evaluation.names import split_name
+from harness.evaluation.names import DEFAULT, split_name
 from harness.evaluation.predictions import Predictions
-from harness.execution.building import make_judge, set_up
+from harness.execution.building import build_network, make_judge, set_up
 from harness.execution.events import Listener
 from harness.execution.local import Settings, Shelf
 from harness.registry import Registry
 from harness.training.fit import Epoch, Training
+from harness.training.objective import make_objective
+from harness.training.task import make_task
 from harness.tuning.withholding import withhold_test
 
 if TYPE_CHECKING:
@@ -40,10 +42,18 @@ class Workshop:
     registry: Registry
     settings: Settings
     objective: Metric
+    policy: str
+    """By which the objective's decisions are made, where it judges decisions."""
     shelf: Shelf
     withheld: dict[int, Prepared] = field(default_factory=dict)
     """By load size."""
     placed: Placed | None = None
+
+    def build(self, choices: Choices) -> None:
+        """Build network and loss, for nothing but to see whether they can be. Raises whatever a plugin raises."""
+        task = make_task(self.data(choices.recipe.load_size), choices.recipe, choices.model.inputs)
+        build_network(choices.model, task, choices.model_params)
+        make_objective(choices.loss, task, choices.loss_params, torch.device("cpu"))
 
     def fingerprint(self, row: Row) -> str:
         """Of the data that a row is trained on."""
@@ -63,15 +73,16 @@ class Workshop:
         return self.placed
 
     def judge(self, predictions: Predictions) -> float:
-        """The objective on validation; decisions are at validation's own thresholds of maximal F1."""
-        return value_on_validation(predictions, self.objective)
+        """The objective on validation."""
+        return value_on_validation(predictions, self.objective, self.policy)
 
 
 def open_workshop(board: Board, registry: Registry, settings: Settings, objective: str, listener: Listener) -> Workshop:
     """Read the label files. Raises `HarnessError` for what is wrong with the dataset or the objective."""
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
-    (metric,) = resolve_metrics([split_name(objective)[0]], registry)
-    return Workshop(board, registry, settings, metric, Shelf(source, settings, listener, load_disjoint(source)))
+    (metric,) = resolve_metrics([objective], registry)
+    shelf = Shelf(source, settings, listener, load_disjoint(source))
+    return Workshop(board, registry, settings, metric, split_name(objective)[1] or DEFAULT, shelf)
 
 
 def train(workshop: Workshop, row: Row, seed: int, on_epoch: OnEpoch) -> Predictions:
@@ -83,10 +94,10 @@ def train(workshop: Workshop, row: Row, seed: int, on_epoch: OnEpoch) -> Predict
     prepared = workshop.data(choices.recipe.load_size)
     placed = workshop.place(prepared)
     recipe = choices.recipe
-    metrics = {OBJECTIVE: workshop.objective}
+    judges = {OBJECTIVE: make_judge(placed, workshop.objective, workshop.policy)}
     for name in {recipe.select_on, recipe.schedule.watch} - {"loss", OBJECTIVE}:
-        (metrics[name],) = resolve_metrics([name], workshop.registry)
-    judges = {name: make_judge(placed, metric) for name, metric in metrics.items()}
+        (metric,) = resolve_metrics([name], workshop.registry)
+        judges[name] = make_judge(placed, metric)
     training = Training(set_up(choices, prepared, placed, seed, judges, workshop.settings.engine))
     for epoch in training.epochs():
         on_epoch(epoch.values[OBJECTIVE], epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.board import Row
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from harness.execution.claims import LEASE
 from harness.tuning.slots import FAILURE, Slots
 from harness.tuning.space import with_values
+from harness.tuning.storage import answering, is_of_storage
 from harness.tuning.study import Plan, ask_values, open_study
 
 if TYPE_CHECKING:
@@ -102,7 +104,9 @@ def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, workshop: Wo
         value = _reach(trial, plan, workshop, row, tell)
     except PrunedError:
         state = TrialState.PRUNED
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a trial's failure is a result; the others go on
+    except (Exception, SystemExit) as error:
+        if is_of_storage(error):
+            raise  # no failure of the trial: whoever goes on runs it again
         state, about = TrialState.FAIL, {FAILURE: dict(plain_failure(error, workshop, row))}
     if state == TrialState.FAIL:
         forget(workshop)  # out of reach of the exception, which holds on to the network
@@ -164,4 +168,8 @@ def live(parent: Connection, order: Order) -> None:
     plan = order.plan
     registry = load_registry(order.plugins)
     workshop = open_workshop(plan.board, registry, replace(order.settings), plan.objective, lambda event: None)
-    work(open_study(plan), plan, workshop, order.limits, parent.send)
+    try:
+        with answering(plan.storage):
+            work(open_study(plan), plan, workshop, order.limits, parent.send)
+    except UsageError as error:
+        sys.exit(str(error))

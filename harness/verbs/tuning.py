@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.options import (
     BoardArgument,
     CacheDir,
@@ -30,8 +31,11 @@ from harness.options import (
 from harness.verbs.shared import open_registry
 
 if TYPE_CHECKING:
+    import optuna
+
     from harness.board import Board, Row
     from harness.definition import Definition
+    from harness.execution.local import Settings
     from harness.parameters import Params
     from harness.registry import Registry
     from harness.terminal import Display
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from harness.tuning.trial import Workshop
 
 TRIALS = 20
+KEPT = "; finished trials are kept, and the same command goes on"
 
 
 def tune(
@@ -115,9 +120,11 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search for better parameters on validation; it ends in a row for the board."""
+    from harness.board import Row
     from harness.definition import Request, define
     from harness.execution.local import Settings
     from harness.parameters import parse_assignments, parse_params
+    from harness.terminal import Display
     from harness.training.engine import Engine, set_up_process
     from harness.tuning.search import Crew
 
@@ -142,19 +149,28 @@ def tune(
     count = len(devices) if workers is None else workers
     crew = Crew(where, tuple(itertools.islice(itertools.cycle(devices), count)), tuple(plugin or ()))
     rows = _choose_rows(definition.board, split_names(models), split_names(losses), recipe)
+    if study is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", study):
+        raise UsageError(f"--study {study}: a name of letters, digits, '.', '_' and '-', since files are called by it")
     if study is not None and len(rows) > 1:
         raise UsageError(f"--study {study}: {len(rows)} studies cannot have one name; leave it out, or give one row")
     wish = Wish(
         trials, until, objective or definition.board.objective, sampler, pruner, seeds, confirm, storage, study,
         space, tuple(searched or ()), parse_params(settings or ()),
     )  # fmt: skip
-    if not dry_run:
-        definition.write()
-    found = [_tune_row(definition, row, registry, crew, wish, add=add, dry=dry_run, as_json=as_json) for row in rows]
+    with Display() as display:
+        workshop = _open_workshop(definition.board, registry, where, wish.objective, display)
+        plans = [_plan(definition.board, Row(*names, params=wish.fixed), registry, wish, workshop) for names in rows]
+    failures: list[str] = []
+    if dry_run:
+        found = [_print_space(plan, workshop, wish, crew, as_json=as_json) for plan in plans]
+    else:
+        found, failures = _run_studies(definition, plans, workshop, crew, wish, add=add, as_json=as_json)
     if as_json:
         from harness import tables
 
         tables.print_json(found[0] if len(found) == 1 else {"studies": found})
+    if failures:
+        raise HarnessError("; ".join(failures))
 
 
 @dataclass(frozen=True)
@@ -193,68 +209,92 @@ def _choose_rows(
     return list(itertools.product(chosen["--model"], chosen["--loss"], chosen["--recipe"]))
 
 
-def _tune_row(
+def _run_studies(
     definition: Definition,
-    names: tuple[str, str, str],
-    registry: Registry,
+    plans: Sequence[Plan],
+    workshop: Workshop,
     crew: Crew,
     wish: Wish,
     *,
     add: bool,
-    dry: bool,
     as_json: bool,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """One study after another, as plain data; and what came of those that came to nothing. The others go on."""
+    from harness.tuning.study import open_study
+
+    studies = [open_study(plan) for plan in plans]
+    definition.write()
+    found: list[dict[str, Any]] = []
+    failures = []
+    for number, (plan, study) in enumerate(zip(plans, studies, strict=True)):
+        until = _share(wish.until, len(plans) - number)
+        try:
+            found.append(_run_study(plan, study, workshop, crew, replace(wish, until=until), add=add, as_json=as_json))
+        except HarnessError as error:
+            found.append({"study": plan.name, "error": str(error)})
+            failures.append(str(error))
+    return found, failures
+
+
+def _run_study(
+    plan: Plan, study: optuna.Study, workshop: Workshop, crew: Crew, wish: Wish, *, add: bool, as_json: bool
 ) -> dict[str, Any]:
     """One study from its plan to its row; gives it as plain data."""
-    from harness.board import Row
     from harness.terminal import Display
     from harness.tuning import outcome as outcomes
     from harness.tuning.confirmation import confirm
+    from harness.tuning.report import write_report
     from harness.tuning.search import search
-    from harness.tuning.study import is_default, open_study
+    from harness.tuning.storage import answering
+    from harness.tuning.study import is_default
     from harness.tuning.worker import Limits
 
-    board, row = definition.board, Row(*names, params=wish.fixed)
-    with Display() as display:
-        plan, workshop = _plan(board, row, registry, crew, wish, display)
-        if dry:
-            return _print_space(plan, workshop, wish, as_json=as_json)
-        study = open_study(plan)
+    with Display() as display, answering(plan.storage, KEPT):
         try:
             search(study, plan, workshop, crew, Limits(wish.trials, wish.until), display)
         except KeyboardInterrupt:
             _explain_interruption(plan)
             raise
         outcome = outcomes.conclude(study, plan)
-        confirmation = None
+        page, confirmation = write_report(outcome, study, None), None
         if wish.confirm and not is_default(outcome.best):
-            confirmation = confirm(plan, workshop, outcome.row, wish.confirm, display.remark)
-    page = _write_report(outcome, study, confirmation)
-    added = add and not is_default(outcome.best) and _add(board, outcome)
+            try:
+                confirmation = confirm(plan, workshop, outcome.row, wish.confirm, display.remark)
+            except HarnessError as error:
+                raise HarnessError(f"{error}; the study itself is over, its row is in {page}") from None
+            write_report(outcome, study, confirmation)
+    added = add and not is_default(outcome.best) and _add(plan.board, outcome)
     described = outcomes.as_plain(outcome, confirmation) | {"report": str(page), "added": added}
     if not as_json:
-        _print_outcome(outcome, confirmation, page, board, added=added, wanted=add)
+        _print_outcome(outcome, confirmation, page, plan.board, added=added, wanted=add)
     return described
 
 
-def _plan(
-    board: Board, row: Row, registry: Registry, crew: Crew, wish: Wish, display: Display
-) -> tuple[Plan, Workshop]:
-    """Everything that can be wrong is found out here, before anything is trained."""
-    from harness.choices import resolve
-    from harness.components import Int
-    from harness.tuning.space import default_values, gather_space, require_space, study_name
-    from harness.tuning.study import Plan
+def _share(until: float | None, studies: int) -> float | None:
+    """When the first of so many studies has had its part of the time that is left."""
+    return None if until is None else time.time() + (until - time.time()) / studies
+
+
+def _open_workshop(board: Board, registry: Registry, settings: Settings, objective: str, display: Display) -> Workshop:
+    """What all studies share. Raises `HarnessError` for what is wrong with the dataset or the objective."""
     from harness.tuning.trial import open_workshop
 
-    if wish.objective.endswith("@oracle"):
-        raise UsageError(f"--objective {wish.objective}: an oracle metric is fitted on what it judges")
+    if objective.endswith("@oracle"):
+        raise UsageError(f"--objective {objective}: an oracle metric is fitted on what it judges")
+    return open_workshop(board, registry, settings, objective, display)
+
+
+def _plan(board: Board, row: Row, registry: Registry, wish: Wish, workshop: Workshop) -> Plan:
+    """Everything that can be wrong is found out here, before anything is trained."""
+    from harness.choices import resolve
+    from harness.tuning.space import default_values, gather_space, require_space, study_name
+    from harness.tuning.study import Plan
+
     choices = resolve(row, registry)
     dimensions = gather_space(choices, wish.space, wish.searched, wish.fixed)
-    require_space(dimensions, row, registry)
-    workshop = open_workshop(board, registry, crew.settings, wish.objective, display)
-    epochs = dimensions.get("recipe.epochs")
-    most = epochs.values.high if epochs is not None and isinstance(epochs.values, Int) else choices.recipe.epochs
-    plan = Plan(
+    require_space(dimensions, row, registry, workshop.build)
+    searched = dimensions["recipe.epochs"].ends() if "recipe.epochs" in dimensions else ()
+    return Plan(
         name=wish.study or study_name(row),
         board=board,
         row=row,
@@ -263,13 +303,12 @@ def _plan(
         objective=wish.objective,
         higher_is_better=workshop.objective.higher_is_better,
         fingerprint=workshop.fingerprint(row),
-        epochs=most,
+        epochs=max((end for end in searched if isinstance(end, int)), default=choices.recipe.epochs),
         sampler=wish.sampler,
         pruner=wish.pruner,
         seeds=tuple(range(wish.seeds)),
         storage=wish.storage,
     )
-    return plan, workshop
 
 
 def _add(board: Board, outcome: Outcome) -> bool:
@@ -284,26 +323,20 @@ def _add(board: Board, outcome: Outcome) -> bool:
     return True
 
 
-def _write_report(outcome: Outcome, study: Any, confirmation: Confirmation | None) -> Path:
-    from harness.tuning.report import write_report
-
-    return write_report(outcome, study, confirmation)
-
-
 def _explain_interruption(plan: Plan) -> None:
     from harness.terminal import fail
 
     fail(f"interrupted; finished trials are kept. The same command goes on with study '{plan.name}'")
 
 
-def _print_space(plan: Plan, workshop: Workshop, wish: Wish, *, as_json: bool) -> dict[str, Any]:
+def _print_space(plan: Plan, workshop: Workshop, wish: Wish, crew: Crew, *, as_json: bool) -> dict[str, Any]:
     """The space with its origin, and how many trials the budget allows."""
     from harness import tables
     from harness.tuning.estimate import estimate
 
     measured = estimate(workshop, plan.row, plan.epochs, len(plan.seeds))
     left = None if wish.until is None else max(0.0, wish.until - time.time())
-    fit = None if left is None else int(left // measured.seconds)
+    fit = None if left is None else len(set(crew.devices) or {0}) * int(left // measured.seconds)
     described = {
         "study": plan.name,
         "objective": plan.objective,

@@ -147,7 +147,12 @@ def test_an_interrupted_trial_is_given_back_however_often(make_plan):
 
 @pytest.mark.parametrize("url", [None, "sqlite"])
 def test_threads_that_share_a_study_neither_lose_nor_double_a_trial(make_plan, tmp_path, url):
-    plan = make_plan(sampler="random", storage=url and f"sqlite:///{tmp_path / 'study.db'}")
+    for name in ("a", "b", "c", "d"):
+        share_a_study(make_plan(name=name, sampler="random", storage=url and f"sqlite:///{tmp_path / 'study.db'}"))
+
+
+def share_a_study(plan):
+    """Three workers of one study, that all begin with one waiting trial."""
     open_study(plan)
     numbers: list[int] = []
 
@@ -197,7 +202,7 @@ def test_a_study_of_something_else_is_not_continued(make_plan, changes, message)
         ("nosuch://x", "unknown kind of storage"),
         ("postgresql+psycopg://u:secret@127.0.0.1:1/x", r"u:\*\*\*@127.0.0.1:1/x does not answer"),
         ("sqlite:////nowhere/at/all.db", "does not answer"),
-        ("words", "does not answer"),
+        ("words", "unknown kind of storage"),
     ],
 )
 def test_a_storage_that_does_not_answer_is_named_without_its_password(make_plan, url, message):

@@ -107,11 +107,17 @@ def test_a_file_that_means_nothing_is_refused(tmp_path, text, message):
         ("recipe.epochs=0..3", "epochs must be at least 1"),
         ("recipe.optimizer=adam,adamm", "optimizer"),
         ("model.width=8.5..9.5", "must be like"),
+        ("loss.gamma=1..2", "nothing is built here"),
     ],
 )
 def test_what_components_do_not_have_or_do_not_allow_is_refused(registry, search, message):
     with pytest.raises((UsageError, UnknownNameError), match=message):
-        require_space(gather(registry, search), ROW, registry)
+        require_space(gather(registry, search), ROW, registry, refuse)
+
+
+def refuse(choices):
+    """A component that allows nothing."""
+    raise ValueError("nothing is built here")
 
 
 def test_nothing_to_search_is_refused_with_what_to_do(registry):

@@ -160,6 +160,24 @@ def test_a_second_ctrl_c_is_not_needed_and_the_study_goes_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_trial_whose_worker_is_stopped_by_ctrl_c_is_given_back_however_often(tmp_path):
+    for _ in range(2):
+        process = start(tmp_path, "--trials", "2", "--workers", "1", "--set", "recipe.epochs=2000")
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with opened(tmp_path) as study:
+                if study is not None and any(trial.intermediate_values for trial in count_trials(study).running):
+                    break
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+    with opened(tmp_path) as study:
+        tally = count_trials(study)
+    assert [len(group) for group in (tally.finished, tally.running, tally.waiting)] == [0, 0, 1]
+    assert "retry_of" not in tally.waiting[0].user_attrs
+
+
+@pytest.mark.slow
 def test_trials_after_the_first_begin_at_once(tmp_path):
     """The study itself takes no share of a trial that is worth measuring."""
     assert start(tmp_path, "--trials", "6", "--workers", "0", "--pruner", "none").wait() == 0
@@ -172,3 +190,4 @@ def test_trials_after_the_first_begin_at_once(tmp_path):
     ]
     print(json.dumps({"seconds between trials": waits}))  # noqa: T201 - a figure for the log
     assert len(waits) == 5
+    assert max(waits) < 2

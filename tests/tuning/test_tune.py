@@ -9,29 +9,36 @@ from pathlib import Path
 import pytest
 
 from harness.board import Row, read_board
+from harness.errors import NotFiniteError
 from harness.results.store import read_records
 from harness.tuning.outcome import conclude
 from harness.tuning.report import report_text, write_report
 from harness.tuning.study import ask_values, open_study
+from tests.conftest import TOY
 
 BASE = ("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "toy")
+SLOW = (
+    *("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "slow", "--board", "b"),
+    *("--plugin", str(TOY), "--plugin", str(TOY.with_name("search.py"))),
+)
+"""Its default rate is too small to learn by: nearly every trial is better."""
 SMALL = (*BASE, "--board", "b", "--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=2")
 
 
 def test_a_search_ends_in_a_report_and_a_row_that_runs(harness, tmp_path):
-    code, out, err = harness(*BASE, "--board", "b", "--space", str(write_space(tmp_path)), "--trials", "6", "--add")
+    code, out, err = harness(*SLOW, "--space", str(write_space(tmp_path)), "--trials", "6", "--add")
     assert code == 0, err
     assert "6 of 6" in err
     (row,) = [row for row in read_board(tmp_path / "b").rows if row.params]
     assert "6 trials in" in row.tuned
-    assert "report: b/studies/toy-net--bce--toy.html" in out
-    assert harness("run", "b", "--only", row.name, "--seeds", "0")[0] == 0
+    assert "report: b/studies/toy-net--bce--slow.html" in out
+    assert harness("run", "b", "--only", row.name, "--seeds", "0", *SLOW[-4:])[0] == 0
     (record,) = read_records(tmp_path / "b").records
     assert record.combo.resolved["recipe"]["lr"] == row.params["recipe"]["lr"]
 
 
 def write_space(folder):
-    """One in which the default, a rate too small to learn by, is the worst."""
+    """One that the default lies outside of."""
     path = folder / "space.toml"
     path.write_text("[recipe]\nlr = { low = 1e-3, high = 1e-1, log = true }\nweight_decay = [0.0, 0.1]\n")
     return path
@@ -78,6 +85,10 @@ def test_a_study_without_a_complete_trial_says_why(harness, model, kind):
     [
         (("--search", "recipe.lrr=1..2"), "did you mean 'recipe.lr'"),
         (("--search", "recipe.batch_size=0..2"), "is not allowed"),
+        (("--search", "model.width=-4..8"), "model.width = -4 (--search) is not allowed"),
+        (("--loss", "focal", "--search", "loss.gamma=1..2"), "unknown parameter to search 'loss.gamma'"),
+        (("--model", "toy-nett"), "did you mean 'toy-net'"),
+        (("--study", "../elsewhere"), "files are called by it"),
         (("--search", "recipe.epochs=1..2"), "leave one of them out"),
         (("--objective", "f1@oracle"), "fitted on what it judges"),
         (("--objective", "auruc"), "did you mean 'auroc'"),
@@ -92,7 +103,81 @@ def test_what_means_nothing_is_refused_before_anything_is_trained(harness, tmp_p
     assert code == 2
     assert message in err
     assert "Traceback" not in err
-    assert not list((tmp_path / "b").glob("studies/*.html"))
+    assert not (tmp_path / "b" / "board.toml").exists()
+
+
+def test_a_study_that_comes_to_nothing_leaves_the_others_their_result(harness):
+    code, out, err = harness(*BASE, "--model", "toy-raising", *SMALL[len(BASE) :], "--trials", "1", "--json")
+    good, bad = json.loads(out)["studies"]
+    assert code == 2
+    assert (good["study"].split("--")[0], good["trials"]["complete"]) == ("toy-net", 1)
+    assert bad["error"] in err
+    assert "no trial of 1 is complete (1 plugin)" in err
+
+
+def test_decisions_are_judged_by_the_policy_that_is_asked_for(harness):
+    found = {}
+    for objective in ("f1", "f1@val-f1", "f1@0.5"):
+        asked = ("--objective", objective, "--study", objective.replace("@", "-"), "--search", "recipe.lr=1e-6,1e-5")
+        code, out, err = harness(*BASE, "--board", "b", "--set", "recipe.epochs=1", "--trials", "1", "--json", *asked)
+        assert code == 0, err
+        found[objective] = json.loads(out)["default"]
+    assert found["f1"] == found["f1@val-f1"]
+    assert found["f1@0.5"] < found["f1"]
+
+
+def test_epochs_to_choose_from_are_known_to_the_pruner(harness):
+    _, out, _ = harness(*BASE, "--board", "b", "--search", "recipe.epochs=2,7", "--dry-run")
+    assert "a trial of 7 epochs" in out
+
+
+def test_a_storage_that_fails_in_the_middle_costs_no_trial(harness, monkeypatch):
+    from optuna.storages.journal import JournalFileBackend
+
+    write, written = JournalFileBackend.append_logs, []
+
+    def fill_the_disk(self, logs):
+        written.extend(logs)
+        if len(written) > 30:
+            raise OSError(28, "No space left on device")
+        write(self, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", fill_the_disk)
+        code, _, err = harness(*SMALL, "--trials", "6")
+    assert code == 2
+    assert "the storage in the board's folder does not answer: [Errno 28] No space left on device" in err
+    assert "finished trials are kept" in err
+    assert "Traceback" not in err
+
+
+def test_half_a_line_at_the_end_of_a_journal_is_dropped(harness, tmp_path):
+    assert harness(*SMALL, "--trials", "1")[0] == 0
+    (journal,) = (tmp_path / "b" / "studies").glob("*.journal")
+    with journal.open("a") as file:
+        file.write('{"op_code":8,"worker_id":"x","tri')
+    for trials in ("2", "3"):
+        code, out, err = harness(*SMALL, "--trials", trials, "--json")
+        assert code == 0, err
+        assert json.loads(out)["trials"]["total"] == int(trials)
+
+
+def test_a_study_that_is_over_starts_no_worker(harness, monkeypatch):
+    assert harness(*SMALL, "--trials", "1")[0] == 0
+    monkeypatch.setattr("harness.tuning.search.Worker", None)
+    assert harness(*SMALL, "--trials", "1", "--workers", "2")[0] == 0
+
+
+def test_a_confirmation_that_fails_leaves_the_report(harness, tmp_path, monkeypatch):
+    def diverge(workshop, row, seed, on_epoch):
+        raise NotFiniteError("the loss is not finite")
+
+    monkeypatch.setattr("harness.tuning.confirmation.train", diverge)
+    code, _, err = harness(*SLOW, "--trials", "5", "--confirm", "2", "--add")
+    assert code == 2
+    assert "failed when it was trained again with seed 1 (not_finite): the loss is not finite" in err
+    (page,) = (tmp_path / "b" / "studies").glob("*.html")
+    assert f"its row is in b/studies/{page.name}" in err
 
 
 def test_a_study_is_continued_only_as_what_it_is(harness):
@@ -175,6 +260,13 @@ def test_the_report_escapes_names_and_is_the_same_text_again(make_plan):
     assert path.read_text(encoding="utf-8") == text
     for picture in ("history", "slices", "parallel", "importances"):
         assert f'id="picture-{picture}"' in text
+
+
+def test_importances_are_of_all_parameters_though_the_default_lies_outside_the_space(make_plan):
+    _, text = make_report(make_plan)
+    weighed = text.partition("Functional analysis of variance")[2].partition("</figcaption>")[0]
+    assert "recipe.lr" in weighed
+    assert "recipe.optimizer" in weighed
 
 
 @pytest.mark.service
