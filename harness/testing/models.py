@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.components import Model, Task
-from harness.testing.contract import ContractError, NotApplicable, Subject, corners, require_space
+from harness.testing.contract import ContractError, NotApplicable, Subject, corners, describe, require_space
 from harness.testing.samples import SIZE, make_task, placed
 
 if TYPE_CHECKING:
@@ -24,16 +24,27 @@ TARGET = math.log(2) / 2
 STEPS = 60
 RATES = (1e-3, 1e-4, 1e-2)
 """Of AdamW, each tried in turn."""
+ANY_TASK = (
+    "take channels from task.channels and labels from len(task.labels), give every further keyword of build a default, "
+    "and let a size of image be any (nn.AdaptiveAvgPool2d) or declare it (inputs=Inputs(size=...))"
+)
 LOGITS = "return one logit a label, (B, len(task.labels)), from the last linear layer"
 
 
 def check_builds_for_any_task(subject: Subject) -> None:
     """Builds for 1 and 3 channels, 1 and 14 labels and several sizes, and gives logits (B, C)."""
     model = _model(subject)
+    _build(subject)
     sizes = (model.inputs.size,) if model.inputs.size else (SIZE, 96)
     for channels, labels, size in itertools.product((1, 3), (1, 14), sizes):
         task = make_task(channels, labels, size)
-        shape = _shape(model, task, {})
+        try:
+            shape = _shape(model, task, {})
+        except ContractError:
+            raise
+        except Exception as error:
+            what = f"{channels} channels, {labels} labels and {size} px"
+            raise ContractError(f"for {what} it raised {describe(error)}", ANY_TASK) from error
         if shape != (2, labels):
             raise ContractError(
                 f"images {(2, channels, size, size)} gave {shape} where (2, {labels}) is wanted", LOGITS
@@ -85,7 +96,7 @@ def check_gradients_reach_every_parameter(subject: Subject) -> None:
     """Every parameter that requires a gradient gets one, and it is finite."""
     import torch
 
-    network = _lively(_build(subject)).train()
+    network = _lively(_trainable(subject)).train()
     network(_images(subject)).float().square().sum().backward()
     without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
     if without:
@@ -116,7 +127,7 @@ def check_stays_finite_in_bf16(subject: Subject) -> None:
     """Under bf16 autocast logits and gradients stay finite."""
     import torch
 
-    network = _lively(_build(subject)).train()
+    network = _lively(_trainable(subject)).train()
     with torch.autocast(subject.device.partition(":")[0], torch.bfloat16):
         logits = network(_images(subject))
     logits.float().square().sum().backward()
@@ -184,7 +195,7 @@ def check_loads_in_a_fresh_process(subject: Subject) -> None:
 
 
 def check_keeps_to_itself(subject: Subject) -> None:
-    """Building and running writes no file and opens no connection, offline mode being on."""
+    """Building and running writes no file, makes no folder and opens no connection, offline mode being on."""
     found = _elsewhere(subject)
     if found["written"]:
         raise ContractError(
@@ -198,17 +209,20 @@ def check_keeps_to_itself(subject: Subject) -> None:
 
 
 def check_space_names_keywords_of_build(subject: Subject) -> None:
-    """Every name in `space` is a keyword of `build`, and a network builds at both ends of the space."""
+    """Every name in `space` is a keyword of `build`, and a network builds at both ends of the space and within."""
     model = _model(subject)
+    _build(subject)
     require_space(subject, model.build, model.space)
     task = make_task(_channels(subject), 2, _size(subject))
     for params in corners(model.space):
         try:
             shape = _shape(model, task, params)
+        except ContractError:
+            raise
         except Exception as error:
             raise ContractError(
-                f"build({', '.join(f'{n}={v!r}' for n, v in params.items())}) raised {type(error).__name__}: {error}",
-                "narrow `space` to values that build",
+                f"build({', '.join(f'{n}={v!r}' for n, v in params.items())}) raised {describe(error)}",
+                "narrow `space` to values that build, and give a whole number an Int",
             ) from error
         if shape != (2, 2):
             raise ContractError(f"with {params} the network gives {shape} where (2, 2) is wanted", LOGITS)
@@ -250,9 +264,51 @@ def _channels(subject: Subject) -> int:
 
 
 def _build(subject: Subject, task: Task | None = None, seed: int = 0) -> nn.Module:
-    """The network from that seed, on the device; without a task, one of two labels."""
+    """The network from that seed, on the device; without a task, one of two labels.
+
+    It is tried once. Raises `ContractError`, the same for every check, where it gives no logits at all.
+    """
+    if "trial" not in subject.kept:
+        subject.kept["trial"] = _try(subject)
+    if subject.kept["trial"] is not None:
+        raise cast(ContractError, subject.kept["trial"])
     task = task or make_task(_channels(subject), 2, _size(subject))
     return build_seeded(_model(subject), task, seed).to(subject.device)
+
+
+def _try(subject: Subject) -> ContractError | None:
+    """Build a network and show it a few images; what is wrong with it, if anything."""
+    import torch
+
+    task = make_task(_channels(subject), 2, _size(subject))
+    stage = f"build, for {task.channels} channels, 2 labels and {task.size} px,"
+    try:
+        network = build_seeded(_model(subject), task)
+        if any(map(torch.nn.parameter.is_lazy, network.parameters())):
+            mend = "run it once inside build: network(torch.zeros(2, task.channels, task.size, task.size))"
+            return ContractError("it has lazy layers, whose weights begin with the first images", mend)
+        network, images = network.to(subject.device).eval(), _images(subject)
+        stage = f"images {tuple(images.shape)} float32"
+        with torch.inference_mode():
+            logits = network(images)
+    except ContractError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - a stranger's code raises what it likes
+        return ContractError(f"{stage} raised {describe(error)}", ANY_TASK)
+    given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if given != (BATCH, 2):
+        return ContractError(f"images {tuple(images.shape)} gave {given} where {(BATCH, 2)} is wanted", LOGITS)
+    return None
+
+
+def _trainable(subject: Subject) -> nn.Module:
+    """The network. Raises `ContractError` where nothing of it can be trained."""
+    network = _build(subject)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise ContractError(
+            "no parameter requires a gradient", "leave requires_grad as it is: a recipe's freeze_epochs freezes"
+        )
+    return network
 
 
 def _images(subject: Subject, seed: int = 0) -> Tensor:
@@ -305,7 +361,7 @@ def _fit(subject: Subject, rate: float) -> float:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    network, images = _build(subject).train(), _images(subject)
+    network, images = _trainable(subject).train(), _images(subject)
     targets = torch.tensor([[n % 2, n // 2 % 2] for n in range(BATCH)], dtype=torch.float32, device=subject.device)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=rate)
     lowest = math.inf
@@ -352,6 +408,7 @@ def _elsewhere(subject: Subject) -> dict[str, Any]:
     """What a fresh process sees of the model; asked once."""
     from harness.testing.processes import build_elsewhere
 
+    _build(subject)
     if "elsewhere" not in subject.kept:
         subject.kept["elsewhere"] = build_elsewhere(subject, make_task(_channels(subject), 2, _size(subject)))
     return cast(dict[str, Any], subject.kept["elsewhere"])

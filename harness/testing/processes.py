@@ -32,6 +32,8 @@ def watch(event, arguments):
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) or any(letter in mode for letter in "wax+")
         if writes and not path.startswith(("/dev/", "/proc/")):
             written.append(path)
+    elif event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink"):
+        written.append(str(arguments[0]))
     elif event in ("socket.connect", "socket.getaddrinfo"):
         connected.append(str(arguments[1] if event == "socket.connect" else arguments[0]))
 sys.addaudithook(watch)
