@@ -53,7 +53,7 @@ def check_a_short_training_runs(subject: Subject) -> None:
 
     from harness.components import Loss
     from harness.registry import load_registry
-    from harness.testing.models import build_seeded
+    from harness.testing.networks import build_seeded
     from harness.training.engine import Engine
     from harness.training.fit import Training
     from harness.training.objective import make_objective
