@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SPLITS = ("train", "val", "test")
+BOX = ("image", "label", "x", "y", "width", "height")
 WITHHELD = "withheld"
 """What the split of an image is called that belongs to none."""
 
@@ -124,6 +125,9 @@ class Data:
                 f"targets must be 1, 0 or NaN: image '{self.table['image'].iloc[row]}', label "
                 f"'{self.labels[column]}' has {self.targets[row, column]}"
             )
+        absent = [] if self.boxes is None else [name for name in BOX if name not in self.boxes]
+        if absent:
+            raise DataError(f"the dataset's boxes lack the column {', '.join(absent)}; they need {', '.join(BOX)}")
 
     def select(self, keep: NDArray[np.bool_]) -> Data:
         """The part of the data where `keep` (N,) is true, in the same order."""
@@ -274,11 +278,20 @@ class Metric(Component):
     What depends on scores and targets alone (sorting) is done in this call, the rest in the function that it returns.
     """
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.on not in ("scores", "decisions"):
+            raise UsageError(f"metric '{self.name}': on must be scores or decisions, got '{self.on}'")
+        if not self.range[0] < self.range[1]:
+            raise UsageError(f"metric '{self.name}': range must be (low, high), low below high, got {self.range}")
+
 
 def _check_bounds(what: str, owner: object, bounds: Mapping[str, tuple[float | None, float | None]]) -> None:
     """Raise `UsageError` where a field of `owner` is outside low..high; None is no bound, or no value."""
     for name, (low, high) in bounds.items():
         value = getattr(owner, name)
+        if value is not None and not isinstance(value, int | float):
+            raise UsageError(f"{what}: {name} must be a number, got {value!r}")
         if value is not None and ((low is not None and not value >= low) or (high is not None and not value <= high)):
             wanted = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
             raise UsageError(f"{what}: {name} must be {wanted}, got {value}")
@@ -400,8 +413,8 @@ class Recipe(Component):
         _check_bounds(what, self, shares | {"weight_decay": (0.0, None), "freeze_epochs": (0, self.epochs)})
         for name in ("lr", "gradient_clip"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"{what}: {name} must be above 0, got {value}")
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise UsageError(f"{what}: {name} must be a number above 0, got {value!r}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UsageError(f"{what}: betas must be at least 0 and below 1, got {self.betas}")
         if self.evaluate_at in ("center-crop", "ten-crop") and self.size > self.load_size:

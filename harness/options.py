@@ -61,7 +61,18 @@ Compile = Annotated[
         "--compile", help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def _reserve_output(context: typer.Context, wanted: bool) -> bool:
+    """With --json, what plugins and libraries print goes to standard error."""
+    if wanted:
+        from harness.tables import reserve_output
+
+        context.with_resource(reserve_output())
+    return wanted
+
+
+Json = Annotated[bool, typer.Option("--json", callback=_reserve_output, help="One JSON document on standard output.")]
 
 
 def complete_names(*kinds: Kind) -> Callable[[str], list[str]]:

@@ -8,16 +8,17 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, cast
 
 import pluggy
 
-from harness import hookspecs
+from harness import components, hookspecs
 from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Observer, Recipe
 from harness.errors import HarnessError, PluginError, UnknownNameError, UsageError, suggest
 
@@ -124,8 +125,8 @@ def load_registry(files: Sequence[Path] = ()) -> Registry:
             offered = _ask(manager, plugin)
         except (PluginError, HarnessError) as error:
             problems.append(Problem(name, str(error)))
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's module raises, the others go on
-            problems.append(Problem(name, f"does not import: {type(error).__name__}: {error}; mend or remove it"))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's module raises, the others go on
+            problems.append(Problem(name, _explain_import(error)))
         else:
             code = "" if origin == "bundled" else _digest(plugin.module)
             for kind, component in offered:
@@ -212,13 +213,37 @@ def _ask(manager: pluggy.PluginManager, plugin: _Plugin) -> list[tuple[Kind, Com
 
 def _call(hook: str, kind: Kind, function: Any) -> list[Component]:
     try:
-        offered = list(function())
+        offered = function()
+        found = list(offered) if isinstance(offered, Iterable) else None
+    except TypeError as error:
+        raise PluginError(f"{hook}() raised TypeError: {error}{_suggest_field(error)}; mend it") from error
+    except HarnessError as error:
+        raise PluginError(f"{hook}(): {error}; mend it") from error
     except Exception as error:
         raise PluginError(f"{hook}() raised {type(error).__name__}: {error}; mend it") from error
-    for component in offered:
+    if found is None:
+        raise PluginError(f"{hook}() gave {type(offered).__name__}; return a list of {KINDS[kind].__name__} objects")
+    for component in found:
         if not isinstance(component, KINDS[kind]):
             raise PluginError(f"{hook}() must give {KINDS[kind].__name__} objects, gave {type(component).__name__}")
-    return offered
+    return found
+
+
+def _suggest_field(error: TypeError) -> str:
+    """Of a component made with a field that it does not have, the nearest one."""
+    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    kind = getattr(components, found[1], None) if found else None
+    return suggest(found[2], (f.name for f in fields(kind))) if found and is_dataclass(kind) else ""
+
+
+def _explain_import(error: BaseException) -> str:
+    """Why a plugin does not import, in one line, and what to do."""
+    said = " ".join(str(error).split())
+    if isinstance(error, SystemExit):
+        return f'ends the program while it is imported (SystemExit: {said}); put that under if __name__ == "__main__":'
+    if isinstance(error, ModuleNotFoundError):
+        return f"does not import: {said}; install it, or remove its import"
+    return f"does not import: {type(error).__name__}: {said}; mend or remove it"
 
 
 def _check_markers(module: ModuleType) -> None:

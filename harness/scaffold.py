@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.resources import files
 from pathlib import Path
 
@@ -35,7 +37,8 @@ class Skeleton:
 def make_skeleton(kind: Kind, name: str, registry: Registry, *, package: bool = False) -> Skeleton:
     """The files of a new plugin in the current folder; nothing is written yet.
 
-    Raises `UsageError` for a name that is not of small letters, digits and hyphens, or that is taken.
+    Raises `UsageError` for a name that is not of small letters, digits and hyphens, or that is taken, by a component
+    or by a module.
     """
     module = name.replace("-", "_")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(module):
@@ -43,6 +46,8 @@ def make_skeleton(kind: Kind, name: str, registry: Registry, *, package: bool = 
     if name in registry.offers[kind]:
         taken = registry.offers[kind][name].plugin
         raise UsageError(f"the {kind} '{name}' is there already, from {taken}; choose another name")
+    if _is_elsewhere(module):
+        raise UsageError(f"'{module}' is a module of Python or of an installed package; choose another name: my-{name}")
     values = {"name": name, "module": module, "kind": kind}
     code = _render(f"new-{kind}.py", values)
     if not package:
@@ -66,6 +71,12 @@ def write(skeleton: Skeleton) -> None:
             raise UsageError(f"{path} is there already and is left as it is; choose another name, or move it")
     for path, text in skeleton.files.items():
         write_atomically(path, text)
+
+
+def _is_elsewhere(module: str) -> bool:
+    """Whether the file would shadow a module that is not of the current folder, or be shadowed by it."""
+    folders = [folder for folder in sys.path if folder and Path(folder).resolve() != Path.cwd()]
+    return module in {*sys.stdlib_module_names, *sys.modules} or PathFinder.find_spec(module, folders) is not None
 
 
 def _second(kind: Kind, name: str, plugin: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -239,9 +242,24 @@ def _interval(interval: tuple[float, float] | None) -> str:
     return "-" if interval is None else f"\\[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
+_reserved: ContextVar[TextIO | None] = ContextVar("reserved", default=None)
+"""Standard output, while nothing but a document may go there."""
+
+
+@contextlib.contextmanager
+def reserve_output() -> Iterator[None]:
+    """Meanwhile whatever is printed, but `print_json`'s document, goes to standard error."""
+    token = _reserved.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _reserved.reset(token)
+
+
 def print_json(document: object) -> None:
     """Print exactly one JSON document; NaN is null."""
-    typer.echo(json.dumps(_without_nan(document), indent=1))
+    typer.echo(json.dumps(_without_nan(document), indent=1), file=_reserved.get() or sys.stdout)
 
 
 def _without_nan(value: Any) -> Any:

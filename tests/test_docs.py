@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.hookspecs import harness_datasets
+from harness import hookspecs
+from harness.components import KINDS, Augment, Data, Inputs, Schedule
 from harness.registry import HOOKS, load_registry
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +20,7 @@ CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", CONTRIBUTING, flags=re.DOTALL)
 EXAMPLES = [block for block in BLOCKS if "hookimpl" in block]
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
 
 
@@ -64,9 +68,33 @@ def test_the_examples_train_together(tmp_path, monkeypatch):
 
 
 def test_every_hook_is_documented_under_its_signature():
-    for hook, kind in HOOKS.items():
-        assert f"### {hook}() -> Iterable[{kind.capitalize()}]" in CONTRIBUTING
-    assert harness_datasets.__doc__
+    known = {name: function for name, function in vars(hookspecs).items() if hasattr(function, "harness_spec")}
+    assert set(known) == set(HOOKS)
+    for name, function in known.items():
+        signature = f"{name}{inspect.signature(function)}".replace("'", "")
+        assert f"### {signature}\n" in CONTRIBUTING, f"CONTRIBUTING.md: no heading says {signature}"
+        assert function.__doc__
+
+
+def test_numbers_of_commands_and_hooks_are_as_many_as_there_are():
+    (tutorial,) = [block for block in re.findall(r"```sh\n(.*?)```", CONTRIBUTING, flags=re.DOTALL) if "new" in block]
+    count = NUMBERS[len(tutorial.strip().splitlines())]
+    said = re.findall(r"(\w+) commands, (?:a few|measured)", CONTRIBUTING)
+    assert said == [count.capitalize()] * 2, f"CONTRIBUTING.md: the tutorial has {count} commands"
+    assert f"## The {NUMBERS[len(HOOKS)]} hooks\n" in CONTRIBUTING
+
+
+FIELDS = [
+    (document, field)
+    for document, text in DOCUMENTS.items()
+    for field in sorted(set(re.findall(r"`([a-z_]+)=[^`\s]+`", text)))
+]
+
+
+@pytest.mark.parametrize(("document", "field"), FIELDS)
+def test_a_field_that_a_sentence_sets_is_one_of_a_component(document, field):
+    known = {one.name for kind in (*KINDS.values(), Augment, Schedule, Inputs, Data) for one in fields(kind)}
+    assert field in known, f"{document} is untrue, there is no field {field}"
 
 
 @pytest.mark.parametrize("command", commands(README) + commands(CONTRIBUTING), ids=" ".join)

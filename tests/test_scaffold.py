@@ -57,6 +57,12 @@ def test_a_name_that_is_taken_is_refused(registry):
         make_skeleton("model", "tiny-cnn", registry)
 
 
+@pytest.mark.parametrize("name", ["torch", "numpy", "json", "harness"])
+def test_a_name_that_would_shadow_a_module_is_refused(registry, name):
+    with pytest.raises(UsageError, match=f"is a module of Python or of an installed package.*my-{name}"):
+        make_skeleton("model", name, registry)
+
+
 def test_nothing_is_overwritten(registry):
     skeleton = make_skeleton("model", "my-own", registry, package=True)
     Path("my-own").mkdir()

@@ -71,7 +71,10 @@ class Check:
         )
 
     def __call__(self, subject: Subject) -> Outcome:
-        """Make the check; whatever the plugin raises is a failure with a mend."""
+        """Make the check; whatever the plugin raises is a failure with a mend.
+
+        What an earlier check of the subject failed by is told once: this one then cannot be made.
+        """
         started = time.perf_counter()
         status: Literal["passed", "failed", "skipped"] = "failed"
         seen = mend = ""
@@ -85,8 +88,11 @@ class Check:
         except HarnessError as error:
             seen, mend = str(error), "mend what the message names"
         except Exception as error:  # noqa: BLE001 - a stranger's code raises what it likes
-            seen = f"it raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}{_place(error)}"
-            mend = "mend the plugin so that this works"
+            seen, mend = f"it raised {describe(error)}", "mend the plugin so that this works"
+        if status == "failed":
+            first = subject.kept.setdefault("failures", {}).setdefault(seen, self.name)
+            if first != self.name:
+                status, seen, mend = "skipped", f"fails as '{first}' does; mend that first", ""
         seconds = round(time.perf_counter() - started, 3)
         component = subject.component.name
         return Outcome(subject.kind, component, self.name, self.proves, status, seen, mend, seconds)
@@ -112,12 +118,25 @@ class Outcome:
         return f"{self.kind} '{self.component}': {self.check}: {self.seen}; {self.mend}"
 
 
-def _place(error: Exception) -> str:
-    """Where in the plugin's own code an error came from: the innermost frame outside of libraries."""
+def describe(error: Exception) -> str:
+    """An error in one line, with its innermost place in the plugin's own code, where it passed through that."""
+    import sysconfig
     import traceback
 
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    import harness
+    import harness.plugins
+
+    own = [Path(folder).resolve() for folder in harness.plugins.__path__]
+    others = [Path(folder).resolve() for folder in (*harness.__path__, *sysconfig.get_paths().values())]
+    places = [
+        f" ({file.name}:{frame.lineno})"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if (file := Path(frame.filename).resolve()).is_file()
+        and "site-packages" not in file.parts
+        and (any(map(file.is_relative_to, own)) or not any(map(file.is_relative_to, others)))
+    ]
+    said = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}{said and ': '}{said}{places[-1] if places else ''}"
 
 
 def require_space(subject: Subject, build: Callable[..., Any], space: Mapping[str, Any]) -> None:
@@ -135,14 +154,34 @@ def require_space(subject: Subject, build: Callable[..., Any], space: Mapping[st
 
 
 def corners(space: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Values of a search space: all lows, all highs, and one of each further option."""
-    from harness.components import Choice
+    """Values of a search space: all lows, all highs, all in the middle, and one of each further option.
+
+    Raises `ContractError` where an entry is no Float, Int or Choice.
+    """
+    from harness.components import Choice, Float, Int
 
     if not space:
         return []
+    for name, entry in space.items():
+        if not isinstance(entry, Float | Int | Choice):
+            raise ContractError(
+                f"`space` gives '{name}' {entry!r}", "give harness.Float(low, high), Int(low, high) or Choice((...))"
+            )
     sides = [{n: s.options[0] if isinstance(s, Choice) else s.low for n, s in space.items()}]
     sides.append({n: s.options[-1] if isinstance(s, Choice) else s.high for n, s in space.items()})
+    sides.append({n: _middle(s) for n, s in space.items()})
     for name, entry in space.items():
         if isinstance(entry, Choice):
             sides += [sides[0] | {name: option} for option in entry.options[1:-1]]
     return sides
+
+
+def _middle(entry: Any) -> Any:
+    """A value within: of a Float never a whole number, which a parameter that has to be one would pass for."""
+    from harness.components import Choice, Int
+
+    if isinstance(entry, Choice):
+        return entry.options[len(entry.options) // 2]
+    if isinstance(entry, Int):
+        return (entry.low + entry.high) // 2
+    return entry.low + 0.4142 * (entry.high - entry.low)

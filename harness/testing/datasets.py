@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 from harness.components import Data
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError
 from harness.testing.contract import ContractError, NotApplicable, Subject
 from harness.testing.samples import prepared
 
@@ -36,8 +36,7 @@ def check_images_are_grey_bytes(subject: Subject) -> None:
 
     data = _part(subject)
     if isinstance(data.images, Sequence):
-        findings = [finding for finding in _findings(subject) if finding.name in ("files there", "files readable")]
-        _require(findings)
+        _require([finding for finding in _findings(subject) if finding.name in ("files there", "files readable")])
         return
     for index in range(min(len(data.images), 16)):
         image = np.asarray(data.images[index])
@@ -59,7 +58,7 @@ def check_no_patient_is_in_two_splits(subject: Subject) -> None:
 
 def check_no_image_is_in_two_splits(subject: Subject) -> None:
     """No two images with the same pixels are in different splits (of up to 512 images)."""
-    _require([finding for finding in _findings(subject) if finding.name == "images in one split"])
+    _require([finding for finding in _readable(subject) if finding.name == "images in one split"])
 
 
 def check_two_loads_are_equal(subject: Subject) -> None:
@@ -84,7 +83,7 @@ def check_boxes_are_inside_their_images(subject: Subject) -> None:
     """Boxes have an extent, belong to an image and a label, and lie inside the image."""
     if _data(subject).boxes is None:
         raise NotApplicable("it has no boxes")
-    _require([finding for finding in _findings(subject) if finding.name == "boxes"])
+    _require([finding for finding in _readable(subject) if finding.name == "boxes"])
 
 
 def check_says_what_it_is(subject: Subject) -> None:
@@ -126,12 +125,21 @@ def _part(subject: Subject) -> Data:
 
 def _findings(subject: Subject) -> tuple[Finding, ...]:
     from harness.data import checks
+    from harness.data.loading import find_source
 
     if "findings" not in subject.kept:
-        part = _part(subject)
-        with prepared(part, SIZE) as images:
+        part, root = _part(subject), find_source(subject.offer, subject.options, subject.data_root).root
+        with prepared(part, SIZE, subject.component.name, root) as images:
             subject.kept["findings"] = checks.check(part, images)
     return cast("tuple[Finding, ...]", subject.kept["findings"])
+
+
+def _readable(subject: Subject) -> tuple[Finding, ...]:
+    """The findings. Raises `NotApplicable` where no image can be read, of which one check tells already."""
+    try:
+        return _findings(subject)
+    except DataError:
+        raise NotApplicable("its images cannot be read") from None
 
 
 def _require(findings: list[Finding]) -> None:

@@ -37,6 +37,8 @@ def find_subjects(target: str | Path, files: Sequence[Path] = (), **settings: An
     """
     file = Path(target)
     if file.suffix == ".py":
+        if not file.is_file():
+            raise UsageError(f"{file}: there is no such file")
         others = [other for other in files if other.resolve() != file.resolve()]
         bundled = _bundled_module(file)
         if bundled:
@@ -53,8 +55,10 @@ def find_subjects(target: str | Path, files: Sequence[Path] = (), **settings: An
         return tuple(Subject(kind, offer, tuple(files), **settings) for kind, offer in named)
     if _is_plugin(registry, name):
         return _of_plugins(registry, lambda plugin: _belongs(plugin, name), tuple(files), settings, name)
+    _refuse_path(file)
     known = [known for offers in registry.offers.values() for known in offers]
-    raise UnknownNameError("component, file or package", name, known)
+    hint = f"for the file here: harness check {name}.py" if Path(f"{name}.py").is_file() else ""
+    raise UnknownNameError("component, file or package", name, known, hint)
 
 
 def examine(target: str | Path, files: Sequence[Path] = (), **settings: Any) -> Iterator[Outcome]:
@@ -118,6 +122,19 @@ def _of_plugins(
     return (*found, *hooks, *subjects)
 
 
+def _refuse_path(path: Path) -> None:
+    """Raise `UsageError` for what is a path, and none of a plugin's file."""
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a folder; give a plugin's file in it, or install the package (pip install --editable {path}) "
+            "and give its name"
+        )
+    if path.exists():
+        raise UsageError(f"{path} is no Python file; give one that ends in .py")
+    if path.is_absolute() or path.name != str(path):
+        raise UsageError(f"{path}: there is no such file")
+
+
 def _bundled_module(file: Path) -> str:
     """The module that a bundled plugin's file is, or an empty text."""
     package = importlib.import_module("harness.plugins")
@@ -136,7 +153,8 @@ def _is_family(offer: Offer) -> bool:
 def _of_name(registry: Registry, name: str) -> list[tuple[Kind, Offer]]:
     """Components of that name, of whatever kind; a member of a family too."""
     found: list[tuple[Kind, Offer]] = [(kind, os[name]) for kind, os in registry.offers.items() if name in os]
-    if not found and "/" in name and not Path(name).exists():
+    family = f"{name.partition('/')[0]}/*"
+    if not found and family in registry.offers["model"]:
         found.append(("model", registry.offer("model", name)))
     return [(kind, offer) for kind, offer in found if not _is_family(offer)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from harness.training.objective import Objective
 
 IMAGES, LABELS = 12, 3
+NOT_FINITE = "its value is not finite"
 STABLE = "build it from logsigmoid, softplus or *_with_logits rather than log(sigmoid(x)), and clamp what is divided by"
 
 
@@ -34,7 +36,10 @@ def check_stays_finite(subject: Subject) -> None:
             value.backward()
             if not bool(value.isfinite()) or logits.grad is None or not bool(logits.grad.isfinite().all()):
                 what = "value" if not bool(value.isfinite()) else "gradient"
-                raise ContractError(f"its {what} is not finite with logits of +-{size:g}, targets {batch}", STABLE)
+                raise ContractError(
+                    f"its {what} is not finite with logits of +-{size:g}, targets {batch}",
+                    STABLE if size > 1 else f"{STABLE}; task.prevalence is NaN for a label without known targets",
+                )
 
 
 def check_right_answers_cost_less(subject: Subject) -> None:
@@ -48,6 +53,8 @@ def check_right_answers_cost_less(subject: Subject) -> None:
         name: float(objective(logits, targets, None, _offered()))
         for name, logits in (("right", right), ("none", torch.zeros_like(right)), ("wrong", -right))
     }
+    if not all(map(math.isfinite, values.values())):
+        raise NotApplicable(NOT_FINITE)
     if not values["right"] < values["none"] < values["wrong"]:
         raise ContractError(
             "right answers cost {right:.4g}, no answer {none:.4g}, wrong ones {wrong:.4g}".format(**values),
@@ -60,7 +67,7 @@ def check_gradient_equals_finite_differences(subject: Subject) -> None:
     import torch
     from torch.autograd.gradcheck import GradcheckError
 
-    objective = _objective(subject)
+    objective = _finite_objective(subject)
     logits, targets = (tensor.double() for tensor in _batch(2.0))
     function = objective.function
     function = function.double() if isinstance(function, torch.nn.Module) else function
@@ -95,7 +102,7 @@ def check_unknown_targets_have_no_influence(subject: Subject) -> None:
 
     if _loss(subject).scalar:
         raise NotApplicable("a loss that reduces by itself is never given unknown targets")
-    objective = _objective(subject)
+    objective = _finite_objective(subject)
     logits, targets = _batch()
     known = torch.arange(targets.numel()).reshape(targets.shape) % 3 != 0
     seen = []
@@ -116,7 +123,7 @@ def check_does_not_depend_on_the_order(subject: Subject) -> None:
     """A batch in another order costs the same."""
     import torch
 
-    objective = _objective(subject)
+    objective = _finite_objective(subject)
     logits, targets = _batch()
     order = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(1))
     one = objective(logits, targets, None, _offered())
@@ -129,9 +136,10 @@ def check_does_not_depend_on_the_order(subject: Subject) -> None:
 
 
 def check_space_names_keywords_of_build(subject: Subject) -> None:
-    """Every name in `space` is a keyword of `build`, and at both ends of the space the loss is finite."""
+    """Every name in `space` is a keyword of `build`, and at both ends of the space and within the loss is finite."""
     loss = _loss(subject)
     require_space(subject, loss.build, loss.space)
+    _finite_objective(subject)
     for params in corners(loss.space):
         logits, targets = _batch()
         if not bool(_objective(subject, params)(logits, targets, None, _offered()).isfinite()):
@@ -153,6 +161,14 @@ def _objective(subject: Subject, params: dict[str, Any] | None = None) -> Object
     names = tuple(f"label-{number}" for number in range(LABELS))
     task = Task(names, 1, 32, (0.5,), (0.25,), (0.1, 0.5, float("nan")))
     return make_objective(_loss(subject), task, params or {}, torch.device("cpu"))
+
+
+def _finite_objective(subject: Subject) -> Objective:
+    """Raises `NotApplicable` where its value is not finite, of which one check tells already."""
+    objective = _objective(subject)
+    if not bool(objective(*_batch(), None, _offered()).isfinite()):
+        raise NotApplicable(NOT_FINITE)
+    return objective
 
 
 def _batch(scale: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -24,11 +24,14 @@ def check_goes_in_its_direction(subject: Subject) -> None:
     values = [_value(subject, answers, targets).mean() for answers in (targets, scores, 1 - targets)]
     perfect, random, inverted = values if metric.higher_is_better else [-value for value in values]
     if not perfect > random > inverted:
+        mend = f"declare higher_is_better={not metric.higher_is_better}, or turn compute round"
+        if not perfect < random < inverted:
+            mend = "let every answer count, and return NaN only where a label is undefined"
         raise ContractError(
             "perfect answers get {:.4g}, random ones {:.4g}, inverted ones {:.4g}, with higher_is_better={}".format(
                 *values, metric.higher_is_better
             ),
-            f"declare higher_is_better={not metric.higher_is_better}, or turn compute round",
+            mend,
         )
 
 
@@ -49,7 +52,8 @@ def check_is_undefined_without_weight(subject: Subject) -> None:
         low, high = metric.range
         if not (np.isnan(values) | ((values >= low) & (values <= high))).all():
             raise ContractError(
-                f"with targets that are all {only:g} it gave {values[0]:g}", "return NaN where it is undefined"
+                f"with targets that are all {only:g} it gave {values[0]:g}, outside of its range {low:g}..{high:g}",
+                "return NaN where it is undefined, or declare Metric(range=...)",
             )
 
 

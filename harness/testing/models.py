@@ -3,37 +3,54 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import itertools
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from harness.components import Model, Task
-from harness.testing.contract import ContractError, NotApplicable, Subject, corners, require_space
+from harness.testing.contract import ContractError, NotApplicable, Subject, corners, describe, require_space
+from harness.testing.networks import (
+    ANY_TASK,
+    BATCH,
+    LOGITS,
+    build_network,
+    build_trainable,
+    channels_of,
+    digest,
+    enliven,
+    make_images,
+    model_of,
+    shape_of,
+    size_of,
+)
 from harness.testing.samples import SIZE, make_task, placed
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-BATCH = 8
 TARGET = math.log(2) / 2
 """Training loss that has to be reached: half of what a network that knows nothing gets, log 2."""
 STEPS = 60
 RATES = (1e-3, 1e-4, 1e-2)
 """Of AdamW, each tried in turn."""
-LOGITS = "return one logit a label, (B, len(task.labels)), from the last linear layer"
 
 
 def check_builds_for_any_task(subject: Subject) -> None:
     """Builds for 1 and 3 channels, 1 and 14 labels and several sizes, and gives logits (B, C)."""
-    model = _model(subject)
+    model = model_of(subject)
+    build_network(subject)
     sizes = (model.inputs.size,) if model.inputs.size else (SIZE, 96)
     for channels, labels, size in itertools.product((1, 3), (1, 14), sizes):
         task = make_task(channels, labels, size)
-        shape = _shape(model, task, {})
+        try:
+            shape = shape_of(model, task, {})
+        except ContractError:
+            raise
+        except Exception as error:
+            what = f"{channels} channels, {labels} labels and {size} px"
+            raise ContractError(f"for {what} it raised {describe(error)}", ANY_TASK) from error
         if shape != (2, labels):
             raise ContractError(
                 f"images {(2, channels, size, size)} gave {shape} where (2, {labels}) is wanted", LOGITS
@@ -44,9 +61,9 @@ def check_gives_logits(subject: Subject) -> None:
     """What comes out is finite, and logits: not probabilities, which a loss would squash again."""
     import torch
 
-    network = _build(subject, make_task(_channels(subject), 14, _size(subject))).eval()
+    network = build_network(subject, make_task(channels_of(subject), 14, size_of(subject))).eval()
     with torch.inference_mode():
-        logits = network(_images(subject)).float()
+        logits = network(make_images(subject)).float()
     if not bool(logits.isfinite().all()):
         raise ContractError("some logits are NaN or infinite", "look for a division or a logarithm of zero in forward")
     if not bool(logits.any()):
@@ -67,8 +84,8 @@ def check_does_not_depend_on_the_batch(subject: Subject) -> None:
     """In evaluation mode an image gets the same logits whatever images are beside it, and twice the same."""
     import torch
 
-    network = _lively(_build(subject)).eval()
-    images, others = _images(subject), _images(subject, seed=1)
+    network = enliven(build_network(subject)).eval()
+    images, others = make_images(subject), make_images(subject, seed=1)
     mend = (
         "in evaluation mode use running statistics and no dropout: nn.BatchNorm2d and nn.Dropout as attributes of the "
         "network, or training=self.training for functions of torch.nn.functional"
@@ -85,8 +102,8 @@ def check_gradients_reach_every_parameter(subject: Subject) -> None:
     """Every parameter that requires a gradient gets one, and it is finite."""
     import torch
 
-    network = _lively(_build(subject)).train()
-    network(_images(subject)).float().square().sum().backward()
+    network = enliven(build_trainable(subject)).train()
+    network(make_images(subject)).float().square().sum().backward()
     without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
     if without:
         raise ContractError(
@@ -116,9 +133,9 @@ def check_stays_finite_in_bf16(subject: Subject) -> None:
     """Under bf16 autocast logits and gradients stay finite."""
     import torch
 
-    network = _lively(_build(subject)).train()
+    network = enliven(build_trainable(subject)).train()
     with torch.autocast(subject.device.partition(":")[0], torch.bfloat16):
-        logits = network(_images(subject))
+        logits = network(make_images(subject))
     logits.float().square().sum().backward()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     if not bool(logits.isfinite().all()) or not all(bool(g.isfinite().all()) for g in gradients):
@@ -132,7 +149,7 @@ def check_a_captured_step_equals_an_eager_one(subject: Subject) -> None:
     """On CUDA, steps replayed from a graph end in the same weights as steps one by one."""
     if not subject.device.startswith("cuda"):
         raise NotApplicable("needs CUDA: give --device cuda")
-    with placed(_size(subject), subject.device) as images:
+    with placed(size_of(subject), subject.device) as images:
         captured, note = _train_by_engine(subject, images, graphs=True)
         eager, _ = _train_by_engine(subject, images, graphs=False)
     if note:
@@ -150,15 +167,15 @@ def check_weights_come_back_from_a_file(subject: Subject) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    network = _lively(_build(subject)).eval()
+    network = enliven(build_network(subject)).eval()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         file = Path(folder) / "weights.safetensors"
         save_file({n: t.detach().cpu().contiguous().clone() for n, t in network.state_dict().items()}, file)
-        again = _build(subject, seed=1)
+        again = build_network(subject, seed=1)
         again.load_state_dict(load_file(file))
         _require_close(
-            network(_images(subject)),
-            again.eval()(_images(subject)),
+            network(make_images(subject)),
+            again.eval()(make_images(subject)),
             "a network with loaded weights gives other logits",
             "register everything that forward uses as a parameter, a buffer (register_buffer) or a submodule",
         )
@@ -166,7 +183,7 @@ def check_weights_come_back_from_a_file(subject: Subject) -> None:
 
 def check_two_builds_with_one_seed_are_equal(subject: Subject) -> None:
     """Built twice after the same torch.manual_seed, a network has the same weights."""
-    if digest(_build(subject)) != digest(_build(subject)):
+    if digest(build_network(subject)) != digest(build_network(subject)):
         raise ContractError(
             "two builds after one torch.manual_seed have different weights",
             "draw initial weights by torch's global generator alone, not by time, NumPy or a generator of your own",
@@ -176,7 +193,7 @@ def check_two_builds_with_one_seed_are_equal(subject: Subject) -> None:
 def check_loads_in_a_fresh_process(subject: Subject) -> None:
     """Another process finds it by name and builds the same weights from the same seed, as workers have to."""
     found = _elsewhere(subject)
-    if found["digest"] != digest(_build(subject)):
+    if found["digest"] != digest(build_network(subject)):
         raise ContractError(
             "a fresh process builds other weights from the same seed",
             "let nothing of this process (environment, hash order, global state) decide on weights",
@@ -184,7 +201,7 @@ def check_loads_in_a_fresh_process(subject: Subject) -> None:
 
 
 def check_keeps_to_itself(subject: Subject) -> None:
-    """Building and running writes no file and opens no connection, offline mode being on."""
+    """Building and running writes no file, makes no folder and opens no connection, offline mode being on."""
     found = _elsewhere(subject)
     if found["written"]:
         raise ContractError(
@@ -198,99 +215,26 @@ def check_keeps_to_itself(subject: Subject) -> None:
 
 
 def check_space_names_keywords_of_build(subject: Subject) -> None:
-    """Every name in `space` is a keyword of `build`, and a network builds at both ends of the space."""
-    model = _model(subject)
+    """Every name in `space` is a keyword of `build`, and a network builds at both ends of the space and within."""
+    model = model_of(subject)
+    build_network(subject)
     require_space(subject, model.build, model.space)
-    task = make_task(_channels(subject), 2, _size(subject))
+    task = make_task(channels_of(subject), 2, size_of(subject))
     for params in corners(model.space):
         try:
-            shape = _shape(model, task, params)
+            shape = shape_of(model, task, params)
+        except ContractError:
+            raise
         except Exception as error:
             raise ContractError(
-                f"build({', '.join(f'{n}={v!r}' for n, v in params.items())}) raised {type(error).__name__}: {error}",
-                "narrow `space` to values that build",
+                f"build({', '.join(f'{n}={v!r}' for n, v in params.items())}) raised {describe(error)}",
+                "narrow `space` to values that build, and give a whole number an Int",
             ) from error
         if shape != (2, 2):
             raise ContractError(f"with {params} the network gives {shape} where (2, 2) is wanted", LOGITS)
 
 
-def digest(network: nn.Module) -> str:
-    """sha256 over names and values of a network's weights."""
-    found = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        found.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
-
-
-def build_seeded(model: Model, task: Task, seed: int = 0, params: Mapping[str, Any] | None = None) -> nn.Module:
-    """A network from one seed; torch's own generator is left alone. Raises `ContractError` where it is no network."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = model.build(task, **(params or {}))
-    if not isinstance(network, torch.nn.Module):
-        raise ContractError(f"build gave {type(network).__name__}", "return a torch.nn.Module")
-    return network
-
-
 # --- shared by the checks --------------------------------------------------------------------------------------------
-
-
-def _model(subject: Subject) -> Model:
-    return cast(Model, subject.component)
-
-
-def _size(subject: Subject) -> int:
-    return _model(subject).inputs.size or SIZE
-
-
-def _channels(subject: Subject) -> int:
-    return _model(subject).inputs.channels or 1
-
-
-def _build(subject: Subject, task: Task | None = None, seed: int = 0) -> nn.Module:
-    """The network from that seed, on the device; without a task, one of two labels."""
-    task = task or make_task(_channels(subject), 2, _size(subject))
-    return build_seeded(_model(subject), task, seed).to(subject.device)
-
-
-def _images(subject: Subject, seed: int = 0) -> Tensor:
-    """(8, K, S, S) float32, normalized."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    size = _size(subject)
-    return torch.randn(BATCH, _channels(subject), size, size, generator=generator).to(subject.device)
-
-
-def _shape(model: Model, task: Task, params: Mapping[str, Any]) -> tuple[int, ...]:
-    """Shape of the logits of 2 images: without arithmetic where the network allows it, else by computing."""
-    import torch
-
-    def run(device: str) -> tuple[int, ...]:
-        with torch.device(device), torch.inference_mode():
-            network = build_seeded(model, task, params=params).eval()
-            return tuple(network(torch.zeros(2, task.channels, task.size, task.size)).shape)
-
-    try:
-        return run("meta")
-    except ContractError:
-        raise
-    except Exception:  # noqa: BLE001 - a network may need values; then it is built for real
-        return run("cpu")
-
-
-def _lively(network: nn.Module) -> nn.Module:
-    """The network with small values where its initial weights are all zero, so that no layer is silent."""
-    import torch
-
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if not bool(parameter.any()):
-                parameter.copy_(0.02 * torch.randn(parameter.shape, generator=generator))
-    return network
 
 
 def _require_close(one: Tensor, other: Tensor, seen: str, mend: str) -> None:
@@ -305,7 +249,7 @@ def _fit(subject: Subject, rate: float) -> float:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    network, images = _build(subject).train(), _images(subject)
+    network, images = build_trainable(subject).train(), make_images(subject)
     targets = torch.tensor([[n % 2, n // 2 % 2] for n in range(BATCH)], dtype=torch.float32, device=subject.device)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=rate)
     lowest = math.inf
@@ -333,15 +277,17 @@ def _train_by_engine(subject: Subject, images: Any, *, graphs: bool) -> tuple[di
     from harness.training.objective import make_objective
     from harness.training.setup import Setup
 
-    size = _size(subject)
+    size = size_of(subject)
     recipe = Recipe(
         name="check", lr=1e-3, optimizer="sgd", epochs=1, batch_size=10, load_size=size, size=size,
         precision="float32", select_on="loss",
     )  # fmt: skip
-    task = make_task(_channels(subject), 2, size)
+    task = make_task(channels_of(subject), 2, size)
     bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
     objective = make_objective(bce, task, {}, torch.device(subject.device))
-    setup = Setup(_build(subject), objective, images, recipe, task, 0, engine=Engine(compile="off", graphs=graphs))
+    setup = Setup(
+        build_network(subject), objective, images, recipe, task, 0, engine=Engine(compile="off", graphs=graphs)
+    )
     training = Training(setup)
     for _ in training.epochs():
         pass
@@ -352,8 +298,9 @@ def _elsewhere(subject: Subject) -> dict[str, Any]:
     """What a fresh process sees of the model; asked once."""
     from harness.testing.processes import build_elsewhere
 
+    build_network(subject)
     if "elsewhere" not in subject.kept:
-        subject.kept["elsewhere"] = build_elsewhere(subject, make_task(_channels(subject), 2, _size(subject)))
+        subject.kept["elsewhere"] = build_elsewhere(subject, make_task(channels_of(subject), 2, size_of(subject)))
     return cast(dict[str, Any], subject.kept["elsewhere"])
 
 

@@ -32,15 +32,19 @@ def watch(event, arguments):
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) or any(letter in mode for letter in "wax+")
         if writes and not path.startswith(("/dev/", "/proc/")):
             written.append(path)
+    elif event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink"):
+        path = str(arguments[0])
+        if not path.startswith(scratch):  # where torch makes folders for its compiler
+            written.append(path)
     elif event in ("socket.connect", "socket.getaddrinfo"):
         connected.append(str(arguments[1] if event == "socket.connect" else arguments[0]))
 sys.addaudithook(watch)
 import torch
 from harness.components import Task
 from harness.registry import load_registry
-from harness.testing.models import build_seeded, digest
+from harness.testing.networks import build_seeded, digest
 torch.set_num_threads(asked["threads"])
-tempfile.gettempdir()  # writes a file when it is first asked
+scratch = tempfile.gettempdir()  # writes a file when it is first asked
 watched.append(True)
 model = load_registry([Path(file) for file in asked["files"]]).model(asked["name"])
 task = Task(**{name: tuple(v) if isinstance(v, list) else v for name, v in asked["task"].items()})

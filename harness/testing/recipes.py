@@ -16,14 +16,22 @@ SIZE = 32
 
 def check_every_field_is_valid(subject: Subject) -> None:
     """Every field has a value of its type, as if it were set on the command line."""
+    from harness.choices import resolve_metrics
     from harness.errors import HarnessError
     from harness.parameters import override, recipe_values
+    from harness.registry import load_registry
 
     recipe = _recipe(subject)
     try:
         override(recipe, recipe_values(recipe))
     except HarnessError as error:
         raise ContractError(str(error), "mend that field") from None
+    registry = load_registry(subject.files)
+    for field, name in (("select_on", recipe.select_on), ("schedule.watch", recipe.schedule.watch)):
+        try:
+            resolve_metrics([name] if name not in ("loss", "objective") else [], registry)
+        except HarnessError as error:
+            raise ContractError(f"{field}: {error}", "give loss, objective or a metric's name") from None
 
 
 def check_space_names_fields(subject: Subject) -> None:
@@ -45,12 +53,13 @@ def check_a_short_training_runs(subject: Subject) -> None:
 
     from harness.components import Loss
     from harness.registry import load_registry
-    from harness.testing.models import build_seeded
+    from harness.testing.networks import build_seeded
     from harness.training.engine import Engine
     from harness.training.fit import Training
     from harness.training.objective import make_objective
     from harness.training.setup import Judge, Setup
 
+    check_every_field_is_valid(subject)
     recipe, task = _short(_recipe(subject)), make_task(size=SIZE)
     bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
     device = torch.device(subject.device)

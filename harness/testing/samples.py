@@ -41,13 +41,13 @@ def make_data(count: int = 48, size: int = SIZE) -> Data:
 
 
 @contextmanager
-def prepared(data: Data, load_size: int) -> Iterator[Prepared]:
-    """The data's images decoded into a temporary folder."""
+def prepared(data: Data, load_size: int, name: str = "sample", root: Path = Path()) -> Iterator[Prepared]:
+    """The data's images decoded into a temporary folder; what is wrong with them is said of that dataset."""
     from harness.data.loading import Source
     from harness.data.prepare import prepare
 
     with tempfile.TemporaryDirectory() as folder:
-        source = Source(Dataset(name="sample", load=lambda root: data), "", {}, Path(folder), allow_missing=True)
+        source = Source(Dataset(name=name, load=lambda root: data), "", {}, root, allow_missing=True)
         yield prepare(source, data, load_size, Path(folder))
 
 

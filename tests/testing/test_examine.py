@@ -88,14 +88,38 @@ def test_what_stands_for_nothing_is_refused_with_the_nearest(tmp_path):
         testing.find_subjects("focl")
     with pytest.raises(UsageError, match="there is no such file"):
         testing.find_subjects("nothing.py")
+    with pytest.raises(UsageError, match="is a folder; give a plugin's file in it, or install the package"):
+        testing.find_subjects(tmp_path)
+    with pytest.raises(UsageError, match="there is no such file"):
+        testing.find_subjects(tmp_path / "absent")
+    (tmp_path / "notes.md").write_text("")
+    with pytest.raises(UsageError, match=r"notes.md is no Python file; give one that ends in .py"):
+        testing.find_subjects(tmp_path / "notes.md")
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(UsageError, match="offers nothing"):
         testing.find_subjects(tmp_path / "empty.py")
 
 
+def test_a_file_of_that_name_is_pointed_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zebra.py").write_text("")
+    with pytest.raises(UnknownNameError, match=r"for the file here: harness check zebra.py"):
+        testing.find_subjects("zebra")
+
+
+def test_what_a_plugin_prints_is_kept_out_of_the_document(tmp_path, capsys):
+    file = tmp_path / "loud.py"
+    file.write_text(LOSS.format(sign="") + "\nprint('imported')\n")
+    with pytest.raises(SystemExit, match="0"):
+        cli.app(["check", str(file), "--json"])
+    out, error = capsys.readouterr()
+    assert json.loads(out)["failed"] == 0
+    assert "imported" in error
+
+
 def test_whatever_a_plugin_raises_is_a_failure_with_its_place():
     outcomes = [outcome for outcome in testing.examine("toy-raising", [TOY]) if outcome.status == "failed"]
-    assert "it raised RuntimeError: this network never builds (toy.py:" in outcomes[0].seen
+    assert "raised RuntimeError: this network never builds (toy.py:" in outcomes[0].seen
 
 
 def test_one_line_makes_each_check_a_named_test(tmp_path):

@@ -11,7 +11,7 @@ from harness import testing
 
 MODEL = """
 import harness
-from harness import Float, Model
+from harness import Float, Int, Model
 
 def build(task, width: int = 4):
     import torch
@@ -45,7 +45,7 @@ FINE = {
     "before": "",
     "hook": "",
     "name": "net",
-    "space": '"width": Float(4, 8)',
+    "space": '"width": Int(4, 8)',
 }
 LOSS = """
 import harness
@@ -137,6 +137,57 @@ WRONG = {
         "space names keywords of build",
         "rename it in `space`",
     ),
+    "a space that names fractions where whole numbers are wanted": (
+        model(space='"width": Float(4, 8)'),
+        "space names keywords of build",
+        "give a whole number an Int",
+    ),
+    "a space of plain tuples": (
+        model(space='"width": (4, 8)'),
+        "space names keywords of build",
+        "give harness.Float(low, high)",
+    ),
+    "a network for 3 channels alone": (
+        model().replace("nn.Conv2d(task.channels", "nn.Conv2d(3"),
+        "builds for any task",
+        "task.channels",
+    ),
+    "a parameter without a default": (
+        model().replace("width: int = 4", "width"),
+        "builds for any task",
+        "give every further keyword of build a default",
+    ),
+    "a network with two outputs": (model(out="logits, features"), "builds for any task", "one logit a label"),
+    "lazy layers": (
+        model().replace("nn.Linear(16 * width, ", "nn.LazyLinear("),
+        "builds for any task",
+        "run it once inside build",
+    ),
+    "a network that is frozen": (
+        model().replace("return Net()", "return Net().requires_grad_(False)"),
+        "gradients reach every parameter",
+        "freeze_epochs",
+    ),
+    "a network that makes a folder": (
+        model(before="import pathlib; pathlib.Path('left-behind').mkdir(exist_ok=True)"),
+        "keeps to itself",
+        "write nothing while building",
+    ),
+    "a file that ends the program": (
+        f"{model()}\nraise SystemExit(3)\n",
+        "loads without a problem",
+        "__main__",
+    ),
+    "a component with a misspelt field": (
+        model().replace("about=", "abuot="),
+        "loads without a problem",
+        "mend it",
+    ),
+    "a hook that gives one component": (
+        model().replace("return [Model", "return (Model").replace('"a net")]', '"a net"))'),
+        "loads without a problem",
+        "return a list of Model objects",
+    ),
     "a hook that imports torch": (model(hook="import torch"), "hooks import nothing heavy", "move `import torch`"),
     "a name that is taken": (model(name="tiny-cnn"), "loads without a problem", "rename one of them"),
     "a network that is not seeded": (
@@ -187,6 +238,11 @@ WRONG = {
         "goes in its direction",
         "higher_is_better=False",
     ),
+    "a metric that no answer moves": (
+        METRIC.format(value="(0 * scores + 0.5)", nothing="np.nan", higher=True),
+        "goes in its direction",
+        "let every answer count",
+    ),
     "a metric that is 0 where it is undefined": (
         METRIC.format(value="abs(scores - targets)", nothing="1", higher=False),
         "is undefined without weight",
@@ -206,6 +262,16 @@ WRONG = {
         dataset(change="images[1] = images[0]"),
         "no image is in two splits",
         "leave one of each pair out",
+    ),
+    "a dataset with boxes of other columns": (
+        dataset().replace("targets, table)", "targets, table, boxes=pd.DataFrame({'image': ['0'], 'w': [1]}))"),
+        "loads",
+        "mend what the message names",
+    ),
+    "a dataset whose files are absent": (
+        dataset(change="images = [root / f'{name}.png' for name in names]"),
+        "images are grey bytes",
+        "mend what the message names",
     ),
     "an observer that trips over what is undefined": (
         OBSERVER.format(body="print(round(event['value'], 3)) if 'value' in event else None"),
@@ -243,3 +309,63 @@ def check_text(folder: Path, text: str) -> list[testing.Outcome]:
     file = folder / "mine.py"
     file.write_text(textwrap.dedent(text))
     return list(testing.examine(file))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        model().replace("nn.Conv2d(task.channels", "nn.Conv2d(3"),
+        model().replace("return Net()", "Net()"),
+        LOSS.format(value="(logits - targets) / 0"),
+        METRIC.format(value="abs(scores - targets)", nothing="np.nan", higher=False).replace(", weights)", ")", 1),
+        dataset(change="images = images.astype(np.float32)"),
+    ],
+    ids=["channels", "nothing", "nan", "arguments", "floats"],
+)
+def test_one_mistake_is_told_once(tmp_path, text):
+    failed = [outcome.message for outcome in check_text(tmp_path, text) if outcome.status == "failed"]
+    assert len(failed) == 1, failed
+
+
+def test_a_mistake_is_placed_in_the_plugins_own_code(tmp_path):
+    (outcome,) = (o for o in check_text(tmp_path, model(before="1 / 0")) if o.status == "failed")
+    line = (tmp_path / "mine.py").read_text().splitlines().index("    1 / 0") + 1
+    assert f"raised ZeroDivisionError: division by zero (mine.py:{line})" in outcome.seen
+
+
+def test_what_is_wrong_with_a_dataset_is_said_of_its_own_name(tmp_path):
+    text = dataset(change="images = [root / f'{name}.png' for name in names]")
+    (outcome,) = (o for o in check_text(tmp_path, text) if o.status == "failed")
+    assert "40 of 40 images of 'mine' are missing in data, first 0.png" in outcome.seen
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("batchsize=8", "unexpected keyword argument 'batchsize': did you mean 'batch_size'?"),
+        ("lr='1e-3'", "lr must be a number above 0, got '1e-3'"),
+        ("epochs='3'", "epochs must be a number, got '3'"),
+        ("optimizer='adamx'", "input should be 'adam', 'adamw' or 'sgd', got 'adamx'"),
+        ("select_on='aurok'", "select_on: unknown metric 'aurok': did you mean 'auroc'?"),
+    ],
+)
+def test_a_wrong_field_of_a_recipe_is_named_once(tmp_path, line, seen):
+    text = f"""
+    import harness
+
+    @harness.hookimpl
+    def harness_recipes():
+        return [harness.Recipe(name="mine", load_size=32, size=32, {line}, about="a recipe")]
+    """
+    (outcome,) = (o for o in check_text(tmp_path, text) if o.status == "failed")
+    assert seen in outcome.seen
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [('on="decision"', "on must be scores or decisions"), ("range=(1.0, 0.0)", "low below high, got (1.0, 0.0)")],
+)
+def test_a_wrong_field_of_a_metric_is_named(tmp_path, fields, seen):
+    text = METRIC.format(value="abs(scores - targets)", nothing="np.nan", higher=f"False, {fields}")
+    (outcome,) = (o for o in check_text(tmp_path, text) if o.status == "failed")
+    assert seen in outcome.seen
