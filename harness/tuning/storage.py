@@ -17,10 +17,13 @@ from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from optuna.storages.journal import JournalFileOpenLock
 
 FOLDER = "studies"
 WAIT = 10
 """Seconds for which an answer is waited."""
+GRACE = 30
+"""Seconds after which a journal's lock is taken from whoever has died with it."""
 
 
 def journal_path(folder: Path, study: str) -> Path:
@@ -81,21 +84,30 @@ def _open_journal(path: Path) -> BaseStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    lock = _make_lock(path)
     if path.is_file():
-        _drop_torn_line(path)
+        _drop_torn_line(path, lock)
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(JournalFileBackend(str(path), lock))
     except ValueError as error:  # a line that is none
         raise UsageError(f"{path} is no journal of a study, or is damaged: {error}") from None
 
 
-def _drop_torn_line(path: Path) -> None:
-    """A writer that died in the middle, or a full disk, leaves half a line, to which the next would be appended."""
-    from optuna.storages.journal import JournalFileSymlinkLock
+def _make_lock(path: Path) -> JournalFileOpenLock:
+    """A file beside the journal.
 
+    Optuna's default is a link to the journal: of a relative path it leads nowhere, and such a one is never taken over
+    when its owner has died.
+    """
+    from optuna.storages.journal import JournalFileOpenLock
+
+    return JournalFileOpenLock(str(path), grace_period=GRACE)
+
+
+def _drop_torn_line(path: Path, lock: JournalFileOpenLock) -> None:
+    """A writer that died in the middle, or a full disk, leaves half a line, to which the next would be appended."""
     if _ends_whole(path):
         return
-    lock = JournalFileSymlinkLock(str(path))
     lock.acquire()
     try:
         if not _ends_whole(path):  # it was not being written just now

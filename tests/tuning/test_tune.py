@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,6 +163,23 @@ def test_half_a_line_at_the_end_of_a_journal_is_dropped(harness, tmp_path):
         code, out, err = harness(*SMALL, "--trials", trials, "--json")
         assert code == 0, err
         assert json.loads(out)["trials"]["total"] == int(trials)
+
+
+def test_the_lock_of_a_killed_writer_is_taken_over(harness, monkeypatch):
+    """Also of a board that is given by a relative path."""
+    monkeypatch.setattr("harness.tuning.storage.GRACE", 3)
+    assert harness(*SMALL, "--trials", "1", "--study", "s")[0] == 0
+    code = (
+        "import os, pathlib\n"
+        "from optuna.study import StudyDirection\n"
+        "from harness.tuning.storage import open_storage\n"
+        "storage = open_storage(None, pathlib.Path('b'), 's')\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), 9)\n"
+        "storage.create_new_study([StudyDirection.MAXIMIZE], 'other')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert os.path.lexists("b/studies/s.journal.lock")
+    assert harness(*SMALL, "--trials", "2", "--study", "s")[0] == 0
 
 
 def test_a_study_that_is_over_starts_no_worker(harness, monkeypatch):
