@@ -104,7 +104,7 @@ def test_load_size_follows_size_in_proportion_unless_given():
         ({"epochs": "many"}, "recipe.epochs: .*integer"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"optimizer": "sdg"}, "recipe.optimizer: .*'adam', 'adamw' or 'sgd'"),
-        ({"lr": -1}, "lr must be above 0"),
+        ({"lr": -1}, "lr must be a number above 0"),
         ({"load_size": 100}, "a center-crop of 224 px needs load_size"),
     ],
 )

@@ -90,7 +90,7 @@ def test_prevalence_is_of_the_known_and_undefined_where_none_is(small_data):
 
 
 def test_statistics_are_plain_data_with_prevalence_boxes_and_notes(small_data):
-    boxes = pd.DataFrame({"image": ["i000", "i001"], "label": ["first", "first"]})
+    boxes = pd.DataFrame({"image": ["i000", "i001"], "label": "first", "x": 1, "y": 2, "width": 3, "height": 4})
     data = dataclasses.replace(small_data, boxes=boxes, notes={"label_file": "some.csv"})
     described = describe(data)
     assert json.loads(json.dumps(dataclasses.asdict(described))) == dataclasses.asdict(described)
