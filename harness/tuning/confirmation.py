@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +17,13 @@ from harness.tuning.study import Plan
 from harness.tuning.trial import Workshop, plain_failure, train
 
 if TYPE_CHECKING:
+    import optuna
+
     from harness.board import Row
 
 RESAMPLES = 1000
+CONFIRMATION = "confirmation"
+"""User attribute of a study: the last one, and of which trial."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,20 @@ def confirm(plan: Plan, workshop: Workshop, best: Row, count: int, tell: Callabl
     (pair,) = compare_pairs(systems)
     values: Mapping[str, tuple[float, ...]] = {name: tuple(one.values.tolist()) for name, one in systems.items()}
     return Confirmation(seeds, values["default"], values["best"], pair, plan.higher_is_better)
+
+
+def keep(study: optuna.Study, trial: int, confirmation: Confirmation) -> None:
+    """Remember, with the study, what was found out of its best trial."""
+    study.set_user_attr(CONFIRMATION, {"trial": trial, **asdict(confirmation)})
+
+
+def recall(study: optuna.Study, trial: int) -> Confirmation | None:
+    """What was kept of that trial; None where another one was the best then, or none was confirmed."""
+    found = dict(study.user_attrs.get(CONFIRMATION, {"trial": None}))
+    if found.pop("trial") != trial:
+        return None
+    seeds, default, best = (tuple(found.pop(name)) for name in ("seeds", "default", "best"))
+    return Confirmation(seeds, default, best, Pair(**found.pop("pair")), **found)
 
 
 def _train_again(workshop: Workshop, name: str, row: Row, seed: int) -> Predictions:

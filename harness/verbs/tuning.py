@@ -68,7 +68,10 @@ def tune(
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="That a study is to have in all.")] = TRIALS,
     budget: Annotated[
-        str | None, typer.Option(help="No trial begins after this time: 90s, 30m, 8h.", show_default=False)
+        str | None,
+        typer.Option(
+            help="No trial begins after this time: 90s, 30m, 8h; several studies share it.", show_default=False
+        ),
     ] = None,
     objective: Annotated[
         str | None, typer.Option(help="Metric, on validation.", show_default="the board's objective")
@@ -242,7 +245,7 @@ def _run_study(
     """One study from its plan to its row; gives it as plain data."""
     from harness.terminal import Display
     from harness.tuning import outcome as outcomes
-    from harness.tuning.confirmation import confirm
+    from harness.tuning.confirmation import confirm, keep, recall
     from harness.tuning.report import write_report
     from harness.tuning.search import search
     from harness.tuning.storage import answering
@@ -256,12 +259,14 @@ def _run_study(
             _explain_interruption(plan)
             raise
         outcome = outcomes.conclude(study, plan)
-        page, confirmation = write_report(outcome, study, None), None
+        confirmation = recall(study, outcome.best.number)
+        page = write_report(outcome, study, confirmation)
         if wish.confirm and not is_default(outcome.best):
             try:
                 confirmation = confirm(plan, workshop, outcome.row, wish.confirm, display.remark)
             except HarnessError as error:
                 raise HarnessError(f"{error}; the study itself is over, its row is in {page}") from None
+            keep(study, outcome.best.number, confirmation)
             write_report(outcome, study, confirmation)
     added = add and not is_default(outcome.best) and _add(plan.board, outcome)
     described = outcomes.as_plain(outcome, confirmation) | {"report": str(page), "added": added}

@@ -188,6 +188,16 @@ def test_a_study_that_is_over_starts_no_worker(harness, monkeypatch):
     assert harness(*SMALL, "--trials", "1", "--workers", "2")[0] == 0
 
 
+def test_a_confirmation_stays_with_its_study(harness, tmp_path):
+    _, out, _ = harness(*SLOW, "--trials", "5", "--confirm", "2", "--json")
+    confirmed = json.loads(out)["confirmation"]
+    assert confirmed["seeds"] == [1, 2]
+    _, out, _ = harness(*SLOW, "--trials", "5", "--add", "--json")
+    assert json.loads(out)["confirmation"] == confirmed
+    (page,) = (tmp_path / "b" / "studies").glob("*.html")
+    assert "Trained again: " in page.read_text(encoding="utf-8")
+
+
 def test_a_confirmation_that_fails_leaves_the_report(harness, tmp_path, monkeypatch):
     def diverge(workshop, row, seed, on_epoch):
         raise NotFiniteError("the loss is not finite")
