@@ -6,7 +6,7 @@ const parts = []; // functions that show what the view says, one a part of the p
 
 function readView() {
   const text = location.hash.slice(1);
-  return new URLSearchParams(text.includes("=") ? text : text && { at: decodeURIComponent(text) });
+  return new URLSearchParams(text.includes("=") ? text : text && `at=${text}`); // what is no address is no error
 }
 
 function remember(name, ...values) {
@@ -14,6 +14,18 @@ function remember(name, ...values) {
   for (const value of values.filter(Boolean)) view.append(name, value);
   const address = location.href.split("#")[0];
   history.replaceState(null, "", String(view) ? `${address}#${view}` : address);
+}
+
+// What the view names may be gone from the board since: then it is as if the view did not name it.
+function choose(select, value) {
+  select.value = value ?? "";
+  if (select.selectedIndex < 0) select.selectedIndex = 0;
+}
+
+function tick(boxes, name) {
+  const named = view.getAll(name);
+  const known = named.includes("none") || boxes.some((box) => named.includes(box.value));
+  for (const box of boxes) box.checked = known ? named.includes(box.value) : box.defaultChecked;
 }
 
 function showView() {
@@ -53,7 +65,7 @@ function keep(value) {
 }
 
 function showTheme() {
-  theme.value = view.get("theme") ?? keep();
+  choose(theme, view.get("theme") ?? keep());
   document.documentElement.dataset.theme = theme.value;
 }
 
