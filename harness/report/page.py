@@ -11,6 +11,7 @@ import hashlib
 import importlib.resources
 import itertools
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
     return {
         "summary": summary,
         "board": summary.board,
-        "folder": summary.board.folder.resolve().name,
+        "folder": shlex.quote(summary.board.folder.resolve().name),
         "answer": conclude(summary),
         "nothing": explain_nothing(summary),
         "shuffled": judge_shuffled(summary),

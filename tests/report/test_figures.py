@@ -121,6 +121,17 @@ def test_epochs_are_named_once_each_and_not_too_many(build):
         assert figures["histories"].specification["encoding"]["x"]["axis"]["values"] == named
 
 
+def test_pairs_say_against_what_they_differ(build):
+    for seeds, against in (
+        ((0,), "against patients alone, with one seed a row"),
+        ((0, 1), "against patients and seeds"),
+    ):
+        records = [build.record(model, seed, value) for model, value in (("a", 0.9), ("b", 0.6)) for seed in seeds]
+        drawn = beside(records)
+        figures = {f.name: f for f in pictures(summarize(build.board("a", "b", seeds=seeds), records, drawn), drawn)}
+        assert against in figures["pairs"].description
+
+
 def test_the_front_holds_the_rows_that_none_beats_in_both(build):
     from harness.report.figures.systems import find_front
 

@@ -181,6 +181,13 @@ def test_an_empty_board_says_how_to_fill_it(build):
     assert Page(text).open == []
 
 
+def test_commands_can_be_pasted_where_a_folder_has_a_space(build):
+    build.folder = build.folder.parent / "my board"
+    build.write(build.record("net"))
+    text = render(build.board("net")).page.read_text()
+    assert "harness run &#39;my board&#39; --only &#39;net--bce--demo&#39; --force" in text.replace("'", "&#39;")
+
+
 def test_a_board_of_failed_rows_says_that_they_failed(build):
     build.write(build.record("a", 0, failure="ValueError: no such layer"))
     text = render(build.board("a", "b")).page.read_text()

@@ -262,12 +262,13 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     marks = base.mark_text(fontSize=14, dy=2).encode(
         text="mark:N", color=alt.condition(dark, alt.value("#fff"), alt.value("#111"))
     )
+    against = "patients alone, with one seed a row" if all(pair.p is None for pair in found) else "patients and seeds"
     shown = sum(cell["mark"] != "" for cell in cells) // 2
     return finish(
         "pairs",
         f"Which rows really differ: differences in {summary.objective} of all pairs",
-        f"{shown} of {len(found)} pairs of the best {len(names)} rows differ against patients and seeds (adjusted p "
-        f"under {SIGNIFICANT:g}); they bear a star.",
+        f"{shown} of {len(found)} pairs of the best {len(names)} rows differ against {against} (adjusted p under "
+        f"{SIGNIFICANT:g}); they bear a star.",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),
         cells=cells,
     )
