@@ -19,20 +19,30 @@ function loadVega() {
 async function draw(drawing) {
   const [specifications] = await Promise.all([unpack("figures").then(JSON.parse), loadVega()]);
   const specification = specifications[drawing.dataset.figure];
-  const room = drawing.clientWidth - (specification.width === specification.height ? 60 : 190); // beside names of rows or labels, and a legend
-  if (specification.width > room) {
-    const square = specification.width === specification.height;
-    specification.width = Math.max(160, room);
-    if (square) specification.height = specification.width;
-  }
+  shorten(specification.config, drawing.clientWidth);
   for (const parameter of specification.params ?? []) {
     if (parameter.name in picked()) parameter.value = picked()[parameter.name];
   }
   const { view: chart } = await vegaEmbed(drawing, specification, options);
-  const svg = drawing.querySelector("svg");
-  if (svg) svg.setAttribute("aria-label", specification.description);
+  await narrow(chart, drawing, specification);
+  drawing.querySelector("svg").setAttribute("aria-label", specification.description);
   charts.add([chart, (specification.params ?? []).map((parameter) => parameter.name)]);
   drawing.dataset.drawn = "";
+}
+
+// No picture is wider than its room, as far as that leaves something to see: names are cut, then the plot is narrowed.
+function shorten({ legend, axisY, text }, room) {
+  if (room > 480) return;
+  Object.assign(legend, { columns: 1, labelLimit: 0.8 * room });
+  axisY.labelLimit = text.limit = 0.4 * room;
+}
+
+async function narrow(chart, drawing, specification) {
+  const over = drawing.querySelector("svg").getBoundingClientRect().width - drawing.clientWidth;
+  if (over <= 0 || specification.width.step) return;
+  const width = Math.max(120, chart.width() - over);
+  if (specification.height === specification.width) chart.height(width);
+  await chart.width(width).runAsync();
 }
 
 // Which rows and which label the pictures show, of all pictures at once.
@@ -42,8 +52,7 @@ function picked() {
 }
 
 async function showPictures() {
-  const rows = view.getAll("row");
-  for (const box of choices) box.checked = rows.length ? rows.includes(box.value) : box.defaultChecked;
+  tick(choices, "row");
   if (shown) choose(shown, view.get("label"));
   for (const [chart, names] of charts) {
     for (const name of names.filter((one) => one in picked())) chart.signal(name, picked()[name]);

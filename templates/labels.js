@@ -15,6 +15,7 @@ async function showMetric() {
     showFilters();
   }
   for (const one of table.tBodies) one.hidden = one.dataset.metric !== choice.value;
+  keepStops();
 }
 
 if (choice) {
@@ -57,9 +58,13 @@ const explained = "table.labels tbody td, table.ranking td[data-tip]";
 function moveTo(cell, from) {
   if (!cell) return;
   from?.removeAttribute("tabindex");
+  stopAt(cell);
+  cell.focus();
+}
+
+function stopAt(cell) {
   cell.tabIndex = 0;
   cell.setAttribute("aria-describedby", "tip");
-  cell.focus();
 }
 
 function neighbor(cell, key) {
@@ -77,12 +82,14 @@ function neighbor(cell, key) {
   return found?.();
 }
 
-function firstCells() {
+// A stop that is hidden gives way to the first cell that is shown.
+function keepStops() {
   for (const table of document.querySelectorAll("table.labels, table.ranking")) {
-    const cells = [...table.querySelectorAll("td")].filter((cell) => cell.matches(explained));
-    if (cells.some((cell) => cell.tabIndex === 0 && cell.checkVisibility())) continue;
-    const first = cells.find((cell) => cell.checkVisibility());
-    if (first) first.tabIndex = 0;
+    const stop = table.querySelector('td[tabindex="0"]');
+    if (stop?.checkVisibility()) continue;
+    stop?.removeAttribute("tabindex");
+    const first = [...table.querySelectorAll(explained)].find((cell) => cell.checkVisibility());
+    if (first) stopAt(first);
   }
 }
 

@@ -6,7 +6,7 @@ const parts = []; // functions that show what the view says, one a part of the p
 
 function readView() {
   const text = location.hash.slice(1);
-  return new URLSearchParams(text.includes("=") ? text : text && `at=${text}`);
+  return new URLSearchParams(text.includes("=") ? text : text && `at=${text}`); // what is no address is no error
 }
 
 function remember(name, ...values) {
@@ -16,9 +16,16 @@ function remember(name, ...values) {
   history.replaceState(null, "", String(view) ? `${address}#${view}` : address);
 }
 
-// An address may be of another board, or written by hand: what is not offered is not chosen.
+// What the view names may be gone from the board since: then it is as if the view did not name it.
 function choose(select, value) {
-  select.value = [...select.options].some((option) => option.value === value) ? value : select.options[0].value;
+  select.value = value ?? "";
+  if (select.selectedIndex < 0) select.selectedIndex = 0;
+}
+
+function tick(boxes, name) {
+  const named = view.getAll(name);
+  const known = named.includes("none") || boxes.some((box) => named.includes(box.value));
+  for (const box of boxes) box.checked = known ? named.includes(box.value) : box.defaultChecked;
 }
 
 function showView() {

@@ -56,6 +56,7 @@ function showFilters() {
   for (const element of document.querySelectorAll("[data-row]")) element.hidden = out.has(element.dataset.row);
   document.getElementById("count").textContent = out.size ? `${ranked.length - out.size} of ${ranked.length} rows` : "";
   document.getElementById("everything").hidden = !out.size;
+  keepStops();
 }
 
 for (const filter of filters) {
@@ -80,8 +81,7 @@ parts.push(showFilters);
 const boxes = [...document.querySelectorAll("#columns input")];
 
 function showColumns() {
-  const chosen = view.getAll("column");
-  for (const box of boxes) box.checked = chosen.length ? chosen.includes(box.value) : box.defaultChecked;
+  tick(boxes, "column");
   const out = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
   headings.forEach((heading, place) => {
     const hidden = out.has(heading.dataset.column);
@@ -89,6 +89,7 @@ function showColumns() {
     heading.hidden = hidden;
     for (const row of ranked) row.cells[place].hidden = hidden;
   });
+  keepStops();
 }
 
 for (const box of boxes) {

@@ -3,4 +3,3 @@
 // Everything is there: show what the address asks for.
 parts.push(showPlace);
 showView();
-firstCells();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from harness.evaluation.comparison import SIGNIFICANT, Pair
@@ -49,6 +50,16 @@ def conclude(summary: Leaderboard) -> str:
     verdict = "more than seed noise" if times >= 2 else "within seed noise"
     shown = math.floor(10 * times) / 10  # rounded up, 1.96 would read as if it passed 2
     return f"{text} That is {shown:.1f} standard errors of what seeds alone change: {verdict}."
+
+
+def explain_nothing(summary: Leaderboard) -> str:
+    """Why a board has no answer, in words: nothing was run yet, or nothing came of it."""
+    if not any(row.records for row in summary.rows):
+        rows = len(summary.board.systems)
+        return f"Nothing has been measured on this board yet: {rows} row{' waits' if rows == 1 else 's wait'}."
+    found = Counter(row.status for row in summary.rows if row.control is None)
+    told = ", ".join(f"{number} {'row' if number == 1 else 'rows'} {status}" for status, number in found.items())
+    return f"No row of this board has a value of {summary.objective} yet: {told}."
 
 
 def find_lead(summary: Leaderboard) -> Lead | None:

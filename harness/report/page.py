@@ -11,6 +11,7 @@ import hashlib
 import importlib.resources
 import itertools
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from harness.evaluation.names import explain_policies, full_name
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.report import frame
-from harness.report.answer import conclude, judge_shuffled
+from harness.report.answer import conclude, explain_nothing, judge_shuffled
 from harness.report.details import describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.figures import MOST_ROWS, make_figures
@@ -123,8 +124,9 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
     return {
         "summary": summary,
         "board": summary.board,
-        "folder": summary.board.folder.resolve().name,
+        "folder": shlex.quote(summary.board.folder.resolve().name),
         "answer": conclude(summary),
+        "nothing": explain_nothing(summary),
         "shuffled": judge_shuffled(summary),
         "published": published,
         "columns": columns,

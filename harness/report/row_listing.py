@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,9 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         *(f"seed {_join(keys)}: {command}, {what}" for (command, what), keys in gather_origins(row.records).items()),
     ]
     if row.external is None:
-        made.append(f"to measure it again: harness run {summary.board.folder} --only '{row.name}' --force")
+        made.append(
+            f"to measure it again: harness run {shlex.quote(str(summary.board.folder))} --only '{row.name}' --force"
+        )
     return [*parts, Text(), *map(Text, made)]
 
 

@@ -13,7 +13,7 @@ from harness.board import read_board
 from harness.errors import UsageError
 from harness.files import write_atomically
 from harness.report import page
-from harness.report.answer import conclude
+from harness.report.answer import conclude, explain_nothing
 from harness.report.reading import Measured
 
 TITLE = "Leaderboards"
@@ -44,6 +44,7 @@ def shelf_text(boards: Sequence[Measured]) -> str:
             "link": f"{quote(one.summary.board.folder.name, safe='')}/{page.FILE}",
             "summary": one.summary,
             "answer": conclude(one.summary),
+            "nothing": explain_nothing(one.summary),
             "finished": max((r.provenance.finished[:10] for r in one.summary.counted), default=None),
         }
         for one in boards

@@ -88,11 +88,16 @@ def diff(
     from harness.report.difference import compare_states
     from harness.report.difference_listing import as_markdown, as_plain, as_text
     from harness.report.reading import measured
+    from harness.terminal import warn
 
     if as_json and markdown:
         raise UsageError("give --json or --markdown, not both")
     pairs, new, gone = _pair_boards(before, after)
-    found = [compare_states(measured(open_board(one)), measured(open_board(other))) for one, other in pairs]
+    states = [(measured(open_board(one)), measured(open_board(other))) for one, other in pairs]
+    for state in (state for pair in states for state in pair):
+        for problem in state.problems:
+            warn(f"{state.summary.board.folder}: {problem}")
+    found = [compare_states(*pair) for pair in states]
     alone = [*(f"{name}: a new board" for name in new), *(f"{name}: a board that is gone" for name in gone)]
     if as_json:
         tables.print_json({"boards": [as_plain(one) for one in found], "new": new, "gone": gone})

@@ -147,22 +147,6 @@ def test_a_filter_leaves_rows_of_one_kind_everywhere(seen, name, value, left):
     assert "#" not in seen.url
 
 
-@pytest.mark.parametrize(
-    "fragment",
-    [
-        "#sort=nothing&columns=a,b,,&metric=none&label=none&theme=purple",
-        "#model=gone&loss=&=&&",
-        "#row-that-is-gone",
-        "#%E0%A4%A",
-        "#sort=%E0%A4%A",
-    ],
-)
-def test_what_an_address_asks_for_and_the_page_lacks_is_passed_over(browser, page_file, fragment):
-    for page in open_page(browser, page_file, "light", fragment):
-        assert models(page) == ["alpha", "beta", "gamma"]
-        assert page.locator("select").evaluate_all("all => all.every((select) => select.selectedIndex === 0)")
-
-
 def test_search_finds_words_in_names_parameters_and_numbers(seen):
     box = seen.get_by_label("search", exact=True)
     box.click()
@@ -220,6 +204,30 @@ def test_what_is_undefined_is_an_empty_cell_and_says_so(seen):
     assert cell.inner_text() == ""
     cell.hover()
     assert "auroc is undefined" in seen.get_by_role("tooltip").inner_text()
+
+
+def test_values_stay_within_reach_of_the_tab_key_when_others_are_hidden(seen):
+    stops = 'table.labels tbody:not([hidden]) tr:not([hidden]) td[tabindex="0"]'
+    seen.get_by_label("metric").select_option("brier")
+    seen.locator('[data-metric="brier"]').wait_for()
+    seen.wait_for_function("stops => document.querySelectorAll(stops).length === 1", arg=stops)
+    seen.get_by_role("combobox", name="loss", exact=True).select_option("focal")
+    seen.locator(stops).focus()
+    assert "beta" in seen.get_by_role("tooltip").inner_text()
+    seen.get_by_role("button", name="Show all rows").click()
+    assert seen.locator('table.labels td[tabindex="0"]').count() == 1
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    ["%E0%A4%A", "model=gone&row=gone&column=gone", "theme=purple&metric=gone&label=gone", "sort=gone&at=row-gone"],
+)
+def test_a_link_that_names_what_is_not_there_shows_the_usual_page(browser, page_file, fragment):
+    for page in open_page(browser, page_file, "light", f"#{fragment}"):
+        assert models(page) == ["alpha", "beta", "gamma"]
+        assert "loss" in headings(page)
+        assert page.locator("#figure-rows input:checked").count() == 3
+        assert page.locator("select").evaluate_all("all => all.every((one) => one.selectedIndex === 0)")
 
 
 def test_the_best_of_a_label_is_marked_and_what_is_not_shown_to_differ(seen):
@@ -326,6 +334,33 @@ def test_nothing_is_wider_than_the_window_and_headings_stay(browser, page_file, 
     page.locator(".scroll:has(.labels)").evaluate("box => { box.scrollLeft = 200; }")
     assert head.bounding_box() == before
     context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1024])
+def test_long_names_widen_neither_page_nor_pictures(browser, make_builder, tmp_path, width):
+    name = "timm/vit_base_patch16_clip_224.laion2b_ft_in12k_in1k"
+    file = rendered(make_builder(tmp_path), [(Row(name, "bce", "demo"), 0.9), (Row("b", "bce", "demo"), 0.8)])
+    context = browser.new_context(viewport={"width": width, "height": 700})
+    page = context.new_page()
+    page.goto(file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for drawing in page.locator("[data-figure]").all():
+        drawing.scroll_into_view_if_needed()
+        page.wait_for_function("one => 'drawn' in one.dataset", arg=drawing.element_handle())
+        assert drawing.evaluate("one => one.scrollWidth <= one.clientWidth"), drawing.get_attribute("aria-label")
+    context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_star_stands_out_from_its_cell(browser, page_file, theme):
+    for page in open_page(browser, page_file, theme):
+        page.locator("#drawing-pairs").scroll_into_view_if_needed()
+        page.locator("#drawing-pairs[data-drawn]").wait_for()
+        stars = page.locator("#drawing-pairs .mark-text text", has_text="*")
+        assert stars.count() > 0
+        for star in stars.all():
+            color = star.evaluate("one => getComputedStyle(one).fill")
+            assert color in ("rgb(255, 255, 255)", "rgb(17, 17, 17)")
 
 
 def test_names_that_are_scripts_or_formulas_are_texts(browser, make_builder, tmp_path):

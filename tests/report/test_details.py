@@ -80,6 +80,15 @@ def test_a_stale_record_is_no_part_of_a_rows_details(build, seeds):
     assert "0.9000" not in text
 
 
+def test_choices_and_thresholds_are_those_of_the_records_that_count(build):
+    old = build.combo(build.row(), 1, options={"size": 8}, resolved={"recipe": {"lr": 0.777}})
+    stale = build.record(seed=1, combo=old, thresholds={"val-f1": {"Edema": 0.987}})
+    text = build.whole(render_text(summarize(build.board(), [build.record(seed=0), stale])))
+    assert "recipe.lr</dt><dd>0.001</dd>" in text
+    assert "0.777" not in text
+    assert "0.987" not in text
+
+
 def test_seeds_that_were_executed_alike_share_a_line_with_its_notes(build):
     def training(**changes):
         made = build.training()

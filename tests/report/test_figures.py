@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,45 @@ def test_pictures_are_of_the_best_rows_only(build):
     assert "m24" in json.dumps(figures["intervals"].specification)
     assert "m19" in json.dumps(figures["roc"].specification)
     assert "m20" not in json.dumps(figures["roc"].specification)
+
+
+def test_first_seeds_are_the_first_that_count(build):
+    other = build.record("a", 0, 0.9, dataset=build.data(fingerprint="e" * 64))
+    long = build.training().model_copy(update={"history": build.training().history * 5})
+    records = [
+        other.model_copy(update={"training": long}),
+        build.record("a", 1, 0.9),
+        build.record("b", 0, failure="ValueError: no such layer"),
+        build.record("b", 1, 0.8),
+    ]
+    drawn = beside([record for record in records if record.status == "done"])
+    figures = {f.name: f for f in pictures(summarize(build.board("a", "b"), records, drawn), drawn)}
+    lines = figures["histories"].specification["datasets"]["lines"]
+    assert [(line["row"], line["epoch"]) for line in lines] == [
+        ("a--bce--demo", [1, 2, 3]),
+        ("b--bce--demo", [1, 2, 3]),
+    ]
+
+
+def test_epochs_are_named_once_each_and_not_too_many(build):
+    for epochs, named in ((3, [1, 2, 3]), (100, [1, 10, 19, 28, 37, 46, 55, 64, 73, 82, 91, 100])):
+        epoch = build.training().history[0]
+        history = [replace(epoch, epoch=number) for number in range(1, epochs + 1)]
+        record = build.record("a", 0, training=build.training().model_copy(update={"history": history}))
+        drawn = beside([record])
+        figures = {f.name: f for f in pictures(summarize(build.board("a", seeds=(0,)), [record], drawn), drawn)}
+        assert figures["histories"].specification["encoding"]["x"]["axis"]["values"] == named
+
+
+def test_pairs_say_against_what_they_differ(build):
+    for seeds, against in (
+        ((0,), "against patients alone, with one seed a row"),
+        ((0, 1), "against patients and seeds"),
+    ):
+        records = [build.record(model, seed, value) for model, value in (("a", 0.9), ("b", 0.6)) for seed in seeds]
+        drawn = beside(records)
+        figures = {f.name: f for f in pictures(summarize(build.board("a", "b", seeds=seeds), records, drawn), drawn)}
+        assert against in figures["pairs"].description
 
 
 def test_the_front_holds_the_rows_that_none_beats_in_both(build):

@@ -181,6 +181,21 @@ def test_an_empty_board_says_how_to_fill_it(build):
     assert Page(text).open == []
 
 
+def test_commands_can_be_pasted_where_a_folder_has_a_space(build):
+    build.folder = build.folder.parent / "my board"
+    build.write(build.record("net"))
+    text = render(build.board("net")).page.read_text()
+    assert "harness run &#39;my board&#39; --only &#39;net--bce--demo&#39; --force" in text.replace("'", "&#39;")
+
+
+def test_a_board_of_failed_rows_says_that_they_failed(build):
+    build.write(build.record("a", 0, failure="ValueError: no such layer"))
+    text = render(build.board("a", "b")).page.read_text()
+    assert "No row of this board has a value of auroc yet: 1 row failed, 1 row missing." in text
+    assert "Nothing has been measured" not in text
+    assert "harness run a-board" in text
+
+
 def test_failed_stale_and_partial_rows_are_shown_with_their_reasons(build):
     text = render(full(build)).page.read_text()
     for status in ("done", "partial", "failed", "stale", "missing"):

@@ -31,7 +31,8 @@ def test_the_page_over_boards_links_each_with_its_answer(shelf):
     assert [one.page for one in rendered] == [shelf / "first" / "index.html", shelf / "second" / "index.html"]
     assert all((path.parent / link).is_file() for link in re.findall(r'href="([^"]+)"', text))
     assert "net with bce (demo) leads with auroc 0.8000" in text
-    assert "Nothing has been measured on this board yet" in text
+    assert "Nothing has been measured on this board yet: 1 row waits." in text
+    assert "dots on a ground: scores mean nothing clinically" in text
     assert EVIL not in text
     assert "First &amp; best" in text
     assert render_shelf(shelf)[0].read_text(encoding="utf-8") == text

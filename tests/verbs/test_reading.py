@@ -98,6 +98,16 @@ def test_diff_of_two_folders_pairs_boards_by_name(harness, board, tmp_path):
     assert "young: a new board" in harness("diff", str(tmp_path / "before"), str(tmp_path / "after"))[1]
 
 
+def test_diff_names_the_records_that_it_cannot_read(harness, board, tmp_path):
+    other = shutil.copytree(board, tmp_path / "later" / "a-board")
+    broken = next((other / "records").glob("*.json"))
+    broken.write_text("{")
+    code, out, err = harness("diff", str(board), str(other), "--json")
+    assert code == 0
+    assert len(json.loads(out)["boards"]) == 1
+    assert f"{other}: records/{broken.name}" in err.replace("\n", "")
+
+
 def test_diff_takes_one_form_at_a_time(harness, board):
     code, _, err = harness("diff", str(board), str(board), "--json", "--markdown")
     assert code == 2

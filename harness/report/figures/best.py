@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ from harness.report.figures.style import (
 
 LABEL = "label"
 """What the page's script sets to the label whose curves are shown."""
+
+MOST_TICKS = 12
+"""Epochs that an axis names."""
 
 Curves = Mapping[str, "NDArray[np.float64]"]
 """`roc/LABEL`, `pr/LABEL`, `reliability/LABEL` of one seed, as `Resamples` holds them."""
@@ -142,24 +146,26 @@ def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
     """The validation loss of every epoch, first seeds."""
     import altair as alt
 
-    lines = [
-        {
-            "row": row.name,
-            "epoch": [epoch.epoch for epoch in record.training.history],
-            "loss": [shorten(epoch.val_loss) for epoch in record.training.history],
-        }
+    histories = {
+        row.name: record.training.history
         for row in best
-        for record in row.records[:1]
+        for record in row.counted[:1]
         if record.training is not None and len(record.training.history) > 1
-    ]
-    if not lines:
+    }
+    if not histories:
         return None
+    lines = [
+        {"row": name, "epoch": [epoch.epoch for epoch in found], "loss": [shorten(epoch.val_loss) for epoch in found]}
+        for name, found in histories.items()
+    ]
+    last = max(epoch.epoch for found in histories.values() for epoch in found)
+    epochs = list(range(1, last + 1, math.ceil(last / MOST_TICKS)))
     chart = (
         chosen_only(table("lines"), best)
         .transform_flatten(["epoch", "loss"])
         .mark_line(strokeWidth=1.8)
         .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(values=epochs, format="d")),
             y=alt.Y("loss:Q", title="validation loss", scale=alt.Scale(zero=False)),
             color=by_row("color", best),
             strokeDash=by_row("dash", best),
@@ -179,12 +185,12 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
     """A score of each group of patients, a line a row from its worst group to its best."""
     import altair as alt
 
-    columns = dict.fromkeys(column for row in best for record in row.records[:1] for column in (record.subgroups or {}))
+    columns = dict.fromkeys(column for row in best for record in row.counted[:1] for column in (record.subgroups or {}))
     for column in columns:
         points = [
             {"row": row.name, "group": group.name, "value": shorten(value)}
             for row in best
-            for record in row.records[:1]
+            for record in row.counted[:1]
             if (found := (record.subgroups or {}).get(column)) is not None
             for group in found.groups
             if (value := group.macro.get("auroc")) is not None
@@ -196,7 +202,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
             "row:N",
             sort=[row.name for row in best],
             title=None,
-            axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
+            axis=alt.Axis(ticks=False, domain=False),
         )
         x = alt.X("value:Q", title="auroc, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7))
         span = base.mark_rule(strokeWidth=1.5, color="#888888").encode(
@@ -242,7 +248,7 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     largest = max(abs(float(cell["difference"] or 0)) for cell in cells) or 1.0
     base = table("cells").encode(
         x=alt.X("against:N", sort=names, title="against", axis=alt.Axis(labelLimit=160, labelAngle=-60)),
-        y=alt.Y("row:N", sort=names, title=None, axis=alt.Axis(labelLimit=260)),
+        y=alt.Y("row:N", sort=names, title=None),
     )
     squares = base.mark_rect().encode(
         color=alt.Color(
@@ -252,13 +258,17 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
         ),
         tooltip=["row:N", "against:N", "difference:Q", "p:Q"],
     )
-    marks = base.mark_text(color="#000000", fontSize=14, dy=2).encode(text="mark:N")
+    dark = f"abs(datum.difference) > {0.6 * largest}"
+    marks = base.mark_text(fontSize=14, dy=2).encode(
+        text="mark:N", color=alt.condition(dark, alt.value("#fff"), alt.value("#111"))
+    )
+    against = "patients alone, with one seed a row" if all(pair.p is None for pair in found) else "patients and seeds"
     shown = sum(cell["mark"] != "" for cell in cells) // 2
     return finish(
         "pairs",
         f"Which rows really differ: differences in {summary.objective} of all pairs",
-        f"{shown} of {len(found)} pairs of the best {len(names)} rows differ against patients and seeds (adjusted p "
-        f"under {SIGNIFICANT:g}); they bear a star.",
+        f"{shown} of {len(found)} pairs of the best {len(names)} rows differ against {against} (adjusted p under "
+        f"{SIGNIFICANT:g}); they bear a star.",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),
         cells=cells,
     )

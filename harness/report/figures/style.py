@@ -55,7 +55,10 @@ def table(name: str) -> alt.Chart:
 
 def finish(name: str, title: str, description: str, chart: alt.TopLevelMixin, **data: Sequence[Any]) -> Figure:
     """Finish a chart, with the data of its tables: no ground, no colors for what the page's style colors."""
-    specification = chart.configure(background="transparent").configure_view(stroke=None).to_dict()
+    chart = chart.configure(background="transparent").configure_view(stroke=None)
+    chart = chart.configure_legend(orient="bottom", columns=2, labelLimit=300).configure_axisY(labelLimit=320)
+    chart = chart.configure_text(limit=220)
+    specification = chart.to_dict()
     specification |= {"description": description, "datasets": {name: list(values) for name, values in data.items()}}
     return Figure(name, title, description, specification)
 
@@ -74,7 +77,7 @@ def by_row(channel: str, rows: Sequence[RowSummary]) -> Any:
 
     names = [row.name for row in rows]
     rounds = [number // len(COLORS) for number in range(len(names))]
-    legend = alt.Legend(title=None, labelLimit=300, orient="bottom", columns=2, values=alt.ExprRef(CHOSEN))
+    legend = alt.Legend(title=None, values=alt.ExprRef(CHOSEN))
     if channel == "color":
         return alt.Color("row:N", scale=alt.Scale(domain=names, range=cycle(COLORS, names)), legend=legend)
     if channel == "dash":

@@ -39,7 +39,7 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
         "row:N",
         sort=alt.EncodingSortField("place", op="min"),
         title=None,
-        axis=alt.Axis(labelLimit=320, ticks=False, domain=False),
+        axis=alt.Axis(ticks=False, domain=False),
     )
     shown = alt.param(name=ALL, value=min(DRAWN, len(rows)))
     base = table("rows").add_params(shown).transform_filter(f"datum.place < {ALL}")
@@ -97,7 +97,7 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
         y = alt.Y("value:Q", title=summary.objective, scale=alt.Scale(zero=False))
         points = table("rows").mark_point(color=COLORS[0], filled=True, size=70, opacity=1)
         line = table("front").mark_line(color=COLORS[1], strokeDash=[6, 3])
-        names = table("front").mark_text(align="left", dx=6, dy=-11, limit=220)
+        names = table("front").mark_text(align="left", dx=6, dy=-11)
         yield finish(
             name,
             f"What quality costs: {summary.objective} against {heading.replace(', ', ' ')}",
