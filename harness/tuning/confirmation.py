@@ -13,6 +13,7 @@ from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamp
 from harness.evaluation.comparison import SIGNIFICANT, Pair, System, compare_pairs
 from harness.evaluation.measure import judged_scores
 from harness.evaluation.predictions import Predictions
+from harness.report.figures.style import count
 from harness.tuning.study import Plan
 from harness.tuning.trial import Workshop, plain_failure, train
 
@@ -44,28 +45,34 @@ class Confirmation:
         p = self.pair.p if self.pair.p is not None else self.pair.p_patients
         return p is not None and p < SIGNIFICANT and (self.pair.delta > 0) == self.higher_is_better
 
+    @property
+    def verdict(self) -> str:
+        """In a few words, for the board."""
+        seeds = count(len(self.seeds), "fresh seed")
+        return f"{'better than' if self.is_better else 'not shown to be better than'} the default with {seeds} each"
+
     def sentence(self, objective: str) -> str:
-        """The verdict in words."""
+        """The verdict in words, with its numbers."""
         pair = self.pair
         p = pair.p if pair.p is not None else pair.p_patients
         chance = "p is undefined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
         between = "" if pair.interval is None else " [{:.4f}, {:.4f}] over patients".format(*pair.interval)
         numbers = f"{objective} on validation {pair.delta:+.4f}{between}, {chance}"
         against = "patients and seeds" if pair.p is not None else "patients alone, with one seed"
-        seeds = f"{len(self.seeds)} fresh seed{'' if len(self.seeds) == 1 else 's'} each"
+        seeds = f"{count(len(self.seeds), 'fresh seed')} each"
         if self.is_better:
             return f"better than the default beyond chance: {numbers} against {against}, {seeds}"
         return f"not shown to be better than the default: {numbers} against {against}, {seeds}"
 
 
-def confirm(plan: Plan, workshop: Workshop, best: Row, count: int, tell: Callable[[str], None]) -> Confirmation:
-    """Train the default and the best configuration with `count` seeds that no trial used, and compare them.
+def confirm(plan: Plan, workshop: Workshop, best: Row, fresh: int, tell: Callable[[str], None]) -> Confirmation:
+    """Train the default and the best configuration with so many fresh seeds, that no trial used, and compare them.
 
     The seeds of both are the same; the patients are those of validation, resampled alike for both. Raises
     `HarnessError` where one of the trainings fails.
     """
     first = max(plan.seeds) + 1
-    seeds = tuple(range(first, first + count))
+    seeds = tuple(range(first, first + fresh))
     found: dict[str, list[Predictions]] = {}
     for name, row in (("best", best), ("default", plan.row)):
         found[name] = []

@@ -35,6 +35,8 @@ class Outcome:
     best: FrozenTrial
     default: FrozenTrial | None
     """Of the row's own parameters, where it is complete."""
+    confirmation: Confirmation | None = None
+    """Whether the best is better than the default beyond chance, where that was tried."""
 
     @property
     def seconds(self) -> float:
@@ -54,13 +56,17 @@ class Outcome:
             for name, value in values_of(self.best).items()
             if value != self.plan.defaults[name] or type(value) is not type(self.plan.defaults[name])
         }
-        return replace(with_values(self.plan.row, changed), tuned=self.cost())
+        return replace(with_values(self.plan.row, changed), tuned=self.describe())
 
     def cost(self) -> str:
         """What finding it took, in one line."""
         reached = f"{self.plan.objective} {self.best.value:.4f} on validation"
         before = f", default {self.default.value:.4f}" if self.default and self.default.value is not None else ""
         return f"{count(len(self.trials), 'trial')} in {describe_seconds(self.seconds)}: {reached}{before}"
+
+    def describe(self) -> str:
+        """Likewise with what came of confirming it: what a board says of the row."""
+        return self.cost() if self.confirmation is None else f"{self.cost()}; {self.confirmation.verdict}"
 
     def row_text(self) -> str:
         """The row as it stands in a `board.toml`."""
@@ -84,9 +90,9 @@ def conclude(study: optuna.Study, plan: Plan) -> Outcome:
     return Outcome(plan, trials, failures, best, default)
 
 
-def as_plain(outcome: Outcome, confirmation: Confirmation | None) -> dict[str, Any]:
+def as_plain(outcome: Outcome) -> dict[str, Any]:
     """The outcome as plain data for JSON."""
-    plan, best, row = outcome.plan, outcome.best, outcome.row
+    plan, best, row, confirmation = outcome.plan, outcome.best, outcome.row, outcome.confirmation
     return {
         "study": plan.name,
         "objective": plan.objective,

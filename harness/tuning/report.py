@@ -21,18 +21,17 @@ from harness.tuning.worker import SECONDS
 if TYPE_CHECKING:
     import optuna
 
-    from harness.tuning.confirmation import Confirmation
     from harness.tuning.outcome import Outcome
 
 
-def write_report(outcome: Outcome, study: optuna.Study, confirmation: Confirmation | None) -> Path:
+def write_report(outcome: Outcome, study: optuna.Study) -> Path:
     """Write `studies/NAME.html` in the board's folder, whole or not at all, and give its path."""
     path = outcome.plan.board.folder / FOLDER / f"{outcome.plan.name}.html"
-    write_atomically(path, report_text(outcome, study, confirmation))
+    write_atomically(path, report_text(outcome, study))
     return path
 
 
-def report_text(outcome: Outcome, study: optuna.Study, confirmation: Confirmation | None = None) -> str:
+def report_text(outcome: Outcome, study: optuna.Study) -> str:
     """The page as text."""
     style = read_part("style.css")
     attributes = study.user_attrs
@@ -43,7 +42,7 @@ def report_text(outcome: Outcome, study: optuna.Study, confirmation: Confirmatio
         .render(
             outcome=outcome,
             plan=outcome.plan,
-            confirmation=confirmation,
+            confirmation=outcome.confirmation,
             figures=list(draw_study(outcome, study)),
             still=draw_still,
             failures=failures,

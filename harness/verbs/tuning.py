@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from harness.parameters import Params
     from harness.registry import Registry
     from harness.terminal import Display
-    from harness.tuning.confirmation import Confirmation
     from harness.tuning.outcome import Outcome
     from harness.tuning.search import Crew
     from harness.tuning.study import Plan, Pruner, Sampler
@@ -259,19 +258,20 @@ def _run_study(
             _explain_interruption(plan)
             raise
         outcome = outcomes.conclude(study, plan)
-        confirmation = recall(study, outcome.best.number)
-        page = write_report(outcome, study, confirmation)
+        outcome = replace(outcome, confirmation=recall(study, outcome.best.number))
+        page = write_report(outcome, study)
         if wish.confirm and not is_default(outcome.best):
             try:
                 confirmation = confirm(plan, workshop, outcome.row, wish.confirm, display.remark)
             except HarnessError as error:
                 raise HarnessError(f"{error}; the study itself is over, its row is in {page}") from None
             keep(study, outcome.best.number, confirmation)
-            write_report(outcome, study, confirmation)
+            outcome = replace(outcome, confirmation=confirmation)
+            write_report(outcome, study)
     added = add and not is_default(outcome.best) and _add(plan.board, outcome)
-    described = outcomes.as_plain(outcome, confirmation) | {"report": str(page), "added": added}
+    described = outcomes.as_plain(outcome) | {"report": str(page), "added": added}
     if not as_json:
-        _print_outcome(outcome, confirmation, page, plan.board, added=added, wanted=add)
+        _print_outcome(outcome, page, plan.board, added=added, wanted=add)
     return described
 
 
@@ -361,9 +361,7 @@ def _print_space(plan: Plan, workshop: Workshop, wish: Wish, crew: Crew, *, as_j
     return described
 
 
-def _print_outcome(
-    outcome: Outcome, confirmation: Confirmation | None, page: Path, board: Board, *, added: bool, wanted: bool
-) -> None:
+def _print_outcome(outcome: Outcome, page: Path, board: Board, *, added: bool, wanted: bool) -> None:
     from harness.tuning.study import is_default
 
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())
@@ -371,8 +369,8 @@ def _print_outcome(
     if is_default(outcome.best):
         typer.echo("the default configuration is the best: there is no row to add")
     else:
-        if confirmation is not None:
-            typer.echo(confirmation.sentence(outcome.plan.objective))
+        if outcome.confirmation is not None:
+            typer.echo(outcome.confirmation.sentence(outcome.plan.objective))
         else:
             typer.echo("the best of many is flattered by chance; --confirm 3 trains it and the default again")
         typer.echo(f"\n{outcome.row_text()}")

@@ -196,6 +196,8 @@ def test_a_confirmation_stays_with_its_study(harness, tmp_path):
     assert json.loads(out)["confirmation"] == confirmed
     (page,) = (tmp_path / "b" / "studies").glob("*.html")
     assert "Trained again: " in page.read_text(encoding="utf-8")
+    words = "better than" if confirmed["better"] else "not shown to be better than"
+    assert read_board(tmp_path / "b").rows[-1].tuned.endswith(f"; {words} the default with 2 fresh seeds each")
 
 
 def test_a_confirmation_that_fails_leaves_the_report(harness, tmp_path, monkeypatch):
@@ -281,7 +283,7 @@ def make_report(make_plan) -> tuple[Path, str]:
         ask_values(trial, plan)
         study.tell(trial, value)
     outcome = conclude(study, plan)
-    return write_report(outcome, study, None), report_text(outcome, study)
+    return write_report(outcome, study), report_text(outcome, study)
 
 
 def test_the_report_escapes_names_and_is_the_same_text_again(make_plan):
