@@ -162,7 +162,7 @@ def tune(
     with Display() as display:
         workshop = _open_workshop(definition.board, registry, where, wish.objective, display)
         plans = [_plan(definition.board, Row(*names, params=wish.fixed), registry, wish, workshop) for names in rows]
-    failures: list[str] = []
+    failures: list[HarnessError] = []
     if dry_run:
         found = [_print_space(plan, workshop, wish, crew, as_json=as_json) for plan in plans]
     else:
@@ -172,7 +172,11 @@ def tune(
 
         tables.print_json(found[0] if len(found) == 1 else {"studies": found})
     if failures:
-        raise HarnessError("; ".join(failures))
+        from harness.terminal import fail
+
+        for failure in failures:
+            fail(str(failure))
+        raise typer.Exit(2 if any(isinstance(failure, UsageError) for failure in failures) else 1)
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,7 @@ def _run_studies(
     *,
     add: bool,
     as_json: bool,
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[dict[str, Any]], list[HarnessError]]:
     """One study after another, as plain data; and what came of those that came to nothing. The others go on."""
     from harness.tuning.study import open_study
 
@@ -234,7 +238,7 @@ def _run_studies(
             found.append(_run_study(plan, study, workshop, crew, replace(wish, until=until), add=add, as_json=as_json))
         except HarnessError as error:
             found.append({"study": plan.name, "error": str(error)})
-            failures.append(str(error))
+            failures.append(error)
     return found, failures
 
 
