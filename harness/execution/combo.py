@@ -113,8 +113,10 @@ class Bench:
 
     def place(self, job: Job) -> Placed:
         """The job's data on its device; what was there before is let go first, so that it need not fit twice."""
-        if self.placed is None or self.placed.data is not job.prepared.data:
+        if self.placed is not None and self.placed.data is not job.prepared.data:
             self.placed = None
+            release()
+        if self.placed is None:
             self.placed = place(job.prepared, job.device, job.engine.placement)
         return self.placed
 
@@ -136,6 +138,14 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
     if reason is not None:
         failure = FailurePart(kind="plugin", message=reason, where="before training")
         return Result(_record(job, status="skipped", failure=failure))
+    result = _run(job, bench, on_epoch)
+    if job.device.type == "cuda" or result.record.status == "failed":
+        with contextlib.suppress(RuntimeError):  # a GPU after a fault
+            release()  # out of reach of an exception, which holds on to the network
+    return result
+
+
+def _run(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
     try:
         if job.combo.row.control == "prevalence":
             return _measure_prevalence(job)
@@ -149,10 +159,7 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
     except (Exception, SystemExit) as error:  # a combo's failure is a result; the others go on
         if is_full(error):
             raise StorageError(f"{job.combo.name}: {error}; make room") from error
-        failure = explain_failure(error, job.choices)
-    with contextlib.suppress(RuntimeError):  # a GPU after a fault
-        release()  # out of reach of the exception, which holds on to the network
-    return failed_result(job, failure)
+        return failed_result(job, explain_failure(error, job.choices))
 
 
 def failed_result(job: Job, failure: FailurePart, provenance: ProvenancePart | None = None) -> Result:

@@ -108,8 +108,7 @@ def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, workshop: Wo
         if is_of_storage(error):
             raise  # no failure of the trial: whoever goes on runs it again
         state, about = TrialState.FAIL, {FAILURE: dict(plain_failure(error, workshop, row))}
-    if state == TrialState.FAIL:
-        forget(workshop)  # out of reach of the exception, which holds on to the network
+    forget(workshop, failed=state == TrialState.FAIL)  # out of reach of an exception, which holds on to the network
     # where another worker took this one for dead, the trial is not this one's any more
     with contextlib.suppress(UpdateFinishedTrialError, ValueError):
         for name, found in (about | {SECONDS: round(time.perf_counter() - started, 3)}).items():
