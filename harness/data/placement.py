@@ -50,14 +50,12 @@ class Placed:
 
 
 def place(prepared: Prepared, device: torch.device, placement: Placement = "auto") -> Placed:
-    """Bring a dataset to the device: all of it where it fits into half of the free memory, else batch by batch.
+    """Bring a dataset to the device: all of it where half of the free memory suffices, else batch by batch.
 
     On a CPU nothing is copied: the images stay the cache's memory map.
     """
     images = torch.from_numpy(prepared.images)
-    resident = placement == "resident" or (
-        placement == "auto" and (device.type == "cpu" or images.nbytes <= SHARE * torch.cuda.mem_get_info(device)[0])
-    )
+    resident = is_resident(images.nbytes, device, placement)
     targets = torch.tensor(prepared.data.targets)
     unknown = targets.isnan()
     split = prepared.data.table["split"].to_numpy()
@@ -70,6 +68,19 @@ def place(prepared: Prepared, device: torch.device, placement: Placement = "auto
         splits={name: torch.from_numpy(np.flatnonzero(split == name)).to(device) for name in SPLITS if name in split},
         resident=resident,
     )
+
+
+def is_resident(images: int, device: torch.device, placement: Placement) -> bool:
+    """Whether so many bytes of images are to lie on the device."""
+    if placement != "auto":
+        return placement == "resident"
+    return device.type == "cpu" or images <= SHARE * free_memory(device)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU that this process can have: what nobody holds, and what its allocator keeps of what was freed."""
+    unheld, _ = torch.cuda.mem_get_info(device)
+    return int(unheld + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 # --- streaming -------------------------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ import torch
 
 from harness import Dataset
 from harness.data.loading import Source
-from harness.data.placement import place
+from harness.data.placement import is_resident, place
 from harness.data.prepare import Prepared, prepare
 
 CPU = torch.device("cpu")
+IMAGES = 48 * 16 * 16
+"""Bytes of the images."""
 
 
 @pytest.fixture
@@ -50,6 +52,32 @@ def test_streaming_ends_when_its_reader_stops(prepared):
     next(batches)
     batches.close()  # type: ignore[attr-defined]
     assert list(placed.batches([])) == []
+
+
+# --- on a pretended GPU ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unheld", "reserved", "allocated", "resident"),
+    [
+        (2 * IMAGES, 0, 0, True),
+        (2 * IMAGES - 1, 0, 0, False),
+        (IMAGES, 4 * IMAGES, 3 * IMAGES, True),  # an old combo's memory, which the allocator keeps for the next one
+        (IMAGES, 4 * IMAGES, 3 * IMAGES + 1, False),
+        (0, 2 * IMAGES, 0, True),
+    ],
+)
+def test_images_are_resident_where_they_take_half_of_the_memory_that_can_be_had(
+    prepared, monkeypatch, unheld, reserved, allocated, resident
+):
+    assert prepared.images.nbytes == IMAGES
+    gpu = torch.device("cuda", 1)
+    figures = {"mem_get_info": (unheld, 80 * 2**30), "memory_reserved": reserved, "memory_allocated": allocated}
+    for name, figure in figures.items():
+        monkeypatch.setattr(torch.cuda, name, {gpu: figure}.__getitem__)
+    assert is_resident(prepared.images.nbytes, gpu, "auto") == resident
+    assert is_resident(prepared.images.nbytes, gpu, "resident")
+    assert not is_resident(prepared.images.nbytes, gpu, "streamed")
 
 
 MEASURE = """
