@@ -50,6 +50,7 @@ from harness.training.cost import EnergyMeter, count_flops
 from harness.training.engine import DEFAULT, Engine, Execution
 from harness.training.fit import Epoch, Training
 from harness.training.memory import release
+from harness.training.numerics import computing
 from harness.training.pace import wait_for
 from harness.training.setup import Setup
 
@@ -138,7 +139,8 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
     if reason is not None:
         failure = FailurePart(kind="plugin", message=reason, where="before training")
         return Result(_record(job, status="skipped", failure=failure))
-    result = _run(job, bench, on_epoch)
+    with computing(job.device, job.choices.recipe.precision):
+        result = _run(job, bench, on_epoch)
     if job.device.type == "cuda" or result.record.status == "failed":
         with contextlib.suppress(RuntimeError):  # a GPU after a fault
             release()  # out of reach of an exception, which holds on to the network

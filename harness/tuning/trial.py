@@ -22,6 +22,7 @@ from harness.execution.local import Settings, Shelf
 from harness.registry import Registry
 from harness.training.fit import Epoch, Training
 from harness.training.memory import release
+from harness.training.numerics import computing
 from harness.training.objective import make_objective
 from harness.training.task import make_task
 from harness.tuning.withholding import withhold_test
@@ -94,6 +95,11 @@ def train(workshop: Workshop, row: Row, seed: int, on_epoch: OnEpoch) -> Predict
     What `on_epoch` raises ends the training. Raises `HarnessError` and whatever a plugin raises.
     """
     choices = resolve(row, workshop.registry)
+    with computing(workshop.settings.device, choices.recipe.precision):
+        return _train(workshop, choices, seed, on_epoch)
+
+
+def _train(workshop: Workshop, choices: Choices, seed: int, on_epoch: OnEpoch) -> Predictions:
     prepared = workshop.data(choices.recipe.load_size)
     placed = workshop.place(prepared)
     recipe = choices.recipe
