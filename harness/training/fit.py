@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.training.checkpoint import Checkpoint, Saved
-from harness.training.compilation import reset_compiler
+from harness.training.compilation import explain_limit, reset_compiler
 from harness.training.engine import Execution, decide_compile
 from harness.training.memory import is_out_of_memory
 from harness.training.numerics import choose_numerics
@@ -97,7 +97,8 @@ class Training:
         self._resume()
         yield from tuple(self.history)
         while len(self.history) < self.setup.recipe.epochs and not self._is_out_of_patience():
-            self._run_epoch(len(self.history) + 1)
+            with explain_limit():
+                self._run_epoch(len(self.history) + 1)
             yield self.history[-1]
         for network in (self.setup.network, self.predictor.network):
             network.load_state_dict(self.best)
