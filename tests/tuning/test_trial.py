@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -96,6 +97,7 @@ def test_memory_is_given_back_to_a_gpu_after_each_training(begin, watch, monkeyp
     watch.made.clear()
     released: list[list[str]] = []
     monkeypatch.setattr(trials, "release", lambda: released.append(watch.alive))
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
     workshop.settings = dataclasses.replace(workshop.settings, device=torch.device(device))
     study = optuna.create_study(direction="maximize", pruner=pruner)
     run_trial(study, study.ask(), plan, workshop, ignore)
