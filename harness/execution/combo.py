@@ -45,6 +45,7 @@ from harness.results.record import (
 )
 from harness.results.store import WEIGHTS, predictions_file, run_folder
 from harness.training import VERSION
+from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
 from harness.training.engine import DEFAULT, Engine, Execution
@@ -180,12 +181,14 @@ def reason_to_skip(job: Job) -> str | None:
 
 
 def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch) -> Result:
-    energy = EnergyMeter(job.device)
+    energy, broken = EnergyMeter(job.device), broken_capture()
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     with watch.phase("build"):
         setup = _set_up(job, placed)
         training = Training(setup, lambda execution: _checkpoint(job, execution))
+    if broken is not None:
+        training.execution.notes.append(f"the capture of a CUDA graph had broken off in the same process ({broken})")
     with watch.phase("train"):
         for epoch in training.epochs():
             on_epoch(epoch)
