@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -118,6 +118,22 @@ def _stream(placed: Placed, indices: list[Tensor]) -> Iterator[tuple[Tensor, Ten
     hosted = torch.cat(indices).cpu().split([len(index) for index in indices])
     stream = torch.cuda.Stream(placed.device) if placed.device.type == "cuda" else None
     slots = [_Slot(placed, max(map(len, indices))) for _ in range(2)]
+    if stream is not None:  # the buffers' memory may have been another's, for which the device still works
+        stream.wait_stream(torch.cuda.current_stream(placed.device))
+    try:
+        yield from _gather(placed, indices, hosted, slots, stream)
+    finally:
+        if stream is not None:  # whoever stops early leaves a copy under way into a buffer that is about to be freed
+            stream.synchronize()
+
+
+def _gather(
+    placed: Placed,
+    indices: list[Tensor],
+    hosted: Sequence[Tensor],
+    slots: Sequence[_Slot],
+    stream: torch.cuda.Stream | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
     with ThreadPoolExecutor(1) as gatherer:
 
         def submit(number: int) -> Future[Tensor] | None:
