@@ -22,11 +22,13 @@ RUN = (
 
 
 def outcome(board: Path) -> dict[str, object]:
-    """Everything that is to be the same, bit for bit: metrics, and the bytes of predictions, weights and resamples."""
+    """Everything that is to be the same, bit for bit: metrics, history, bytes of predictions, weights and resamples."""
     found: dict[str, object] = {}
     for record in read_records(board).records:
         name = f"{record.combo.row}--s{record.combo.seed}"
         found[name] = record.status, record.metrics, record.thresholds, record.artifacts
+        assert record.training is not None
+        found[f"{name} training"] = record.training.model_dump(exclude={"history": {"__all__": {"seconds"}}})
         for path in (board / "runs" / record.key).iterdir():
             found[f"{name}/{path.name}"] = path.read_bytes()
         found[f"{name}.npz"] = (board / "records" / f"{name}.npz").read_bytes()
@@ -89,3 +91,58 @@ def test_a_third_process_that_is_killed_changes_nothing(start, tmp_path, wait_un
     straight.communicate(timeout=200)
     assert outcome(tmp_path / "shared") == outcome(tmp_path / "straight")
     assert not list(tmp_path.rglob(".tmp-*"))
+
+
+CONVOLUTIONS = """
+title = "Convolutions"
+objective = "auroc"
+seeds = [0]
+metrics = ["auroc", "brier"]
+
+[dataset]
+name = "toy"
+count = 480
+
+[[rows]]
+models = ["tiny-cnn"]
+losses = ["bce"]
+recipes = ["toy"]
+params = { model = { width = 8 }, recipe = { epochs = 12, size = 32, load_size = 32, optimizer = "OPTIMIZER" } }
+
+[[rows]]
+models = ["timm/test_efficientnet"]
+losses = ["bce"]
+recipes = ["toy"]
+params = { recipe = { epochs = 12, size = 32, load_size = 32, optimizer = "OPTIMIZER" } }
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_convolutional_networks_that_were_killed_end_bit_for_bit_the_same(start, tmp_path, wait_until, optimizer):
+    """Weights of several convolutions lie in memory channels last, and so does what an optimizer keeps of them."""
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "board.toml").write_text(CONVOLUTIONS.replace("OPTIMIZER", optimizer))
+    straight = start("run", "straight", "--workers", "0")
+    _, errors = straight.communicate(timeout=400)
+    assert straight.returncode == 0, errors
+    board = tmp_path / "killed"
+    for row, epoch in (("tiny-cnn*", 2), ("timm*", 3), ("tiny-cnn*", 7)):
+        run = start("run", "killed", "--workers", "0", "--only", row)
+
+        def has_got_there(process: int = run.pid, epoch: int = epoch) -> bool:
+            held = [held.about for held in Claims(board).read()]
+            return any(about.get("process") == process and about["epoch"] >= epoch for about in held)
+
+        wait_until(has_got_there, 300)
+        with run:
+            run.kill()
+    assert read_records(board).records == ()
+    last = start("run", "killed", "--workers", "0")
+    _, errors = last.communicate(timeout=400)
+    assert last.returncode == 0, errors
+    assert len(read_records(board).records) == 2
+    assert outcome(board) == outcome(tmp_path / "straight")
+    assert not any((path / "resume.safetensors").exists() for path in (board / "runs").iterdir())
