@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.training.checkpoint import Checkpoint, Saved
+from harness.training.compilation import reset_compiler
 from harness.training.engine import Execution, decide_compile
 from harness.training.memory import is_out_of_memory
 from harness.training.numerics import choose_numerics
@@ -76,10 +77,12 @@ class Training:
             compiled=decide_compile(setup.engine, setup.network, placed.device, recipe.epochs * self.batches),
             micro_batch=micro_batch,
         )
+        if self.execution.compiled:
+            reset_compiler()
         self.step = Step(setup, self.state, numerics, setup.network)
         self.step.micro_batch = micro_batch
         evaluated = setup.network if self.state.average is None else self.state.average.network
-        self.predictor = Predictor(evaluated, placed, recipe, setup.task, numerics, graphs=setup.engine.graphs)
+        self.predictor = Predictor(evaluated, placed, recipe, setup.task, numerics, setup.engine, self.execution)
         self.history: list[Epoch] = []
         self.best = _copy(evaluated.state_dict())
         self.prepared = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +12,12 @@ from harness.data.augmentation import evaluation_views
 from harness.data.placement import Placed
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.subgroups import find_groups
-from harness.training.capture import NotCapturableError, capture, find_obstacle
+from harness.training.capture import NotCapturableError, capture, find_obstacle, side_stream
+from harness.training.compilation import Forward, compile_network
+from harness.training.engine import Engine, Execution
 from harness.training.memory import is_out_of_memory, release
 from harness.training.numerics import Numerics
+from harness.training.pace import wait_for
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,18 +27,24 @@ BATCH = {"cuda": 512, "cpu": 256}
 
 
 class Predictor:
-    """Predicts with a network, whose weights may change in between; on CUDA as one captured graph."""
+    """Predicts with a network, whose weights may change in between; compiled where training is, on CUDA captured."""
 
     def __init__(
-        self, network: nn.Module, placed: Placed, recipe: Recipe, task: Task, numerics: Numerics, *, graphs: bool
+        self,
+        network: nn.Module,
+        placed: Placed,
+        recipe: Recipe,
+        task: Task,
+        numerics: Numerics,
+        engine: Engine,
+        execution: Execution,
     ) -> None:
         self.network, self.placed, self.recipe, self.task, self.numerics = network, placed, recipe, task, numerics
-        self.graphs = graphs and placed.device.type == "cuda"
+        self.engine, self.execution = engine, execution
         self.batch = BATCH[placed.device.type]
+        self.forward: Forward = network
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.note: str | None = None
-        """Why prediction is not captured, where it should be."""
-        self._make_buffers()
+        self.prepared = False
 
     def logits(self, split: str) -> Tensor:
         """(n, C) float32 on the device, in the order of the split's indices, by the network in evaluation mode."""
@@ -45,9 +55,8 @@ class Predictor:
             except Exception as error:
                 if not is_out_of_memory(error) or self.batch == 1:
                     raise
-            self.batch, self.graph = self.batch // 2, None
+            self.batch, self.graph, self.prepared = self.batch // 2, None, False
             release()
-            self._make_buffers()
 
     def predictions(self, split: str) -> Predictions:
         """What the network says of every image of a split."""
@@ -62,20 +71,11 @@ class Predictor:
             columns={name: values[index] for name, values in find_groups(self.placed.data).items()},
         )
 
-    def _make_buffers(self) -> None:
-        """What a graph reads and writes, always at the same place."""
-        device, shape = self.placed.device, self.placed.images.shape[1:]
-        captured = self.batch if self.graphs else 0
-        self.index = torch.zeros(captured, dtype=torch.int64, device=device)
-        streamed = 0 if self.placed.resident else captured
-        self.images = torch.zeros((streamed, *shape), dtype=torch.uint8, device=device)
-        self.output = torch.zeros((captured, len(self.task.labels)), device=device)
-
     @torch.no_grad()
     def _predict(self, index: Tensor) -> Tensor:
+        if not self.prepared:
+            self._prepare()
         found = torch.empty((len(index), len(self.task.labels)), device=self.placed.device)
-        if self.graphs and self.graph is None:
-            self._capture()
         first = 0
         for chosen, images in self.placed.batches(index.split(self.batch)):
             found[first : first + len(chosen)] = self._run_batch(chosen, images)
@@ -83,34 +83,74 @@ class Predictor:
         return found
 
     def _run_batch(self, index: Tensor, images: Tensor | None) -> Tensor:
-        """Logits (b, C) of at most a batch; a graph runs a whole one, whose last rows may be an old batch's."""
-        if self.graph is None:
-            return self._run(index, images)
+        """Logits (b, C) of at most a batch; what is compiled or captured runs a whole one, whose last rows may be an
+        old batch's.
+        """
+        if not len(self.index):
+            return self._run(index, images, self.forward)
         self.index[: len(index)] = index
         if images is not None:
             self.images[: len(index)] = images
-        self.graph.replay()
+        if self.graph is None:
+            self._run_buffers(self.forward)
+        else:
+            self.graph.replay()
         return self.output[: len(index)]
 
-    def _run(self, index: Tensor, images: Tensor | None) -> Tensor:
+    def _run_buffers(self, forward: Forward) -> None:
+        self.output.copy_(self._run(self.index, None if self.placed.resident else self.images, forward))
+
+    def _run(self, index: Tensor, images: Tensor | None, forward: Forward) -> Tensor:
         if images is None:
             images = self.placed.images.index_select(0, index)
         mirrors = self.placed.data.mirrors
         with self.numerics.autocast():
             views = [
-                self.network(self.numerics.arrange(view)).float()
+                forward(self.numerics.arrange(view)).float()
                 for view in evaluation_views(images, self.recipe, self.task, mirrors=mirrors)
             ]
         return views[0] if len(views) == 1 else torch.stack(views).mean(dim=0)
 
-    def _capture(self) -> None:
-        def body() -> None:
-            self.output.copy_(self._run(self.index, None if self.placed.resident else self.images))
+    # --- once, before the first prediction -------------------------------------------------------------------------
 
-        self.note = find_obstacle(body)
-        if self.note is None:
+    def _prepare(self) -> None:
+        """Compile and capture, as far as the training's step was compiled and the engine is told to capture."""
+        started, device = time.perf_counter(), self.placed.device
+        captured = self.engine.graphs and device.type == "cuda"
+        self._make_buffers(self.batch if captured or self.execution.compiled else 0)
+        with side_stream(device):
+            if self.execution.compiled:
+                asked = self.engine.compile == "on"
+                self.forward, obstacle = compile_network(self.network, self._run_buffers, asked=asked)
+                self._note("compiled", obstacle)
+            if captured:
+                self._note("captured in a CUDA graph", self._capture())
+        if self.graph is None and self.forward is self.network:
+            self._make_buffers(0)  # nothing asks for whole batches
+        wait_for(device)
+        self.prepared = True
+        self.execution.preparation_seconds += time.perf_counter() - started
+
+    def _make_buffers(self, batch: int) -> None:
+        """What a graph reads and writes, always at the same place."""
+        device, shape = self.placed.device, self.placed.images.shape[1:]
+        self.index = torch.zeros(batch, dtype=torch.int64, device=device)
+        streamed = 0 if self.placed.resident else batch
+        self.images = torch.zeros((streamed, *shape), dtype=torch.uint8, device=device)
+        self.output = torch.zeros((batch, len(self.task.labels)), device=device)
+
+    def _capture(self) -> str | None:
+        """Capture the prediction of one batch; gives why it cannot be, where it cannot."""
+        device = self.placed.device
+        obstacle = find_obstacle(lambda: self._run_buffers(self.network), device)
+        if obstacle is None:
             try:
-                self.graph = capture(body, self.placed.device, lambda: None)
+                self.graph = capture(lambda: self._run_buffers(self.forward), device, lambda: None)
             except NotCapturableError as error:
-                self.note = str(error)
-        self.graphs = self.note is None
+                return str(error)
+        return obstacle
+
+    def _note(self, what: str, obstacle: str | None) -> None:
+        note = f"prediction could not be {what}: {obstacle}"
+        if obstacle is not None and note not in self.execution.notes:  # tried again with smaller batches
+            self.execution.notes.append(note)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import torch
 
 from harness.errors import OutOfMemoryError, PluginError
+from harness.training.capture import side_stream
+from harness.training.compilation import Forward, compile_network
 from harness.training.engine import Execution
-from harness.training.memory import is_out_of_memory, largest_divisor, largest_that_fits, release
+from harness.training.memory import largest_divisor, largest_that_fits, release
 from harness.training.pace import wait_for
 from harness.training.setup import Setup
 from harness.training.state import Snapshot
@@ -41,40 +43,41 @@ def prepare_step(step: Step, execution: Execution, batch_size: int, snapshot: Sn
     Raises `PluginError` where a network that has to be compiled cannot be.
     """
     started = time.perf_counter()
-    setup = step.setup
+    setup, device = step.setup, step.setup.placed.device
     index = setup.placed.splits["train"][:batch_size]
+    step.drop_graph()  # of the network as it was before it was thawed
 
     def rewind() -> None:
         step.state.put_back(snapshot)
 
-    if execution.compiled:
-        _compile(step, execution, index, rewind)
-    if setup.engine.graphs and setup.placed.device.type == "cuda":
-        obstacle = step.capture(index, rewind)
-        execution.step = "graph" if obstacle is None else "eager"
-        if obstacle is not None:
-            execution.notes.append(f"the step could not be captured in a CUDA graph: {obstacle}")
-    wait_for(setup.placed.device)
+    with side_stream(device):
+        if execution.compiled:
+            _compile(step, execution, index, rewind)
+        if setup.engine.graphs and device.type == "cuda":
+            obstacle = step.capture(index, rewind)
+            execution.step = "graph" if obstacle is None else "eager"
+            if obstacle is not None:
+                execution.notes.append(f"the step could not be captured in a CUDA graph: {obstacle}")
+    wait_for(device)
     execution.preparation_seconds += time.perf_counter() - started
 
 
 def _compile(step: Step, execution: Execution, index: torch.Tensor, rewind: Callable[[], None]) -> None:
     """Compile by running one step; where that fails and was not asked for, go on without."""
     setup = step.setup
-    step.forward = torch.compile(setup.network, dynamic=False)
     images = setup.placed.images[index.to(setup.placed.images.device)].to(setup.placed.device)
-    try:
+
+    def attempt(forward: Forward) -> None:
+        step.forward = forward
         step(index, images)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        if setup.engine.compile == "on":
-            raise PluginError(f"torch.compile failed: {reason}; leave it to --compile auto, or off") from error
-        step.forward, execution.compiled = setup.network, False
-        execution.notes.append(f"the network could not be compiled: {reason}")
+
+    try:
+        step.forward, reason = compile_network(setup.network, attempt, asked=setup.engine.compile == "on")
     finally:
         rewind()
+    if reason is not None:
+        execution.compiled = False
+        execution.notes.append(f"the network could not be compiled: {reason}")
 
 
 def make_room(step: Step, execution: Execution, batch_size: int, snapshot: Snapshot) -> None:
@@ -83,7 +86,7 @@ def make_room(step: Step, execution: Execution, batch_size: int, snapshot: Snaps
     Raises `OutOfMemoryError` with the largest batch that would fit.
     """
     setup, too_many = step.setup, step.micro_batch or batch_size
-    step.graph = None
+    step.drop_graph()
     step.state.put_back(snapshot)
     release()
     largest = largest_that_fits(too_many, step.try_gradients)

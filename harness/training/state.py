@@ -30,11 +30,9 @@ class TrainingState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that a step changes, by a name that stays; not copies. Random states are not among them."""
-        found = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        found |= {f"loss.{name}": tensor for name, tensor in self.loss.state_dict().items()}
+        found = _name_tensors("network", self.network) | _name_tensors("loss", self.loss)
         if self.average is not None:
-            averaged = self.average.network.state_dict() | {"updates": self.average.updates}
-            found |= {f"average.{name}": tensor for name, tensor in averaged.items()}
+            found |= _name_tensors("average", self.average.network) | {"average.updates": self.average.updates}
         for number, parameter in enumerate(self.parameters()):
             for name, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, torch.Tensor):
@@ -70,10 +68,11 @@ class TrainingState:
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         """Through torch's own door, since an optimizer keeps nothing before its first step."""
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = self.parameters()
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, number, key = name.split(".")
-                state.setdefault(int(number), {})[key] = tensor
+                state.setdefault(int(number), {})[key] = _lay_out(tensor, parameters[int(number)])
         rate = self.optimizer.param_groups[0]["lr"]
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.optimizer.param_groups[0]["lr"] = rate
@@ -91,6 +90,21 @@ class TrainingState:
         if self.generator.device.type == "cuda":
             states["device"] = torch.cuda.get_rng_state(self.generator.device)
         return states
+
+
+def _name_tensors(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, those too that no state dict has (`persistent=False`): a step changes them as well."""
+    return {f"{prefix}.{name}": tensor for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+
+
+def _lay_out(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The tensor as it lies in memory where an optimizer makes it: like its parameter, such as channels last.
+
+    A file keeps values alone. Fused optimizers walk through memory, where another layout pairs wrong elements.
+    """
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,12 +83,14 @@ class Step:
     def capture(self, index: Tensor, rewind: Callable[[], None]) -> str | None:
         """Make one CUDA graph of the step, for batches as long as `index`; gives why it cannot be, where it cannot."""
         placed = self.setup.placed
-        self.graph = self.inputs = None  # an old one holds on to its memory
+        self.drop_graph()
         shape = (len(index), *placed.images.shape[1:])
         images = None if placed.resident else torch.zeros(shape, dtype=torch.uint8, device=placed.device)
         inputs = (index.clone(), images)
-        obstacle = find_obstacle(lambda: self._run(*inputs, forward=self.setup.network))
-        rewind()
+        try:
+            obstacle = find_obstacle(lambda: self._run(*inputs, forward=self.setup.network), placed.device)
+        finally:
+            rewind()
         if obstacle is not None:
             return obstacle
         try:
@@ -97,6 +99,10 @@ class Step:
             return str(error)
         self.inputs = inputs
         return None
+
+    def drop_graph(self) -> None:
+        """Let go of the captured graph, which holds on to its memory; steps are eager again."""
+        self.graph = self.inputs = None
 
     def try_gradients(self, count: int) -> None:
         """Compute gradients of `count` images as a step would, and forget them: does the memory suffice?"""

@@ -1,9 +1,12 @@
-"""Capturing leaves no trace, and what is captured is the same training; with a pretended graph, on a CPU."""
+"""Capturing leaves no trace, and what is captured is the same training; with a tape for a graph, on a CPU."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import gc
+import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,49 +15,38 @@ from torch import nn
 
 from harness import Augment, Loss, Schedule
 from harness.data.placement import place
-from harness.training.capture import WARM_UP, NotCapturableError
+from harness.training import capture as capturing
+from harness.training.capture import NotCapturableError, broken_capture, capture
 from harness.training.fit import Training
 from harness.training.objective import make_objective
+from harness.training.prediction import Predictor
 from harness.training.setup import Setup
 from harness.training.step import Step
+from tests.training import tape
 
 BCE = nn.functional.binary_cross_entropy_with_logits
-
-
-class PretendedGraph:
-    """Replays by running again what a graph would have recorded."""
-
-    def __init__(self, body: Callable[[], None]) -> None:
-        self.replay = body
-
-
-def pretend(body, device, rewind, generators=()) -> PretendedGraph:
-    """What `capture` does, without a GPU: warm up, take back, keep."""
-    for _ in range(WARM_UP):
-        body()
-    rewind()
-    return PretendedGraph(body)
 
 
 @pytest.fixture
 def begin(prepared, recipe, task, monkeypatch):
     """Make a training, captured or not."""
-    monkeypatch.setattr("harness.training.step.capture", pretend)
-    monkeypatch.setattr("harness.training.prediction.capture", pretend)
+    monkeypatch.setattr("harness.training.step.capture", tape.capture)
+    monkeypatch.setattr("harness.training.prediction.capture", tape.capture)
 
-    def make(*, captured: bool, placement: Any = "auto", **changes: Any) -> Training:
+    def make(*, captured: bool, placement: Any = "auto", loss: Any = None, **changes: Any) -> Training:
         torch.manual_seed(0)
         network = nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(4 * 14 * 14, 3)
-        )
-        loss = Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none"))
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(),
+            nn.Flatten(), nn.Dropout(0.2), nn.Linear(4 * 12 * 12, 3),
+        )  # fmt: skip
+        loss = loss or Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none"))
         changed = dataclasses.replace(recipe, select_on="loss", epochs=4, **changes)
         placed = place(prepared, torch.device("cpu"), placement)
         training = Training(Setup(network, make_objective(loss, task, {}, placed.device), placed, changed, task, 0))
         if captured:
             monkeypatch.setattr("harness.training.fit.prepare_step", capture_step)
-            training.predictor.graphs, training.predictor.batch = True, 5
-            training.predictor._make_buffers()
+            monkeypatch.setattr(training.predictor, "_prepare", lambda: capture_prediction(training.predictor))
+            training.predictor.batch = 5
         else:
             monkeypatch.setattr("harness.training.fit.prepare_step", lambda *_: None)
         return training
@@ -62,7 +54,14 @@ def begin(prepared, recipe, task, monkeypatch):
     return make
 
 
+def capture_prediction(predictor: Predictor) -> None:
+    predictor._make_buffers(predictor.batch)
+    assert predictor._capture() is None
+    predictor.prepared = True
+
+
 def capture_step(step: Step, execution, batch_size, snapshot) -> None:
+    step.drop_graph()
     index = step.setup.placed.splits["train"][:batch_size]
     assert step.capture(index, lambda: step.state.put_back(snapshot)) is None
 
@@ -81,14 +80,58 @@ EVERYTHING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("changes", [{}, EVERYTHING, {"precision": "fp16"}, {"freeze_epochs": 2, "average_decay": 0.9}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        EVERYTHING,
+        {"precision": "fp16"},
+        {"freeze_epochs": 2, "average_decay": 0.9},
+        {"schedule": Schedule(kind="plateau", patience=0, factor=0.5), "gradient_clip": 0.1},
+    ],
+)
 def test_a_captured_training_is_the_eager_one_bit_for_bit(begin, optimizer, changes):
-    """Three runs to warm up, one to look for obstacles: none of them leaves anything behind."""
-    eager = results(begin(captured=False, optimizer=optimizer, **changes))
+    """Three runs to warm up, one to look for obstacles, one to record: none of them leaves anything behind."""
+    eager = begin(captured=False, optimizer=optimizer, **changes)
+    expected = results(eager)
     captured = begin(captured=True, optimizer=optimizer, **changes)
-    assert results(captured) == eager
+    assert results(captured) == expected
     assert captured.step.graph is not None
     assert captured.predictor.graph is not None
+    for name, tensor in captured.setup.network.state_dict().items():
+        assert torch.equal(tensor, eager.setup.network.state_dict()[name]), name
+
+
+class Counting(nn.Module):
+    """A loss that changes with every call, which only Python counts."""
+
+    calls = 0
+
+    def forward(self, logits, targets):
+        self.calls += 1
+        return self.calls * BCE(logits, targets, reduction="none")
+
+
+def test_the_tape_freezes_what_python_counts_as_a_graph_does(begin):
+    """Without this, a test with a tape would pass whatever a real graph freezes."""
+    loss = Loss(name="counting", build=lambda task: Counting())
+    eager, captured = results(begin(captured=False, loss=loss)), results(begin(captured=True, loss=loss))
+    assert captured != eager
+
+
+def test_the_tape_freezes_a_rate_that_is_bound_to_another_number(begin):
+    training = begin(captured=True, optimizer="sgd", momentum=0.0)
+    index = training.setup.placed.splits["train"][: training.batch_size]
+    capture_step(training.step, training.execution, training.batch_size, training.state.take())
+    weight = training.setup.network[0].weight
+    training.state.optimizer.param_groups[0]["lr"] = torch.tensor(0.0)  # bound to a name: the graph never sees it
+    before = weight.detach().clone()
+    training.step(index, None)
+    assert not torch.equal(weight, before)
+    training.rate.fill_(0.0)  # written to the memory that the graph reads
+    before = weight.detach().clone()
+    training.step(index, None)
+    assert torch.equal(weight, before)
 
 
 def test_a_captured_training_on_streamed_images_is_the_same(begin):
@@ -103,16 +146,16 @@ def test_the_last_batch_of_a_captured_prediction_is_cut_to_its_length(begin):
         assert len(found) == len(captured.setup.placed.splits[split])
 
 
-def test_a_step_that_cannot_be_captured_after_all_goes_on_eagerly(begin, monkeypatch):
-    def refuse(body, device, rewind, generators=()):
-        body()
-        rewind()
-        raise NotCapturableError("RuntimeError: no such operation while capturing")
+def refuse(body, device, rewind, generators=()):
+    body()
+    rewind()
+    raise NotCapturableError("RuntimeError: no such operation while capturing")
 
+
+def test_a_step_that_cannot_be_captured_after_all_goes_on_eagerly(begin, monkeypatch):
     eager = results(begin(captured=False))
     training = begin(captured=True)
     monkeypatch.setattr("harness.training.step.capture", refuse)
-    monkeypatch.setattr("harness.training.prediction.capture", refuse)
     reasons = []
 
     def prepare(step, execution, batch_size, snapshot):
@@ -123,4 +166,242 @@ def test_a_step_that_cannot_be_captured_after_all_goes_on_eagerly(begin, monkeyp
     assert results(training) == eager
     assert reasons == ["RuntimeError: no such operation while capturing"]
     assert training.step.graph is None
-    assert training.predictor.note == reasons[0]
+
+
+def test_the_record_says_why_prediction_was_not_captured(begin, monkeypatch):
+    training = begin(captured=False)
+    expected = training.predictor.logits("val")
+    monkeypatch.setattr("harness.training.prediction.capture", refuse)
+    predictor = training.predictor
+    predictor._make_buffers(5)
+    for _ in range(2):  # tried again with smaller batches, it is told once
+        predictor._note("captured in a CUDA graph", predictor._capture())
+    assert training.execution.notes == [
+        "prediction could not be captured in a CUDA graph: RuntimeError: no such operation while capturing"
+    ]
+    predictor._prepare()
+    assert torch.equal(training.predictor.logits("val"), expected)
+
+
+# --- a capture that breaks -------------------------------------------------------------------------------------------
+
+
+class PretendedCuda:
+    """As much of CUDA as a capture touches: streams, a pool that is under way until it is ended, generators."""
+
+    def __init__(self, failure: BaseException | None, at_end: BaseException | None, pool_ends: bool = False) -> None:
+        self.failure, self.at_end, self.pool_ends = failure, at_end, pool_ends
+        self.current: Any = "default"
+        self.pools: dict[str, str] = {}
+        self.waits: list[tuple[Any, Any]] = []
+        self.generator = torch.Generator().manual_seed(5)
+        self.renewed: list[torch.Generator] = []
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        outer = self
+
+        class Stream:
+            def __init__(self, device: Any) -> None:
+                pass
+
+            def wait_stream(self, other: Any) -> None:
+                outer.waits.append((self, other))
+
+        @contextlib.contextmanager
+        def stream(chosen):
+            before, outer.current = outer.current, chosen
+            try:
+                yield
+            finally:
+                outer.current = before
+
+        class graph:  # noqa: N801 - torch calls it so
+            """Like torch's: where ending the capture fails, the stream stays current and the pool under way."""
+
+            def __init__(self, graph, pool, stream, capture_error_mode):
+                self.pool, self.stream = pool, stream
+
+            def __enter__(self):
+                self.before, outer.current = outer.current, self.stream
+                outer.pools[self.pool] = "under way"
+
+            def __exit__(self, *args):
+                if outer.at_end is not None:
+                    if outer.pool_ends:
+                        outer.pools[self.pool] = "ended"
+                    raise outer.at_end
+                outer.pools[self.pool] = "ended"
+                outer.current = self.before
+
+        def end(device, pool):
+            if outer.pools[pool] != "under way":
+                raise RuntimeError("not currently recording")
+            outer.pools[pool] = "ended"
+
+        default = Stream(None)
+        self.current = self.default = default
+        graphs = SimpleNamespace(register_generator_state=lambda generator: None)
+        monkeypatch.setattr(torch.cuda, "Stream", Stream)
+        monkeypatch.setattr(torch.cuda, "stream", stream)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: outer.current)
+        monkeypatch.setattr(torch.cuda, "graph", graph)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graphs)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+        monkeypatch.setattr(torch.cuda, "default_generators", [self.generator])
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
+        monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda device, pool: outer.pools.pop(pool), raising=False)
+        monkeypatch.setattr(capturing, "_renew", self.renewed.extend)
+        monkeypatch.setattr(capturing, "_broken", [])
+        capturing._make_stream.cache_clear()
+
+
+@pytest.fixture
+def pretend_cuda(monkeypatch):
+    """Pretend that there is a GPU on which a capture breaks off; what it leaves is looked at."""
+
+    def make(*, failure: BaseException | None = None, at_end: BaseException | None = None, **kind: Any):
+        pretended = PretendedCuda(failure, at_end, **kind)
+        pretended.install(monkeypatch)
+        return pretended
+
+    yield make
+    capturing._make_stream.cache_clear()
+
+
+GPU = torch.device("cuda", 0)
+INVALID = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+def attempt(pretended: PretendedCuda, seen: list[str]) -> Any:
+    runs = iter(range(100))
+
+    def body() -> None:
+        assert pretended.current is not pretended.default, "it is tried on the side stream"
+        if next(runs) == capturing.WARM_UP and pretended.failure is not None:
+            raise pretended.failure
+        seen.append("run")
+
+    return capture(body, GPU, lambda: seen.append("rewind"), [torch.Generator()])
+
+
+def test_a_capture_that_breaks_leaves_nothing_under_way(pretend_cuda):
+    pretended = pretend_cuda(at_end=INVALID)
+    seen: list[str] = []
+    with pytest.raises(NotCapturableError, match="previous error during capture"):
+        attempt(pretended, seen)
+    assert pretended.pools == {}, "the pool was ended and released"
+    assert pretended.current is pretended.default, "the side stream is left"
+    assert seen == ["run"] * 3 + ["rewind", "run", "rewind"]
+    assert len(pretended.renewed) == 2
+    assert "previous error during capture" in (broken_capture() or "")
+
+
+def test_the_reason_is_what_broke_the_capture_not_that_it_could_not_end(pretend_cuda):
+    pretended = pretend_cuda(failure=RuntimeError("operation not permitted when stream is capturing"), at_end=INVALID)
+    with pytest.raises(NotCapturableError, match="operation not permitted"):
+        attempt(pretended, [])
+    assert pretended.current is pretended.default
+
+
+def test_a_pool_that_torch_has_ended_is_left_to_its_graph(pretend_cuda):
+    pretended = pretend_cuda(at_end=INVALID, pool_ends=True)
+    with pytest.raises(NotCapturableError):
+        attempt(pretended, [])
+    assert pretended.pools == {"pool": "ended"}, "releasing it twice would end the process"
+
+
+def test_too_little_memory_for_a_capture_is_told_as_that(pretend_cuda):
+    pretended = pretend_cuda(failure=torch.OutOfMemoryError("CUDA out of memory"), at_end=INVALID)
+    seen: list[str] = []
+    with pytest.raises(torch.OutOfMemoryError):
+        attempt(pretended, seen)
+    assert pretended.current is pretended.default
+    assert pretended.pools == {}
+    assert seen[-1] == "rewind"
+
+
+def test_an_interruption_of_a_capture_stays_one(pretend_cuda):
+    pretended = pretend_cuda(failure=KeyboardInterrupt(), at_end=INVALID)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(pretended, [])
+    assert pretended.current is pretended.default
+
+
+def test_a_capture_that_succeeds_is_no_reason_to_replace_the_process(pretend_cuda):
+    pretended = pretend_cuda()
+    assert attempt(pretended, []) is not None
+    assert broken_capture() is None
+    assert pretended.current is pretended.default
+
+
+def test_one_stream_serves_trial_warm_up_and_capture(pretend_cuda, monkeypatch):
+    pretended, used = pretend_cuda(), []
+    modes: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    capturing.find_obstacle(lambda: used.append(pretended.current), GPU)
+    capture(lambda: used.append(pretended.current), GPU, lambda: None)
+    assert len(set(map(id, used))) == 1
+    assert used[0] is not pretended.default
+    assert modes == ["error", 0], "waiting is forbidden while it is tried, and allowed again"
+
+
+def test_what_torch_refuses_because_it_waits_is_an_obstacle_by_name(pretend_cuda, monkeypatch):
+    pretend_cuda()
+    modes: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    class Refusing(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if modes[-1:] == ["error"] and func.overloadpacket.__name__ == "bincount":
+                raise RuntimeError("called a synchronizing CUDA operation")
+            return func(*args, **(kwargs or {}))
+
+    with Refusing():
+        found = capturing.find_obstacle(lambda: torch.bincount(torch.tensor([1, 2])), GPU)
+    assert found == "it waits for the device (bincount)"
+    assert modes == ["error", 0]
+
+
+def test_another_error_of_a_trial_is_raised_and_waiting_is_allowed_again(pretend_cuda, monkeypatch):
+    pretended = pretend_cuda()
+    modes: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    with pytest.raises(RuntimeError, match="shapes"):
+        capturing.find_obstacle(lambda: torch.ones(2, 3) @ torch.ones(2, 3), GPU)
+    assert modes == ["error", 0]
+    assert pretended.current is pretended.default
+
+
+def test_a_generator_is_renewed_where_it_is_not_where_it_began(monkeypatch):
+    """A CPU's generators know no graphs: what is asked of them is seen."""
+    generator = torch.Generator().manual_seed(7)
+    torch.rand(3, generator=generator)
+    expected = torch.rand(3, generator=generator.clone_state())
+    given: list[torch.Generator] = []
+    fake = SimpleNamespace(clone_state=generator.clone_state, graphsafe_set_state=given.append)
+    capturing._renew([fake])  # type: ignore[list-item]
+    assert torch.equal(torch.rand(3, generator=given[0]), expected)
+
+
+def test_a_broken_capture_keeps_nothing_alive(pretend_cuda):
+    pretended = pretend_cuda(at_end=INVALID)
+    gc.collect()
+    gc.disable()
+    try:
+
+        class Thing:
+            pass
+
+        thing = Thing()
+        gone = weakref.ref(thing)
+        with contextlib.suppress(NotCapturableError):
+            capture(lambda kept=thing: None, GPU, lambda: None)  # type: ignore[misc]
+        del thing
+        pretended.at_end = None
+        INVALID.__traceback__ = None
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from harness import Augment, Loss, Schedule
+from harness import Augment, Loss, Schedule, Task
 from harness.training.checkpoint import NAME, Checkpoint
 from harness.training.fit import Training
 from harness.training.objective import make_objective
@@ -46,10 +48,17 @@ def make_network() -> nn.Module:
 def begin(placed, recipe, task, tmp_path):
     """Begin a training that keeps its state in a folder."""
 
-    def make(folder: str, circumstances: dict[str, str] | None = None, **changes: Any) -> Training:
+    def make(
+        folder: str,
+        circumstances: dict[str, str] | None = None,
+        build: Callable[[Task], nn.Module] | None = None,
+        **changes: Any,
+    ) -> Training:
         loss = Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none"))
         changed = dataclasses.replace(recipe, **EVERYTHING | changes)
-        setup = Setup(make_network(), make_objective(loss, task, {}, placed.device), placed, changed, task, 0)
+        torch.manual_seed(0)
+        network = make_network() if build is None else build(dataclasses.replace(task, size=changed.size))
+        setup = Setup(network, make_objective(loss, task, {}, placed.device), placed, changed, task, 0)
         (tmp_path / folder).mkdir(exist_ok=True)
         return Training(setup, lambda execution: Checkpoint(tmp_path / folder, circumstances or {"torch": "1"}))
 
@@ -82,10 +91,76 @@ def test_an_interrupted_training_ends_bit_for_bit_as_one_that_was_not(begin, opt
         assert torch.equal(tensor, whole.setup.network.state_dict()[name]), name
 
 
-def test_half_precision_goes_on_with_its_scale(begin):
-    whole = list(begin("whole", precision="fp16").epochs())
-    interrupt(begin("cut", precision="fp16"), 2)
-    assert stripped(begin("cut", precision="fp16").epochs()) == stripped(whole)
+REAL = {
+    "tiny-cnn": {"width": 8, "drop_rate": 0.2},
+    "timm/test_vit": {"drop_rate": 0.2},
+    "efficientnet-b0": {},
+    "chexnet": {},
+}
+CHOICES: dict[str, dict[str, Any]] = {
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.05},
+    "sgd": {"optimizer": "sgd", "weight_decay": 1e-3},
+    "average": {"average_decay": 0.9},
+    "fp16": {"precision": "fp16"},
+    "bf16": {"precision": "bf16"},
+    "frozen": {"freeze_epochs": 2},
+}
+PLAIN_CHOICES: dict[str, Any] = {"epochs": 4, "size": 32, "batch_size": 16, "average_decay": None, "freeze_epochs": 0}
+
+
+LARGE = ("efficientnet-b0", "chexnet")
+CASES = [
+    pytest.param(model, choice, marks=[pytest.mark.slow] if model in LARGE else [])
+    for model in REAL
+    for choice in CHOICES
+]
+
+
+@pytest.mark.parametrize(("model", "choice"), CASES)
+def test_a_real_network_goes_on_bit_for_bit_after_any_of_its_epochs(begin, registry, tmp_path, model, choice):
+    """More than one convolution: weights and what optimizers keep of them then lie in memory channels last."""
+
+    def build(task: Task) -> nn.Module:
+        built: nn.Module = registry.model(model).build(task, **REAL[model])
+        return built
+
+    changes = PLAIN_CHOICES | CHOICES[choice]
+    whole, expected = begin("whole", build=build, **changes), []
+    for epoch in whole.epochs():
+        expected.append(epoch)
+        shutil.copytree(tmp_path / "whole", tmp_path / f"after-{epoch.number}")
+    for after in (1, 2, 3):
+        torch.manual_seed(99)
+        resumed = begin(f"after-{after}", build=build, **changes)
+        assert stripped(resumed.epochs()) == stripped(expected)
+        assert not resumed.execution.notes
+        for name, tensor in resumed.state.tensors().items():
+            assert torch.equal(tensor, whole.state.tensors()[name]), name
+            assert tensor.stride() == whole.state.tensors()[name].stride(), name
+
+
+class Remembering(nn.Module):
+    """A network with a buffer that no state dict has, on which its output depends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(256, 3))
+        self.seen: torch.Tensor
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen += 1
+        logits: torch.Tensor = self.body(images)
+        return logits / (1 + self.seen)
+
+
+def test_what_a_network_keeps_out_of_its_weights_is_kept_too(begin):
+    changes = PLAIN_CHOICES | {"size": 16}
+    whole = list(begin("whole", build=lambda task: Remembering(), **changes).epochs())
+    interrupt(begin("cut", build=lambda task: Remembering(), **changes), 2)
+    assert stripped(begin("cut", build=lambda task: Remembering(), **changes).epochs()) == stripped(whole)
 
 
 def test_early_stopping_counts_on(begin):

@@ -22,6 +22,7 @@ from harness.training.numerics import choose_numerics
 from harness.training.objective import make_objective
 from harness.training.setup import Setup
 
+CPU = torch.device("cpu")
 BCE = nn.functional.binary_cross_entropy_with_logits
 PLAIN = Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none"))
 
@@ -241,7 +242,7 @@ def test_a_step_with_everything_in_it_can_be_captured(train, optimizer, precisio
     (index,) = batches_of(training, 1)
     training.setup.network.train()
     training.step(index, None)  # an optimizer makes its state in its first step
-    assert find_obstacle(lambda: training.step(index, None)) is None
+    assert find_obstacle(lambda: training.step(index, None), CPU) is None
 
 
 @pytest.mark.parametrize("loss", ["bce", "weighted-bce", "focal", "asymmetric"])
@@ -252,7 +253,7 @@ def test_every_kind_of_network_and_loss_can_be_captured(train, registry, task, p
     (index,) = batches_of(training, 1)
     training.setup.network.train()
     training.step(index, None)
-    assert find_obstacle(lambda: training.step(index, None)) is None
+    assert find_obstacle(lambda: training.step(index, None), CPU) is None
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_a_network_that_waits_for_the_device_is_found_out_by_name(train, offense
 
     training, _ = train(Offender())
     (index,) = batches_of(training, 1)
-    found = find_obstacle(lambda: training.step(index, None))
+    found = find_obstacle(lambda: training.step(index, None), CPU)
     assert found is not None
     assert re.search(says, found)
 
@@ -297,7 +298,7 @@ def test_views_are_made_on_the_device_alone(evaluate_at):
             ]
             assert all(one.device.type == "cuda" and one.shape == (4, 3, 24, 24) for one in made)
 
-        assert find_obstacle(body) is None
+        assert find_obstacle(body, CPU) is None
 
 
 # --- when it goes wrong ----------------------------------------------------------------------------------------------
