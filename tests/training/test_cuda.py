@@ -17,7 +17,10 @@ from harness.training.fit import Training
 from harness.training.objective import make_objective
 from harness.training.setup import Setup
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
+]
 CUDA = torch.device("cuda")
 SIZE = 64
 TOLERANCE = 2e-2
