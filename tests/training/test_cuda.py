@@ -25,7 +25,10 @@ from harness.training.objective import make_objective
 from harness.training.setup import Setup
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA is used: what cuBLAS needs to repeat itself
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
+]
 CUDA = torch.device("cuda")
 SIZE = 64
 TOLERANCE = 2e-2
