@@ -6,12 +6,13 @@ Nothing here imports a heavy library, so that a hook stays cheap.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -297,6 +298,16 @@ def _check_bounds(what: str, owner: object, bounds: Mapping[str, tuple[float | N
             raise UsageError(f"{what}: {name} must be {wanted}, got {value}")
 
 
+def _check_names(what: str, owner: object) -> None:
+    """Raise `UnknownNameError` where a field that takes one of a few names has another one."""
+    for name, hint in typing.get_type_hints(type(owner)).items():
+        parts = (hint, *typing.get_args(hint))  # of `Literal[...]` itself, and of `int | Literal[...]`
+        known = [known for part in parts if typing.get_origin(part) is Literal for known in typing.get_args(part)]
+        value = getattr(owner, name)
+        if known and value not in known and (isinstance(value, str) or typing.get_origin(hint) is Literal):
+            raise UnknownNameError(f"{name} of {what}", value, known)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     """Random changes to a training image, on the device, drawn for each sample."""
@@ -349,6 +360,7 @@ class Schedule:
     """one-cycle: share of the steps during which the rate rises to `lr`."""
 
     def __post_init__(self) -> None:
+        _check_names("the schedule", self)
         _check_bounds("schedule", self, {"floor": (0.0, 1.0), "rise": (0.0, 1.0), "factor": (0.0, 1.0)})
         _check_bounds("schedule", self, {"warmup": (0.0, None), "patience": (0, None), "every": (1, None)})
         if self.kind == "one-cycle" and self.warmup:
@@ -408,6 +420,7 @@ class Recipe(Component):
     def __post_init__(self) -> None:
         super().__post_init__()
         what = f"recipe '{self.name}'"
+        _check_names(what, self)
         whole: dict[str, tuple[float | None, float | None]] = {"epochs": (1, None), "batch_size": (1, None)}
         _check_bounds(what, self, whole | {"load_size": (8, None), "size": (8, None), "patience": (1, None)})
         shares = {"label_smoothing": (0.0, 1.0), "average_decay": (0.0, 1.0), "momentum": (0.0, 1.0)}

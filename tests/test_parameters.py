@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from harness import Augment, Model, Recipe, UsageError
+from harness import Augment, Model, Recipe, Schedule, UsageError
 from harness.errors import UnknownNameError
 from harness.parameters import complete, override, parse_assignments, parse_params, parse_value, recipe_values
 
@@ -111,6 +111,26 @@ def test_load_size_follows_size_in_proportion_unless_given():
 def test_a_recipe_that_cannot_be_is_refused(given, says):
     with pytest.raises((UnknownNameError, UsageError), match=says):
         override(RECIPE, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"evaluate_at": "five-crop"}, "unknown evaluate_at of recipe 'r' 'five-crop': did you mean 'ten-crop'"),
+        ({"evaluate_at": "squint"}, "'squint' .known: center-crop, flip, resize, ten-crop"),
+        ({"optimizer": "sdg"}, "unknown optimizer of recipe 'r' 'sdg': did you mean 'sgd'"),
+        ({"precision": "float16"}, "unknown precision of recipe 'r' 'float16'"),
+        ({"micro_batch": "automatic"}, "unknown micro_batch of recipe 'r' 'automatic': did you mean 'auto'"),
+    ],
+)
+def test_a_recipe_of_a_plugin_that_names_what_there_is_not_is_refused(given, says):
+    with pytest.raises(UnknownNameError, match=says):
+        Recipe(name="r", **given)
+
+
+def test_a_schedule_of_an_unknown_kind_is_refused():
+    with pytest.raises(UnknownNameError, match="unknown kind of the schedule 'cosin': did you mean 'cosine'"):
+        Schedule(kind="cosin")  # type: ignore[arg-type]
 
 
 def test_recipe_values_leave_out_the_name_and_the_space():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness.components import Augment, Recipe, Task
+from harness.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -28,15 +29,21 @@ def training_view(images: Tensor, recipe: Recipe, task: Task, *, mirrors: bool, 
 def evaluation_views(images: Tensor, recipe: Recipe, task: Task, *, mirrors: bool) -> Iterator[Tensor]:
     """The views of images (B, S, S) uint8 whose logits are averaged, each (B, K, size, size) float32, without chance.
 
-    Where the dataset does not mirror, mirrored views are left out: `flip` is `resize`, `ten-crop` has five.
+    Where the dataset does not mirror, mirrored views are left out: `flip` is `resize`, `ten-crop` has five. Raises
+    `UnknownNameError` for an `evaluate_at` that there is not.
     """
     pixels, size = images, recipe.size
     middle, end = round((pixels.shape[-1] - size) / 2), pixels.shape[-1] - size
-    places = {
+    crops: dict[str, list[tuple[int, int]]] = {
+        "resize": [],
+        "flip": [],
         "center-crop": [(middle, middle)],
         "ten-crop": [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)],
-    }.get(recipe.evaluate_at)
-    if places is None:
+    }
+    if recipe.evaluate_at not in crops:
+        raise UnknownNameError("evaluate_at", recipe.evaluate_at, crops)
+    places = crops[recipe.evaluate_at]
+    if not places:
         pixels, places = resize(pixels.float(), size), [(0, 0)]
     mirrored = [pixels.flip(-1)] if mirrors and recipe.evaluate_at in ("ten-crop", "flip") else []
     for source in [pixels, *mirrored]:

@@ -22,6 +22,7 @@ from harness.data.augmentation import (
     resize,
     training_view,
 )
+from harness.errors import UnknownNameError
 
 TASK = Task(("a",), 1, 24, (0.5,), (0.25,), (0.1,))
 
@@ -88,6 +89,13 @@ def test_ten_crops_are_torchvisions():
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one[:, 0] * 0.25 + 0.5, other)
     assert len(list(evaluation_views(images, recipe, TASK, mirrors=False))) == 5
+
+
+def test_an_unknown_evaluation_is_refused_by_name():
+    recipe = Recipe(name="r", load_size=32, size=24)
+    object.__setattr__(recipe, "evaluate_at", "five-crop")  # as from a pickle or a test
+    with pytest.raises(UnknownNameError, match="unknown evaluate_at 'five-crop': did you mean 'ten-crop'"):
+        list(evaluation_views(random_images(), recipe, TASK, mirrors=True))
 
 
 @settings(max_examples=30, deadline=None)

@@ -345,7 +345,7 @@ def test_what_is_wrong_with_a_dataset_is_said_of_its_own_name(tmp_path):
         ("batchsize=8", "unexpected keyword argument 'batchsize': did you mean 'batch_size'?"),
         ("lr='1e-3'", "lr must be a number above 0, got '1e-3'"),
         ("epochs='3'", "epochs must be a number, got '3'"),
-        ("optimizer='adamx'", "input should be 'adam', 'adamw' or 'sgd', got 'adamx'"),
+        ("optimizer='adamx'", "unknown optimizer of recipe 'mine' 'adamx': did you mean 'adam'?"),
         ("select_on='aurok'", "select_on: unknown metric 'aurok': did you mean 'auroc'?"),
     ],
 )
