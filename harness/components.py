@@ -396,7 +396,8 @@ class Recipe(Component):
     min(decay, (1 + step) / (10 + step)). None: no average."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """Autocast of the forward pass. auto is bf16 on CUDA, and on CPUs with instructions for it unless the network has
-    depthwise convolutions, which gain nothing there; else float32. fp16 scales its loss."""
+    depthwise convolutions, which gain nothing there; else float32. fp16 scales its loss. float32 is exact: it forbids
+    the TF32 in which CUDA would otherwise compute convolutions."""
     select_on: str = "objective"
     """What picks the best epoch, on validation: `objective` (the board's), `loss`, or a metric's name."""
     patience: int | None = None

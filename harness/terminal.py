@@ -27,6 +27,7 @@ from harness.execution.events import (
     Event,
     Preparing,
     Printed,
+    ProcessUnfit,
     Stopping,
     TrialAdvanced,
     TrialFinished,
@@ -99,7 +100,7 @@ class Display(AbstractContextManager["Display"]):
             case _:
                 self._remark(event)
 
-    def _remark(self, event: ComboRetried | ComboLost | Waiting | Stopping) -> None:
+    def _remark(self, event: ComboRetried | ComboLost | Waiting | Stopping | ProcessUnfit) -> None:
         """Show something out of the ordinary."""
         match event:
             case ComboRetried():
@@ -108,6 +109,10 @@ class Display(AbstractContextManager["Display"]):
             case ComboLost():
                 self._forget(event.name)
                 self._say(f"[yellow]-[/] {event.name}: another process has taken it over; its result is waited for")
+            case ProcessUnfit(device, reason, replaced):
+                who = f"the worker process on {device} is replaced" if replaced else "this process goes on"
+                advice = "" if replaced else "; run without --workers 0 to have it replaced"
+                self._say(f"[yellow]-[/] {who}: {_plain(reason)}{advice}")
             case Waiting():
                 self._say(f"waiting for other processes that run {', '.join(event.names)}")
             case Stopping(names):

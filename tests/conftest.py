@@ -7,6 +7,9 @@ import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a missing weight then fails at once
 
+import gc
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +133,48 @@ def save_predictions(tmp_path):
         return path
 
     return save
+
+
+class Watch:
+    """What trainings made, by weak references."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, weakref.ref[Any]]] = []
+
+    def see(self, made: Any, name: str | None = None) -> None:
+        self.made.append((name or type(made).__name__, weakref.ref(made)))
+
+    @property
+    def alive(self) -> list[str]:
+        return [name for name, reference in self.made if reference() is not None]
+
+
+@pytest.fixture
+def watch(monkeypatch) -> Iterator[Watch]:
+    """Sees what trainings make, while nothing is collected: what dies, dies because nothing refers to it."""
+    from harness.data.placement import Placed
+    from harness.execution import building
+    from harness.training.fit import Training
+    from harness.training.prediction import Predictor
+    from harness.training.step import Step
+
+    found = Watch()
+    for kind in (Training, Step, Predictor, Placed):
+
+        def init(self: Any, *arguments: Any, make: Any = kind.__init__, **more: Any) -> None:
+            make(self, *arguments, **more)
+            found.see(self)
+
+        monkeypatch.setattr(kind, "__init__", init)
+    build = building.build_network
+
+    def build_network(*arguments: Any) -> Any:
+        network = build(*arguments)
+        found.see(network, "network")
+        return network
+
+    monkeypatch.setattr(building, "build_network", build_network)
+    gc.disable()
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
+    yield found
+    gc.enable()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -50,14 +50,12 @@ class Placed:
 
 
 def place(prepared: Prepared, device: torch.device, placement: Placement = "auto") -> Placed:
-    """Bring a dataset to the device: all of it where it fits into half of the free memory, else batch by batch.
+    """Bring a dataset to the device: all of it where half of the free memory suffices, else batch by batch.
 
     On a CPU nothing is copied: the images stay the cache's memory map.
     """
     images = torch.from_numpy(prepared.images)
-    resident = placement == "resident" or (
-        placement == "auto" and (device.type == "cpu" or images.nbytes <= SHARE * torch.cuda.mem_get_info(device)[0])
-    )
+    resident = is_resident(images.nbytes, device, placement)
     targets = torch.tensor(prepared.data.targets)
     unknown = targets.isnan()
     split = prepared.data.table["split"].to_numpy()
@@ -70,6 +68,19 @@ def place(prepared: Prepared, device: torch.device, placement: Placement = "auto
         splits={name: torch.from_numpy(np.flatnonzero(split == name)).to(device) for name in SPLITS if name in split},
         resident=resident,
     )
+
+
+def is_resident(images: int, device: torch.device, placement: Placement) -> bool:
+    """Whether so many bytes of images are to lie on the device."""
+    if placement != "auto":
+        return placement == "resident"
+    return device.type == "cpu" or images <= SHARE * free_memory(device)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU that this process can have: what nobody holds, and what its allocator keeps of what was freed."""
+    unheld, _ = torch.cuda.mem_get_info(device)
+    return int(unheld + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 # --- streaming -------------------------------------------------------------------------------------------------------
@@ -107,6 +118,22 @@ def _stream(placed: Placed, indices: list[Tensor]) -> Iterator[tuple[Tensor, Ten
     hosted = torch.cat(indices).cpu().split([len(index) for index in indices])
     stream = torch.cuda.Stream(placed.device) if placed.device.type == "cuda" else None
     slots = [_Slot(placed, max(map(len, indices))) for _ in range(2)]
+    if stream is not None:  # the buffers' memory may have been another's, for which the device still works
+        stream.wait_stream(torch.cuda.current_stream(placed.device))
+    try:
+        yield from _gather(placed, indices, hosted, slots, stream)
+    finally:
+        if stream is not None:  # whoever stops early leaves a copy under way into a buffer that is about to be freed
+            stream.synchronize()
+
+
+def _gather(
+    placed: Placed,
+    indices: list[Tensor],
+    hosted: Sequence[Tensor],
+    slots: Sequence[_Slot],
+    stream: torch.cuda.Stream | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
     with ThreadPoolExecutor(1) as gatherer:
 
         def submit(number: int) -> Future[Tensor] | None:

@@ -45,11 +45,13 @@ from harness.results.record import (
 )
 from harness.results.store import WEIGHTS, predictions_file, run_folder
 from harness.training import VERSION
+from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
 from harness.training.engine import DEFAULT, Engine, Execution
 from harness.training.fit import Epoch, Training
 from harness.training.memory import release
+from harness.training.numerics import computing
 from harness.training.pace import wait_for
 from harness.training.setup import Setup
 
@@ -113,8 +115,10 @@ class Bench:
 
     def place(self, job: Job) -> Placed:
         """The job's data on its device; what was there before is let go first, so that it need not fit twice."""
-        if self.placed is None or self.placed.data is not job.prepared.data:
+        if self.placed is not None and self.placed.data is not job.prepared.data:
             self.placed = None
+            release()
+        if self.placed is None:
             self.placed = place(job.prepared, job.device, job.engine.placement)
         return self.placed
 
@@ -136,6 +140,15 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
     if reason is not None:
         failure = FailurePart(kind="plugin", message=reason, where="before training")
         return Result(_record(job, status="skipped", failure=failure))
+    with computing(job.device, job.choices.recipe.precision):
+        result = _run(job, bench, on_epoch)
+    if job.device.type == "cuda" or result.record.status == "failed":
+        with contextlib.suppress(RuntimeError):  # a GPU after a fault
+            release()  # out of reach of an exception, which holds on to the network
+    return result
+
+
+def _run(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
     try:
         if job.combo.row.control == "prevalence":
             return _measure_prevalence(job)
@@ -149,10 +162,7 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
     except (Exception, SystemExit) as error:  # a combo's failure is a result; the others go on
         if is_full(error):
             raise StorageError(f"{job.combo.name}: {error}; make room") from error
-        failure = explain_failure(error, job.choices)
-    with contextlib.suppress(RuntimeError):  # a GPU after a fault
-        release()  # out of reach of the exception, which holds on to the network
-    return failed_result(job, failure)
+        return failed_result(job, explain_failure(error, job.choices))
 
 
 def failed_result(job: Job, failure: FailurePart, provenance: ProvenancePart | None = None) -> Result:
@@ -171,12 +181,14 @@ def reason_to_skip(job: Job) -> str | None:
 
 
 def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch) -> Result:
-    energy = EnergyMeter(job.device)
+    energy, broken = EnergyMeter(job.device), broken_capture()
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     with watch.phase("build"):
         setup = _set_up(job, placed)
         training = Training(setup, lambda execution: _checkpoint(job, execution))
+    if broken is not None:
+        training.execution.notes.append(f"the capture of a CUDA graph had broken off in the same process ({broken})")
     with watch.phase("train"):
         for epoch in training.epochs():
             on_epoch(epoch)

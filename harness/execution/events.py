@@ -83,6 +83,16 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class ProcessUnfit:
+    """A process should run nothing more: a fault of its GPU, or a capture that broke off."""
+
+    device: str
+    reason: str
+    replaced: bool
+    """Whether a fresh one takes its place; else it is the only one, and goes on."""
+
+
+@dataclass(frozen=True)
 class TrialAdvanced:
     """A trial of a search has finished an epoch."""
 
@@ -125,6 +135,7 @@ Event = (
     | TrialAdvanced
     | TrialFinished
     | Waiting
+    | ProcessUnfit
     | Printed
     | Stopping
 )

@@ -26,10 +26,11 @@ from harness.execution.claims import LEASE
 from harness.execution.combo import Bench, Job, Result, reason_to_skip, run_combo
 from harness.execution.controls import shuffle_targets
 from harness.execution.dispatch import Dispatch, Task
-from harness.execution.events import Listener, Preparing
+from harness.execution.events import Listener, Preparing, ProcessUnfit
 from harness.execution.interruption import Interrupted, Interruption
 from harness.execution.pool import POLL, Crew, Pool
 from harness.execution.supervision import Inbox
+from harness.execution.worker import why_unfit
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint
 from harness.results.provenance import scrub_paths
@@ -207,7 +208,7 @@ def run(
 
 def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
     """One combo after another, in this process; what plugins print goes to standard error."""
-    bench, load_size = Bench(), None
+    bench, load_size, unfit = Bench(), None, None
     while dispatch.todo and not interruption.asked:
         task = dispatch.take(load_size)
         if task is None:
@@ -222,6 +223,10 @@ def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
                     result = _run_task(task, bench, dispatch, interruption)
         except ClaimLostError:
             dispatch.lose(task)
+        if unfit is None:
+            unfit = why_unfit(task.job.device)
+            if unfit is not None:
+                dispatch.listener(ProcessUnfit(str(task.job.device), unfit, replaced=False))
 
 
 def _run_task(task: Task, bench: Bench, dispatch: Dispatch, interruption: Interruption) -> Result:

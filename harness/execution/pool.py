@@ -18,7 +18,7 @@ from harness.board import Board
 from harness.errors import ClaimLostError, HarnessError, StorageError
 from harness.execution.combo import failed_result
 from harness.execution.dispatch import Dispatch, Task
-from harness.execution.events import Printed
+from harness.execution.events import Printed, ProcessUnfit
 from harness.execution.host import HostMemory, measure_memory
 from harness.execution.interruption import Interruption
 from harness.execution.supervision import Death, DeathKind, Inbox, Worker
@@ -187,9 +187,10 @@ class Pool:
 
     def _finish(self, seat: Seat, task: Task, message: Finished) -> None:
         seat.task = None
-        if not message.fit and seat.worker is not None:
-            seat.worker.kill(Death("stopped", "its GPU has had a fault"))
+        if message.unfit is not None and seat.worker is not None:
+            seat.worker.kill(Death("stopped", message.unfit))
             seat.worker, seat.provenance, seat.load_size = None, None, None
+            self.dispatch.listener(ProcessUnfit(str(seat.order.settings.device), message.unfit, replaced=True))
         if not self.dispatch.finish(task, message.result):
             self._retry(seat, task)
 

@@ -79,8 +79,8 @@ class Finished:
     """A combo has a result, good or bad."""
 
     result: Result
-    fit: bool
-    """Whether the device can still be used: after a fault of CUDA a process is good for nothing."""
+    unfit: str | None = None
+    """Why the process should run nothing more, where it should not; see `why_unfit`."""
 
 
 @dataclass(frozen=True)
@@ -143,21 +143,27 @@ def _run(parent: Connection, told: Run, job: Job, bench: Bench) -> Finished | St
         if told.key != job.key:
             message = "the data or a plugin's file has changed since the run began; begin it again"
             failure = FailurePart(kind="data", message=message, where="before training")
-            return Finished(failed_result(replace(job, key=told.key), failure), fit=True)
+            return Finished(failed_result(replace(job, key=told.key), failure))
         result = run_combo(replace(job, guard=guard, resume=told.resume), bench, advance)
-        return Finished(result, _is_fit(job.device))
+        return Finished(result, why_unfit(job.device))
     except _StopError:
         return Stopped()
     except (StorageError, ClaimLostError) as error:
         return Refused(error)
 
 
-def _is_fit(device: torch.device) -> bool:
+def why_unfit(device: torch.device) -> str | None:
+    """Tell why this process should run nothing more on a device: after a fault of CUDA it is good for nothing, and
+    after a capture that broke off it may be spoiled. None while all is well.
+    """
     import torch
+
+    from harness.training.capture import broken_capture
 
     if device.type == "cuda":
         try:
             torch.cuda.synchronize(device)
         except RuntimeError:
-            return False
-    return True
+            return "its GPU has had a fault"
+    broken = broken_capture()
+    return None if broken is None else f"the capture of a CUDA graph broke off in it ({broken})"

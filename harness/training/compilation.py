@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,3 +50,17 @@ def compile_network(
             raise PluginError(f"torch.compile failed: {reason}; leave it to --compile auto, or off") from error
         return network, reason
     return compiled, None
+
+
+@contextlib.contextmanager
+def explain_limit() -> Iterator[None]:
+    """Raise `PluginError` where a network turns out to need another variant with every call."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "FailOnRecompileLimitHit":
+            raise
+        raise PluginError(
+            "torch.compile gave up: the network needed more than 8 compiled variants, since something in it changes "
+            "from call to call; train it with --compile off"
+        ) from error

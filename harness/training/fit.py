@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.training.checkpoint import Checkpoint, Saved
-from harness.training.compilation import reset_compiler
+from harness.training.compilation import explain_limit, reset_compiler
 from harness.training.engine import Execution, decide_compile
 from harness.training.memory import is_out_of_memory
 from harness.training.numerics import choose_numerics
 from harness.training.optimization import Average, make_optimizer
 from harness.training.pace import WARM_UP, Pace, Timing
 from harness.training.prediction import Predictor
-from harness.training.preparation import make_room, prepare_step, set_mode
+from harness.training.preparation import make_room, prepare_step, set_mode, start_over
 from harness.training.schedule import RateSchedule
 from harness.training.setup import Setup, batch_plan, stream
 from harness.training.state import TrainingState
@@ -99,7 +99,8 @@ class Training:
         self._resume()
         yield from tuple(self.history)
         while len(self.history) < self.setup.recipe.epochs and not self._is_out_of_patience():
-            self._run_epoch(len(self.history) + 1)
+            with explain_limit():
+                self._run_epoch(len(self.history) + 1)
             yield self.history[-1]
         for network in (self.setup.network, self.predictor.network):
             network.load_state_dict(self.best)
@@ -132,8 +133,9 @@ class Training:
             self.prepared = False
         if self.prepared:
             return self._train_batches(number)
-        snapshot = self.state.take()
+        snapshot, short = self.state.take(), 0
         while True:
+            known = len(self.execution.notes)
             try:
                 prepare_step(self.step, self.execution, self.batch_size, snapshot)
                 found = self._train_batches(number)
@@ -142,9 +144,24 @@ class Training:
                     raise
             else:
                 self.prepared = True
+                if self._together == short:
+                    self.execution.notes.append(
+                        f"the memory was too small for {short} images at a time at first, and sufficed when that was "
+                        "tried again"
+                    )
                 return found
             # out of reach of the exception, which holds on to what filled the memory
-            make_room(self.step, self.execution, self.batch_size, snapshot)
+            del self.execution.notes[known:]
+            start_over(self.step, snapshot)
+            if self._together == short:
+                make_room(self.step, self.execution, self.batch_size, snapshot)
+            else:
+                short = self._together
+
+    @property
+    def _together(self) -> int:
+        """Images at a time."""
+        return self.step.micro_batch or self.batch_size
 
     def _train_batches(self, number: int) -> tuple[float, Timing | None]:
         """One pass; gives the mean loss. The device is waited for at its end, and now and then to look at the loss."""

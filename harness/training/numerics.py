@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +17,44 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@contextlib.contextmanager
+def computing(device: torch.device, precision: str) -> Iterator[None]:
+    """Hold while a recipe of that precision trains and predicts on a device, from building its network on.
+
+    The device is the current one: whatever is not told where to go, goes there. And float32 means float32: torch would
+    let convolutions on CUDA round what they multiply to TF32, of 10 bits, in which every other precision may still
+    compute what it leaves to float32.
+    """
+    current = torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+    exact = _exact_float32() if precision == "float32" else contextlib.nullcontext()
+    with current, exact:
+        yield
+
+
+@contextlib.contextmanager
+def _exact_float32() -> Iterator[None]:
+    """Forbid TF32 to the whole process."""
+    backends: Any = torch.backends  # torch's types do not know the switches
+    operations = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+    before = [operation.fp32_precision for operation in operations]
+    try:
+        _allow_tf32(allowed=False)
+        for operation in operations:
+            operation.fp32_precision = "ieee"
+        yield
+    finally:
+        _allow_tf32(allowed=before[0] == before[1] == "tf32")
+        for operation, precision in zip(operations, before, strict=True):
+            operation.fp32_precision = precision
+
+
+def _allow_tf32(*, allowed: bool) -> None:
+    """Set cuDNN's older switch, which torch, where it is read, requires to agree with the newer ones."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some versions call it deprecated
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 @dataclass(frozen=True)

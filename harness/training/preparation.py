@@ -80,15 +80,19 @@ def _compile(step: Step, execution: Execution, index: torch.Tensor, rewind: Call
         execution.notes.append(f"the network could not be compiled: {reason}")
 
 
+def start_over(step: Step, snapshot: Snapshot) -> None:
+    """Put everything back after the memory was too small, and give back what was taken."""
+    step.drop_graph()
+    step.state.put_back(snapshot)
+    release()
+
+
 def make_room(step: Step, execution: Execution, batch_size: int, snapshot: Snapshot) -> None:
-    """After a batch that the memory was too small for: split it if the recipe says so, and put everything back.
+    """Split a batch that the memory is too small for if the recipe says so; everything stays as it was.
 
     Raises `OutOfMemoryError` with the largest batch that would fit.
     """
     setup, too_many = step.setup, step.micro_batch or batch_size
-    step.drop_graph()
-    step.state.put_back(snapshot)
-    release()
     largest = largest_that_fits(too_many, step.try_gradients)
     step.state.put_back(snapshot)
     if setup.recipe.micro_batch != "auto" or largest == 0:

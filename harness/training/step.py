@@ -35,8 +35,8 @@ class Step:
     ) -> None:
         device = setup.placed.device
         self.setup, self.state, self.numerics, self.forward = setup, state, numerics, forward
-        self.see = see or self._see
-        """From a batch's indices, and its images where they are streamed, to what the network sees of it."""
+        self.given = see
+        """What the network is to see, where that is no view of the batch at hand; None: see `see`."""
         self.micro_batch: int | None = None
         self.epoch = torch.zeros((), dtype=torch.int64, device=device)
         self.done = torch.zeros((), dtype=torch.int64, device=device)
@@ -54,6 +54,16 @@ class Step:
             if fixed is not None and given is not None:
                 fixed.copy_(given)
         self.graph.replay()
+
+    def see(self, index: Tensor, images: Tensor | None) -> Tensor:
+        """From a batch's indices, and its images where they are streamed, to what the network sees of it."""
+        if self.given is not None:
+            return self.given(index, images)
+        placed, setup = self.setup.placed, self.setup
+        if images is None:
+            images = placed.images.index_select(0, index)
+        mirrors = placed.data.mirrors
+        return training_view(images, setup.recipe, setup.task, mirrors=mirrors, generator=self.state.generator)
 
     def start_epoch(self, number: int) -> None:
         """Count from 0 again."""
@@ -155,10 +165,3 @@ class Step:
             self.state.scaler.scale(loss).backward()
             total = total + loss.detach()
         return total
-
-    def _see(self, index: Tensor, images: Tensor | None) -> Tensor:
-        placed, setup = self.setup.placed, self.setup
-        if images is None:
-            images = placed.images.index_select(0, index)
-        mirrors = placed.data.mirrors
-        return training_view(images, setup.recipe, setup.task, mirrors=mirrors, generator=self.state.generator)

@@ -15,7 +15,7 @@ from harness.evaluation.measure import judged_scores
 from harness.evaluation.predictions import Predictions
 from harness.report.figures.style import count
 from harness.tuning.study import Plan
-from harness.tuning.trial import Workshop, plain_failure, train
+from harness.tuning.trial import Workshop, forget, plain_failure, train
 
 if TYPE_CHECKING:
     import optuna
@@ -102,13 +102,15 @@ def recall(study: optuna.Study, trial: int) -> Confirmation | None:
 
 def _train_again(workshop: Workshop, name: str, row: Row, seed: int) -> Predictions:
     try:
-        return train(workshop, row, seed, lambda value, epoch: None)
+        found = train(workshop, row, seed, lambda value, epoch: None)
     except Exception as error:  # noqa: BLE001 - whatever a trial may fail with
         why = plain_failure(error, workshop, row)
         raise HarnessError(
             f"the {name} configuration failed when it was trained again with seed {seed} ({why['kind']}): "
             f"{why['message']}"
         ) from None
+    forget(workshop, failed=False)
+    return found
 
 
 def _measure(seeds: Sequence[Predictions], workshop: Workshop, resampling: Resampling) -> System:

@@ -10,12 +10,12 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.execution.events import Listener, Printed, TrialAdvanced, TrialFinished
+from harness.execution.events import Listener, Printed, ProcessUnfit, TrialAdvanced, TrialFinished
 from harness.execution.pool import share_threads
 from harness.execution.supervision import Death, Inbox, Worker
 from harness.tuning.slots import Slots, Tally, best_of, count_trials, why_failed
 from harness.tuning.study import Plan, values_of
-from harness.tuning.worker import SECONDS, Advanced, Limits, Order, Over, live, work
+from harness.tuning.worker import SECONDS, Advanced, Limits, Order, Over, Unfit, live, work
 
 if TYPE_CHECKING:
     import optuna
@@ -50,13 +50,15 @@ class Progress:
         self.begun = len(self.told)
         self.started = time.time()
 
-    def hear(self, message: Advanced | Over) -> None:
-        """A trial has got further here."""
+    def hear(self, message: Advanced | Over | Unfit) -> None:
+        """A trial has got further in this process, or the process is unfit."""
         match message:
             case Advanced(trial, epoch, epochs, value):
                 self.listener(TrialAdvanced(self.plan.name, trial, epoch, epochs, value))
             case Over():
                 self.look()
+            case Unfit(device, reason):
+                self.listener(ProcessUnfit(device, reason, replaced=False))
 
     def look(self) -> None:
         """Tell of trials that are new."""
@@ -114,6 +116,8 @@ class _Team:
         self.slots = Slots(study, limits.trials, limits.lease)
         self.inbox: Inbox = SimpleQueue()
         self.workers: dict[Worker, torch.device] = {}
+        self.unfit: set[Worker] = set()
+        """Those that end before the study does, to be replaced."""
         self.false_starts = 0
 
     def run(self) -> None:
@@ -146,6 +150,9 @@ class _Team:
             case Advanced() | Over():
                 self.false_starts = 0
                 self.progress.hear(message)
+            case Unfit():
+                self.unfit.add(worker)
+                self.progress.listener(ProcessUnfit(message.device, message.reason, replaced=True))
             case Printed():
                 self.progress.listener(message)
             case Death():
@@ -155,9 +162,10 @@ class _Team:
         """A worker is gone: done, or to be replaced."""
         device = self.workers.pop(worker)
         self.progress.look()
-        if death.kind == "exit" and death.code == 0:
-            return
-        self.false_starts += 1
+        if worker not in self.unfit:
+            if death.kind == "exit" and death.code == 0:
+                return
+            self.false_starts += 1
         if self.false_starts > FALSE_STARTS * len(self.crew.devices):
             raise HarnessError(f"worker processes on {device} die before an epoch is over: {death.reason}")
         self.slots.recover()

@@ -21,6 +21,8 @@ from harness.execution.events import Listener
 from harness.execution.local import Settings, Shelf
 from harness.registry import Registry
 from harness.training.fit import Epoch, Training
+from harness.training.memory import release
+from harness.training.numerics import computing
 from harness.training.objective import make_objective
 from harness.training.task import make_task
 from harness.tuning.withholding import withhold_test
@@ -67,8 +69,10 @@ class Workshop:
 
     def place(self, prepared: Prepared) -> Placed:
         """On the device; at most one size at a time."""
-        if self.placed is None or self.placed.data is not prepared.data:
+        if self.placed is not None and self.placed.data is not prepared.data:
             self.placed = None
+            release()
+        if self.placed is None:
             self.placed = place(prepared, self.settings.device, self.settings.engine.placement)
         return self.placed
 
@@ -91,6 +95,11 @@ def train(workshop: Workshop, row: Row, seed: int, on_epoch: OnEpoch) -> Predict
     What `on_epoch` raises ends the training. Raises `HarnessError` and whatever a plugin raises.
     """
     choices = resolve(row, workshop.registry)
+    with computing(workshop.settings.device, choices.recipe.precision):
+        return _train(workshop, choices, seed, on_epoch)
+
+
+def _train(workshop: Workshop, choices: Choices, seed: int, on_epoch: OnEpoch) -> Predictions:
     prepared = workshop.data(choices.recipe.load_size)
     placed = workshop.place(prepared)
     recipe = choices.recipe
@@ -104,13 +113,16 @@ def train(workshop: Workshop, row: Row, seed: int, on_epoch: OnEpoch) -> Predict
     return training.predictor.predictions("val")
 
 
-def forget(workshop: Workshop) -> None:
-    """After a failure: give memory back to the device."""
-    from harness.training.memory import release
+def forget(workshop: Workshop, *, failed: bool) -> None:
+    """After a training: give memory back to a GPU; on a CPU, which caches nothing, only after a failure.
 
-    release()
-    if workshop.settings.device.type == "cuda":
-        torch.cuda.synchronize(workshop.settings.device)
+    Raises `RuntimeError` where the failure was a fault of the GPU.
+    """
+    device = workshop.settings.device
+    if failed or device.type == "cuda":
+        release()
+    if failed and device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def plain_failure(error: Exception | SystemExit, workshop: Workshop, row: Row) -> Mapping[str, Any]:

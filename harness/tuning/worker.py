@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from harness.board import Row
 from harness.errors import DataError, UsageError
 from harness.execution.claims import LEASE
+from harness.execution.worker import why_unfit
 from harness.tuning.slots import FAILURE, Slots
 from harness.tuning.space import with_values
 from harness.tuning.storage import answering, is_of_storage
@@ -61,19 +62,30 @@ class Over:
     trial: int
 
 
-Tell = Callable[[Advanced | Over], None]
+@dataclass(frozen=True)
+class Unfit:
+    """This process should run nothing more."""
+
+    device: str
+    reason: str
+
+
+Tell = Callable[[Advanced | Over | Unfit], None]
 
 
 class PrunedError(Exception):
     """A trial that is not worth going on with."""
 
 
-def work(study: optuna.Study, plan: Plan, workshop: Workshop, limits: Limits, tell: Tell) -> None:
-    """Run trials until the study has all of its own, or the time is over.
+def work(
+    study: optuna.Study, plan: Plan, workshop: Workshop, limits: Limits, tell: Tell, *, replaceable: bool = False
+) -> None:
+    """Run trials until the study has all of its own, or the time is over; or, where another process takes its place,
+    until this one is unfit.
 
     A trial that fails becomes a failed trial, and the next one begins; an interrupted one is given back.
     """
-    slots = Slots(study, limits.trials, limits.lease)
+    slots, unfit = Slots(study, limits.trials, limits.lease), None
     while limits.until is None or time.time() < limits.until:
         trial = slots.take()
         if trial is not None:
@@ -84,6 +96,12 @@ def work(study: optuna.Study, plan: Plan, workshop: Workshop, limits: Limits, te
                 slots.give_back(trial.number)
                 raise
             tell(Over(trial.number))
+            if unfit is None:
+                unfit = why_unfit(workshop.settings.device)
+                if unfit is not None:
+                    tell(Unfit(str(workshop.settings.device), unfit))
+            if unfit is not None and replaceable:
+                return
         elif slots.is_over():
             return
         else:
@@ -108,8 +126,7 @@ def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, workshop: Wo
         if is_of_storage(error):
             raise  # no failure of the trial: whoever goes on runs it again
         state, about = TrialState.FAIL, {FAILURE: dict(plain_failure(error, workshop, row))}
-    if state == TrialState.FAIL:
-        forget(workshop)  # out of reach of the exception, which holds on to the network
+    forget(workshop, failed=state == TrialState.FAIL)  # out of reach of an exception, which holds on to the network
     # where another worker took this one for dead, the trial is not this one's any more
     with contextlib.suppress(UpdateFinishedTrialError, ValueError):
         for name, found in (about | {SECONDS: round(time.perf_counter() - started, 3)}).items():
@@ -170,6 +187,6 @@ def live(parent: Connection, order: Order) -> None:
     workshop = open_workshop(plan.board, registry, replace(order.settings), plan.objective, lambda event: None)
     try:
         with answering(plan.storage):
-            work(open_study(plan), plan, workshop, order.limits, parent.send)
+            work(open_study(plan), plan, workshop, order.limits, parent.send, replaceable=True)
     except UsageError as error:
         sys.exit(str(error))

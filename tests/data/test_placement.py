@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import subprocess
 import sys
 
@@ -11,10 +13,12 @@ import torch
 
 from harness import Dataset
 from harness.data.loading import Source
-from harness.data.placement import place
+from harness.data.placement import is_resident, place
 from harness.data.prepare import Prepared, prepare
 
 CPU = torch.device("cpu")
+IMAGES = 48 * 16 * 16
+"""Bytes of the images."""
 
 
 @pytest.fixture
@@ -52,6 +56,87 @@ def test_streaming_ends_when_its_reader_stops(prepared):
     assert list(placed.batches([])) == []
 
 
+# --- on a pretended GPU ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unheld", "reserved", "allocated", "resident"),
+    [
+        (2 * IMAGES, 0, 0, True),
+        (2 * IMAGES - 1, 0, 0, False),
+        (IMAGES, 4 * IMAGES, 3 * IMAGES, True),  # an old combo's memory, which the allocator keeps for the next one
+        (IMAGES, 4 * IMAGES, 3 * IMAGES + 1, False),
+        (0, 2 * IMAGES, 0, True),
+    ],
+)
+def test_images_are_resident_where_they_take_half_of_the_memory_that_can_be_had(
+    prepared, monkeypatch, unheld, reserved, allocated, resident
+):
+    assert prepared.images.nbytes == IMAGES
+    gpu = torch.device("cuda", 1)
+    figures = {"mem_get_info": (unheld, 80 * 2**30), "memory_reserved": reserved, "memory_allocated": allocated}
+    for name, figure in figures.items():
+        monkeypatch.setattr(torch.cuda, name, {gpu: figure}.__getitem__)
+    assert is_resident(prepared.images.nbytes, gpu, "auto") == resident
+    assert is_resident(prepared.images.nbytes, gpu, "resident")
+    assert not is_resident(prepared.images.nbytes, gpu, "streamed")
+
+
+class PretendedStream:
+    """Of a GPU; says in `log` what it is told, and what is copied on it."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log = name, log
+
+    def wait_stream(self, other: PretendedStream) -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+    def wait_event(self, event: PretendedEvent) -> None:
+        """Events are not what is looked at here."""
+
+    def synchronize(self) -> None:
+        self.log.append(f"{self.name} is waited for")
+
+
+class PretendedEvent:
+    def record(self, stream: PretendedStream) -> None:
+        if stream.name == "copies":
+            stream.log.append("a copy begins")
+
+    def synchronize(self) -> None:
+        """Nothing is asynchronous here."""
+
+
+@pytest.fixture
+def stream(prepared, monkeypatch):
+    """Batches of 4 as a GPU would be given them, and what its streams were told."""
+    log: list[str] = []
+    make = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda shape, dtype, **_: make(shape, dtype=dtype))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: PretendedStream("copies", log))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: PretendedStream("training", log))
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "Event", PretendedEvent)
+    placed = dataclasses.replace(place(prepared, CPU, "streamed"), device=torch.device("cuda"))
+    return iter(placed.batches(placed.splits["train"].split(4))), log
+
+
+def test_no_copy_is_under_way_when_the_buffers_go(stream):
+    batches, log = stream
+    assert len(list(batches)) == 6
+    assert log == ["copies waits for training", *["a copy begins"] * 6, "copies is waited for"]
+
+
+@pytest.mark.parametrize("seen", [1, 2, 5])
+def test_no_copy_is_under_way_when_the_buffers_of_an_abandoned_epoch_go(stream, seen):
+    """As after a want of memory in the middle of it: the next batch is on its way by then."""
+    batches, log = stream
+    for _ in range(seen):
+        next(batches)
+    batches.close()
+    assert log == ["copies waits for training", *["a copy begins"] * (seen + 1), "copies is waited for"]
+
+
 MEASURE = """
 import resource, sys
 import numpy as np, torch
@@ -81,8 +166,6 @@ def test_seven_gigabytes_of_images_need_memory_for_the_pages_in_use_only(tmp_pat
 def test_a_target_that_is_unknown_is_told_apart(prepared):
     targets = prepared.data.targets.copy()
     targets[0, 1] = np.nan
-    import dataclasses
-
     changed = dataclasses.replace(prepared, data=dataclasses.replace(prepared.data, targets=targets))
     placed = place(changed, CPU)
     assert placed.known is not None

@@ -353,6 +353,42 @@ def test_out_of_memory_for_a_single_image_says_so(train):
         list(train(Hungry(0), micro_batch="auto")[0].epochs())
 
 
+class Unlucky(nn.Module):
+    """Runs out of memory in one forward pass of training and in no other, as beside a process that soon ends."""
+
+    def __init__(self, unlucky: int) -> None:
+        super().__init__()
+        self.network, self.unlucky, self.passes = WithStatistics(), unlucky, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.passes += self.training
+        if self.passes == self.unlucky:
+            self.passes += 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return self.network(images)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("micro_batch", [None, 4, "auto"])
+@pytest.mark.parametrize("unlucky", [1, 2, 3])
+def test_memory_that_was_too_small_once_changes_no_bit(train, unlucky, micro_batch):
+    """Three steps an epoch: in the first, in the middle and in the last of them."""
+    choices = {"augment": AUGMENT, "average_decay": 0.9, "epochs": 3, "micro_batch": micro_batch}
+    found = []
+    for which in (0, unlucky):
+        torch.manual_seed(0)
+        training, _ = train(Unlucky(which), **choices)
+        history = [(epoch.train_loss, epoch.val_loss, epoch.best) for epoch in training.epochs()]
+        found.append((history, training.setup.network.state_dict(), training.execution))
+    (straight, weights, undisturbed), (disturbed, others, execution) = found
+    assert disturbed == straight
+    assert all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
+    assert (undisturbed.notes, execution.micro_batch) == ([], undisturbed.micro_batch)
+    size = micro_batch if isinstance(micro_batch, int) else 8
+    assert execution.notes == [
+        f"the memory was too small for {size} images at a time at first, and sufficed when that was tried again"
+    ]
+
+
 def test_a_batch_is_split_into_equal_parts_that_fit_where_the_recipe_allows_it(train):
     training, _ = train(Hungry(5), micro_batch="auto")
     epochs = list(training.epochs())

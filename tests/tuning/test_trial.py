@@ -1,0 +1,115 @@
+"""Nothing of a trial outlives it: its network, step and predictor are gone at once, without a garbage collection."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import optuna
+import pytest
+import torch
+
+from harness.board import Row
+from harness.components import Choice
+from harness.errors import HarnessError
+from harness.execution.local import Settings
+from harness.registry import Registry, load_registry
+from harness.tuning import trial as trials
+from harness.tuning.confirmation import confirm
+from harness.tuning.space import Dimension
+from harness.tuning.study import Plan
+from harness.tuning.trial import Workshop, open_workshop, train
+from harness.tuning.worker import run_trial
+from tests.conftest import TOY
+
+
+@pytest.fixture(scope="module")
+def toys() -> Registry:
+    return load_registry([TOY])
+
+
+@pytest.fixture
+def begin(toys, make_plan, tmp_path):
+    """A plan for a model, and a workshop that has trained before: late imports leave cycles of their own, once."""
+
+    def make(model: str) -> tuple[Plan, Workshop]:
+        row = Row(model, "bce", "toy", {"recipe": {"epochs": 2}})
+        dimensions = {"recipe.lr": Dimension("recipe.lr", Choice((0.01, 0.02)), "--search")}
+        plan = make_plan(row=row, dimensions=dimensions, defaults={"recipe.lr": 0.01}, epochs=2)
+        settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
+        workshop = open_workshop(plan.board, toys, settings, plan.objective, ignore)
+        train(workshop, dataclasses.replace(row, model="toy-net"), 0, lambda value, epoch: None)
+        return plan, workshop
+
+    return make
+
+
+def ignore(event: object) -> None:
+    """Listens to nothing."""
+
+
+class Impatient(optuna.pruners.BasePruner):
+    def prune(self, study: Any, trial: Any) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("model", "pruner", "state"),
+    [
+        ("tiny-cnn", optuna.pruners.NopPruner(), "COMPLETE"),
+        ("tiny-cnn", Impatient(), "PRUNED"),
+        ("toy-nan", optuna.pruners.NopPruner(), "FAIL"),
+        ("toy-hungry", optuna.pruners.NopPruner(), "FAIL"),
+    ],
+)
+def test_a_trial_leaves_nothing_behind_but_the_images(begin, watch, model, pruner, state):
+    plan, workshop = begin(model)
+    watch.made.clear()
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    run_trial(study, study.ask(), plan, workshop, ignore)
+    assert study.trials[0].state.name == state
+    assert {"Training", "Step", "Predictor", "network"} <= {name for name, _ in watch.made}
+    assert watch.alive == []
+
+
+def test_a_confirmation_leaves_nothing_behind_but_the_images(begin, watch):
+    plan, workshop = begin("tiny-cnn")
+    watch.made.clear()
+    confirm(plan, workshop, plan.row, 2, ignore)
+    assert watch.made
+    assert watch.alive == []
+    with pytest.raises(HarnessError):
+        confirm(plan, workshop, dataclasses.replace(plan.row, model="toy-nan"), 2, ignore)
+    assert watch.alive == []
+
+
+@pytest.mark.parametrize(
+    ("device", "pruner", "expected"),
+    [
+        ("cpu", optuna.pruners.NopPruner(), 0),
+        ("cuda", optuna.pruners.NopPruner(), 1),
+        ("cuda", Impatient(), 1),
+    ],
+)
+def test_memory_is_given_back_to_a_gpu_after_each_training(begin, watch, monkeypatch, device, pruner, expected):
+    plan, workshop = begin("tiny-cnn")
+    watch.made.clear()
+    released: list[list[str]] = []
+    monkeypatch.setattr(trials, "release", lambda: released.append(watch.alive))
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+    workshop.settings = dataclasses.replace(workshop.settings, device=torch.device(device))
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    run_trial(study, study.ask(), plan, workshop, ignore)
+    assert released == [[]] * expected
+
+
+def test_images_are_let_go_before_others_are_placed(begin, watch, monkeypatch):
+    _, workshop = begin("tiny-cnn")
+    released: list[list[str]] = []
+    monkeypatch.setattr(trials, "release", lambda: released.append(watch.alive))
+    workshop.place(workshop.data(16))
+    assert released == []
+    workshop.place(workshop.data(24))
+    assert released == [[]]
+    assert watch.alive == ["Placed"]
