@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all bench lint screenshots clean
+.PHONY: demo test test-all test-gpu bench lint screenshots clean
 
 demo: $(VENV)/installed ## install, train the demo board, print its table and its page
 	$(BIN)/harness run demo
@@ -12,6 +12,17 @@ test: lint ## everything quick: ruff, mypy, pytest
 
 test-all: $(VENV)/installed-test ## what is slow or needs a service
 	$(BIN)/pytest -m "slow or service" --timeout 1800
+
+# PYTHON=... on the command line is taken as it is, for machines on which nothing can be installed
+ifeq ($(origin PYTHON),command line)
+GPU_PYTHON := $(PYTHON)
+else
+GPU_PYTHON := $(BIN)/python
+test-gpu: $(VENV)/installed-test
+endif
+
+test-gpu: ## on a GPU: its tests and the engine's figures beside their bars, in build/gpu.json; PART=tests, speed or a model
+	$(GPU_PYTHON) tests/gpu/acceptance.py $(if $(PART),--part $(PART))
 
 bench: $(VENV)/installed-test ## what is fast, against its plain alternative; figures in build/benchmarks.json
 	mkdir -p build

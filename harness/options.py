@@ -61,6 +61,12 @@ Compile = Annotated[
         "--compile", help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back."
     ),
 ]
+Place = Annotated[
+    Literal["auto", "resident", "streamed"],
+    typer.Option(
+        "--placement", help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most."
+    ),
+]
 
 
 def _reserve_output(context: typer.Context, wanted: bool) -> bool:

@@ -275,21 +275,25 @@ def print_speed(model: str, found: Sequence[Speed]) -> None:
     table = Table(
         box=None, pad_edge=False, header_style="bold", title=f"{model}: images a second", title_justify="left"
     )
-    for heading in ("batch", "engine", "tight loop", "ratio", "plain script", "ratio", "inference", "step ms"):
+    for heading in (
+        "batch", "engine", "tight loop", "ratio", "reference", "ratio", "plain script", "ratio", "inference", "step ms",
+        "memory", "reserved", "20 epochs of NIH",
+    ):  # fmt: skip
         table.add_column(heading, justify="right")
-    table.add_column("memory", justify="right")
-    table.add_column("20 epochs of NIH", justify="right")
     for one in found:
         table.add_row(
             f"{one.batch_size}",
             f"[bold]{one.engine:,.0f}[/]",
             f"{one.tight_loop:,.0f}",
-            f"{one.engine / one.tight_loop:.3f}",
-            f"{one.plain_script:,.0f}" if one.plain_script else "-",
-            f"{one.engine / one.plain_script:.1f}" if one.plain_script else "-",
+            f"{one.engine_over_tight_loop:.3f}",
+            _optional(one.reference, ",.0f"),
+            _optional(one.engine_over_reference, ".3f"),
+            _optional(one.plain_script, ",.0f"),
+            _optional(one.engine_over_plain_script, ".1f"),
             f"{one.inference:,.0f}",
             f"{one.step_milliseconds:.1f}",
             f"{one.peak_device_bytes / 2**30:.1f} GiB" if one.peak_device_bytes else "-",
+            f"{one.peak_reserved_bytes / 2**30:.1f} GiB" if one.peak_reserved_bytes else "-",
             f"{one.hours:,.1f} h",
         )
     console = output()
@@ -297,6 +301,22 @@ def print_speed(model: str, found: Sequence[Speed]) -> None:
     for name, value in found[0].execution.items():
         if value not in (None, []):
             console.print(f"{name.replace('_', ' ')}: {value}", highlight=False)
+    first = found[0]
+    if first.bytes_per_image and first.copied_bytes_per_second:
+        console.print(
+            f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes an image, at the "
+            f"{first.copied_bytes_per_second / 2**40:.2f} TiB/s of a copy",
+            highlight=False,
+        )
+    elif first.reference:
+        console.print("reference: a bare loop of torch's modules on one constant batch")
     console.print(
-        f"start: {found[0].start_seconds:.1f} s from the start of the process to the first step", highlight=False
+        f"start: {first.start_seconds:.1f} s from the start of the process to the first step", highlight=False
     )
+    for one in found:
+        for note in one.notes:
+            console.print(f"batch {one.batch_size}: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _optional(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -23,7 +23,7 @@ CROP_ATTEMPTS = 10
 
 def training_view(images: Tensor, recipe: Recipe, task: Task, *, mirrors: bool, generator: Generator) -> Tensor:
     """Augmented, normalized images (B, K, size, size) float32 from (B, S, S) uint8."""
-    return normalize(augment(images / 255, recipe.augment, recipe.size, mirrors=mirrors, generator=generator), task)
+    return normalize(augment(images, recipe.augment, recipe.size, mirrors=mirrors, generator=generator), task)
 
 
 def evaluation_views(images: Tensor, recipe: Recipe, task: Task, *, mirrors: bool) -> Iterator[Tensor]:
@@ -32,7 +32,7 @@ def evaluation_views(images: Tensor, recipe: Recipe, task: Task, *, mirrors: boo
     Where the dataset does not mirror, mirrored views are left out: `flip` is `resize`, `ten-crop` has five. Raises
     `UnknownNameError` for an `evaluate_at` that there is not.
     """
-    pixels, size = images / 255, recipe.size
+    pixels, size = images, recipe.size
     middle, end = round((pixels.shape[-1] - size) / 2), pixels.shape[-1] - size
     crops: dict[str, list[tuple[int, int]]] = {
         "resize": [],
@@ -44,21 +44,27 @@ def evaluation_views(images: Tensor, recipe: Recipe, task: Task, *, mirrors: boo
         raise UnknownNameError("evaluate_at", recipe.evaluate_at, crops)
     places = crops[recipe.evaluate_at]
     if not places:
-        pixels, places = resize(pixels, size), [(0, 0)]
+        pixels, places = resize(pixels.float(), size), [(0, 0)]
     mirrored = [pixels.flip(-1)] if mirrors and recipe.evaluate_at in ("ten-crop", "flip") else []
     for source in [pixels, *mirrored]:
         for top, left in places:
-            yield normalize(source[:, top : top + size, left : left + size], task)
+            yield normalize(source[:, top : top + size, left : left + size] / 255, task)
 
 
 def normalize(pixels: Tensor, task: Task) -> Tensor:
-    """(B, H, W) in 0..1 -> (B, K, H, W): the grey image in every channel, less `task.mean`, over `task.std`."""
-    channels = [(pixels - mean) / std for mean, std in zip(task.mean, task.std, strict=True)]
-    return channels[0].unsqueeze(1) if len(channels) == 1 else torch.stack(channels, dim=1)
+    """(B, H, W) in 0..1 -> (B, K, H, W): the grey image in every channel, less `task.mean`, over `task.std`.
+
+    Channels that are alike are one piece of memory, seen K times.
+    """
+    channels = {(mean, std): (pixels - mean) / std for mean, std in zip(task.mean, task.std, strict=True)}
+    if len(channels) == 1:
+        return channels.popitem()[1].unsqueeze(1).expand(-1, task.channels, -1, -1)
+    return torch.stack([channels[one] for one in zip(task.mean, task.std, strict=True)], dim=1)
 
 
-def augment(pixels: Tensor, choices: Augment, size: int, *, mirrors: bool, generator: Generator) -> Tensor:
-    """Random rotation, shift, crop, flip, brightness and contrast: (B, S, S) in 0..1 -> (B, size, size) in 0..1."""
+def augment(images: Tensor, choices: Augment, size: int, *, mirrors: bool, generator: Generator) -> Tensor:
+    """Random rotation, shift, crop, flip, brightness and contrast: (B, S, S) in 0..255 -> (B, size, size) in 0..1."""
+    pixels = images.float()
     if choices.rotation or choices.shift:
         angles = choices.rotation * _signed(pixels, generator)
         moves = choices.shift * pixels.shape[-1] * torch.cat([_signed(pixels, generator) for _ in "xy"], dim=1)
@@ -70,6 +76,7 @@ def augment(pixels: Tensor, choices: Augment, size: int, *, mirrors: bool, gener
     if choices.flip and mirrors:
         flipped = _uniform(pixels, generator) < 0.5
         pixels = torch.where(flipped, pixels.flip(-1), pixels)
+    pixels = pixels / 255  # here, since there are fewer of them than before they were cropped
     if choices.brightness or choices.contrast:
         pixels = _jitter(pixels, choices, generator)
     return pixels
@@ -121,12 +128,11 @@ def draw_boxes(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor
 def crop(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Cut a box (top, left, height, width) out of each image (B, S, S) and resize it to (size, size), antialiased.
 
-    Bilinear resizing is separable: each axis is one small matrix per image, so the whole is two batched products.
+    `boxes` is (B, 4), or (1, 4) for one box of all images. Bilinear resizing is separable: the rows are mixed first,
+    then the columns. A target pixel is made of a few source pixels. A CPU gathers those; a GPU is faster with two
+    batched products by matrices that are mostly zeros.
     """
-    rows = _interpolation(boxes[:, 0], boxes[:, 2], pixels.shape[-2], size)
-    columns = _interpolation(boxes[:, 1], boxes[:, 3], pixels.shape[-1], size)
-    with torch.autocast(pixels.device.type, enabled=False):
-        return rows @ pixels @ columns.transpose(1, 2)
+    return _crop_by_gathering(pixels, boxes, size) if pixels.is_cpu else _crop_by_products(pixels, boxes, size)
 
 
 def resize(pixels: Tensor, size: int) -> Tensor:
@@ -138,18 +144,53 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     return crop(pixels, torch.stack([start, start, length, length], dim=1), size)
 
 
-def _interpolation(start: Tensor, length: Tensor, source: int, size: int) -> Tensor:
-    """(B, size, source): how much each source pixel gives to each target pixel; rows add up to 1.
+def _crop_by_products(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """`crop`, each axis being one small matrix an image."""
+    source = torch.arange(pixels.shape[-1], device=pixels.device).view(1, 1, -1)
+    rows = _mixture(source, boxes[:, 0], boxes[:, 2], size)  # (B, size, S)
+    columns = _mixture(source, boxes[:, 1], boxes[:, 3], size)
+    with torch.autocast(pixels.device.type, enabled=False):
+        return rows @ pixels @ columns.transpose(1, 2)
+
+
+def _crop_by_gathering(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """`crop`, each axis by gathering what a target pixel is made of."""
+    rows = _gather(pixels, boxes[:, 0], boxes[:, 2], size)  # (B, size, S)
+    return _gather(rows.transpose(1, 2), boxes[:, 1], boxes[:, 3], size).transpose(1, 2)
+
+
+def _gather(lines: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Mix the lines (B, S, W) within start .. start + length to (B, size, W)."""
+    count, source, width = lines.shape
+    taps = math.ceil(2 * max(1.0, source / size))  # as many lines as the widest filter reaches
+    center, reach = _filters(start, length, size)
+    line = (center - reach + 0.5).floor() + torch.arange(taps, device=start.device)  # (B, size, taps)
+    weights = _mixture(line, start, length, size).expand(count, -1, -1)
+    offsets = source * torch.arange(count, device=start.device).view(-1, 1, 1)
+    places = line.clamp(0, source - 1).long() + offsets  # those outside have no weight
+    table, bags = lines.reshape(-1, width), places.view(-1, taps)
+    mixed = torch.nn.functional.embedding_bag(bags, table, mode="sum", per_sample_weights=weights.reshape(-1, taps))
+    return mixed.view(count, size, width)
+
+
+def _mixture(pixel: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor:
+    """How much each source `pixel`, (1, 1, n) or (B, size, n), gives to each target pixel, (B, size, n); what a target
+    pixel is given adds up to 1.
 
     The triangle filter of torchvision's antialiased resize, confined to the box start .. start + length.
     """
-    scale = (length / size).view(-1, 1, 1)
-    center = start.view(-1, 1, 1) + scale * (torch.arange(size, device=start.device).view(1, -1, 1) + 0.5)
-    pixel = torch.arange(source, device=start.device).view(1, 1, -1)
-    weights = (1 - (pixel + 0.5 - center).abs() / scale.clamp(min=1)).clamp(min=0)
+    center, reach = _filters(start, length, size)
+    weights = (1 - (pixel + 0.5 - center).abs() / reach).clamp(min=0)
     inside = (pixel >= start.view(-1, 1, 1)) & (pixel < (start + length).view(-1, 1, 1))
     weights = weights * inside
     return weights / weights.sum(dim=2, keepdim=True)
+
+
+def _filters(start: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Where the filter of each target pixel has its center (B, size, 1), and how far it reaches (B, 1, 1)."""
+    scale = (length / size).view(-1, 1, 1)
+    number = torch.arange(size, device=start.device).view(1, -1, 1)
+    return start.view(-1, 1, 1) + scale * (number + 0.5), scale.clamp(min=1)
 
 
 def _jitter(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:

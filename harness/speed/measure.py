@@ -3,55 +3,46 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 import torch
 
-from harness.components import Data, Loss, Model, Recipe, Task
-from harness.data.placement import place
-from harness.data.prepare import Prepared
 from harness.speed.plain import time_plain_script, write_originals
+from harness.speed.reference import BareStep, count_bytes, measure_copying
+from harness.speed.request import (
+    EPOCHS,
+    LABELS,
+    PASSES,
+    ROUNDS,
+    TRAINING_IMAGES,
+    Request,
+    make_random_images,
+    make_setup,
+    make_task,
+)
 from harness.training.cost import count_flops
-from harness.training.engine import Engine
-from harness.training.fit import Training
-from harness.training.numerics import DTYPES
-from harness.training.objective import make_objective
+from harness.training.fit import Epoch, Training
+from harness.training.memory import release
+from harness.training.numerics import DTYPES, choose_numerics
 from harness.training.pace import wait_for
-from harness.training.preparation import prepare_step
-from harness.training.setup import Setup
+from harness.training.preparation import prepare_step, set_mode
+from harness.training.setup import batch_plan
 from harness.training.step import Step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-LABELS = 14
-ROUNDS = 3
-"""Epochs of the engine, each followed by as many steps of the tight loop; medians are given."""
-TRAINING_IMAGES, EPOCHS = 86_524, 20
-"""Of ChestX-ray14's official training list, and how often they are seen, in the time that is extrapolated."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be measured."""
-
-    model: Model
-    loss: Loss
-    recipe: Recipe
-    images: int
-    """Random training images, an epoch of which is timed."""
-    device: torch.device
-    engine: Engine
-    plain_seconds: float = 20.0
-    """How long the plain script is timed; 0: not at all."""
+Result = TypeVar("Result")
+INFERENCES = 3
+"""Times that the test images are predicted."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +53,39 @@ class Speed:
     engine: float
     tight_loop: float
     """The engine's step on one constant batch that is already augmented."""
-    plain_script: float | None
+    engine_over_tight_loop: float
+    """Median of the rounds' ratios."""
     inference: float
     step_milliseconds: float
     peak_device_bytes: int | None
+    """Of tensors, at most, while the engine trained and validated; None on a CPU."""
+    peak_reserved_bytes: int | None
+    """Of what the allocator had taken from the device for them."""
     start_seconds: float
-    """From the start of the process to the first step that counts: imports, placing, compiling, capturing."""
+    """From the start of the process, or of this batch size where it is not the first one, to the first step: imports,
+    placing, compiling, capturing; without the making of random images.
+    """
     execution: dict[str, object]
     """Precision, how steps were executed, and why."""
     parameters: int
     flops_per_image: int | None
+    reference: float | None = None
+    """What is none of this harness's code: on a CPU a bare loop of torch's modules on one constant batch; on a GPU the
+    rate at which it could copy the bytes that such a step reads and writes, operation by operation.
+    """
+    engine_over_reference: float | None = None
+    """On a CPU the median of the rounds' ratios. On a GPU a step that fuses operations can exceed 1."""
+    bytes_per_image: int | None = None
+    copied_bytes_per_second: float | None = None
+    """Read and written; with the bytes above, what the reference is on a GPU."""
+    plain_script: float | None = None
+    notes: tuple[str, ...] = ()
+    """Why a figure is missing."""
+
+    @property
+    def engine_over_plain_script(self) -> float | None:
+        """None without a plain script."""
+        return self.engine / self.plain_script if self.plain_script else None
 
     @property
     def hours(self) -> float:
@@ -79,83 +93,127 @@ class Speed:
         return EPOCHS * TRAINING_IMAGES / self.engine / 3600
 
 
+@dataclass(frozen=True)
+class Round:
+    """One turn of each; speeds in images a second."""
+
+    engine: float
+    tight_loop: float
+    reference: float | None
+    step_milliseconds: float
+
+
 def measure_speed(request: Request) -> Speed:
-    """Train on random images. Raises `OutOfMemoryError` with the largest batch that fits, and what training raises."""
+    """Train on random images. Raises `OutOfMemoryError` with the largest batch that fits, and what training raises.
+
+    What comes after the engine has its memory; where it fails, its figure is None and a note says why.
+    """
+    speed = _measure_engine(request)
+    torch.compiler.reset()  # which holds on to networks that were compiled
+    release()
+    notes: list[str] = []
     if request.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(request.device)
-    setup = _set_up(request)
+        found = _try("the reference", notes, lambda: _measure_memory(request))
+        if found is not None:
+            moved, copied = found
+            reference = copied / moved
+            speed = replace(
+                speed,
+                reference=reference,
+                engine_over_reference=speed.engine / reference,
+                bytes_per_image=moved,
+                copied_bytes_per_second=copied,
+            )
+    if request.plain_seconds:
+        precision = str(speed.execution["precision"])
+        plain = _try("the plain script", notes, lambda: _time_plain(request, precision))
+        speed = replace(speed, plain_script=plain)
+    return replace(speed, notes=tuple(notes))
+
+
+def _try(what: str, notes: list[str], measure: Callable[[], Result]) -> Result | None:
+    """Measure, or note why that failed."""
+    found = None
+    try:
+        found = measure()
+    except Exception as error:  # noqa: BLE001 - whatever happens here, the engine's figures are not lost
+        reason = str(error).strip().partition("\n")[0]
+        notes.append(f"{what} could not be timed: {type(error).__name__}: {reason}")
+    release()
+    return found
+
+
+def _measure_engine(request: Request) -> Speed:
+    """All but what comes after the engine, of which nothing but the figures is left."""
+    _start_counting_memory(request.device)
+    started = time.perf_counter()
+    before = _process_seconds() if request.first else 0.0
+    prepared = make_random_images(request)
+    before -= time.perf_counter() - started
+    setup = make_setup(request, prepared)
     training = Training(setup)
+    start_seconds = before + time.perf_counter() - started
     epochs = training.epochs()
     next(epochs)  # warms up
-    start_seconds = _process_seconds() - training.history[0].seconds
-    tight = _make_tight_loop(training)
-    engine, loop, milliseconds = [], [], []
-    for _ in range(ROUNDS):
-        timing = next(epochs).timing
-        assert timing is not None
-        engine.append(timing.images / timing.seconds)
-        milliseconds.append(timing.median)
-        loop.append(_time(tight, training.batches, request.device) * training.batch_size)
+    start_seconds += training.execution.preparation_seconds
+    peaks = _read_memory(request.device)
+    rounds = _take_rounds(request, training, epochs)
     inference = statistics.median(
-        _time(lambda: training.predictor.logits("test"), 1, request.device) for _ in range(ROUNDS)
+        _time(lambda: training.predictor.logits("test"), 1, request.device) for _ in range(INFERENCES)
     )
-    peak = torch.cuda.max_memory_allocated(request.device) if request.device.type == "cuda" else None
+    references = [one.reference for one in rounds if one.reference is not None]
+    over_reference = [one.engine / one.reference for one in rounds if one.reference is not None]
     execution = {name: value for name, value in vars(training.execution).items() if name != "preparation_seconds"}
     return Speed(
         batch_size=training.batch_size,
-        engine=statistics.median(engine),
-        tight_loop=statistics.median(loop),
-        plain_script=_time_plain(request, setup.task, training.execution.precision) if request.plain_seconds else None,
+        engine=statistics.median(one.engine for one in rounds),
+        tight_loop=statistics.median(one.tight_loop for one in rounds),
+        engine_over_tight_loop=statistics.median(one.engine / one.tight_loop for one in rounds),
         inference=inference * len(setup.placed.splits["test"]),
-        step_milliseconds=statistics.median(milliseconds),
-        peak_device_bytes=peak,
+        step_milliseconds=statistics.median(one.step_milliseconds for one in rounds),
+        peak_device_bytes=peaks[0],
+        peak_reserved_bytes=peaks[1],
         start_seconds=start_seconds,
         execution=execution,
         parameters=sum(parameter.numel() for parameter in setup.network.parameters()),
         flops_per_image=count_flops(setup.network, setup.task),
+        reference=statistics.median(references) if references else None,
+        engine_over_reference=statistics.median(over_reference) if over_reference else None,
     )
 
 
-def _set_up(request: Request) -> Setup:
-    prepared = _random_images(request)
-    recipe, channels = request.recipe, request.model.inputs.channels or 3
-    labels = prepared.data.labels
-    task = Task(labels, channels, recipe.size, (0.5,) * channels, (0.25,) * channels, (0.05,) * LABELS)
-    torch.manual_seed(0)
-    return Setup(
-        network=request.model.build(task).to(request.device),
-        objective=make_objective(request.loss, task, {}, request.device),
-        placed=place(prepared, request.device, request.engine.placement),
-        recipe=recipe,
-        task=task,
-        seed=0,
-        engine=request.engine,
-    )
-
-
-def _random_images(request: Request) -> Prepared:
-    """Random pixels and targets: training images, a few for validation, and test images to time inference on."""
-    import pandas as pd
-
-    counts = {"train": request.images, "val": 32, "test": max(64, request.images // 4)}
-    total, side = sum(counts.values()), request.recipe.load_size
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (total, side, side), dtype=np.uint8)
-    targets = (generator.random((total, LABELS)) < 0.05).astype(np.float32)
-    names = [f"i{number}" for number in range(total)]
-    split = np.repeat(list(counts), list(counts.values()))
-    table = pd.DataFrame({"image": names, "split": split, "patient": names})
-    return Prepared(Data(tuple(f"l{n}" for n in range(LABELS)), images, targets, table), images, (), {}, "")
+def _take_rounds(request: Request, training: Training, epochs: Iterator[Epoch]) -> list[Round]:
+    """The engine's epochs, cut short to a part, in turns with the tight loop and, on a CPU, with a bare loop."""
+    steps = training.batches = max(2, math.ceil(PASSES * training.batches / ROUNDS))
+    tight = _make_tight_loop(training)
+    bare = _make_bare_step(request, training.batch_size) if request.device.type == "cpu" else None
+    if bare is not None:
+        bare()
+    rounds = []
+    for _ in range(ROUNDS):
+        timing = next(epochs).timing
+        assert timing is not None
+        set_mode(training.setup, frozen=False)  # which validation has left
+        rounds.append(
+            Round(
+                engine=timing.images / timing.seconds,
+                tight_loop=_time(tight, steps, request.device) * training.batch_size,
+                reference=None if bare is None else _time(bare, steps, request.device) * training.batch_size,
+                step_milliseconds=timing.median,
+            )
+        )
+    return rounds
 
 
 def _make_tight_loop(training: Training) -> Callable[[], None]:
-    """The same step on one constant, already augmented batch."""
+    """The same step on one constant, already augmented batch; the network has to be in training mode when it is run."""
     index = training.setup.placed.splits["train"][: training.batch_size]
     view = training.step.see(index, next(_images(training, index))).clone()
     step = Step(training.setup, training.state, training.step.numerics, training.step.forward, lambda *_: view)
     step.micro_batch = training.step.micro_batch
     execution = copy.deepcopy(training.execution)
     execution.compiled = False  # its network is what the engine made of it, compiled or not
+    set_mode(training.setup, frozen=False)
     prepare_step(step, execution, training.batch_size, training.state.take())
     images = next(_images(training, index))
 
@@ -163,6 +221,38 @@ def _make_tight_loop(training: Training) -> Callable[[], None]:
         step(index, images)
 
     return run
+
+
+def _make_bare_step(request: Request, batch_size: int) -> BareStep:
+    """A step of torch's own modules on random images and targets, with a network of its own."""
+    task, device = make_task(request), request.device
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch_size, task.channels, task.size, task.size, generator=generator)
+    targets = (torch.rand(batch_size, LABELS, generator=generator) < 0.05).float()
+    network: nn.Module = request.model.build(task).to(device)
+    numerics = choose_numerics(request.recipe, device, network)
+    return BareStep(network, images.to(device), targets.to(device), request.recipe, numerics)
+
+
+def _measure_memory(request: Request) -> tuple[int, float]:
+    """Bytes an image that a bare step moves, and bytes a second that the device copies."""
+    batch_size, _ = batch_plan(request.images, request.recipe.batch_size)
+    step = _make_bare_step(request, batch_size)
+    step()  # after which the optimizer has its state
+    return count_bytes(step) // batch_size, measure_copying(request.device)
+
+
+def _start_counting_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.init()  # before which a device with a number has no statistics
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _read_memory(device: torch.device) -> tuple[int, int] | tuple[None, None]:
+    """Bytes at most of tensors, and of what was reserved for them."""
+    if device.type != "cuda":
+        return None, None
+    return torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
 
 
 def _images(training: Training, index: Tensor) -> Iterator[Tensor | None]:
@@ -181,7 +271,8 @@ def _time(function: Callable[[], object], times: int, device: torch.device) -> f
     return times / (time.perf_counter() - started)
 
 
-def _time_plain(request: Request, task: Task, precision: str) -> float:
+def _time_plain(request: Request, precision: str) -> float:
+    task = make_task(request)
     dtype = None if precision == "float32" else DTYPES[precision]
     network: nn.Module = request.model.build(task).to(request.device)
     with tempfile.TemporaryDirectory() as folder:

@@ -16,8 +16,8 @@ from harness.data.placement import Placement
 if TYPE_CHECKING:
     from torch import nn
 
-COMPILE_PARAMETERS, COMPILE_STEPS = 1_000_000, 20_000
-"""compile = auto: from this many parameters and steps on, a minute or two of compiling is won back."""
+COMPILE_PARAMETERS, COMPILE_IMAGES = 1_000_000, 1_000_000
+"""compile = auto: from this many parameters, and images seen in all epochs together, on."""
 
 Compile = Literal["auto", "on", "off"]
 
@@ -56,12 +56,19 @@ class Execution:
     """Why something is not as one would expect: a step that could not be captured, a batch that had to be split."""
 
 
-def decide_compile(engine: Engine, network: nn.Module, device: torch.device, steps: int) -> bool:
-    """Whether a network is compiled for so many steps."""
+def decide_compile(engine: Engine, network: nn.Module, device: torch.device, images: int) -> bool:
+    """Whether a network is compiled for a training that sees so many images, epochs times batches times batch size.
+
+    `auto` is a fixed rule: on CUDA, from a million parameters and a million images on. Compiling DenseNet-121 took an
+    H100 170 s, and 21 s where its code was kept from before; a captured step alone is ready after 16 s. At 224 px in
+    batches of 64 the compiled step made 3,222 images a second instead of 2,095, which saves 0.17 ms an image: the 154 s
+    are won back after 0.9 million images, in batches of 256 after 1.3 million. That is 12 epochs of ChestX-ray14. What
+    counts is images and not steps, since large batches have few steps and gain as much.
+    """
     if engine.compile != "auto":
         return engine.compile == "on"
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return device.type == "cuda" and parameters >= COMPILE_PARAMETERS and steps >= COMPILE_STEPS
+    return device.type == "cuda" and parameters >= COMPILE_PARAMETERS and images >= COMPILE_IMAGES
 
 
 def set_up_process(engine: Engine, cache: Path) -> None:

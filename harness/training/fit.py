@@ -74,7 +74,9 @@ class Training:
             placement="resident" if placed.resident else "streamed",
             precision=numerics.precision,
             channels_last=numerics.channels_last,
-            compiled=decide_compile(setup.engine, setup.network, placed.device, recipe.epochs * self.batches),
+            compiled=decide_compile(
+                setup.engine, setup.network, placed.device, recipe.epochs * self.batches * self.batch_size
+            ),
             micro_batch=micro_batch,
         )
         if self.execution.compiled:

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ from harness.options import (
     Devices,
     Json,
     Options,
+    Place,
     Plugins,
     complete_names,
     find_cache,
@@ -94,10 +95,7 @@ def run(
         str | None, typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.")
     ] = None,
     compile_: Compile = "auto",
-    placement: Annotated[
-        Literal["auto", "resident", "streamed"],
-        typer.Option(help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most."),
-    ] = "auto",
+    placement: Place = "auto",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, for some speed.")
     ] = False,

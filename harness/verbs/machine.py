@@ -13,6 +13,7 @@ from harness.options import (
     DataRoot,
     Device,
     Json,
+    Place,
     Plugins,
     complete_names,
     find_cache,
@@ -52,25 +53,27 @@ def speed(
     ] = None,
     plain_seconds: Annotated[float, typer.Option(help="How long the plain script is timed; 0 leaves it out.")] = 20.0,
     compile_: Compile = "auto",
+    placement: Place = "auto",
     device: Device = "auto",
     cache_dir: CacheDir = None,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Time a model's training on this machine: the engine, its tight loop, and a plain PyTorch script."""
+    """Time a model's training on this machine: the engine, its tight loop, a reference, and a plain PyTorch script."""
     from harness import tables
-    from harness.speed.measure import Request, measure_speed
+    from harness.speed.measure import measure_speed
+    from harness.speed.request import Request
     from harness.training.engine import Engine, set_up_process
 
     registry, where = open_registry(plugin), find_device(device)
-    engine = Engine(compile=compile_)
+    engine = Engine(compile=compile_, placement=placement)
     set_up_process(engine, find_cache(cache_dir))
     chosen, lossy = registry.model(model), registry.loss(loss)
-    found = []
+    found: list[Speed] = []
     for number in split_numbers(batch_size, "--batch-size") or (None,):
         made = _speed_recipe(registry, recipe, number, size)
         count = images or max(IMAGES[where.type], made.batch_size)
-        found.append(measure_speed(Request(chosen, lossy, made, count, where, engine, plain_seconds)))
+        found.append(measure_speed(Request(chosen, lossy, made, count, where, engine, plain_seconds, first=not found)))
     if as_json:
         tables.print_json(_speed_as_plain(model, found, where))
     else:
@@ -78,12 +81,11 @@ def speed(
 
 
 def _speed_recipe(registry: Registry, name: str | None, batch_size: int | None, size: int | None) -> Recipe:
-    """The recipe that is asked for, for as many epochs as are timed, from random weights."""
+    """The recipe that is asked for, from random weights, with nothing that ends a training early."""
     from dataclasses import replace
 
     from harness.components import Augment, Recipe
     from harness.parameters import override
-    from harness.speed.measure import ROUNDS
 
     plain = Recipe(
         name="speed",
@@ -96,9 +98,13 @@ def _speed_recipe(registry: Registry, name: str | None, batch_size: int | None, 
     given = {"batch_size": batch_size, "size": size}
     changed = override(found, {field: value for field, value in given.items() if value is not None})
     return replace(
-        changed, epochs=ROUNDS + 1, weights="random", select_on="loss", patience=None, freeze_epochs=0,
+        changed,
+        weights="random",
+        select_on="loss",
+        patience=None,
+        freeze_epochs=0,
         schedule=replace(changed.schedule, watch="loss"),
-    )  # fmt: skip
+    )
 
 
 def _speed_as_plain(model: str, found: list[Speed], device: torch.device) -> dict[str, Any]:
@@ -110,8 +116,7 @@ def _speed_as_plain(model: str, found: list[Speed], device: torch.device) -> dic
     measured = [
         asdict(one)
         | {
-            "engine_over_tight_loop": one.engine / one.tight_loop,
-            "engine_over_plain_script": one.engine / one.plain_script if one.plain_script else None,
+            "engine_over_plain_script": one.engine_over_plain_script,
             "hours_for_20_epochs": one.hours,
         }
         for one in found

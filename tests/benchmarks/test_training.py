@@ -110,7 +110,7 @@ CHOICES = Augment(flip=True, rotation=10, shift=0.05, crop_scale=(0.5, 1.0), bri
 def on_the_device(images: Tensor) -> Callable[[], object]:
     """The harness's: the batch at once."""
     generator = torch.Generator(DEVICE).manual_seed(0)
-    return lambda: augment(images / 255, CHOICES, 224, mirrors=True, generator=generator).sum().item()
+    return lambda: augment(images, CHOICES, 224, mirrors=True, generator=generator).sum().item()
 
 
 def one_by_one(images: Tensor) -> Callable[[], object]:

@@ -12,8 +12,9 @@ from torchvision.transforms.v2 import functional
 
 from harness import Augment, Recipe, Task
 from harness.data.augmentation import (
+    _crop_by_gathering,
+    _crop_by_products,
     augment,
-    crop,
     draw_boxes,
     evaluation_views,
     move,
@@ -34,14 +35,25 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize("way", [_crop_by_gathering, _crop_by_products])
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(3, 32), st.integers(3, 32), st.sampled_from([7, 24, 40]))
-def test_a_crop_equals_torchvisions_antialiased_resized_crop(top, left, height, width, size):
+def test_a_crop_equals_torchvisions_antialiased_resized_crop(way, top, left, height, width, size):
     height, width = min(height, 32 - top), min(width, 32 - left)
     images = random_images()
-    ours = crop(images, torch.tensor([[top, left, height, width]], dtype=torch.float32).expand(4, 4), size)
+    boxes = torch.tensor([[top, left, height, width]], dtype=torch.float32)
     theirs = functional.resized_crop(images, top, left, height, width, [size, size], antialias=True)
-    torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
+    for chosen in (boxes, boxes.expand(4, 4)):
+        torch.testing.assert_close(way(images, chosen, size), theirs, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [7, 24, 40])
+def test_gathering_and_multiplying_are_one_crop_where_each_image_has_a_box_of_its_own(size):
+    images = random_images(200)
+    boxes = draw_boxes(images, Augment(crop_scale=(0.08, 1.0)), generator())
+    torch.testing.assert_close(
+        _crop_by_gathering(images, boxes, size), _crop_by_products(images, boxes, size), atol=2e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize("size", [12, 24, 32, 50])
@@ -105,13 +117,13 @@ def test_turning_and_moving_equals_torchvisions_affine(angle, right, down):
 
 def test_each_sample_is_turned_and_moved_by_draws_of_its_own_within_bounds():
     images = torch.zeros(300, 33, 33)
-    images[:, 16, 16] = 1.0
+    images[:, 16, 16] = 255.0
     moved = augment(images, Augment(shift=0.25), 33, mirrors=True, generator=generator())
     rows, columns = moved.flatten(1).argmax(dim=1) // 33 - 16, moved.flatten(1).argmax(dim=1) % 33 - 16
     for places in (rows, columns):
         assert places.abs().max() <= 8
         assert len(places.unique()) > 12
-    images[:, 16, 24] = 1.0
+    images[:, 16, 24] = 255.0
     turned = augment(images, Augment(rotation=30), 33, mirrors=True, generator=generator())
     assert turned[:, 16, 16].min() > 0.9
     assert (
@@ -148,20 +160,21 @@ def test_boxes_that_never_fit_fall_back_to_the_central_one(ratio, expected):
 
 
 def test_half_the_images_are_mirrored_where_the_dataset_mirrors():
-    images = random_images(400, 8)
-    mirrored = augment(images, Augment(flip=True), 8, mirrors=True, generator=generator())
+    grey = torch.randint(0, 256, (400, 8, 8), dtype=torch.uint8, generator=generator())
+    images = grey / 255
+    mirrored = augment(grey, Augment(flip=True), 8, mirrors=True, generator=generator())
     flipped = (mirrored == images.flip(-1)).all(dim=(1, 2))
     kept = (mirrored == images).all(dim=(1, 2))
     assert (flipped | kept).all()
     assert 150 < int(flipped.sum()) < 250
-    assert torch.equal(augment(images, Augment(flip=True), 8, mirrors=False, generator=generator()), images)
+    assert torch.equal(augment(grey, Augment(flip=True), 8, mirrors=False, generator=generator()), images)
 
 
 def test_jitter_equals_torchvisions_at_the_same_factors(monkeypatch):
     images = random_images(2)
     draws = iter([torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])])
     monkeypatch.setattr("harness.data.augmentation._uniform", lambda pixels, generator: next(draws).view(-1, 1, 1))
-    ours = augment(images, Augment(brightness=0.3, contrast=0.2), 32, mirrors=True, generator=generator())
+    ours = augment(255 * images, Augment(brightness=0.3, contrast=0.2), 32, mirrors=True, generator=generator())
     first = functional.adjust_contrast(functional.adjust_brightness(images[:1], 0.7), 1.2)
     second = functional.adjust_brightness(functional.adjust_contrast(images[1:], 0.8), 1.3)
     torch.testing.assert_close(ours, torch.cat([first, second]), atol=1e-6, rtol=0)
@@ -182,3 +195,7 @@ def test_normalizing_copies_grey_into_every_channel():
     normalized = normalize(pixels, task)
     assert normalized.shape == (2, 3, 8, 8)
     torch.testing.assert_close(normalized[:, 1], (pixels - 0.2) / 0.25)
+    alike = normalize(pixels, Task(("a",), 3, 8, (0.1,) * 3, (0.5,) * 3, (0.1,)))
+    assert alike.shape == (2, 3, 8, 8)
+    for channel in range(3):
+        torch.testing.assert_close(alike[:, channel], normalized[:, 0])

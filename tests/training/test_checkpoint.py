@@ -109,11 +109,19 @@ CHOICES: dict[str, dict[str, Any]] = {
 PLAIN_CHOICES: dict[str, Any] = {"epochs": 4, "size": 32, "batch_size": 16, "average_decay": None, "freeze_epochs": 0}
 
 
-LARGE = ("efficientnet-b0", "chexnet")
+TOGETHER: dict[str, dict[str, Any]] = {
+    "adam, averaged": {"optimizer": "adam", "average_decay": 0.9},
+    "adamw, frozen": {"optimizer": "adamw", "weight_decay": 0.05, "freeze_epochs": 2},
+    "sgd in fp16": {"optimizer": "sgd", "weight_decay": 1e-3, "precision": "fp16"},
+}
+"""The same, several at a time: for networks that take a minute."""
 CASES = [
-    pytest.param(model, choice, marks=[pytest.mark.slow] if model in LARGE else [])
-    for model in REAL
-    for choice in CHOICES
+    *(pytest.param(model, choice) for model in ("tiny-cnn", "timm/test_vit") for choice in CHOICES),
+    *(
+        pytest.param(model, choice, marks=pytest.mark.slow)
+        for model in ("efficientnet-b0", "chexnet")
+        for choice in TOGETHER
+    ),
 ]
 
 
@@ -125,7 +133,7 @@ def test_a_real_network_goes_on_bit_for_bit_after_any_of_its_epochs(begin, regis
         built: nn.Module = registry.model(model).build(task, **REAL[model])
         return built
 
-    changes = PLAIN_CHOICES | CHOICES[choice]
+    changes = PLAIN_CHOICES | (CHOICES | TOGETHER)[choice]
     whole, expected = begin("whole", build=build, **changes), []
     for epoch in whole.epochs():
         expected.append(epoch)

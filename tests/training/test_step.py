@@ -486,11 +486,25 @@ def test_a_network_that_cannot_be_compiled_is_refused_only_where_that_was_asked_
     assert not training.execution.compiled
 
 
-def test_compiling_follows_a_rule_of_device_size_and_steps():
+def test_compiling_follows_a_rule_of_device_parameters_and_images():
     small, large = nn.Linear(10, 10), nn.Linear(1000, 1000)
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [decide_compile(Engine(), large, cuda, steps) for steps in (19_999, 20_000)] == [False, True]
+    assert [decide_compile(Engine(), large, cuda, images) for images in (999_999, 1_000_000)] == [False, True]
     assert not decide_compile(Engine(), small, cuda, 10**6)
     assert not decide_compile(Engine(), large, cpu, 10**6)
     assert decide_compile(Engine(compile="on"), small, cpu, 1)
     assert not decide_compile(Engine(compile="off"), large, cuda, 10**6)
+
+
+@pytest.mark.parametrize("batch_size", [3, 8])
+def test_what_decides_about_compiling_is_the_images_of_all_epochs(train, monkeypatch, batch_size):
+    asked: list[int] = []
+
+    def decide(*given):
+        asked.append(given[-1])
+        return False
+
+    monkeypatch.setattr("harness.training.fit.decide_compile", decide)
+    training, _ = train(batch_size=batch_size, epochs=7)
+    count = len(training.setup.placed.splits["train"])
+    assert asked == [7 * (count - count % batch_size)]
