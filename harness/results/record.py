@@ -1,6 +1,7 @@
 """The record: what one combo leaves behind, as a validated JSON document.
 
-Null, never NaN; no host name, user name or absolute path. `Record.model_json_schema()` is its JSON Schema.
+Null, never NaN; no host name, user name or absolute path. `Record.model_json_schema()` is its JSON Schema. Records of
+earlier schemas are read by way of `migration`; every writer writes today's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 
 KEY = r"^[A-Za-z0-9_-]+$"
 ROW = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
@@ -243,7 +244,7 @@ class FailurePart(Part):
 class Record(Part):
     """One combo's result."""
 
-    schema_: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[2] = Field(default=SCHEMA, alias="schema", description="raised when earlier ones need migration")
     key: str = Field(pattern=KEY, description="of every choice, the data and the versions; names the folder in runs/")
     combo: ComboPart
     external: str | None = Field(
