@@ -11,7 +11,14 @@ import numpy as np
 
 from harness.components import Data
 from harness.errors import DataError, UsageError
-from harness.evaluation.alignment import align, require_same_targets, require_separate, share_patients
+from harness.evaluation.alignment import (
+    align,
+    note_overlap,
+    require_distinct,
+    require_same_targets,
+    require_separate,
+    share_patients,
+)
 from harness.evaluation.areas import Areas, describe_areas
 from harness.evaluation.bootstrap import average_labels, average_seeds, draw_resamples
 from harness.evaluation.evaluate import Measured, Protocol, calibrate, describe_metric, describe_thresholds, measure
@@ -73,12 +80,17 @@ def find_files(path: Path) -> list[Path]:
 
 
 def read_seeds(files: Sequence[Path], targets: Path | None, data: Data | None) -> list[Predictions]:
-    """The seeds of one system, aligned. Raises `DataError` as `read_predictions`, or where they do not fit together."""
+    """The seeds of one system, aligned.
+
+    Raises `DataError` as `read_predictions`, or where they do not fit together, `UsageError` for a file that is given
+    twice, or with its copy.
+    """
     repeated = [file for number, file in enumerate(files) if file.resolve() in {f.resolve() for f in files[:number]}]
     if repeated:
         raise UsageError(f"{repeated[0]} is given twice; each seed of a system has predictions of its own")
     seeds = align([read_predictions(file, targets=targets, data=data) for file in files])
     require_same_targets(seeds)
+    require_distinct(seeds)
     return share_patients(seeds)
 
 
@@ -104,6 +116,7 @@ def pair_validation(
             if not allow_overlap:
                 raise DataError(f"{error}, or accept it with --allow-overlap") from None
             notes.append(str(error))
+        notes += note_overlap(val, tests[number])
     if not arranged:
         return [None] * len(tests), []
     return list(arranged * len(tests) if len(arranged) == 1 else arranged), notes
@@ -123,7 +136,8 @@ def evaluate_system(
         measure(test, protocol.metrics, fitted, resampling) for test, fitted in zip(tests, thresholds, strict=True)
     ]
     first = tests[0]
-    notes = [] if first.patients_known else [NO_PATIENTS]
+    notes = list(dict.fromkeys(note for each in (*tests, *vals) if each is not None for note in each.notes))
+    notes += [] if first.patients_known else [NO_PATIENTS]
     return SystemEvaluation(
         metrics={name: _average(first, [found[name] for found in measured]) for name in measured[0]},
         thresholds=[describe_thresholds(first.labels, fitted) for fitted in thresholds],

@@ -104,6 +104,7 @@ def compare(
 ) -> None:
     """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
     from harness import tables
+    from harness.evaluation.alignment import note_spellings, require_distinct
     from harness.evaluation.pairing import compare_predictions, compare_rows, require_no_validation
     from harness.evaluation.rows import find_row
     from harness.terminal import warn
@@ -119,8 +120,12 @@ def compare(
         require_no_validation(chosen, names)  # before anything is read
         data = _load_data(dataset, options, data_root, registry)
         read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
+        require_distinct([seed for name, seeds in read.items() if name not in rows for seed in seeds])
         found = compare_predictions(read, chosen, names, resamples or RESAMPLES, common=common)
-        notes = []
+        notes = [
+            *dict.fromkeys(note for seeds in read.values() for seed in seeds for note in seed.notes),
+            *note_spellings([seeds[0] for seeds in read.values()]),
+        ]
     partial = {name: ", ".join(map(str, row.absent)) for name, row in rows.items() if row.absent}
     notes = [
         *notes,

@@ -218,3 +218,45 @@ def test_a_mistake_is_one_line_and_exit_code_2(harness, save_predictions, tmp_pa
     assert (code, out) == (2, "")
     assert says in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_copy_of_a_file_is_no_seed(harness, save_predictions, tmp_path):
+    save_predictions("s0.npz")
+    save_predictions("s1.npz")
+    code, _, err = harness("score", "s0.npz", "s1.npz")
+    assert (code, "s0.npz and s1.npz hold the same predictions" in err) == (2, True)
+    stored = load_predictions(tmp_path / "s0.npz")
+    lines = [
+        f"{image},{patient},{','.join(f'{score:.4f}' for score in scores)}"
+        for image, patient, scores in zip(stored.image, stored.patient, stored.scores, strict=True)
+    ]
+    (tmp_path / "s.csv").write_text("\n".join(["image,patient,Edema,Mass,Nodule", *lines]))
+    targets = [
+        f"{image},{','.join(f'{target:g}' for target in row)}"
+        for image, row in zip(stored.image, stored.targets, strict=True)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["image,Edema,Mass,Nodule", *targets]))
+    code, _, err = harness("score", "s0.npz", "s.csv", "--targets", "t.csv")
+    assert (code, "s0.npz and s.csv hold the same predictions" in err) == (2, True), err
+
+
+def test_a_validation_that_shares_patients_under_other_spellings_is_named(harness, save_predictions):
+    save_predictions("s.npz", patient=np.array([f"{n // 3:08d}" for n in range(120)]))
+    save_predictions("v.npz", images=VAL, patient=np.array([f"{n // 3}" for n in range(120)]))
+    document = json.loads(harness("score", "s.npz", "--val", "v.npz", "--json")[1])
+    assert any("may share 40 patients, written differently: '0' and '00000000'" in note for note in document["notes"])
+    save_predictions("v.npz", images=VAL, patient=None)
+    document = json.loads(harness("score", "s.npz", "--val", "v.npz", "--json")[1])
+    assert any("share patients is not known" in note for note in document["notes"])
+
+
+def test_scores_stored_as_logits_and_targets_passed_over_are_named(harness, save_predictions, tmp_path):
+    save_predictions("s.npz", logits=np.random.default_rng(0).random((120, 3)))
+    (tmp_path / "t.csv").write_text(
+        "image,Edema,Mass,Nodule\n" + "".join(f"i{n:03d},0,1,{n % 2}\n" for n in range(120))
+    )
+    _, out, err = harness("score", "s.npz", "--targets", "t.csv", "--json")
+    notes = json.loads(out)["notes"]
+    assert any("all of its logits are in 0..1" in note for note in notes)
+    assert any("of its own targets contradict those of" in note for note in notes)
+    assert "all of its logits are in 0..1" in err
