@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from harness.errors import DataError, StorageError, UsageError
-from harness.evaluation.resamples import Resamples, load_curves, load_values
+from harness.evaluation.resamples import Resamples, load_curves, load_groups, load_values
 from harness.files import TEMPORARY, file_digest, sweep, write_atomically, write_together
 from harness.results.migration import parse_record
 from harness.results.record import DatasetPart, Record
@@ -95,6 +95,15 @@ def read_curves(folder: Path, record: Record) -> Mapping[str, NDArray[np.float64
         return {} if beside is None else load_curves(beside)
     except DataError:
         return {}
+
+
+def read_groups(folder: Path, record: Record) -> Resamples | None:
+    """What lies beside a record about groups of patients; None where there is nothing, or not what the record says."""
+    beside = _find_beside(folder, record)
+    try:
+        return None if beside is None else load_groups(beside)
+    except DataError:
+        return None
 
 
 def _find_beside(folder: Path, record: Record) -> Path | None:

@@ -25,9 +25,8 @@ from harness.evaluation.alignment import require_distinct
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.prediction_files import read_predictions
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.subgroups import find_groups
+from harness.evaluation.subgroups import MEASURED, find_groups
 from harness.execution.combo import describe_evaluation, describe_splits
-from harness.execution.local import IN_SUBGROUPS
 from harness.files import file_digest
 from harness.registry import Registry
 from harness.report.staleness import current_fingerprint
@@ -90,8 +89,8 @@ def submit(
         raise UsageError(f"--val has {len(submission.vals)} files, --predictions {len(submission.tests)}: give as many")
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
     data, found = _load_data(board, source, cache)
-    metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, IN_SUBGROUPS))
-    protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=found)
+    metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
+    protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=found, prevalence=board.prevalence)
     tests = [_read(path, data, "test") for path in submission.tests]
     require_distinct(tests)
     seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]

@@ -27,6 +27,8 @@ def test_predictions_of_a_run_get_the_numbers_of_its_record(harness, toy_board):
             assert {key: document["metrics"][name][key] for key in part} == part
         assert document["thresholds"] == [expected["thresholds"]]
         assert document["calibration"] == [expected["calibration"]]
+        assert document["subgroups"] == expected["subgroups"]
+        assert document["predictive"] == expected["predictive"]
 
 
 def test_several_files_are_the_seeds_of_one_system(harness, save_predictions):
@@ -260,3 +262,41 @@ def test_scores_stored_as_logits_and_targets_passed_over_are_named(harness, save
     assert any("all of its logits are in 0..1" in note for note in notes)
     assert any("of its own targets contradict those of" in note for note in notes)
     assert "all of its logits are in 0..1" in err
+
+
+def test_predictive_values_are_given_for_the_labels_with_a_prevalence(harness, save_predictions):
+    save_predictions("s0.npz", 0)
+    save_predictions("s1.npz", 1)
+    save_predictions("v.npz", 2, images=VAL)
+    arguments = ("score", "s0.npz", "s1.npz", "--val", "v.npz", "--metrics", "auroc", "--prevalence")
+    document = json.loads(harness(*arguments, "Edema=0.05,Mass=0.2", "--json")[1])
+    assert {"sensitivity@val-spec0.9", "specificity@val-spec0.9"} <= set(document["metrics"])
+    part = document["predictive"]["val-spec0.9"]["Edema"]
+    assert part["prevalence"] == 0.05
+    assert part["ppv_interval"][0] <= part["ppv"] <= part["ppv_interval"][1]
+    alone = [
+        json.loads(harness("score", f"s{n}.npz", *arguments[3:], "Edema=0.05", "--json")[1])["predictive"]
+        for n in (0, 1)
+    ]
+    assert part["ppv"] == pytest.approx(statistics.fmean(one["val-spec0.9"]["Edema"]["ppv"] for one in alone))
+    _, out, _ = harness(*arguments, "Edema=0.05")
+    assert "PPV, 95 % over patients" in out
+    assert max(map(len, out.splitlines())) <= 120
+    code, _, err = harness(*arguments, "Edma=0.05")
+    assert (code, "label with a prevalence 'Edma': did you mean 'Edema'?" in err) == (2, True)
+    code, _, err = harness(*arguments, "Edema=5")
+    assert (code, "must lie between 0 and 1" in err) == (2, True)
+    assert json.loads(harness("score", "s0.npz", "--json")[1])["predictive"] is None
+
+
+def test_micro_and_weighted_means_stand_beside_the_macro(harness, save_predictions):
+    save_predictions("s0.npz", 0)
+    save_predictions("s1.npz", 1)
+    found = json.loads(harness("score", "s0.npz", "s1.npz", "--metrics", "auroc", "--json")[1])["metrics"]["auroc"]
+    alone = [
+        json.loads(harness("score", f"s{n}.npz", "--metrics", "auroc", "--json")[1])["metrics"]["auroc"] for n in (0, 1)
+    ]
+    for kind in ("micro", "weighted"):
+        assert found[kind] == pytest.approx(statistics.fmean(one[kind] for one in alone))
+    out = harness("score", "s0.npz", "--metrics", "auroc")[1]
+    assert "weighted: each label by its positives" in out
