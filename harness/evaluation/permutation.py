@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Block = NDArray[np.uint16]
-    Weigh = Callable[[Block], NDArray[np.float64]]
+    Masks = Mapping[int, NDArray[np.uint8]]
+    Weigh = Callable[[Masks], NDArray[np.float64]]
 
 PERMUTATIONS = 1000
 NO_GROUP = 65_535
@@ -57,13 +58,17 @@ def permute_groups(
     count = np.bincount(owner)
     start = np.cumsum(count) - count
     place = np.arange(len(owner)) - start[owner]  # of an image among its patient's
+    alike = bool((names == names[start[owner]]).all())
     digest = hashlib.sha256(f"{seed} groups".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
     for first in range(0, permutations, BLOCK):
-        block = np.full((len(group), min(BLOCK, permutations - first)), NO_GROUP, dtype=np.uint16)
-        for column in range(block.shape[1]):
-            other = generator.permutation(len(count))[owner]
-            block[known, column] = names[start[other] + place % count[other]]
+        size = min(BLOCK, permutations - first)
+        others = np.stack([generator.permutation(len(count)) for _ in range(size)], axis=1)  # (P, b)
+        block = np.full((len(group), size), NO_GROUP, dtype=np.uint16)
+        if alike:
+            block[known] = names[start[others]][owner]
+        else:
+            block[known] = names[start[others][owner] + place[:, None] % count[others][owner]]
         yield block
 
 
@@ -79,11 +84,13 @@ def measure_permuted(
         name: [_prepare(question, label, patients) for label in range(question.targets.shape[1])]
         for name, question in questions.items()
     }
+    used = {group for question in questions.values() for group in question.groups}
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in questions}
     with ThreadPoolExecutor(count_processors()) as pool:
         for block in blocks if questions else ():
+            masks = {group: (block == group).view(np.uint8) for group in used}
             for name, labels in prepared.items():
-                values = np.stack(list(pool.map(lambda weigh, one=block: weigh(one), labels)), axis=2)  # (G, b, C)
+                values = np.stack(list(pool.map(lambda weigh, of=masks: weigh(of), labels)), axis=2)  # (G, b, C)
                 found[name].append(np.stack([average_labels(of_group) for of_group in values]))
     return {
         name: np.concatenate(parts, axis=1) if parts else np.empty((len(questions[name].groups), 0))
@@ -92,28 +99,19 @@ def measure_permuted(
 
 
 def _prepare(question: Question, label: int, patients: NDArray[np.str_]) -> Weigh:
-    """What gives values (G, b) of one label for a block of permutations."""
+    """What gives values (G, b) of one label for who is in each group in a block of permutations, (N, b) of 0 and 1."""
     metric, rows = question.metric, np.flatnonzero(~np.isnan(question.targets[:, label]))
-    score, target = question.given[rows, label, None], question.targets[rows, label, None]
-    if metric.batched is not None:
-        weighted = metric.batched(score, target)
+    score, target, owner = question.given[rows, label, None], question.targets[rows, label, None], patients[rows]
+    whole = len(rows) == len(patients)
+    weighted = metric.batched(score, target) if metric.batched is not None else None
 
-        def weigh(block: Block) -> NDArray[np.float64]:
-            chosen = block[rows]
-            return np.stack([weighted((chosen == group).astype(np.uint8))[:, 0] for group in question.groups])
+    def weigh(masks: Masks) -> NDArray[np.float64]:
+        inside = [masks[group] if whole else masks[group][rows] for group in question.groups]
+        if weighted is not None:
+            return np.stack([weighted(mask)[:, 0] for mask in inside])
+        return np.array([[repeat(one.astype(np.bool_)) for one in mask.T] for mask in inside])
 
-        return weigh
+    def repeat(chosen: NDArray[np.bool_]) -> float:
+        return float(compute_labels(metric, score[chosen], target[chosen], owner[chosen])[0])
 
-    def repeat(block: Block) -> NDArray[np.float64]:
-        chosen = block[rows].T
-        return np.array(
-            [
-                [
-                    compute_labels(metric, score[one == group], target[one == group], patients[rows][one == group])[0]
-                    for one in chosen
-                ]
-                for group in question.groups
-            ]
-        )
-
-    return repeat
+    return weigh
