@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from harness.evaluation.resamples import Resamples
 from harness.report.details import gather_details, gather_origins
 from harness.report.page import render, render_text
 from harness.report.summary import summarize
@@ -20,6 +22,7 @@ from harness.results.record import (
     Record,
     SubgroupPart,
 )
+from harness.results.store import write_record
 
 LABELS = ("Edema", "Mass", "Hernia")
 
@@ -183,3 +186,53 @@ def test_the_page_shows_what_new_records_hold_and_nothing_of_old_ones(build, new
     assert (old.fits, old.means, old.predictive) == ({}, {}, {})
     page = build.whole(render_text(summarize(build.board("net"), seeds)))
     assert not any(text in page for text in headings)
+
+
+# --- gaps over seeds -------------------------------------------------------------------------------------------------
+
+
+def drawn(women: float, men: float) -> Resamples:
+    """Two groups that differ by as much in every resample, and by 0.02 times b in permutation b."""
+    resampled = np.array([[women] * 40, [men] * 40])
+    permuted = np.stack([0.7 + 0.02 * np.arange(9), np.full(9, 0.7)])
+    return Resamples({}, {}, groups={"sex/auroc": resampled}, permuted={"sex/auroc": permuted})
+
+
+def test_the_gap_over_seeds_is_that_of_their_means_with_the_p_of_permutations(seeds):
+    draws = {0: drawn(0.8, 0.7), 1: drawn(0.7, 0.76)}
+    (column,) = gather_details(seeds, draws).columns
+    gap = column.overall["auroc"]  # 0.75 against 0.73
+    assert (gap.best, gap.worst, gap.labels_used) == ("F", "M", 2)
+    assert gap.value == pytest.approx(0.02)
+    assert gap.interval == pytest.approx((0.02, 0.02))
+    assert gap.p == pytest.approx((1 + 8) / 10)
+
+
+@pytest.mark.parametrize(
+    "draws",
+    [
+        {},
+        {0: drawn(0.8, 0.7)},
+        {0: drawn(0.8, 0.7), 1: None},
+        {0: drawn(0.8, 0.7), 1: Resamples({}, {})},
+        {
+            0: drawn(0.8, 0.7),
+            1: Resamples({}, {}, groups={"sex/auroc": np.ones((3, 40))}, permuted={"sex/auroc": np.ones((3, 9))}),
+        },
+    ],
+)
+def test_without_the_draws_of_every_seed_gaps_are_shown_by_seed(build, seeds, draws):
+    (column,) = gather_details(seeds, draws).columns
+    assert column.overall == {}
+    page = build.whole(render_text(summarize(build.board("net"), seeds)))
+    assert "F over M 0.100 [-0.010, 0.200]<br>M over F 0.060" in page
+
+
+def test_a_page_reads_the_draws_that_lie_beside_its_records(build, seeds):
+    for number, record in enumerate(seeds):
+        beside = dataclasses.replace(
+            drawn(0.8, 0.7) if number == 0 else drawn(0.7, 0.76), macro={"auroc": np.linspace(0.7, 0.8, 40)}
+        )
+        write_record(build.folder, record, beside)
+    page = render(build.board("net")).page.read_text()
+    assert "F over M 0.020 [0.020, 0.020], p 0.900" in build.whole(page)

@@ -300,3 +300,27 @@ def test_micro_and_weighted_means_stand_beside_the_macro(harness, save_predictio
         assert found[kind] == pytest.approx(statistics.fmean(one[kind] for one in alone))
     out = harness("score", "s0.npz", "--metrics", "auroc")[1]
     assert "weighted: each label by its positives" in out
+
+
+def test_groups_that_files_name_are_compared_over_the_seeds(harness, save_predictions):
+    sex = np.array(["F", "M"])[np.arange(120) // 3 % 2]
+    for seed in (0, 1):
+        save_predictions(f"s{seed}.npz", seed, **{"column/sex": sex})
+    document = json.loads(harness("score", "s0.npz", "s1.npz", "--metrics", "auroc", "--json")[1])
+    found = document["subgroups"]["sex"]
+    alone = [
+        json.loads(harness("score", f"s{n}.npz", "--metrics", "auroc", "--json")[1])["subgroups"]["sex"] for n in (0, 1)
+    ]
+    for number, group in enumerate(found["groups"]):
+        assert (group["name"], group["images"], group["patients"]) == ("FM"[number], 60, 20)
+        assert group["macro"]["auroc"] == pytest.approx(
+            statistics.fmean(one["groups"][number]["macro"]["auroc"] for one in alone)
+        )
+    gap = found["gaps"]["auroc"]
+    assert gap["value"] == pytest.approx(
+        abs(found["groups"][0]["macro"]["auroc"] - found["groups"][1]["macro"]["auroc"])
+    )
+    assert 0 < gap["p"] <= 1
+    out = harness("score", "s0.npz", "s1.npz", "--metrics", "auroc")[1]
+    assert "largest gap" in out
+    assert f"p {gap['p']:.3f}" in out
