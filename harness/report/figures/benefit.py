@@ -61,7 +61,7 @@ def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: M
         f"First seeds on the test split, one of {count(len(labels), 'label')} at a time. The share of true alarms less "
         "that of false ones, weighed by the threshold (Vickers and Elkin 2006); the dotted line is flagging everybody, "
         "the level one nobody. Scores are taken for probabilities as they are.",
-        (nobody + flagged + drawn).add_params(shown).properties(width=480, height=320),
+        (nobody + drawn + flagged).add_params(shown).properties(width=480, height=320),
         lines=lines,
         everybody=everybody,
         nobody=[{"y": 0}],
