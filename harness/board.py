@@ -26,6 +26,8 @@ CONTROLS = {
     "shuffled": "is trained and validated on targets shuffled over images; its AUROC must not be above 0.5",
 }
 """Rows that a board can be checked by: what finds nothing must score as nothing."""
+RATES = ("sensitivity", "specificity")
+"""Metrics that predictive values are made of; a board that gives a prevalence measures them."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Board:
     options: dict[str, Any]
     rows: tuple[Row, ...]
     """Control rows last."""
+    prevalence: Mapping[str, float] = field(default_factory=dict)
+    """Label -> the share of patients who have it where predictive values are asked for."""
 
     @property
     def systems(self) -> tuple[Row, ...]:
@@ -134,6 +138,7 @@ class _File(_Strict):
     seeds: list[int] = Field(default=[0], min_length=1)
     metrics: list[str] = Field(default=["auroc", "auprc", "f1", "brier", "ece"], min_length=1)
     controls: bool = False
+    prevalence: dict[str, float] = Field(default_factory=dict)
     dataset: _Dataset
     rows: list[_Rows] = Field(min_length=1)
 
@@ -143,6 +148,13 @@ class _File(_Strict):
         if objective.endswith("@oracle"):
             raise ValueError("an oracle metric is fitted on the test split and never ranks")
         return objective
+
+    @field_validator("prevalence")
+    @classmethod
+    def _share(cls, prevalence: dict[str, float]) -> dict[str, float]:
+        if not all(0 < share < 1 for share in prevalence.values()):
+            raise ValueError("a prevalence lies between 0 and 1, such as 0.05")
+        return prevalence
 
     @field_validator("seeds")
     @classmethod
@@ -185,10 +197,11 @@ def parse_board(text: str, folder: Path) -> Board:
         about=found.about.strip(),
         objective=found.objective,
         seeds=tuple(found.seeds),
-        metrics=tuple(dict.fromkeys([found.objective, *found.metrics])),
+        metrics=tuple(dict.fromkeys([found.objective, *found.metrics, *(RATES if found.prevalence else ())])),
         dataset=found.dataset.name,
         options=dict(found.dataset.model_extra or {}),
         rows=add_controls(rows.values()) if found.controls else tuple(rows.values()),
+        prevalence=found.prevalence,
     )
 
 
@@ -281,6 +294,8 @@ def board_text(board: Board, rows: Sequence[str]) -> str:
     if len(board.systems) < len(board.rows):
         head["controls"] = True
     lines = [f"{name} = {toml_value(value)}" for name, value in head.items()]
+    if board.prevalence:
+        lines.append(f"prevalence = {toml_value(board.prevalence)}")
     lines += ["", "[dataset]", f"name = {toml_value(board.dataset)}"]
     lines += [f"{toml_key(name)} = {toml_value(value)}" for name, value in board.options.items()]
     return "\n".join([*lines, "", "\n".join(rows)])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.doctor import Fact
     from harness.evaluation.pairing import Comparison
     from harness.evaluation.systems import SystemEvaluation
+    from harness.results.record import PredictivePart, SubgroupPart
     from harness.speed.measure import Speed
     from harness.testing import Outcome
     from harness.tuning.space import Dimension
@@ -184,12 +185,17 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
     """One row a metric, then one a label with the metrics that come first of those asked for."""
     over = "patients" if found.patients_known else "images"
     table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
-    for column in ("metric", "mean of labels", f"95 % over {over}", "± over seeds", "labels"):
+    for column in ("metric", "mean of labels", f"95 % over {over}", "± over seeds", "micro", "weighted", "labels"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for name, metric in found.metrics.items():
         part = metric.part
         labels = f"{part.labels_used}/{len(part.per_label)}"
-        table.add_row(_text(name), _number(part.macro), _interval(part.interval), _number(metric.spread), labels)
+        numbers = (
+            _number(part.macro),
+            _interval(part.interval),
+            *map(_number, (metric.spread, part.micro, part.weighted)),
+        )
+        table.add_row(_text(name), *numbers, labels)
     shown = [found.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "positives", *asked[:LABELLED]):
@@ -200,8 +206,44 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
         per_label.add_row(_text(label), f"{counted.positives:,}", *cells)
     console = output()
     console.print(table)
+    console.print("micro: all images and labels pooled; weighted: each label by its positives", highlight=False)
     console.print()
     console.print(per_label)
+    if found.predictive:
+        console.print()
+        console.print(_tabulate_predictive(found.predictive, over))
+    for column, groups in (found.subgroups or {}).items():
+        console.print()
+        console.print(_tabulate_groups(column, groups))
+
+
+def _tabulate_groups(column: str, part: SubgroupPart) -> Table:
+    """The groups of one column, and what the gaps between them are and whether chance alone makes such."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (column, "images", "patients", *part.gaps):
+        table.add_column(_text(heading), justify="left" if heading == column else "right")
+    for group in part.groups:
+        values = (_number(group.macro.get(metric)) for metric in part.gaps)
+        table.add_row(_text(group.name), f"{group.images:,}", f"{group.patients:,}", *values)
+    gaps = (
+        "-" if gap is None else f"{_number(gap.value)} {_interval(gap.interval)} p {_chance(gap.p)}"
+        for gap in part.gaps.values()
+    )
+    table.add_row("largest gap", "", "", *gaps)
+    return table
+
+
+def _tabulate_predictive(found: Mapping[str, Mapping[str, PredictivePart]], over: str) -> Table:
+    """Predictive values at the prevalences that were given, a row a label and policy."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("label", "prevalence", "thresholds", f"PPV, 95 % over {over}", f"NPV, 95 % over {over}"):
+        table.add_column(column, justify="right" if "V" in column or column == "prevalence" else "left")
+    for policy, parts in found.items():
+        for label, part in parts.items():
+            values = ((part.ppv, part.ppv_interval), (part.npv, part.npv_interval))
+            cells = (f"{_number(value)} {_interval(interval)}" for value, interval in values)
+            table.add_row(_text(label), f"{part.prevalence:g}", _text(policy), *cells)
+    return table
 
 
 def print_comparison(found: Comparison) -> None:

@@ -82,6 +82,19 @@ def test_a_bad_board_is_refused_with_file_and_key(change, says):
     assert "board.toml" in str(caught.value)
 
 
+def test_a_board_with_a_prevalence_measures_the_rates_that_predictive_values_are_made_of():
+    text = 'prevalence = { Edema = 0.05, "Pleural Thickening" = 0.01 }\n' + GOOD
+    board = parse_board(text, Path("x"))
+    assert board.prevalence == {"Edema": 0.05, "Pleural Thickening": 0.01}
+    assert board.metrics[-2:] == ("sensitivity", "specificity")
+    assert (
+        parse_board(board_text(board, [row_text(["a"], ["bce"], ["r"], {})]), Path("x")).prevalence == board.prevalence
+    )
+    assert parse_board(GOOD, Path("x")).prevalence == {}
+    with pytest.raises(UsageError, match="prevalence: a prevalence lies between 0 and 1"):
+        parse_board(text.replace("0.05", "5"), Path("x"))
+
+
 def test_a_toml_mistake_is_named_with_its_line():
     with pytest.raises(UsageError, match="line 3"):
         parse_board("title = 'x'\n\nseeds = = 3\n", Path("x"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.components import Data
-from harness.data.splits import leaks
+from harness.data.splits import find_alike_patients, leaks
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
@@ -39,6 +39,7 @@ def check(data: Data, prepared: Prepared) -> tuple[Finding, ...]:
     """Every check of a dataset: `data` is all of it, `prepared` the images that could be read."""
     return (
         _patients(data),
+        _spellings(data),
         _duplicates(prepared),
         _missing(data, prepared),
         _unreadable(prepared),
@@ -61,6 +62,16 @@ def _patients(data: Data) -> Finding:
         leaks(data.table),
         "no patient stands in two splits",
         "patients stand in more than one split, so test results would be too good; split by patient",
+    )
+
+
+def _spellings(data: Data) -> Finding:
+    """Patients of two splits whose ids differ in zeros, case, `.0` or a suffix alone."""
+    return _finding(
+        "patients told apart",
+        find_alike_patients(data.table),
+        "no two patients of different splits are called alike",
+        "pairs of patients in different splits may be one, written differently; where they are, give them one id",
     )
 
 

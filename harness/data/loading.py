@@ -61,6 +61,4 @@ def load(source: Source) -> Data:
 
 def load_disjoint(source: Source) -> Data:
     """As `load`, and refuse a patient who stands in two splits unless the options allow it."""
-    data = load(source)
-    require_disjoint(data, allow=source.allow_leaks)
-    return data
+    return require_disjoint(load(source), allow=source.allow_leaks)

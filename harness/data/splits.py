@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.components import Data
 from harness.errors import DataError
+from harness.identifiers import SHOWN, find_alike
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ALIKE = "patients alike"
+"""The note of a dataset about patients who may stand in two splits."""
 
 
 def bucket(patient: str) -> int:
@@ -32,11 +38,29 @@ def leaks(table: pd.DataFrame) -> list[str]:
     return [str(patient) for patient in splits.index[splits > 1]]
 
 
-def require_disjoint(data: Data, *, allow: bool) -> None:
-    """Refuse a dataset with a patient in two splits: test results would be too good. `allow` accepts it."""
+def find_alike_patients(table: pd.DataFrame) -> list[str]:
+    """Patients of two splits whose ids differ in zeros, case, `.0` or a suffix alone: `'7' (val) and '007' (test)`."""
+    groups = {str(split): set(part.astype(str)) for split, part in table.groupby("split", sort=True)["patient"]}
+    return [
+        f"'{a}' ({one}) and '{b}' ({other})"
+        for one, other in itertools.combinations(groups, 2)
+        for a, b in find_alike(groups[one], groups[other])
+    ]
+
+
+def require_disjoint(data: Data, *, allow: bool) -> Data:
+    """Refuse a dataset with a patient in two splits: test results would be too good. `allow` accepts it.
+
+    Patients whose ids differ in their spelling alone are not refused: the data's notes, and so every record, name them.
+    """
     found = [] if allow else leaks(data.table)
     if found:
         raise DataError(
             f"patients in more than one split: {len(found):,}, first {', '.join(found[:3])}; mend the split, "
             "or accept it with allow_leaks = true under [dataset] (--option allow_leaks=true)"
         )
+    alike = find_alike_patients(data.table)
+    if not alike:
+        return data
+    note = f"{len(alike):,} may stand in two splits, written differently: {', '.join(alike[:SHOWN])}"
+    return replace(data, notes={**data.notes, ALIKE: note})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from harness.evaluation.predictions import Predictions, match_labels
+from harness.identifiers import find_alike, hint_alike, list_pairs, strip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +33,7 @@ def align(predictions: Sequence[Predictions]) -> list[Predictions]:
             if len(alone):
                 raise DataError(
                     f"{a.source} has {len(alone):,} of its {len(a.image):,} images alone, first '{alone[0]}': "
-                    f"{b.source} does not hold them; predict the same images with both"
+                    f"{b.source} does not hold them{hint_alike(alone, b.image)}; predict the same images with both"
                 )
     return common(predictions)
 
@@ -45,7 +48,8 @@ def common(predictions: Sequence[Predictions]) -> list[Predictions]:
     images = np.sort(functools.reduce(_intersect, [each.image for each in arranged]))
     if not len(images):
         counts = ", ".join(f"{each.source} ({len(each.image):,} images)" for each in arranged)
-        raise DataError(f"no image is in all of {counts}; give predictions of the same split")
+        hint = hint_alike(first.image, np.concatenate([each.image for each in arranged[1:]]))
+        raise DataError(f"no image is in all of {counts}{hint}; give predictions of the same split")
     return [each.select(_places(images, each.image)) for each in arranged]
 
 
@@ -91,7 +95,8 @@ def require_same_targets(predictions: Sequence[Predictions]) -> None:
             raise DataError(
                 f"{first.source} and {other.source} differ in the patient of {differ.sum():,} of "
                 f"{len(first.image):,} images, first '{first.image[row]}' ({first.patient[row]}, "
-                f"{other.patient[row]}); mend or leave out the patients of one"
+                f"{other.patient[row]}){hint_alike(first.patient[differ], other.patient[differ])}; mend or leave out "
+                "the patients of one"
             )
 
 
@@ -111,3 +116,105 @@ def require_separate(val: Predictions, test: Predictions) -> None:
                 f"{val.source} (validation) and {test.source} (test) share {len(both):,} {kind}, first '{both[0]}': "
                 "thresholds fitted there would flatter the test; separate the splits by patient"
             )
+
+
+# --- what cannot be refused, and has to be said ----------------------------------------------------------------------
+
+
+def note_overlap(val: Predictions, test: Predictions) -> list[str]:
+    """What may be in both splits although no id is: ids that differ in their spelling alone, patients who are unnamed.
+
+    Where one file names no patients, the other's tell whether images are called by them (`00000170_000.png` of `170`).
+    """
+    notes = _note_alike(val, test, "images", val.image, test.image)
+    if val.patients_known and test.patients_known:
+        return [*notes, *_note_alike(val, test, "patients", val.patient, test.patient)]
+    silent = " and ".join(each.source for each in (val, test) if not each.patients_known)
+    known = next((each for each in (val, test) if each.patients_known), None)
+    if known is None or not _is_named_by_patient(known):
+        note = (
+            f"{silent}: no patients are named, so that only images could be compared: whether {val.source} "
+            f"(validation) and {test.source} (test) share patients is not known"
+        )
+        return [*notes, note]
+    both = sorted(set(map(_name_patient, val.image)) & set(map(_name_patient, test.image)))
+    if not both:
+        return notes
+    note = (
+        f"{silent}: no patients are named, but images are called by them, and {val.source} (validation) and "
+        f"{test.source} (test) then share {len(both):,} patients, first '{both[0]}': thresholds fitted there would "
+        "flatter the test; separate the splits by patient"
+    )
+    return [*notes, note]
+
+
+def note_spellings(predictions: Sequence[Predictions]) -> list[str]:
+    """What to say where images that one file has and the first has not may be the same, written differently."""
+    first, *others = predictions
+    pairs = [(other, find_alike(first.image, other.image)) for other in others]
+    return [
+        f"{first.source} and {other.source}: {len(alike):,} images may be the same, written differently: "
+        f"{list_pairs(alike)}; they are not compared"
+        for other, alike in pairs
+        if alike
+    ]
+
+
+def _note_alike(
+    val: Predictions, test: Predictions, kind: str, ours: NDArray[np.str_], theirs: NDArray[np.str_]
+) -> list[str]:
+    alike = find_alike(ours, theirs)
+    if not alike:
+        return []
+    note = (
+        f"{val.source} (validation) and {test.source} (test) may share {len(alike):,} {kind}, written differently: "
+        f"{list_pairs(alike)}; if they are the same, thresholds fitted there would flatter the test"
+    )
+    return [note]
+
+
+def _is_named_by_patient(known: Predictions) -> bool:
+    pairs = zip(known.image.tolist(), known.patient.tolist(), strict=True)
+    return all(image != patient and _name_patient(image) == strip(patient) for image, patient in pairs)
+
+
+def _name_patient(image: str) -> str:
+    """The patient by whom an image would be called: what stands before the first `_`, `-` or `/`."""
+    return strip(re.split(r"[_/-]", image, maxsplit=1)[0])
+
+
+# --- files that are the same -----------------------------------------------------------------------------------------
+
+
+def require_distinct(predictions: Sequence[Predictions]) -> None:
+    """Refuse two files with the same predictions, whatever their names, formats and the order of their images.
+
+    A copy that was rounded, to three decimals or more or to half precision, is the same. Raises `UsageError`.
+    """
+    for a, b in combinations(predictions, 2):
+        if _is_copy(a, b):
+            raise UsageError(
+                f"{a.source} and {b.source} hold the same predictions: a copy is no seed or system of its own, and its "
+                "spread would be 0; leave one of them out"
+            )
+
+
+def _is_copy(a: Predictions, b: Predictions) -> bool:
+    if set(a.labels) != set(b.labels) or len(a.image) != len(b.image):
+        return False
+    if not np.array_equal(a.image, b.image) or a.labels != b.labels:
+        if not np.array_equal(np.sort(a.image), np.sort(b.image)):
+            return False
+        a, b = common([a, b])
+    ours, theirs = a.scores, b.scores
+    within = max(_rounding(ours), _rounding(theirs))
+    return bool((np.abs(ours - theirs) <= within).all())
+
+
+def _rounding(scores: NDArray[np.float64]) -> float:
+    """By how much these scores may be off for having been written with few digits."""
+    for decimals in range(3, 7):
+        if np.abs(scores - np.round(scores, decimals)).max() < 1e-9:
+            return 0.501 * 10.0**-decimals
+    half = np.array_equal(scores, scores.astype(np.float16).astype(np.float64))
+    return 2.0**-12 if half else 1e-6

@@ -102,7 +102,7 @@ def resample(
         for label in labels:
             fill(label)
     else:
-        with ThreadPoolExecutor(workers or _count_processors()) as pool:
+        with ThreadPoolExecutor(workers or count_processors()) as pool:
             list(pool.map(fill, labels))
     return values
 
@@ -200,5 +200,6 @@ def _repeat(
     return compute(metric, scores[rows], targets[rows], drawn)
 
 
-def _count_processors() -> int:
+def count_processors() -> int:
+    """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -158,6 +158,30 @@ def fit_platt(logits: NDArray[np.floating], targets: NDArray[np.floating]) -> Ca
     return _fit_labels(logits, targets, _fit_line)
 
 
+def fit_test(logits: NDArray[np.floating], targets: NDArray[np.floating]) -> Calibration:
+    """Calibration slope and intercept of each label: the logistic regression of targets (N, C) on logits (N, C).
+
+    Cox 1958, Two further applications of a model for binary regression. Scores that are probabilities have slope 1 and
+    intercept 0; a slope under 1 means scores too extreme. NaN where a label lacks a class, its logits are all the same,
+    or a threshold tells its classes apart: there the fit has no end. Unknown targets (NaN) are left out.
+    """
+
+    def fit(z: Array, y: Array) -> tuple[float, float]:
+        return _fit_logistic(z, y) if z.std() > 0 and not _are_apart(z, y) else (math.nan, math.nan)
+
+    return _fit_labels(logits, targets, fit)
+
+
+def follow(fitted: Calibration, before: Calibration) -> Calibration:
+    """The line through calibrated logits that is the line `fitted` through the logits before, NaN where there is none.
+
+    fitted.slope * z + fitted.intercept, with z = (calibrated - before.intercept) / before.slope.
+    """
+    flat = np.isnan(before.slope) | (before.slope == 0)
+    slope = fitted.slope / np.where(flat, np.nan, before.slope)
+    return Calibration(slope, fitted.intercept - slope * before.intercept)
+
+
 def _fit_labels(logits: NDArray[np.floating], targets: NDArray[np.floating], fit: Fit) -> Calibration:
     wide = logits.astype(np.float64)
     found = np.full((2, wide.shape[1]), np.nan)
@@ -182,13 +206,23 @@ def _fit_slope(logits: Array, targets: Array) -> float:
 
 
 def _fit_line(logits: Array, targets: Array) -> tuple[float, float]:
+    """The line with the lowest loss, on Platt's targets where it would lie at infinity."""
+    if _are_apart(logits, targets):
+        positives, negatives = int((targets == 1).sum()), int((targets == 0).sum())
+        targets = np.where(targets == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    return _fit_logistic(logits, targets)
+
+
+def _are_apart(logits: Array, targets: Array) -> bool:
+    """Whether a threshold tells the classes apart, at most with equal logits on both sides of it."""
+    positives, negatives = logits[targets == 1], logits[targets == 0]
+    return bool(positives.min() >= negatives.max() or negatives.min() >= positives.max())
+
+
+def _fit_logistic(logits: Array, targets: Array) -> tuple[float, float]:
     """Newton's method on standardized logits, halving a step that does not lower the loss."""
     from scipy.special import expit
 
-    positives, negatives = logits[targets == 1], logits[targets == 0]
-    if positives.min() >= negatives.max() or negatives.min() >= positives.max():
-        smooth = (1 / (len(negatives) + 2), (len(positives) + 1) / (len(positives) + 2))
-        targets = np.where(targets == 1, smooth[1], smooth[0])
     center, scale = logits.mean(), logits.std() or 1.0
     inputs = np.stack([(logits - center) / scale, np.ones(len(logits))], axis=1)
 

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves of one label, thinned to what an eye can tell apart."""
+"""Curves of one label: ROC and precision-recall, thinned to what an eye can tell apart, and net benefit."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ POINTS = 200
 """That a thinned curve has at most."""
 TOLERANCE = 0.002
 """Distance from the exact curve, both axes running from 0 to 1, that is not worth a point."""
+
+
+ACTIONS: Array = np.concatenate([np.arange(1, 10) / 1000, np.arange(2, 20) / 200, np.arange(10, 100) / 100])
+"""(T,) threshold probabilities of a decision curve, close to each other where they are low: rare labels need those."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,34 @@ def trace_precision_recall(scores: NDArray[np.float64], targets: NDArray[np.floa
         return None
     true, false = counts
     return _thin(np.append(0, true / true[-1]), np.append(1, true / (true + false)))
+
+
+@dataclass(frozen=True, eq=False)
+class NetBenefit:
+    """The decision curve: what acting on scores is worth, by the threshold from which one would act."""
+
+    threshold: NDArray[np.float64]
+    """(T,) threshold probabilities."""
+    value: NDArray[np.float64]
+    """(T,) true positives less weighted false ones, for each image; flagging nobody has 0."""
+    of_all: NDArray[np.float64]
+    """(T,) of flagging everybody."""
+
+
+def trace_net_benefit(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> NetBenefit | None:
+    """Net benefit at `ACTIONS` of flagging scores (N,) from a threshold on: TP / N - FP / N * t / (1 - t).
+
+    Vickers and Elkin 2006, Decision curve analysis. Who acts from a probability t on takes 1 / t - 1 false alarms for
+    one find; scores are taken for probabilities as they are. Unknown targets (NaN) are left out. None where a class is
+    missing or a score is no number.
+    """
+    if not defined_labels(scores[:, None], targets[:, None])[0]:
+        return None
+    known = ~np.isnan(targets)
+    positives, negatives = (np.sort(scores[known & (targets == kind)]) for kind in (1, 0))
+    count, odds = len(positives) + len(negatives), ACTIONS / (1 - ACTIONS)
+    true, false = (len(kind) - np.searchsorted(kind, ACTIONS, side="left") for kind in (positives, negatives))
+    return NetBenefit(ACTIONS, (true - false * odds) / count, (len(positives) - len(negatives) * odds) / count)
 
 
 def _count_flagged(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> tuple[Array, Array] | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +16,14 @@ from harness.evaluation.calibration import (
     describe_reliability,
     fit_platt,
     fit_temperature,
+    fit_test,
+    follow,
 )
-from harness.evaluation.curves import trace_precision_recall, trace_roc
-from harness.evaluation.measure import measure_values
+from harness.evaluation.curves import trace_net_benefit, trace_precision_recall, trace_roc
+from harness.evaluation.measure import measure_micro, measure_values, weigh_labels
 from harness.evaluation.names import DEFAULT, full_name, needed_policies
 from harness.evaluation.predictions import Predictions, make_scores
+from harness.evaluation.predictive import describe_predictive, predict_values, require_prevalence
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Subgroups, measure_subgroups
 from harness.evaluation.thresholds import decide, fit_thresholds
@@ -33,6 +36,7 @@ from harness.results.record import (
     LabelCalibration,
     LabelValue,
     MetricPart,
+    PredictivePart,
     SubgroupPart,
 )
 
@@ -56,6 +60,9 @@ class Protocol:
     resamples: int = RESAMPLES
     seed: str = "0"
     """Of the resamples, with the set of patients; a board's is its data's fingerprint."""
+    prevalence: Mapping[str, float] = field(default_factory=dict)
+    """Label -> the share of patients who have it where predictive values are asked for; sensitivity and specificity
+    must be among the metrics."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +71,7 @@ class Evaluation:
 
     metrics: dict[str, MetricPart]
     thresholds: dict[str, dict[str, float]]
+    predictive: dict[str, dict[str, PredictivePart]] | None
     calibration: CalibrationPart | None
     subgroups: dict[str, SubgroupPart] | None
     resamples: Resamples
@@ -78,27 +86,34 @@ class Measured:
     """(C,), NaN where undefined."""
     resamples: NDArray[np.float64]
     """(R, C)"""
+    micro: float
+    """Of all images and the labels that have a value, pooled."""
 
 
 def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> Evaluation:
     """Evaluate the test split; thresholds and calibration come from validation, without which there are none of them.
 
     Raises `DataError` where both splits do not have the same labels, `PluginError` for a metric that breaks its
-    contract, `UnknownNameError` for an unknown threshold policy.
+    contract, `UnknownNameError` for an unknown threshold policy or a label with a prevalence.
     """
+    require_prevalence(protocol.prevalence, test.labels)
     thresholds = fit_thresholds(val, test, needed_policies(protocol.names))
     resampling = draw_resamples(test.patient, protocol.resamples, seed=protocol.seed)
     measured = measure(test, protocol.metrics, thresholds, resampling)
+    subgroups = find_subgroups(test, protocol, thresholds, resampling)
     objective = measured.get(full_name(protocol.objective, measured), next(iter(measured.values())))
     return Evaluation(
         metrics={name: describe_metric(test, found) for name, found in measured.items()},
         thresholds=describe_thresholds(test.labels, thresholds),
+        predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
         calibration=None if val is None else calibrate(test, val),
-        subgroups=_describe_subgroups(test, protocol, thresholds, resampling),
+        subgroups=describe_subgroups(test.labels, subgroups),
         resamples=Resamples(
             macro={name: average_labels(found.resamples) for name, found in measured.items()},
             per_label={label: objective.resamples[:, number] for number, label in enumerate(test.labels)},
             curves=dict(_trace_curves(test)),
+            groups=_gather_draws(subgroups, "resampled"),
+            permuted=_gather_draws(subgroups, "permuted"),
         ),
     )
 
@@ -107,14 +122,12 @@ def measure(
     test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]], resampling: Resampling
 ) -> dict[str, Measured]:
     """Every metric under its full name, of the predictions and of their resamples; decisions by each policy."""
-    return {
-        name: Measured(
-            metric,
-            measure_values(test, metric, scores),
-            resample(metric, scores, test.targets, test.patient, resampling),
-        )
-        for name, metric, scores in _questions(test, metrics, thresholds)
-    }
+    found = {}
+    for name, metric, scores in _questions(test, metrics, thresholds):
+        values = measure_values(test, metric, scores)
+        drawn = resample(metric, scores, test.targets, test.patient, resampling)
+        found[name] = Measured(metric, values, drawn, measure_micro(test, metric, scores, ~np.isnan(values)))
+    return found
 
 
 def _questions(
@@ -136,6 +149,8 @@ def describe_metric(test: Predictions, measured: Measured) -> MetricPart:
     return MetricPart(
         macro=float(average_labels(values[None])[0]),
         interval=find_interval(average_labels(drawn)),
+        micro=measured.micro,
+        weighted=weigh_labels(values, positives),
         per_label={
             label: LabelValue(
                 value=float(values[i]),
@@ -160,6 +175,9 @@ def describe_thresholds(
 def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]]:
     for number, label in enumerate(test.labels):
         scores, targets = test.scores[:, number], test.targets[:, number]
+        benefit = trace_net_benefit(scores, targets)
+        if benefit is not None:
+            yield f"benefit/{label}", np.stack([benefit.threshold, benefit.value, benefit.of_all])
         for name, curve in {"roc": trace_roc(scores, targets), "pr": trace_precision_recall(scores, targets)}.items():
             if curve is not None:
                 yield f"{name}/{label}", np.stack([curve.x, curve.y])
@@ -175,19 +193,24 @@ def calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
     """The test split's calibration as it is, and after each method has been fitted on validation."""
     val = val.arrange(test.labels, test.source)
     unchanged = Calibration(np.ones(len(test.labels)), np.zeros(len(test.labels)))
+    own = fit_test(test.logits, test.targets)
     return CalibrationPart(
-        before=_describe_calibration(test, unchanged, test.scores),
-        temperature=_apply_calibration(test, fit_temperature(val.logits, val.targets)),
-        platt=_apply_calibration(test, fit_platt(val.logits, val.targets)),
+        before=_describe_calibration(test, unchanged, own, test.scores),
+        temperature=_apply_calibration(test, fit_temperature(val.logits, val.targets), own),
+        platt=_apply_calibration(test, fit_platt(val.logits, val.targets), own),
     )
 
 
-def _apply_calibration(test: Predictions, fitted: Calibration) -> CalibratedPart:
-    return _describe_calibration(test, fitted, make_scores(fitted.apply(test.logits)))
+def _apply_calibration(test: Predictions, fitted: Calibration, own: Calibration) -> CalibratedPart:
+    return _describe_calibration(test, fitted, own, make_scores(fitted.apply(test.logits)))
 
 
-def _describe_calibration(test: Predictions, fitted: Calibration, scores: NDArray[np.float64]) -> CalibratedPart:
+def _describe_calibration(
+    test: Predictions, fitted: Calibration, own: Calibration, scores: NDArray[np.float64]
+) -> CalibratedPart:
+    """`own` is the line that the test's own targets fit through its logits as they are."""
     per_label = {}
+    left = follow(own, fitted)
     for number, label in enumerate(test.labels):
         score, target = scores[:, number], test.targets[:, number]
         if np.isnan(score).any() or np.isnan(target).all():
@@ -199,6 +222,8 @@ def _describe_calibration(test: Predictions, fitted: Calibration, scores: NDArra
             brier=BrierPart(score=brier.score, **vars(brier)),
             ece=describe_reliability(score, target).error,
             ece_mass=describe_reliability(score, target, spacing="mass").error,
+            test_slope=float(left.slope[number]),
+            test_intercept=float(left.intercept[number]),
         )
     found = list(per_label.values())
     return CalibratedPart(
@@ -216,24 +241,38 @@ def _mean(values: Sequence[float | None]) -> float:
 # --- subgroups -------------------------------------------------------------------------------------------------------
 
 
-def _describe_subgroups(
+def find_subgroups(
     test: Predictions, protocol: Protocol, thresholds: dict[str, NDArray[np.float64]], resampling: Resampling
-) -> dict[str, SubgroupPart] | None:
-    """Scores, and decisions at the validation threshold where there is one, by every column that is known."""
+) -> dict[str, Subgroups]:
+    """Scores, and decisions at the validation threshold where there is one, by every column that is known.
+
+    Metrics have the names that they have in a record.
+    """
+    metrics = [
+        metric if metric.on == "scores" else replace(metric, name=f"{metric.name}@{DEFAULT}")
+        for metric in protocol.subgroup_metrics
+        if metric.on == "scores" or DEFAULT in thresholds
+    ]
+    if not test.columns or not metrics:
+        return {}
+    order = np.argsort(test.image)  # permutations take a patient's images in their order
     columns = {
-        name: np.array([value or None for value in values.tolist()], dtype=object)
+        name: np.array([value or None for value in values[order].tolist()], dtype=object)
         for name, values in test.columns.items()
     }
-    decisions = decide(test.scores, thresholds[DEFAULT]) if DEFAULT in thresholds else test.scores * np.nan
-    metrics = [m for m in protocol.subgroup_metrics if m.on == "scores" or DEFAULT in thresholds]
-    if not columns or not metrics:
-        return None
-    found = measure_subgroups(columns, metrics, test.scores, decisions, test.targets, test.patient, resampling)
-    names = {metric.name: metric.name if metric.on == "scores" else f"{metric.name}@{DEFAULT}" for metric in metrics}
-    return {column: _describe_column(test.labels, names, subgroups) for column, subgroups in found.items()}
+    scores = test.scores[order]
+    decisions = decide(scores, thresholds[DEFAULT]) if DEFAULT in thresholds else scores * np.nan
+    return measure_subgroups(
+        columns, metrics, scores, decisions, test.targets[order], test.patient[order], resampling, seed=protocol.seed
+    )
 
 
-def _describe_column(labels: Sequence[str], names: dict[str, str], found: Subgroups) -> SubgroupPart:
+def describe_subgroups(labels: Sequence[str], found: Mapping[str, Subgroups]) -> dict[str, SubgroupPart] | None:
+    """As a record has them, by column."""
+    return {column: _describe_column(labels, subgroups) for column, subgroups in found.items()} or None
+
+
+def _describe_column(labels: Sequence[str], found: Subgroups) -> SubgroupPart:
     groups = [
         GroupPart(
             name=group.name,
@@ -241,13 +280,21 @@ def _describe_column(labels: Sequence[str], names: dict[str, str], found: Subgro
             patients=group.patients,
             positives=dict(zip(labels, map(int, group.positives), strict=True)),
             negatives=dict(zip(labels, map(int, group.negatives), strict=True)),
-            macro={names[metric]: value for metric, value in group.macro.items()},
+            macro=dict(group.macro),
             per_label={
-                names[metric]: dict(zip(labels, map(float, values), strict=True))
-                for metric, values in group.per_label.items()
+                metric: dict(zip(labels, map(float, values), strict=True)) for metric, values in group.per_label.items()
             },
         )
         for group in found.groups
     ]
-    gaps = {names[metric]: None if gap is None else GapPart(**vars(gap)) for metric, gap in found.gaps.items()}
+    gaps = {metric: None if gap is None else GapPart(**vars(gap)) for metric, gap in found.gaps.items()}
     return SubgroupPart(groups=groups, gaps=gaps, unknown=found.unknown)
+
+
+def _gather_draws(found: Mapping[str, Subgroups], kind: str) -> dict[str, NDArray[np.float64]]:
+    """`COLUMN/METRIC` -> macros by group (G, R or B)."""
+    return {
+        f"{column}/{metric}": getattr(macros, kind)
+        for column, subgroups in found.items()
+        for metric, macros in subgroups.macros.items()
+    }

@@ -27,6 +27,25 @@ def measure_values(predictions: Predictions, metric: Metric, scores: NDArray[np.
     return compute_labels(metric, scores, predictions.targets, predictions.patient)
 
 
+def measure_micro(
+    predictions: Predictions, metric: Metric, scores: NDArray[np.float64], used: NDArray[np.bool_]
+) -> float:
+    """A metric of scores or decisions (N, C) with all images of the labels `used` (C,) pooled; NaN where none is.
+
+    Each pair of an image and a label, with a known target, is a case; scores of different labels are ranked together.
+    """
+    if not used.any():
+        return float("nan")
+    pooled, targets = scores[:, used].T.reshape(-1, 1), predictions.targets[:, used].T.reshape(-1, 1)
+    return float(compute_labels(metric, pooled, targets, np.tile(predictions.patient, int(used.sum())))[0])
+
+
+def weigh_labels(values: NDArray[np.float64], positives: NDArray[np.intp]) -> float:
+    """The mean of values (C,), each weighing as many as its label has positives; undefined ones (NaN) are left out."""
+    used = ~np.isnan(values)
+    return float(np.average(values[used], weights=positives[used])) if positives[used].any() else float("nan")
+
+
 def value_on_validation(val: Predictions, metric: Metric, policy: str = DEFAULT) -> float:
     """The macro on validation, by which an epoch is picked; decisions are at the policy's thresholds for validation."""
     return float(average_labels(measure_values(val, metric, judged_scores(val, metric, policy))[None])[0])

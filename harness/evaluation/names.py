@@ -7,15 +7,20 @@ from collections.abc import Collection, Iterable
 
 from harness.errors import UnknownNameError
 
-_SENSITIVITY = "the highest threshold with a sensitivity of at least {} on validation, for each label"
+_FIXED = {
+    "val-sens": "the highest threshold with a sensitivity of at least {} on validation, for each label",
+    "val-spec": "the lowest threshold with a specificity of at least {} on validation, for each label",
+}
+"""Policies that end in a number above 0 and up to 1, and what they mean."""
 POLICIES = {
     "0.5": "a score of one half",
     "val-f1": "the threshold with the highest F1 on validation, for each label",
     "val-youden": "the threshold with the highest sensitivity + specificity - 1 on validation, for each label",
-    "val-sens0.9": _SENSITIVITY.format(0.9),
+    "val-sens0.9": _FIXED["val-sens"].format(0.9),
+    "val-spec0.9": _FIXED["val-spec"].format(0.9),
     "oracle": "the threshold with the highest F1 on the test split itself, for each label: optimistic, never ranked",
 }
-"""The usual ones, which every record holds; `val-sens` with another number above 0 and up to 1 may be asked for."""
+"""The usual ones, which every record holds; `val-sens` and `val-spec` with another number may be asked for."""
 DEFAULT = "val-f1"
 """What a decision metric without a policy means."""
 
@@ -23,8 +28,8 @@ DEFAULT = "val-f1"
 def split_name(name: str) -> tuple[str, str | None]:
     """`f1@0.5` -> (`f1`, `0.5`), `auroc` -> (`auroc`, None). Raises `UnknownNameError` for an unknown policy."""
     base, at, policy = name.partition("@")
-    if at and policy not in POLICIES and least_sensitivity(policy) is None:
-        hint = "val-sens takes any number above 0 and up to 1, such as val-sens0.85"
+    if at and policy not in POLICIES and parse_fixed(policy) is None:
+        hint = "val-sens and val-spec take any number above 0 and up to 1, such as val-sens0.85"
         raise UnknownNameError(f"threshold policy in '{name}':", policy, POLICIES, hint)
     return base, policy if at else None
 
@@ -34,10 +39,10 @@ def full_name(name: str, measured: Collection[str]) -> str:
     return f"{name}@{DEFAULT}" if name not in measured and f"{name}@{DEFAULT}" in measured else name
 
 
-def least_sensitivity(policy: str) -> float | None:
-    """The number in `val-sens0.85`; None for any other policy."""
-    match = re.fullmatch(r"val-sens([01](?:\.[0-9]+)?)", policy)
-    return float(match[1]) if match and 0 < float(match[1]) <= 1 else None
+def parse_fixed(policy: str) -> tuple[str, float] | None:
+    """`val-sens0.85` -> (`val-sens`, 0.85), and likewise `val-spec`; None for any other policy."""
+    match = re.fullmatch(rf"({'|'.join(_FIXED)})([01](?:\.[0-9]+)?)", policy)
+    return (match[1], float(match[2])) if match and 0 < float(match[2]) <= 1 else None
 
 
 def needed_policies(names: Iterable[str]) -> tuple[str, ...]:
@@ -52,6 +57,6 @@ def needed_policies(names: Iterable[str]) -> tuple[str, ...]:
 def explain_policies(names: Iterable[str]) -> dict[str, str]:
     """Policy -> what it is, for those in names of metrics that are known; the usual ones first, in their order."""
     found = {name.partition("@")[2] for name in names}
-    others = {policy: least_sensitivity(policy) for policy in sorted(found - POLICIES.keys())}
+    others = {policy: parse_fixed(policy) for policy in sorted(found - POLICIES.keys())}
     usual = {policy: about for policy, about in POLICIES.items() if policy in found}
-    return usual | {policy: _SENSITIVITY.format(least) for policy, least in others.items() if least is not None}
+    return usual | {policy: _FIXED[fixed[0]].format(fixed[1]) for policy, fixed in others.items() if fixed is not None}

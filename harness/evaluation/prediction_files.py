@@ -13,6 +13,7 @@ import numpy as np
 from harness.components import Data
 from harness.errors import DataError, UsageError
 from harness.evaluation.predictions import Predictions, load_predictions, require_targets, require_unique
+from harness.identifiers import hint_alike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def read_predictions(path: Path, *, targets: Path | None = None, data: Data | No
     """
     if targets is not None and data is not None:
         raise UsageError("targets come from a file or from a dataset: give one of them")
-    predictions = _read_file(path)
+    predictions = _suspect_logits(_read_file(path))
     _require_scores(predictions)
     if targets is not None:
         predictions = _join(predictions, _read_targets(targets))
@@ -70,6 +71,18 @@ def _require_scores(predictions: Predictions) -> None:
         )
 
 
+def _suspect_logits(predictions: Predictions) -> Predictions:
+    """The same, with a note where logits look like scores: of a rare finding, logits are far below 0."""
+    values = predictions.logits
+    if predictions.given_scores is not None or not values.size or not ((values >= 0) & (values <= 1)).all():
+        return predictions
+    note = (
+        f"{predictions.source}: all of its logits are in 0..1, as scores are; if they are scores, store them under the "
+        "name 'scores': read as logits they become scores of 0.5 to 0.73, and thresholds and calibration are of those"
+    )
+    return replace(predictions, notes=(*predictions.notes, note))
+
+
 # --- targets ---------------------------------------------------------------------------------------------------------
 
 
@@ -100,7 +113,9 @@ def _join(predictions: Predictions, table: Table) -> Predictions:
     """Give each image its targets, and its patient where the table knows it."""
     predictions = predictions.arrange(table.labels, table.source)
     rows = _find_rows(predictions, table)
-    predictions = replace(predictions, targets=table.values[rows].astype(np.float32))
+    targets = table.values[rows].astype(np.float32)
+    notes = (*predictions.notes, *_note_contradictions(predictions, targets, table.source))
+    predictions = replace(predictions, targets=targets, notes=notes)
     if table.patient is None:
         return predictions
     patient = table.patient[rows]
@@ -109,10 +124,25 @@ def _join(predictions: Predictions, table: Table) -> Predictions:
         first = int(differ.argmax())
         raise DataError(
             f"{predictions.source}: {differ.sum():,} images have another patient than in {table.source}, first "
-            f"'{predictions.image[first]}' ({predictions.patient[first]}, there {patient[first]}); mend or leave out "
-            "its patients"
+            f"'{predictions.image[first]}' ({predictions.patient[first]}, there {patient[first]})"
+            f"{hint_alike(predictions.patient[differ], patient[differ])}; mend or leave out its patients"
         )
     return replace(predictions, patient=patient, patients_known=True)
+
+
+def _note_contradictions(predictions: Predictions, targets: NDArray[np.float32], source: str) -> list[str]:
+    """What to say where a file's own targets, known ones, are others than those that are used."""
+    own = predictions.targets
+    wrong = np.argwhere((own != targets) & ~np.isnan(own) & ~np.isnan(targets))
+    if not len(wrong):
+        return []
+    row, column = wrong[0]
+    note = (
+        f"{predictions.source}: {len(wrong):,} of its own targets contradict those of {source}, which are used; first "
+        f"image '{predictions.image[row]}', label '{predictions.labels[column]}' ({own[row, column]:g}, there "
+        f"{targets[row, column]:g})"
+    )
+    return [note]
 
 
 def _find_rows(predictions: Predictions, table: Table) -> NDArray[np.intp]:
@@ -123,7 +153,8 @@ def _find_rows(predictions: Predictions, table: Table) -> NDArray[np.intp]:
     if absent:
         raise DataError(
             f"{predictions.source}: {len(absent):,} of {len(rows):,} images are not in {table.source}, first "
-            f"{', '.join(absent[:MOST_NAMED])}; images there are named like '{table.image[0]}'"
+            f"{', '.join(absent[:MOST_NAMED])}{hint_alike(absent, table.image)}; images there are named like "
+            f"'{table.image[0]}'"
         )
     return np.array(rows, dtype=np.intp)
 

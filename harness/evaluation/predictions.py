@@ -43,6 +43,8 @@ class Predictions:
     """Groups that images belong to, by column: (N,), empty where unknown."""
     source: str = "the predictions"
     """The file that they come from, for messages."""
+    notes: tuple[str, ...] = ()
+    """What has to be said about that file, in sentences."""
 
     @classmethod
     def from_scores(

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-GROUPS = ("macro", "label", "curve")
+GROUPS = ("macro", "label", "curve", "group", "permuted")
 """Into which the arrays of a file fall."""
+DIGITS = 4
+"""Of macros in groups, whose draws would else be half of the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,13 @@ class Resamples:
     per_label: Mapping[str, NDArray[np.float64]]
     """Label -> (R,) of the board's objective."""
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """`roc/LABEL`, `pr/LABEL`: (2, points), x and y; `reliability/LABEL`: (3, bins), mean score, share, images."""
+    """`roc/LABEL`, `pr/LABEL`: (2, points), x and y; `reliability/LABEL`: (3, bins), mean score, share, images;
+    `benefit/LABEL`: (3, thresholds), threshold, net benefit, that of flagging everybody."""
+
+    groups: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """`COLUMN/METRIC` -> (G, R) the macro in each group of patients that a gap is looked for among, by name."""
+    permuted: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Likewise (G, B), with the names of groups permuted over patients; the same in every file of one fingerprint."""
 
     def of(self, metric: str, *, labels: bool) -> Resamples:
         """What compares systems in one metric, the board's objective: its macro, and the labels where asked for."""
@@ -41,9 +49,10 @@ class Resamples:
     def as_bytes(self) -> bytes:
         """An .npz of float32, without pickled objects; the same content gives the same bytes."""
         groups = {"macro": self.macro, "label": self.per_label, "curve": self.curves}
+        coarse = {"group": self.groups, "permuted": self.permuted}
         arrays = {
-            f"{group}/{name}": values.astype(np.float32)
-            for group, found in groups.items()
+            f"{group}/{name}": (np.round(values, DIGITS) if group in coarse else values).astype(np.float32)
+            for group, found in (groups | coarse).items()
             for name, values in found.items()
         }
         file = io.BytesIO()
@@ -54,7 +63,7 @@ class Resamples:
 def load_resamples(path: Path) -> Resamples:
     """Read them back. Raises `DataError` for a file that is damaged or something else."""
     groups = _load(path, GROUPS)
-    return Resamples(groups["macro"], groups["label"], groups["curve"])
+    return Resamples(groups["macro"], groups["label"], groups["curve"], groups["group"], groups["permuted"])
 
 
 def load_values(path: Path) -> Resamples:
@@ -66,6 +75,12 @@ def load_values(path: Path) -> Resamples:
 def load_curves(path: Path) -> Mapping[str, NDArray[np.float64]]:
     """The curves alone. Raises `DataError`."""
     return _load(path, ("curve",))["curve"]
+
+
+def load_groups(path: Path) -> Resamples:
+    """What gaps between groups of patients are made of. Raises `DataError`."""
+    groups = _load(path, ("group", "permuted"))
+    return Resamples({}, {}, groups=groups["group"], permuted=groups["permuted"])
 
 
 def _load(path: Path, wanted: Sequence[str]) -> dict[str, dict[str, NDArray[np.float64]]]:

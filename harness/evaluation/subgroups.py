@@ -1,19 +1,20 @@
 """Whether a system serves every group of patients: by sex, age, view or any other column.
 
-Letters in shapes: N images, C labels.
+Letters in shapes: N images, C labels, G groups, R resamples, B permutations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import Data, Metric
-from harness.evaluation.bootstrap import Resampling, average_labels, find_interval, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, average_seeds, find_interval, resample
 from harness.evaluation.contract import compute_labels
+from harness.evaluation.permutation import NO_GROUP, PERMUTATIONS, Question, measure_permuted, permute_groups
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,10 @@ FEWEST = 10
 AGES = (40, 60, 80)
 """Years at which a band of age begins. A convention: no standard says where; Seyyed-Kalantari et al. 2021 cut alike."""
 BANDS = ("0-39", "40-59", "60-79", "80+")
+MEASURED = ("auroc", "sensitivity")
+"""Metrics by which subgroups are compared; the latter at the thresholds of validation."""
+ROUNDING = 1e-9
+"""By which two gaps may differ that are the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +57,39 @@ class Gap:
     """At least 0. Over the labels that are scored in every group which has any."""
     labels_used: int
     interval: tuple[float, float] | None
-    """Of 95 %, patients resampled, between these two groups. Of several groups the extreme ones were picked: some gap
-    is found where there is none."""
+    """Of 95 %, patients resampled, between these two groups. Of several groups the extreme ones were picked, so that
+    it does not test whether there is a gap: `p` does."""
+    p: float | None
+    """The chance of a gap as large between the best and the worst of groups of these sizes that were drawn at random;
+    None where nothing was drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Macros:
+    """One metric of one seed in the groups that have any label scored, over the labels that all of those have."""
+
+    groups: tuple[str, ...]
+    """(G,) by name."""
+    values: NDArray[np.float64]
+    """(G,)"""
+    resampled: NDArray[np.float64]
+    """(G, R) in each resample of the patients."""
+    permuted: NDArray[np.float64]
+    """(G, B) with the names of groups permuted over patients; permutation b is the same in every seed."""
+    labels_used: int
+    higher_is_better: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Subgroups:
-    """One column."""
+    """One column, of one seed or averaged over several."""
 
     groups: tuple[Group, ...]
     """By name."""
+    macros: Mapping[str, Macros]
+    """Metric -> what gaps are made of; without a metric that fewer than two groups have a scored label in common of."""
     gaps: Mapping[str, Gap | None]
-    """Metric -> gap; None where fewer than two groups have a label in common that is scored."""
+    """Metric -> gap; None where there are no macros."""
     unknown: int
     """Images without a value."""
 
@@ -105,49 +131,108 @@ def measure_subgroups(
     targets: NDArray[np.floating],
     patients: NDArray[np.str_],
     resampling: Resampling,
+    *,
+    permutations: int = PERMUTATIONS,
+    seed: str = "0",
 ) -> dict[str, Subgroups]:
     """Every metric in every group of every column.
 
     `columns` maps a name to a value per image (N,), None or NaN unknown; `scores`, `decisions` (at thresholds that
-    validation fitted) and `targets` are (N, C), `patients` (N,). Raises what `resample` raises.
+    validation fitted) and `targets` are (N, C), `patients` (N,). Permutations depend on the column, the order of a
+    patient's images and the text `seed`. Raises what `resample` raises.
     """
     given = {metric.name: scores if metric.on == "scores" else decisions for metric in metrics}
-    return {
-        name: _measure_column(values, metrics, given, targets, patients, resampling) for name, values in columns.items()
-    }
+    found = {}
+    for name, values in columns.items():
+        groups, rows_of, unknown = _measure_groups(values, metrics, given, targets, patients)
+        asked = {
+            metric.name: one
+            for metric in metrics
+            if (one := _ask_groups(metric, given[metric.name], groups, targets)) is not None
+        }
+        blocks = permute_groups(_number_groups(rows_of, len(patients)), patients, permutations, seed)
+        permuted = measure_permuted(asked, blocks, patients)
+        macros = {
+            metric: _measure_macros(one, groups, rows_of, patients, resampling, permuted[metric])
+            for metric, one in asked.items()
+        }
+        gaps = {metric.name: find_gap([macros[metric.name]]) if metric.name in macros else None for metric in metrics}
+        found[name] = Subgroups(groups, macros, gaps, unknown)
+    return found
 
 
-def _measure_column(
+def _number_groups(rows_of: Mapping[str, NDArray[np.intp]], count: int) -> NDArray[np.uint16]:
+    """The place of each image's group (N,)."""
+    group = np.full(count, NO_GROUP, dtype=np.uint16)
+    for place, rows in enumerate(rows_of.values()):
+        group[rows] = place
+    return group
+
+
+def find_gap(seeds: Sequence[Macros]) -> Gap:
+    """The gap of the mean over seeds.
+
+    Its p-value is that of a permutation test (Fisher 1935; Phipson and Smyth 2010, Permutation p-values should never be
+    zero): (1 + permutations with a gap as large) / (B + 1), where each gap is, as the observed one is, that of the best
+    group over the worst. So it holds for the largest of many differences.
+    """
+    first = seeds[0]
+    values, resampled, permuted = (
+        average_seeds(np.stack([getattr(seed, name) for seed in seeds])) for name in ("values", "resampled", "permuted")
+    )
+    sign = 1 if first.higher_is_better else -1
+    places = sorted(range(len(first.groups)), key=lambda place: (sign * values[place], first.groups[place]))
+    worst, best = places[0], places[-1]
+    value = float(sign * (values[best] - values[worst]))
+    spread = permuted.max(axis=0) - permuted.min(axis=0)
+    return Gap(
+        best=first.groups[best],
+        worst=first.groups[worst],
+        value=value,
+        labels_used=first.labels_used,
+        interval=find_interval(sign * (resampled[best] - resampled[worst])),
+        p=float((1 + (spread >= value - ROUNDING).sum()) / (1 + len(spread))) if len(spread) else None,
+    )
+
+
+def average_subgroups(seeds: Sequence[Subgroups]) -> Subgroups:
+    """One column over the seeds of a system, which share their images: means, and gaps of the means."""
+    first = seeds[0]
+    groups = [_average_group([seed.groups[place] for seed in seeds]) for place in range(len(first.groups))]
+    macros = {name: [seed.macros[name] for seed in seeds if name in seed.macros] for name in first.gaps}
+    shared = {name: found for name, found in macros.items() if len(found) == len(seeds) and _agree(found)}
+    gaps = {name: find_gap(shared[name]) if name in shared else None for name in first.gaps}
+    return Subgroups(tuple(groups), {}, gaps, first.unknown)
+
+
+def _agree(seeds: Sequence[Macros]) -> bool:
+    return len({(seed.groups, seed.labels_used) for seed in seeds}) == 1
+
+
+def _average_group(seeds: Sequence[Group]) -> Group:
+    labels = {name: average_seeds(np.stack([seed.per_label[name] for seed in seeds])) for name in seeds[0].per_label}
+    return replace(seeds[0], per_label=labels, macro={name: _macro(values) for name, values in labels.items()})
+
+
+# --- groups as they are ----------------------------------------------------------------------------------------------
+
+
+def _measure_groups(
     values: ArrayLike,
     metrics: Sequence[Metric],
     given: Mapping[str, NDArray[np.float64]],
     targets: NDArray[np.floating],
     patients: NDArray[np.str_],
-    resampling: Resampling,
-) -> Subgroups:
+) -> tuple[tuple[Group, ...], dict[str, NDArray[np.intp]], int]:
+    """The groups of a column by name, the images of each, and how many images are in none."""
     import pandas as pd
 
     column = pd.Series(values, dtype=object)
     known = column.notna().to_numpy()
     names = column[known].astype(str).to_numpy(dtype=str)
     inside = {str(name): np.flatnonzero(known)[names == name] for name in np.unique(names)}
-    scored = {name: _keep_scored(targets, rows) for name, rows in inside.items()}
-    groups = tuple(
-        _measure_group(name, rows, metrics, given, targets, scored[name], patients) for name, rows in inside.items()
-    )
-    gaps = {
-        metric.name: _find_gap(metric, given[metric.name], groups, scored, patients, resampling) for metric in metrics
-    }
-    return Subgroups(groups, gaps, int((~known).sum()))
-
-
-def _keep_scored(targets: NDArray[np.floating], rows: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Targets (N, C) that are unknown outside a group, and for labels that have too few of a class in it."""
-    kept = np.full(targets.shape, np.nan)
-    part = targets[rows]
-    enough = ((part == 1).sum(axis=0) >= FEWEST) & ((part == 0).sum(axis=0) >= FEWEST)
-    kept[rows] = np.where(enough, part, np.nan)
-    return kept
+    groups = tuple(_measure_group(name, rows, metrics, given, targets, patients) for name, rows in inside.items())
+    return groups, inside, int((~known).sum())
 
 
 def _measure_group(
@@ -156,54 +241,63 @@ def _measure_group(
     metrics: Sequence[Metric],
     given: Mapping[str, NDArray[np.float64]],
     targets: NDArray[np.floating],
-    scored: NDArray[np.float64],
     patients: NDArray[np.str_],
 ) -> Group:
+    positives, negatives = ((targets[rows] == kind).sum(axis=0) for kind in (1, 0))
+    scored = np.where((positives >= FEWEST) & (negatives >= FEWEST), targets[rows], np.nan)
     values = {
-        metric.name: compute_labels(metric, given[metric.name][rows], scored[rows], patients[rows])
-        for metric in metrics
+        metric.name: compute_labels(metric, given[metric.name][rows], scored, patients[rows]) for metric in metrics
     }
     return Group(
         name=name,
         images=len(rows),
         patients=len(np.unique(patients[rows])),
-        positives=(targets[rows] == 1).sum(axis=0),
-        negatives=(targets[rows] == 0).sum(axis=0),
+        positives=positives,
+        negatives=negatives,
         per_label=values,
         macro={metric: _macro(found) for metric, found in values.items()},
     )
 
 
-def _find_gap(
-    metric: Metric,
-    given: NDArray[np.float64],
+def find_shared(values: Mapping[str, NDArray[np.float64]]) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """The groups that have any label scored, of values (C,) by group, and the labels (C,) that all of those have."""
+    names = tuple(name for name, found in values.items() if not np.isnan(found).all())
+    shared = np.asarray(~np.isnan([values[name] for name in names]).any(axis=0)) if names else np.zeros(0, np.bool_)
+    return names, shared
+
+
+def _ask_groups(
+    metric: Metric, given: NDArray[np.float64], groups: Sequence[Group], targets: NDArray[np.floating]
+) -> Question | None:
+    """What groups can be compared in; None where fewer than two have a label in common that is scored."""
+    names, shared = find_shared({group.name: group.per_label[metric.name] for group in groups})
+    if len(names) < 2 or not shared.any():
+        return None
+    places = [place for place, group in enumerate(groups) if group.name in names]
+    return Question(metric, given[:, shared], targets[:, shared].astype(np.float64), places)
+
+
+def _measure_macros(
+    question: Question,
     groups: Sequence[Group],
-    scored: Mapping[str, NDArray[np.float64]],
+    rows_of: Mapping[str, NDArray[np.intp]],
     patients: NDArray[np.str_],
     resampling: Resampling,
-) -> Gap | None:
-    values = {group.name: group.per_label[metric.name] for group in groups}
-    values = {name: found for name, found in values.items() if not np.isnan(found).all()}
-    if len(values) < 2:
-        return None
-    shared = ~np.isnan(list(values.values())).any(axis=0)
-    if not shared.any():
-        return None
-    sign = 1 if metric.higher_is_better else -1
-    ordered = sorted(values, key=lambda name: (sign * _macro(values[name][shared]), name))
-    worst, best = ordered[0], ordered[-1]
-    in_best, in_worst = (
-        resample(metric, given[:, shared], scored[name][:, shared], patients, resampling) for name in (best, worst)
-    )
-    missing = np.isnan(in_best) | np.isnan(in_worst)
-    in_best[missing] = in_worst[missing] = np.nan
-    differences = average_labels(in_best) - average_labels(in_worst)
-    return Gap(
-        best=best,
-        worst=worst,
-        value=sign * (_macro(values[best][shared]) - _macro(values[worst][shared])),
-        labels_used=int(shared.sum()),
-        interval=find_interval(sign * differences),
+    permuted: NDArray[np.float64],
+) -> Macros:
+    metric, names = question.metric, [groups[place].name for place in question.groups]
+    inside = [
+        (question.given[rows_of[name]], question.targets[rows_of[name]], patients[rows_of[name]]) for name in names
+    ]
+    drawn = np.stack([resample(metric, *of_group, resampling) for of_group in inside])  # (G, R, C)
+    drawn[:, np.isnan(drawn).any(axis=0)] = np.nan  # a label that one group lacks is left out of all
+    return Macros(
+        groups=tuple(names),
+        values=np.array([_macro(compute_labels(metric, *of_group)) for of_group in inside]),
+        resampled=np.stack([average_labels(of_group) for of_group in drawn]),
+        permuted=permuted,
+        labels_used=question.targets.shape[1],
+        higher_is_better=metric.higher_is_better,
     )
 
 

@@ -4,22 +4,52 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import Data
 from harness.errors import DataError, UsageError
-from harness.evaluation.alignment import align, require_same_targets, require_separate, share_patients
+from harness.evaluation.alignment import (
+    align,
+    note_overlap,
+    require_distinct,
+    require_same_targets,
+    require_separate,
+    share_patients,
+)
 from harness.evaluation.areas import Areas, describe_areas
 from harness.evaluation.bootstrap import average_labels, average_seeds, draw_resamples
-from harness.evaluation.evaluate import Measured, Protocol, calibrate, describe_metric, describe_thresholds, measure
+from harness.evaluation.evaluate import (
+    Measured,
+    Protocol,
+    calibrate,
+    describe_metric,
+    describe_subgroups,
+    describe_thresholds,
+    find_subgroups,
+    measure,
+)
 from harness.evaluation.names import needed_policies
 from harness.evaluation.prediction_files import read_predictions
 from harness.evaluation.predictions import Predictions
+from harness.evaluation.predictive import (
+    average_predictive,
+    describe_predictive,
+    predict_values,
+    require_prevalence,
+)
+from harness.evaluation.subgroups import average_subgroups
 from harness.evaluation.thresholds import fit_thresholds
-from harness.results.record import CalibrationPart, MetricPart
+from harness.results.record import CalibrationPart, MetricPart, PredictivePart, SubgroupPart
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from harness.evaluation.bootstrap import Resampling
+    from harness.evaluation.subgroups import Subgroups
 
 SUFFIXES = (".npz", ".csv")
 NO_VALIDATION = (
@@ -53,7 +83,11 @@ class SystemEvaluation:
 
     metrics: dict[str, SeedsMetric]
     thresholds: list[dict[str, dict[str, float]]]
+    predictive: dict[str, dict[str, PredictivePart]] | None
+    """As in a record, of the means over seeds."""
     calibration: list[CalibrationPart | None]
+    subgroups: dict[str, SubgroupPart] | None
+    """As in a record, of the means over seeds."""
     areas: list[Areas] | None
     """AUROC by label without resampling; None where it was not asked for."""
     images: int
@@ -73,12 +107,17 @@ def find_files(path: Path) -> list[Path]:
 
 
 def read_seeds(files: Sequence[Path], targets: Path | None, data: Data | None) -> list[Predictions]:
-    """The seeds of one system, aligned. Raises `DataError` as `read_predictions`, or where they do not fit together."""
+    """The seeds of one system, aligned.
+
+    Raises `DataError` as `read_predictions`, or where they do not fit together, `UsageError` for a file that is given
+    twice, or with its copy.
+    """
     repeated = [file for number, file in enumerate(files) if file.resolve() in {f.resolve() for f in files[:number]}]
     if repeated:
         raise UsageError(f"{repeated[0]} is given twice; each seed of a system has predictions of its own")
     seeds = align([read_predictions(file, targets=targets, data=data) for file in files])
     require_same_targets(seeds)
+    require_distinct(seeds)
     return share_patients(seeds)
 
 
@@ -104,6 +143,7 @@ def pair_validation(
             if not allow_overlap:
                 raise DataError(f"{error}, or accept it with --allow-overlap") from None
             notes.append(str(error))
+        notes += note_overlap(val, tests[number])
     if not arranged:
         return [None] * len(tests), []
     return list(arranged * len(tests) if len(arranged) == 1 else arranged), notes
@@ -116,6 +156,8 @@ def evaluate_system(
 
     `tests` are aligned. Raises what `evaluate` raises.
     """
+    labels, prevalence = tests[0].labels, protocol.prevalence
+    require_prevalence(prevalence, labels)
     resampling = draw_resamples(tests[0].patient, protocol.resamples, seed=protocol.seed)
     policies = needed_policies(protocol.names)
     thresholds = [fit_thresholds(val, test, policies) for test, val in zip(tests, vals, strict=True)]
@@ -123,11 +165,16 @@ def evaluate_system(
         measure(test, protocol.metrics, fitted, resampling) for test, fitted in zip(tests, thresholds, strict=True)
     ]
     first = tests[0]
-    notes = [] if first.patients_known else [NO_PATIENTS]
+    notes = list(dict.fromkeys(note for each in (*tests, *vals) if each is not None for note in each.notes))
+    notes += [] if first.patients_known else [NO_PATIENTS]
     return SystemEvaluation(
         metrics={name: _average(first, [found[name] for found in measured]) for name in measured[0]},
         thresholds=[describe_thresholds(first.labels, fitted) for fitted in thresholds],
+        predictive=describe_predictive(
+            average_predictive([predict_values(found, labels, prevalence) for found in measured]), prevalence
+        ),
         calibration=[None if val is None else calibrate(test, val) for test, val in zip(tests, vals, strict=True)],
+        subgroups=describe_subgroups(labels, _average_subgroups(tests, thresholds, protocol, resampling)),
         areas=[describe_areas(test) for test in tests] if "auroc" in measured[0] else None,
         images=len(first.image),
         patients=len(resampling.patients),
@@ -136,8 +183,28 @@ def evaluate_system(
     )
 
 
+def _average_subgroups(
+    tests: Sequence[Predictions],
+    thresholds: Sequence[dict[str, NDArray[np.float64]]],
+    protocol: Protocol,
+    resampling: Resampling,
+) -> dict[str, Subgroups]:
+    """By the columns that the first seed's file has."""
+    columns = tests[0].columns
+    seeds = [
+        find_subgroups(replace(test, columns=columns), protocol, fitted, resampling)
+        for test, fitted in zip(tests, thresholds, strict=True)
+    ]
+    return {column: average_subgroups([seed[column] for seed in seeds]) for column in seeds[0]}
+
+
 def _average(test: Predictions, seeds: Sequence[Measured]) -> SeedsMetric:
     values = np.stack([seed.values for seed in seeds])
-    mean = Measured(seeds[0].metric, average_seeds(values), average_seeds(np.stack([s.resamples for s in seeds])))
+    mean = Measured(
+        metric=seeds[0].metric,
+        values=average_seeds(values),
+        resamples=average_seeds(np.stack([seed.resamples for seed in seeds])),
+        micro=statistics.fmean(seed.micro for seed in seeds),
+    )
     macros = average_labels(np.where(np.isnan(mean.values), np.nan, values))
     return SeedsMetric(describe_metric(test, mean), tuple(macros.tolist()))

@@ -1,8 +1,8 @@
 """Where a score becomes a decision: thresholds by policy.
 
 Candidates are the observed scores of a label's known targets; a score equal to the threshold counts as positive, and of
-equally good candidates the highest wins. A threshold is NaN where a label lacks the class that the policy needs, or has
-a known target whose score is not a number.
+equally good candidates the highest wins. A threshold is NaN where a label lacks the class that the policy needs, where
+no candidate is what it asks for, or where a known target has a score that is not a number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import UnknownNameError
-from harness.evaluation.names import POLICIES, least_sensitivity
+from harness.evaluation.names import POLICIES, parse_fixed
 from harness.evaluation.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -54,10 +54,12 @@ def fit_on_validation(policy: str, val: Predictions) -> NDArray[np.float64]:
         return maximal_f1_thresholds(val.scores, val.targets)
     if policy == "val-youden":
         return maximal_youden_thresholds(val.scores, val.targets)
-    least = least_sensitivity(policy)
-    if least is None:
+    fixed = parse_fixed(policy)
+    if fixed is None:
         raise UnknownNameError("threshold policy", policy, POLICIES)
-    return sensitivity_thresholds(val.scores, val.targets, least)
+    kind, least = fixed
+    fit = sensitivity_thresholds if kind == "val-sens" else specificity_thresholds
+    return fit(val.scores, val.targets, least)
 
 
 def maximal_f1_thresholds(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -82,16 +84,33 @@ def sensitivity_thresholds(
     return _choose(scores, targets, lambda tp, fp: (tp / tp[-1] >= least).astype(np.float64))
 
 
-def _choose(scores: NDArray[np.float64], targets: NDArray[np.floating], merit: Merit) -> NDArray[np.float64]:
+def specificity_thresholds(
+    scores: NDArray[np.float64], targets: NDArray[np.floating], least: float
+) -> NDArray[np.float64]:
+    """For each label the lowest threshold (C,) with a specificity of at least `least`; it needs a negative.
+
+    NaN where none has it: the highest score is that of too many negatives.
+    """
+
+    def flagged(tp: NDArray[np.float64], fp: NDArray[np.float64]) -> NDArray[np.float64]:
+        reached = (fp[-1] - fp) / fp[-1] >= least
+        return np.where(reached, tp + fp, 0 if reached.any() else np.nan)
+
+    return _choose(scores, targets, flagged, needed=0)
+
+
+def _choose(
+    scores: NDArray[np.float64], targets: NDArray[np.floating], merit: Merit, needed: int = 1
+) -> NDArray[np.float64]:
     """For each label the candidate (C,) of the highest merit, which gets true and false positives at each (K,)."""
     columns = zip(scores.T, targets.T, strict=True)
     return np.array(
-        [_choose_one(score[~np.isnan(target)], target[~np.isnan(target)], merit) for score, target in columns]
+        [_choose_one(score[~np.isnan(target)], target[~np.isnan(target)], merit, needed) for score, target in columns]
     )
 
 
-def _choose_one(scores: NDArray[np.float64], targets: NDArray[np.floating], merit: Merit) -> float:
-    if not targets.any() or np.isnan(scores).any():
+def _choose_one(scores: NDArray[np.float64], targets: NDArray[np.floating], merit: Merit, needed: int) -> float:
+    if not (targets == needed).any() or np.isnan(scores).any():
         return float("nan")
     order = np.argsort(-scores, kind="stable")
     scores, targets = scores[order], targets[order].astype(np.float64)

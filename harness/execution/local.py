@@ -22,6 +22,8 @@ from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import Prepared, prepare
 from harness.errors import ClaimLostError, DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
+from harness.evaluation.predictive import require_prevalence
+from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import LEASE
 from harness.execution.combo import Bench, Job, Result, reason_to_skip, run_combo
 from harness.execution.controls import shuffle_targets
@@ -42,9 +44,6 @@ from harness.training.weights import require_imagenet, weights_identity
 
 if TYPE_CHECKING:
     from harness.training.fit import Epoch
-
-IN_SUBGROUPS = ("auroc", "sensitivity")
-"""Metrics by which subgroups are compared; the latter at the thresholds of validation."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             if name not in ("objective", "loss")
         ),
     ]
-    metrics, in_groups = (resolve_metrics(wanted, registry) for wanted in (names, IN_SUBGROUPS))
+    metrics, in_groups = (resolve_metrics(wanted, registry) for wanted in (names, MEASURED))
     chosen = _choose(board, settings)
     # a weight file that is not there ends the run before it begins
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
@@ -142,7 +141,15 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         choices = rows[combo.row.name]
         shelved = shelf.at(choices.recipe.load_size)
         objective = next(m for m in metrics if m.name == board.objective.partition("@")[0])
-        protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=shelved.fingerprint)
+        require_prevalence(board.prevalence, shelved.prepared.data.labels)
+        protocol = Protocol(
+            metrics,
+            board.metrics,
+            board.objective,
+            in_groups,
+            seed=shelved.fingerprint,
+            prevalence=board.prevalence,
+        )
         key = combo_key(
             source,
             shelved.fingerprint,

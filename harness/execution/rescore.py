@@ -10,9 +10,9 @@ from harness.choices import resolve_metrics
 from harness.errors import ClaimLostError, DataError
 from harness.evaluation.evaluate import Protocol, evaluate
 from harness.evaluation.predictions import Predictions, load_predictions
+from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import Claim, Claims
 from harness.execution.combo import describe_evaluation
-from harness.execution.local import IN_SUBGROUPS
 from harness.files import file_digest
 from harness.registry import Registry
 from harness.results.record import Record
@@ -35,7 +35,7 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
     `tell` hears the name of each record before its turn. Raises `HarnessError` for metrics that there are not; a record
     without its predictions, or with others than it was made of, is left and named.
     """
-    metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, IN_SUBGROUPS))
+    metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     claims, done, left = Claims(board.folder), [], []
     for found in read_records(board.folder).records:
         if found.status != "done":
@@ -49,7 +49,9 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
         try:
             record = read_record(board.folder, found.combo.row, found.combo.seed)  # a run may have made it anew
             seed = (record or found).dataset.fingerprint
-            protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=seed)
+            protocol = Protocol(
+                metrics, board.metrics, board.objective, in_groups, seed=seed, prevalence=board.prevalence
+            )
             _evaluate_again(board, record or found, protocol, claim)
             done.append(name)
         except (DataError, ClaimLostError) as error:

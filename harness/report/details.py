@@ -6,17 +6,26 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from harness.evaluation.bootstrap import average_labels
+from harness.evaluation.resamples import Resamples
+from harness.evaluation.subgroups import Gap, Macros, find_gap, find_shared
 from harness.results.record import (
     CalibratedPart,
     CalibrationPart,
     ExecutionPart,
     GapPart,
     GroupPart,
+    PredictivePart,
     Record,
     SubgroupPart,
 )
 
+NOTHING: Mapping[int, Resamples | None] = {}
 MEASURES = ("ece", "ece_mass", "brier")
+KINDS = ("before", "temperature", "platt")
+"""Scores as they are, and after each calibration, as the parts of a record call them."""
 
 
 Origin = tuple[str, str]
@@ -44,9 +53,22 @@ class ColumnSummary:
     metrics: tuple[str, ...]
     groups: tuple[GroupSummary, ...]
     gaps: Mapping[str, Mapping[int, GapPart]]
-    """Metric -> seed -> how much better the best group is than the worst. Not averaged: seeds may differ in which."""
+    """Metric -> seed -> how much better the best group is than the worst."""
+    overall: Mapping[str, Gap]
+    """Metric -> the gap of the means over seeds; absent where a record lies without its draws."""
     unknown: int
     """Images without a value."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictive values of a label, means over the seeds, with the means of their intervals' ends."""
+
+    prevalence: float
+    ppv: float | None
+    ppv_interval: tuple[float, float] | None
+    npv: float | None
+    npv_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -57,13 +79,23 @@ class RowDetails:
     """Scores as they are or how they were fitted -> `MEASURES` -> mean over labels and seeds."""
     labels: Mapping[str, tuple[float | None, ...]]
     """Label -> ECE as it is, with a temperature, with Platt scaling; slopes of both, intercept of the latter."""
+    fits: Mapping[str, tuple[float | None, ...]]
+    """Label -> slope and intercept on the test as it is, with a temperature, with Platt scaling; empty where no record
+    has them."""
+    means: Mapping[str, tuple[float | None, ...]]
+    """Metric -> macro, micro and prevalence-weighted mean over the seeds; empty where no record has the latter two."""
+    predictive: Mapping[str, Mapping[str, Predicted]]
+    """Policy -> label -> predictive values at a given prevalence."""
     columns: tuple[ColumnSummary, ...]
     execution: Mapping[str, tuple[int, ...]]
     """How training was executed, in words -> the seeds of which it is true."""
 
 
-def gather_details(records: Sequence[Record]) -> RowDetails:
-    """Details of a row from those of its records that count, in the order of their seeds."""
+def gather_details(records: Sequence[Record], draws: Mapping[int, Resamples | None] = NOTHING) -> RowDetails:
+    """Details of a row from those of its records that count, in the order of their seeds.
+
+    `draws` has, by seed, what lies beside a record about groups of patients.
+    """
     execution: dict[str, tuple[int, ...]] = {}
     for record in records:
         if record.training is not None:
@@ -73,7 +105,10 @@ def gather_details(records: Sequence[Record]) -> RowDetails:
     return RowDetails(
         calibration=_average_calibration(calibrated),
         labels=_calibrate_labels(calibrated),
-        columns=tuple(_summarize_columns({r.combo.seed: r.subgroups for r in records if r.subgroups})),
+        fits=_fit_labels(calibrated),
+        means=_average_means(records),
+        predictive=_average_predictive([record.predictive for record in records if record.predictive]),
+        columns=tuple(_summarize_columns({r.combo.seed: r.subgroups for r in records if r.subgroups}, draws)),
         execution=execution,
     )
 
@@ -128,7 +163,56 @@ def _calibrate_labels(found: Sequence[CalibrationPart]) -> dict[str, tuple[float
     }
 
 
-def _summarize_columns(found: Mapping[int, Mapping[str, SubgroupPart]]) -> Iterable[ColumnSummary]:
+def _fit_labels(found: Sequence[CalibrationPart]) -> dict[str, tuple[float | None, ...]]:
+    fits = {
+        label: tuple(
+            _mean(getattr(part.per_label[label], name) for part in parts if label in part.per_label)
+            for parts in ([getattr(one, kind) for one in found] for kind in KINDS)
+            for name in ("test_slope", "test_intercept")
+        )
+        for label in dict.fromkeys(label for one in found for label in one.before.per_label)
+    }
+    return {label: values for label, values in fits.items() if any(value is not None for value in values)}
+
+
+def _average_means(records: Sequence[Record]) -> dict[str, tuple[float | None, ...]]:
+    names = dict.fromkeys(name for record in records for name in record.metrics)
+    parts = {name: [record.metrics[name] for record in records if name in record.metrics] for name in names}
+    means = {
+        name: tuple(_mean(getattr(part, kind) for part in found) for kind in ("macro", "micro", "weighted"))
+        for name, found in parts.items()
+    }
+    return {name: values for name, values in means.items() if values[1:] != (None, None)}
+
+
+def _average_predictive(
+    found: Sequence[Mapping[str, Mapping[str, PredictivePart]]],
+) -> dict[str, dict[str, Predicted]]:
+    averaged: dict[str, dict[str, Predicted]] = {}
+    for policy, labels in found[0].items() if found else ():
+        for label in labels:
+            parts = [one[policy][label] for one in found if label in one.get(policy, {})]
+            averaged.setdefault(policy, {})[label] = Predicted(
+                prevalence=parts[0].prevalence,
+                ppv=_mean(part.ppv for part in parts),
+                ppv_interval=_average_interval([part.ppv_interval for part in parts]),
+                npv=_mean(part.npv for part in parts),
+                npv_interval=_average_interval([part.npv_interval for part in parts]),
+            )
+    return averaged
+
+
+def _average_interval(found: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    known = [interval for interval in found if interval is not None]
+    if not known or len(known) < len(found):
+        return None
+    low, high = (statistics.fmean(ends) for ends in zip(*known, strict=True))
+    return low, high
+
+
+def _summarize_columns(
+    found: Mapping[int, Mapping[str, SubgroupPart]], draws: Mapping[int, Resamples | None]
+) -> Iterable[ColumnSummary]:
     """`found`: seed -> column -> groups. The seeds share their images, so that sizes are those of the first."""
     for name, first in next(iter(found.values()), {}).items():
         parts = {seed: columns[name] for seed, columns in found.items() if name in columns}
@@ -140,8 +224,42 @@ def _summarize_columns(found: Mapping[int, Mapping[str, SubgroupPart]]) -> Itera
                 metric: {seed: gap for seed, part in parts.items() if (gap := part.gaps.get(metric)) is not None}
                 for metric in first.gaps
             },
+            overall={
+                metric: overall
+                for metric in first.gaps
+                if (overall := _compare_groups(metric, name, parts, draws)) is not None
+            },
             unknown=first.unknown,
         )
+
+
+def _compare_groups(
+    metric: str, column: str, parts: Mapping[int, SubgroupPart], draws: Mapping[int, Resamples | None]
+) -> Gap | None:
+    """The gap over the seeds; None where they do not have the same groups, labels and draws."""
+    seeds = [_find_macros(metric, column, part, draws.get(seed)) for seed, part in parts.items()]
+    known = [seed for seed in seeds if seed is not None]
+    alike = {(seed.groups, seed.labels_used, seed.resampled.shape, seed.permuted.shape) for seed in known}
+    return find_gap(known) if len(known) == len(seeds) and len(alike) == 1 else None
+
+
+def _find_macros(metric: str, column: str, part: SubgroupPart, drawn: Resamples | None) -> Macros | None:
+    gap, key = part.gaps.get(metric), f"{column}/{metric}"
+    if gap is None or drawn is None or key not in drawn.groups or key not in drawn.permuted:
+        return None
+    found = {group.name: np.array([*group.per_label[metric].values()], dtype=np.float64) for group in part.groups}
+    groups, shared = find_shared(found)
+    values = {name: float(average_labels(found[name][None, shared])[0]) for name in groups}
+    if len(drawn.groups[key]) != len(groups) or len(drawn.permuted[key]) != len(groups):
+        return None
+    return Macros(
+        groups=groups,
+        values=np.array([values[name] for name in groups]),
+        resampled=drawn.groups[key],
+        permuted=drawn.permuted[key],
+        labels_used=int(shared.sum()),
+        higher_is_better=values[gap.best] >= values[gap.worst],
+    )
 
 
 def _summarize_group(group: GroupPart, columns: Iterable[SubgroupPart]) -> GroupSummary:

@@ -41,7 +41,7 @@ from harness.report.published import Published, read_published
 from harness.report.reading import Measured, measured
 from harness.report.summary import MOST_COMPARED, Leaderboard, RowSummary
 from harness.results.record import Record
-from harness.results.store import FOLDER, copy_records, read_curves
+from harness.results.store import FOLDER, copy_records, read_curves, read_groups
 
 FILE = "index.html"
 SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
@@ -169,7 +169,7 @@ def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: Row
     return environment.get_template("page-row.html.j2").render(
         **shared,
         row=row,
-        found=gather_details(row.counted),
+        found=gather_details(row.counted, {r.combo.seed: read_groups(summary.board.folder, r) for r in row.counted}),
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,

@@ -11,10 +11,13 @@ from harness.errors import UnknownNameError
 from harness.report.details import MEASURES, RowDetails, gather_details, gather_origins
 from harness.report.listing import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.summary import Leaderboard, RowSummary
+from harness.results.store import read_groups
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+
+    from harness.evaluation.subgroups import Gap
 
 LABELLED = 3
 """Metrics that the table of labels shows: the objective, and those that the board names first."""
@@ -41,7 +44,8 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
     """What the page shows of a row: its metrics, its labels, calibration, subgroups, cost, and how it was made."""
     from rich.text import Text
 
-    details = gather_details(row.counted)
+    folder = summary.board.folder
+    details = gather_details(row.counted, {record.combo.seed: read_groups(folder, record) for record in row.counted})
     parts: list[RenderableType] = [Text(row.name, style="bold"), *map(Text, _introduce(summary, row))]
     if row.metrics:
         parts += [Text(), _metrics(summary, row), Text(), _labels(summary, row)]
@@ -125,7 +129,17 @@ def _subgroups(details: RowDetails) -> Table:
         for group in column.groups:
             values = (format_number(group.macro.get(metric), 3) for metric in metrics)
             table.add_row(_plain(f"{column.name} {group.name}"), f"{group.images:,}", f"{group.patients:,}", *values)
+        if column.overall:
+            gaps = (_plain(_format_gap(column.overall.get(metric))) for metric in metrics)
+            table.add_row(_plain(f"{column.name}, largest gap"), "", "", *gaps)
     return table
+
+
+def _format_gap(gap: Gap | None) -> str:
+    if gap is None:
+        return ""
+    chance = "" if gap.p is None else f", p {gap.p:.3f}"
+    return f"{format_number(gap.value, 3)} {format_pair(gap.interval)}{chance}"
 
 
 def _table(*columns: str) -> Table:

@@ -1,6 +1,7 @@
 """The record: what one combo leaves behind, as a validated JSON document.
 
-Null, never NaN; no host name, user name or absolute path. `Record.model_json_schema()` is its JSON Schema.
+Null, never NaN; no host name, user name or absolute path. `Record.model_json_schema()` is its JSON Schema. Records of
+earlier schemas are read by way of `migration`; every writer writes today's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 
 KEY = r"^[A-Za-z0-9_-]+$"
 ROW = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
@@ -88,10 +89,14 @@ class LabelValue:
 
 
 class MetricPart(Part):
-    """A metric on the test split: the macro is the mean over the labels for which it is defined."""
+    """A metric on the test split: the macro is the mean over the labels for which it is defined; it alone ranks."""
 
     macro: Number
     interval: Interval = None
+    micro: Number = Field(
+        default=None, description="of all images and these labels pooled, a pair of them being a case"
+    )
+    weighted: Number = Field(default=None, description="mean of these labels, each weighing as many as its positives")
     per_label: dict[str, LabelValue]
     labels_used: int
     higher_is_better: bool = True
@@ -117,6 +122,13 @@ class LabelCalibration:
     brier: BrierPart
     ece: Annotated[Number, Field(description="15 bins of equal width")]
     ece_mass: Annotated[Number, Field(description="15 bins that hold equally many images")]
+    test_slope: Annotated[
+        Number,
+        Field(
+            description="of the logistic regression of the test on the logits of these scores (Cox 1958); ideal is 1"
+        ),
+    ] = None
+    test_intercept: Annotated[Number, Field(description="likewise; ideal is 0")] = None
 
 
 class CalibratedPart(Part):
@@ -134,6 +146,17 @@ class CalibrationPart(Part):
     before: CalibratedPart
     temperature: CalibratedPart = Field(description="Guo et al. 2017, a temperature a label")
     platt: CalibratedPart = Field(description="Platt 1999, slope and intercept a label")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class PredictivePart:
+    """Predictive values of one label at a prevalence that was given: by Bayes, from sensitivity and specificity."""
+
+    prevalence: float
+    ppv: Annotated[Number, Field(description="chance that who is flagged is positive")]
+    ppv_interval: Interval = None
+    npv: Annotated[Number, Field(description="chance that who is not flagged is negative")]
+    npv_interval: Interval = None
 
 
 class GroupPart(Part):
@@ -156,6 +179,9 @@ class GapPart(Part):
     value: Number
     labels_used: int
     interval: Interval
+    p: Number = Field(
+        default=None, description="of the largest gap, with the names of groups permuted over patients 1,000 times"
+    )
 
 
 class SubgroupPart(Part):
@@ -243,7 +269,7 @@ class FailurePart(Part):
 class Record(Part):
     """One combo's result."""
 
-    schema_: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[2] = Field(default=SCHEMA, alias="schema", description="raised when earlier ones need migration")
     key: str = Field(pattern=KEY, description="of every choice, the data and the versions; names the folder in runs/")
     combo: ComboPart
     external: str | None = Field(
@@ -254,6 +280,9 @@ class Record(Part):
     dataset: DatasetPart
     metrics: dict[str, MetricPart] = Field(default_factory=dict)
     thresholds: dict[str, dict[str, Number]] = Field(default_factory=dict, description="policy -> label -> threshold")
+    predictive: dict[str, dict[str, PredictivePart]] | None = Field(
+        default=None, description="policy -> label, for labels with a prevalence that the board gives"
+    )
     calibration: CalibrationPart | None = None
     subgroups: dict[str, SubgroupPart] | None = Field(default=None, description="by column")
     training: TrainingPart | None = None

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from harness.errors import DataError, StorageError, UsageError
-from harness.evaluation.resamples import Resamples, load_curves, load_values
+from harness.evaluation.resamples import Resamples, load_curves, load_groups, load_values
 from harness.files import TEMPORARY, file_digest, sweep, write_atomically, write_together
+from harness.results.migration import parse_record
 from harness.results.record import DatasetPart, Record
 
 if TYPE_CHECKING:
@@ -96,6 +97,15 @@ def read_curves(folder: Path, record: Record) -> Mapping[str, NDArray[np.float64
         return {}
 
 
+def read_groups(folder: Path, record: Record) -> Resamples | None:
+    """What lies beside a record about groups of patients; None where there is nothing, or not what the record says."""
+    beside = _find_beside(folder, record)
+    try:
+        return None if beside is None else load_groups(beside)
+    except DataError:
+        return None
+
+
 def _find_beside(folder: Path, record: Record) -> Path | None:
     beside = resamples_path(folder, record)
     if RESAMPLES not in record.artifacts or not beside.is_file() or file_digest(beside) != record.artifacts[RESAMPLES]:
@@ -104,7 +114,10 @@ def _find_beside(folder: Path, record: Record) -> Path | None:
 
 
 def read_records(folder: Path) -> Found:
-    """Read every record of a board; a file that is none is named, not raised, and left where it is."""
+    """Read every record of a board; a file that is none is named, not raised, and left where it is.
+
+    Records of an earlier schema are migrated. Raises `DataError` for one of a newer schema.
+    """
     records, problems = [], []
     datasets: dict[str, DatasetPart] = {}  # one is enough of what all records repeat
     for path in _record_files(folder):
@@ -119,7 +132,7 @@ def read_records(folder: Path) -> Found:
 
 
 def read_record(folder: Path, row: str, seed: int) -> Record | None:
-    """One combo's record; None where there is none, or a file that is none."""
+    """One combo's record; None where there is none, or a file that is none. Raises `DataError` for a newer schema."""
     found = _read(folder / FOLDER / f"{row}--s{seed}.json")
     return found if isinstance(found, Record) else None
 
@@ -127,7 +140,8 @@ def read_record(folder: Path, row: str, seed: int) -> Record | None:
 def set_aside(folder: Path) -> tuple[str, ...]:
     """Move files that are no records of the board out of the way of those that will be written, to `records/aside/`.
 
-    Gives one line for each. Nothing is deleted, and nothing there replaced.
+    Gives one line for each. Nothing is deleted, and nothing there replaced. A record of a newer schema is one all the
+    same: for it `DataError` is raised.
     """
     lines = []
     for path in _record_files(folder):
@@ -155,9 +169,11 @@ def _record_files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Record | str:
-    """A record, or what is wrong with the file."""
+    """A record, or what is wrong with the file. Raises `DataError` for a record of a newer schema."""
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = parse_record(path.read_bytes())
+    except DataError as error:
+        raise DataError(f"{path} {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         return f"is no record: {': '.join(filter(None, ('.'.join(map(str, first['loc'])), first['msg'])))}"

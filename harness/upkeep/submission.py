@@ -19,13 +19,14 @@ from harness.choices import resolve_metrics
 from harness.components import Data
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import prepare
+from harness.data.splits import ALIKE
 from harness.errors import DataError, UsageError
+from harness.evaluation.alignment import require_distinct
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.prediction_files import read_predictions
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.subgroups import find_groups
+from harness.evaluation.subgroups import MEASURED, find_groups
 from harness.execution.combo import describe_evaluation, describe_splits
-from harness.execution.local import IN_SUBGROUPS
 from harness.files import file_digest
 from harness.registry import Registry
 from harness.report.staleness import current_fingerprint
@@ -62,12 +63,23 @@ class _Seed:
     evaluation: Evaluation
 
 
+@dataclass(frozen=True, eq=False)
+class Submitted:
+    """What a submission has become."""
+
+    records: tuple[Record, ...]
+    """One a file."""
+    notes: tuple[str, ...]
+    """What has to be said about the files and the data, in sentences."""
+
+
 def submit(
     board: Board, registry: Registry, submission: Submission, data_root: Path, cache: Path, *, replace_old: bool = False
-) -> tuple[Record, ...]:
+) -> Submitted:
     """Evaluate the predictions as the board's own and write their records, one a file.
 
-    Raises `UsageError` for a name that is taken, `DataError` for predictions that are not of exactly the test split.
+    Raises `UsageError` for a name that is taken or a file whose copy is given too, `DataError` for predictions that are
+    not of exactly the test split.
     """
     if not submission.name.strip() or not submission.about.strip():
         raise UsageError("--name and --about must say whose predictions they are and how they were made")
@@ -77,9 +89,11 @@ def submit(
         raise UsageError(f"--val has {len(submission.vals)} files, --predictions {len(submission.tests)}: give as many")
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
     data, found = _load_data(board, source, cache)
-    metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, IN_SUBGROUPS))
-    protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=found)
-    seeds = [_evaluate(submission, number, data, protocol) for number in range(len(submission.tests))]
+    metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
+    protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=found, prevalence=board.prevalence)
+    tests = [_read(path, data, "test") for path in submission.tests]
+    require_distinct(tests)
+    seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]
     for one in seeds:
         earlier = read_record(board.folder, row_name(submission.name), one.seed)
         if earlier is not None and earlier.key != one.key and not replace_old:
@@ -94,7 +108,9 @@ def submit(
         splits=describe_splits(data),
         notes={name: scrub(text) for name, text in data.notes.items()},
     )
-    return tuple(_write(board, submission, one, described) for one in seeds)
+    notes = [f"patients of the dataset: {data.notes[ALIKE]}"] if ALIKE in data.notes else []
+    notes += [note for one in seeds for each in (one.test, one.val) if each is not None for note in each.notes]
+    return Submitted(tuple(_write(board, submission, one, described) for one in seeds), tuple(dict.fromkeys(notes)))
 
 
 def row_name(name: str) -> str:
@@ -102,10 +118,9 @@ def row_name(name: str) -> str:
     return file_name(f"external--{name}")
 
 
-def _evaluate(submission: Submission, seed: int, data: Data, protocol: Protocol) -> _Seed:
+def _evaluate(submission: Submission, seed: int, test: Predictions, data: Data, protocol: Protocol) -> _Seed:
     files = [submission.tests[seed], *submission.vals[seed : seed + 1]]
-    test, *vals = (_read(path, data, split) for path, split in zip(files, ("test", "val"), strict=False))
-    val = vals[0] if vals else None
+    val = _read(submission.vals[seed], data, "val") if submission.vals else None
     identity = json.dumps([submission.name, protocol.seed, [file_digest(path) for path in files]])
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     return _Seed(seed, key, test, val, evaluate(test, val, protocol))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.evaluation.rows import MeasuredRow
     from harness.evaluation.systems import SystemEvaluation
     from harness.registry import Registry
+    from harness.results.record import PredictivePart
 
 Targets = Annotated[
     Path | None,
@@ -46,6 +47,13 @@ def score(
     metrics: Annotated[
         str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
     ] = "auroc,auprc,f1,brier,ece",
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=SHARE",
+            help="Give predictive values of a label where this share of patients has it, such as Edema=0.05.",
+        ),
+    ] = None,
     resamples: Annotated[int, typer.Option(min=1, help="Of the patients, for intervals.")] = RESAMPLES,
     seed: Annotated[str, typer.Option(help="Of the resamples, any text; a record's is its data's fingerprint.")] = "0",
     allow_overlap: Annotated[
@@ -56,19 +64,26 @@ def score(
 ) -> None:
     """Evaluate predictions made anywhere, as a board evaluates its own."""
     from harness import tables
+    from harness.board import RATES
+    from harness.choices import resolve_metrics
     from harness.evaluation.evaluate import Protocol
     from harness.evaluation.names import full_name
+    from harness.evaluation.subgroups import MEASURED
     from harness.evaluation.systems import evaluate_system, find_files, pair_validation, read_seeds
+    from harness.parameters import parse_assignments
     from harness.terminal import warn
 
     registry = open_registry(plugin)
-    names, chosen = _resolve_metrics(metrics, registry)
+    shares = parse_assignments("--prevalence", split_names(prevalence))
+    names, chosen = _resolve_metrics(",".join([metrics, *(RATES if shares else ())]), registry)
     data = _load_data(dataset, options, data_root, registry)
     paths = [found for file in files for found in find_files(file)]
     tests = read_seeds(paths, targets, data)
     vals = _read_validation(val, targets, data)
     paired, notes = pair_validation(tests, vals, allow_overlap=allow_overlap)
-    found = evaluate_system(tests, paired, Protocol(chosen, names, names[0], resamples=resamples, seed=seed))
+    in_groups = resolve_metrics(MEASURED, registry)
+    protocol = Protocol(chosen, names, names[0], in_groups, resamples=resamples, seed=seed, prevalence=shares)
+    found = evaluate_system(tests, paired, protocol)
     notes = [*notes, *found.notes]
     for note in notes:
         warn(note)
@@ -104,6 +119,7 @@ def compare(
 ) -> None:
     """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
     from harness import tables
+    from harness.evaluation.alignment import note_spellings, require_distinct
     from harness.evaluation.pairing import compare_predictions, compare_rows, require_no_validation
     from harness.evaluation.rows import find_row
     from harness.terminal import warn
@@ -119,8 +135,12 @@ def compare(
         require_no_validation(chosen, names)  # before anything is read
         data = _load_data(dataset, options, data_root, registry)
         read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
+        require_distinct([seed for name, seeds in read.items() if name not in rows for seed in seeds])
         found = compare_predictions(read, chosen, names, resamples or RESAMPLES, common=common)
-        notes = []
+        notes = [
+            *dict.fromkeys(note for seeds in read.values() for seed in seeds for note in seed.notes),
+            *note_spellings([seeds[0] for seeds in read.values()]),
+        ]
     partial = {name: ", ".join(map(str, row.absent)) for name, row in rows.items() if row.absent}
     notes = [
         *notes,
@@ -225,9 +245,17 @@ def _describe_evaluation(found: SystemEvaluation) -> dict[str, Any]:
         "patients": found.patients,
         "patients_known": found.patients_known,
         "thresholds": found.thresholds,
+        "predictive": _plain(found.predictive),
+        "subgroups": found.subgroups and {name: part.model_dump() for name, part in found.subgroups.items()},
         "calibration": [None if part is None else part.model_dump() for part in found.calibration],
         "delong": None if found.areas is None else {"assumes": ASSUMES, "seeds": found.areas},
     }
+
+
+def _plain(predictive: dict[str, dict[str, PredictivePart]] | None) -> dict[str, Any] | None:
+    if predictive is None:
+        return None
+    return {policy: {label: asdict(part) for label, part in parts.items()} for policy, parts in predictive.items()}
 
 
 def _describe_comparison(found: Comparison) -> dict[str, Any]:

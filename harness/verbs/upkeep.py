@@ -151,13 +151,17 @@ def submit(
     """Add predictions that were made elsewhere to a board: evaluated as its own, badged as not trained here."""
     from harness.board import open_board
     from harness.report.page import render
+    from harness.terminal import warn
     from harness.upkeep.submission import Submission, list_files
     from harness.upkeep.submission import submit as submit_predictions
     from harness.verbs.shared import print_board
 
     found = open_board(board)
     submission = Submission(name, about, list_files(predictions), list_files(val or ()))
-    submit_predictions(found, open_registry(plugin), submission, data_root, find_cache(cache_dir), replace_old=replace)
+    registry, cache = open_registry(plugin), find_cache(cache_dir)
+    submitted = submit_predictions(found, registry, submission, data_root, cache, replace_old=replace)
+    for note in submitted.notes:
+        warn(note)
     print_board(render(found), as_json=as_json)
 
 

@@ -40,7 +40,13 @@ def small_files(small_data, tmp_path):
 def test_a_sound_dataset_passes_every_check(small_data, tmp_path):
     findings = run_checks(small_data, tmp_path)
     assert all(finding.ok for finding in findings.values()), findings
-    assert len(findings) == 7
+    assert len(findings) == 8
+
+
+def test_patients_of_two_splits_who_are_written_differently_are_found(small_data, tmp_path):
+    small_data.table["patient"] = small_data.table["patient"].where(small_data.table["split"] != "test", "P0.png")
+    finding = run_checks(small_data, tmp_path)["patients told apart"]
+    assert (finding.ok, finding.examples) == (False, ("'P0.png' (test) and 'p0' (train)",))
 
 
 def test_a_patient_in_two_splits_is_found(small_data, tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import DataError
-from harness.data.splits import bucket, carve, leaks, require_disjoint
+from harness.data.splits import ALIKE, bucket, carve, find_alike_patients, leaks, require_disjoint
 
 KNOWN = {"1": 5, "2": 1, "3": 8, "42": 3, "30805": 1}
 """From coreutils' sha256sum, divided digit by digit."""
@@ -63,3 +63,16 @@ def test_a_patient_in_two_splits_is_refused_with_the_way_out(small_data):
 
 def test_a_split_by_patient_is_accepted(small_data):
     require_disjoint(small_data, allow=False)
+
+
+def test_patients_who_are_written_differently_in_two_splits_are_noted_and_not_refused(small_data):
+    assert require_disjoint(small_data, allow=False) is small_data
+    table = small_data.table
+    number = table.groupby("split").cumcount().astype(str)
+    table["patient"] = number.str.zfill(5).where(table["split"] != "train", number + ".0")
+    table.loc[table["split"] == "val", "patient"] += "v"
+    alike = find_alike_patients(table)
+    assert alike[0] == "'00000' (test) and '0.0' (train)"
+    assert len(alike) == (table["split"] == "test").sum()
+    noted = require_disjoint(small_data, allow=False)
+    assert noted.notes[ALIKE].startswith(f"{len(alike)} may stand in two splits, written differently: {alike[0]}")

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from harness import DataError
-from harness.evaluation.alignment import align, common, require_same_targets, require_separate
+from harness.errors import UsageError
+from harness.evaluation.alignment import (
+    align,
+    common,
+    note_overlap,
+    note_spellings,
+    require_distinct,
+    require_same_targets,
+    require_separate,
+)
 from harness.evaluation.predictions import Predictions
 
 
@@ -107,3 +116,102 @@ def test_validation_and_test_share_labels_but_no_image_and_no_patient():
     require_separate(val, replace(apart, patients_known=False))
     with pytest.raises(DataError, match=r"val\.npz: label 'a' is not in test\.npz"):
         require_separate(val, replace(test, labels=("x", "b", "c")))
+
+
+# --- leaks and copies that ids and names hide ------------------------------------------------------------------------
+
+
+def make_split(source, patients, *, known=True, name="{:08}_{:03}.png", patient="{:08}") -> Predictions:
+    """Two images a patient, called by the patient as NIH does."""
+    images = np.array([name.format(number, n) for number in patients for n in range(2)])
+    people = np.array([patient.format(number) for number in patients for _ in range(2)])
+    logits = np.random.default_rng(len(source)).normal(size=(len(images), 2)).astype(np.float32)
+    return Predictions(
+        ("a", "b"),
+        images,
+        people if known else images,
+        logits,
+        (logits > 0).astype(np.float32),
+        patients_known=known,
+        source=source,
+    )
+
+
+def test_patients_that_are_written_differently_in_two_splits_are_named():
+    val, test = make_split("val", (170, 9), patient="{}", name="v{}-{}"), make_split("test", (170, 1000))
+    require_separate(val, test)
+    (note,) = note_overlap(val, test)
+    assert "val (validation) and test (test) may share 1 patients, written differently: '170' and '00000170'" in note
+
+
+def test_images_that_are_written_differently_in_two_splits_are_named():
+    val = make_split("val", (1, 2), known=False, name="{}_{:03}")
+    test = make_split("test", (2, 3), known=False)
+    notes = note_overlap(val, test)
+    assert "may share 2 images, written differently: '2_000' and '00000002_000.png'" in notes[0]
+
+
+def test_a_split_that_names_no_patients_is_compared_by_the_patients_that_its_images_are_called_by():
+    val = make_split("val", (170, 9), known=False, name="{:08}_1{:02}.png")
+    test = make_split("test", (9, 170, 1000))
+    require_separate(val, test)
+    (note,) = note_overlap(val, test)
+    assert "val: no patients are named, but images are called by them" in note
+    assert "share 2 patients, first '170'" in note
+    assert note_overlap(make_split("val", (5, 6), known=False), test) == []
+
+
+def test_where_nothing_tells_the_patients_of_a_split_that_is_said():
+    val, test = make_split("val", (1, 2), known=False, name="v{}-{}"), make_split("test", (3, 4), name="t{}-{}")
+    (note,) = note_overlap(val, test)
+    assert "whether val (validation) and test (test) share patients is not known" in note
+    assert note_overlap(replace(val, patients_known=True), test) == []
+
+
+def test_images_that_are_written_differently_are_named_where_predictions_do_not_meet():
+    first, second = make_split("a", (1, 2)), make_split("b", (1, 2), name="{}_{:03}")
+    with pytest.raises(DataError, match=r"perhaps the same, written differently: '00000001_000\.png' and '1_000'"):
+        align([first, second])
+    with pytest.raises(DataError, match="perhaps the same, written differently"):
+        common([first, second])
+    (note,) = note_spellings([first, second])
+    assert "a and b: 4 images may be the same" in note
+    assert note_spellings([first, make_split("c", (1, 2))]) == []
+    other = replace(first, patient=np.array(["1", "1", "2", "2"]), source="other")
+    with pytest.raises(DataError, match=r"perhaps the same, written differently: '00000001' and '1'"):
+        require_same_targets([first, other])
+
+
+def rounded(predictions, decimals):
+    scores = np.round(predictions.scores, decimals)
+    made = Predictions.from_scores(
+        predictions.labels, predictions.image, predictions.patient, scores, predictions.targets
+    )
+    return replace(made, source="copy")
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda p: p,
+        shuffle,
+        lambda p: rounded(p, 3),
+        lambda p: shuffle(rounded(p, 6)),
+        lambda p: Predictions.from_scores(p.labels, p.image, p.patient, p.scores, p.targets),
+        lambda p: Predictions.from_scores(
+            p.labels, p.image, p.patient, p.scores.astype(np.float16).astype(float), p.targets
+        ),
+    ],
+    ids=["same", "shuffled", "three decimals", "six decimals, shuffled", "scores", "half precision"],
+)
+def test_a_copy_is_refused_whatever_its_name_format_and_order(copy):
+    first = make_predictions(count=40)
+    first = replace(first, logits=np.random.default_rng(0).normal(size=first.logits.shape).astype(np.float32))
+    with pytest.raises(UsageError, match=r"a\.npz and copy hold the same predictions"):
+        require_distinct([first, replace(copy(first), source="copy")])
+
+
+def test_seeds_that_are_nearly_alike_are_no_copies():
+    first = make_predictions(count=40)
+    near = replace(first, logits=first.logits + np.float32(1e-3) * np.random.default_rng(0).normal(size=(40, 3)))
+    require_distinct([first, near, make_predictions(count=12)])

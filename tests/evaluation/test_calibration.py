@@ -14,10 +14,13 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from harness.evaluation.calibration import (
     TEMPERATURES,
+    Calibration,
     decompose_brier,
     describe_reliability,
     fit_platt,
     fit_temperature,
+    fit_test,
+    follow,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -167,3 +170,45 @@ def test_nothing_known_is_undefined():
     nothing = np.full(3, np.nan)
     assert np.isnan(describe_reliability(np.zeros(3), nothing).error)
     assert np.isnan(decompose_brier(np.zeros(3), nothing).score)
+
+
+# --- on the test -----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30)
+@given(SEEDS)
+def test_slope_and_intercept_on_the_test_are_scikit_learns_logistic_regression(seed):
+    logits, targets = make_logits(seed)
+    val_logits, val_targets = make_logits(seed + 1)
+    unchanged = Calibration(np.ones(2), np.zeros(2))
+    for fitted in (unchanged, fit_temperature(val_logits, val_targets), fit_platt(val_logits, val_targets)):
+        found = follow(fit_test(logits, targets), fitted)
+        calibrated = fitted.apply(logits)
+        for label in range(2):
+            theirs = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky").fit(
+                calibrated[:, label, None], targets[:, label]
+            )
+            assert found.slope[label] == pytest.approx(theirs.coef_[0, 0], rel=1e-6)
+            assert found.intercept[label] == pytest.approx(theirs.intercept_[0], abs=1e-6)
+
+
+def test_scores_that_are_probabilities_have_slope_1_and_intercept_0():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(-1, 2, (200_000, 1))
+    targets = (generator.random(logits.shape) < expit(logits)).astype(np.float32)
+    found = fit_test(logits, targets)
+    assert found.slope[0] == pytest.approx(1, abs=0.02)
+    assert found.intercept[0] == pytest.approx(0, abs=0.02)
+
+
+def test_the_test_fit_is_undefined_where_it_has_no_end():
+    logits = np.array([[-1.0, 1, 0.5, 3], [0, 2, 0.5, np.nan], [1, 3, 0.5, 3], [2, 4, 0.5, 1]])
+    targets = np.array([[0, 1, 0, 1], [0, 0, 1, 0], [1, 0, 0, 1], [1, 0, 1, 0]], dtype=np.float32)
+    targets[:, 1] = 0  # no positive
+    found = fit_test(logits, targets)  # apart, a class missing, all the same, not a number
+    assert np.isnan(found.slope).all()
+    assert np.isnan(found.intercept).all()
+    ties = np.array([[0.0], [1], [1], [2]])
+    assert np.isnan(fit_test(ties, np.array([[0], [0], [1], [1]], dtype=np.float32)).slope).all()
+    flat = Calibration(np.array([0.0, np.nan]), np.zeros(2))
+    assert np.isnan(follow(Calibration(np.ones(2), np.ones(2)), flat).slope).all()

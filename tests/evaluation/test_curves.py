@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curve
+from scipy.special import expit
+from sklearn.metrics import auc, confusion_matrix, precision_recall_curve, roc_auc_score, roc_curve
 
-from harness.evaluation.curves import POINTS, TOLERANCE, trace_precision_recall, trace_roc
+from harness.evaluation.curves import ACTIONS, POINTS, TOLERANCE, trace_net_benefit, trace_precision_recall, trace_roc
 
 
 @st.composite
@@ -76,3 +77,28 @@ def test_a_straight_curve_has_its_two_ends():
 def test_a_label_without_a_class_or_with_a_score_that_is_no_number_has_no_curve(targets):
     assert trace_roc(np.zeros(3), np.array(targets)) is None
     assert trace_precision_recall(np.array([np.nan, 0, 1]), np.array([0, 1, 0])) is None
+
+
+@settings(max_examples=20)
+@given(cases())
+def test_net_benefit_is_that_of_the_confusion_matrix_at_each_threshold(case):
+    scores, targets = expit(case[0]), case[1]
+    known = ~np.isnan(targets)
+    found = trace_net_benefit(scores, targets)
+    assert found is not None
+    for place in range(0, len(ACTIONS), 7):
+        threshold = ACTIONS[place]
+        odds = threshold / (1 - threshold)
+        for value, flagged in ((found.value, scores[known] >= threshold), (found.of_all, np.ones(known.sum()))):
+            (_, false), (_, true) = confusion_matrix(targets[known], flagged, labels=[0, 1])
+            assert value[place] == pytest.approx((true - false * odds) / known.sum(), abs=1e-12)
+
+
+def test_net_benefit_at_a_threshold_of_a_half_is_the_share_of_finds_less_that_of_false_alarms():
+    scores, targets = np.array([0.1, 0.5, 0.9, 0.6]), np.array([0.0, 1, 1, 0])
+    found = trace_net_benefit(scores, targets)
+    assert found is not None
+    half = int(np.flatnonzero(found.threshold == 0.5)[0])
+    assert (found.value[half], found.of_all[half]) == pytest.approx((1 / 4, 0))
+    assert trace_net_benefit(scores, np.zeros(4)) is None
+    assert trace_net_benefit(scores * np.nan, targets) is None

@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from harness import Metric
 from harness.errors import PluginError
@@ -235,3 +236,49 @@ def test_subgroups_are_scored_by_column_where_they_are_large_enough(registry):
     assert small.positives["a"] + small.negatives["a"] == 12
     assert found["site"].gaps["auroc"] is None
     assert run(predictions, [registry.metric("auroc")], subgroup_metrics=metrics).subgroups is None
+
+
+def test_beside_the_macro_stand_scikit_learns_micro_and_weighted_means(registry):
+    predictions = make_predictions()
+    labels = [0, 1]  # the others lack a class
+    targets, scores = predictions.targets[:, labels], predictions.scores[:, labels]
+    found = run(predictions, [registry.metric(name) for name in ("auroc", "auprc", "f1", "brier")]).metrics
+    for name, theirs in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+        assert found[name].micro == pytest.approx(theirs(targets, scores, average="micro"))
+        assert found[name].weighted == pytest.approx(theirs(targets, scores, average="weighted"))
+        assert found[name].macro == pytest.approx(theirs(targets, scores, average="macro"))
+    for average in ("micro", "weighted"):
+        assert getattr(found["f1@0.5"], average) == pytest.approx(f1_score(targets, scores >= 0.5, average=average))
+    assert found["brier"].micro == pytest.approx(((targets - scores) ** 2).mean())
+
+
+def test_micro_and_weighted_are_of_the_labels_of_the_macro_and_known_targets(registry):
+    predictions = make_predictions(unknown=True)
+    found = run(predictions, [registry.metric("auroc")]).metrics["auroc"]
+    targets, scores = (values[:, :2].T.ravel() for values in (predictions.targets, predictions.scores))
+    known = ~np.isnan(targets)
+    assert found.micro == pytest.approx(roc_auc_score(targets[known], scores[known]))
+    parts = [found.per_label[label] for label in "ab"]
+    assert found.weighted == pytest.approx(
+        np.average([part.value for part in parts], weights=[part.positives for part in parts])
+    )
+    nothing = predictions.arrange(("a", "b", "c", "d"), "").select(np.flatnonzero(predictions.targets[:, 0] == 0))
+    nothing.targets[:] = 0
+    none = run(nothing, [registry.metric("auroc")]).metrics["auroc"]
+    assert (none.macro, none.micro, none.weighted) == (None, None, None)
+
+
+def test_the_record_has_slope_and_intercept_of_the_test_for_each_calibration(registry):
+    test, val = make_predictions(), make_predictions()
+    part = run(test, [registry.metric("auroc")], val).calibration
+    assert part is not None
+    logits, targets = test.logits[:, 0].astype(float), test.targets[:, 0]
+    for kind, calibrated in (("before", logits), ("platt", None)):
+        found = getattr(part, kind).per_label["a"]
+        if calibrated is None:  # fitted on the very same images
+            assert (found.test_slope, found.test_intercept) == pytest.approx((1, 0), abs=1e-6)
+            continue
+        theirs = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky").fit(calibrated[:, None], targets)
+        assert found.test_slope == pytest.approx(theirs.coef_[0, 0], rel=1e-6)
+        assert found.test_intercept == pytest.approx(theirs.intercept_[0], abs=1e-6)
+    assert part.before.per_label["c"].test_slope is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,16 @@ from sklearn.metrics import recall_score, roc_auc_score
 
 from harness import Metric
 from harness.evaluation.bootstrap import draw_resamples, find_interval, resample
-from harness.evaluation.subgroups import FEWEST, Subgroups, band_ages, measure_subgroups
+from harness.evaluation.permutation import NO_GROUP, Question, measure_permuted, permute_groups
+from harness.evaluation.subgroups import (
+    FEWEST,
+    Macros,
+    Subgroups,
+    average_subgroups,
+    band_ages,
+    find_gap,
+    measure_subgroups,
+)
 
 
 def make_case(shift=0.0, count=600, labels=3):
@@ -29,7 +40,9 @@ def measured(registry):
         scores, decisions, targets, patients, _ = case
         metrics = [registry.metric(name) for name in ("auroc", "sensitivity")]
         resampling = draw_resamples(patients, 300, seed="s")
-        return measure_subgroups(columns, metrics, scores, decisions, targets, patients, resampling)
+        return measure_subgroups(
+            columns, metrics, scores, decisions, targets, patients, resampling, permutations=200, seed="s"
+        )
 
     return measure
 
@@ -72,12 +85,15 @@ def test_a_gap_that_was_put_there_is_found_and_none_is_not_certain(measured):
         assert (gap.best, gap.worst) == ("M", "F")
         assert gap.interval is not None
         assert 0 < gap.interval[0] < gap.value < gap.interval[1]
+        assert gap.p == pytest.approx(1 / 201)
         case = make_case()
         gap = measured({"sex": case[4]}, case)["sex"].gaps[metric]
         assert gap is not None
         assert gap.interval is not None
         assert gap.value >= 0
         assert gap.interval[0] < 0.02
+        assert gap.p is not None
+        assert gap.p > 0.05
 
 
 def test_the_interval_of_a_gap_is_paired_on_the_same_patients(registry):
@@ -123,3 +139,94 @@ def test_one_group_or_none_has_no_gap(measured):
 def test_ages_fall_into_bands():
     found = band_ages([0, 39.9, 40, 59, 60, 79, 80, 101, np.nan]).tolist()
     assert found == ["0-39", "0-39", "40-59", "40-59", "60-79", "60-79", "80+", "80+", None]
+
+
+# --- groups drawn at random ------------------------------------------------------------------------------------------
+
+
+def test_a_permutation_deals_the_names_of_patients_out_anew():
+    patients = np.array([f"p{n}" for n in [0, 0, 0, 1, 2, 2, 3, 4, 5]])
+    group = np.array([0, 0, 0, 1, 1, 1, 0, NO_GROUP, 1], dtype=np.uint16)
+    shuffled = np.concatenate(list(permute_groups(group, patients, 500, "s")), axis=1)
+    assert shuffled.shape == (9, 500)
+    assert (shuffled[7] == NO_GROUP).all()
+    for patient in ("p0", "p2"):  # who has one name for all images has one afterwards
+        assert (shuffled[patients == patient] == shuffled[np.flatnonzero(patients == patient)[0]]).all()
+    first = shuffled[[0, 3, 4, 6, 8]]
+    assert ((first == 0).sum(axis=0) == 2).all()  # as many patients of each name
+    np.testing.assert_allclose((first == 0).mean(axis=1), 2 / 5, atol=0.08)
+    again = np.concatenate(list(permute_groups(group, patients, 70, "s")), axis=1)
+    np.testing.assert_array_equal(again, shuffled[:, :70])
+
+
+def test_names_that_differ_between_a_patients_images_are_taken_over_image_by_image():
+    patients = np.array(["a", "a", "b", "b", "b", "c"])
+    group = np.array([0, 1, 2, 3, 4, 5], dtype=np.uint16)
+    shuffled = np.concatenate(list(permute_groups(group, patients, 200, "s")), axis=1)
+    assert {tuple(column[2:5]) for column in shuffled.T} == {(0, 1, 0), (2, 3, 4), (5, 5, 5)}
+    assert {tuple(column[:2]) for column in shuffled.T} == {(0, 1), (2, 3), (5, 5)}
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_values_in_permuted_groups_are_scikit_learns(registry, batched):
+    scores, decisions, targets, patients, _ = make_case(labels=2, count=120)
+    targets = targets.astype(np.float64)
+    targets[::7, 0] = np.nan
+    group = (np.arange(120) // 2 % 3).astype(np.uint16)
+    blocks = list(permute_groups(group, patients, 100, "s"))
+    auroc, sensitivity = registry.metric("auroc"), registry.metric("sensitivity")
+    if not batched:
+        auroc, sensitivity = (dataclasses.replace(metric, batched=None) for metric in (auroc, sensitivity))
+    questions = {
+        "auroc": Question(auroc, scores, targets, [0, 2]),
+        "sensitivity": Question(sensitivity, decisions, targets, [1]),
+    }
+    found = measure_permuted(questions, iter(blocks), patients)
+    assert (found["auroc"].shape, found["sensitivity"].shape) == ((2, 100), (1, 100))
+    shuffled = np.concatenate(blocks, axis=1)
+
+    def macro(measure, values, inside):
+        known = [inside & ~np.isnan(targets[:, label]) for label in range(2)]
+        return np.mean([measure(targets[rows, label], values[rows, label]) for label, rows in enumerate(known)])
+
+    for number in range(0, 100, 9):
+        for place, name in enumerate((0, 2)):
+            expected = macro(roc_auc_score, scores, shuffled[:, number] == name)
+            assert found["auroc"][place, number] == pytest.approx(expected)
+        expected = macro(recall_score, decisions, shuffled[:, number] == 1)
+        assert found["sensitivity"][0, number] == pytest.approx(expected)
+
+
+def make_macros(values, permuted) -> Macros:
+    values, permuted = np.array(values), np.array(permuted)
+    return Macros(("F", "M", "X"), values, values[:, None] + np.zeros((3, 5)), permuted, 2, higher_is_better=True)
+
+
+def test_p_is_the_share_of_permutations_whose_largest_gap_is_as_large():
+    permuted = np.array([[0.5, 0.6, 0.5, 0.5], [0.5, 0.5, 0.8, 0.5], [0.6, 0.5, 0.5, 0.5]])
+    gap = find_gap([make_macros([0.7, 0.6, 0.65], permuted)])
+    assert (gap.best, gap.worst, gap.labels_used) == ("F", "M", 2)
+    assert gap.value == pytest.approx(0.1)
+    assert gap.p == pytest.approx((1 + 3) / 5)
+    assert gap.interval == pytest.approx((0.1, 0.1))
+
+
+def test_the_gap_over_seeds_is_that_of_the_means():
+    seeds = [
+        make_macros([0.8, 0.6, 0.7], [[0.5, 0.7], [0.5, 0.5], [0.5, 0.5]]),
+        make_macros([0.6, 0.7, 0.7], [[0.5, 0.5], [0.5, 0.5], [0.5, 0.7]]),
+    ]
+    gap = find_gap(seeds)  # means 0.7, 0.65, 0.7; permuted gaps 0 and 0.1
+    assert (gap.best, gap.worst) == ("X", "M")
+    assert gap.value == pytest.approx(0.05)
+    assert gap.p == pytest.approx((1 + 1) / 3)
+
+
+def test_a_system_of_equal_seeds_has_the_groups_and_gaps_of_one(measured):
+    case = make_case(shift=0.5)
+    one = measured({"sex": case[4]}, case)["sex"]
+    both = average_subgroups([one, one])
+    assert both.gaps == one.gaps
+    for group, same in zip(both.groups, one.groups, strict=True):
+        assert group.macro == pytest.approx(same.macro)
+        np.testing.assert_allclose(group.per_label["auroc"], same.per_label["auroc"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, roc_curve
+from sklearn.metrics import f1_score, recall_score, roc_curve
 
 from harness.errors import DataError, UnknownNameError
 from harness.evaluation.names import POLICIES, explain_policies, full_name, needed_policies, split_name
@@ -19,6 +19,7 @@ from harness.evaluation.thresholds import (
     maximal_f1_thresholds,
     maximal_youden_thresholds,
     sensitivity_thresholds,
+    specificity_thresholds,
 )
 
 
@@ -84,6 +85,33 @@ def test_the_sensitivity_threshold_is_the_highest_candidate_that_reaches_it(colu
     assert found == max(reaching)
 
 
+@given(columns(), st.integers(1, 100))
+def test_the_specificity_threshold_is_the_lowest_candidate_that_reaches_it(column, percent):
+    scores, targets = column
+    negatives = int((targets == 0).sum())
+    reaching = [c for c in set(scores) if 100 * int((targets[scores < c] == 0).sum()) >= percent * negatives]
+    (found,) = specificity_thresholds(scores[:, None], targets[:, None], percent / 100)
+    assert found == min(reaching) if reaching else np.isnan(found)
+
+
+@given(columns())
+def test_the_specificity_threshold_has_the_highest_sensitivity_of_scikit_learns_curve(column):
+    scores, targets = column
+    fpr, tpr, _ = roc_curve(targets, scores, drop_intermediate=False)
+    (found,) = specificity_thresholds(scores[:, None], targets[:, None], 0.8)
+    if np.isnan(found):
+        assert tpr[fpr <= 0.2].max() == 0
+    else:
+        assert recall_score(targets, scores >= found) == pytest.approx(tpr[fpr <= 0.2 + 1e-12].max(), abs=1e-12)
+
+
+def test_a_specificity_needs_a_negative_alone():
+    scores, none, every = np.array([[0.2], [0.7]]), np.zeros((2, 1)), np.ones((2, 1))
+    assert np.isnan(specificity_thresholds(scores, every, 0.9))
+    assert specificity_thresholds(scores, none, 0.5) == 0.7
+    assert np.isnan(specificity_thresholds(scores, none, 0.9))
+
+
 def test_a_sensitivity_that_is_met_exactly_is_met():
     scores, targets = np.arange(100, 0, -1)[:, None] / 100, np.ones((100, 1))
     for percent in range(1, 101):
@@ -132,7 +160,7 @@ def test_each_policy_is_fitted_on_its_own_split():
 
     val, test = predictions([-1, 0, 1]), predictions([-3, -2, 2])
     fitted = fit_thresholds(val, test)
-    assert list(fitted) == ["0.5", "val-f1", "val-youden", "val-sens0.9", "oracle"]
+    assert list(fitted) == ["0.5", "val-f1", "val-youden", "val-sens0.9", "val-spec0.9", "oracle"]
     assert fitted["0.5"][0] == 0.5
     assert fitted["val-f1"][0] == val.scores[1, 0]
     assert fitted["oracle"][0] == test.scores[1, 0]
@@ -156,10 +184,11 @@ def test_without_validation_there_are_the_policies_that_need_none():
 def test_policies_that_are_asked_for_are_fitted_label_by_label_whatever_the_order():
     val, test = make_predictions(), make_predictions(seed=1)
     swapped = val.arrange(("b", "a"), "another order")
-    policies = ["val-f1", "val-youden", "val-sens0.85", "val-sens1"]
+    policies = ["val-f1", "val-youden", "val-sens0.85", "val-spec0.85", "val-sens1"]
     fitted = fit_thresholds(swapped, test, policies)
     assert list(fitted) == policies
     np.testing.assert_array_equal(fitted["val-sens0.85"], sensitivity_thresholds(val.scores, val.targets, 0.85))
+    np.testing.assert_array_equal(fitted["val-spec0.85"], specificity_thresholds(val.scores, val.targets, 0.85))
     np.testing.assert_array_equal(fitted["val-youden"], maximal_youden_thresholds(val.scores, val.targets))
     np.testing.assert_array_equal(fitted["val-sens1"], [val.scores[val.targets[:, c] == 1, c].min() for c in (0, 1)])
 
@@ -181,14 +210,17 @@ def test_the_policies_of_a_board_are_the_usual_ones_and_those_that_its_metrics_n
 def test_a_sensitivity_is_above_0_and_up_to_1(number):
     with pytest.raises(UnknownNameError, match=r"such as val-sens0\.85"):
         split_name(f"f1@val-sens{number}")
+    with pytest.raises(UnknownNameError, match="val-sens and val-spec take"):
+        split_name(f"f1@val-spec{number}")
     with pytest.raises(UnknownNameError, match="unknown threshold policy"):
         fit_thresholds(make_predictions(), make_predictions(), [f"val-sens{number}"])
 
 
 def test_policies_are_explained_in_their_usual_order():
-    names = ["f1@oracle", "f1@val-sens0.85", "auroc", "f1@0.5", "f1@from-the-future"]
+    names = ["f1@oracle", "f1@val-spec0.95", "f1@val-sens0.85", "auroc", "f1@0.5", "f1@from-the-future"]
     explained = explain_policies(names)
-    assert list(explained) == ["0.5", "oracle", "val-sens0.85"]
+    assert list(explained) == ["0.5", "oracle", "val-sens0.85", "val-spec0.95"]
+    assert explained["val-spec0.95"].startswith("the lowest threshold with a specificity of at least 0.95")
     assert explained["val-sens0.85"].startswith("the highest threshold with a sensitivity of at least 0.85")
 
 

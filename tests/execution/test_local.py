@@ -65,7 +65,7 @@ def test_every_combo_leaves_a_record_with_everything_in_it(board, toys, tmp_path
     assert [record.status for record in records] == ["done", "done"]
     record = read_records(board.folder).records[0]
     assert record == records[0]
-    f1 = {f"f1@{policy}" for policy in ("0.5", "val-f1", "val-youden", "val-sens0.9", "oracle")}
+    f1 = {f"f1@{policy}" for policy in ("0.5", "val-f1", "val-youden", "val-sens0.9", "val-spec0.9", "oracle")}
     assert set(record.metrics) == {"auroc", "auprc", "brier", "ece"} | f1
     assert record.dataset.splits["train"].images == 24
     assert record.training is not None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.board import Board, Row
+from harness.board import RATES, Board, Row
 from harness.errors import UnknownNameError
 from harness.execution import local
 from harness.execution.claims import Claims
@@ -94,3 +95,27 @@ def test_an_unknown_metric_changes_nothing(board, toys):
     with pytest.raises(UnknownNameError, match="did you mean 'auroc'"):
         rescore(dataclasses.replace(board, metrics=("aurok",)), toys)
     assert read_records(board.folder).records == before
+
+
+def test_a_record_of_schema_1_gets_what_schema_2_added(board, toys):
+    wanted = read_records(board.folder).records
+    for path in (board.folder / "records").glob("*.json"):
+        document = json.loads(path.read_text())
+        for part in document["metrics"].values():
+            del part["micro"], part["weighted"]
+        for part in document["calibration"].values():
+            for label in part["per_label"].values():
+                del label["test_slope"], label["test_intercept"]
+        del document["predictive"]
+        path.write_text(json.dumps(document | {"schema": 1}))
+    old = read_records(board.folder)
+    assert old.problems == ()
+    assert old.records != wanted
+    rescore(board, toys)
+    assert read_records(board.folder).records == wanted
+    assert all(json.loads(path.read_text())["schema"] == 2 for path in (board.folder / "records").glob("*.json"))
+    shares = dataclasses.replace(board, metrics=(*board.metrics, *RATES), prevalence={wanted[0].dataset.labels[0]: 0.1})
+    rescore(shares, toys)
+    for record in read_records(board.folder).records:
+        assert record.predictive is not None
+        assert record.predictive["val-f1"][wanted[0].dataset.labels[0]].prevalence == 0.1

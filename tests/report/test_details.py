@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from harness.evaluation.resamples import Resamples
 from harness.report.details import gather_details, gather_origins
 from harness.report.page import render, render_text
 from harness.report.summary import summarize
-from harness.results.record import CalibratedPart, CalibrationPart, GapPart, GroupPart, Record, SubgroupPart
+from harness.results.record import (
+    BrierPart,
+    CalibratedPart,
+    CalibrationPart,
+    GapPart,
+    GroupPart,
+    LabelCalibration,
+    PredictivePart,
+    Record,
+    SubgroupPart,
+)
+from harness.results.store import write_record
 
 LABELS = ("Edema", "Mass", "Hernia")
 
@@ -114,4 +127,112 @@ def test_seeds_of_one_command_share_a_line_and_keep_their_keys(build):
 
 
 def test_a_failed_row_has_no_details(build):
-    assert dataclasses.astuple(gather_details([build.record(failure="boom")])) == ({}, {}, (), {})
+    assert dataclasses.astuple(gather_details([build.record(failure="boom")])) == ({}, {}, {}, {}, {}, (), {})
+
+
+# --- what schema 2 added ---------------------------------------------------------------------------------------------
+
+
+def fitted(slope: float | None, ece: float = 0.1) -> CalibratedPart:
+    brier = BrierPart(score=0.1, reliability=0.0, resolution=0.0, uncertainty=0.1, within=0.0)
+    label = LabelCalibration(
+        slope=1.0, intercept=0.0, brier=brier, ece=ece, ece_mass=ece, test_slope=slope, test_intercept=slope
+    )
+    return CalibratedPart(brier=0.1, ece=ece, ece_mass=ece, per_label={"Edema": label})
+
+
+def predicted(ppv: float, interval: tuple[float, float] | None) -> dict[str, dict[str, PredictivePart]]:
+    part = PredictivePart(prevalence=0.05, ppv=ppv, ppv_interval=interval, npv=0.99, npv_interval=(0.98, 1.0))
+    return {"val-spec0.9": {"Edema": part}}
+
+
+@pytest.fixture
+def new(build) -> list[Record]:
+    def record(seed: int, slope: float, micro: float, ppv: float):
+        metric = build.metric(0.8).model_copy(update={"micro": micro, "weighted": 0.7})
+        calibration = CalibrationPart(before=fitted(slope), temperature=fitted(None), platt=fitted(1.0))
+        return build.record(
+            seed=seed,
+            metrics={"auroc": metric},
+            calibration=calibration,
+            predictive=predicted(ppv, (ppv - 0.1, ppv + 0.1)),
+        )
+
+    return [record(0, 0.5, 0.9, 0.2), record(1, 0.7, 0.8, 0.4)]
+
+
+def test_fits_means_and_predictive_values_are_means_over_seeds(new):
+    found = gather_details(new)
+    assert found.fits["Edema"] == pytest.approx((0.6, 0.6, None, None, 1.0, 1.0))
+    assert found.means["auroc"] == pytest.approx((0.8, 0.85, 0.7))
+    part = found.predictive["val-spec0.9"]["Edema"]
+    assert (part.prevalence, part.ppv, part.npv) == pytest.approx((0.05, 0.3, 0.99))
+    assert part.ppv_interval == pytest.approx((0.2, 0.4))
+    bare = dataclasses.replace(new[1].predictive["val-spec0.9"]["Edema"], ppv_interval=None)
+    other = new[1].model_copy(update={"predictive": {"val-spec0.9": {"Edema": bare}}})
+    assert gather_details([new[0], other]).predictive["val-spec0.9"]["Edema"].ppv_interval is None
+
+
+def test_the_page_shows_what_new_records_hold_and_nothing_of_old_ones(build, new, seeds):
+    headings = (
+        "Calibration slope and intercept on the test split",
+        "Predictive values at the prevalence",
+        "Other means",
+    )
+    page = build.whole(render_text(summarize(build.board("net"), new)))
+    for text in (*headings, "0.200 to 0.400", "val-spec0.9"):
+        assert text in page
+    old = gather_details(seeds)
+    assert (old.fits, old.means, old.predictive) == ({}, {}, {})
+    page = build.whole(render_text(summarize(build.board("net"), seeds)))
+    assert not any(text in page for text in headings)
+
+
+# --- gaps over seeds -------------------------------------------------------------------------------------------------
+
+
+def drawn(women: float, men: float) -> Resamples:
+    """Two groups that differ by as much in every resample, and by 0.02 times b in permutation b."""
+    resampled = np.array([[women] * 40, [men] * 40])
+    permuted = np.stack([0.7 + 0.02 * np.arange(9), np.full(9, 0.7)])
+    return Resamples({}, {}, groups={"sex/auroc": resampled}, permuted={"sex/auroc": permuted})
+
+
+def test_the_gap_over_seeds_is_that_of_their_means_with_the_p_of_permutations(seeds):
+    draws = {0: drawn(0.8, 0.7), 1: drawn(0.7, 0.76)}
+    (column,) = gather_details(seeds, draws).columns
+    gap = column.overall["auroc"]  # 0.75 against 0.73
+    assert (gap.best, gap.worst, gap.labels_used) == ("F", "M", 2)
+    assert gap.value == pytest.approx(0.02)
+    assert gap.interval == pytest.approx((0.02, 0.02))
+    assert gap.p == pytest.approx((1 + 8) / 10)
+
+
+@pytest.mark.parametrize(
+    "draws",
+    [
+        {},
+        {0: drawn(0.8, 0.7)},
+        {0: drawn(0.8, 0.7), 1: None},
+        {0: drawn(0.8, 0.7), 1: Resamples({}, {})},
+        {
+            0: drawn(0.8, 0.7),
+            1: Resamples({}, {}, groups={"sex/auroc": np.ones((3, 40))}, permuted={"sex/auroc": np.ones((3, 9))}),
+        },
+    ],
+)
+def test_without_the_draws_of_every_seed_gaps_are_shown_by_seed(build, seeds, draws):
+    (column,) = gather_details(seeds, draws).columns
+    assert column.overall == {}
+    page = build.whole(render_text(summarize(build.board("net"), seeds)))
+    assert "F over M 0.100 [-0.010, 0.200]<br>M over F 0.060" in page
+
+
+def test_a_page_reads_the_draws_that_lie_beside_its_records(build, seeds):
+    for number, record in enumerate(seeds):
+        beside = dataclasses.replace(
+            drawn(0.8, 0.7) if number == 0 else drawn(0.7, 0.76), macro={"auroc": np.linspace(0.7, 0.8, 40)}
+        )
+        write_record(build.folder, record, beside)
+    page = render(build.board("net")).page.read_text()
+    assert "F over M 0.020 [0.020, 0.020], p 0.900" in build.whole(page)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.evaluation.curves import trace_net_benefit
 from harness.evaluation.resamples import Resamples
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.embedding import bundle, draw_still
@@ -24,6 +25,10 @@ def beside(records) -> dict[str, Resamples]:
     diagram = np.array([[0.1, 0.4], [0.2, 0.5], [30.0, 20.0]])
     curves = {f"{kind}/{label}": curve for kind in ("roc", "pr") for label in LABELS}
     curves |= {f"reliability/{label}": diagram for label in LABELS}
+    benefit = trace_net_benefit(np.linspace(0, 1, 50), np.arange(50) % 3 % 2.0)
+    assert benefit is not None
+    worth = np.stack([benefit.threshold, benefit.value, benefit.of_all])
+    curves |= {f"benefit/{label}": worth for label in LABELS}
     found = {}
     for number, record in enumerate(records):
         noise = np.random.default_rng(number).normal(0, 0.01, 200)
@@ -60,6 +65,7 @@ def test_there_is_a_picture_for_all_that_the_board_holds(made):
         "roc",
         "pr",
         "reliability",
+        "benefit",
         "histories",
         "pairs",
     ]
@@ -81,6 +87,21 @@ def test_a_board_without_resamples_has_no_pictures_and_a_small_page(build):
     summary = summarize(build.board("a"), [build.record("a")])
     assert make_figures(summary, {}) == ()
     assert len(render_text(summary)) < 200_000
+
+
+def test_net_benefit_is_drawn_as_far_as_anything_is_worth_something(made):
+    benefit = next(figure for figure in made[1] if figure.name == "benefit")
+    assert benefit.labels == LABELS
+    data = benefit.specification["datasets"]
+    lines = [line for line in data["lines"] if line["label"] == "Edema"]
+    everybody = next(line for line in data["everybody"] if line["label"] == "Edema")
+    assert [line["row"] for line in lines] == ["a--bce--demo", "b--bce--demo", "c--bce--demo"]
+    assert everybody["y"][0] == pytest.approx(1 / 3, abs=0.02)
+    assert everybody["x"][-1] < 0.5  # there it is well below 0
+    for line in (*lines, everybody):
+        assert len(line["x"]) == len(line["y"]) <= 40
+        assert line["x"] == sorted(line["x"])
+        assert min(line["y"]) >= -0.06
 
 
 def test_pictures_are_of_the_best_rows_only(build):

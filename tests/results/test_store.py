@@ -50,7 +50,7 @@ def test_undefined_is_null_never_nan(tmp_path):
     document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in a record"))
     assert document["metrics"]["auroc"]["macro"] is None
     assert document["metrics"]["auroc"]["per_label"]["x"]["value"] is None
-    assert document["schema"] == 1
+    assert document["schema"] == 2
 
 
 def test_a_damaged_foreign_or_misplaced_file_is_named_and_left(tmp_path):
@@ -79,7 +79,7 @@ def test_the_json_schema_names_every_top_level_key():
     wanted = (
         "schema key combo external status failure dataset metrics thresholds calibration subgroups training efficiency"
     )
-    assert set(properties) == {*wanted.split(), "artifacts", "provenance"}
+    assert set(properties) == {*wanted.split(), "predictive", "artifacts", "provenance"}
 
 
 def test_what_runs_leave_is_kept_out_of_version_control(tmp_path):

@@ -264,6 +264,7 @@ def test_targets_and_order_of_a_submission_count_for_nothing(harness, board):
 
     record, (code, _, err) = submit(harness, board, "cheat", change=cheat)
     assert code == 0, err
+    assert "of its own targets contradict those of the dataset, which are used; first image" in err
     (made,) = (r for r in read_records(board).records if r.external is not None)
     assert made.metrics == record.metrics
     stored, original = (load_predictions(board / "runs" / r.key / "predictions-test.npz") for r in (made, record))
@@ -285,6 +286,22 @@ def test_predictions_that_are_not_of_the_test_split_are_refused(harness, board, 
     _, (code, _, err) = submit(harness, board, "odd", change=change)
     assert (code, says in err) == (2, True), err
     assert sorted(board.rglob("*")) == before
+
+
+def test_a_copy_of_a_seed_is_refused(harness, board):
+    submit(harness, board, "first")
+    shutil.copy("test.npz", "copy.npz")
+    given = ("--name", "two", "--predictions", "test.npz,copy.npz", "--about", "x")
+    code, _, err = harness("submit", "b", *given)
+    assert (code, "test.npz and copy.npz hold the same predictions" in err) == (2, True), err
+
+
+def test_scores_that_are_stored_as_logits_are_named(harness, board):
+    def squash(arrays):
+        return arrays | {"logits": 1 / (1 + np.exp(-arrays["logits"]))}
+
+    _, (code, _, err) = submit(harness, board, "scores", change=squash)
+    assert (code, "all of its logits are in 0..1" in err) == (0, True), err
 
 
 def test_a_name_that_is_taken_is_kept_unless_it_is_to_be_replaced(harness, board):

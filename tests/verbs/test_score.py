@@ -27,6 +27,8 @@ def test_predictions_of_a_run_get_the_numbers_of_its_record(harness, toy_board):
             assert {key: document["metrics"][name][key] for key in part} == part
         assert document["thresholds"] == [expected["thresholds"]]
         assert document["calibration"] == [expected["calibration"]]
+        assert document["subgroups"] == expected["subgroups"]
+        assert document["predictive"] == expected["predictive"]
 
 
 def test_several_files_are_the_seeds_of_one_system(harness, save_predictions):
@@ -218,3 +220,107 @@ def test_a_mistake_is_one_line_and_exit_code_2(harness, save_predictions, tmp_pa
     assert (code, out) == (2, "")
     assert says in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_copy_of_a_file_is_no_seed(harness, save_predictions, tmp_path):
+    save_predictions("s0.npz")
+    save_predictions("s1.npz")
+    code, _, err = harness("score", "s0.npz", "s1.npz")
+    assert (code, "s0.npz and s1.npz hold the same predictions" in err) == (2, True)
+    stored = load_predictions(tmp_path / "s0.npz")
+    lines = [
+        f"{image},{patient},{','.join(f'{score:.4f}' for score in scores)}"
+        for image, patient, scores in zip(stored.image, stored.patient, stored.scores, strict=True)
+    ]
+    (tmp_path / "s.csv").write_text("\n".join(["image,patient,Edema,Mass,Nodule", *lines]))
+    targets = [
+        f"{image},{','.join(f'{target:g}' for target in row)}"
+        for image, row in zip(stored.image, stored.targets, strict=True)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["image,Edema,Mass,Nodule", *targets]))
+    code, _, err = harness("score", "s0.npz", "s.csv", "--targets", "t.csv")
+    assert (code, "s0.npz and s.csv hold the same predictions" in err) == (2, True), err
+
+
+def test_a_validation_that_shares_patients_under_other_spellings_is_named(harness, save_predictions):
+    save_predictions("s.npz", patient=np.array([f"{n // 3:08d}" for n in range(120)]))
+    save_predictions("v.npz", images=VAL, patient=np.array([f"{n // 3}" for n in range(120)]))
+    document = json.loads(harness("score", "s.npz", "--val", "v.npz", "--json")[1])
+    assert any("may share 40 patients, written differently: '0' and '00000000'" in note for note in document["notes"])
+    save_predictions("v.npz", images=VAL, patient=None)
+    document = json.loads(harness("score", "s.npz", "--val", "v.npz", "--json")[1])
+    assert any("share patients is not known" in note for note in document["notes"])
+
+
+def test_scores_stored_as_logits_and_targets_passed_over_are_named(harness, save_predictions, tmp_path):
+    save_predictions("s.npz", logits=np.random.default_rng(0).random((120, 3)))
+    (tmp_path / "t.csv").write_text(
+        "image,Edema,Mass,Nodule\n" + "".join(f"i{n:03d},0,1,{n % 2}\n" for n in range(120))
+    )
+    _, out, err = harness("score", "s.npz", "--targets", "t.csv", "--json")
+    notes = json.loads(out)["notes"]
+    assert any("all of its logits are in 0..1" in note for note in notes)
+    assert any("of its own targets contradict those of" in note for note in notes)
+    assert "all of its logits are in 0..1" in err
+
+
+def test_predictive_values_are_given_for_the_labels_with_a_prevalence(harness, save_predictions):
+    save_predictions("s0.npz", 0)
+    save_predictions("s1.npz", 1)
+    save_predictions("v.npz", 2, images=VAL)
+    arguments = ("score", "s0.npz", "s1.npz", "--val", "v.npz", "--metrics", "auroc", "--prevalence")
+    document = json.loads(harness(*arguments, "Edema=0.05,Mass=0.2", "--json")[1])
+    assert {"sensitivity@val-spec0.9", "specificity@val-spec0.9"} <= set(document["metrics"])
+    part = document["predictive"]["val-spec0.9"]["Edema"]
+    assert part["prevalence"] == 0.05
+    assert part["ppv_interval"][0] <= part["ppv"] <= part["ppv_interval"][1]
+    alone = [
+        json.loads(harness("score", f"s{n}.npz", *arguments[3:], "Edema=0.05", "--json")[1])["predictive"]
+        for n in (0, 1)
+    ]
+    assert part["ppv"] == pytest.approx(statistics.fmean(one["val-spec0.9"]["Edema"]["ppv"] for one in alone))
+    _, out, _ = harness(*arguments, "Edema=0.05")
+    assert "PPV, 95 % over patients" in out
+    assert max(map(len, out.splitlines())) <= 120
+    code, _, err = harness(*arguments, "Edma=0.05")
+    assert (code, "label with a prevalence 'Edma': did you mean 'Edema'?" in err) == (2, True)
+    code, _, err = harness(*arguments, "Edema=5")
+    assert (code, "must lie between 0 and 1" in err) == (2, True)
+    assert json.loads(harness("score", "s0.npz", "--json")[1])["predictive"] is None
+
+
+def test_micro_and_weighted_means_stand_beside_the_macro(harness, save_predictions):
+    save_predictions("s0.npz", 0)
+    save_predictions("s1.npz", 1)
+    found = json.loads(harness("score", "s0.npz", "s1.npz", "--metrics", "auroc", "--json")[1])["metrics"]["auroc"]
+    alone = [
+        json.loads(harness("score", f"s{n}.npz", "--metrics", "auroc", "--json")[1])["metrics"]["auroc"] for n in (0, 1)
+    ]
+    for kind in ("micro", "weighted"):
+        assert found[kind] == pytest.approx(statistics.fmean(one[kind] for one in alone))
+    out = harness("score", "s0.npz", "--metrics", "auroc")[1]
+    assert "weighted: each label by its positives" in out
+
+
+def test_groups_that_files_name_are_compared_over_the_seeds(harness, save_predictions):
+    sex = np.array(["F", "M"])[np.arange(120) // 3 % 2]
+    for seed in (0, 1):
+        save_predictions(f"s{seed}.npz", seed, **{"column/sex": sex})
+    document = json.loads(harness("score", "s0.npz", "s1.npz", "--metrics", "auroc", "--json")[1])
+    found = document["subgroups"]["sex"]
+    alone = [
+        json.loads(harness("score", f"s{n}.npz", "--metrics", "auroc", "--json")[1])["subgroups"]["sex"] for n in (0, 1)
+    ]
+    for number, group in enumerate(found["groups"]):
+        assert (group["name"], group["images"], group["patients"]) == ("FM"[number], 60, 20)
+        assert group["macro"]["auroc"] == pytest.approx(
+            statistics.fmean(one["groups"][number]["macro"]["auroc"] for one in alone)
+        )
+    gap = found["gaps"]["auroc"]
+    assert gap["value"] == pytest.approx(
+        abs(found["groups"][0]["macro"]["auroc"] - found["groups"][1]["macro"]["auroc"])
+    )
+    assert 0 < gap["p"] <= 1
+    out = harness("score", "s0.npz", "s1.npz", "--metrics", "auroc")[1]
+    assert "largest gap" in out
+    assert f"p {gap['p']:.3f}" in out

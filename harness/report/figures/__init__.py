@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from harness.report.figures.benefit import draw_net_benefit
 from harness.report.figures.best import Curves, draw_curves, draw_histories, draw_labels, draw_pairs, draw_subgroups
 from harness.report.figures.style import Figure
 from harness.report.figures.systems import draw_costs, draw_intervals
@@ -29,6 +30,7 @@ def make_figures(summary: Leaderboard, curves: Mapping[str, Curves]) -> tuple[Fi
         *draw_costs(summary),
         draw_labels(summary, best),
         *draw_curves(summary, best, curves),
+        draw_net_benefit(summary, best, curves),
         draw_histories(best),
         *draw_subgroups(summary, best),
         draw_pairs(summary, best, summary.pairs),

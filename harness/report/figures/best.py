@@ -32,7 +32,7 @@ MOST_TICKS = 12
 """Epochs that an axis names."""
 
 Curves = Mapping[str, "NDArray[np.float64]"]
-"""`roc/LABEL`, `pr/LABEL`, `reliability/LABEL` of one seed, as `Resamples` holds them."""
+"""`roc/LABEL`, `pr/LABEL`, `reliability/LABEL`, `benefit/LABEL` of one seed, as `Resamples` holds them."""
 
 if TYPE_CHECKING:
     import numpy as np

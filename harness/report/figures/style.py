@@ -96,6 +96,11 @@ def shorten(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.{DIGITS}g}")
 
 
+def shorten_finely(value: float) -> float:
+    """Three digits of what may be small: a net benefit is at most a label's prevalence."""
+    return float(f"{value:.3g}")
+
+
 def shorten_all(values: NDArray[np.float64]) -> list[float]:
     """Shares with as many digits as a picture needs."""
     return [round(float(value), 3) for value in values]
