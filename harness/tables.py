@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.doctor import Fact
     from harness.evaluation.pairing import Comparison
     from harness.evaluation.systems import SystemEvaluation
+    from harness.results.record import MetricPart
     from harness.speed.measure import Speed
     from harness.testing import Outcome
     from harness.tuning.space import Dimension
@@ -184,12 +185,15 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
     """One row a metric, then one a label with the metrics that come first of those asked for."""
     over = "patients" if found.patients_known else "images"
     table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
-    for column in ("metric", "mean of labels", f"95 % over {over}", "± over seeds", "labels"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
+    for column in ("metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "labels"):
+        table.add_column(column, justify="left" if column in ("metric", "by") else "right")
     for name, metric in found.metrics.items():
         part = metric.part
         labels = f"{part.labels_used}/{len(part.per_label)}"
-        table.add_row(_text(name), _number(part.macro), _interval(part.interval), _number(metric.spread), labels)
+        method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
+        table.add_row(
+            _text(name), _number(part.macro), _interval(part.interval), method, _number(metric.spread), labels
+        )
     shown = [found.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "positives", *asked[:LABELLED]):
@@ -200,8 +204,31 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
         per_label.add_row(_text(label), f"{counted.positives:,}", *cells)
     console = output()
     console.print(table)
+    for remark in _remark_on_means({name: metric.part for name, metric in found.metrics.items()}):
+        console.print(remark, markup=False, highlight=False)
     console.print()
     console.print(per_label)
+
+
+def _remark_on_means(parts: Mapping[str, MetricPart]) -> list[str]:
+    """Which labels means are without, and why they have no interval; what several metrics share is said once."""
+    without: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        if part.left_out:
+            without.setdefault(", ".join(part.left_out), []).append(name)
+    reasons: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        if part.no_interval:
+            reasons.setdefault(part.no_interval, []).append(name)
+    return [
+        *(f"without {labels}: {_join_metrics(names)}" for labels, names in without.items()),
+        *(f"no interval of {_join_metrics(names)}: {why}" for why, names in reasons.items()),
+    ]
+
+
+def _join_metrics(names: Sequence[str]) -> str:
+    """Names of metrics, a metric at all of its threshold policies once."""
+    return ", ".join(dict.fromkeys(name.partition("@")[0] for name in names))
 
 
 def print_comparison(found: Comparison) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import Metric
-from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, find_interval, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, resample
 from harness.evaluation.calibration import (
     Calibration,
     decompose_brier,
@@ -18,12 +18,13 @@ from harness.evaluation.calibration import (
     fit_temperature,
 )
 from harness.evaluation.curves import trace_precision_recall, trace_roc
-from harness.evaluation.measure import measure_values
+from harness.evaluation.intervals import explain_absence, find_interval, find_intervals
+from harness.evaluation.measure import measure_values, stored_scores
 from harness.evaluation.names import DEFAULT, full_name, needed_policies
 from harness.evaluation.predictions import Predictions, make_scores
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Subgroups, measure_subgroups
-from harness.evaluation.thresholds import decide, fit_thresholds
+from harness.evaluation.thresholds import decide, describe_thresholds, fit_thresholds
 from harness.results.record import (
     BrierPart,
     CalibratedPart,
@@ -78,6 +79,18 @@ class Measured:
     """(C,), NaN where undefined."""
     resamples: NDArray[np.float64]
     """(R, C)"""
+    used: NDArray[np.bool_]
+    """(C,) labels of the mean: those that are defined at every threshold policy, and in every seed."""
+
+    @property
+    def macro(self) -> float:
+        """The mean over the labels used, NaN where there is none."""
+        return float(average_labels(self.values[None], self.used)[0])
+
+    @property
+    def macro_resamples(self) -> NDArray[np.float64]:
+        """(R,) the same of each resample, over the same labels; NaN where one is undefined."""
+        return average_labels(self.resamples, self.used)
 
 
 def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> Evaluation:
@@ -92,11 +105,11 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     objective = measured.get(full_name(protocol.objective, measured), next(iter(measured.values())))
     return Evaluation(
         metrics={name: describe_metric(test, found) for name, found in measured.items()},
-        thresholds=describe_thresholds(test.labels, thresholds),
+        thresholds=describe_thresholds(test, thresholds),
         calibration=None if val is None else calibrate(test, val),
         subgroups=_describe_subgroups(test, protocol, thresholds, resampling),
         resamples=Resamples(
-            macro={name: average_labels(found.resamples) for name, found in measured.items()},
+            macro={name: found.macro_resamples for name, found in measured.items()},
             per_label={label: objective.resamples[:, number] for number, label in enumerate(test.labels)},
             curves=dict(_trace_curves(test)),
         ),
@@ -106,14 +119,23 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
 def measure(
     test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]], resampling: Resampling
 ) -> dict[str, Measured]:
-    """Every metric under its full name, of the predictions and of their resamples; decisions by each policy."""
+    """Every metric under its full name, of the predictions and of their resamples; decisions by each policy.
+
+    The means of a metric by its policies stand side by side: they are over the labels that are defined at all of them.
+    """
+    questions = list(_questions(test, metrics, thresholds))
+    values = {name: measure_values(test, metric, scores) for name, metric, scores in questions}
+    used: dict[str, NDArray[np.bool_]] = {}
+    for name, metric, _ in questions:
+        used[metric.name] = ~np.isnan(values[name]) & used.get(metric.name, True)
     return {
         name: Measured(
             metric,
-            measure_values(test, metric, scores),
+            values[name],
             resample(metric, scores, test.targets, test.patient, resampling),
+            used[metric.name],
         )
-        for name, metric, scores in _questions(test, metrics, thresholds)
+        for name, metric, scores in questions
     }
 
 
@@ -122,45 +144,46 @@ def _questions(
 ) -> Iterator[tuple[str, Metric, NDArray[np.float64]]]:
     """Every metric under its full name with what it is computed of: scores, or decisions by each policy (N, C)."""
     for metric in metrics:
-        if metric.on == "scores":
-            yield metric.name, metric, test.scores
-        else:
+        if metric.on == "decisions":
             for policy, fitted in thresholds.items():
-                yield f"{metric.name}@{policy}", metric, decide(test.scores, fitted)
+                yield f"{metric.name}@{policy}", metric, decide(test.ranks, fitted)
+        else:
+            yield metric.name, metric, stored_scores(test, metric)
 
 
 def describe_metric(test: Predictions, measured: Measured) -> MetricPart:
     """A metric with its intervals, of one seed or averaged over several."""
-    values, drawn = measured.values, measured.resamples
+    values, used, metric = measured.values, measured.used, measured.metric
     positives, negatives = (test.targets == 1).sum(axis=0), (test.targets == 0).sum(axis=0)
+    intervals = find_intervals(values, measured.resamples.T, [metric.interval] * len(values))
+    interval = find_interval(measured.macro, measured.macro_resamples, metric.interval)
+    averaged = [label for label, taken in zip(test.labels, used, strict=True) if taken]
+    unexplained = interval is None and averaged
     return MetricPart(
-        macro=float(average_labels(values[None])[0]),
-        interval=find_interval(average_labels(drawn)),
+        macro=measured.macro,
+        interval=interval,
+        interval_method=metric.interval,
+        no_interval=explain_absence(averaged, test.targets[:, used], test.patient) if unexplained else None,
+        resampled_by="weights" if metric.weighted else "counts",
         per_label={
             label: LabelValue(
                 value=float(values[i]),
-                interval=find_interval(drawn[:, i]),
+                interval=intervals[i],
                 positives=int(positives[i]),
                 negatives=int(negatives[i]),
             )
             for i, label in enumerate(test.labels)
         },
-        labels_used=int((~np.isnan(values)).sum()),
-        higher_is_better=measured.metric.higher_is_better,
+        labels_used=len(averaged),
+        left_out=[label for label in test.labels if label not in averaged],
+        higher_is_better=metric.higher_is_better,
     )
-
-
-def describe_thresholds(
-    labels: Sequence[str], thresholds: dict[str, NDArray[np.float64]]
-) -> dict[str, dict[str, float]]:
-    """Policy -> label -> threshold."""
-    return {policy: dict(zip(labels, map(float, values), strict=True)) for policy, values in thresholds.items()}
 
 
 def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]]:
     for number, label in enumerate(test.labels):
-        scores, targets = test.scores[:, number], test.targets[:, number]
-        for name, curve in {"roc": trace_roc(scores, targets), "pr": trace_precision_recall(scores, targets)}.items():
+        scores, ranks, targets = test.scores[:, number], test.ranks[:, number], test.targets[:, number]
+        for name, curve in {"roc": trace_roc(ranks, targets), "pr": trace_precision_recall(ranks, targets)}.items():
             if curve is not None:
                 yield f"{name}/{label}", np.stack([curve.x, curve.y])
         if not np.isnan(scores).any():
@@ -172,21 +195,33 @@ def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]
 
 
 def calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
-    """The test split's calibration as it is, and after each method has been fitted on validation."""
+    """The test split's calibration as it is, and after each method has been fitted on validation.
+
+    Means are over the labels that have numbers in all three.
+    """
     val = val.arrange(test.labels, test.source)
     unchanged = Calibration(np.ones(len(test.labels)), np.zeros(len(test.labels)))
+    before = _describe_calibration(test, unchanged, test.scores)
+    temperature = _apply_calibration(test, fit_temperature(val.logits, val.targets))
+    platt = _apply_calibration(test, fit_platt(val.logits, val.targets))
+    used = [label for label in test.labels if label in before and label in temperature and label in platt]
     return CalibrationPart(
-        before=_describe_calibration(test, unchanged, test.scores),
-        temperature=_apply_calibration(test, fit_temperature(val.logits, val.targets)),
-        platt=_apply_calibration(test, fit_platt(val.logits, val.targets)),
+        labels_used=len(used),
+        left_out=[label for label in test.labels if label not in used],
+        before=_average_calibration(before, used),
+        temperature=_average_calibration(temperature, used),
+        platt=_average_calibration(platt, used),
     )
 
 
-def _apply_calibration(test: Predictions, fitted: Calibration) -> CalibratedPart:
+def _apply_calibration(test: Predictions, fitted: Calibration) -> dict[str, LabelCalibration]:
     return _describe_calibration(test, fitted, make_scores(fitted.apply(test.logits)))
 
 
-def _describe_calibration(test: Predictions, fitted: Calibration, scores: NDArray[np.float64]) -> CalibratedPart:
+def _describe_calibration(
+    test: Predictions, fitted: Calibration, scores: NDArray[np.float64]
+) -> dict[str, LabelCalibration]:
+    """Label -> numbers, of labels with known targets and scores that are numbers."""
     per_label = {}
     for number, label in enumerate(test.labels):
         score, target = scores[:, number], test.targets[:, number]
@@ -200,12 +235,16 @@ def _describe_calibration(test: Predictions, fitted: Calibration, scores: NDArra
             ece=describe_reliability(score, target).error,
             ece_mass=describe_reliability(score, target, spacing="mass").error,
         )
-    found = list(per_label.values())
+    return per_label
+
+
+def _average_calibration(per_label: Mapping[str, LabelCalibration], used: Sequence[str]) -> CalibratedPart:
+    found = [per_label[label] for label in used]
     return CalibratedPart(
         brier=_mean([part.brier.score for part in found]),
         ece=_mean([part.ece for part in found]),
         ece_mass=_mean([part.ece_mass for part in found]),
-        per_label=per_label,
+        per_label=dict(per_label),
     )
 
 
@@ -224,12 +263,15 @@ def _describe_subgroups(
         name: np.array([value or None for value in values.tolist()], dtype=object)
         for name, values in test.columns.items()
     }
-    decisions = decide(test.scores, thresholds[DEFAULT]) if DEFAULT in thresholds else test.scores * np.nan
-    metrics = [m for m in protocol.subgroup_metrics if m.on == "scores" or DEFAULT in thresholds]
-    if not columns or not metrics:
+    asked = {metric.name: metric for metric in protocol.subgroup_metrics}
+    fitted = {policy: values for policy, values in thresholds.items() if policy == DEFAULT}
+    questions = list(_questions(test, list(asked.values()), fitted))
+    if not columns or not questions:
         return None
-    found = measure_subgroups(columns, metrics, test.scores, decisions, test.targets, test.patient, resampling)
-    names = {metric.name: metric.name if metric.on == "scores" else f"{metric.name}@{DEFAULT}" for metric in metrics}
+    metrics = [metric for _, metric, _ in questions]
+    given = {metric.name: scores for _, metric, scores in questions}
+    found = measure_subgroups(columns, metrics, given, test.targets, test.patient, resampling)
+    names = {metric.name: name for name, metric, _ in questions}
     return {column: _describe_column(test.labels, names, subgroups) for column, subgroups in found.items()}
 
 

@@ -100,18 +100,17 @@ def band_ages(ages: ArrayLike) -> NDArray[np.object_]:
 def measure_subgroups(
     columns: Mapping[str, ArrayLike],
     metrics: Sequence[Metric],
-    scores: NDArray[np.float64],
-    decisions: NDArray[np.float64],
+    given: Mapping[str, NDArray[np.float64]],
     targets: NDArray[np.floating],
     patients: NDArray[np.str_],
     resampling: Resampling,
 ) -> dict[str, Subgroups]:
     """Every metric in every group of every column.
 
-    `columns` maps a name to a value per image (N,), None or NaN unknown; `scores`, `decisions` (at thresholds that
-    validation fitted) and `targets` are (N, C), `patients` (N,). Raises what `resample` raises.
+    `columns` maps a name to a value per image (N,), None or NaN unknown; `given` a metric's name to what it judges,
+    scores or decisions (at thresholds that validation fitted), (N, C); `targets` are (N, C), `patients` (N,). Raises
+    what `resample` raises.
     """
-    given = {metric.name: scores if metric.on == "scores" else decisions for metric in metrics}
     return {
         name: _measure_column(values, metrics, given, targets, patients, resampling) for name, values in columns.items()
     }

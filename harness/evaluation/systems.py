@@ -14,11 +14,11 @@ from harness.errors import DataError, UsageError
 from harness.evaluation.alignment import align, require_same_targets, require_separate, share_patients
 from harness.evaluation.areas import Areas, describe_areas
 from harness.evaluation.bootstrap import average_labels, average_seeds, draw_resamples
-from harness.evaluation.evaluate import Measured, Protocol, calibrate, describe_metric, describe_thresholds, measure
+from harness.evaluation.evaluate import Measured, Protocol, calibrate, describe_metric, measure
 from harness.evaluation.names import needed_policies
 from harness.evaluation.prediction_files import read_predictions
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.thresholds import fit_thresholds
+from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
 from harness.results.record import CalibrationPart, MetricPart
 
 SUFFIXES = (".npz", ".csv")
@@ -126,7 +126,7 @@ def evaluate_system(
     notes = [] if first.patients_known else [NO_PATIENTS]
     return SystemEvaluation(
         metrics={name: _average(first, [found[name] for found in measured]) for name in measured[0]},
-        thresholds=[describe_thresholds(first.labels, fitted) for fitted in thresholds],
+        thresholds=[describe_thresholds(first, fitted) for fitted in thresholds],
         calibration=[None if val is None else calibrate(test, val) for test, val in zip(tests, vals, strict=True)],
         areas=[describe_areas(test) for test in tests] if "auroc" in measured[0] else None,
         images=len(first.image),
@@ -138,6 +138,8 @@ def evaluate_system(
 
 def _average(test: Predictions, seeds: Sequence[Measured]) -> SeedsMetric:
     values = np.stack([seed.values for seed in seeds])
-    mean = Measured(seeds[0].metric, average_seeds(values), average_seeds(np.stack([s.resamples for s in seeds])))
-    macros = average_labels(np.where(np.isnan(mean.values), np.nan, values))
+    used = np.logical_and.reduce([seed.used for seed in seeds])
+    drawn = average_seeds(np.stack([seed.resamples for seed in seeds]))
+    mean = Measured(seeds[0].metric, average_seeds(values), drawn, used)
+    macros = average_labels(values, used)
     return SeedsMetric(describe_metric(test, mean), tuple(macros.tolist()))

@@ -61,8 +61,8 @@ def test_with_one_seed_each_p_is_of_patients_alone_and_delong_is_beside_it(harne
     (pair,) = compare(harness, "a.npz", "b.npz")["pairs"]
     assert pair["p"] is None
     assert pair["p_holm"] == pair["p_patients"]
-    assert 0 <= pair["delong"]["Mass"]["p"] <= 1
-    assert np.mean([label["delta"] for label in pair["delong"].values()]) == pytest.approx(pair["delta"])
+    assert 0 <= pair["areas"]["Mass"]["p"] <= 1
+    assert np.mean([label["delta"] for label in pair["areas"].values()]) == pytest.approx(pair["delta"])
 
 
 def test_rows_by_their_records_differ_as_their_predictions_do(harness, board, tmp_path):

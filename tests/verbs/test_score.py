@@ -153,8 +153,8 @@ def test_a_class_that_one_patient_carries_has_a_value_and_no_interval(harness, s
     document = json.loads(harness("score", "s.npz", "--metrics", "auroc", "--json")[1])
     part = document["metrics"]["auroc"]
     assert (part["per_label"]["Nodule"]["value"], part["labels_used"]) == (None, 2)
-    assert document["delong"]["seeds"][0]["Nodule"] is None
-    assert document["delong"]["seeds"][0]["Mass"]["standard_error"] > 0
+    assert document["areas"]["seeds"][0]["Nodule"] is None
+    assert document["areas"]["seeds"][0]["Mass"]["standard_error"] > 0
 
 
 def test_an_overlap_of_validation_and_test_is_refused_unless_accepted(harness, save_predictions):
