@@ -205,7 +205,7 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
     console = output()
     console.print(table)
     for remark in _remark_on_means({name: metric.part for name, metric in found.metrics.items()}):
-        console.print(remark, markup=False, highlight=False)
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     console.print()
     console.print(per_label)
 

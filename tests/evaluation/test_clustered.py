@@ -33,7 +33,7 @@ def loop(scores, targets, patients):
     def placements(system):
         positives, negatives = scores[targets == 1, system], scores[targets == 0, system]
         area = np.mean([[above(x, y) for y in negatives] for x in positives])
-        sick = {name: 0.0 for name in names}
+        sick = dict.fromkeys(names, 0.0)
         well = dict(sick)
         for score, target, name in zip(scores[:, system], targets, patients, strict=True):
             if target == 1:

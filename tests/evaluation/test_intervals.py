@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.components import METHODS
-from harness.evaluation.intervals import explain_absence, find_interval, find_intervals
+from harness.evaluation import intervals
+from harness.evaluation.intervals import explain_absence, find_intervals
+
+
+def find_interval(value, resamples, method="percentile", level=0.95):
+    return intervals.find_interval(value, resamples, method, level)
 
 
 def draw(seed, count=200):
