@@ -259,20 +259,34 @@ Several threads call it at once.
 """
 
 
+Interval = Literal["percentile", "logit", "squared"]
+METHODS: dict[Interval, str] = {
+    "percentile": "the middle 95 % of the resamples",
+    "logit": "1.96 standard deviations around the value, and around it without bias, on the logit scale",
+    "squared": "the same on the scale of the value's square",
+}
+"""How an interval is made from resamples, and what that is in words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric(Component):
     """A named number about each label.
 
-    `compute(scores (N, C), targets (N, C), weights (N,) or None) -> (C,)` in float64, NaN where undefined; `scores`
-    are 0/1 where `on` is "decisions". It never sees unknown targets, and a label's value depends on its column alone.
+    `compute(scores (N, C), targets (N, C), weights (N,) or None) -> (C,)` in float64, NaN where undefined. What stands
+    in `scores` is said by `on`. It never sees unknown targets, and a label's value depends on its column alone.
     """
 
     compute: Callable[..., NDArray[np.float64]]
-    on: Literal["scores", "decisions"] = "scores"
+    on: Literal["scores", "ranks", "decisions"] = "scores"
+    """"scores": probabilities in 0..1; "ranks": any finite numbers, of which the order alone may count: the logits that
+    a network gave, which differ where their probabilities would round to 1; "decisions": 0 or 1."""
     higher_is_better: bool = True
     range: tuple[float, float] = (0.0, 1.0)
     weighted: bool = True
-    """Whether `compute` honours weights; where it does not, a resample repeats rows instead."""
+    """Whether `compute` honours weights, of which their proportions alone count; where it does not, a resample repeats
+    rows instead."""
+    interval: Interval = "percentile"
+    """How its intervals are made, see `METHODS`; all but "percentile" need values in 0..1."""
     batched: Callable[[NDArray[np.float64], NDArray[np.float64]], Weighted] | None = None
     """batched(scores (N, C), targets (N, C)): `compute` for many weightings at once, where there is a faster way.
 
@@ -281,10 +295,14 @@ class Metric(Component):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.on not in ("scores", "decisions"):
-            raise UsageError(f"metric '{self.name}': on must be scores or decisions, got '{self.on}'")
+        if self.on not in ("scores", "ranks", "decisions"):
+            raise UsageError(f"metric '{self.name}': on must be scores, ranks or decisions, got '{self.on}'")
+        if self.interval not in METHODS:
+            raise UsageError(f"metric '{self.name}': interval must be {', '.join(METHODS)}, got '{self.interval}'")
         if not self.range[0] < self.range[1]:
             raise UsageError(f"metric '{self.name}': range must be (low, high), low below high, got {self.range}")
+        if self.interval != "percentile" and not 0 <= self.range[0] < self.range[1] <= 1:
+            raise UsageError(f"metric '{self.name}': {self.interval} intervals need a range in 0..1, got {self.range}")
 
 
 def _check_bounds(what: str, owner: object, bounds: Mapping[str, tuple[float | None, float | None]]) -> None:

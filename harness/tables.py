@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.doctor import Fact
     from harness.evaluation.pairing import Comparison
     from harness.evaluation.systems import SystemEvaluation
-    from harness.results.record import PredictivePart, SubgroupPart
+    from harness.results.record import MetricPart, PredictivePart, SubgroupPart
     from harness.speed.measure import Speed
     from harness.testing import Outcome
     from harness.tuning.space import Dimension
@@ -185,17 +185,15 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
     """One row a metric, then one a label with the metrics that come first of those asked for."""
     over = "patients" if found.patients_known else "images"
     table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
-    for column in ("metric", "mean of labels", f"95 % over {over}", "± over seeds", "micro", "weighted", "labels"):
-        table.add_column(column, justify="left" if column == "metric" else "right")
+    columns = ("metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "micro", "weighted", "labels")
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("metric", "by") else "right")
     for name, metric in found.metrics.items():
         part = metric.part
         labels = f"{part.labels_used}/{len(part.per_label)}"
-        numbers = (
-            _number(part.macro),
-            _interval(part.interval),
-            *map(_number, (metric.spread, part.micro, part.weighted)),
-        )
-        table.add_row(_text(name), *numbers, labels)
+        method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
+        numbers = map(_number, (metric.spread, part.micro, part.weighted))
+        table.add_row(_text(name), _number(part.macro), _interval(part.interval), method, *numbers, labels)
     shown = [found.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "positives", *asked[:LABELLED]):
@@ -207,6 +205,8 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
     console = output()
     console.print(table)
     console.print("micro: all images and labels pooled; weighted: each label by its positives", highlight=False)
+    for remark in _remark_on_means({name: metric.part for name, metric in found.metrics.items()}):
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     console.print()
     console.print(per_label)
     if found.predictive:
@@ -244,6 +244,27 @@ def _tabulate_predictive(found: Mapping[str, Mapping[str, PredictivePart]], over
             cells = (f"{_number(value)} {_interval(interval)}" for value, interval in values)
             table.add_row(_text(label), f"{part.prevalence:g}", _text(policy), *cells)
     return table
+
+
+def _remark_on_means(parts: Mapping[str, MetricPart]) -> list[str]:
+    """Which labels means are without, and why they have no interval; what several metrics share is said once."""
+    without: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        if part.left_out:
+            without.setdefault(", ".join(part.left_out), []).append(name)
+    reasons: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        if part.no_interval:
+            reasons.setdefault(part.no_interval, []).append(name)
+    return [
+        *(f"without {labels}: {_join_metrics(names)}" for labels, names in without.items()),
+        *(f"no interval of {_join_metrics(names)}: {why}" for why, names in reasons.items()),
+    ]
+
+
+def _join_metrics(names: Sequence[str]) -> str:
+    """Names of metrics, a metric at all of its threshold policies once."""
+    return ", ".join(dict.fromkeys(name.partition("@")[0] for name in names))
 
 
 def print_comparison(found: Comparison) -> None:

@@ -44,7 +44,7 @@ def _metric(name: str, about: str, numerator: Callable[..., Array], denominator:
             [ratio(*sum_groups(outcome, once, weights, 4)) for outcome in outcomes.T], axis=1
         )
 
-    return Metric(name=name, compute=compute, batched=batched, on="decisions", about=about)
+    return Metric(name=name, compute=compute, batched=batched, on="decisions", interval="logit", about=about)
 
 
 @hookimpl

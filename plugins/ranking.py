@@ -24,8 +24,8 @@ def _counts(scores: Array, targets: Array, weights: Array) -> tuple[Array, Array
     if not len(scores):
         return np.zeros(1), np.zeros(1)
     order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) != 0])
-    weights, targets = weights[order], targets[order]
+    scores, weights, targets = scores[order], weights[order], targets[order]
+    starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])  # infinite ones may be equal, too
     return np.add.reduceat(weights * targets, starts), np.add.reduceat(weights * (1 - targets), starts)
 
 
@@ -94,6 +94,8 @@ def harness_metrics() -> Iterable[Metric]:
             name="auroc",
             compute=compute_auroc,
             batched=batch_auroc,
+            on="ranks",
+            interval="logit",
             about="area under the ROC curve: the chance that a positive scores higher than a negative",
             citation="Hanley and McNeil 1982, The meaning and use of the area under a ROC curve",
         ),
@@ -101,6 +103,8 @@ def harness_metrics() -> Iterable[Metric]:
             name="auprc",
             compute=compute_average_precision,
             batched=batch_average_precision,
+            on="ranks",
+            interval="squared",
             about="average precision: area under the precision-recall curve, as a sum without interpolation",
             citation="Davis and Goadrich 2006, The relationship between precision-recall and ROC curves",
         ),

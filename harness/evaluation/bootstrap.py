@@ -1,8 +1,17 @@
-"""Intervals from resampled patients.
+"""Resampled patients: what intervals and comparisons are made from.
 
 Images of one patient resemble each other, so that images drawn one by one would make an interval too narrow; whole
-patients are drawn instead, with all their images (Rutter 2000, Bootstrap estimation of diagnostic accuracy with
+patients are weighed instead, with all their images (Rutter 2000, Bootstrap estimation of diagnostic accuracy with
 patient-clustered data). Letters in shapes: N images, C labels, P patients, R resamples.
+
+A resample gives each patient a random weight with mean 1 and variance 1 (Praestgaard and Wellner 1993, Exchangeably
+weighted bootstraps of the general empirical process). Drawing patients with replacement does so too, by counts; but a
+count may be 0, and a label whose few positives all vanish has no value in that resample. The weights here are 2.5 times
+a variable of the distribution Beta(1/5, 3/10), never 0: a label keeps its value in every resample, and a mean over
+labels is over the same labels in all of them. Exponential weights (Rubin 1981, The Bayesian bootstrap) are never 0
+either, but the variance of a mean over m patients comes out at about 1 + (2 - 2 s) / m of what it is, s being the third
+central moment of the weights: 2 for exponential ones, which are too narrow where few patients carry a label, 1 for
+counts, 0.4 here. The coverage of all three is in docs/simulations.md.
 """
 
 from __future__ import annotations
@@ -11,7 +20,8 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,22 +33,38 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 BLOCK = 64
-"""Resamples at a time: a row of counts is then one line of a processor's cache."""
+"""Resamples at a time: a row of weights is then one line of a processor's cache."""
+FEWEST_PATIENTS = 10
+"""In a test set, below which nothing is resampled: how patients differ cannot be told from so few."""
+FEWEST_CARRIERS = 3
+"""Patients with a label, and without it, below which the label is not resampled; see docs/simulations.md."""
 MOST_MISSING = 0.05
 """Share of resamples that may lack a class before there is no interval."""
+UNIT = 100
+"""A patient's weight is a whole number of hundredths, so that every sum of weights is exact in any order."""
 
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """How often each resample holds each patient."""
+    """How much each patient weighs in each resample."""
 
     patients: NDArray[np.str_]
     """(P,) sorted."""
-    counts: NDArray[np.uint8]
-    """(R, P)"""
+    weights: NDArray[np.uint8]
+    """(R, P) hundredths, from 1 to 250."""
+    seed: str
+
+    @cached_property
+    def counts(self) -> NDArray[np.uint8]:
+        """How often each patient is drawn (R, P), for metrics that cannot take weights."""
+        generator = _make_generator(f"{self.seed} counts")
+        drawn = np.empty(self.weights.shape, dtype=np.uint8)
+        for row in drawn:
+            row[:] = np.bincount(generator.integers(len(row), size=len(row)), minlength=len(row))
+        return drawn
 
     def locate(self, patients: NDArray[np.str_]) -> NDArray[np.intp]:
-        """Column of `counts` (N,) for the patient of each image (N,). Raises `DataError` for one that is not in it."""
+        """Column of `weights` (N,) for the patient of each image (N,). Raises `DataError` for one that is not in it."""
         names = np.asarray(patients).astype(str)
         found = np.minimum(np.searchsorted(self.patients, names), len(self.patients) - 1)
         strange = self.patients[found] != names
@@ -51,7 +77,7 @@ class Resampling:
 
 
 def draw_resamples(patients: ArrayLike, resamples: int = 1000, *, seed: str) -> Resampling:
-    """Draw as many patients as there are, with replacement, `resamples` times.
+    """Weigh the patients at random, `resamples` times.
 
     `patients` (N,) names the patient of each image, in any order. Resample b depends on the set of patients and the
     text `seed` alone: not on the order of images, nor on how many resamples follow. Raises `UsageError` where nothing
@@ -60,11 +86,30 @@ def draw_resamples(patients: ArrayLike, resamples: int = 1000, *, seed: str) -> 
     unique = np.unique(np.asarray(patients).astype(str))
     if not len(unique) or resamples < 1:
         raise UsageError(f"resampling needs a patient and a resample, got {len(unique)} and {resamples}")
-    generator = np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(seed.encode()).digest(), "big")))
-    counts = np.empty((resamples, len(unique)), dtype=np.uint8)
-    for row in counts:
-        row[:] = np.bincount(generator.integers(len(unique), size=len(unique)), minlength=len(unique))
-    return Resampling(unique, counts)
+    generator, table = _make_generator(seed), _make_weights()
+    weights = np.empty((resamples, len(unique)), dtype=np.uint8)
+    for row in weights:
+        np.take(table, np.frombuffer(generator.bytes(2 * len(row)), dtype="<u2"), out=row)
+    return Resampling(unique, weights, seed)
+
+
+def _make_generator(seed: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(int.from_bytes(hashlib.sha256(seed.encode()).digest(), "big")))
+
+
+@lru_cache(maxsize=1)
+def _make_weights() -> NDArray[np.uint8]:
+    """A weight for each number of 16 bits (65,536,): 2.5 times Beta(1/5, 3/10) in hundredths, at least one.
+
+    A variable on (0, M) with mean 1 and variance 1 that is M times a Beta variable has the parameters (M - 2) / M and
+    (M - 2) (M - 1) / M, and the third central moment 2 (M - 2) / M.
+    """
+    from scipy.special import betainc
+
+    largest = 5 * UNIT // 2
+    below = betainc(1 / 5, 3 / 10, (np.arange(1, largest) + 0.5) / largest)  # a weight of 1 takes all below 1.5
+    ends = np.rint(np.concatenate([[0], below, [1]]) * 2**16).astype(np.intp)
+    return np.repeat(np.arange(1, largest + 1), np.diff(ends)).astype(np.uint8)
 
 
 def resample(
@@ -78,16 +123,17 @@ def resample(
     """A metric in every resample: (R, C).
 
     `scores` or decisions and `targets` are (N, C), an unknown target NaN and left out for its label; `patients` (N,).
-    NaN for a label that is undefined, in resamples that lack its positives or negatives, and wherever there is but one
-    patient, whose resamples all are the same. Values depend neither on the order of images and labels nor on `workers`,
-    the threads that a metric with `batched` is computed by (as many as there are processors). Raises `PluginError` for
-    a metric that breaks its contract, `DataError` for a patient that was not resampled.
+    NaN for a label that is undefined or that fewer than three patients have, or lack, and for all where there are fewer
+    than ten patients. A metric with `weighted=False` is computed of rows repeated by counts, and NaN too in resamples
+    that lack a label's positives or negatives. Values depend neither on the order of images and labels nor on
+    `workers`, the threads that a metric with `batched` is computed by (as many as there are processors). Raises
+    `PluginError` for a metric that breaks its contract, `DataError` for a patient that was not resampled.
     """
     given, known = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     located = resampling.locate(patients)
-    starts = range(0, len(resampling.counts), BLOCK)
-    blocks = [np.ascontiguousarray(resampling.counts[start : start + BLOCK].T) for start in starts]
-    values = np.full((len(resampling.counts), known.shape[1]), np.nan)
+    starts = range(0, len(resampling.weights), BLOCK)
+    blocks = [np.ascontiguousarray(resampling.weights[start : start + BLOCK].T) for start in starts]
+    values = np.full((len(resampling.weights), known.shape[1]), np.nan)
 
     def fill(label: int) -> None:
         rows = np.flatnonzero(~np.isnan(known[:, label]))
@@ -96,8 +142,7 @@ def resample(
         sorted_rows = score[order], target[order], patient[order]
         values[:, label] = _resample_label(metric, *sorted_rows, resampling, blocks)
 
-    alone = len(resampling.patients) == 1
-    labels: list[int] = [] if alone else np.flatnonzero(defined_labels(given, known)).tolist()
+    labels: list[int] = np.flatnonzero(defined_labels(given, known) & can_be_resampled(known, located)).tolist()
     if metric.batched is None:
         for label in labels:
             fill(label)
@@ -107,12 +152,27 @@ def resample(
     return values
 
 
-def average_labels(resamples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The macro (R,) of each resample (R, C): the mean over the labels defined in it, NaN where none is."""
-    ordered = np.sort(resamples, axis=1)  # NaN last: the same sum in any order of the labels
+def can_be_resampled(targets: NDArray[np.floating], patients: NDArray[Any]) -> NDArray[np.bool_]:
+    """Labels (C,) that enough patients have, and lack, of targets (N, C) and the patient of each image (N,).
+
+    None where there are too few patients.
+    """
+    if len(np.unique(patients)) < FEWEST_PATIENTS:
+        return np.zeros(targets.shape[1], dtype=np.bool_)
+    carriers = [[len(np.unique(patients[column == kind])) for kind in (0, 1)] for column in targets.T]
+    return np.asarray(np.min(carriers, axis=1, initial=len(targets)) >= FEWEST_CARRIERS)
+
+
+def average_labels(values: NDArray[np.float64], used: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """The macro (R,) of each row of values (R, C): the mean over the labels `used` (C,), NaN where one is undefined.
+
+    Without `used` it is the mean over whatever is defined in a row, NaN where nothing is.
+    """
+    ordered = np.sort(values if used is None else values[:, used], axis=1)  # NaN last: one sum in any order of labels
     defined = (~np.isnan(ordered)).sum(axis=1)
+    enough = defined == ordered.shape[1] if used is not None else True
     total = np.nan_to_num(ordered).sum(axis=1)
-    return np.asarray(np.divide(total, defined, out=np.full(len(total), np.nan), where=defined > 0))
+    return np.asarray(np.divide(total, defined, out=np.full(len(total), np.nan), where=(defined > 0) & enough))
 
 
 def average_seeds(resamples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -151,26 +211,38 @@ def _resample_label(
     resampling: Resampling,
     blocks: list[NDArray[np.uint8]],
 ) -> NDArray[np.float64]:
-    """Values (R,) of one label's scores, targets and located patients (N,), NaN where a class is missing."""
-    present = _hold_any(located[targets == 1], resampling.counts) & _hold_any(located[targets == 0], resampling.counts)
+    """Values (R,) of one label's scores, targets and located patients (N,)."""
     given = scores[:, None], targets[:, None]
+    if not metric.weighted:
+        return _resample_by_counts(metric, scores, targets, located, resampling)
     batched = metric.batched
     if batched is not None:
+        from harness.evaluation.kernels import gather
 
         def weigh() -> NDArray[np.float64]:
             weighted = batched(*given)
-            return np.concatenate([weighted(np.take(block, located, axis=0)) for block in blocks])
+            return np.concatenate([weighted(gather(block, located)) for block in blocks])
 
-        return np.where(present, checked(metric, (len(present), 1), weigh)[:, 0], np.nan)
-    values = np.full(len(present), np.nan)
+        return checked(metric, (len(resampling.weights), 1), weigh)[:, 0]
     patients = resampling.patients[located]
+    weighings = (row[located].astype(np.float64) for row in resampling.weights)
+    return np.array([compute(metric, *given, patients, weights)[0] for weights in weighings])
+
+
+def _resample_by_counts(
+    metric: Metric,
+    scores: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    located: NDArray[np.intp],
+    resampling: Resampling,
+) -> NDArray[np.float64]:
+    """Likewise (R,), NaN where a class is missing."""
+    counts = resampling.counts
+    present = _hold_any(located[targets == 1], counts) & _hold_any(located[targets == 0], counts)
+    values = np.full(len(counts), np.nan)
     for number in np.flatnonzero(present):
-        counts = resampling.counts[number, located]
-        if metric.weighted:
-            found = compute(metric, *given, patients, counts.astype(np.float64))
-        else:
-            found = _repeat(metric, *given, counts, patients)
-        values[number] = found[0]
+        drawn = counts[number, located]
+        values[number] = _repeat(metric, scores[:, None], targets[:, None], drawn, resampling.patients[located])[0]
     return values
 
 

@@ -96,7 +96,8 @@ def _count_flagged(scores: NDArray[np.float64], targets: NDArray[np.floating]) -
         return None
     known = np.flatnonzero(~np.isnan(targets))
     order = known[np.argsort(-scores[known], kind="stable")]
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    ordered = scores[order]
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(order) - 1)
     true = np.cumsum(targets[order], dtype=np.float64)[last]
     return true, last + 1 - true
 

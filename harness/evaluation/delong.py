@@ -2,7 +2,7 @@
 
 DeLong, DeLong and Clarke-Pearson 1988, Comparing the areas under two or more correlated receiver operating
 characteristic curves, by the midranks of Sun and Xu 2014, Fast implementation of DeLong's algorithm. It takes images to
-be **independent**: where patients have several, its intervals are too narrow, and `bootstrap` is what a board shows.
+be **independent**: where patients have several, its intervals are too narrow; `clustered` is for those.
 Letters in shapes: N images, S systems, all scored on the same images.
 """
 
@@ -29,8 +29,9 @@ class PairedTest:
     """AUROC of the first minus that of the second."""
     standard_error: float
     z: float
+    """The difference over its standard error: normal for independent images, Student's t for patients."""
     p: float
-    """Two-sided, normal. 1 where the two rank alike."""
+    """Two-sided. 1 where the two rank alike."""
 
 
 def estimate_covariance(
@@ -40,6 +41,22 @@ def estimate_covariance(
 
     The covariance is NaN where there are fewer than two positives or negatives. Raises `DataError` where a class is
     missing or a value is unknown.
+    """
+    over_negatives, under_positives = find_components(scores, targets)
+    m, n = len(over_negatives), len(under_positives)
+    if m < 2 or n < 2:
+        return over_negatives.mean(axis=0), np.full((scores.shape[1],) * 2, np.nan)
+    covariance = _covariance(over_negatives) / m + _covariance(under_positives) / n
+    return over_negatives.mean(axis=0), covariance
+
+
+def find_components(
+    scores: NDArray[np.float64], targets: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The share of negatives below each positive (m, S), and of positives above each negative (n, S); ties are halves.
+
+    Scores are (N, S), targets (N,) 0/1. The mean of either is the AUROC. Raises `DataError` where a class is missing or
+    a value is unknown.
     """
     from scipy.stats import rankdata
 
@@ -51,12 +68,9 @@ def estimate_covariance(
             f"scores that are no numbers; got {m} positives and {n} negatives"
         )
     together = rankdata(scores, axis=0)
-    over_negatives = (together[positive] - rankdata(scores[positive], axis=0)) / n  # (m, S): share of negatives below
+    over_negatives = (together[positive] - rankdata(scores[positive], axis=0)) / n
     under_positives = 1 - (together[~positive] - rankdata(scores[~positive], axis=0)) / m
-    if m < 2 or n < 2:
-        return over_negatives.mean(axis=0), np.full((scores.shape[1],) * 2, np.nan)
-    covariance = _covariance(over_negatives) / m + _covariance(under_positives) / n
-    return over_negatives.mean(axis=0), covariance
+    return over_negatives, under_positives
 
 
 def find_interval(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Metric
-from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, find_interval, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, resample
 from harness.evaluation.calibration import (
     Calibration,
     decompose_brier,
@@ -20,13 +20,14 @@ from harness.evaluation.calibration import (
     follow,
 )
 from harness.evaluation.curves import trace_net_benefit, trace_precision_recall, trace_roc
-from harness.evaluation.measure import measure_micro, measure_values, weigh_labels
+from harness.evaluation.intervals import explain_absence, find_interval, find_intervals
+from harness.evaluation.measure import measure_micro, measure_values, stored_scores, weigh_labels
 from harness.evaluation.names import DEFAULT, full_name, needed_policies
 from harness.evaluation.predictions import Predictions, make_scores
 from harness.evaluation.predictive import describe_predictive, predict_values, require_prevalence
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Subgroups, measure_subgroups
-from harness.evaluation.thresholds import decide, fit_thresholds
+from harness.evaluation.thresholds import decide, describe_thresholds, fit_thresholds
 from harness.results.record import (
     BrierPart,
     CalibratedPart,
@@ -87,7 +88,19 @@ class Measured:
     resamples: NDArray[np.float64]
     """(R, C)"""
     micro: float
-    """Of all images and the labels that have a value, pooled."""
+    """Of all images and the labels used, pooled."""
+    used: NDArray[np.bool_]
+    """(C,) labels of the mean: those that are defined at every threshold policy, and in every seed."""
+
+    @property
+    def macro(self) -> float:
+        """The mean over the labels used, NaN where there is none."""
+        return float(average_labels(self.values[None], self.used)[0])
+
+    @property
+    def macro_resamples(self) -> NDArray[np.float64]:
+        """(R,) the same of each resample, over the same labels; NaN where one is undefined."""
+        return average_labels(self.resamples, self.used)
 
 
 def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> Evaluation:
@@ -104,12 +117,12 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     objective = measured.get(full_name(protocol.objective, measured), next(iter(measured.values())))
     return Evaluation(
         metrics={name: describe_metric(test, found) for name, found in measured.items()},
-        thresholds=describe_thresholds(test.labels, thresholds),
+        thresholds=describe_thresholds(test, thresholds),
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
         calibration=None if val is None else calibrate(test, val),
         subgroups=describe_subgroups(test.labels, subgroups),
         resamples=Resamples(
-            macro={name: average_labels(found.resamples) for name, found in measured.items()},
+            macro={name: found.macro_resamples for name, found in measured.items()},
             per_label={label: objective.resamples[:, number] for number, label in enumerate(test.labels)},
             curves=dict(_trace_curves(test)),
             groups=_gather_draws(subgroups, "resampled"),
@@ -121,13 +134,25 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
 def measure(
     test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]], resampling: Resampling
 ) -> dict[str, Measured]:
-    """Every metric under its full name, of the predictions and of their resamples; decisions by each policy."""
-    found = {}
-    for name, metric, scores in _questions(test, metrics, thresholds):
-        values = measure_values(test, metric, scores)
-        drawn = resample(metric, scores, test.targets, test.patient, resampling)
-        found[name] = Measured(metric, values, drawn, measure_micro(test, metric, scores, ~np.isnan(values)))
-    return found
+    """Every metric under its full name, of the predictions and of their resamples; decisions by each policy.
+
+    The means of a metric by its policies stand side by side: they are over the labels that are defined at all of them.
+    """
+    questions = list(_questions(test, metrics, thresholds))
+    values = {name: measure_values(test, metric, scores) for name, metric, scores in questions}
+    used: dict[str, NDArray[np.bool_]] = {}
+    for name, metric, _ in questions:
+        used[metric.name] = ~np.isnan(values[name]) & used.get(metric.name, True)
+    return {
+        name: Measured(
+            metric=metric,
+            values=values[name],
+            resamples=resample(metric, scores, test.targets, test.patient, resampling),
+            micro=measure_micro(test, metric, scores, used[metric.name]),
+            used=used[metric.name],
+        )
+        for name, metric, scores in questions
+    }
 
 
 def _questions(
@@ -135,50 +160,51 @@ def _questions(
 ) -> Iterator[tuple[str, Metric, NDArray[np.float64]]]:
     """Every metric under its full name with what it is computed of: scores, or decisions by each policy (N, C)."""
     for metric in metrics:
-        if metric.on == "scores":
-            yield metric.name, metric, test.scores
-        else:
+        if metric.on == "decisions":
             for policy, fitted in thresholds.items():
-                yield f"{metric.name}@{policy}", metric, decide(test.scores, fitted)
+                yield f"{metric.name}@{policy}", metric, decide(test.ranks, fitted)
+        else:
+            yield metric.name, metric, stored_scores(test, metric)
 
 
 def describe_metric(test: Predictions, measured: Measured) -> MetricPart:
     """A metric with its intervals, of one seed or averaged over several."""
-    values, drawn = measured.values, measured.resamples
+    values, used, metric = measured.values, measured.used, measured.metric
     positives, negatives = (test.targets == 1).sum(axis=0), (test.targets == 0).sum(axis=0)
+    intervals = find_intervals(values, measured.resamples.T, [metric.interval] * len(values))
+    interval = find_interval(measured.macro, measured.macro_resamples, metric.interval)
+    averaged = [label for label, taken in zip(test.labels, used, strict=True) if taken]
+    unexplained = interval is None and averaged
     return MetricPart(
-        macro=float(average_labels(values[None])[0]),
-        interval=find_interval(average_labels(drawn)),
+        macro=measured.macro,
+        interval=interval,
+        interval_method=metric.interval,
+        no_interval=explain_absence(averaged, test.targets[:, used], test.patient) if unexplained else None,
+        resampled_by="weights" if metric.weighted else "counts",
         micro=measured.micro,
-        weighted=weigh_labels(values, positives),
+        weighted=weigh_labels(np.where(used, values, np.nan), positives),
         per_label={
             label: LabelValue(
                 value=float(values[i]),
-                interval=find_interval(drawn[:, i]),
+                interval=intervals[i],
                 positives=int(positives[i]),
                 negatives=int(negatives[i]),
             )
             for i, label in enumerate(test.labels)
         },
-        labels_used=int((~np.isnan(values)).sum()),
-        higher_is_better=measured.metric.higher_is_better,
+        labels_used=len(averaged),
+        left_out=[label for label in test.labels if label not in averaged],
+        higher_is_better=metric.higher_is_better,
     )
-
-
-def describe_thresholds(
-    labels: Sequence[str], thresholds: dict[str, NDArray[np.float64]]
-) -> dict[str, dict[str, float]]:
-    """Policy -> label -> threshold."""
-    return {policy: dict(zip(labels, map(float, values), strict=True)) for policy, values in thresholds.items()}
 
 
 def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]]:
     for number, label in enumerate(test.labels):
-        scores, targets = test.scores[:, number], test.targets[:, number]
+        scores, ranks, targets = test.scores[:, number], test.ranks[:, number], test.targets[:, number]
         benefit = trace_net_benefit(scores, targets)
         if benefit is not None:
             yield f"benefit/{label}", np.stack([benefit.threshold, benefit.value, benefit.of_all])
-        for name, curve in {"roc": trace_roc(scores, targets), "pr": trace_precision_recall(scores, targets)}.items():
+        for name, curve in {"roc": trace_roc(ranks, targets), "pr": trace_precision_recall(ranks, targets)}.items():
             if curve is not None:
                 yield f"{name}/{label}", np.stack([curve.x, curve.y])
         if not np.isnan(scores).any():
@@ -190,25 +216,37 @@ def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]
 
 
 def calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
-    """The test split's calibration as it is, and after each method has been fitted on validation."""
+    """The test split's calibration as it is, and after each method has been fitted on validation.
+
+    Means are over the labels that have numbers in all three.
+    """
     val = val.arrange(test.labels, test.source)
     unchanged = Calibration(np.ones(len(test.labels)), np.zeros(len(test.labels)))
     own = fit_test(test.logits, test.targets)
+    before = _describe_calibration(test, unchanged, own, test.scores)
+    temperature = _apply_calibration(test, fit_temperature(val.logits, val.targets), own)
+    platt = _apply_calibration(test, fit_platt(val.logits, val.targets), own)
+    used = [label for label in test.labels if label in before and label in temperature and label in platt]
     return CalibrationPart(
-        before=_describe_calibration(test, unchanged, own, test.scores),
-        temperature=_apply_calibration(test, fit_temperature(val.logits, val.targets), own),
-        platt=_apply_calibration(test, fit_platt(val.logits, val.targets), own),
+        labels_used=len(used),
+        left_out=[label for label in test.labels if label not in used],
+        before=_average_calibration(before, used),
+        temperature=_average_calibration(temperature, used),
+        platt=_average_calibration(platt, used),
     )
 
 
-def _apply_calibration(test: Predictions, fitted: Calibration, own: Calibration) -> CalibratedPart:
+def _apply_calibration(test: Predictions, fitted: Calibration, own: Calibration) -> dict[str, LabelCalibration]:
     return _describe_calibration(test, fitted, own, make_scores(fitted.apply(test.logits)))
 
 
 def _describe_calibration(
     test: Predictions, fitted: Calibration, own: Calibration, scores: NDArray[np.float64]
-) -> CalibratedPart:
-    """`own` is the line that the test's own targets fit through its logits as they are."""
+) -> dict[str, LabelCalibration]:
+    """Label -> numbers, of labels with known targets and scores that are numbers.
+
+    `own` is the line that the test's own targets fit through its logits as they are.
+    """
     per_label = {}
     left = follow(own, fitted)
     for number, label in enumerate(test.labels):
@@ -225,12 +263,16 @@ def _describe_calibration(
             test_slope=float(left.slope[number]),
             test_intercept=float(left.intercept[number]),
         )
-    found = list(per_label.values())
+    return per_label
+
+
+def _average_calibration(per_label: Mapping[str, LabelCalibration], used: Sequence[str]) -> CalibratedPart:
+    found = [per_label[label] for label in used]
     return CalibratedPart(
         brier=_mean([part.brier.score for part in found]),
         ece=_mean([part.ece for part in found]),
         ece_mass=_mean([part.ece_mass for part in found]),
-        per_label=per_label,
+        per_label=dict(per_label),
     )
 
 
@@ -260,10 +302,10 @@ def find_subgroups(
         name: np.array([value or None for value in values[order].tolist()], dtype=object)
         for name, values in test.columns.items()
     }
-    scores = test.scores[order]
-    decisions = decide(scores, thresholds[DEFAULT]) if DEFAULT in thresholds else scores * np.nan
+    fitted = {policy: values for policy, values in thresholds.items() if policy == DEFAULT}
+    given = {name: scores[order] for name, _, scores in _questions(test, protocol.subgroup_metrics, fitted)}
     return measure_subgroups(
-        columns, metrics, scores, decisions, test.targets[order], test.patient[order], resampling, seed=protocol.seed
+        columns, metrics, given, test.targets[order], test.patient[order], resampling, seed=protocol.seed
     )
 
 

@@ -1,7 +1,7 @@
 """Weighted sums over images for many weightings at once: the inner loops of resampling, compiled by Numba.
 
 Importing this module imports Numba: do it where it is used. Letters in shapes: N images, B weightings, G groups.
-Weights are (N, B), uint8 (counts; every sum of them is then exact) or float64. Each function walks its images in one
+Weights are (N, B), uint8 (whole numbers, every sum of which is exact) or float64. Each function walks its images in one
 fixed order and releases the GIL: labels may be computed by several threads, and a value depends on none.
 """
 
@@ -45,10 +45,10 @@ class Ranking:
 def rank(scores: NDArray[np.float64], targets: NDArray[np.float64]) -> Ranking:
     """Sort one label's scores (N,) and targets (N,) 0/1."""
     order = np.argsort(-scores, kind="stable")
-    positive = targets[order] == 1
+    ordered, positive = scores[order], targets[order] == 1
     if not len(order):
         return Ranking(order, positive, order)
-    ends = np.append(np.flatnonzero(np.diff(scores[order])) + 1, len(order))
+    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, len(order))
     found = np.logical_or.reduceat(positive, np.append(0, ends[:-1]))
     closes = np.append(found[:-1] | found[1:], True)  # the last group ends the ranking
     return Ranking(order, positive, ends[closes])
@@ -71,6 +71,11 @@ def sum_groups(
 ) -> NDArray[np.float64]:
     """Sum of weight times value in each group, (count, B); `group` (N,) in 0..count - 1 and `values` are (N,)."""
     return _sum_groups(group, values, _plain(weights), np.zeros((count, weights.shape[1])))
+
+
+def gather(block: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """The rows (N,) of a block (P, B) of patients' weights: those of images, (N, B)."""
+    return _gather(block, rows, np.empty((len(rows), block.shape[1]), dtype=np.uint8))
 
 
 def _plain(weights: NDArray[Any]) -> NDArray[Any]:
@@ -148,3 +153,12 @@ def _sum_groups(
         for b in range(weights.shape[1]):
             into[b] += row[b] * value
     return sums
+
+
+@compiled
+def _gather(block: NDArray[np.uint8], rows: NDArray[np.intp], found: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    for i in range(len(rows)):
+        into, row = found[i], block[rows[i]]
+        for b in range(block.shape[1]):
+            into[b] = row[b]
+    return found

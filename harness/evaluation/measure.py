@@ -52,5 +52,10 @@ def value_on_validation(val: Predictions, metric: Metric, policy: str = DEFAULT)
 
 
 def judged_scores(val: Predictions, metric: Metric, policy: str = DEFAULT) -> NDArray[np.float64]:
-    """What a metric judges of validation (N, C): the scores, or decisions at the policy's thresholds."""
-    return val.scores if metric.on == "scores" else decide(val.scores, fit_on_validation(policy, val))
+    """What a metric judges of validation (N, C): scores, or decisions at the policy's thresholds."""
+    return decide(val.ranks, fit_on_validation(policy, val)) if metric.on == "decisions" else stored_scores(val, metric)
+
+
+def stored_scores(predictions: Predictions, metric: Metric) -> NDArray[np.float64]:
+    """What a metric that needs no thresholds judges (N, C): probabilities, or what was stored to be ranked."""
+    return predictions.ranks if metric.on == "ranks" else predictions.scores

@@ -9,11 +9,11 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from harness.components import Metric
+from harness.components import Interval, Metric
 from harness.errors import DataError, UsageError
 from harness.evaluation import alignment
 from harness.evaluation.areas import Areas, compare_areas_by_label
-from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples
+from harness.evaluation.bootstrap import Resampling, draw_resamples
 from harness.evaluation.comparison import SIGNIFICANT, Pair, System, compare_pairs
 from harness.evaluation.evaluate import measure
 from harness.evaluation.names import split_name
@@ -34,6 +34,8 @@ class MetricComparison:
     higher_is_better: bool
     systems: Mapping[str, System]
     pairs: Sequence[Pair]
+    interval_method: Interval = "percentile"
+    """How each system's interval is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class Comparison:
     patients: int
     patients_known: bool = True
     areas: Mapping[tuple[str, str], Areas] = field(default_factory=dict)
-    """DeLong's test of pairs with one seed each, where AUROC was asked for."""
+    """Tests of pairs with one seed each by label, without resampling, where AUROC was asked for."""
     notes: Sequence[str] = ()
 
     @property
@@ -88,7 +90,12 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str]) -> Compa
     resamples = {name: read_row_resamples(name, row) for name, row in rows.items()}
     test = next(iter(rows.values())).dataset.splits["test"]
     compared = [
-        _compare(metric, higher, {name: make_system(name, row, resamples[name], metric) for name, row in rows.items()})
+        _compare(
+            metric,
+            higher,
+            {name: make_system(name, row, resamples[name], metric) for name, row in rows.items()},
+            next(iter(rows.values())).records[0].metrics[metric].interval_method,
+        )
         for metric, higher in metrics.items()
     ]
     return Comparison(compared, test.images, test.patients, notes=_note_seeds(compared))
@@ -115,6 +122,7 @@ def compare_predictions(
     first = next(iter(seeds.values()))[0]
     resampling = draw_resamples(first.patient, resamples, seed="0")
     measured = {name: [_measure(seed, metrics, names, resampling) for seed in found] for name, found in seeds.items()}
+    methods = {metric.name: metric.interval for metric in metrics}
     compared = [
         _compare(
             metric,
@@ -123,6 +131,7 @@ def compare_predictions(
                 name: _make_system(name, metric, [values[metric] for values in found])
                 for name, found in measured.items()
             },
+            methods[split_name(metric)[0]],
         )
         for metric, higher in asked.items()
     ]
@@ -172,10 +181,7 @@ def _measure(
     """Full name -> macro, and that of each resample (R,)."""
     policies = dict.fromkeys(policy for _, policy in map(split_name, names) if policy is not None)
     measured = measure(seed, metrics, fit_thresholds(None, seed, tuple(policies)), resampling)
-    return {
-        name: (float(average_labels(found.values[None])[0]), average_labels(found.resamples))
-        for name, found in measured.items()
-    }
+    return {name: (found.macro, found.macro_resamples) for name, found in measured.items()}
 
 
 def _make_system(name: str, metric: str, seeds: Sequence[tuple[float, np.ndarray]]) -> System:
@@ -193,8 +199,8 @@ def _compare_areas(systems: Mapping[str, Sequence[Predictions]]) -> dict[tuple[s
 # --- both ------------------------------------------------------------------------------------------------------------
 
 
-def _compare(metric: str, higher: bool, systems: Mapping[str, System]) -> MetricComparison:
-    return MetricComparison(metric, higher, systems, compare_pairs(systems))
+def _compare(metric: str, higher: bool, systems: Mapping[str, System], method: Interval) -> MetricComparison:
+    return MetricComparison(metric, higher, systems, compare_pairs(systems), method)
 
 
 def _note_seeds(compared: Sequence[MetricComparison]) -> list[str]:

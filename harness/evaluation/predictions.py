@@ -32,7 +32,7 @@ class Predictions:
     patient: NDArray[np.str_]
     """(N,)"""
     logits: NDArray[np.floating]
-    """(N, C): float32 as a network gives them, float64 where they were made from scores."""
+    """(N, C): float32 or float64, as they were stored; float64 where they were made from scores."""
     targets: NDArray[np.float32]
     """(N, C) float32: 1, 0 or NaN for unknown."""
     given_scores: NDArray[np.float64] | None = None
@@ -65,6 +65,18 @@ class Predictions:
         if self.given_scores is not None:
             return self.given_scores
         return make_scores(self.logits)
+
+    @property
+    def ranks(self) -> NDArray[np.float64]:
+        """(N, C) float64: what was stored, given scores or logits, to be ranked or held against thresholds.
+
+        Logits above 37 differ, though the scores made from them are all 1.
+        """
+        return self.logits.astype(np.float64) if self.given_scores is None else self.given_scores
+
+    def ranks_like(self, other: Predictions) -> NDArray[np.float64]:
+        """(N, C) float64: logits where `other` has stored logits, scores where it has stored scores."""
+        return self.logits.astype(np.float64) if other.given_scores is None else self.scores
 
     def select(self, rows: NDArray[np.intp]) -> Predictions:
         """The images at `rows`, in that order."""
@@ -148,10 +160,12 @@ def load_predictions(path: Path) -> Predictions:
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Those of the arrays that the file has, as the types of `Predictions`; without objects, which could run code."""
     types: dict[str, type] = {"labels": str, "image": str, "patient": str}
-    types |= {"logits": np.float32, "scores": np.float64, "targets": np.float32}
+    types |= {"scores": np.float64, "targets": np.float32}
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file, np.errstate(over="ignore"):
             types |= {name: str for name in file if name.startswith(COLUMN)}
+            if "logits" in file:
+                types["logits"] = np.float64 if file["logits"].dtype == np.float64 else np.float32
             arrays = {name: file[name].astype(kind) for name, kind in types.items() if name in file}
     except FileNotFoundError:
         raise DataError(f"there are no predictions in {path}: no such file") from None

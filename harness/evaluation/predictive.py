@@ -16,7 +16,8 @@ import numpy as np
 
 from harness.board import RATES
 from harness.errors import UnknownNameError, UsageError
-from harness.evaluation.bootstrap import average_seeds, find_interval
+from harness.evaluation.bootstrap import average_seeds
+from harness.evaluation.intervals import find_interval
 from harness.results.record import PredictivePart
 
 if TYPE_CHECKING:
@@ -107,9 +108,9 @@ def describe_predictive(
             label: PredictivePart(
                 prevalence=share,
                 ppv=float(one.values[0, i]),
-                ppv_interval=find_interval(one.resamples[0, :, i]),
+                ppv_interval=find_interval(float(one.values[0, i]), one.resamples[0, :, i]),
                 npv=float(one.values[1, i]),
-                npv_interval=find_interval(one.resamples[1, :, i]),
+                npv_interval=find_interval(float(one.values[1, i]), one.resamples[1, :, i]),
             )
             for i, (label, share) in enumerate(prevalence.items())
         }

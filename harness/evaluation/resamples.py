@@ -22,6 +22,8 @@ GROUPS = ("macro", "label", "curve", "group", "permuted")
 """Into which the arrays of a file fall."""
 DIGITS = 4
 """Of macros in groups, whose draws would else be half of the file."""
+DRAWN = "drawn/2"
+"""An empty array that says how patients were resampled; resamples drawn in different ways cannot be paired."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Resamples:
             for group, found in (groups | coarse).items()
             for name, values in found.items()
         }
+        arrays[DRAWN] = np.empty(0, dtype=np.float32)
         file = io.BytesIO()
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         return file.getvalue()
@@ -88,13 +91,20 @@ def _load(path: Path, wanted: Sequence[str]) -> dict[str, dict[str, NDArray[np.f
     groups: dict[str, dict[str, NDArray[np.float64]]] = {group: {} for group in wanted}
     try:
         with zipfile.ZipFile(path) as file:
-            for member in file.namelist():
+            for member in _drawn_alike(file.namelist()):
                 group, _, name = member.removesuffix(".npy").partition("/")
                 if _known(group) in groups:
                     groups[group][name] = _parse(file.read(member))
     except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds for a damaged file
         raise DataError(f"{path} holds no resamples ({type(error).__name__}: {error})") from None
     return groups
+
+
+def _drawn_alike(members: Sequence[str]) -> list[str]:
+    """A file's members without the one that says how patients were resampled."""
+    if f"{DRAWN}.npy" not in members:
+        raise ValueError("its patients were resampled in another way; make it again with `harness rescore`")
+    return [member for member in members if member != f"{DRAWN}.npy"]
 
 
 def _known(group: str) -> str:

@@ -126,8 +126,7 @@ def band_ages(ages: ArrayLike) -> NDArray[np.object_]:
 def measure_subgroups(
     columns: Mapping[str, ArrayLike],
     metrics: Sequence[Metric],
-    scores: NDArray[np.float64],
-    decisions: NDArray[np.float64],
+    given: Mapping[str, NDArray[np.float64]],
     targets: NDArray[np.floating],
     patients: NDArray[np.str_],
     resampling: Resampling,
@@ -137,11 +136,11 @@ def measure_subgroups(
 ) -> dict[str, Subgroups]:
     """Every metric in every group of every column.
 
-    `columns` maps a name to a value per image (N,), None or NaN unknown; `scores`, `decisions` (at thresholds that
-    validation fitted) and `targets` are (N, C), `patients` (N,). Permutations depend on the column, the order of a
-    patient's images and the text `seed`. Raises what `resample` raises.
+    `columns` maps a name to a value per image (N,), None or NaN unknown; `given` a metric's name to what it judges,
+    scores or decisions (at thresholds that validation fitted), (N, C); `targets` are (N, C), `patients` (N,).
+    Permutations depend on the column, the order of a patient's images and the text `seed`. Raises what `resample`
+    raises.
     """
-    given = {metric.name: scores if metric.on == "scores" else decisions for metric in metrics}
     found = {}
     for name, values in columns.items():
         groups, rows_of, unknown = _measure_groups(values, metrics, given, targets, patients)

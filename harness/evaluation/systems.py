@@ -28,7 +28,6 @@ from harness.evaluation.evaluate import (
     calibrate,
     describe_metric,
     describe_subgroups,
-    describe_thresholds,
     find_subgroups,
     measure,
 )
@@ -42,7 +41,7 @@ from harness.evaluation.predictive import (
     require_prevalence,
 )
 from harness.evaluation.subgroups import average_subgroups
-from harness.evaluation.thresholds import fit_thresholds
+from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
 from harness.results.record import CalibrationPart, MetricPart, PredictivePart, SubgroupPart
 
 if TYPE_CHECKING:
@@ -169,7 +168,7 @@ def evaluate_system(
     notes += [] if first.patients_known else [NO_PATIENTS]
     return SystemEvaluation(
         metrics={name: _average(first, [found[name] for found in measured]) for name in measured[0]},
-        thresholds=[describe_thresholds(first.labels, fitted) for fitted in thresholds],
+        thresholds=[describe_thresholds(first, fitted) for fitted in thresholds],
         predictive=describe_predictive(
             average_predictive([predict_values(found, labels, prevalence) for found in measured]), prevalence
         ),
@@ -200,11 +199,13 @@ def _average_subgroups(
 
 def _average(test: Predictions, seeds: Sequence[Measured]) -> SeedsMetric:
     values = np.stack([seed.values for seed in seeds])
+    used = np.logical_and.reduce([seed.used for seed in seeds])
     mean = Measured(
         metric=seeds[0].metric,
         values=average_seeds(values),
         resamples=average_seeds(np.stack([seed.resamples for seed in seeds])),
         micro=statistics.fmean(seed.micro for seed in seeds),
+        used=used,
     )
-    macros = average_labels(np.where(np.isnan(mean.values), np.nan, values))
+    macros = average_labels(values, used)
     return SeedsMetric(describe_metric(test, mean), tuple(macros.tolist()))

@@ -3,18 +3,22 @@
 Candidates are the observed scores of a label's known targets; a score equal to the threshold counts as positive, and of
 equally good candidates the highest wins. A threshold is NaN where a label lacks the class that the policy needs, where
 no candidate is what it asks for, or where a known target has a score that is not a number.
+
+What is held against a threshold is what the predictions have stored (`Predictions.ranks`): of logits, thresholds are
+logits, so that no two images fall together because their probabilities round to the same number. `describe_thresholds`
+gives them as scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import UnknownNameError
 from harness.evaluation.names import POLICIES, parse_fixed
-from harness.evaluation.predictions import Predictions
+from harness.evaluation.predictions import Predictions, make_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,31 +39,53 @@ def fit_thresholds(
     found = {}
     for policy in policies:
         if policy == "0.5":
-            found[policy] = np.full(len(test.labels), 0.5)
+            found[policy] = _split_in_half(test)
         elif policy == "oracle":
-            found[policy] = maximal_f1_thresholds(test.scores, test.targets)
+            found[policy] = maximal_f1_thresholds(test.ranks, test.targets)
         elif val is not None:
-            found[policy] = fit_on_validation(policy, val)
+            found[policy] = fit_on_validation(policy, val, test)
     return found
 
 
-def fit_on_validation(policy: str, val: Predictions) -> NDArray[np.float64]:
+def fit_on_validation(policy: str, val: Predictions, test: Predictions | None = None) -> NDArray[np.float64]:
     """Thresholds (C,) by a policy that looks at nothing but validation, if at all.
 
-    Raises `UnknownNameError` for any other.
+    They are for `test`, logits where it has logits; without it, for validation itself. Raises `UnknownNameError` for
+    any other policy.
     """
+    like = val if test is None else test
+    ranks = val.ranks_like(like)
     if policy == "0.5":
-        return np.full(len(val.labels), 0.5)
+        return _split_in_half(like)
     if policy == "val-f1":
-        return maximal_f1_thresholds(val.scores, val.targets)
+        return maximal_f1_thresholds(ranks, val.targets)
     if policy == "val-youden":
-        return maximal_youden_thresholds(val.scores, val.targets)
+        return maximal_youden_thresholds(ranks, val.targets)
     fixed = parse_fixed(policy)
     if fixed is None:
         raise UnknownNameError("threshold policy", policy, POLICIES)
     kind, least = fixed
     fit = sensitivity_thresholds if kind == "val-sens" else specificity_thresholds
-    return fit(val.scores, val.targets, least)
+    return fit(ranks, val.targets, least)
+
+
+def describe_thresholds(
+    test: Predictions, thresholds: Mapping[str, NDArray[np.float64]]
+) -> dict[str, dict[str, float]]:
+    """Policy -> label -> threshold as a score, of thresholds for `test`."""
+    return {
+        policy: dict(zip(test.labels, map(float, values if _has_scores(test) else make_scores(values)), strict=True))
+        for policy, values in thresholds.items()
+    }
+
+
+def _has_scores(predictions: Predictions) -> bool:
+    return predictions.given_scores is not None
+
+
+def _split_in_half(predictions: Predictions) -> NDArray[np.float64]:
+    """A score of one half, (C,)."""
+    return np.full(len(predictions.labels), 0.5 if _has_scores(predictions) else 0.0)
 
 
 def maximal_f1_thresholds(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -114,7 +140,7 @@ def _choose_one(scores: NDArray[np.float64], targets: NDArray[np.floating], meri
         return float("nan")
     order = np.argsort(-scores, kind="stable")
     scores, targets = scores[order], targets[order].astype(np.float64)
-    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # of each run of equal scores
+    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # of each run of equal scores
     tp = np.cumsum(targets)[last]
     found = merit(tp, last + 1.0 - tp)
     return float("nan") if np.isnan(found).any() else float(scores[last[np.argmax(found)]])

@@ -77,6 +77,8 @@ class RowDetails:
 
     calibration: Mapping[str, Mapping[str, float]]
     """Scores as they are or how they were fitted -> `MEASURES` -> mean over labels and seeds."""
+    uncalibrated: tuple[str, ...]
+    """Labels that are in none of these means: a method could not be fitted, or scores or targets are unknown."""
     labels: Mapping[str, tuple[float | None, ...]]
     """Label -> ECE as it is, with a temperature, with Platt scaling; slopes of both, intercept of the latter."""
     fits: Mapping[str, tuple[float | None, ...]]
@@ -104,6 +106,7 @@ def gather_details(records: Sequence[Record], draws: Mapping[int, Resamples | No
     calibrated = [record.calibration for record in records if record.calibration is not None]
     return RowDetails(
         calibration=_average_calibration(calibrated),
+        uncalibrated=tuple(dict.fromkeys(label for part in calibrated for label in part.left_out)),
         labels=_calibrate_labels(calibrated),
         fits=_fit_labels(calibrated),
         means=_average_means(records),

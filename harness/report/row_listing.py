@@ -51,6 +51,8 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         parts += [Text(), _metrics(summary, row), Text(), _labels(summary, row)]
     if details.calibration:
         parts += [Text(), _calibration(details)]
+        if details.uncalibrated:
+            parts.append(Text(f"calibration is without {', '.join(details.uncalibrated)}"))
     if details.columns:
         parts += [Text(), _subgroups(details)]
     cost = [

@@ -89,16 +89,27 @@ class LabelValue:
 
 
 class MetricPart(Part):
-    """A metric on the test split: the macro is the mean over the labels for which it is defined; it alone ranks."""
+    """A metric on the test split: the macro is the mean over the labels that are defined at every threshold policy.
+
+    The macro alone ranks.
+    """
 
     macro: Number
     interval: Interval = None
+    interval_method: Literal["percentile", "logit", "squared"] = Field(
+        default="percentile", description="how intervals were made from the resamples"
+    )
+    no_interval: str | None = Field(default=None, description="why the macro has none")
+    resampled_by: Literal["weights", "counts"] = Field(
+        default="counts", description="of patients; counts where a metric cannot take weights, and before schema 2"
+    )
     micro: Number = Field(
         default=None, description="of all images and these labels pooled, a pair of them being a case"
     )
     weighted: Number = Field(default=None, description="mean of these labels, each weighing as many as its positives")
     per_label: dict[str, LabelValue]
     labels_used: int
+    left_out: list[str] = Field(default_factory=list, description="labels that are not in the macro")
     higher_is_better: bool = True
 
 
@@ -141,8 +152,13 @@ class CalibratedPart(Part):
 
 
 class CalibrationPart(Part):
-    """Calibration of the scores as they are, and after each label was fitted on validation."""
+    """Calibration of the scores as they are, and after each label was fitted on validation.
 
+    All means are over the same labels, those that are defined in all three.
+    """
+
+    labels_used: int | None = None
+    left_out: list[str] = Field(default_factory=list, description="labels that are in none of the means")
     before: CalibratedPart
     temperature: CalibratedPart = Field(description="Guo et al. 2017, a temperature a label")
     platt: CalibratedPart = Field(description="Platt 1999, slope and intercept a label")

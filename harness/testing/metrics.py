@@ -79,6 +79,41 @@ def check_weights_are_repeated_rows(subject: Subject) -> None:
             _require_equal(np.stack([once, weighed]), found, "compute and batched", "let both mean the same")
 
 
+def check_depends_on_proportions_of_weights(subject: Subject) -> None:
+    """Weights that are all a hundred times as large change nothing, nor do fractions of one."""
+    import numpy as np
+
+    metric = _metric(subject)
+    if not metric.weighted:
+        raise NotApplicable("it declares weighted=False, so rows are repeated for it")
+    scores, targets = _sample(metric)
+    weights = np.random.default_rng(1).integers(1, 250, IMAGES).astype(np.float64)
+    plain = _value(subject, scores, targets, weights)
+    for factor in (100, 1 / 128):
+        _require_equal(
+            plain,
+            _value(subject, scores, targets, weights * factor),
+            f"weights as they are and times {factor:g}",
+            "use the weights' proportions alone, or declare weighted=False",
+        )
+
+
+def check_ranks_by_the_order_alone(subject: Subject) -> None:
+    """A metric of ranks does not change under a strictly increasing map of the scores, and takes any finite ones."""
+    metric = _metric(subject)
+    if metric.on != "ranks":
+        raise NotApplicable(f'it declares on="{metric.on}", so it gets no logits')
+    scores, targets = _sample(metric)
+    plain = _value(subject, scores, targets)
+    for name, mapped in {"times 1000": 1000 * scores, "cubed": scores**3, "plus 60": scores + 60}.items():
+        _require_equal(
+            plain,
+            _value(subject, mapped, targets),
+            f"scores as they are and {name}",
+            'rank the scores, or declare on="scores" to get probabilities',
+        )
+
+
 def check_does_not_depend_on_the_order(subject: Subject) -> None:
     """A label's value depends on its own column alone, and on no order of images."""
     import numpy as np
@@ -115,12 +150,14 @@ def _metric(subject: Subject) -> Metric:
 
 
 def _sample(metric: Metric) -> tuple[Array, Array]:
-    """Random scores, with ties, or decisions, and targets; (240, 3), 40 % positive."""
+    """Random scores, with ties, or logits, or decisions, and targets; (240, 3), 40 % positive."""
     import numpy as np
 
     generator = np.random.default_rng(0)
     targets = (generator.random((IMAGES, LABELS)) < 0.4).astype(np.float64)
     scores = generator.random((IMAGES, LABELS)).round(2)
+    if metric.on == "ranks":
+        return 20 * (scores - 0.5), targets
     return (scores > 0.5).astype(np.float64) if metric.on == "decisions" else scores, targets
 
 
@@ -144,6 +181,8 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_goes_in_its_direction,
     check_is_undefined_without_weight,
     check_weights_are_repeated_rows,
+    check_depends_on_proportions_of_weights,
+    check_ranks_by_the_order_alone,
     check_does_not_depend_on_the_order,
     check_stays_in_its_range,
 )

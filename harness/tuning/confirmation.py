@@ -11,7 +11,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, resample
 from harness.evaluation.comparison import SIGNIFICANT, Pair, System, compare_pairs
-from harness.evaluation.measure import judged_scores
+from harness.evaluation.measure import judged_scores, measure_values
 from harness.evaluation.predictions import Predictions
 from harness.report.figures.style import count
 from harness.tuning.study import Plan
@@ -116,11 +116,11 @@ def _train_again(workshop: Workshop, name: str, row: Row, seed: int) -> Predicti
 def _measure(seeds: Sequence[Predictions], workshop: Workshop, resampling: Resampling) -> System:
     """The objective of each seed, and in each resample of the patients."""
     values = np.array([workshop.judge(one) for one in seeds])
-    drawn = np.stack([average_labels(_resample(one, workshop, resampling)) for one in seeds])
-    return System(values, drawn)
+    return System(values, np.stack([_resample(one, workshop, resampling) for one in seeds]))
 
 
 def _resample(val: Predictions, workshop: Workshop, resampling: Resampling) -> np.ndarray:
-    """(R, C); decisions at the thresholds of all of validation."""
+    """The mean over the labels that have a value, in each resample (R,); decisions at the thresholds of all of it."""
     given = judged_scores(val, workshop.objective, workshop.policy)
-    return resample(workshop.objective, given, val.targets, val.patient, resampling)
+    used = ~np.isnan(measure_values(val, workshop.objective, given))
+    return average_labels(resample(workshop.objective, given, val.targets, val.patient, resampling), used)

@@ -30,6 +30,8 @@ DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Take targets and patients from a dataset instead.")
 ]
 RESAMPLES = 1000
+FEWEST_RESAMPLES = 200
+"""With fewer, the ends of an interval are themselves left to chance."""
 
 
 def score(
@@ -54,7 +56,7 @@ def score(
             help="Give predictive values of a label where this share of patients has it, such as Edema=0.05.",
         ),
     ] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Of the patients, for intervals.")] = RESAMPLES,
+    resamples: Annotated[int, typer.Option(min=FEWEST_RESAMPLES, help="Of the patients, for intervals.")] = RESAMPLES,
     seed: Annotated[str, typer.Option(help="Of the resamples, any text; a record's is its data's fingerprint.")] = "0",
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
@@ -111,7 +113,10 @@ def compare(
     data_root: DataRoot = Path("data"),
     metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
     resamples: Annotated[
-        int | None, typer.Option(min=1, help="Of the patients; rows alone have their records'.", show_default="1000")
+        int | None,
+        typer.Option(
+            min=FEWEST_RESAMPLES, help="Of the patients; rows alone have their records'.", show_default="1000"
+        ),
     ] = None,
     common: Annotated[bool, typer.Option("--common", help="Compare on the images that all have.")] = False,
     plugin: Plugins = None,
@@ -165,7 +170,7 @@ def _resolve_metrics(given: str, registry: Registry) -> tuple[tuple[str, ...], t
 
     names = _split_metrics(given)
     metrics = resolve_metrics(names, registry)
-    scored = {metric.name for metric in metrics if metric.on == "scores"}
+    scored = {metric.name for metric in metrics if metric.on != "decisions"}
     for name in names:
         base, policy = split_name(name)
         if policy is not None and base in scored:
@@ -234,7 +239,7 @@ def _note_unused(held: int, asked: int | None, **sources: object) -> list[str]:
 
 
 def _describe_evaluation(found: SystemEvaluation) -> dict[str, Any]:
-    from harness.evaluation.areas import ASSUMES
+    from harness.evaluation.areas import DELONG, METHOD
 
     return {
         "metrics": {
@@ -248,7 +253,7 @@ def _describe_evaluation(found: SystemEvaluation) -> dict[str, Any]:
         "predictive": _plain(found.predictive),
         "subgroups": found.subgroups and {name: part.model_dump() for name, part in found.subgroups.items()},
         "calibration": [None if part is None else part.model_dump() for part in found.calibration],
-        "delong": None if found.areas is None else {"assumes": ASSUMES, "seeds": found.areas},
+        "areas": None if found.areas is None else {"method": METHOD, "delong": DELONG, "seeds": found.areas},
     }
 
 
@@ -259,7 +264,8 @@ def _plain(predictive: dict[str, dict[str, PredictivePart]] | None) -> dict[str,
 
 
 def _describe_comparison(found: Comparison) -> dict[str, Any]:
-    from harness.evaluation.bootstrap import average_seeds, find_interval
+    from harness.evaluation.bootstrap import average_seeds
+    from harness.evaluation.intervals import find_interval
 
     described: dict[str, dict[str, Any]] = {name: {} for name in found.metrics[0].systems}
     for metric in found.metrics:
@@ -267,12 +273,13 @@ def _describe_comparison(found: Comparison) -> dict[str, Any]:
             described[name][metric.metric] = {
                 "macro": system.estimate,
                 "seeds": system.values.tolist(),
-                "interval": find_interval(average_seeds(system.resamples)),
+                "interval": find_interval(system.estimate, average_seeds(system.resamples), metric.interval_method),
+                "interval_method": metric.interval_method,
             }
     pairs = [{**asdict(pair), "metric": metric.metric} for metric in found.metrics for pair in metric.pairs]
     for pair in pairs:
         if pair["metric"] == "auroc" and (pair["a"], pair["b"]) in found.areas:
-            pair["delong"] = found.areas[pair["a"], pair["b"]]
+            pair["areas"] = found.areas[pair["a"], pair["b"]]
     return {
         "pairs": pairs,
         "systems": described,

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from scipy.stats import beta
+from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
 from harness import DataError, Metric, UsageError
 from harness.errors import PluginError
 from harness.evaluation.bootstrap import (
-    Resampling,
     average_labels,
     average_seeds,
     draw_resamples,
@@ -34,21 +34,26 @@ def make_case(seed=0, count=120, unknown=0.2):
 
 
 def loop(value, scores, targets, patients, resampling):
-    """Resample by resample and label by label."""
-    found = np.full((len(resampling.counts), targets.shape[1]), np.nan)
-    for number, counts in enumerate(resampling.counts):
-        weights = counts[np.searchsorted(resampling.patients, patients)]
-        for label in range(targets.shape[1]):
-            rows = ~np.isnan(targets[:, label]) & (weights > 0)
-            if len(set(targets[rows, label])) == 2:
-                truth, score = targets[rows, label], scores[rows, label]
-                found[number, label] = value(truth, score, sample_weight=weights[rows].astype(float))
+    """Resample by resample and label by label, of labels that three patients have and three lack."""
+    found = np.full((len(resampling.weights), targets.shape[1]), np.nan)
+    enough = [all(len(set(patients[column == kind])) >= 3 for kind in (0, 1)) for column in targets.T]
+    for number, drawn in enumerate(resampling.weights):
+        weights = drawn[np.searchsorted(resampling.patients, patients)]
+        for label in np.flatnonzero(enough):
+            rows = ~np.isnan(targets[:, label])
+            truth, score = targets[rows, label], scores[rows, label]
+            found[number, label] = value(truth, score, sample_weight=weights[rows] / 100)
     return found
 
 
-@pytest.mark.parametrize(("name", "value"), [("auroc", roc_auc_score), ("brier", brier_score_loss)])
-def test_a_resample_has_the_value_of_a_plain_loop(registry, name, value):
-    scores, targets, patients = make_case()
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("auroc", roc_auc_score), ("auprc", average_precision_score), ("brier", brier_score_loss), ("f1", f1_score)],
+)
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_resample_has_the_value_of_a_plain_loop(registry, name, value, seed):
+    scores, targets, patients = make_case(seed)
+    scores = (scores >= 0.4).astype(float) if name == "f1" else scores
     resampling = draw_resamples(patients, 150, seed="a")
     ours = resample(registry.metric(name), scores, targets, patients, resampling)
     theirs = loop(value, scores, targets, patients, resampling)
@@ -57,17 +62,29 @@ def test_a_resample_has_the_value_of_a_plain_loop(registry, name, value):
 
 
 @pytest.mark.parametrize("name", ["auroc", "auprc", "f1", "brier", "ece"])
-def test_with_weights_by_index_and_fast_are_three_ways_to_the_same_values(registry, name):
+def test_with_weights_and_fast_are_two_ways_to_the_same_values(registry, name):
     scores, targets, patients = make_case(1)
     metric = registry.metric(name)
     given_scores = (scores >= 0.5).astype(float) if metric.on == "decisions" else scores
     resampling = draw_resamples(patients, 70, seed="a")
     fast = resample(metric, given_scores, targets, patients, resampling)
     weighted = resample(replace(metric, batched=None), given_scores, targets, patients, resampling)
+    np.testing.assert_allclose(fast, weighted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["auroc", "f1", "brier"])
+def test_a_metric_without_weights_is_computed_of_rows_repeated_by_counts(registry, name):
+    scores, targets, patients = make_case(1, unknown=0)
+    metric = registry.metric(name)
+    given_scores = (scores >= 0.5).astype(float) if metric.on == "decisions" else scores
+    resampling = draw_resamples(patients, 30, seed="a")
+    assert (resampling.counts.sum(axis=1) == len(resampling.patients)).all()
     deaf = replace(metric, batched=None, weighted=False, compute=lambda s, t, w: metric.compute(s, t, None))
     repeated = resample(deaf, given_scores, targets, patients, resampling)
-    np.testing.assert_allclose(fast, weighted, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(fast, repeated, rtol=1e-12, atol=1e-12)
+    for number, counts in enumerate(resampling.counts):
+        expected = metric.compute(given_scores, targets, counts[resampling.locate(patients)].astype(float))
+        lacks = (counts[resampling.locate(patients)] @ targets) == 0
+        np.testing.assert_allclose(repeated[number], np.where(lacks, np.nan, expected), rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=25)
@@ -81,6 +98,7 @@ def test_the_order_of_images_and_labels_and_the_threads_change_no_bit(registry, 
     rows, columns = generator.permutation(len(scores)), generator.permutation(3)
     here = draw_resamples(patients, 65, seed="s")
     there = draw_resamples(patients[rows], 65, seed="s")
+    np.testing.assert_array_equal(here.weights, there.weights)
     np.testing.assert_array_equal(here.counts, there.counts)
     ours = resample(metric, scores, targets, patients, here, workers=1)
     theirs = resample(metric, scores[rows][:, columns], targets[rows][:, columns], patients[rows], there, workers=3)
@@ -92,41 +110,75 @@ def test_resamples_depend_on_the_seed_and_begin_alike_however_many_follow():
     patients = np.array(["b", "a", "c", "a"])
     few, many = draw_resamples(patients, 5, seed="x"), draw_resamples(patients, 500, seed="x")
     assert few.patients.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(few.weights, many.weights[:5])
     np.testing.assert_array_equal(few.counts, many.counts[:5])
-    assert (many.counts.sum(axis=1) == 3).all()
-    assert many.counts.mean(axis=0) == pytest.approx([1, 1, 1], abs=0.15)
-    assert (draw_resamples(patients, 500, seed="y").counts != many.counts).any()
+    assert (draw_resamples(patients, 500, seed="y").weights != many.weights).any()
     # stored results rest on these draws
-    assert few.counts.tolist() == RECORDED
+    assert few.weights.tolist() == RECORDED
+    assert few.counts.tolist() == RECORDED_COUNTS
 
 
-RECORDED = [[1, 1, 1], [0, 1, 2], [2, 1, 0], [0, 0, 3], [2, 1, 0]]
+RECORDED = [[250, 3, 10], [187, 40, 1], [44, 41, 137], [8, 1, 249], [204, 1, 1]]
+RECORDED_COUNTS = [[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 0, 2], [0, 2, 1]]
 
 
-def test_a_label_that_lacks_a_class_has_no_value_in_that_resample():
+def test_weights_are_never_zero_and_have_mean_one_variance_one_and_the_skewness_that_is_said():
+    patients = np.array([f"p{n}" for n in range(400)])
+    weights = draw_resamples(patients, 1_000, seed="s").weights / 100
+    assert weights.min() == 0.01
+    assert weights.max() == 2.5
+    centered = weights - weights.mean()
+    assert weights.mean() == pytest.approx(1, abs=0.01)
+    assert (centered**2).mean() == pytest.approx(1, abs=0.01)
+    assert (centered**3).mean() == pytest.approx(0.4, abs=0.01)
+    for limit in (0.25, 0.5, 1, 1.5, 2):
+        assert (weights <= limit).mean() == pytest.approx(beta(0.2, 0.3).cdf((limit + 0.005) / 2.5), abs=0.003)
+
+
+def test_a_label_keeps_its_value_in_every_resample_however_few_carry_it(registry):
+    patients = np.repeat([f"p{n:02}" for n in range(40)], 2)
+    generator = np.random.default_rng(0)
+    targets, scores = np.zeros((80, 2)), generator.random((80, 2))
+    targets[:6, 0], targets[:30, 1] = 1, 1  # three patients, and fifteen
+    values = resample(registry.metric("auroc"), scores, targets, patients, draw_resamples(patients, 2_000, seed="s"))
+    assert not np.isnan(values).any()
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_label_that_two_patients_have_or_lack_is_not_resampled_nor_is_a_mean_with_it(registry, kind):
+    patients = np.repeat([f"p{n:02}" for n in range(20)], 2)
+    targets, scores = np.full((40, 2), 1.0 - kind), np.linspace(0, 1, 80).reshape(40, 2)
+    targets[:4, 0], targets[:10, 1] = kind, kind
+    values = resample(registry.metric("auroc"), scores, targets, patients, draw_resamples(patients, 400, seed="s"))
+    assert np.isnan(values[:, 0]).all()
+    assert not np.isnan(values[:, 1]).any()
+    assert find_interval(values[:, 0]) is None
+    assert find_interval(average_labels(values, np.array([True, True]))) is None
+    assert find_interval(average_labels(values, np.array([False, True]))) is not None
+
+
+def test_nine_patients_have_no_resamples_and_ten_do(registry):
+    for count in (9, 10):
+        patients = np.repeat([f"p{n:02}" for n in range(count)], 4)
+        targets, scores = (np.arange(4 * count) // 4 % 2)[:, None].astype(float), np.linspace(0, 1, 4 * count)[:, None]
+        resampling = draw_resamples(patients, 200, seed="s")
+        values = resample(registry.metric("auroc"), scores, targets, patients, resampling)
+        assert np.isnan(values).all() == (count == 9)
+
+
+def test_a_count_that_lacks_a_class_leaves_the_label_without_a_value_in_that_resample():
     def compute(scores, targets, weights):
-        assert weights[targets[:, 0] == 1].sum() > 0
-        assert weights[targets[:, 0] == 0].sum() > 0
+        assert len(set(targets[:, 0])) == 2
         return np.ones(1)
 
-    patients = np.array(["a", "b", "c"])
-    resampling = Resampling(patients, np.array([[3, 0, 0], [1, 1, 1], [0, 1, 2], [2, 0, 1]], dtype=np.uint8))
-    targets = np.array([[1, 1], [0, np.nan], [0, 1]])
-    values = resample(Metric(name="m", compute=compute), np.zeros((3, 2)), targets, patients, resampling)
-    np.testing.assert_array_equal(values[:, 0], [np.nan, 1, np.nan, 1])
-    assert np.isnan(values[:, 1]).all()
-
-
-def test_a_class_of_one_patient_and_a_test_set_of_one_patient_have_no_interval(registry):
-    patients = np.repeat([f"p{n:02}" for n in range(20)], 2)
-    targets, scores = np.zeros((40, 1)), np.linspace(0, 1, 40)[:, None]
-    targets[:2] = 1
-    values = resample(registry.metric("auroc"), scores, targets, patients, draw_resamples(patients, 400, seed="s"))
-    assert find_interval(values[:, 0]) is None
-    alone = np.full(40, "p")
-    values = resample(registry.metric("auroc"), scores, targets, alone, draw_resamples(alone, 400, seed="s"))
-    assert np.isnan(values).all()
-    assert find_interval(values[:, 0]) is None
+    patients = np.repeat([f"p{n:02}" for n in range(12)], 2)
+    targets = np.zeros((24, 1))
+    targets[:6] = 1  # three patients
+    resampling = draw_resamples(patients, 300, seed="s")
+    values = resample(Metric(name="m", compute=compute, weighted=False), targets, targets, patients, resampling)
+    lacking = resampling.counts[:, :3].sum(axis=1) == 0
+    assert 0 < lacking.mean() < 0.15
+    np.testing.assert_array_equal(np.isnan(values[:, 0]), lacking)
 
 
 def test_a_score_that_is_no_number_leaves_its_label_without_values(registry):
@@ -195,4 +247,7 @@ def test_intervals_of_many_values_at_once_are_those_of_each(undefined):
 def test_a_macro_is_the_mean_of_what_is_defined_and_a_system_the_mean_of_its_seeds():
     values = np.array([[0.2, np.nan, 0.4], [np.nan, np.nan, np.nan]])
     np.testing.assert_allclose(average_labels(values), [0.3, np.nan])
+    np.testing.assert_allclose(average_labels(values, np.array([True, False, True])), [0.3, np.nan])
+    assert np.isnan(average_labels(values, np.array([True, True, False]))).all()
+    assert np.isnan(average_labels(values, np.zeros(3, dtype=bool))).all()
     np.testing.assert_allclose(average_seeds(np.array([[0.2, 0.4], [0.4, np.nan]])), [0.3, np.nan])

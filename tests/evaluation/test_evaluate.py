@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
@@ -170,20 +173,137 @@ def test_a_score_whose_target_is_unknown_may_be_anything(registry):
 # --- intervals, calibration, subgroups -------------------------------------------------------------------------------
 
 
-def test_intervals_are_percentiles_of_resampled_patients(registry):
+def test_intervals_are_made_of_resampled_patients_by_the_metrics_own_method(registry):
     from harness.evaluation.bootstrap import average_labels, draw_resamples, resample
+    from harness.evaluation.intervals import find_interval
 
     predictions, auroc = make_predictions(count=400), registry.metric("auroc")
     part = run(predictions, [auroc], resamples=300, seed="s").metrics["auroc"]
     resampling = draw_resamples(predictions.patient, 300, seed="s")
-    drawn = resample(auroc, predictions.scores, predictions.targets, predictions.patient, resampling)
-    assert part.interval == pytest.approx(tuple(np.quantile(average_labels(drawn), [0.025, 0.975])))
-    assert part.per_label["b"].interval == pytest.approx(tuple(np.quantile(drawn[:, 1], [0.025, 0.975])))
+    drawn = resample(auroc, predictions.ranks, predictions.targets, predictions.patient, resampling)
+    of_both = average_labels(drawn, np.array([True, True, False, False]))
+    assert (part.interval_method, part.resampled_by, part.left_out) == ("logit", "weights", ["c", "d"])
+    assert part.interval == pytest.approx(find_interval(part.macro or 0, of_both, "logit"))
+    assert part.per_label["b"].interval == pytest.approx(
+        find_interval(part.per_label["b"].value or 0, drawn[:, 1], "logit")
+    )
     assert part.per_label["c"].interval is None
+    plain = dataclasses.replace(auroc, interval="percentile", weighted=False, batched=None)
+    counted = run(predictions, [plain], resamples=300, seed="s").metrics["auroc"]
+    assert (counted.interval_method, counted.resampled_by) == ("percentile", "counts")
+    counts = average_labels(resample(plain, predictions.ranks, predictions.targets, predictions.patient, resampling))
+    assert counted.interval == pytest.approx(tuple(np.quantile(counts, [0.025, 0.975])))
+
+
+def test_without_an_interval_it_is_said_why(registry):
+    predictions = make_predictions(count=400)
+    predictions.targets[:, 0] = 0
+    predictions.targets[:4, 0] = 1  # two patients
+    part = measure(predictions, [registry.metric("auroc")])["auroc"]
+    assert (part.interval, part.per_label["a"].interval) == (None, None)
+    assert part.per_label["b"].interval is not None
+    assert part.no_interval == ("an interval needs 3 patients who have each label and 3 who lack it: 2 have a")
+    few = measure(make_predictions(count=18), [registry.metric("auroc")])["auroc"]
+    assert few.interval is None
+    assert few.no_interval == "9 patients are too few for an interval, which needs 10"
+    enough = measure(make_predictions(count=400), [registry.metric("auroc")])["auroc"]
+    assert (enough.no_interval, enough.interval is None) == (None, False)
+
+
+# --- one set of labels -----------------------------------------------------------------------------------------------
+
+
+def test_a_metric_at_several_thresholds_is_averaged_over_one_set_of_labels(registry):
+    test, val = make_predictions(count=400), make_predictions(count=200)
+    val.targets[:, 1] = 0  # no positive, so no threshold of validation
+    parts = measure(test, [registry.metric("f1"), registry.metric("auroc")], val)
+    for name, part in parts.items():
+        if name != "auroc":
+            assert (part.labels_used, part.left_out, part.macro) == (1, ["b", "c", "d"], part.per_label["a"].value)
+    assert parts["f1@oracle"].per_label["b"].value is not None
+    assert parts["auroc"].labels_used == 2
+
+
+def test_precision_of_a_label_that_is_never_flagged_is_in_no_mean_of_precision(registry):
+    test = make_predictions(count=400)
+    test.logits[:, 1] -= 20  # nothing is flagged at one half
+    parts = measure(test, [registry.metric("precision")], test)
+    assert parts["precision@0.5"].per_label["b"].value is None
+    assert parts["precision@val-f1"].per_label["b"].value is not None
+    assert {part.labels_used for part in parts.values()} == {1}
+    assert parts["precision@val-f1"].macro == parts["precision@val-f1"].per_label["a"].value
+
+
+def test_calibration_before_and_after_is_averaged_over_one_set_of_labels(registry):
+    test, val = make_predictions(count=400), make_predictions(count=200)
+    val.targets[:, 1] = 0
+    calibration = run(test, [registry.metric("brier")], val).calibration
+    assert calibration is not None
+    assert (calibration.labels_used, calibration.left_out) == (1, ["b", "c", "d"])
+    for part in (calibration.before, calibration.temperature, calibration.platt):
+        assert (part.ece, part.brier) == (part.per_label["a"].ece, part.per_label["a"].brier.score)
+    assert "b" in calibration.before.per_label
+
+
+# --- ranks -----------------------------------------------------------------------------------------------------------
+
+
+MAPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "plus 40": lambda z: z + 40,
+    "times 1000": lambda z: z * 1000,
+    "hyperbolic sine": np.sinh,
+    "cubed": lambda z: z**3,
+    "logistic": lambda z: 1 / (1 + np.exp(-z)),
+}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(MAPS)), st.integers(0, 6))
+def test_ranking_metrics_do_not_change_under_a_strictly_increasing_map_of_what_is_stored(registry, seed, name, digits):
+    predictions = make_predictions(count=80)
+    stored = np.random.default_rng(seed).normal(size=predictions.logits.shape).round(digits) + predictions.targets
+    metrics = [registry.metric("auroc"), registry.metric("auprc")]
+    mapped = MAPS[name](stored.astype(np.float64))
+    kept = [len(np.unique(column)) == len(np.unique(other)) for column, other in zip(stored.T, mapped.T, strict=True)]
+    assume(all(kept))
+    plain = dataclasses.replace(predictions, logits=stored)
+    parts, of_mapped = run(plain, metrics), run(dataclasses.replace(predictions, logits=mapped), metrics)
+    assert of_mapped.metrics == parts.metrics
+    for curve, points in parts.resamples.curves.items():
+        if curve.startswith(("roc", "pr")):
+            np.testing.assert_array_equal(points, of_mapped.resamples.curves[curve])
+    if mapped.min() >= 0 and mapped.max() <= 1:
+        names = predictions.labels, predictions.image, predictions.patient
+        scores = Predictions.from_scores(*names, mapped, predictions.targets)
+        assert run(scores, metrics).metrics == parts.metrics
+
+
+def test_decisions_do_not_tie_where_probabilities_round_to_one(registry):
+    test, val = make_predictions(count=400), make_predictions(count=200)
+    plain = run(test, [registry.metric("f1")], val)
+    shifted = [dataclasses.replace(one, logits=one.logits.astype(np.float64) + 45) for one in (test, val)]
+    found = run(shifted[0], [registry.metric("f1")], shifted[1])
+    for policy in ("val-f1", "val-youden", "val-sens0.9", "oracle"):
+        assert found.metrics[f"f1@{policy}"] == plain.metrics[f"f1@{policy}"]
+    assert found.thresholds["val-f1"]["a"] == 1
+    assert plain.thresholds["0.5"]["a"] == 0.5
+
+
+def test_thresholds_of_scores_are_held_against_logits_and_the_other_way_round(registry):
+    test, val = make_predictions(count=400), make_predictions(count=200)
+    f1 = [registry.metric("f1")]
+    names = val.labels, val.image, val.patient
+    of_scores = Predictions.from_scores(*names, val.scores, val.targets)
+    as_scores = Predictions.from_scores(test.labels, test.image, test.patient, test.scores, test.targets)
+    plain = run(test, f1, val).metrics
+    assert run(as_scores, f1, val).metrics == plain
+    mixed = run(test, f1, of_scores).metrics
+    for name, part in plain.items():
+        assert mixed[name].macro == pytest.approx(part.macro, abs=0.01)
 
 
 def test_what_lies_beside_a_record_gives_its_intervals_again(registry, tmp_path):
-    from harness.evaluation.bootstrap import find_interval
+    from harness.evaluation.intervals import find_interval
     from harness.evaluation.resamples import load_resamples
 
     evaluation = run(make_predictions(count=400), [registry.metric("auroc"), registry.metric("f1")], resamples=300)
@@ -191,7 +311,8 @@ def test_what_lies_beside_a_record_gives_its_intervals_again(registry, tmp_path)
     found = load_resamples(tmp_path / "r.npz")
     assert set(found.macro) == set(evaluation.metrics)
     for name, part in evaluation.metrics.items():
-        assert find_interval(found.macro[name]) == pytest.approx(part.interval, abs=1e-6)
+        again = find_interval(part.macro or 0, found.macro[name], part.interval_method)
+        assert again == pytest.approx(part.interval, abs=1e-6)
     assert set(found.per_label) == set("abcd")
     assert {"roc/a", "pr/a", "reliability/a"} <= set(found.curves)
     assert "roc/c" not in found.curves

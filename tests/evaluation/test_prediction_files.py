@@ -248,7 +248,7 @@ def test_a_file_that_is_absent_or_of_another_kind_is_refused(write, scores, tmp_
         ({"scores": np.array([[1.5]])}, r"x\.npz: image 'i', label 'a': a score must be in 0\.\.1 .*, got 1\.5"),
         ({"scores": np.array([[np.nan]])}, r"x\.npz: image 'i', label 'a': a score .* got nan"),
         ({"logits": np.array([[np.nan]])}, r"x\.npz: image 'i', label 'a': a logit must be finite, got nan"),
-        ({"logits": np.array([[1e300]])}, r"x\.npz: image 'i', label 'a': a logit must be finite, got inf"),
+        ({"logits": np.array([[np.inf]])}, r"x\.npz: image 'i', label 'a': a logit must be finite, got inf"),
         ({"logits": np.zeros((1, 1)), "scores": np.zeros((1, 1))}, "not exactly one of logits and scores"),
         ({}, "not exactly one of logits and scores"),
         ({"logits": np.zeros((1, 1))}, "no target of its images is known"),

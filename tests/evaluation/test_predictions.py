@@ -92,6 +92,8 @@ def test_other_number_types_are_read_as_the_declared_ones(tmp_path):
     read = load_predictions(
         write(tmp_path / "x.npz", logits=wide, targets=np.ones((20, 2), dtype=int), image=np.arange(20))
     )
-    assert {str(read.logits.dtype), str(read.targets.dtype)} == {"float32"}
+    assert (str(read.logits.dtype), str(read.targets.dtype)) == ("float64", "float32")
     assert read.image[3] == "3"
-    np.testing.assert_array_equal(read.logits, wide.astype(np.float32))
+    np.testing.assert_array_equal(read.logits, wide)
+    narrow = load_predictions(write(tmp_path / "y.npz", logits=wide.astype(np.float16)))
+    assert str(narrow.logits.dtype) == "float32"

@@ -39,10 +39,9 @@ def measured(registry):
     def measure(columns, case) -> dict[str, Subgroups]:
         scores, decisions, targets, patients, _ = case
         metrics = [registry.metric(name) for name in ("auroc", "sensitivity")]
+        given = {"auroc": scores, "sensitivity": decisions}
         resampling = draw_resamples(patients, 300, seed="s")
-        return measure_subgroups(
-            columns, metrics, scores, decisions, targets, patients, resampling, permutations=200, seed="s"
-        )
+        return measure_subgroups(columns, metrics, given, targets, patients, resampling, permutations=200, seed="s")
 
     return measure
 
@@ -97,10 +96,10 @@ def test_a_gap_that_was_put_there_is_found_and_none_is_not_certain(measured):
 
 
 def test_the_interval_of_a_gap_is_paired_on_the_same_patients(registry):
-    scores, decisions, targets, patients, sex = make_case(labels=2)
+    scores, _, targets, patients, sex = make_case(labels=2)
     resampling = draw_resamples(patients, 200, seed="s")
     auroc = registry.metric("auroc")
-    gap = measure_subgroups({"sex": sex}, [auroc], scores, decisions, targets, patients, resampling)["sex"].gaps[
+    gap = measure_subgroups({"sex": sex}, [auroc], {"auroc": scores}, targets, patients, resampling)["sex"].gaps[
         "auroc"
     ]
     assert gap is not None
@@ -118,11 +117,11 @@ def test_where_less_is_better_the_best_group_has_the_least():
         higher_is_better=False,
         weighted=False,
     )
-    _, decisions, targets, patients, _ = make_case(labels=2)
+    _, _, targets, patients, _ = make_case(labels=2)
     column = np.arange(600) % 2
     scores = np.tile(column[:, None], 2).astype(float)
     resampling = draw_resamples(patients, 20, seed="s")
-    found = measure_subgroups({"c": column}, [metric], scores, decisions, targets, patients, resampling)["c"]
+    found = measure_subgroups({"c": column}, [metric], {"error": scores}, targets, patients, resampling)["c"]
     gap = found.gaps["error"]
     assert gap is not None
     assert (gap.best, gap.worst, gap.value) == ("0", "1", 1)

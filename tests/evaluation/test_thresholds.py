@@ -15,6 +15,7 @@ from harness.evaluation.names import POLICIES, explain_policies, full_name, need
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.thresholds import (
     decide,
+    describe_thresholds,
     fit_thresholds,
     maximal_f1_thresholds,
     maximal_youden_thresholds,
@@ -161,9 +162,16 @@ def test_each_policy_is_fitted_on_its_own_split():
     val, test = predictions([-1, 0, 1]), predictions([-3, -2, 2])
     fitted = fit_thresholds(val, test)
     assert list(fitted) == ["0.5", "val-f1", "val-youden", "val-sens0.9", "val-spec0.9", "oracle"]
-    assert fitted["0.5"][0] == 0.5
-    assert fitted["val-f1"][0] == val.scores[1, 0]
-    assert fitted["oracle"][0] == test.scores[1, 0]
+    assert {policy: values[0] for policy, values in fitted.items() if "0.9" not in policy} == {
+        "0.5": 0,
+        "val-f1": 0,
+        "val-youden": 0,
+        "oracle": -2,
+    }
+    described = describe_thresholds(test, fitted)
+    assert described["0.5"]["a"] == 0.5
+    assert described["val-f1"]["a"] == val.scores[1, 0]
+    assert described["oracle"]["a"] == test.scores[1, 0]
 
 
 def make_predictions(labels=("a", "b"), source="val.npz", seed=0):
@@ -187,10 +195,10 @@ def test_policies_that_are_asked_for_are_fitted_label_by_label_whatever_the_orde
     policies = ["val-f1", "val-youden", "val-sens0.85", "val-spec0.85", "val-sens1"]
     fitted = fit_thresholds(swapped, test, policies)
     assert list(fitted) == policies
-    np.testing.assert_array_equal(fitted["val-sens0.85"], sensitivity_thresholds(val.scores, val.targets, 0.85))
-    np.testing.assert_array_equal(fitted["val-spec0.85"], specificity_thresholds(val.scores, val.targets, 0.85))
-    np.testing.assert_array_equal(fitted["val-youden"], maximal_youden_thresholds(val.scores, val.targets))
-    np.testing.assert_array_equal(fitted["val-sens1"], [val.scores[val.targets[:, c] == 1, c].min() for c in (0, 1)])
+    np.testing.assert_array_equal(fitted["val-sens0.85"], sensitivity_thresholds(val.ranks, val.targets, 0.85))
+    np.testing.assert_array_equal(fitted["val-spec0.85"], specificity_thresholds(val.ranks, val.targets, 0.85))
+    np.testing.assert_array_equal(fitted["val-youden"], maximal_youden_thresholds(val.ranks, val.targets))
+    np.testing.assert_array_equal(fitted["val-sens1"], [val.ranks[val.targets[:, c] == 1, c].min() for c in (0, 1)])
 
 
 def test_validation_and_test_with_other_labels_are_refused():

@@ -62,8 +62,7 @@ def simulate(scene: Scene, trials: int, seed: int = 0) -> tuple[float, float]:
         found = measure_subgroups(
             {"group": groups},
             [auroc],
-            scores,
-            scores,
+            {"auroc": scores},
             targets,
             patients,
             resampling,

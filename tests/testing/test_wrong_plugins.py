@@ -253,6 +253,20 @@ WRONG = {
         "stays in its range",
         "range=",
     ),
+    "a metric that counts the weights": (
+        METRIC.format(value="abs(scores - targets)", nothing="np.nan", higher=False).replace(
+            "(total if total", "(total + 1 if total"
+        ),
+        "depends on proportions of weights",
+        "weighted=False",
+    ),
+    "a metric of ranks that reads their size": (
+        METRIC.format(value="abs(scores - targets)", nothing="np.nan", higher=False)
+        .replace("compute=compute,", 'compute=compute, on="ranks", range=(0, np.inf),')
+        .replace("import harness", "import harness, numpy as np"),
+        "ranks by the order alone",
+        'on="scores"',
+    ),
     "a dataset with a leaking patient": (
         dataset(patients="[str(n // 2) for n in range(40)]"),
         "no patient is in two splits",

@@ -109,7 +109,7 @@ VERBS = {
     "compare predictions": ("compare", "b::toy-net--bce--toy", "scores.npz", "--dataset", "toy"),
     "plan": ("run", "b", "--dry-run"),
     "run": ("run", "b"),
-    "score": ("score", "scores.csv", "--targets", "targets.csv", "--resamples", "10"),
+    "score": ("score", "scores.csv", "--targets", "targets.csv", "--resamples", "200"),
     "submit": ("submit", "b", "--name", "x", "--about", "y", "--predictions", "scores.npz"),
 }
 

@@ -61,8 +61,8 @@ def test_with_one_seed_each_p_is_of_patients_alone_and_delong_is_beside_it(harne
     (pair,) = compare(harness, "a.npz", "b.npz")["pairs"]
     assert pair["p"] is None
     assert pair["p_holm"] == pair["p_patients"]
-    assert 0 <= pair["delong"]["Mass"]["p"] <= 1
-    assert np.mean([label["delta"] for label in pair["delong"].values()]) == pytest.approx(pair["delta"])
+    assert 0 <= pair["areas"]["Mass"]["p"] <= 1
+    assert np.mean([label["delta"] for label in pair["areas"].values()]) == pytest.approx(pair["delta"])
 
 
 def test_rows_by_their_records_differ_as_their_predictions_do(harness, board, tmp_path):
@@ -85,9 +85,9 @@ def test_rows_by_their_records_differ_as_their_predictions_do(harness, board, tm
 
 def test_rows_say_what_of_the_command_they_do_not_use(harness, board):
     rows = [f"b::{row}" for row in ROWS]
-    notes = compare(harness, *rows, "--resamples", "50", "--dataset", "toy")["notes"]
+    notes = compare(harness, *rows, "--resamples", "250", "--dataset", "toy")["notes"]
     assert any("--dataset not used" in note for note in notes)
-    assert any("hold 1,000 resamples, not 50" in note for note in notes)
+    assert any("hold 1,000 resamples, not 250" in note for note in notes)
 
 
 def test_other_images_are_refused_with_the_counts_unless_the_common_ones_are_asked_for(harness, save_predictions):

@@ -155,8 +155,44 @@ def test_a_class_that_one_patient_carries_has_a_value_and_no_interval(harness, s
     document = json.loads(harness("score", "s.npz", "--metrics", "auroc", "--json")[1])
     part = document["metrics"]["auroc"]
     assert (part["per_label"]["Nodule"]["value"], part["labels_used"]) == (None, 2)
-    assert document["delong"]["seeds"][0]["Nodule"] is None
-    assert document["delong"]["seeds"][0]["Mass"]["standard_error"] > 0
+    assert document["areas"]["seeds"][0]["Nodule"] is None
+    assert document["areas"]["seeds"][0]["Mass"]["standard_error"] > 0
+
+
+def test_the_table_says_how_intervals_are_made_what_means_are_without_and_why_there_is_none(harness, save_predictions):
+    targets = (np.random.default_rng(0).random((120, 3)) < 0.4).astype(np.float32)
+    targets[:, 2] = 0
+    targets[:2, 2] = 1
+    save_predictions("s.npz", targets=targets)
+    code, out, _ = harness("score", "s.npz", "--metrics", "auroc,auprc,precision@0.5")
+    assert code == 0
+    carriers = len(set(np.load("s.npz")["patient"][:2]))
+    says = f"an interval needs 3 patients who have each label and 3 who lack it: {carriers} have Nodule"
+    assert f"no interval of auroc, auprc, precision: {says}" in " ".join(out.split())
+    targets[:, 2] = 0
+    save_predictions("s.npz", targets=targets)
+    out = harness("score", "s.npz", "--metrics", "auroc,auprc")[1]
+    assert "without Nodule: auroc, auprc" in out
+    assert "logit" in out
+    assert "squared" in out
+
+
+@pytest.mark.parametrize("verb", ["score", "compare"])
+def test_too_few_resamples_are_refused(harness, save_predictions, verb):
+    save_predictions("a.npz", 0)
+    save_predictions("b.npz", 1)
+    code, _, err = harness(verb, "a.npz", "b.npz", "--resamples", "199")
+    assert code == 2
+    assert "200" in err
+
+
+def test_logits_that_round_to_one_are_ranked_all_the_same(harness, save_predictions):
+    save_predictions("a.npz", 0)
+    plain = json.loads(harness("score", "a.npz", "--metrics", "auroc,auprc", "--json")[1])["metrics"]
+    arrays = dict(np.load("a.npz"))
+    np.savez("far.npz", **{**arrays, "logits": arrays["logits"].astype(np.float64) + 40})
+    far = json.loads(harness("score", "far.npz", "--metrics", "auroc,auprc", "--json")[1])["metrics"]
+    assert far == plain
 
 
 def test_an_overlap_of_validation_and_test_is_refused_unless_accepted(harness, save_predictions):

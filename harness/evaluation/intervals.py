@@ -1,0 +1,124 @@
+"""Intervals of a metric's value, from its resamples.
+
+Which method a metric has is its own (`Metric.interval`); those of the bundled metrics are chosen by the simulations in
+docs/simulations.md. Every interval holds its value. Letters in shapes: S values, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.components import METHODS, Interval
+from harness.evaluation.bootstrap import FEWEST_CARRIERS, FEWEST_PATIENTS, MOST_MISSING
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+    Ends = tuple[Array, Array]
+
+LEVEL = 0.95
+MOST_NAMED = 3
+"""Labels that a reason names."""
+
+
+def find_interval(
+    value: float, resamples: Array, method: Interval = "percentile", level: float = LEVEL
+) -> tuple[float, float] | None:
+    """The interval of a value from its resamples (R,), undefined ones left out.
+
+    None where the value or more than 5 % of the resamples are undefined.
+    """
+    return find_intervals(np.array([value]), resamples[None], [method], level)[0]
+
+
+def find_intervals(
+    values: Array, resamples: Array, methods: Sequence[Interval], level: float = LEVEL
+) -> list[tuple[float, float] | None]:
+    """`find_interval` of each value (S,) and row of resamples (S, R), at once of those that share a method."""
+    missing = np.isnan(resamples)
+    known = ~np.isnan(values) & (missing.mean(axis=1) <= MOST_MISSING)
+    found: list[tuple[float, float] | None] = [None] * len(values)
+    for method in METHODS:
+        of_method = known & np.array([name == method for name in methods], dtype=np.bool_)
+        whole = np.flatnonzero(of_method & ~missing.any(axis=1))
+        groups = [whole, *(np.array([row]) for row in np.flatnonzero(of_method & missing.any(axis=1)))]
+        for rows in filter(len, groups):
+            drawn = resamples[rows][:, ~missing[rows[0]]]
+            low, high = FIND[method](values[rows], drawn, level)
+            low, high = np.minimum(low, values[rows]), np.maximum(high, values[rows])
+            for row, *ends in zip(rows.tolist(), low.tolist(), high.tolist(), strict=True):
+                found[row] = (ends[0], ends[1])
+    return found
+
+
+def explain_absence(labels: Sequence[str], targets: NDArray[np.floating], patients: NDArray[np.str_]) -> str:
+    """Why a mean over these labels has no interval, in words; targets are (N, C), patients (N,)."""
+    count = len(np.unique(patients))
+    if count < FEWEST_PATIENTS:
+        return f"{count} patients are too few for an interval, which needs {FEWEST_PATIENTS}"
+    few = []
+    for label, column in zip(labels, targets.T, strict=True):
+        have, lack = (len(np.unique(patients[column == kind])) for kind in (1, 0))
+        if min(have, lack) < FEWEST_CARRIERS:
+            few.append(f"{have} have {label}" if have < FEWEST_CARRIERS else f"{lack} lack {label}")
+    if not few:
+        return f"more than {MOST_MISSING:.0%} of the resamples have no value"
+    more = f" and so on for {len(few) - MOST_NAMED} labels more" if few[MOST_NAMED:] else ""
+    return (
+        f"an interval needs {FEWEST_CARRIERS} patients who have each label and {FEWEST_CARRIERS} who lack it: "
+        f"{', '.join(few[:MOST_NAMED])}{more}"
+    )
+
+
+def _find_percentiles(values: Array, resamples: Array, level: float) -> Ends:
+    """Efron 1979, Bootstrap methods."""
+    low, high = np.quantile(resamples, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return low, high
+
+
+def _find_on_logits(values: Array, resamples: Array, level: float) -> Ends:
+    """`_reach_from` on the scale of log(value / (1 - value)); a value at an end of 0..1, or resamples there, has none.
+
+    There it is by percentiles.
+    """
+    from scipy.special import expit, logit
+
+    inside = (np.minimum(values, resamples.min(axis=1)) > 0) & (np.maximum(values, resamples.max(axis=1)) < 1)
+    low, high = _find_percentiles(values, resamples, level)
+    ends = _reach_from(logit(values[inside]), logit(resamples[inside]), level)
+    low[inside], high[inside] = map(expit, ends)
+    return low, high
+
+
+def _find_on_squares(values: Array, resamples: Array, level: float) -> Ends:
+    """`_reach_from` on the scale of value^2, within 0..1.
+
+    Resampling adds noise to a value that noise has lifted already. An ECE, a sum of absolute differences, is lifted
+    so that its square grows by about as much with each equal dose of noise: what the resamples' squares are above the
+    value's is then what the value's square is above the truth's.
+    """
+    low, high = _reach_from(values**2, resamples**2, level)
+    return np.sqrt(np.clip(low, 0, 1)), np.sqrt(np.clip(high, 0, 1))
+
+
+def _reach_from(values: Array, resamples: Array, level: float) -> Ends:
+    """Normal reach around the value and around the value without its bias, together.
+
+    The bias is how far the resamples' mean lies from the value (Efron and Tibshirani 1993, An introduction to the
+    bootstrap, chapter 10). It is known only roughly, so that both centers count.
+    """
+    reach = NormalDist().inv_cdf((1 + level) / 2) * resamples.std(axis=1, ddof=1)
+    without_bias = 2 * values - resamples.mean(axis=1)
+    return np.minimum(values, without_bias) - reach, np.maximum(values, without_bias) + reach
+
+
+FIND: dict[Interval, Callable[[Array, Array, float], Ends]] = {
+    "percentile": _find_percentiles,
+    "logit": _find_on_logits,
+    "squared": _find_on_squares,
+}

@@ -1,0 +1,324 @@
+"""How often intervals hold the truth, by metric, size of the test set and way of resampling: `make simulate`.
+
+Patients are as in ChestX-ray14: the prevalences of its 14 labels, how much a patient's images share of each, how many
+images a patient of the official test list has, and that patients with more images have more findings. What is true
+is integrated over the population, not sampled. Letters in shapes: N images, C labels, P patients, K kinds of patients.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit, ndtr, ndtri
+
+from harness.components import Interval, Metric
+from harness.evaluation import clustered, delong
+from harness.evaluation.bootstrap import FEWEST_CARRIERS, Resampling, average_labels, draw_resamples, resample
+from harness.evaluation.intervals import find_interval
+from harness.evaluation.thresholds import decide, maximal_f1_thresholds
+from harness.registry import load_registry
+
+sys.path.insert(0, str(Path(__file__).parent))
+import tables  # type: ignore[import-not-found]
+
+Array = NDArray[np.float64]
+
+PREVALENCE = np.array([10.3, 2.48, 11.9, 17.7, 5.16, 5.65, 1.28, 4.73, 4.16, 2.05, 2.24, 1.50, 3.02, 0.20]) / 100
+"""Of ChestX-ray14's labels, from Atelectasis to Hernia."""
+SHARED = np.array([0.34, 0.56, 0.45, 0.22, 0.59, 0.45, 0.21, 0.60, 0.30, 0.39, 0.55, 0.46, 0.38, 0.88])
+"""Correlation of a patient's images in what lies below each label (tetrachoric, from pairs of images)."""
+SKILL = np.array([0.78, 0.88, 0.86, 0.69, 0.82, 0.75, 0.71, 0.85, 0.74, 0.84, 0.90, 0.78, 0.76, 0.88])
+"""AUROC of the simulated network."""
+IMAGES = np.repeat(
+    [*range(1, 18), 19, 21, 22, 24, 25, 28, 30, 34, 36, 41, 46, 54, 61, 69, 108],
+    [49, 9, 4, 3, 3, 2, 2, 2, 1, 2, 1, 1, 2, *[1] * 19],
+)
+"""Of a patient: 100 quantiles of the official test list."""
+LIFT = 0.15
+"""By how much what lies below a label rises with the logarithm of a patient's images, in standard deviations."""
+SIZES = {
+    "155 images, 60 patients": (60, 5),
+    "2,118 images, 300 patients": (300, 30),
+    "25,596 images, 2,797 patients": (2797, 184),
+}
+"""Patients, and the most images that one of them has; that gives about so many images."""
+GRID = 1_500
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Of whom test sets are drawn; a label is present where a normal variable is above its threshold."""
+
+    patients: int
+    images: NDArray[np.intp]
+    """(K,) of a patient."""
+    share: Array
+    """(K,) of patients."""
+    lift: Array
+    """(K,) mean of the variable."""
+    threshold: Array
+    """(C,)"""
+    skill: Array
+    """(C,) correlation of the variable with what the network sees of it."""
+
+    def draw(self, generator: np.random.Generator, patients: int) -> tuple[Array, Array, NDArray[np.str_]]:
+        """Scores and targets (N, C), and patients (N,)."""
+        kind = generator.choice(len(self.images), size=patients, p=self.share)
+        of = np.repeat(np.arange(patients), self.images[kind])
+
+        def mix(share: Any, per_patient: Array) -> Array:
+            own = generator.normal(size=(len(of), len(SHARED)))
+            return np.asarray(np.sqrt(share) * per_patient[of] + np.sqrt(1 - share) * own)
+
+        own = generator.normal(size=(patients, len(SHARED)))
+        illness = np.sqrt(0.3) * generator.normal(size=(patients, 1)) + np.sqrt(0.7) * own
+        below = self.lift[kind][of][:, None] + mix(SHARED, illness)
+        noise = mix(0.5, generator.normal(size=(patients, len(SHARED))))
+        seen = self.skill * below + np.sqrt(1 - self.skill**2) * noise
+        return self.score(seen), (below > self.threshold).astype(float), np.array([f"p{n:05}" for n in of])
+
+    def score(self, seen: Array) -> Array:
+        """The network's scores (N, C): chances, a little too certain and off by label."""
+        chances = ndtr((self.skill * seen - self.threshold) / np.sqrt(1 - self.skill**2))
+        tilt = np.random.default_rng(5).normal(size=(2, len(SKILL)))
+        return np.asarray(
+            expit(1.25 * np.exp(0.1 * tilt[0]) * logit(np.clip(chances, 1e-12, 1 - 1e-12)) + 0.25 * tilt[1])
+        )
+
+    def integrate(self) -> tuple[Array, Array, Array]:
+        """Scores (M, C) all over the population, the chance (M, C) that each is a positive's, and weights (M,)."""
+        weights = self.share * self.images / (self.share * self.images).sum()
+        center = self.lift[:, None, None] * self.skill  # (K, 1, C)
+        seen = center + ndtri((np.arange(GRID) + 0.5) / GRID)[None, :, None]
+        mean = self.lift[:, None, None] + self.skill * (seen - center)
+        chances = ndtr((mean - self.threshold) / np.sqrt(1 - self.skill**2))
+        flat = (-1, len(SKILL))
+        return self.score(seen.reshape(flat)), chances.reshape(flat), np.repeat(weights / GRID, GRID)
+
+
+def make_population(patients: int, most: int) -> Population:
+    """Of patients with at most so many images."""
+    images, counts = np.unique(np.minimum(IMAGES, most), return_counts=True)
+    weights = images * counts / (images * counts).sum()
+    lift = LIFT * (np.log(images) - weights @ np.log(images))
+    threshold = np.array([_solve(lambda t, p=p: weights @ ndtr(lift - t) - p, -6, 6) for p in PREVALENCE])
+    skill = np.array(
+        [_solve(lambda s, t=t, a=a: a - _area(s, t), 0.01, 0.999) for t, a in zip(threshold, SKILL, strict=True)]
+    )
+    return Population(patients, images, counts / counts.sum(), lift, threshold, skill)
+
+
+def _solve(falling: Any, low: float, high: float) -> float:
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
+    return (low + high) / 2
+
+
+def _area(skill: float, threshold: float) -> float:
+    chances = ndtr((skill * ndtri((np.arange(GRID) + 0.5) / GRID) - threshold) / np.sqrt(1 - skill**2))
+    negatives = 1 - chances
+    below = np.cumsum(negatives) - negatives / 2
+    return float((chances * below).sum() / (chances.sum() * negatives.sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What metrics are in the population."""
+
+    values: dict[str, Array]
+    """Metric of scores -> (C,)"""
+    curves: list[tuple[Array, Array]]
+    """Of each label: scores from the highest down, and F1 with each as the threshold."""
+
+    def f1(self, thresholds: Array) -> Array:
+        """F1 (C,) at thresholds (C,)."""
+        found = []
+        for (scores, values), threshold in zip(self.curves, thresholds, strict=True):
+            place = np.searchsorted(-scores, -threshold, side="right") - 1
+            found.append(np.nan if np.isnan(threshold) else values[max(place, 0)])
+        return np.array(found)
+
+
+def find_truth(population: Population, metrics: dict[str, Metric]) -> Truth:
+    """Each metric of the whole population, by its own weights."""
+    scores, chances, weights = population.integrate()
+    twice, targets = np.concatenate([scores, scores]), np.repeat([1.0, 0.0], len(scores))[:, None]
+    values = {name: np.empty(len(SKILL)) for name, metric in metrics.items() if metric.on != "decisions"}
+    curves = []
+    for label in range(len(SKILL)):
+        positive, negative = weights * chances[:, label], weights * (1 - chances[:, label])
+        for name, found in values.items():
+            found[label] = metrics[name].compute(twice[:, [label]], targets, np.concatenate([positive, negative]))[0]
+        order = np.argsort(-scores[:, label])
+        true, false = np.cumsum(positive[order]), np.cumsum(negative[order])
+        curves.append((scores[order, label], 2 * true / (true + false + true[-1])))
+    return Truth(values, curves)
+
+
+# --- trials ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Way:
+    """To resample, and to make an interval; the metric's own where None."""
+
+    weights: str
+    method: Interval | None
+
+
+WAYS = {
+    "chosen": Way("chosen", None),
+    "percentile of counts": Way("counts", "percentile"),
+    "percentile": Way("chosen", "percentile"),
+    "exponential weights": Way("exponential", None),
+}
+
+
+def draw(way: str, patients: NDArray[np.str_], resamples: int, generator: np.random.Generator) -> Resampling:
+    """Resamples by the harness's weights, by exponential ones in hundredths of 4, or by counts."""
+    ours = draw_resamples(patients, resamples, seed=str(generator.integers(2**32)))
+    shape = ours.weights.shape
+    if way == "exponential":
+        drawn = np.clip(np.rint(25 * generator.exponential(size=shape)), 1, 255)
+        return Resampling(ours.patients, drawn.astype(np.uint8), "")
+    return Resampling(ours.patients, ours.counts, "") if way == "counts" else ours
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Whether an interval held the truth, and how wide it was."""
+
+    metric: str
+    way: str
+    held: bool
+    width: float
+
+
+def run(
+    population: Population,
+    truth: Truth,
+    metrics: dict[str, Metric],
+    generator: np.random.Generator,
+    ways: dict[str, Way],
+    resamples: int,
+) -> Iterator[Trial]:
+    """One test set, with thresholds of a validation of its own: the mean over the labels that enough patients have."""
+    scores, targets, patients = population.draw(generator, population.patients)
+    val_scores, val_targets, _ = population.draw(generator, max(population.patients, 300))
+    thresholds = maximal_f1_thresholds(val_scores, val_targets)
+    carriers = np.array([len(np.unique(patients[column == 1])) for column in targets.T])
+    drawn = {kind: draw(kind, patients, resamples, generator) for kind in {way.weights for way in ways.values()}}
+    for name, metric in metrics.items():
+        given = decide(scores, thresholds) if metric.on == "decisions" else scores
+        used = (carriers >= FEWEST_CARRIERS) & ~np.isnan(given).any(axis=0)
+        if not used.any():
+            continue
+        value = float(metric.compute(given[:, used], targets[:, used], None).mean())
+        true = float((truth.f1(thresholds) if metric.on == "decisions" else truth.values[name])[used].mean())
+        found = {kind: resample(metric, given, targets, patients, one) for kind, one in drawn.items()}
+        for title, way in ways.items():
+            of_mean = average_labels(np.where(used, found[way.weights], np.nan))  # of counts, over what a resample has
+            interval = find_interval(value, of_mean, way.method or metric.interval)
+            if interval is not None:
+                yield Trial(name, title, interval[0] <= true <= interval[1], interval[1] - interval[0])
+
+
+def run_labels(
+    population: Population, truth: Truth, auroc: Metric, generator: np.random.Generator, resamples: int
+) -> Iterator[tuple[int, str, bool]]:
+    """Each label's AUROC in one test set: patients who have it, way, whether the interval held the truth."""
+    scores, targets, patients = population.draw(generator, population.patients)
+    drawn = resample(auroc, scores, targets, patients, draw("chosen", patients, resamples, generator))
+    for label, true in enumerate(truth.values["auroc"]):
+        score, target = scores[:, label], targets[:, label]
+        carriers = len(np.unique(patients[target == 1]))
+        if carriers < 2:
+            continue
+        value = float(auroc.compute(score[:, None], target[:, None], None)[0])
+        found = {
+            "resamples, logit (chosen)": find_interval(value, drawn[:, label], "logit"),
+            "resamples, percentile": find_interval(value, drawn[:, label]),
+            "Obuchowski, logit and t": clustered.find_interval(score, target, patients),
+            "DeLong": delong.find_interval(score, target),
+        }
+        for way, interval in found.items():
+            if interval is not None:
+                yield carriers, way, interval[0] <= true <= interval[1]
+
+
+def load_metrics() -> dict[str, Metric]:
+    """Those whose intervals are simulated."""
+    registry = load_registry()
+    return {name: registry.metric(name) for name in ("auroc", "auprc", "f1", "brier", "ece")}
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+REPETITIONS = {60: 1_000, 300: 600, 2797: 200}
+"""By patients."""
+RESAMPLES = 400
+MANY = 1_000
+"""Patients from which on the harness's weights alone are tried: how to weigh matters where patients are few."""
+WANTED = {
+    "auroc": "0.92 to 0.98", "auprc": "0.88, 0.92, 0.93", "f1": "0.88, 0.92, 0.93", "brier": "0.92 to 0.98",
+    "ece": "0.85, 0.91, 0.93",
+}  # fmt: skip
+CARRIERS = (2, 3, 5, 10, 30, 100)
+
+
+def main(scale: float = 1.0) -> None:
+    """Write both tables; `scale` of the repetitions."""
+    metrics, started = load_metrics(), time.perf_counter()
+    rows: list[list[str]] = []
+    by_label: dict[tuple[int, str], list[bool]] = {}
+    for title, (patients, most) in SIZES.items():
+        population = make_population(patients, most)
+        truth, generator = find_truth(population, metrics), np.random.default_rng(patients)
+        repetitions = max(2, round(scale * REPETITIONS[patients]))
+        ways = WAYS if patients < MANY else {name: way for name, way in WAYS.items() if way.weights == "chosen"}
+        trials = [t for _ in range(repetitions) for t in run(population, truth, metrics, generator, ways, RESAMPLES)]
+        for name in metrics:
+            cells = []
+            for way in WAYS:
+                found = [trial for trial in trials if (trial.metric, trial.way) == (name, way)]
+                cells.append(_describe(found))
+            rows.append([title, name, WANTED[name], *cells, f"{repetitions:,}"])
+        for _ in range(repetitions // 2):
+            for carriers, way, held in run_labels(population, truth, metrics["auroc"], generator, RESAMPLES):
+                group = max(bound for bound in CARRIERS if bound <= carriers)
+                by_label.setdefault((group, way), []).append(held)
+        print(f"{title}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    heads = ["test set", "metric", "wanted", *WAYS, "repetitions"]
+    names = {bound: f"{bound}" if end == bound + 1 else f"{bound} to {end - 1}" for bound, end in pairwise(CARRIERS)}
+    kinds = list(dict.fromkeys(way for _, way in by_label))
+    lines = [
+        [names.get(bound, f"{bound} or more"), *(_share(by_label.get((bound, way), [])) for way in kinds)]
+        for bound in CARRIERS
+    ]
+    tables.keep(
+        "intervals",
+        tables.make_table(heads, rows) + "\n\n" + tables.make_table(["patients who have the label", *kinds], lines),
+    )
+
+
+def _describe(found: list[Trial]) -> str:
+    if not found:
+        return "not tried"
+    return f"{np.mean([trial.held for trial in found]):.3f} ({np.mean([trial.width for trial in found]):.3f})"
+
+
+def _share(held: list[bool]) -> str:
+    return f"{np.mean(held):.3f} of {len(held):,}" if held else "no interval"
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if sys.argv[1:] else 1.0)
