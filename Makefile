@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all bench lint screenshots clean
+.PHONY: demo test test-all bench simulate lint screenshots clean
 
 demo: $(VENV)/installed ## install, train the demo board, print its table and its page
 	$(BIN)/harness run demo
@@ -16,6 +16,9 @@ test-all: $(VENV)/installed-test ## what is slow or needs a service
 bench: $(VENV)/installed-test ## what is fast, against its plain alternative; figures in build/benchmarks.json
 	mkdir -p build
 	$(BIN)/pytest tests/benchmarks --timeout 1800 --benchmark-json build/benchmarks.json
+
+simulate: $(VENV)/installed-test ## what the statistics are chosen by; tables in docs/simulations.md
+	for program in tests/simulations/[!t]*.py; do $(BIN)/python $$program || exit 1; done
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check
