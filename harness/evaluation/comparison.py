@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness.errors import UsageError
-from harness.evaluation.bootstrap import MOST_MISSING, average_seeds
+from harness.evaluation.bootstrap import MOST_MISSING, average_seeds, find_intervals
 from harness.evaluation.significance import (
     FEWEST_SEEDS,
     SIGNIFICANT,
@@ -80,7 +80,7 @@ class Pair:
     p_patients: float | None
     """Two-sided, over patients alone: whether these trained networks differ."""
     p: float | None
-    """Two-sided, over patients and seeds: whether the methods differ. None where a system has fewer than three seeds."""
+    """Two-sided, over patients and seeds: whether the methods differ. None where one has fewer than three seeds."""
     p_holm: float | None
     """`p`, or `p_patients` where there is no `p`, adjusted for all pairs (Holm 1979)."""
     over: Chance
@@ -132,7 +132,7 @@ def compare_pairs(
     estimates = np.array([system.estimate for system in systems.values()])
     delta = estimates[first] - estimates[second]
     patients = _vary_over_patients(systems, first, second)
-    variance, freedom = estimate_seed_variances(systems)
+    variance, freedom = estimate_seed_variances([system.values for system in systems.values()])
     alone = combine(patients)
     both = combine(patients, (variance[first], freedom[first]), (variance[second], freedom[second]))
     p_patients, p = two_sided(delta, *alone), two_sided(delta, *both)
@@ -181,8 +181,7 @@ def judge_margin(pairs: Sequence[Pair], margin: float, *, higher_is_better: bool
 
     Adjusted for all pairs, either way round (Holm). Raises `UsageError` for another margin.
     """
-    if not (math.isfinite(margin) and margin > 0):
-        raise UsageError(f"a margin is a difference of no account, above 0, got {margin:g}")
+    require_margin(margin)
     sign = 1 if higher_is_better else -1
     delta, error, freedom = (
         np.array([math.nan if value is None else value for value in values])
@@ -194,14 +193,50 @@ def judge_margin(pairs: Sequence[Pair], margin: float, *, higher_is_better: bool
     return [Margin(pair.a, pair.b, *values) for pair, *values in zip(pairs, *columns, strict=True)]
 
 
-def estimate_seed_variances(systems: Mapping[str, System]) -> tuple[Array, Array]:
-    """Of each system's mean over its seeds: variance and degrees of freedom (S,), NaN with fewer than three seeds."""
-    seeds = np.array([len(system.values) for system in systems.values()], dtype=np.float64)
+def require_margin(margin: float | None) -> None:
+    """Raise `UsageError` for a margin that is not above 0."""
+    if margin is not None and not (math.isfinite(margin) and margin > 0):
+        raise UsageError(f"a margin is a difference of no account, above 0, got {margin:g}")
+
+
+def find_seed_intervals(systems: Mapping[str, System]) -> dict[str, Interval]:
+    """Each system's interval of 95 % over patients and seeds; absent where there is none, or fewer than three seeds.
+
+    Each end lies as far from the estimate as both chances together take it: the square root of the sum of the squares
+    of the distances that patients and seeds alone come to (Zou and Donner 2008, Construction of confidence limits about
+    effect measures). The spread over seeds is shared by systems as in comparisons.
+    """
+    over_patients = find_intervals(np.array([average_seeds(system.resamples) for system in systems.values()]))
+    reach = reach_of_seeds([system.values for system in systems.values()])
+    found = {}
+    for (name, system), interval, seeds in zip(systems.items(), over_patients, reach, strict=True):
+        if interval is not None and math.isfinite(seeds):
+            found[name] = widen(system.estimate, interval, seeds)
+    return found
+
+
+def reach_of_seeds(values: Sequence[NDArray[np.float64]]) -> list[float]:
+    """How far seeds alone take the mean of each system's values (k,), 95 %; NaN with fewer than three seeds."""
+    variance, freedom = estimate_seed_variances(values)
+    return list((quantile(freedom, 1 - SIGNIFICANT / 2) * np.sqrt(variance)).tolist())
+
+
+def widen(estimate: float, interval: Interval, reach: float) -> Interval:
+    """An interval over patients, with what seeds alone come to on either side."""
+    low, high = interval
+    return estimate - math.hypot(estimate - low, reach), estimate + math.hypot(high - estimate, reach)
+
+
+def estimate_seed_variances(values: Sequence[NDArray[np.float64]]) -> tuple[Array, Array]:
+    """Variance of each system's mean over its seeds, of the values (k,) of each, and its degrees of freedom: (S,), NaN
+    with fewer than three seeds.
+    """
+    seeds = np.array([len(found) for found in values], dtype=np.float64)
     judged = seeds >= FEWEST_SEEDS
     variance, freedom = np.full_like(seeds, np.nan), np.full_like(seeds, np.nan)
     if judged.any():
-        values = [system.values for system in systems.values() if system.judged]
-        own = np.array([np.var(seed - seed[0], ddof=1) for seed in values])  # exactly 0 where all are the same
+        known = [found for found in values if len(found) >= FEWEST_SEEDS]
+        own = np.array([np.var(found - found[0], ddof=1) for found in known])  # exactly 0 where all are the same
         found = find_spreads(own, seeds[judged] - 1)
         variance[judged], freedom[judged] = found.variance / seeds[judged], found.freedom
     return variance, freedom

@@ -28,7 +28,8 @@ _ENDLESS = 1e8
 
 def combine(patients: Array, *seeds: tuple[Array, Array]) -> tuple[Array, Array]:
     """Standard error and degrees of freedom of the sum of parts: the variance over patients, and of seeds each variance
-    with its degrees of freedom. Infinite where seeds do not spread."""
+    with its degrees of freedom. Infinite where seeds do not spread.
+    """
     variance = patients + sum(part for part, _ in seeds)
     poorly = sum((part / freedom for part, freedom in seeds), np.zeros_like(variance))
     freedom = np.divide(variance, poorly, out=np.full_like(variance, np.inf), where=poorly > 0)

@@ -44,9 +44,9 @@ def find_spreads(variance: Array, freedom: Array) -> Spreads:
 
     A system stands apart where the F-test of its variance against that pooled over the others, without those that
     stand apart, is beyond `WIDER` or `NARROWER`; the start is the median of all, which no single system can move. What
-    remains has lost its widest members, so that its pooled variance is divided by the share that a truncated chi-squared
-    distribution keeps. Where more than one system in `MOST_APART` stands apart there is no common spread, and each has
-    its own variance. The values of the three constants were chosen by the simulation in `docs/simulations.md`.
+    remains has lost its widest members, so that its pooled variance is divided by the share that a chi-squared
+    distribution keeps when it is cut off there. Where more than one system in `MOST_APART` stands apart there is no
+    common spread, and each has its own. The three constants were chosen by the simulation in `docs/simulations.md`.
     """
     agrees = _find_agreeing(variance, freedom)
     systems = variance.shape[-1]

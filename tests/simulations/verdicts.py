@@ -39,7 +39,9 @@ def pool_all(variance: Array, freedom: Array) -> Spreads:
     shape = np.broadcast_shapes(variance.shape, freedom.shape)
     common = variance.mean(axis=-1, keepdims=True)
     return Spreads(
-        np.broadcast_to(common, shape), np.broadcast_to(freedom.sum(axis=-1, keepdims=True), shape), np.ones(shape, bool)
+        np.broadcast_to(common, shape),
+        np.broadcast_to(freedom.sum(axis=-1, keepdims=True), shape),
+        np.ones(shape, bool),
     )
 
 
@@ -119,7 +121,7 @@ def simulate(scene: Scene, method: Method, delta: float, trials: int, generator:
     better = _draw(scene, method, delta, trials, generator)
     noisy = np.triu_indices(len(scene.spreads), 1)[1] == len(scene.spreads) - 1
     return Found(
-        quiet=float((p[:, ~noisy] < SIGNIFICANT).mean()),
+        quiet=float((p[:, ~noisy] < SIGNIFICANT).mean()) if not noisy.all() else float("nan"),
         noisy=float((p[:, noisy] < SIGNIFICANT).mean()),
         any=float((p.min(axis=1) * p.shape[1] < SIGNIFICANT).mean()),
         power=float((_adjust_first(better) < SIGNIFICANT).mean()),
@@ -210,7 +212,9 @@ def _try_harder(trials: int) -> str:
                 p = _draw(scene, METHODS[CHOSEN], 0.0, _count(trials, rows) // 2, np.random.default_rng(2))
                 alarms = (p < SIGNIFICANT).mean(axis=0)
                 adjusted = (p.min(axis=1) * p.shape[1] < SIGNIFICANT).mean()
-                lines.append([f"{rows}", f"{seeds}", name, *map(_share, (alarms.mean(), _worst(alarms, spreads), adjusted))])
+                lines.append(
+                    [f"{rows}", f"{seeds}", name, *map(_share, (alarms.mean(), _worst(alarms, spreads), adjusted))]
+                )
     heads = "rows", "seeds", "spreads", "mean pair", "worst kind of pair", "any pair, Holm"
     text = f"The chosen method on other boards, {trials // 2:,} of 2 and 8 rows and {trials // 8:,} of 30 a line."
     return f"{text}\n\n{make_table(heads, lines)}"
@@ -243,7 +247,9 @@ def _check_promises(trials: int) -> str:
             scene = make_board(rows, seeds)
             found = simulate(scene, METHODS[CHOSEN], promised, _count(trials, rows), np.random.default_rng(3)).power
             lines.append([f"{rows}", f"{seeds}", f"{promised:.4f}", _share(found)])
-    text = "How often the difference is found that is said to be found in four cases out of five, adjusted for all pairs."
+    text = (
+        "How often the difference is found that is said to be found in four cases out of five, adjusted for all pairs."
+    )
     return f"{text}\n\n{make_table(('rows', 'seeds', 'difference', 'found'), lines)}"
 
 
