@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import verdicts  # type: ignore[import-not-found]  # noqa: E402
+import verdicts  # type: ignore[import-not-found]
 
 MOST = {3: 0.10, 5: 0.07, 8: 0.07}
 """False alarms of a pair, and of any pair after adjustment, by seeds."""
