@@ -82,7 +82,8 @@ def _agree(variance: Array, freedom: Array, others: Array, freedom_of_others: Ar
         ratio = variance / np.maximum(others, np.finfo(np.float64).tiny)
     ratio = np.where((variance == 0) & (others <= 0), 1.0, ratio)
     known = np.maximum(freedom_of_others, 1)
-    return np.asarray((fdtrc(freedom, known, ratio) >= WIDER) & (fdtr(freedom, known, ratio) >= NARROWER))
+    inside = (fdtrc(freedom, known, ratio) >= WIDER) & (fdtr(freedom, known, ratio) >= NARROWER)
+    return np.asarray(inside | (freedom_of_others == 0))  # from nothing nobody stands apart
 
 
 def _sum_agreeing(variance: Array, freedom: Array, agrees: NDArray[np.bool_]) -> tuple[Array, Array, Array]:

@@ -34,7 +34,7 @@ def by_a_plain_loop(variance, freedom):
             others = [j for j in inside if j != i]
             kept = sum(freedom[j] * share(freedom[j], total - freedom[j]) for j in others)
             common = sum(freedom[j] * variance[j] for j in others) / kept if others else 0.0
-            if fits(variance[i], freedom[i], common, sum(freedom[j] for j in others)):
+            if not others or fits(variance[i], freedom[i], common, sum(freedom[j] for j in others)):
                 found.append(i)
         if found == inside:
             break
@@ -80,6 +80,13 @@ def test_rows_without_any_spread_lend_none():
     found = find_spreads(np.array([1.0, 1.4, 0.6, 0.0]), np.array([2.0, 2.0, 2.0, 9.0]))
     assert found.shared.tolist() == [True, True, True, False]
     assert find_spreads(np.zeros(3), np.full(3, 2.0)).variance.tolist() == [0, 0, 0]
+
+
+def test_rows_without_any_spread_do_not_come_between_two_that_agree():
+    two = find_spreads(np.array([25.0, 1.0]), np.full(2, 2.0))
+    three = find_spreads(np.array([25.0, 1.0, 0.0]), np.array([2.0, 2.0, 9.0]))
+    assert two.shared.all()
+    assert three.variance[:2].tolist() == two.variance.tolist()
 
 
 def test_where_many_rows_stand_apart_each_has_its_own_spread():

@@ -17,12 +17,13 @@ CHOSEN = verdicts.METHODS[verdicts.CHOSEN]
 
 
 def run(rows, seeds, times, method=CHOSEN, delta=None):
-    trials = 4000 if rows < 20 else 1500
+    trials = 3000 if rows < 20 else 1000
     wanted = verdicts.find_difference(rows, seeds) if delta is None else delta
     return verdicts.simulate(verdicts.make_board(rows, seeds, times), method, wanted, trials, np.random.default_rng(7))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("rows", [8, 30])
 @pytest.mark.parametrize("seeds", [3, 5, 8])
 def test_false_alarms_and_power_keep_to_the_bars(rows, seeds):
@@ -36,6 +37,7 @@ def test_false_alarms_and_power_keep_to_the_bars(rows, seeds):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_pooling_over_all_rows_would_not():
     found = run(8, 3, 5, verdicts.pool_all)
     assert found.noisy > 0.2
@@ -44,6 +46,7 @@ def test_pooling_over_all_rows_would_not():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("rows", [2, 8])
 def test_what_is_called_detectable_is_found_four_times_out_of_five(rows):
     found = run(rows, 3, 1, delta=verdicts.find_promised(rows, 3)).power

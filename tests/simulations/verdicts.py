@@ -146,7 +146,7 @@ def _adjust_first(p: Array) -> Array:
     """The first pair's p-value (T,) of (T, M), adjusted by Holm."""
     ordered = np.sort(p, axis=1)
     adjusted = np.maximum.accumulate(ordered * np.arange(p.shape[1], 0, -1), axis=1)
-    return adjusted[np.arange(len(p)), (ordered < p[:, :1]).sum(axis=1)]
+    return np.asarray(adjusted[np.arange(len(p)), (ordered < p[:, :1]).sum(axis=1)])
 
 
 def find_difference(rows: int, seeds: int) -> float:
