@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.data.checks import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
     from harness.doctor import Fact
+    from harness.evaluation.comparison import Pair
     from harness.evaluation.pairing import Comparison
     from harness.evaluation.systems import SystemEvaluation
     from harness.results.record import MetricPart, PredictivePart, SubgroupPart
@@ -267,8 +268,8 @@ def _join_metrics(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(name.partition("@")[0] for name in names))
 
 
-def print_comparison(found: Comparison) -> None:
-    """The systems, their pairs, and each pair in words."""
+def print_comparison(found: Comparison, *, by_label: bool = False) -> None:
+    """The systems, their pairs, where asked for those of single labels, and each pair in words."""
     over = "patients" if found.patients_known else "images"
     systems = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("system", "seeds", *(metric.metric for metric in found.metrics)):
@@ -277,13 +278,14 @@ def print_comparison(found: Comparison) -> None:
         estimates = (f"{metric.systems[name].estimate:.4f}" for metric in found.metrics)
         systems.add_row(_text(name), str(len(first.values)), *estimates)
     pairs = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("a", "b", "metric", "a - b", f"95 % over {over}", f"p {over}", "p", "p Holm"):
+    for column in ("a", "b", "metric", "a - b", f"95 % {over}", "and seeds", f"p {over}", "p", "p Holm"):
         pairs.add_column(column, justify="left" if column in ("a", "b", "metric") else "right", overflow="fold")
     for metric in found.metrics:
         for pair in metric.pairs:
-            numbers = map(_chance, (pair.p_patients, pair.p, pair.p_holm))
-            cells = f"{pair.delta:+.4f}", _interval(pair.interval), *numbers
-            pairs.add_row(_text(pair.a), _text(pair.b), _text(metric.metric), *cells)
+            pairs.add_row(_text(pair.a), _text(pair.b), _text(metric.metric), *_pair_cells(pair))
+        for label, single in metric.by_label.items() if by_label else ():
+            for pair in single:
+                pairs.add_row(_text(pair.a), _text(pair.b), _text(f"{metric.metric}, {label}"), *_pair_cells(pair))
     console = output()
     console.print(systems)
     console.print()
@@ -291,6 +293,13 @@ def print_comparison(found: Comparison) -> None:
     console.print()
     for sentence in found.sentences():
         typer.echo(sentence)
+
+
+def _pair_cells(pair: Pair) -> tuple[str, ...]:
+    """The difference, its intervals over patients alone and with seeds, and its p-values."""
+    with_seeds = _interval(pair.interval if pair.p is not None else None)
+    numbers = map(_chance, (pair.p_patients, pair.p, pair.p_holm))
+    return f"{pair.delta:+.4f}", _interval(pair.interval_patients), with_seeds, *numbers
 
 
 def _number(value: float | None, digits: int = 4) -> str:

@@ -50,7 +50,9 @@ def common(predictions: Sequence[Predictions]) -> list[Predictions]:
         counts = ", ".join(f"{each.source} ({len(each.image):,} images)" for each in arranged)
         hint = hint_alike(first.image, np.concatenate([each.image for each in arranged[1:]]))
         raise DataError(f"no image is in all of {counts}{hint}; give predictions of the same split")
-    return [each.select(_places(images, each.image)) for each in arranged]
+    return [
+        each if np.array_equal(images, each.image) else each.select(_places(images, each.image)) for each in arranged
+    ]
 
 
 def _intersect(a: NDArray[np.str_], b: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -59,8 +61,6 @@ def _intersect(a: NDArray[np.str_], b: NDArray[np.str_]) -> NDArray[np.str_]:
 
 def _places(wanted: NDArray[np.str_], image: NDArray[np.str_]) -> NDArray[np.intp]:
     """Where each of the wanted images stands."""
-    if np.array_equal(wanted, image):
-        return np.arange(len(image))
     order = np.argsort(image)
     return order[np.searchsorted(image, wanted, sorter=order)]
 

@@ -180,29 +180,6 @@ def average_seeds(resamples: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sort(resamples, axis=0).mean(axis=0))
 
 
-def find_interval(resamples: NDArray[np.float64], level: float = 0.95) -> tuple[float, float] | None:
-    """Percentile interval of resampled values (R,) (Efron 1979), undefined values left out.
-
-    None where more than 5 % of them are undefined. A class that one patient carries is absent from over a third of the
-    resamples, one that two carry from an eighth: neither has an interval.
-    """
-    defined = resamples[~np.isnan(resamples)]
-    if len(defined) == 0 or len(resamples) - len(defined) > MOST_MISSING * len(resamples):
-        return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def find_intervals(resamples: NDArray[np.float64], level: float = 0.95) -> list[tuple[float, float] | None]:
-    """`find_interval` of each row of values (S, R), at once of those that are defined throughout."""
-    whole = np.asarray(~np.isnan(resamples).any(axis=1))
-    low, high = np.quantile(resamples[whole], [(1 - level) / 2, (1 + level) / 2], axis=1)
-    found = zip(low.tolist(), high.tolist(), strict=True)
-    return [
-        next(found) if defined else find_interval(row, level) for row, defined in zip(resamples, whole, strict=True)
-    ]
-
-
 def _resample_label(
     metric: Metric,
     scores: NDArray[np.float64],

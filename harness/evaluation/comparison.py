@@ -1,6 +1,6 @@
 """Which systems differ: paired on the same resampled patients, and against the spread of their seeds.
 
-Letters in shapes: k seeds of a system, R resamples, S systems.
+Letters in shapes: k seeds of a system, R resamples, S systems, M pairs.
 """
 
 from __future__ import annotations
@@ -8,22 +8,34 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from harness.components import Interval as Method
 from harness.errors import UsageError
-from harness.evaluation.bootstrap import MOST_MISSING, average_seeds, find_intervals
+from harness.evaluation.bootstrap import MOST_MISSING, average_seeds
+from harness.evaluation.intervals import find_intervals
+from harness.evaluation.significance import (
+    FEWEST_SEEDS,
+    SIGNIFICANT,
+    adjust_holm,
+    combine,
+    find_detectable,
+    one_sided,
+    quantile,
+    two_sided,
+)
+from harness.evaluation.spread import find_spreads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
-SIGNIFICANT = 0.05
-"""Below it, adjusted for all pairs, two systems differ."""
+Interval = tuple[float, float]
+Chance = Literal["patients", "patients and seeds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +62,11 @@ class System:
         """The mean over seeds."""
         return math.fsum(self.values) / len(self.values)
 
+    @property
+    def judged(self) -> bool:
+        """Whether it has seeds enough for a verdict about its method."""
+        return len(self.values) >= FEWEST_SEEDS
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -58,67 +75,99 @@ class Pair:
     a: str
     b: str
     delta: float
-    interval: tuple[float, float] | None
-    """Of 95 %: percentiles of the resampled differences. Patients alone, seeds as they are."""
+    interval: Interval | None
+    """Of 95 %, over what `over` says: delta -/+ t * error, by the very test of `p`, or of `p_patients` without it."""
+    interval_patients: Interval | None
+    """Likewise over patients alone: the trained networks as they are."""
     p_patients: float | None
-    """Two-sided: twice the share of resamples in which the difference has the other sign or none."""
+    """Two-sided, over patients alone: whether these trained networks differ."""
     p: float | None
-    """Two-sided, against patients and seeds; None where every system has one seed."""
+    """Two-sided, over patients and seeds: whether the methods differ. None where one has fewer than three seeds."""
     p_holm: float | None
-    """`p`, or `p_patients` where no pair has a `p`, adjusted for all pairs (Holm 1979)."""
+    """`p`, or `p_patients` where there is no `p`, adjusted for all pairs (Holm 1979)."""
+    over: Chance
+    error: float | None
+    """Standard error of delta, over what `over` says."""
+    freedom: float | None
+    """Degrees of freedom of its t; None where they are infinite."""
+    detectable: float | None
+    """The least true difference that is found in four cases out of five, adjusted for all pairs."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two methods differ: against patients and seeds, adjusted for all pairs."""
+        return self.p is not None and self.p_holm is not None and self.p_holm < SIGNIFICANT
 
 
-def compare_pairs(systems: Mapping[str, System], chosen: Sequence[tuple[str, str]] | None = None) -> list[Pair]:
+@dataclass(frozen=True)
+class Margin:
+    """A pair against a margin within which a difference is of no account; p-values are one-sided, adjusted (Holm)."""
+
+    a: str
+    b: str
+    p_a_not_worse: float | None
+    """Small where the first is not worse than the second by more than the margin."""
+    p_b_not_worse: float | None
+    p_equivalent: float | None
+    """Small where neither is: two one-sided tests (Schuirmann 1987)."""
+
+
+def compare_pairs(
+    systems: Mapping[str, System], chosen: Sequence[tuple[str, str]] | None = None, tests: int | None = None
+) -> list[Pair]:
     """All pairs, in the order of `systems`, or the chosen ones alone; p-values are adjusted for those.
 
-    `p` is that of t = delta / sqrt(SE_patients^2 + s^2 / k_a + s^2 / k_b): SE_patients is the standard deviation of the
-    resampled differences, s^2 the variance over seeds pooled over all systems. It takes the two sources of chance to be
-    independent and the seeds of all systems to spread alike. A few seeds know s^2 poorly, so that t has the degrees of
-    freedom of Satterthwaite (1946, An approximate distribution of estimates of variance components): with seeds enough,
-    or where patients are nearly all of the chance, that is a normal distribution. Raises `UsageError` where systems
-    were resampled differently.
+    With `tests`, the chosen ones were picked from so many pairs by their results, and p-values are adjusted for all of
+    these. `p` is that of t = delta / sqrt(SE_patients^2 + v_a / k_a + v_b / k_b): SE_patients is the standard deviation
+    of the resampled differences, v the variance over seeds, which systems share so far as they agree (`find_spreads`);
+    its degrees of freedom are those of `combine`. A pair of which one system has fewer than three seeds has no `p`,
+    and lends no spread to the others. Raises `UsageError` where systems were resampled differently.
     """
     counts = {system.resamples.shape[1] for system in systems.values()}
     if len(counts) > 1:
         raise UsageError(f"systems must be resampled alike, got {' and '.join(map(str, sorted(counts)))} resamples")
-    places = {name: place for place, name in enumerate(systems)}
     wanted = list(combinations(systems, 2)) if chosen is None else list(chosen)
+    if not wanted:
+        return []
+    places = {name: place for place, name in enumerate(systems)}
+    first, second = np.array([[places[a], places[b]] for a, b in wanted]).T
     estimates = np.array([system.estimate for system in systems.values()])
-    seeds = np.array([len(system.values) for system in systems.values()])
-    resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
-    spread, freedom = _pool_variance(systems)
-    deltas, intervals, of_patients, of_both = [], [], [], []
-    for name, pairs in groupby(wanted, key=itemgetter(0)):
-        first, others = places[name], np.array([places[other] for _, other in pairs])
-        differences = resamples[first] - resamples[others]
-        delta = estimates[first] - estimates[others]
-        deltas.append(delta)
-        intervals.extend(find_intervals(differences))
-        undefined = np.isnan(differences).mean(axis=1) > MOST_MISSING
-        of_patients.append(np.where(undefined, np.nan, _two_sided(differences)))
-        by_patients, by_seeds = _standard_deviation(differences) ** 2, spread * (1 / seeds[first] + 1 / seeds[others])
-        of_both.append(np.where(undefined, np.nan, _student(delta, by_patients, by_seeds, freedom)))
-    p_patients, p = (np.concatenate(parts) if parts else np.empty(0) for parts in (of_patients, of_both))
-    adjusted = adjust_holm(p_patients if math.isnan(spread) else p)
-    columns = (np.concatenate(deltas).tolist() if deltas else [], intervals, *map(_optional, (p_patients, p, adjusted)))
+    delta = estimates[first] - estimates[second]
+    patients = _vary_over_patients(systems, first, second)
+    variance, freedom = estimate_seed_variances([system.values for system in systems.values()])
+    alone = combine(patients)
+    both = combine(patients, (variance[first], freedom[first]), (variance[second], freedom[second]))
+    p_patients, p = two_sided(delta, *alone), two_sided(delta, *both)
+    judged = np.isfinite(variance[first] + variance[second])
+    error, known = (np.where(judged, one, other) for one, other in zip(both, alone, strict=True))
+    adjusted = adjust_holm(np.where(judged, p, p_patients), tests)
+    columns = (
+        delta.tolist(),
+        _intervals(delta, error, known),
+        _intervals(delta, *alone),
+        *map(_optional, (p_patients, np.where(judged, p, np.nan), adjusted)),
+        ["patients and seeds" if verdict else "patients" for verdict in judged.tolist()],
+        *map(_optional, (error, np.where(np.isinf(known), np.nan, known))),
+        _optional(find_detectable(error, known, tests or len(wanted))),
+    )
     return [Pair(*pair, *values) for pair, *values in zip(wanted, *columns, strict=True)]
 
 
 def rank_groups(
     systems: Mapping[str, System], higher_is_better: bool, pairs: Sequence[Pair] | None = None
 ) -> dict[str, int]:
-    """Groups from 1 of systems that are not shown to differ from the best of their group.
+    """Groups from 1 of systems that do not differ significantly from the best of their group.
 
-    The best estimate not yet in a group leads the next one; every system not yet in one whose adjusted p against it
-    is at least 0.05, or undefined, joins. Adjusted for all pairs of `systems`; `pairs` spares comparing them again.
+    Systems with fewer than three seeds stand in none. The best estimate not yet in a group leads the next one; every
+    system not yet in one whose adjusted p against it is at least 0.05, or undefined, joins. Adjusted for all pairs of
+    `systems`; `pairs` spares comparing them again.
     """
     differs = {
-        frozenset((pair.a, pair.b))
-        for pair in (compare_pairs(systems) if pairs is None else pairs)
-        if pair.p_holm is not None and pair.p_holm < SIGNIFICANT
+        frozenset((pair.a, pair.b)) for pair in (compare_pairs(systems) if pairs is None else pairs) if pair.differs
     }
     sign = -1 if higher_is_better else 1
-    waiting = sorted(systems, key=lambda name: (sign * systems[name].estimate, name))
+    judged = (name for name, system in systems.items() if system.judged)
+    waiting = sorted(judged, key=lambda name: (sign * systems[name].estimate, name))
     groups: dict[str, int] = {}
     number = 0
     while waiting:
@@ -129,53 +178,101 @@ def rank_groups(
     return groups
 
 
-def adjust_holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P-values (M,) adjusted for all that are not NaN (Holm 1979, A simple sequentially rejective procedure)."""
-    adjusted = np.full(len(p), np.nan)
-    order = np.argsort(p, kind="stable")[: int((~np.isnan(p)).sum())]
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
-    return adjusted
+def judge_margin(pairs: Sequence[Pair], margin: float, *, higher_is_better: bool) -> list[Margin]:
+    """Each pair against a margin above 0, by the t of its test; over patients alone where the pair has no `p`.
+
+    Adjusted for all pairs, either way round (Holm). Raises `UsageError` for another margin.
+    """
+    require_margin(margin)
+    sign = 1 if higher_is_better else -1
+    delta, error, freedom = (
+        np.array([math.nan if value is None else value for value in values])
+        for values in zip(*((sign * pair.delta, pair.error, pair.freedom or math.inf) for pair in pairs), strict=True)
+    )
+    either = np.array([one_sided(margin + ahead, error, freedom) for ahead in (delta, -delta)])
+    adjusted = adjust_holm(either.ravel()).reshape(either.shape)
+    columns = map(_optional, (*adjusted, adjust_holm(either.max(axis=0))))
+    return [Margin(pair.a, pair.b, *values) for pair, *values in zip(pairs, *columns, strict=True)]
 
 
-def _pool_variance(systems: Mapping[str, System]) -> tuple[float, int]:
-    """Variance over seeds, pooled over systems, NaN where every system has one seed; and its degrees of freedom."""
-    freedom = sum(len(system.values) - 1 for system in systems.values())
-    squares = math.fsum((value - system.estimate) ** 2 for system in systems.values() for value in system.values)
-    return squares / freedom if freedom else math.nan, freedom
+def require_margin(margin: float | None) -> None:
+    """Raise `UsageError` for a margin that is not above 0."""
+    if margin is not None and not (math.isfinite(margin) and margin > 0):
+        raise UsageError(f"a margin is a difference of no account, above 0, got {margin:g}")
 
 
-def _two_sided(differences: Array) -> Array:
-    """(1 + resamples of the rarer sign) / (R + 1), doubled, at most 1 (Davison and Hinkley 1997); of (S, R)."""
-    rarer = np.minimum((differences >= 0).sum(axis=1), (differences <= 0).sum(axis=1))
-    defined = (~np.isnan(differences)).sum(axis=1)
-    return np.asarray(np.minimum(2 * (1 + rarer) / (defined + 1), 1))
+def find_seed_intervals(systems: Mapping[str, System], method: Method = "percentile") -> dict[str, Interval]:
+    """Each system's interval of 95 % over patients and seeds; absent where there is none, or fewer than three seeds.
+
+    Each end lies as far from the estimate as both chances together take it: the square root of the sum of the squares
+    of the distances that patients and seeds alone come to (Zou and Donner 2008, Construction of confidence limits about
+    effect measures). The spread over seeds is shared by systems as in comparisons.
+    """
+    estimates = np.array([system.estimate for system in systems.values()])
+    resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
+    over_patients = find_intervals(estimates, resamples, [method] * len(systems))
+    reach = reach_of_seeds([system.values for system in systems.values()])
+    found = {}
+    for (name, system), interval, seeds in zip(systems.items(), over_patients, reach, strict=True):
+        if interval is not None and math.isfinite(seeds):
+            found[name] = widen(system.estimate, interval, seeds)
+    return found
 
 
-def _standard_deviation(differences: Array) -> Array:
-    """Of each row of (S, R), undefined values left out; NaN where fewer than two are defined."""
+def reach_of_seeds(values: Sequence[NDArray[np.float64]]) -> list[float]:
+    """How far seeds alone take the mean of each system's values (k,), 95 %; NaN with fewer than three seeds."""
+    variance, freedom = estimate_seed_variances(values)
+    return list((quantile(freedom, 1 - SIGNIFICANT / 2) * np.sqrt(variance)).tolist())
+
+
+def widen(estimate: float, interval: Interval, reach: float) -> Interval:
+    """An interval over patients, with what seeds alone come to on either side."""
+    low, high = interval
+    return estimate - math.hypot(estimate - low, reach), estimate + math.hypot(high - estimate, reach)
+
+
+def estimate_seed_variances(values: Sequence[NDArray[np.float64]]) -> tuple[Array, Array]:
+    """Variance of each system's mean over its seeds, of the values (k,) of each, and its degrees of freedom: (S,), NaN
+    with fewer than three seeds.
+    """
+    seeds = np.array([len(found) for found in values], dtype=np.float64)
+    judged = seeds >= FEWEST_SEEDS
+    variance, freedom = np.full_like(seeds, np.nan), np.full_like(seeds, np.nan)
+    if judged.any():
+        known = [found for found in values if len(found) >= FEWEST_SEEDS]
+        own = np.array([np.var(found - found[0], ddof=1) for found in known])  # exactly 0 where all are the same
+        found = find_spreads(own, seeds[judged] - 1)
+        variance[judged], freedom[judged] = found.variance / seeds[judged], found.freedom
+    return variance, freedom
+
+
+def _vary_over_patients(systems: Mapping[str, System], first: NDArray[np.intp], second: NDArray[np.intp]) -> Array:
+    """Variance of each pair's resampled differences (M,); NaN where more than 5 % of them are undefined."""
+    resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
+    found = np.full(len(first), np.nan)
+    for place in np.unique(first):  # a system against all others at once: all pairs would not fit into memory
+        pairs = np.flatnonzero(first == place)
+        differences = resamples[place] - resamples[second[pairs]]
+        defined = np.isnan(differences).mean(axis=1) <= MOST_MISSING
+        found[pairs[defined]] = _variance(differences[defined])
+    return found
+
+
+def _variance(differences: Array) -> Array:
+    """Of each row of (M, R), undefined values left out; NaN where fewer than two are defined."""
     defined = ~np.isnan(differences)
     count = defined.sum(axis=1)
     total = np.where(defined, differences, 0).sum(axis=1)
     mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
     squares = np.where(defined, differences - mean[:, None], 0)
     squares = np.einsum("sr,sr->s", squares, squares)
-    return np.asarray(np.sqrt(np.divide(squares, count - 1, out=np.full_like(total, np.nan), where=count > 1)))
+    return np.asarray(np.divide(squares, count - 1, out=np.full_like(total, np.nan), where=count > 1))
 
 
-def _student(deltas: Array, by_patients: Array, by_seeds: Array, freedom: int) -> Array:
-    """Two-sided p-values of differences with these two variances, of which `by_seeds` has few degrees of freedom.
-
-    NaN where a variance is; no difference is p = 1.
-    """
-    from scipy.special import ndtr, stdtr
-
-    variance = by_patients + by_seeds
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = -np.abs(deltas) / np.sqrt(variance)
-        effective = freedom * (variance / by_seeds) ** 2
-    p = 2 * np.where(np.isfinite(effective), stdtr(np.where(np.isfinite(effective), effective, 1.0), t), ndtr(t))
-    exact = np.where(deltas == 0, 1.0, 0.0)  # where nothing varies
-    return np.asarray(np.where(variance == 0, exact, p))
+def _intervals(delta: Array, error: Array, freedom: Array) -> list[Interval | None]:
+    half = quantile(freedom, 1 - SIGNIFICANT / 2) * error
+    ends = zip((delta - half).tolist(), (delta + half).tolist(), strict=True)
+    return [None if math.isnan(low) else (low, high) for low, high in ends]
 
 
 def _optional(values: Array) -> list[float | None]:

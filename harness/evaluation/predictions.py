@@ -85,6 +85,8 @@ class Predictions:
     def arrange(self, labels: Sequence[str], source: str) -> Predictions:
         """The same with the labels in the order of `source`. Raises `DataError` where it has others."""
         columns = match_labels(self.labels, labels, self.source, source)
+        if np.array_equal(columns, np.arange(len(columns))):
+            return self
         return self._take(np.arange(len(self.image)), columns)
 
     def _take(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Predictions:

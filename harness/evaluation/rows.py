@@ -6,12 +6,10 @@ import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Literal
 
 from harness.board import find_board, read_board
 from harness.errors import DataError, UnknownNameError, UsageError
-from harness.evaluation.comparison import System
 from harness.evaluation.names import full_name
 from harness.evaluation.prediction_files import read_predictions
 from harness.evaluation.predictions import Predictions
@@ -23,7 +21,6 @@ from harness.results.store import FOLDER as RECORDS
 from harness.results.store import RUNS, read_records, read_resamples
 
 SEPARATOR = "::"
-PREDICTIONS = "predictions-test.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,19 +117,12 @@ def resolve_recorded(names: Sequence[str], rows: Mapping[str, MeasuredRow]) -> d
     return {name: directions[name] for name in resolved}
 
 
-def make_system(name: str, row: MeasuredRow, resamples: Sequence[Resamples], metric: str) -> System:
-    """A row as it is compared by a metric that its records hold."""
-    values = [record.metrics[metric].macro for record in row.records]
-    if None in values or any(metric not in found.macro for found in resamples):
-        raise DataError(f"{name} has no {metric} in every seed; leave it out, or measure it again: {row.command}")
-    return System(np.array(values, dtype=np.float64), np.stack([found.macro[metric] for found in resamples]))
-
-
-def read_row_predictions(name: str, row: MeasuredRow) -> list[Predictions]:
-    """Test predictions of its seeds. Raises `DataError` where they are not kept, or not what the record says."""
-    paths = {row.folder / RUNS / record.key / PREDICTIONS: record for record in row.records}
+def read_row_predictions(name: str, row: MeasuredRow, split: Literal["test", "val"] = "test") -> list[Predictions]:
+    """Predictions of its seeds. Raises `DataError` where they are not kept, or not what the record says."""
+    file = f"predictions-{split}.npz"
+    paths = {row.folder / RUNS / record.key / file: record for record in row.records}
     for path, record in paths.items():
-        if not path.is_file() or file_digest(path) != record.artifacts.get(PREDICTIONS):
+        if not path.is_file() or file_digest(path) != record.artifacts.get(file):
             raise DataError(
                 f"{name}, seed {record.combo.seed}: its predictions are not in {path} (they are not committed with a "
                 f"board); make them: {row.command}"

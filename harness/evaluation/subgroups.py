@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Data, Metric
-from harness.evaluation.bootstrap import Resampling, average_labels, average_seeds, find_interval, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, average_seeds, resample
 from harness.evaluation.contract import compute_labels
+from harness.evaluation.intervals import find_interval
 from harness.evaluation.permutation import NO_GROUP, PERMUTATIONS, Question, measure_permuted, permute_groups
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def find_gap(seeds: Sequence[Macros]) -> Gap:
         worst=first.groups[worst],
         value=value,
         labels_used=first.labels_used,
-        interval=find_interval(sign * (resampled[best] - resampled[worst])),
+        interval=find_interval(value, sign * (resampled[best] - resampled[worst])),
         p=float((1 + (spread >= value - ROUNDING).sum()) / (1 + len(spread))) if len(spread) else None,
     )
 

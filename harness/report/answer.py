@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 
-from harness.evaluation.comparison import SIGNIFICANT, Pair
-from harness.report.listing import format_interval, format_spread
+from harness.evaluation.comparison import Pair
+from harness.evaluation.wording import format_p, judge_pair, tell_detectable
+from harness.report.chance import judge_seeds_alone
+from harness.report.listing import format_interval, format_pair, format_spread
 from harness.report.summary import Leaderboard, RowSummary
 
 
@@ -19,9 +20,8 @@ class Lead:
     second: RowSummary
     difference: float
     """At least 0."""
-    seed_error: float | None
-    """Standard error of the difference from seeds alone: sqrt(s^2/k_1 + s^2/k_2), s^2 the variance over seeds pooled
-    over the ranked rows, k the seeds of each. None where no row has two seeds."""
+    p_seeds: float | None
+    """Two-sided, over seeds alone; None where one of both has fewer than three."""
     pair: Pair | None
     """Their comparison against patients too; None where it cannot be made."""
 
@@ -37,19 +37,17 @@ def conclude(summary: Leaderboard) -> str:
     text = f"{_describe(best)} leads with {summary.objective} {value} over {seeds}"
     if lead is None:
         return f"{text}. It is the only row with a result."
-    text += f", {lead.difference:.4f} ahead of {_describe(lead.second)}."
+    text += f", {lead.difference:.4f}{_between(lead.pair)} ahead of {_describe(lead.second)}."
     if lead.pair is not None:
-        return f"{text} {_judge_pair(lead.pair)}{_count_leaders(summary)}"
-    if lead.seed_error is None:
-        return f"{text} With one seed a row, nothing tells whether that is more than seed noise."
-    if lead.difference == 0:
-        return f"{text} That is a tie."
-    if lead.seed_error == 0:
-        return f"{text} The seeds do not differ at all."
-    times = lead.difference / lead.seed_error
-    verdict = "more than seed noise" if times >= 2 else "within seed noise"
-    shown = math.floor(10 * times) / 10  # rounded up, 1.96 would read as if it passed 2
-    return f"{text} That is {shown:.1f} standard errors of what seeds alone change: {verdict}."
+        return f"{text} {judge_pair(lead.pair, len(summary.pairs))}{_count_leaders(summary)}"
+    if lead.p_seeds is None:
+        return f"{text} With fewer than three seeds a row, nothing tells whether that is more than seeds change."
+    return f"{text} Over seeds alone {format_p(lead.p_seeds)}; over patients nothing is known: {summary.obstacle}."
+
+
+def tell_power(summary: Leaderboard) -> str:
+    """What could have been seen, in words; empty where no pair was tested."""
+    return tell_detectable(summary.pairs, {row.name: len(row.seeds) for row in summary.ranked})
 
 
 def explain_nothing(summary: Leaderboard) -> str:
@@ -68,13 +66,8 @@ def find_lead(summary: Leaderboard) -> Lead | None:
         return None
     first, second = summary.ranked[:2]
     spreads = [row.metrics[summary.objective] for row in summary.ranked]
-    freedom = sum(len(spread.values) - 1 for spread in spreads)
-    error = None
-    if freedom:
-        pooled = sum((len(s.values) - 1) * (s.deviation or 0.0) ** 2 for s in spreads) / freedom
-        error = math.sqrt(sum(pooled / len(spread.values) for spread in spreads[:2]))
     pair = next((pair for pair in summary.pairs if (pair.a, pair.b) == (first.name, second.name)), None)
-    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), error, pair)
+    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), judge_seeds_alone(spreads), pair)
 
 
 def judge_shuffled(summary: Leaderboard) -> str:
@@ -91,20 +84,18 @@ def judge_shuffled(summary: Leaderboard) -> str:
     return f"{found} {interval}, {where}: no leak shows."
 
 
-def _judge_pair(pair: Pair) -> str:
-    """Whether the best row differs from the second."""
-    against = "patients alone, with one seed a row" if pair.p is None else "patients and seeds"
-    if pair.p_holm is None:
-        return "Too few patients carry a label to say whether that is chance."
-    shown = "p < 0.001" if pair.p_holm < 0.001 else f"p = {pair.p_holm:.3f}"
-    basis = f"({shown} against {against}, adjusted for all pairs)"
-    if pair.p_holm < SIGNIFICANT:
-        return f"That is more than chance explains {basis}."
-    return f"They are not shown to differ {basis}."
+def _between(pair: Pair | None) -> str:
+    """The interval of the first row's lead, which is above 0 also where less is better."""
+    if pair is None or pair.interval is None:
+        return ""
+    low, high = pair.interval
+    return f" {format_pair((-high, -low) if pair.delta < 0 else (low, high), 4)}"
 
 
 def _count_leaders(summary: Leaderboard) -> str:
     leaders = sum(row.group == 1 for row in summary.ranked)
+    if summary.ranked[0].group != 1:
+        return ""
     return f" {leaders} rows share the first group." if leaders > 1 else " It is alone in its group."
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from harness.evaluation.common_labels import resampled
+
 if TYPE_CHECKING:
-    from harness.evaluation.comparison import Pair
+    from harness.evaluation.comparison import Pair, System
     from harness.evaluation.resamples import Resamples
-    from harness.report.summary import RowSummary
+    from harness.report.summary import RowSummary, Spread
+    from harness.results.record import MetricPart
+
+Labels = Mapping[str, Sequence[str]]
 
 
 def gather(row: RowSummary, resamples: Mapping[str, Resamples]) -> tuple[Resamples, ...]:
@@ -20,67 +26,123 @@ def gather(row: RowSummary, resamples: Mapping[str, Resamples]) -> tuple[Resampl
     return there if len(there) == len(found) and len(lengths) == 1 else ()
 
 
-def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str) -> RowSummary:
-    """The row with an interval for each metric, and for each label of the objective, of the mean over its seeds."""
+def make_system(row: RowSummary, metric: str, drawn: Sequence[Resamples], labels: Labels) -> System | None:
+    """A row as it is compared in a metric; None where its seeds are not all resampled over the metric's labels."""
+    import numpy as np
+
+    from harness.evaluation.comparison import System
+
+    spread, parts = row.metrics[metric], _parts(row, metric)
+    found = [
+        values
+        for part, one in zip(parts, drawn, strict=False)
+        if (values := resampled(metric, part, one, _labels_of(part, spread, labels.get(metric, ())))) is not None
+    ]
+    whole = len(found) == len(spread.values) == len(drawn)
+    return System(np.array(spread.values), np.array(found)) if whole else None
+
+
+def _parts(row: RowSummary, metric: str) -> list[MetricPart]:
+    return [record.metrics[metric] for record in row.counted if metric in record.metrics]
+
+
+def _labels_of(part: MetricPart, spread: Spread, labels: Sequence[str]) -> Sequence[str]:
+    """The metric's labels; for a row that does not share them, as a control may not, its own."""
+    if spread.labels_used == len(labels):
+        return labels
+    return [label for label, one in part.per_label.items() if one.value is not None]
+
+
+def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, labels: Labels) -> RowSummary:
+    """The row with an interval over patients for each metric, and for each label of the objective."""
     if not drawn:
         return row
     import numpy as np
 
-    from harness.evaluation.bootstrap import average_seeds, find_intervals
+    from harness.evaluation.bootstrap import average_seeds
+    from harness.evaluation.intervals import find_intervals
 
-    resampled = {
-        name: [one.macro[name] for one in drawn]
-        for name, spread in row.metrics.items()
-        if len(spread.values) == len(drawn) and all(name in one.macro for one in drawn)
-    }
-    labels = {
+    systems = {name: system for name in row.metrics if (system := make_system(row, name, drawn, labels)) is not None}
+    single = {
         label: [one.per_label[label] for one in drawn]
         for label in row.per_label.get(objective, {})
         if all(label in one.per_label for one in drawn)
     }
-    values = [average_seeds(np.array(seeds)) for seeds in (*resampled.values(), *labels.values())]
-    intervals = find_intervals(np.array(values)) if values else []
+    seeds = [*(system.resamples for system in systems.values()), *map(np.array, single.values())]
+    values = [*(system.estimate for system in systems.values()), *(row.per_label[objective][label] for label in single)]
+    methods = [_parts(row, name)[0].interval_method for name in (*systems, *(objective for _ in single))]
+    resamples = np.array([average_seeds(drawn_by_seed) for drawn_by_seed in seeds])
+    intervals = find_intervals(np.array(values, dtype=np.float64), resamples, methods) if seeds else []
     metrics = {
-        name: replace(row.metrics[name], interval=interval)
-        for name, interval in zip(resampled, intervals, strict=False)
+        name: replace(row.metrics[name], interval=interval) for name, interval in zip(systems, intervals, strict=False)
     }
     known = {
         label: interval
-        for label, interval in zip(labels, intervals[len(resampled) :], strict=True)
+        for label, interval in zip(single, intervals[len(systems) :], strict=True)
         if interval is not None
     }
     return replace(row, metrics={**row.metrics, **metrics}, label_intervals=known)
 
 
-def find_obstacle(ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str) -> str:
+def add_seed_intervals(rows: Sequence[RowSummary]) -> dict[str, RowSummary]:
+    """The rows by name, their metrics with an interval over patients and seeds beside that over patients."""
+    import numpy as np
+
+    from harness.evaluation.comparison import reach_of_seeds, widen
+
+    found = {row.name: dict(row.metrics) for row in rows}
+    for metric in dict.fromkeys(metric for row in rows for metric in row.metrics):
+        spreads = {row.name: row.metrics[metric] for row in rows if metric in row.metrics}
+        reach = reach_of_seeds([np.array(spread.values) for spread in spreads.values()])
+        for (name, spread), seeds in zip(spreads.items(), reach, strict=True):
+            if spread.interval is not None and math.isfinite(seeds):
+                found[name][metric] = replace(spread, interval_seeds=widen(spread.mean, spread.interval, seeds))
+    return {row.name: replace(row, metrics=found[row.name]) for row in rows}
+
+
+def judge_seeds_alone(spreads: Sequence[Spread]) -> float | None:
+    """P-value of the first of these rows against the second, over seeds; None with fewer than three of either."""
+    import numpy as np
+
+    from harness.evaluation.comparison import estimate_seed_variances
+    from harness.evaluation.significance import combine, two_sided
+
+    variance, freedom = estimate_seed_variances([np.array(spread.values) for spread in spreads])
+    parts = [(variance[[row]], freedom[[row]]) for row in (0, 1)]
+    p = two_sided(np.array([spreads[0].mean - spreads[1].mean]), *combine(np.zeros(1), *parts)).item()
+    return None if math.isnan(p) else p
+
+
+def find_obstacle(
+    ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, labels: Labels
+) -> str:
     """Why the ranked rows cannot be compared, in words; empty where they can."""
-    held = {row.name: [one.macro[objective] for one in drawn[row.name] if objective in one.macro] for row in ranked}
-    without = [row.name for row in ranked if len(held[row.name]) != len(row.metrics[objective].values)]
+    held = {row.name: make_system(row, objective, drawn[row.name], labels) for row in ranked}
+    without = [name for name, system in held.items() if system is None]
     if without and len(without) == len(ranked):
         return "no row has resamples beside all of its records"
     if without:
         return f"{len(without)} of {len(ranked)} rows lack resamples beside a record: {', '.join(without[:5])}" + (
             ", and others" if len(without) > 5 else ""
         )
-    if len({len(values) for found in held.values() for values in found}) > 1:
+    if len({system.resamples.shape[1] for system in held.values() if system is not None}) > 1:
         return "rows were not resampled equally often"
     return ""
 
 
 def compare(
-    ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, *, higher: bool
+    ranked: Sequence[RowSummary],
+    drawn: Mapping[str, Sequence[Resamples]],
+    objective: str,
+    labels: Labels,
+    *,
+    higher: bool,
 ) -> tuple[tuple[Pair, ...], dict[str, int]]:
     """All pairs of ranked rows, the better one first, and the group of each row; they have no obstacle."""
-    import numpy as np
+    from harness.evaluation.comparison import compare_pairs, rank_groups
 
-    from harness.evaluation.comparison import System, compare_pairs, rank_groups
-
-    systems = {
-        row.name: System(
-            np.array(row.metrics[objective].values), np.array([one.macro[objective] for one in drawn[row.name]])
-        )
-        for row in ranked
-    }
+    found = {row.name: make_system(row, objective, drawn[row.name], labels) for row in ranked}
+    systems = {name: system for name, system in found.items() if system is not None}
     pairs = compare_pairs(systems)
     return tuple(pairs), rank_groups(systems, higher, pairs)
 
@@ -88,13 +150,15 @@ def compare(
 def find_leaders(
     ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, *, higher: bool
 ) -> dict[str, frozenset[str]]:
-    """Label -> the best row in the objective and all that are not shown to differ from it.
+    """Label -> the best row in the objective and all that do not differ significantly from it.
 
-    Adjusted for the comparisons of the label with its best. A row that lacks a label in a seed is not compared in it.
+    The best was picked by what the data show, so that its comparisons are adjusted for all pairs of the label. A row
+    that lacks a label in a seed is not compared in it, nor one with fewer than three seeds.
     """
     import numpy as np
 
-    from harness.evaluation.comparison import SIGNIFICANT, System, compare_pairs
+    from harness.evaluation.comparison import System, compare_pairs
+    from harness.evaluation.significance import FEWEST_SEEDS
 
     values = {row.name: _seeds_by_label(row, objective) for row in ranked}
     leaders = {}
@@ -102,14 +166,15 @@ def find_leaders(
         systems = {
             name: System(np.array(found[label]), np.array([one.per_label[label] for one in drawn[name]]))
             for name, found in values.items()
-            if len(found.get(label, ())) == len(drawn[name]) and all(label in one.per_label for one in drawn[name])
+            if FEWEST_SEEDS <= len(found.get(label, ())) == len(drawn[name])
+            and all(label in one.per_label for one in drawn[name])
         }
         if len(systems) < 2:
             continue
         best = (max if higher else min)(systems, key=lambda name: systems[name].estimate)
-        pairs = compare_pairs(systems, [(best, other) for other in systems if other != best])
-        alike = {pair.b for pair in pairs if pair.p_holm is None or pair.p_holm >= SIGNIFICANT}
-        leaders[label] = frozenset({best, *alike})
+        chosen = [(best, other) for other in systems if other != best]
+        pairs = compare_pairs(systems, chosen, tests=len(systems) * (len(systems) - 1) // 2)
+        leaders[label] = frozenset({best, *(pair.b for pair in pairs if not pair.differs)})
     return leaders
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.board import Board
+from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
+from harness.evaluation.wording import MORE_SEEDS
 from harness.report.chance import gather
 from harness.report.reading import Measured
 from harness.report.summary import RowSummary
@@ -38,9 +40,10 @@ class MetricChange:
     before: float
     after: float
     interval: tuple[float, float] | None
-    """Of the difference, after minus before: 95 %, patients resampled."""
+    """Of the difference, after minus before: 95 %, over patients and seeds; over patients alone without `p_holm`."""
     p_holm: float | None
-    """Two-sided, against patients and seeds, adjusted for all rows that both states have."""
+    """Two-sided, over patients and seeds, adjusted for all rows that both states have; None with fewer than three
+    seeds."""
     verdict: Verdict
 
     @property
@@ -124,6 +127,8 @@ def _describe(
     if verdicts & {"better", "worse"}:
         kind = "changed"
     notes = [obstacle] if obstacle and kind != "same" else []
+    if kind == "unknown" and not obstacle and min(len(before.seeds), len(after.seeds)) < FEWEST_SEEDS:
+        notes.append(MORE_SEEDS)
     if before.seeds != after.seeds:
         notes.append(f"seeds {_join(before.seeds)} became {_join(after.seeds)}")
     return RowChange(name, kind, "; ".join(notes), metrics, _speed(before, after))
@@ -197,9 +202,7 @@ def _test(
 
 
 def _conclude(metric: str, before: float, after: float, pair: Pair | None, *, higher: bool) -> MetricChange:
-    from harness.evaluation.comparison import SIGNIFICANT
-
-    p = pair.p_holm if pair else None
+    p = pair.p_holm if pair and pair.p is not None else None
     if before == after:
         verdict: Verdict = "same"
     elif p is None:

@@ -1,7 +1,8 @@
 """A board as one flat table: `board.csv`, and a DataFrame.
 
 A row each row of the board, in the page's order. Columns: what the row is; `METRIC` (mean over seeds),
-`METRIC_deviation` (over seeds), `METRIC_low` and `METRIC_high` (95 %, patients resampled); what it cost; and
+`METRIC_deviation` (over seeds), `METRIC_low` and `METRIC_high` (95 %, over patients), `METRIC_seeds_low` and
+`METRIC_seeds_high` (95 %, over patients and seeds); what it cost; and
 `METRIC[LABEL]`, for the objective with `_low` and `_high`. An undefined value is empty.
 """
 
@@ -96,9 +97,11 @@ def _measure(row: RowSummary, summary: Leaderboard) -> dict[str, Value]:
     for metric in summary.metrics:
         spread = row.metrics.get(metric)
         low, high = (spread.interval if spread else None) or (None, None)
+        lowest, highest = (spread.interval_seeds if spread else None) or (None, None)
         values[metric] = _rounded(spread.mean if spread else None)
         values[f"{metric}_deviation"] = _rounded(spread.deviation if spread else None)
         values[f"{metric}_low"], values[f"{metric}_high"] = _rounded(low), _rounded(high)
+        values[f"{metric}_seeds_low"], values[f"{metric}_seeds_high"] = _rounded(lowest), _rounded(highest)
     return values
 
 

@@ -6,7 +6,9 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from harness.evaluation.common_labels import tell_labels
 from harness.evaluation.names import full_name
+from harness.evaluation.wording import MORE_SEEDS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,6 +34,7 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
         "timings_compare": summary.timings_compare,
         "obstacle": summary.obstacle,
         "pairs": [asdict(pair) for pair in summary.pairs],
+        "labels": {metric: list(labels) for metric, labels in summary.labels.items()},
         "rows": rows,
     }
 
@@ -82,14 +85,27 @@ def table(summary: Leaderboard, width: int) -> Table:
 def _remarks(summary: Leaderboard) -> list[str]:
     """What the table cannot show: why rows are not done, and why there are no times."""
     remarks = [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
-    if summary.compared:
-        remarks.append("rows of one group are not shown to differ from its best; 95 % intervals are over patients")
+    if summary.grouped:
+        remarks.append("rows of one group do not differ significantly from its best; 95 % intervals are over patients")
+    elif summary.compared:
+        remarks.append(f"rows stand in no groups: {MORE_SEEDS}; 95 % intervals are over patients")
     if summary.obstacle:
         remarks.append(f"rows are not compared: {summary.obstacle}")
+    remarks += tell_all_labels(summary)
     if not summary.timings_compare:
         machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
         remarks.append(f"times are not compared, they come from {machines}")
     return remarks
+
+
+def tell_all_labels(summary: Leaderboard) -> list[str]:
+    """Over which labels each metric is, where these are not all: a line for each set of labels."""
+    known = summary.data.labels if summary.data else []
+    metrics: dict[tuple[str, ...], list[str]] = {}
+    for metric, labels in summary.labels.items():
+        metrics.setdefault(labels, []).append(metric)
+    told = (tell_labels(", ".join(names), labels, known) for labels, names in metrics.items())
+    return [text for text in told if text]
 
 
 def _format_seeds(row: RowSummary, summary: Leaderboard) -> str:

@@ -27,14 +27,14 @@ from harness.evaluation.names import explain_policies, full_name
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.report import frame
-from harness.report.answer import conclude, explain_nothing, judge_shuffled
+from harness.report.answer import conclude, explain_nothing, judge_shuffled, tell_power
 from harness.report.details import describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
-from harness.report.listing import EXTERNAL, format_interval, format_number, format_spread
+from harness.report.listing import EXTERNAL, format_interval, format_number, format_pair, format_spread, tell_all_labels
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
@@ -126,12 +126,14 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "board": summary.board,
         "folder": shlex.quote(summary.board.folder.resolve().name),
         "answer": conclude(summary),
+        "power": tell_power(summary),
+        "restricted": tell_all_labels(summary),
         "nothing": explain_nothing(summary),
         "shuffled": judge_shuffled(summary),
         "published": published,
         "columns": columns,
         "choosable": {
-            **dict.fromkeys(["group"] if summary.compared else [], True),
+            **dict.fromkeys(["group"] if summary.grouped else [], True),
             **dict.fromkeys([summary.objective, BAR, "loss", "recipe", "seeds", "status"], True),
             **{name: name in asked for name in metrics[1:]},
             **{column.heading: True for column in columns},
@@ -224,6 +226,7 @@ def make_environment() -> jinja2.Environment:
         "spread": format_spread,
         "number": format_number,
         "interval": format_interval,
+        "pair": format_pair,
         "anchor": anchor,
         "record_link": _record_link,
         "breakable": _breakable,

@@ -89,14 +89,24 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
 def _metrics(summary: Leaderboard, row: RowSummary) -> Table:
     names = [name for name in dict.fromkeys([summary.objective, *summary.metrics]) if name in row.metrics]
     table = _table(
-        "metric", "mean of labels ± over seeds", "95 % over patients", "labels", *(f"seed {s}" for s in row.seeds)
+        "metric",
+        "mean of labels ± over seeds",
+        "95 % over patients",
+        "over patients and seeds",
+        "labels",
+        *(f"seed {s}" for s in row.seeds),
     )
     for name in names:
         spread = row.metrics[name]
         by_seed = dict(zip(spread.seeds, spread.values, strict=True))
         seeds = (format_number(by_seed.get(seed), 4) for seed in row.seeds)
         table.add_row(
-            _plain(name), format_spread(spread), _plain(format_interval(spread, 4)), str(spread.labels_used), *seeds
+            _plain(name),
+            format_spread(spread),
+            _plain(format_interval(spread, 4)),
+            _plain(format_pair(spread.interval_seeds, 4)),
+            str(spread.labels_used),
+            *seeds,
         )
     return table
 

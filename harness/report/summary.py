@@ -8,11 +8,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board, Row
+from harness.evaluation.common_labels import average, covers, find_common
 from harness.evaluation.names import DEFAULT, full_name
-from harness.report.chance import add_intervals, compare, find_leaders, find_obstacle, gather
+from harness.report.chance import (
+    add_intervals,
+    add_seed_intervals,
+    compare,
+    find_leaders,
+    find_obstacle,
+    gather,
+)
 from harness.report.staleness import current_fingerprint, why_stale
 from harness.results.provenance import scrub_paths
-from harness.results.record import DatasetPart, EfficiencyPart, Record
+from harness.results.record import DatasetPart, EfficiencyPart, MetricPart, Record
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair
@@ -37,7 +45,9 @@ class Spread:
     labels_used: int
     """Labels that the macro averages, the fewest over the seeds."""
     interval: tuple[float, float] | None = None
-    """Of the mean, patients resampled; None where a record lies without its resamples."""
+    """Of the mean over patients, the networks as they are; None where a record lies without its resamples."""
+    interval_seeds: tuple[float, float] | None = None
+    """Of the mean over patients and seeds; None with fewer than three seeds, too."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,8 @@ class RowSummary:
     external: str | None = None
     """What is said about predictions that were submitted: nothing of the row was trained here."""
     group: int | None = None
-    """From 1; rows of one group are not shown to differ from its best. None where the row is not compared."""
+    """From 1; rows of one group do not differ significantly from its best. None where the row is not compared, or has
+    fewer than three seeds."""
     label_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Label -> interval of the objective, patients resampled; absent where it is undefined."""
     tuned: str = ""
@@ -99,7 +110,10 @@ class Leaderboard:
     """Why rows are not compared, in words: without one row's resamples, the others would be adjusted for too few pairs.
     """
     leaders: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Label -> rows not shown to differ from the best of the label in the objective, the best among them."""
+    """Label -> rows that do not differ significantly from the best of the label in the objective, the best among them.
+    """
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Metric -> the labels that its numbers of ranked rows are over: those defined in all of these rows."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -113,7 +127,12 @@ class Leaderboard:
 
     @property
     def compared(self) -> bool:
-        """Whether the best rows stand in groups: every ranked one has its resamples."""
+        """Whether rows have intervals and pairs are tested: every ranked row has its resamples."""
+        return bool(self.ranked) and not self.obstacle
+
+    @property
+    def grouped(self) -> bool:
+        """Whether rows stand in groups: some have seeds enough for it."""
         return any(row.group is not None for row in self.ranked)
 
     @property
@@ -151,26 +170,30 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     ]
     higher = directions.get(objective, True)
     current = next((r for r in records if r.dataset.fingerprint == fingerprint and stale[id(r)] is None), None)
+    labels = _share_labels([row for row in rows if row.control is None and objective in row.metrics], directions)
+    rows = [_restrict(row, labels) for row in rows]
     ordered: list[RowSummary] = []
     drawn: dict[str, tuple[Resamples, ...]] = {}
     for row in _rank(rows, objective, higher=higher):
         found = gather(row, resamples or {})
-        ordered.append(add_intervals(row, found, objective))
+        ordered.append(add_intervals(row, found, objective, labels))
         drawn[row.name] = tuple(one.of(objective, labels=len(ordered) <= MOST_COMPARED) for one in found)
     ranked = [row for row in ordered if row.rank is not None]
-    obstacle = find_obstacle(ranked, drawn, objective)
+    obstacle = find_obstacle(ranked[:MOST_COMPARED], drawn, objective, labels)
     best = [] if obstacle else ranked[:MOST_COMPARED]
-    pairs, groups = compare(best, drawn, objective, higher=higher) if best else ((), {})
+    pairs, groups = compare(best, drawn, objective, labels, higher=higher) if best else ((), {})
+    over_seeds = {} if obstacle else add_seed_intervals(ranked)
     return Leaderboard(
         board=board,
         objective=objective,
         directions=directions,
-        rows=tuple(replace(row, group=groups.get(row.name)) for row in ordered),
+        rows=tuple(replace(over_seeds.get(row.name, row), group=groups.get(row.name)) for row in ordered),
         data=current.dataset if current else None,
         counted=counted,
         pairs=pairs,
         obstacle=obstacle,
         leaders=find_leaders(best, drawn, objective, higher=higher),
+        labels=labels,
     )
 
 
@@ -228,6 +251,30 @@ def _summarize_row(
     )
 
 
+def _share_labels(rows: Sequence[RowSummary], metrics: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Metric -> the labels that are defined in every record of all these rows."""
+    return find_common({metric: [part for row in rows for part in _parts(row, metric)] for metric in metrics})
+
+
+def _restrict(row: RowSummary, labels: Mapping[str, Sequence[str]]) -> RowSummary:
+    """The row with means over these labels; a metric that lacks one of them in a seed, as a control may, stays."""
+    metrics = dict(row.metrics)
+    for metric, shared in labels.items():
+        if metric in metrics and all(covers(part, shared) for part in _parts(row, metric)):
+            spread = _spread(row.counted, metric, shared)
+            if spread is not None:
+                metrics[metric] = spread
+            elif row.control is None:
+                del metrics[metric]
+    return replace(row, metrics=metrics)
+
+
+def _parts(row: RowSummary, metric: str) -> list[MetricPart]:
+    """A metric in each record that counts and has a value of it."""
+    found = (record.metrics.get(metric) for record in row.counted)
+    return [part for part in found if part is not None and part.macro is not None]
+
+
 def _status(board: Board, current: Sequence[Record], all_records: Sequence[Record]) -> Status:
     found = [record.status for record in current]
     if "done" in found:
@@ -255,9 +302,15 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
     return tuple(f"seed {', '.join(map(str, found))}: {reason}" for reason, found in seeds.items())
 
 
-def _spread(done: Sequence[Record], metric: str) -> Spread | None:
+def _spread(done: Sequence[Record], metric: str, labels: Sequence[str] | None = None) -> Spread | None:
+    """Over these labels, all of them defined, or over those that each record has."""
     parts = [(r.combo.seed, r.metrics[metric]) for r in done if metric in r.metrics]
-    found = [(seed, part.macro, part.labels_used) for seed, part in parts if part.macro is not None]
+    averaged = [
+        (seed, part.macro, part.labels_used) if labels is None else (seed, average(part, labels), len(labels))
+        for seed, part in parts
+        if part.macro is not None
+    ]
+    found = [(seed, value, used) for seed, value, used in averaged if value is not None]
     if not found:
         return None
     seeds, values, used = zip(*found, strict=True)

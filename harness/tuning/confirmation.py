@@ -10,9 +10,10 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, resample
-from harness.evaluation.comparison import SIGNIFICANT, Pair, System, compare_pairs
+from harness.evaluation.comparison import Pair, System, compare_pairs
 from harness.evaluation.measure import judged_scores, measure_values
 from harness.evaluation.predictions import Predictions
+from harness.evaluation.wording import MORE_SEEDS, format_p
 from harness.report.figures.style import count
 from harness.tuning.study import Plan
 from harness.tuning.trial import Workshop, forget, plain_failure, train
@@ -36,33 +37,34 @@ class Confirmation:
     """The objective on validation, a seed each."""
     best: tuple[float, ...]
     pair: Pair
-    """Best minus default: against patients and seeds."""
+    """Best minus default: over patients and seeds."""
     higher_is_better: bool
 
     @property
     def is_better(self) -> bool:
-        """Whether the best is better than the default beyond chance."""
-        p = self.pair.p if self.pair.p is not None else self.pair.p_patients
-        return p is not None and p < SIGNIFICANT and (self.pair.delta > 0) == self.higher_is_better
+        """Whether the best is better than the default beyond chance; never with fewer than three seeds."""
+        return self.pair.differs and (self.pair.delta > 0) == self.higher_is_better
 
     @property
     def verdict(self) -> str:
         """In a few words, for the board."""
         seeds = count(len(self.seeds), "fresh seed")
-        return f"{'better than' if self.is_better else 'not shown to be better than'} the default with {seeds} each"
+        if self.pair.p is None and self.pair.p_holm is not None:
+            return f"not judged against the default: {seeds} each are too few"
+        return f"{'significantly' if self.is_better else 'not significantly'} better than the default with {seeds} each"
 
     def sentence(self, objective: str) -> str:
         """The verdict in words, with its numbers."""
         pair = self.pair
-        p = pair.p if pair.p is not None else pair.p_patients
-        chance = "p is undefined" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-        between = "" if pair.interval is None else " [{:.4f}, {:.4f}] over patients".format(*pair.interval)
-        numbers = f"{objective} on validation {pair.delta:+.4f}{between}, {chance}"
-        against = "patients and seeds" if pair.p is not None else "patients alone, with one seed"
+        chance = "p is undefined" if pair.p_holm is None else format_p(pair.p_holm)
+        between = "" if pair.interval is None else " [{:.4f}, {:.4f}]".format(*pair.interval)
+        numbers = f"{objective} on validation {pair.delta:+.4f}{between}, {chance}, over {pair.over}"
         seeds = f"{count(len(self.seeds), 'fresh seed')} each"
+        if pair.p is None and pair.p_holm is not None:
+            return f"no verdict on the default: {numbers}, {seeds}; {MORE_SEEDS}"
         if self.is_better:
-            return f"better than the default beyond chance: {numbers} against {against}, {seeds}"
-        return f"not shown to be better than the default: {numbers} against {against}, {seeds}"
+            return f"significantly better than the default: {numbers}, {seeds}"
+        return f"not significantly better than the default: {numbers}, {seeds}"
 
 
 def confirm(plan: Plan, workshop: Workshop, best: Row, fresh: int, tell: Callable[[str], None]) -> Confirmation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from harness.verbs.shared import open_registry
 
 if TYPE_CHECKING:
     from harness.components import Data, Metric
-    from harness.evaluation.pairing import Comparison
+    from harness.evaluation.pairing import Comparison, MetricComparison
     from harness.evaluation.predictions import Predictions
     from harness.evaluation.rows import MeasuredRow
     from harness.evaluation.systems import SystemEvaluation
@@ -118,32 +118,58 @@ def compare(
             min=FEWEST_RESAMPLES, help="Of the patients; rows alone have their records'.", show_default="1000"
         ),
     ] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Of the resamples, any text; rows alone have their records'.", show_default="0")
+    ] = None,
+    val: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--val",
+            metavar="FILES",
+            help="Validation predictions of a system, for thresholds: once for each A B... that is no row, in their "
+            "order; a file, a folder, or files separated by commas.",
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="A difference of no account: say what is not worse by more, or equivalent.")
+    ] = None,
+    by_label: Annotated[
+        bool, typer.Option("--by-label", help="Print the differences label by label; --json always has them.")
+    ] = False,
     common: Annotated[bool, typer.Option("--common", help="Compare on the images that all have.")] = False,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
+    ] = False,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
     from harness import tables
     from harness.evaluation.alignment import note_spellings, require_distinct
-    from harness.evaluation.pairing import compare_predictions, compare_rows, require_no_validation
+    from harness.evaluation.comparison import require_margin
+    from harness.evaluation.pairing import Wish, compare_predictions, compare_rows, resolve_measured
     from harness.evaluation.rows import find_row
     from harness.terminal import warn
 
     _require_several(systems)
+    require_margin(margin)
     rows = {name: find_row(name) for name in systems if _is_row(name)}
     if len(rows) == len(systems):
-        found = compare_rows(rows, _split_metrics(metrics))
-        notes = _note_unused(found.resamples, resamples, targets=targets, dataset=dataset)
+        found = compare_rows(rows, _split_metrics(metrics), margin)
+        notes = _note_unused(found.resamples, resamples, targets=targets, dataset=dataset, val=val, seed=seed)
     else:
         registry = open_registry(plugin)
         names, chosen = _resolve_metrics(metrics, registry)
-        require_no_validation(chosen, names)  # before anything is read
+        resolve_measured(chosen, names, validated=val is not None)  # before anything is read
         data = _load_data(dataset, options, data_root, registry)
         read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
-        require_distinct([seed for name, seeds in read.items() if name not in rows for seed in seeds])
-        found = compare_predictions(read, chosen, names, resamples or RESAMPLES, common=common)
+        require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
+        wish = Wish(chosen, names, resamples or RESAMPLES, seed or "0", common=common, margin=margin)
+        validation, notes = _read_validations(val, read, rows, targets, data, allow_overlap=allow_overlap)
+        found = compare_predictions(read, wish, validation)
         notes = [
-            *dict.fromkeys(note for seeds in read.values() for seed in seeds for note in seed.notes),
+            *notes,
+            *dict.fromkeys(note for seeds in read.values() for one in seeds for note in one.notes),
             *note_spellings([seeds[0] for seeds in read.values()]),
         ]
     partial = {name: ", ".join(map(str, row.absent)) for name, row in rows.items() if row.absent}
@@ -157,7 +183,7 @@ def compare(
     if as_json:
         tables.print_json({**_describe_comparison(found), "notes": notes})
     else:
-        tables.print_comparison(found)
+        tables.print_comparison(found, by_label=by_label)
 
 
 # --- what is given ---------------------------------------------------------------------------------------------------
@@ -226,6 +252,40 @@ def _read_system(name: str, row: MeasuredRow | None, targets: Path | None, data:
     return read_row_predictions(name, row) if row else read_seeds(find_files(Path(name)), targets, data)
 
 
+def _read_validations(
+    given: list[str] | None,
+    systems: Mapping[str, Sequence[Predictions]],
+    rows: Mapping[str, MeasuredRow],
+    targets: Path | None,
+    data: Data | None,
+    *,
+    allow_overlap: bool,
+) -> tuple[dict[str, list[Predictions | None]] | None, list[str]]:
+    """The validation of each seed of each system, rows' from their runs, and what has to be said about it."""
+    from harness.evaluation.rows import read_row_predictions
+    from harness.evaluation.systems import pair_validation
+
+    if given is None:
+        return None, []
+    others = [name for name in systems if name not in rows]
+    if len(given) != len(others):
+        raise UsageError(
+            f"--val is given {len(given)} times for {len(others)} systems ({', '.join(others)}): give it once for "
+            "each, in their order; the seeds of a system are a folder, or separated by commas"
+        )
+    found, notes = {}, []
+    for name, tests in systems.items():
+        row = rows.get(name)
+        vals = (
+            read_row_predictions(name, row, "val")
+            if row
+            else _read_validation([given[others.index(name)]], targets, data)
+        )
+        found[name], told = pair_validation(tests, vals, allow_overlap=allow_overlap)
+        notes += told
+    return found, notes
+
+
 def _note_unused(held: int, asked: int | None, **sources: object) -> list[str]:
     """What was given and has no meaning where rows are compared by their records."""
     unused = [f"--{name}" for name, value in sources.items() if value is not None]
@@ -263,11 +323,33 @@ def _plain(predictive: dict[str, dict[str, PredictivePart]] | None) -> dict[str,
     return {policy: {label: asdict(part) for label, part in parts.items()} for policy, parts in predictive.items()}
 
 
+def _describe_pairs(compared: MetricComparison, found: Comparison) -> Iterator[dict[str, Any]]:
+    """Each pair with its labels, what a margin shows of it, and tests without resampling."""
+    for number, pair in enumerate(compared.pairs):
+        single = {label: asdict(pairs[number]) for label, pairs in compared.by_label.items()}
+        described = {
+            **asdict(pair),
+            "metric": compared.metric,
+            "per_label": {
+                label: {name: value for name, value in one.items() if name not in ("a", "b")}
+                for label, one in single.items()
+            },
+        }
+        if compared.margins:
+            judged = asdict(compared.margins[number])
+            described["margin"] = {name: value for name, value in judged.items() if name not in ("a", "b")}
+        if compared.metric == "auroc" and (pair.a, pair.b) in found.areas:
+            described["areas"] = found.areas[pair.a, pair.b]
+        yield described
+
+
 def _describe_comparison(found: Comparison) -> dict[str, Any]:
     from harness.evaluation.bootstrap import average_seeds
+    from harness.evaluation.comparison import find_seed_intervals
     from harness.evaluation.intervals import find_interval
 
     described: dict[str, dict[str, Any]] = {name: {} for name in found.metrics[0].systems}
+    over_seeds = {one.metric: find_seed_intervals(one.systems, one.interval_method) for one in found.metrics}
     for metric in found.metrics:
         for name, system in metric.systems.items():
             described[name][metric.metric] = {
@@ -275,14 +357,13 @@ def _describe_comparison(found: Comparison) -> dict[str, Any]:
                 "seeds": system.values.tolist(),
                 "interval": find_interval(system.estimate, average_seeds(system.resamples), metric.interval_method),
                 "interval_method": metric.interval_method,
+                "interval_seeds": over_seeds[metric.metric].get(name),
             }
-    pairs = [{**asdict(pair), "metric": metric.metric} for metric in found.metrics for pair in metric.pairs]
-    for pair in pairs:
-        if pair["metric"] == "auroc" and (pair["a"], pair["b"]) in found.areas:
-            pair["areas"] = found.areas[pair["a"], pair["b"]]
     return {
-        "pairs": pairs,
+        "pairs": [pair for metric in found.metrics for pair in _describe_pairs(metric, found)],
         "systems": described,
+        "labels": {metric.metric: metric.labels for metric in found.metrics},
+        "margin": found.margin,
         "images": found.images,
         "patients": found.patients,
         "patients_known": found.patients_known,

@@ -17,10 +17,9 @@ from harness.evaluation.bootstrap import (
     average_labels,
     average_seeds,
     draw_resamples,
-    find_interval,
-    find_intervals,
     resample,
 )
+from harness.evaluation.intervals import find_interval
 
 
 def make_case(seed=0, count=120, unknown=0.2):
@@ -152,9 +151,9 @@ def test_a_label_that_two_patients_have_or_lack_is_not_resampled_nor_is_a_mean_w
     values = resample(registry.metric("auroc"), scores, targets, patients, draw_resamples(patients, 400, seed="s"))
     assert np.isnan(values[:, 0]).all()
     assert not np.isnan(values[:, 1]).any()
-    assert find_interval(values[:, 0]) is None
-    assert find_interval(average_labels(values, np.array([True, True]))) is None
-    assert find_interval(average_labels(values, np.array([False, True]))) is not None
+    assert find_interval(0.5, values[:, 0]) is None
+    assert find_interval(0.5, average_labels(values, np.array([True, True]))) is None
+    assert find_interval(0.5, average_labels(values, np.array([False, True]))) is not None
 
 
 def test_nine_patients_have_no_resamples_and_ten_do(registry):
@@ -223,25 +222,6 @@ def test_what_cannot_be_resampled_is_refused_with_its_name(registry):
         resample(registry.metric("auroc"), scores, targets, strangers, resampling)
     with pytest.raises(UsageError, match="needs a patient and a resample, got 0 and 1000"):
         draw_resamples(np.array([], dtype=str), seed="s")
-
-
-def test_an_interval_holds_the_middle_and_is_none_where_too_much_is_undefined():
-    values = np.arange(1001) / 1000
-    assert find_interval(values) == pytest.approx((0.025, 0.975))
-    assert find_interval(values, level=0.5) == pytest.approx((0.25, 0.75))
-    values[:50] = np.nan
-    assert find_interval(values) is not None
-    values[:51] = np.nan
-    assert find_interval(values) is None
-    assert find_interval(np.array([])) is None
-
-
-@pytest.mark.parametrize("undefined", [(), (0, 2), (0, 1, 2, 3)])
-def test_intervals_of_many_values_at_once_are_those_of_each(undefined):
-    values = np.random.default_rng(0).random((4, 200))
-    for row in undefined:
-        values[row, : 5 if row else 200] = np.nan
-    assert find_intervals(values) == [find_interval(row) for row in values]
 
 
 def test_a_macro_is_the_mean_of_what_is_defined_and_a_system_the_mean_of_its_seeds():

@@ -7,7 +7,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from harness.evaluation.bootstrap import draw_resamples, find_interval, resample
+from harness.evaluation.bootstrap import draw_resamples, resample
+from harness.evaluation.intervals import find_interval
 from harness.registry import Registry
 
 SHIFT = 1.2
@@ -41,7 +42,8 @@ def measure_coverage(registry: Registry, sets: int, resamples: int) -> tuple[flo
     def cover(units: np.ndarray) -> float:
         resampling = draw_resamples(units, resamples, seed="coverage")
         values = resample(registry.metric("auroc"), scores, targets, units, resampling)
-        intervals = [find_interval(column) for column in values.T]
+        estimates = registry.metric("auroc").compute(scores, targets, None)
+        intervals = [find_interval(*pair) for pair in zip(estimates, values.T, strict=True)]
         return float(np.mean([interval is not None and interval[0] <= truth <= interval[1] for interval in intervals]))
 
     return cover(patients), cover(images)

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
 from harness import Metric
-from harness.evaluation.bootstrap import draw_resamples, find_interval, resample
+from harness.evaluation.bootstrap import draw_resamples, resample
+from harness.evaluation.intervals import find_interval
 from harness.evaluation.permutation import NO_GROUP, Question, measure_permuted, permute_groups
 from harness.evaluation.subgroups import (
     FEWEST,
@@ -107,7 +108,7 @@ def test_the_interval_of_a_gap_is_paired_on_the_same_patients(registry):
         resample(auroc, scores[sex == name], targets[sex == name], patients[sex == name], resampling).mean(axis=1)
         for name in (gap.best, gap.worst)
     )
-    assert gap.interval == pytest.approx(find_interval(best - worst))
+    assert gap.interval == pytest.approx(find_interval(gap.value, best - worst))
 
 
 def test_where_less_is_better_the_best_group_has_the_least():

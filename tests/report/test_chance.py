@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 
 import numpy as np
 import pytest
 
 from harness.evaluation.comparison import System, compare_pairs
 from harness.evaluation.resamples import Resamples
-from harness.report.answer import conclude, judge_shuffled
+from harness.report.answer import conclude, judge_shuffled, tell_power
 from harness.report.listing import as_plain, table
 from harness.report.page import render_text
 from harness.report.summary import summarize
@@ -31,23 +32,23 @@ def beside(records, spread: float = 0.01, own: float = 0.002) -> dict[str, Resam
 
 @pytest.fixture
 def three(build):
-    """Two rows that patients cannot tell apart, and one that is worse; two seeds each."""
-    values = {"best": (0.900, 0.902), "near": (0.899, 0.901), "worse": (0.800, 0.802)}
+    """Two rows that patients cannot tell apart, and one that is worse; three seeds each."""
+    values = {"best": (0.900, 0.902, 0.901), "near": (0.899, 0.901, 0.9), "worse": (0.800, 0.802, 0.801)}
     records = [build.record(model, seed, value) for model, found in values.items() for seed, value in enumerate(found)]
-    return build.board(*values), records
+    return build.board(*values, seeds=(0, 1, 2)), records
 
 
 def test_a_rows_interval_is_that_of_its_mean_over_seeds(three):
     board, records = three
     drawn = beside(records)
     row = summarize(board, records, drawn).ranked[0]
-    both = np.mean([drawn[f"{row.name}--s{seed}"].macro["auroc"] for seed in (0, 1)], axis=0)
+    both = np.mean([drawn[f"{row.name}--s{seed}"].macro["auroc"] for seed in (0, 1, 2)], axis=0)
     assert row.metrics["auroc"].interval == pytest.approx(tuple(np.quantile(both, [0.025, 0.975])))
     low, high = row.label_intervals["Hernia"]
     assert (low, high) == pytest.approx(tuple(np.quantile(both + 0.02, [0.025, 0.975])))
 
 
-def test_rows_that_are_not_shown_to_differ_share_a_group(three):
+def test_rows_without_a_significant_difference_share_a_group(three):
     board, records = three
     summary = summarize(board, records, beside(records))
     assert [(row.model, row.rank, row.group) for row in summary.rows] == [
@@ -67,7 +68,8 @@ def test_the_pairs_are_those_of_the_paired_comparison(three):
     summary = summarize(board, records, drawn)
     systems = {
         row.name: System(
-            np.array(row.metrics["auroc"].values), np.array([drawn[f"{row.name}--s{s}"].macro["auroc"] for s in (0, 1)])
+            np.array(row.metrics["auroc"].values),
+            np.array([drawn[f"{row.name}--s{s}"].macro["auroc"] for s in (0, 1, 2)]),
         )
         for row in summary.ranked
     }
@@ -82,29 +84,39 @@ def test_a_row_without_its_resamples_leaves_the_board_without_groups(three):
     assert not summary.compared
     assert summary.pairs == ()
     assert [row.metrics["auroc"].interval is None for row in summary.ranked] == [False, True, False]
-    assert "standard errors of what seeds alone change" in conclude(summary)
+    assert "Over seeds alone p = 0.2" in conclude(summary)
 
 
 @pytest.mark.parametrize(
     ("second", "says"),
     [
-        ((0.899, 0.901), "They are not shown to differ (p = "),
-        ((0.80, 0.802), "That is more than chance explains (p < 0.001 against patients and seeds"),
+        ((0.899, 0.901, 0.9), "No significant difference (p = 0.5"),
+        ((0.80, 0.802, 0.801), "The difference is significant (p < 0.001, over patients and seeds)."),
     ],
 )
 def test_the_answer_says_whether_the_lead_is_chance(build, second, says):
-    values = {"a": (0.900, 0.902), "b": second}
+    values = {"a": (0.900, 0.902, 0.901), "b": second}
     records = [build.record(model, seed, value) for model, found in values.items() for seed, value in enumerate(found)]
-    text = conclude(summarize(build.board(*values), records, beside(records)))
+    text = conclude(summarize(build.board(*values, seeds=(0, 1, 2)), records, beside(records)))
     assert says in text
-    assert "a with bce (demo) leads with auroc 0.9010 ±0.0014 [0.8" in text
+    assert "a with bce (demo) leads with auroc 0.9010 ±0.0010 [0.8" in text
     assert text.endswith("2 rows share the first group." if second[0] > 0.89 else "It is alone in its group.")
 
 
-def test_with_one_seed_a_row_the_comparison_is_against_patients_alone(build):
-    records = [build.record(model, 0, value) for model, value in (("a", 0.9), ("b", 0.8))]
-    text = conclude(summarize(build.board("a", "b", seeds=(0,)), records, beside(records)))
-    assert "against patients alone, with one seed a row" in text
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_with_fewer_than_three_seeds_trained_networks_differ_and_no_method_does(build, seeds):
+    records = [build.record(model, seed, value) for model, value in (("a", 0.9), ("b", 0.8)) for seed in seeds]
+    summary = summarize(build.board("a", "b", seeds=seeds), records, beside(records))
+    text = conclude(summary)
+    assert "These trained networks differ on these patients (p < 0.001, over patients)" in text
+    assert "needs at least three seeds of both" in text
+    assert "group" not in text
+    assert [row.group for row in summary.rows] == [None, None]
+    assert summary.compared
+    assert not summary.grouped
+    assert "rows stand in no groups: a verdict about methods needs" in str(table(summary, 100).caption)
+    assert "There are no groups" in render_text(summary)
+    assert summary.ranked[0].metrics["auroc"].interval_seeds is None
 
 
 def control(build, name: str, value: float):
@@ -119,8 +131,8 @@ def test_controls_stand_last_without_a_rank_and_are_no_part_of_comparisons(build
     board = build.board(build.row("a"), build.row("b"), *rows, seeds=(0,))
     summary = summarize(board, [*records, *systems], beside([*systems, *records]))
     assert [(row.name, row.rank, row.group) for row in summary.rows] == [
-        ("a--bce--demo", 1, 1),
-        ("b--bce--demo", 2, 2),
+        ("a--bce--demo", 1, None),
+        ("b--bce--demo", 2, None),
         ("control-prevalence", None, None),
         ("control-shuffled", None, None),
     ]
@@ -160,14 +172,14 @@ def test_what_keeps_rows_from_being_compared_is_said(three):
     assert says in render_text(summary)
     assert summarize(board, records).obstacle == "no row has resamples beside all of its records"
     short = {name: Resamples({"auroc": one.macro["auroc"][:200]}, {}) for name, one in drawn.items() if "best" in name}
-    both = records[:2] + records[4:]
+    both = records[:3] + records[6:]
     assert "equally often" in summarize(board, both, drawn | short).obstacle
 
 
 def test_a_narrow_table_leaves_out_the_spread_before_the_interval(three):
     board, records = three
     summary = summarize(board, records, beside(records))
-    for width, spread in ((100, "0.9010 ±0.0014"), (60, "0.9010")):
+    for width, spread in ((100, "0.9010 ±0.0010"), (60, "0.9010")):
         columns = {str(column.header): list(column.cells) for column in table(summary, width).columns}
         assert columns["auroc"][0] == spread
         assert "[0." in str(columns["95 %"][0])
@@ -181,3 +193,95 @@ def test_intervals_stand_beside_each_metric_on_the_page(build, three):
     assert f"0.9010<br>[{low:.3f}, {high:.3f}]" in text
     low, high = summary.ranked[0].label_intervals["Mass"]
     assert f'data-interval="{low:.3f} {high:.3f}"' in text
+
+
+def test_the_interval_over_patients_and_seeds_holds_the_one_over_patients(three):
+    board, records = three
+    summary = summarize(board, records, beside(records))
+    for row in summary.ranked:
+        spread = row.metrics["auroc"]
+        assert spread.interval is not None
+        assert spread.interval_seeds is not None
+        (low, high), (lowest, highest) = spread.interval, spread.interval_seeds
+        assert lowest < low < high < highest
+    text = render_text(summary)
+    assert f"[{lowest:.3f}, {highest:.3f}] with seeds" in text
+
+
+def test_a_failed_row_does_not_blind_the_others(build):
+    """The seeds of one row spread twenty times as far; the verdict about two others stays as it was."""
+    values = {"a": (0.900, 0.902, 0.901), "b": (0.890, 0.892, 0.891), "c": (0.885, 0.887, 0.886)}
+
+    def pair(rows):
+        records = [build.record(m, seed, value) for m, found in rows.items() for seed, value in enumerate(found)]
+        summary = summarize(build.board(*rows, seeds=(0, 1, 2)), records, beside(records))
+        return next(p for p in summary.pairs if (p.a, p.b) == ("a--bce--demo", "b--bce--demo"))
+
+    alone, beside_it = pair(values), pair(values | {"failed": (0.70, 0.80, 0.60)})
+    assert beside_it.p == pytest.approx(alone.p, rel=1e-9)
+    assert alone.differs
+    assert beside_it.differs
+
+
+def test_what_could_have_been_seen_is_on_the_page(three):
+    board, records = three
+    summary = summarize(board, records, beside(records))
+    median = statistics.median(pair.detectable or 0 for pair in summary.pairs)
+    says = f"With these patients and 3 seeds, a difference of a typical pair below {median:.4f} is missed more often"
+    assert tell_power(summary).startswith(says)
+    assert says in render_text(summary)
+
+
+def test_rows_are_averaged_over_the_labels_that_all_have(build):
+    """A row that never flags its worst label would otherwise lead by leaving it out."""
+    values = {"whole": (0.9, 0.8, 0.4), "partial": (0.85, 0.75, None)}
+    records = [build.record(m, seed, {"auroc": build.metric(*v)}) for m, v in values.items() for seed in (0, 1, 2)]
+    drawn = {}
+    for number, record in enumerate(records):
+        noise = np.random.default_rng(number).normal(0, 0.002, 400)
+        part = record.metrics["auroc"]
+        labels = {name: one.value + noise for name, one in part.per_label.items() if one.value is not None}
+        drawn[f"{record.combo.row}--s{record.combo.seed}"] = Resamples({"auroc": part.macro + noise}, labels)
+    summary = summarize(build.board(*values, seeds=(0, 1, 2)), records, drawn)
+    assert [(row.model, round(row.metrics["auroc"].mean, 3)) for row in summary.ranked] == [
+        ("whole", 0.85),
+        ("partial", 0.8),
+    ]
+    assert summary.labels["auroc"] == ("Edema", "Mass")
+    assert summary.pairs[0].delta == pytest.approx(0.05)
+    interval = summary.ranked[0].metrics["auroc"].interval
+    assert interval is not None
+    assert interval[0] > 0.8
+    says = "auroc is over 2 of 3 labels, those defined in all that stand side by side: without Hernia"
+    assert says in render_text(summary)
+    assert says in str(table(summary, 120).caption)
+    assert as_plain(summary)["labels"] == {"auroc": ["Edema", "Mass"]}
+
+
+def test_threshold_policies_of_a_metric_share_its_labels(build):
+    metrics = {
+        "auroc": build.metric(0.8),
+        "f1@val-f1": build.metric(0.6, 0.5, None),
+        "f1@oracle": build.metric(0.6, 0.5, 0.1),
+    }
+    summary = summarize(build.board("a", seeds=(0,)), [build.record("a", 0, metrics)])
+    assert summary.labels["f1@oracle"] == summary.labels["f1@val-f1"] == ("Edema", "Mass")
+    assert summary.ranked[0].metrics["f1@oracle"].mean == pytest.approx(0.55)
+
+
+def test_leaders_of_a_label_are_adjusted_for_having_been_picked(build):
+    """Of rows that are all alike the best seldom beats any: 8 rows of one truth, with patients alone to differ by."""
+    generator = np.random.default_rng(5)
+    boards, wrong = 120, 0
+    for _ in range(boards):
+        records, drawn = [], {}
+        for n in range(8):
+            patients, noise = generator.normal(0, 0.01), generator.normal(0, 0.01, 300)
+            for seed in (0, 1, 2):
+                value = 0.8 + patients + generator.normal(0, 0.001)
+                record = build.record(f"m{n}", seed, {"auroc": build.metric(value, None, None)})
+                records.append(record)
+                drawn[f"{record.combo.row}--s{seed}"] = Resamples({"auroc": value + noise}, {"Edema": value + noise})
+        summary = summarize(build.board(*(f"m{n}" for n in range(8)), seeds=(0, 1, 2)), records, drawn)
+        wrong += len(summary.leaders["Edema"]) < 8
+    assert wrong / boards <= 0.08

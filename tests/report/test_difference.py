@@ -28,7 +28,7 @@ def state(build, values, *, own=0.001, board=None, with_resamples=True, **change
             records.append(record)
             noise = np.random.default_rng([number, seed]).normal(0, own, 400)
             resamples[f"{record.combo.row}--s{seed}"] = Resamples({"auroc": auroc + CHANCE + noise}, {})
-    board = board or build.board(*values)
+    board = board or build.board(*values, seeds=tuple(range(max(map(len, values.values())))))
     return Measured(summarize(board, records, resamples), resamples if with_resamples else {})
 
 
@@ -40,39 +40,41 @@ def only(found: BoardDifference) -> RowChange:
 @pytest.mark.parametrize(
     ("before", "after", "kind", "verdict"),
     [
-        ((0.80, 0.81), (0.90, 0.91), "changed", "better"),
-        ((0.90, 0.91), (0.80, 0.81), "changed", "worse"),
-        ((0.80, 0.82), (0.805, 0.825), "noise", "noise"),
-        ((0.80, 0.82), (0.80, 0.82), "same", "same"),
+        ((0.80, 0.81, 0.805), (0.90, 0.91, 0.905), "changed", "better"),
+        ((0.90, 0.91, 0.905), (0.80, 0.81, 0.805), "changed", "worse"),
+        ((0.80, 0.82, 0.81), (0.805, 0.825, 0.815), "noise", "noise"),
+        ((0.80, 0.82, 0.81), (0.80, 0.82, 0.81), "same", "same"),
+        ((0.80, 0.81), (0.90, 0.91), "unknown", "unknown"),
     ],
 )
 def test_a_row_changes_beyond_noise_or_within_it(build, before, after, kind, verdict):
     change = only(compare_states(state(build, {"net": before}), state(build, {"net": after})))
     assert change.kind == kind
     assert [one.verdict for one in change.metrics] == [verdict]
+    assert ("three seeds of both" in change.note) == (kind == "unknown")
 
 
 def test_a_metric_of_which_less_is_better_gets_better_by_falling(build):
     def one(value):
         metrics = {"auroc": build.metric(0.8), "brier": build.metric(value, higher_is_better=False)}
-        records = [build.record("net", seed, metrics) for seed in (0, 1)]
+        records = [build.record("net", seed, metrics) for seed in (0, 1, 2)]
         drawn = {
             r.combo.row + f"--s{r.combo.seed}": Resamples({"auroc": 0.8 + CHANCE, "brier": value + CHANCE}, {})
             for r in records
         }
-        return Measured(summarize(build.board("net"), records, drawn), drawn)
+        return Measured(summarize(build.board("net", seeds=(0, 1, 2)), records, drawn), drawn)
 
     change = only(compare_states(one(0.2), one(0.1)))
     assert {m.metric: m.verdict for m in change.metrics} == {"auroc": "same", "brier": "better"}
 
 
 def test_differences_are_those_of_the_comparison_of_systems_adjusted_for_the_rows(build):
-    before = state(build, {"a": (0.80, 0.81), "b": (0.70, 0.72)})
-    after = state(build, {"a": (0.812, 0.824), "b": (0.75, 0.76)}, own=0.004)
+    before = state(build, {"a": (0.80, 0.81, 0.805), "b": (0.70, 0.72, 0.71)})
+    after = state(build, {"a": (0.812, 0.824, 0.82), "b": (0.75, 0.76, 0.755)}, own=0.004)
     systems = {
         f"{when} {row}": System(
             np.array(values.summary.rows[[r.model for r in values.summary.rows].index(row)].metrics["auroc"].values),
-            np.array([values.resamples[f"{row}--bce--demo--s{seed}"].macro["auroc"] for seed in (0, 1)]),
+            np.array([values.resamples[f"{row}--bce--demo--s{seed}"].macro["auroc"] for seed in (0, 1, 2)]),
         )
         for when, values in (("before", before), ("after", after))
         for row in ("a", "b")
@@ -145,7 +147,7 @@ def test_markdown_counts_rows_and_escapes_names(build):
 def test_text_and_plain_data_say_the_same(build):
     from rich.console import Console
 
-    found = compare_states(state(build, {"net": (0.80, 0.81)}), state(build, {"net": (0.90, 0.91)}))
+    found = compare_states(state(build, {"net": (0.80, 0.81, 0.805)}), state(build, {"net": (0.90, 0.91, 0.905)}))
     written = io.StringIO()
     Console(width=200, file=written).print(*as_text(found), sep="\n")
     text = written.getvalue()

@@ -144,8 +144,9 @@ def test_epochs_are_named_once_each_and_not_too_many(build):
 
 def test_pairs_say_against_what_they_differ(build):
     for seeds, against in (
-        ((0,), "against patients alone, with one seed a row"),
-        ((0, 1), "against patients and seeds"),
+        ((0, 1), "0 of 1 pairs of the best 2 rows differ significantly"),
+        ((0, 1), "1 need three seeds of both rows first"),
+        ((0, 1, 2), "1 of 1 pairs of the best 2 rows differ significantly over patients and seeds"),
     ):
         records = [build.record(model, seed, value) for model, value in (("a", 0.9), ("b", 0.6)) for seed in seeds]
         drawn = beside(records)

@@ -286,11 +286,11 @@ def test_published_rows_stand_apart_with_source_and_split(build):
 @pytest.mark.parametrize(
     ("first", "second", "verdict"),
     [
-        ((0.80, 0.82), (0.79, 0.81), "within seed noise"),
-        ((0.80, 0.82), (0.50, 0.52), "more than seed noise"),
-        ((0.80, 0.80), (0.50, 0.50), "do not differ"),
-        ((0.80,), (0.70,), "one seed a row"),
-        ((0.80, 0.82), (0.80, 0.82), "tie"),
+        ((0.80, 0.82, 0.81), (0.79, 0.81, 0.80), "Over seeds alone p = 0.29"),
+        ((0.80, 0.82, 0.81), (0.50, 0.52, 0.51), "Over seeds alone p < 0.001; over patients nothing is known: no row"),
+        ((0.80, 0.80, 0.80), (0.50, 0.50, 0.50), "p < 0.001"),
+        ((0.80, 0.82), (0.70, 0.72), "With fewer than three seeds a row, nothing tells"),
+        ((0.80, 0.82, 0.81), (0.80, 0.82, 0.81), "p = 1.00"),
     ],
 )
 def test_the_answer_says_what_seeds_allow(build, first, second, verdict):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-import statistics
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy.stats import ttest_ind
 
 from harness.report.answer import find_lead
 from harness.report.listing import as_plain, table
@@ -176,21 +175,26 @@ def test_times_of_two_devices_or_versions_are_not_compared(build, change):
     assert "minutes" not in text
 
 
-def test_the_lead_is_measured_against_the_variance_pooled_over_ranked_rows(build):
-    values = {"a": (0.80, 0.84), "b": (0.78, 0.80), "c": (0.60, 0.61)}
-    records = [build.record(model, seed, value) for model, pair in values.items() for seed, value in enumerate(pair)]
-    lead = find_lead(summarize(build.board(*values), records))
-    pooled = statistics.fmean(statistics.variance(pair) for pair in values.values())
+def test_without_resamples_the_lead_is_tested_over_seeds_and_no_failed_row_has_a_say(build):
+    values = {"a": (0.80, 0.84, 0.83), "b": (0.76, 0.80, 0.79)}
+
+    def lead_among(rows):
+        records = [build.record(model, seed, one) for model, found in rows.items() for seed, one in enumerate(found)]
+        return find_lead(summarize(build.board(*rows, seeds=(0, 1, 2)), records))
+
+    lead = lead_among(values)
     assert lead is not None
     assert (lead.first.model, lead.second.model) == ("a", "b")
-    assert lead.difference == pytest.approx(0.03)
-    assert lead.seed_error == pytest.approx(math.sqrt(pooled / 2 + pooled / 2))
+    assert lead.difference == pytest.approx(0.04)
+    assert lead.p_seeds == pytest.approx(ttest_ind(*values.values()).pvalue, abs=0.02)
+    assert lead_among(values | {"failed": (0.1, 0.7, 0.4)}).p_seeds == pytest.approx(lead.p_seeds)
 
 
-def test_without_a_second_seed_nothing_is_said_about_seed_noise(build):
-    lead = find_lead(summarize(build.board("a", "b", seeds=(0,)), [build.record("a"), build.record("b", metrics=0.7)]))
+def test_with_two_seeds_nothing_is_said_about_seed_noise(build):
+    records = [build.record(model, seed, value) for model, value in (("a", 0.8), ("b", 0.7)) for seed in (0, 1)]
+    lead = find_lead(summarize(build.board("a", "b"), records))
     assert lead is not None
-    assert lead.seed_error is None
+    assert lead.p_seeds is None
     assert find_lead(summarize(build.board(), [build.record()])) is None
 
 

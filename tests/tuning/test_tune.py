@@ -189,15 +189,15 @@ def test_a_study_that_is_over_starts_no_worker(harness, monkeypatch):
 
 
 def test_a_confirmation_stays_with_its_study(harness, tmp_path):
-    _, out, _ = harness(*SLOW, "--trials", "5", "--confirm", "2", "--json")
+    _, out, _ = harness(*SLOW, "--trials", "5", "--confirm", "3", "--json")
     confirmed = json.loads(out)["confirmation"]
-    assert confirmed["seeds"] == [1, 2]
+    assert confirmed["seeds"] == [1, 2, 3]
     _, out, _ = harness(*SLOW, "--trials", "5", "--add", "--json")
     assert json.loads(out)["confirmation"] == confirmed
     (page,) = (tmp_path / "b" / "studies").glob("*.html")
     assert "Trained again: " in page.read_text(encoding="utf-8")
-    words = "better than" if confirmed["better"] else "not shown to be better than"
-    assert read_board(tmp_path / "b").rows[-1].tuned.endswith(f"; {words} the default with 2 fresh seeds each")
+    words = "significantly better than" if confirmed["better"] else "not significantly better than"
+    assert read_board(tmp_path / "b").rows[-1].tuned.endswith(f"; {words} the default with 3 fresh seeds each")
 
 
 def test_a_confirmation_that_fails_leaves_the_report(harness, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from harness.evaluation.significance import adjust_holm
 from harness.results.store import read_records
 
 ROWS = ("toy-net--bce--toy", "tiny-cnn--bce--toy")
@@ -42,17 +43,121 @@ def test_a_better_system_is_shown_to_be_better(harness, save_predictions):
 
 
 def test_the_table_ends_in_a_sentence_a_pair(harness, save_predictions):
-    save_predictions("good.npz", 0, skill=2.0)
-    save_predictions("bad.npz", 1, skill=0.5)
-    save_predictions("alike.npz", 2, skill=2.0)
-    code, out, err = harness("compare", "bad.npz", "good.npz", "alike.npz", "--metrics", "auroc,brier")
+    for seed in range(3):
+        save_predictions(f"good/{seed}.npz", seed, skill=2.0)
+        save_predictions(f"bad/{seed}.npz", seed + 10, skill=0.5)
+        save_predictions(f"alike/{seed}.npz", seed + 20, skill=2.0)
+    code, out, err = harness("compare", "bad", "good", "alike", "--metrics", "auroc,brier")
+    assert (code, err) == (0, "")
+    assert "auroc: good is better than bad by 0." in out
+    assert "brier: good is better than bad by 0." in out
+    assert "(p < 0.001, Holm-adjusted, over patients and seeds)." in out
+    assert "auroc: no significant difference, " in out
+    assert "auroc: with these patients and 3 seeds, a difference of a typical pair below 0." in out
+    assert max(len(line) for line in out.splitlines() if ":" not in line) <= 130
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_with_fewer_than_three_seeds_no_method_is_called_better(harness, save_predictions, seeds):
+    for seed in range(seeds):
+        save_predictions(f"good/{seed}.npz", seed, skill=2.0)
+        save_predictions(f"bad/{seed}.npz", seed + 10, skill=0.5)
+    code, out, err = harness("compare", "good", "bad")
     assert code == 0
-    assert "auroc: good.npz is better than bad.npz by 0." in out
-    assert "brier: good.npz is better than bad.npz by 0." in out
-    assert "auroc: good.npz and alike.npz are not shown to differ" in out
-    assert "(adjusted for 3 pairs)" in out
-    assert "every system has one seed" in err
-    assert max(map(len, out.splitlines())) <= 130
+    assert "on these patients the trained network good differs from bad, by 0." in out
+    assert "better" not in out
+    assert "a verdict about methods needs 3 seeds of each system" in err
+    (pair,) = compare(harness, "good", "bad")["pairs"]
+    assert pair["p"] is None
+    assert pair["over"] == "patients"
+    assert pair["p_holm"] == pair["p_patients"]
+    assert pair["interval"] == pair["interval_patients"]
+
+
+def test_the_interval_printed_is_that_of_the_test(harness, save_predictions):
+    """Patients alone would call these systems different; over seeds they are not, and the interval says so."""
+    for seed, skill in enumerate((0.5, 1.2, 2.5)):
+        save_predictions(f"a/{seed}.npz", seed, skill=skill)
+        save_predictions(f"b/{seed}.npz", seed, skill=skill + 1.5)
+    (pair,) = compare(harness, "a", "b")["pairs"]
+    assert pair["p_patients"] < 0.05 < pair["p"]
+    assert pair["interval"][0] < 0 < pair["interval"][1]
+    assert not pair["interval_patients"][0] < 0 < pair["interval_patients"][1]
+    low, high = pair["interval"]
+    out = harness("compare", "a", "b")[1]
+    assert f"[{-high:.4f}, {-low:.4f}] (p = " in out
+    found = compare(harness, "a", "b")["systems"]["a"]["auroc"]
+    assert found["interval_seeds"][0] < found["interval"][0]
+
+
+def test_differences_are_told_label_by_label_adjusted_for_all_of_them(harness, save_predictions):
+    for seed in range(3):
+        save_predictions(f"a/{seed}.npz", seed, skill=2.0)
+        save_predictions(f"b/{seed}.npz", seed + 10, skill=0.5)
+    (pair,) = compare(harness, "a", "b")["pairs"]
+    labels = pair["per_label"]
+    assert np.mean([one["delta"] for one in labels.values()]) == pytest.approx(pair["delta"])
+    p = np.array([one["p"] for one in labels.values()])
+    assert [one["p_holm"] for one in labels.values()] == pytest.approx(adjust_holm(p).tolist())
+    assert all(one["interval"][0] < one["delta"] < one["interval"][1] for one in labels.values())
+    assert "auroc, Mass" not in harness("compare", "a", "b")[1]
+    assert "auroc, Mass" in harness("compare", "a", "b", "--by-label")[1]
+
+
+def test_a_margin_shows_what_is_equivalent_or_not_worse(harness, save_predictions):
+    for seed in range(3):
+        save_predictions(f"a/{seed}.npz", seed, skill=2.0)
+        save_predictions(f"b/{seed}.npz", seed, skill=2.01)
+        save_predictions(f"c/{seed}.npz", seed + 10, skill=0.5)
+    pairs = compare(harness, "a", "b", "c", "--margin", "0.1")["pairs"]
+    assert pairs[0]["margin"]["p_equivalent"] < 0.05
+    assert pairs[1]["margin"]["p_b_not_worse"] > 0.05 > pairs[1]["margin"]["p_a_not_worse"]
+    out = harness("compare", "a", "b", "c", "--margin", "0.1")[1]
+    assert "auroc: a and b are equivalent within 0.1 (p" in out
+    assert "auroc: a is not worse than c by more than 0.1 (p" in out
+
+
+def test_validation_gives_each_system_its_thresholds(harness, save_predictions):
+    for name, skill in (("a", 2.0), ("b", 0.5)):
+        for seed in range(3):
+            shift = 10 * (name == "b") + seed
+            save_predictions(f"{name}/{seed}.npz", shift, skill=skill)
+            save_predictions(f"{name}-val/{seed}.npz", shift + 50, skill=skill, images=range(120, 240))
+    (pair,) = compare(harness, "a", "b", "--val", "a-val", "--val", "b-val", "--metrics", "f1")["pairs"]
+    assert pair["metric"] == "f1@val-f1"
+    scored = []
+    for name in ("a", "b"):
+        files = (f"{name}/{seed}.npz" for seed in range(3))
+        _, out, _ = harness("score", *files, "--val", f"{name}-val", "--json", "--metrics", "f1")
+        scored.append(json.loads(out)["metrics"]["f1@val-f1"]["macro"])
+    assert pair["delta"] == pytest.approx(scored[0] - scored[1])
+
+
+def test_another_seed_draws_other_patients(harness, save_predictions):
+    save_predictions("a.npz", 0)
+    save_predictions("b.npz", 1)
+    one, other, again = (
+        compare(harness, "a.npz", "b.npz", "--seed", seed)["pairs"][0]["interval"] for seed in ("1", "2", "1")
+    )
+    assert one == again != other
+
+
+def test_systems_are_compared_over_the_labels_that_all_of_them_define(harness, save_predictions):
+    """A system that never flags a label has no precision there; leaving its hardest label out is no merit."""
+    for seed in range(3):
+        save_predictions(f"a/{seed}.npz", seed, skill=2.0)
+        save_predictions(f"b/{seed}.npz", seed + 10, skill=2.0)
+        path = f"b/{seed}.npz"
+        held = dict(np.load(path))
+        held["logits"][:, 2] = -5.0
+        np.savez(path, **held)
+    found = compare(harness, "a", "b", "--metrics", "precision@0.5,auroc")
+    assert len(found["labels"]["precision@0.5"]) == 2
+    assert len(found["labels"]["auroc"]) == 3
+    (pair, _) = found["pairs"]
+    assert set(pair["per_label"]) == set(found["labels"]["precision@0.5"])
+    assert np.mean([one["delta"] for one in pair["per_label"].values()]) == pytest.approx(pair["delta"])
+    assert any("precision@0.5 is over 2 of 3 labels" in note for note in found["notes"])
 
 
 def test_with_one_seed_each_p_is_of_patients_alone_and_delong_is_beside_it(harness, save_predictions):
@@ -79,7 +184,9 @@ def test_rows_by_their_records_differ_as_their_predictions_do(harness, board, tm
     for found in (mixed, by_records):
         assert [p["delta"] for p in found["pairs"]] == pytest.approx([p["delta"] for p in by_files["pairs"]])
         assert found["images"] == by_files["images"] == 12
-    assert by_records["pairs"][0]["p"] is not None
+    assert by_records["pairs"][0]["p"] is None  # two seeds each
+    assert by_records["pairs"][0]["per_label"].keys() == by_files["pairs"][0]["per_label"].keys()
+    assert by_records["pairs"][1]["per_label"] == {}
     assert compare(harness, *(f"b::{row}" for row in ROWS), "--metrics", "f1")["pairs"][0]["metric"] == "f1@val-f1"
 
 
@@ -106,7 +213,7 @@ def test_unknown_patients_are_images_and_that_is_said_aloud(harness, save_predic
     found = compare(harness, "a.npz", "b.npz")
     assert (found["patients_known"], found["patients"]) == (False, 120)
     assert any("patients are unknown" in note for note in found["notes"])
-    assert "95 % over images" in harness("compare", "a.npz", "b.npz")[1]
+    assert "95 % images" in harness("compare", "a.npz", "b.npz")[1]
 
 
 def test_a_class_that_too_few_patients_have_gives_no_interval_and_no_p(harness, save_predictions):
@@ -127,8 +234,11 @@ def test_a_class_that_too_few_patients_have_gives_no_interval_and_no_p(harness, 
         ((f"b::{ROWS[0]}", f"b::{ROWS[0]}"), "is given twice"),
         (("a.npz", "absent.npz"), "there are no predictions in absent.npz: no such file"),
         (("a.npz", "empty"), "empty holds no predictions"),
-        (("a.npz", "b.npz", "--metrics", "f1"), "give f1@0.5"),
-        (("a.npz", "b.npz", "--metrics", "f1@val-f1"), "give f1@0.5"),
+        (("a.npz", "b.npz", "--metrics", "f1"), "give --val, or f1@0.5"),
+        (("a.npz", "b.npz", "--metrics", "f1@val-f1"), "give --val, or f1@0.5"),
+        (("a.npz", "b.npz", "--val", "a.npz"), "--val is given 1 times for 2 systems (a.npz, b.npz)"),
+        (("a.npz", "b.npz", "--val", "a.npz", "--val", "b.npz"), "share 120 images"),
+        (("a.npz", "b.npz", "--margin", "0"), "a margin is a difference of no account, above 0, got 0"),
         (("a.npz", "b.npz", "--metrics", "auorc"), "did you mean 'auroc'?"),
         (("a.npz", "other.npz"), "a.npz and other.npz differ in"),
         (("a.npz", "renamed.npz"), "did you mean 'Nodule'?"),
@@ -191,4 +301,6 @@ def test_a_damaged_record_is_refused_and_an_absent_one_is_said(harness, board):
     assert code == 2
     assert f"b: records/{record.name} is no record" in err
     record.unlink()
-    assert compare(harness, *rows)["notes"] == [f"{rows[1]} has no current result of seed 1"]
+    few, absent = compare(harness, *rows)["notes"]
+    assert f"{rows[0]} has 2, {rows[1]} has 1" in few
+    assert absent == f"{rows[1]} has no current result of seed 1"

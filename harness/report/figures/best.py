@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from harness.evaluation.comparison import SIGNIFICANT
+from harness.evaluation.significance import SIGNIFICANT
 from harness.evaluation.subgroups import FEWEST
 from harness.report.figures.style import (
     COLORS,
@@ -227,7 +227,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
 
 
 def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence[Pair]) -> Figure | None:
-    """Differences of all pairs of the best rows, those that are shown to differ marked."""
+    """Differences of all pairs of the best rows, the significant ones marked."""
     import altair as alt
 
     names = [row.name for row in best]
@@ -240,7 +240,7 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
             "against": b,
             "difference": shorten(sign * pair.delta),
             "p": None if pair.p_holm is None else shorten(pair.p_holm),
-            "mark": "*" if pair.p_holm is not None and pair.p_holm < SIGNIFICANT else "",
+            "mark": "*" if pair.differs else "",
         }
         for pair in found
         for a, b, sign in ((pair.a, pair.b, 1), (pair.b, pair.a, -1))
@@ -262,13 +262,14 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     marks = base.mark_text(fontSize=14, dy=2).encode(
         text="mark:N", color=alt.condition(dark, alt.value("#fff"), alt.value("#111"))
     )
-    against = "patients alone, with one seed a row" if all(pair.p is None for pair in found) else "patients and seeds"
-    shown = sum(cell["mark"] != "" for cell in cells) // 2
+    judged = sum(pair.p is not None for pair in found)
+    shown = sum(pair.differs for pair in found)
+    unjudged = f" {len(found) - judged} need three seeds of both rows first." if judged < len(found) else ""
     return finish(
         "pairs",
         f"Which rows really differ: differences in {summary.objective} of all pairs",
-        f"{shown} of {len(found)} pairs of the best {len(names)} rows differ against {against} (adjusted p under "
-        f"{SIGNIFICANT:g}); they bear a star.",
+        f"{shown} of {len(found)} pairs of the best {len(names)} rows differ significantly over patients and seeds "
+        f"(Holm-adjusted p under {SIGNIFICANT:g}); they bear a star.{unjudged}",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),
         cells=cells,
     )

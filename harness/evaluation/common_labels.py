@@ -1,0 +1,105 @@
+"""One set of labels for all that stand side by side: means over different labels are no comparison.
+
+Records hold a metric's mean over the labels for which it was defined. Side by side, a mean is taken over the labels
+that are defined in all; of decisions at several thresholds that is one set for all thresholds.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.evaluation.resamples import Resamples
+    from harness.results.record import MetricPart
+
+    Array = NDArray[np.float64]
+
+MOST_NAMED = 5
+
+
+def find_common(parts: Mapping[str, Sequence[MetricPart]]) -> dict[str, tuple[str, ...]]:
+    """Metric -> the labels that are defined in all of its parts, and in those of its other threshold policies."""
+    common: dict[str, dict[str, None]] = {}
+    for metric, found in parts.items():
+        base = metric.partition("@")[0]
+        for part in found:
+            defined = _defined(part)
+            common[base] = {label: None for label in common.get(base, defined) if label in defined}
+    return {metric: tuple(common.get(metric.partition("@")[0], ())) for metric in parts}
+
+
+def average(part: MetricPart, labels: Sequence[str]) -> float | None:
+    """A metric's mean over these labels, all of them defined; None without any."""
+    if is_over(part, labels):
+        return part.macro
+    defined = _defined(part)
+    return statistics.fmean(defined[label] for label in labels) if labels else None
+
+
+def resampled(metric: str, part: MetricPart, drawn: Resamples, labels: Sequence[str]) -> Array | None:
+    """The mean over these labels in each resample (R,); None where what lies beside the record cannot tell it.
+
+    Single labels are resampled for the metric that a board ranks by alone.
+    """
+    macro = drawn.macro.get(metric)
+    if macro is None or is_over(part, labels):
+        return macro
+    return _average_drawn(drawn, labels) if labels and resampled_by_label(metric, part, drawn) else None
+
+
+def resampled_by_label(metric: str, part: MetricPart, drawn: Resamples) -> Mapping[str, Array]:
+    """Label -> a metric in each resample (R,), empty where single labels were resampled for another metric."""
+    import numpy as np
+
+    macro, averaged = drawn.macro.get(metric), _averaged(part)
+    if macro is None or not averaged or not set(averaged) <= drawn.per_label.keys():
+        return {}
+    same = np.allclose(_average_drawn(drawn, averaged), macro, atol=1e-5, equal_nan=True)  # their mean is its macro
+    return {label: drawn.per_label[label] for label in _defined(part) if label in drawn.per_label} if same else {}
+
+
+def is_over(part: MetricPart, labels: Sequence[str]) -> bool:
+    """Whether a part's own mean is over just these labels."""
+    averaged = _averaged(part)
+    return set(averaged) == set(labels) and part.labels_used == len(averaged)
+
+
+def covers(part: MetricPart, labels: Iterable[str]) -> bool:
+    """Whether a metric is defined for all of these labels."""
+    return set(labels) <= _defined(part).keys()
+
+
+def _average_drawn(drawn: Resamples, labels: Sequence[str]) -> Array:
+    import numpy as np
+
+    from harness.evaluation.bootstrap import average_labels
+
+    values = np.stack([drawn.per_label[label] for label in labels], axis=1)  # (R, C)
+    return average_labels(values, np.ones(len(labels), dtype=np.bool_))
+
+
+def _averaged(part: MetricPart) -> list[str]:
+    """Labels of the macro: those that are defined, here and at the other threshold policies of the record."""
+    return [label for label in _defined(part) if label not in part.left_out]
+
+
+def _defined(part: MetricPart) -> dict[str, float]:
+    return {label: one.value for label, one in part.per_label.items() if one.value is not None}
+
+
+def tell_labels(metric: str, labels: Sequence[str], all_labels: Iterable[str]) -> str:
+    """Over which labels a metric's numbers are, in words; empty where these are all."""
+    known = list(all_labels)
+    without = [label for label in known if label not in labels]
+    if not without:
+        return ""
+    named = ", ".join(without[:MOST_NAMED]) + (f" and {len(without) - MOST_NAMED} more" if without[MOST_NAMED:] else "")
+    return (
+        f"{metric} is over {len(labels)} of {len(known)} labels, those defined in all that stand side by side: "
+        f"without {named}"
+    )

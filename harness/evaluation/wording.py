@@ -1,0 +1,100 @@
+"""What comparisons came to, in words: for the terminal and for pages."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.evaluation.significance import SIGNIFICANT
+
+if TYPE_CHECKING:
+    from harness.evaluation.comparison import Interval, Margin, Pair
+
+MORE_SEEDS = "a verdict about methods needs at least three seeds of both"
+
+
+def format_p(p: float) -> str:
+    """`p = 0.92`, `p = 0.032`, `p < 0.001`; with as many digits as tell it from the limit."""
+    if p < 0.001:
+        return "p < 0.001"
+    if round(p, 3) == SIGNIFICANT and p != SIGNIFICANT:
+        return f"p = {p:.4f}"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def tell_basis(pair: Pair, pairs: int) -> str:
+    """`(p = 0.92, Holm-adjusted, over patients and seeds)`; of a single pair nothing is adjusted."""
+    adjusted = ", Holm-adjusted" if pairs > 1 else ""
+    return f"({format_p(pair.p_holm)}{adjusted}, over {pair.over})" if pair.p_holm is not None else ""
+
+
+def judge_pair(pair: Pair, pairs: int) -> str:
+    """Whether the two differ, in a sentence or two that name neither."""
+    if pair.p_holm is None:
+        return "Too few patients carry a label to say whether that is chance."
+    basis = tell_basis(pair, pairs)
+    if pair.over == "patients":
+        differ = "differ" if pair.p_holm < SIGNIFICANT else "do not differ significantly"
+        return f"These trained networks {differ} on these patients {basis}; {MORE_SEEDS}."
+    return f"The difference is significant {basis}." if pair.differs else f"No significant difference {basis}."
+
+
+def tell_pair(metric: str, pair: Pair, pairs: int, *, higher_is_better: bool) -> str:
+    """A pair in a sentence."""
+    if pair.p_holm is None:
+        return f"{metric}: {pair.a} and {pair.b} cannot be told apart, too few patients have each class."
+    basis = tell_basis(pair, pairs)
+    sign = 1 if (pair.delta > 0) == higher_is_better else -1
+    better, worse = (pair.a, pair.b) if sign > 0 else (pair.b, pair.a)
+    apart = f"{abs(pair.delta):.4f}{_between(pair.interval, turned=pair.delta < 0)}"
+    if pair.over == "patients":
+        differ = "differs" if pair.p_holm < SIGNIFICANT else "does not differ significantly"
+        which = "the trained network" if pair.p_holm < SIGNIFICANT else "this trained network"
+        return f"{metric}: on these patients {which} {better} {differ} from {worse}, by {apart} {basis}; {MORE_SEEDS}."
+    if pair.differs:
+        return f"{metric}: {better} is better than {worse} by {apart} {basis}."
+    ahead = f"{better} is ahead of {worse} by {apart}" if pair.delta else f"{pair.a} and {pair.b} are equal"
+    return f"{metric}: no significant difference, {ahead} {basis}."
+
+
+def tell_margin(metric: str, pair: Pair, margin: Margin, size: float) -> list[str]:
+    """What a margin shows of a pair: equivalence, or that one is not worse; at least one sentence."""
+    if margin.p_equivalent is None:
+        return []
+    what = "the trained networks " if pair.over == "patients" else ""
+    if margin.p_equivalent < SIGNIFICANT:
+        basis = f"({format_p(margin.p_equivalent)}, over {pair.over})"
+        return [f"{metric}: {what}{pair.a} and {pair.b} are equivalent within {size:g} {basis}."]
+    sides = ((pair.a, pair.b, margin.p_a_not_worse), (pair.b, pair.a, margin.p_b_not_worse))
+    shown = [
+        f"{metric}: {what.replace('networks', 'network')}{one} is not worse than {other} by more than {size:g} "
+        f"({format_p(p)}, over {pair.over})."
+        for one, other, p in sides
+        if p is not None and p < SIGNIFICANT
+    ]
+    undecided = f"{metric}: whether {pair.a} or {pair.b} is worse by more than {size:g} remains open."
+    return shown or [undecided]
+
+
+def tell_detectable(pairs: Sequence[Pair], seeds: Mapping[str, int]) -> str:
+    """What could have been seen, in a sentence; empty where nothing could be tested. `seeds`: system -> how many."""
+    judged = [pair for pair in pairs if pair.p is not None and pair.detectable is not None]
+    known = judged or [pair for pair in pairs if pair.detectable is not None]
+    sizes = [pair.detectable for pair in known if pair.detectable is not None]
+    if not sizes:
+        return ""
+    counts = sorted({seeds[name] for pair in known for name in (pair.a, pair.b)})
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    given = f"these patients and {many} seeds" if judged else "these patients, the trained networks as they are"
+    adjusted = f" ({len(pairs)} pairs, Holm-adjusted)" if len(pairs) > 1 else ""
+    typical = "a difference" if len(sizes) == 1 else "a difference of a typical pair"
+    least = f"{statistics.median(sizes):.4f}"
+    return f"With {given}, {typical} below {least} is missed more often than once in five{adjusted}."
+
+
+def _between(interval: Interval | None, *, turned: bool) -> str:
+    if interval is None:
+        return ""
+    low, high = (-interval[1], -interval[0]) if turned else interval
+    return f" [{low:.4f}, {high:.4f}]"
