@@ -291,9 +291,9 @@ def find_subgroups(
     Metrics have the names that they have in a record.
     """
     metrics = [
-        metric if metric.on == "scores" else replace(metric, name=f"{metric.name}@{DEFAULT}")
+        replace(metric, name=f"{metric.name}@{DEFAULT}") if metric.on == "decisions" else metric
         for metric in protocol.subgroup_metrics
-        if metric.on == "scores" or DEFAULT in thresholds
+        if metric.on != "decisions" or DEFAULT in thresholds
     ]
     if not test.columns or not metrics:
         return {}

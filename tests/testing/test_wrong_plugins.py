@@ -377,7 +377,10 @@ def test_a_wrong_field_of_a_recipe_is_named_once(tmp_path, line, seen):
 
 @pytest.mark.parametrize(
     ("fields", "seen"),
-    [('on="decision"', "on must be scores or decisions"), ("range=(1.0, 0.0)", "low below high, got (1.0, 0.0)")],
+    [
+        ('on="decision"', "on must be scores, ranks or decisions"),
+        ("range=(1.0, 0.0)", "low below high, got (1.0, 0.0)"),
+    ],
 )
 def test_a_wrong_field_of_a_metric_is_named(tmp_path, fields, seen):
     text = METRIC.format(value="abs(scores - targets)", nothing="np.nan", higher=f"False, {fields}")
