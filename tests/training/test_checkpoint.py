@@ -240,6 +240,7 @@ def run(folder: Path, kill_after: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_leaves_the_same_bits(tmp_path):
     assert run(tmp_path / "whole", 0).returncode == 0
     for kill_after in (2, 5):
