@@ -8,10 +8,10 @@ demo: $(VENV)/installed ## install, train the demo board, print its table and it
 	$(BIN)/harness run demo
 
 test: lint ## everything quick: ruff, mypy, pytest
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-all: $(VENV)/installed-test ## what is slow or needs a service
-	$(BIN)/pytest -m "slow or service" --timeout 1800
+	$(BIN)/pytest -m "slow or service" --timeout 1800 --numprocesses auto --dist worksteal
 
 # PYTHON=... on the command line is taken as it is, for machines on which nothing can be installed
 ifeq ($(origin PYTHON),command line)

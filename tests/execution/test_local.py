@@ -145,6 +145,7 @@ def test_a_stopped_run_keeps_what_is_finished_and_goes_on(toys, tmp_path):
     assert all(record in read_records(board.folder).records for record in kept)
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_every_finished_record_and_leaves_no_half_one(tmp_path):
     command = [sys.executable, "-c", "from harness.cli import main; main()", "run"]
     rows = ["--dataset", "toy", "--models", "toy-net,tiny-cnn", "--losses", "bce,focal", "--recipes", "toy"]
