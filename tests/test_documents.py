@@ -20,9 +20,12 @@ from harness.results.store import read_records
 from tests.test_docs import CONTRIBUTING, README, ROOT, commands
 
 SMALL = "--set recipe.weights=random --set recipe.epochs=1 --set recipe.size=64"
+PHANTOM = "--option train=128 --option val=100 --option test=300"
 LIGHTER = {
     "run nih-": f"--option allow_missing=true --seeds 0 {SMALL}",
     "run --dataset csv": SMALL,
+    "run --dataset phantom --models chexnet": PHANTOM,
+    "compare scores.csv": PHANTOM,
     "data check nih": "--option allow_missing=true",
     "speed": "--size 64 --batch-size 16",
     "tune": "--trials 2 --confirm 1 --set recipe.epochs=1 --set recipe.size=32",
@@ -84,16 +87,19 @@ def save_predictions(folder: Path) -> None:
     """The files of predictions that the README names, from the board that it has made before."""
     board = folder / "my-board"
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board).records}
-    seeds = read_board(board).seeds
-    for seed in (*seeds, 2):
-        key = records["chexnet--bce--demo", seed % len(seeds)].key
-        shutil.copy(board / "runs" / key / "predictions-test.npz", folder / f"seed{seed}.npz")
-        shutil.copy(board / "runs" / key / "predictions-val.npz", folder / f"val{seed}.npz")
-    for system, loss in (("my-net", "bce"), ("other-net", "focal")):
-        (folder / system).mkdir()
-        for seed in seeds:
-            key = records[f"chexnet--{loss}--demo", seed].key
-            shutil.copy(board / "runs" / key / "predictions-test.npz", folder / system / f"{seed}.npz")
+    systems = {"my": "bce", "other": "focal"}
+    for system in systems:
+        (folder / f"{system}-net").mkdir()
+        (folder / f"{system}-val").mkdir()
+    for seed in read_board(board).seeds:
+        for system, loss in systems.items():
+            run = board / "runs" / records[f"chexnet--{loss}--demo", seed].key
+            shutil.copy(run / "predictions-test.npz", folder / f"{system}-net" / f"{seed}.npz")
+            shutil.copy(run / "predictions-val.npz", folder / f"{system}-val" / f"{seed}.npz")
+        shutil.copy(folder / "my-net" / f"{seed}.npz", folder / f"seed{seed}.npz")
+        shutil.copy(folder / "my-val" / f"{seed}.npz", folder / f"val{seed}.npz")
+    shutil.copy(folder / "seed0.npz", folder / "scores.npz")
+    shutil.copy(folder / "val0.npz", folder / "val.npz")
     found = read_predictions(folder / "seed0.npz")
     for name, values in (("scores.csv", 1 / (1 + np.exp(-found.logits))), ("targets.csv", found.targets)):
         rows = [",".join([image, *map(str, row)]) for image, row in zip(found.image, values, strict=True)]
