@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -186,35 +187,65 @@ def _name_patient(image: str) -> str:
 # --- files that are the same -----------------------------------------------------------------------------------------
 
 
+HALF = 2.0**-10
+"""Between two neighbors of half precision, relative to the smaller; no coarser writing is looked for."""
+HEAD = 16
+"""Images that tell most files apart, before all are compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Content:
+    """A file's predictions, its images and labels in an order that is the same for all files."""
+
+    source: str
+    image: NDArray[np.str_]
+    kinds: tuple[NDArray[np.float64], NDArray[np.float64]]
+    """Scores and logits (N, C): a copy may have been rounded as either."""
+
+    @classmethod
+    def read(cls, predictions: Predictions, labels: tuple[str, ...]) -> _Content:
+        arranged = predictions.arrange(labels, predictions.source).select(np.argsort(predictions.image))
+        return cls(predictions.source, arranged.image, (arranged.scores, arranged.logits.astype(np.float64)))
+
+    @cached_property
+    def within(self) -> tuple[float, float]:
+        """By how much scores and logits may be off for having been written with few digits."""
+        return _rounding(self.kinds[0]), _rounding(self.kinds[1])
+
+    def is_copy(self, other: _Content) -> bool:
+        pairs = list(zip(self.kinds, other.kinds, strict=True))
+        if not any((np.abs(a[:HEAD] - b[:HEAD]) <= HALF * np.maximum(1, np.abs(a[:HEAD]))).all() for a, b in pairs):
+            return False
+        return np.array_equal(self.image, other.image) and any(
+            bool((np.abs(a - b) <= max(ours, theirs)).all())
+            for (a, b), ours, theirs in zip(pairs, self.within, other.within, strict=True)
+        )
+
+
 def require_distinct(predictions: Sequence[Predictions]) -> None:
     """Refuse two files with the same predictions, whatever their names, formats and the order of their images.
 
-    A copy that was rounded, to three decimals or more or to half precision, is the same. Raises `UsageError`.
+    A copy whose scores or logits were rounded, to three decimals or more or to half precision, is the same. Raises
+    `UsageError`.
     """
-    for a, b in combinations(predictions, 2):
-        if _is_copy(a, b):
-            raise UsageError(
-                f"{a.source} and {b.source} hold the same predictions: a copy is no seed or system of its own, and its "
-                "spread would be 0; leave one of them out"
-            )
+    alike: dict[tuple[tuple[str, ...], int], list[Predictions]] = {}
+    for each in predictions:
+        alike.setdefault((tuple(sorted(each.labels)), len(each.image)), []).append(each)
+    for (labels, _), found in alike.items():
+        contents = [_Content.read(each, labels) for each in found] if len(found) > 1 else []
+        for a, b in combinations(contents, 2):
+            if a.is_copy(b):
+                raise UsageError(
+                    f"{a.source} and {b.source} hold the same predictions: a copy is no seed or system of its own, and "
+                    "its spread would be 0; leave one of them out"
+                )
 
 
-def _is_copy(a: Predictions, b: Predictions) -> bool:
-    if set(a.labels) != set(b.labels) or len(a.image) != len(b.image):
-        return False
-    if not np.array_equal(a.image, b.image) or a.labels != b.labels:
-        if not np.array_equal(np.sort(a.image), np.sort(b.image)):
-            return False
-        a, b = common([a, b])
-    ours, theirs = a.scores, b.scores
-    within = max(_rounding(ours), _rounding(theirs))
-    return bool((np.abs(ours - theirs) <= within).all())
-
-
-def _rounding(scores: NDArray[np.float64]) -> float:
-    """By how much these scores may be off for having been written with few digits."""
+def _rounding(values: NDArray[np.float64]) -> float:
+    """By how much these values may be off for having been written with few digits."""
+    exact = 1e-9 + 2.0**-23 * np.abs(values)  # float32 holds a rounded value no better
     for decimals in range(3, 7):
-        if np.abs(scores - np.round(scores, decimals)).max() < 1e-9:
+        if (np.abs(values - np.round(values, decimals)) <= exact).all():
             return 0.501 * 10.0**-decimals
-    half = np.array_equal(scores, scores.astype(np.float16).astype(np.float64))
-    return 2.0**-12 if half else 1e-6
+    half = np.array_equal(values, values.astype(np.float16).astype(np.float64))
+    return HALF / 2 * float(np.abs(values).max()) if half else 1e-6

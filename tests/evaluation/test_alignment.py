@@ -201,8 +201,19 @@ def rounded(predictions, decimals):
         lambda p: Predictions.from_scores(
             p.labels, p.image, p.patient, p.scores.astype(np.float16).astype(float), p.targets
         ),
+        lambda p: replace(p, logits=np.round(p.logits, 3)),
+        lambda p: replace(p, logits=p.logits.astype(np.float16).astype(np.float32)).arrange(p.labels[::-1], "a.npz"),
     ],
-    ids=["same", "shuffled", "three decimals", "six decimals, shuffled", "scores", "half precision"],
+    ids=[
+        "same",
+        "shuffled",
+        "three decimals",
+        "six decimals, shuffled",
+        "scores",
+        "half precision",
+        "logits of three decimals",
+        "logits of half precision, labels in another order",
+    ],
 )
 def test_a_copy_is_refused_whatever_its_name_format_and_order(copy):
     first = make_predictions(count=40)
