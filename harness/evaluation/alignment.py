@@ -195,31 +195,43 @@ HEAD = 16
 
 @dataclass(frozen=True, eq=False)
 class _Content:
-    """A file's predictions, its images and labels in an order that is the same for all files."""
+    """A file's predictions, with what is compared of them computed once."""
 
-    source: str
-    image: NDArray[np.str_]
-    kinds: tuple[NDArray[np.float64], NDArray[np.float64]]
-    """Scores and logits (N, C): a copy may have been rounded as either."""
+    predictions: Predictions
+    """Its images and labels are in an order that is the same for all files."""
 
     @classmethod
     def read(cls, predictions: Predictions, labels: tuple[str, ...]) -> _Content:
-        arranged = predictions.arrange(labels, predictions.source).select(np.argsort(predictions.image))
-        return cls(predictions.source, arranged.image, (arranged.scores, arranged.logits.astype(np.float64)))
+        arranged = predictions.arrange(labels, predictions.source)
+        image = arranged.image
+        return cls(arranged if (image[:-1] <= image[1:]).all() else arranged.select(np.argsort(image)))
 
     @cached_property
-    def within(self) -> tuple[float, float]:
+    def head(self) -> list[NDArray[np.float64]]:
+        return _scores_and_logits(self.predictions.select(np.arange(min(HEAD, len(self.predictions.image)))))
+
+    @cached_property
+    def whole(self) -> list[NDArray[np.float64]]:
+        return _scores_and_logits(self.predictions)
+
+    @cached_property
+    def within(self) -> list[float]:
         """By how much scores and logits may be off for having been written with few digits."""
-        return _rounding(self.kinds[0]), _rounding(self.kinds[1])
+        return [_rounding(values) for values in self.whole]
 
     def is_copy(self, other: _Content) -> bool:
-        pairs = list(zip(self.kinds, other.kinds, strict=True))
-        if not any((np.abs(a[:HEAD] - b[:HEAD]) <= HALF * np.maximum(1, np.abs(a[:HEAD]))).all() for a, b in pairs):
+        heads = zip(self.head, other.head, strict=True)
+        if not any((np.abs(a - b) <= HALF * np.maximum(1, np.abs(a))).all() for a, b in heads):
             return False
-        return np.array_equal(self.image, other.image) and any(
-            bool((np.abs(a - b) <= max(ours, theirs)).all())
-            for (a, b), ours, theirs in zip(pairs, self.within, other.within, strict=True)
+        wholes = zip(self.whole, other.whole, self.within, other.within, strict=True)
+        return np.array_equal(self.predictions.image, other.predictions.image) and any(
+            bool((np.abs(a - b) <= max(ours, theirs)).all()) for a, b, ours, theirs in wholes
         )
+
+
+def _scores_and_logits(predictions: Predictions) -> list[NDArray[np.float64]]:
+    """Both (N, C): a copy may have been rounded as either."""
+    return [predictions.scores, predictions.logits.astype(np.float64)]
 
 
 def require_distinct(predictions: Sequence[Predictions]) -> None:
@@ -235,9 +247,10 @@ def require_distinct(predictions: Sequence[Predictions]) -> None:
         contents = [_Content.read(each, labels) for each in found] if len(found) > 1 else []
         for a, b in combinations(contents, 2):
             if a.is_copy(b):
+                names = f"{a.predictions.source} and {b.predictions.source}"
                 raise UsageError(
-                    f"{a.source} and {b.source} hold the same predictions: a copy is no seed or system of its own, and "
-                    "its spread would be 0; leave one of them out"
+                    f"{names} hold the same predictions: a copy is no seed or system of its own, and its spread would "
+                    "be 0; leave one of them out"
                 )
 
 
