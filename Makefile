@@ -11,7 +11,7 @@ test: lint ## everything quick: ruff, mypy, pytest
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-all: $(VENV)/installed-test ## what is slow or needs a service
-	$(BIN)/pytest -m "slow or service" --timeout 1800 --numprocesses auto --dist worksteal
+	$(BIN)/pytest -m "slow or service" --timeout 1800 --numprocesses auto --dist loadfile
 
 # PYTHON=... on the command line is taken as it is, for machines on which nothing can be installed
 ifeq ($(origin PYTHON),command line)

@@ -20,7 +20,7 @@ from harness.results.store import read_records
 from tests.test_docs import CONTRIBUTING, README, ROOT, commands
 
 SMALL = "--set recipe.weights=random --set recipe.epochs=1 --set recipe.size=64"
-PHANTOM = "--option train=128 --option val=100 --option test=300"
+PHANTOM = "--option train=48 --option val=60 --option test=120"
 LIGHTER = {
     "run nih-": f"--option allow_missing=true --seeds 0 {SMALL}",
     "run --dataset csv": SMALL,
