@@ -383,7 +383,7 @@ def print_speed(model: str, found: Sequence[Speed]) -> None:
     elif first.reference:
         console.print("reference: a bare loop of torch's modules on one constant batch")
     console.print(
-        f"start: {first.start_seconds:.1f} s from the start of the process to the first step", highlight=False
+        f"start: {first.start_seconds:.1f} s from the start of the process until all is prepared", highlight=False
     )
     for one in found:
         for note in one.notes:

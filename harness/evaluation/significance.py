@@ -3,8 +3,8 @@
 A variance over seeds is known by few degrees of freedom, the one over patients by so many that they count as infinite.
 Of their sum, 1 / freedom is the mean of the parts' 1 / freedom, weighted by their shares in the variance. Satterthwaite
 (1946) weights by the squares of the shares, which promises more than three seeds know: far out, where p-values that are
-adjusted for many pairs lie, it finds too much. Cochran and Cox (1950, Experimental Designs) average critical values of t
-instead and find less. The rule here lies between both and was chosen by simulation (docs/simulations.md).
+adjusted for many pairs lie, it finds too much. Cochran and Cox (1950, Experimental Designs) average critical values of
+t instead and find less. The rule here lies between both and was chosen by simulation (docs/simulations.md).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from harness.speed.request import (
 from harness.training.cost import count_flops
 from harness.training.fit import Epoch, Training
 from harness.training.memory import release
-from harness.training.numerics import DTYPES, choose_numerics
+from harness.training.numerics import DTYPES, choose_numerics, computing
 from harness.training.pace import wait_for
 from harness.training.preparation import prepare_step, set_mode
 from harness.training.setup import batch_plan
@@ -62,8 +62,8 @@ class Speed:
     peak_reserved_bytes: int | None
     """Of what the allocator had taken from the device for them."""
     start_seconds: float
-    """From the start of the process, or of this batch size where it is not the first one, to the first step: imports,
-    placing, compiling, capturing; without the making of random images.
+    """From the start of the process, or of this batch size where it is not the first one, until all is
+    prepared: imports, placing, compiling and capturing of training and prediction; without the making of random images.
     """
     execution: dict[str, object]
     """Precision, how steps were executed, and why."""
@@ -108,8 +108,12 @@ def measure_speed(request: Request) -> Speed:
 
     What comes after the engine has its memory; where it fails, its figure is None and a note says why.
     """
+    with computing(request.device, request.recipe.precision):
+        return _measure(request)
+
+
+def _measure(request: Request) -> Speed:
     speed = _measure_engine(request)
-    torch.compiler.reset()  # which holds on to networks that were compiled
     release()
     notes: list[str] = []
     if request.device.type == "cuda":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ ASKING = ("_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2"
 SYNCHRONIZING = "synchronizing CUDA operation"
 """What torch says of an operation that waits for the device while that is forbidden."""
 
-_broken: list[str] = []
+_broken: list[tuple[str, torch.cuda.CUDAGraph]] = []
+"""Why each capture broke off, with its graph, which stays: torch's pinned memory may still refer to it."""
 
 
 class NotCapturableError(Exception):
@@ -31,7 +32,7 @@ def broken_capture() -> str | None:
     Everything that torch lets us put right has been put right by then, and the training under way goes on eagerly;
     libraries below torch may still hold what they began to capture.
     """
-    return _broken[0] if _broken else None
+    return _broken[0][0] if _broken else None
 
 
 @contextlib.contextmanager
@@ -78,9 +79,9 @@ def capture(
             with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 body()
         except BaseException as error:  # noqa: BLE001 - an interruption, too, must leave nothing under way
-            _broken.append(_first_cause(error))
+            _broken.append((_first_cause(error), graph))
             _end_pool(device, pool)
-            _renew([torch.cuda.default_generators[_index(device)], *generators])
+            _settle(device, generators)
             rewind()
             raise _explain(error) from None
     return graph
@@ -90,12 +91,15 @@ def find_obstacle(body: Callable[[], object], device: torch.device) -> str | Non
     """Run `body` and name the first thing that it does which cannot be captured, if there is one.
 
     On CUDA, torch itself refuses whatever waits for the device, so that this does not depend on a list of operations.
+    In torch 2.11 a function that a plugin compiles itself stays eager after it was first run here.
     """
     watch = _Watch()
     with side_stream(device), _forbid_waiting(device), watch:
         try:
             body()
-        except RuntimeError:
+        except RuntimeError as error:
+            if SYNCHRONIZING in str(error):  # outside of any operation, such as a stream that is waited for
+                watch.obstacle = watch.obstacle or "it waits for the device"
             if watch.obstacle is None:
                 raise
     return watch.obstacle
@@ -180,10 +184,22 @@ def _end_pool(device: torch.device, pool: Any) -> None:
     torch._C._cuda_releasePool(_index(device), pool)  # noqa: SLF001 - likewise
 
 
-def _renew(generators: Iterable[torch.Generator]) -> None:
-    """Give generators a copy of their state, offset included, that does not believe that a capture goes on."""
-    for generator in generators:
-        generator.graphsafe_set_state(generator.clone_state())
+def _settle(device: torch.device, generators: Sequence[torch.Generator]) -> None:
+    """Capture next to nothing, after which generators no longer believe that the capture which broke off goes on.
+
+    Graphs that were captured before draw from the same states: torch 2.11 would refuse to replay them. Where even this
+    fails, generators get a copy of their state, offset included, so that at least eager steps go on.
+    """
+    try:
+        graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            _register(graph, generator)
+        stream = torch.cuda.current_stream(device)
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            torch.zeros((), device=device)
+    except RuntimeError:
+        for generator in (torch.cuda.default_generators[_index(device)], *generators):
+            generator.graphsafe_set_state(generator.clone_state())
 
 
 def _index(device: torch.device) -> int:

@@ -71,6 +71,11 @@ def decide_compile(engine: Engine, network: nn.Module, device: torch.device, ima
     return device.type == "cuda" and parameters >= COMPILE_PARAMETERS and images >= COMPILE_IMAGES
 
 
+def decide_graph(engine: Engine, device: torch.device) -> bool:
+    """Whether steps and predictions are captured in CUDA graphs, where they can be."""
+    return engine.graphs and device.type == "cuda"
+
+
 def set_up_process(engine: Engine, cache: Path) -> None:
     """Settings of the whole process, before its first use of CUDA: memory, where compiled code is kept, determinism."""
     _keep_freed_memory()

@@ -233,7 +233,7 @@ class Training:
                 self.schedule.load(saved.progress["schedule"])
                 self.best = {name: saved.best[name].to(tensor.device) for name, tensor in self.best.items()}
                 self.history = [_read_epoch(epoch) for epoch in saved.progress["epochs"]]
-            except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            except (IndexError, KeyError, TypeError, RuntimeError, ValueError) as error:
                 self.state.put_back(before)
                 problem = f"it does not fit this training ({type(error).__name__}: {error})"
         if problem is not None:

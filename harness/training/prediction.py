@@ -14,7 +14,7 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.subgroups import find_groups
 from harness.training.capture import NotCapturableError, capture, find_obstacle, side_stream
 from harness.training.compilation import Forward, compile_network
-from harness.training.engine import Engine, Execution
+from harness.training.engine import Engine, Execution, decide_graph
 from harness.training.memory import is_out_of_memory, release
 from harness.training.numerics import Numerics
 from harness.training.pace import wait_for
@@ -116,7 +116,7 @@ class Predictor:
     def _prepare(self) -> None:
         """Compile and capture, as far as the training's step was compiled and the engine is told to capture."""
         started, device = time.perf_counter(), self.placed.device
-        captured = self.engine.graphs and device.type == "cuda"
+        captured = decide_graph(self.engine, device)
         self._make_buffers(self.batch if captured or self.execution.compiled else 0)
         with side_stream(device):
             if self.execution.compiled:

@@ -10,7 +10,7 @@ import torch
 from harness.errors import OutOfMemoryError, PluginError
 from harness.training.capture import side_stream
 from harness.training.compilation import Forward, compile_network
-from harness.training.engine import Execution
+from harness.training.engine import Execution, decide_graph
 from harness.training.memory import largest_divisor, largest_that_fits, release
 from harness.training.pace import wait_for
 from harness.training.setup import Setup
@@ -53,7 +53,7 @@ def prepare_step(step: Step, execution: Execution, batch_size: int, snapshot: Sn
     with side_stream(device):
         if execution.compiled:
             _compile(step, execution, index, rewind)
-        if setup.engine.graphs and device.type == "cuda":
+        if decide_graph(setup.engine, device):
             obstacle = step.capture(index, rewind)
             execution.step = "graph" if obstacle is None else "eager"
             if obstacle is not None:

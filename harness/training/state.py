@@ -59,7 +59,10 @@ class TrainingState:
 
     @torch.no_grad()
     def load(self, snapshot: Snapshot) -> None:
-        """Go on from a snapshot made in another process, before the first step. Raises `KeyError`, `RuntimeError`."""
+        """Go on from a snapshot made in another process, before the first step.
+
+        Raises `IndexError`, `KeyError` or `RuntimeError` where it is of another network.
+        """
         self._load_optimizer(snapshot.tensors)
         for name, tensor in self.tensors().items():
             tensor.copy_(snapshot.tensors[name])
@@ -80,6 +83,10 @@ class TrainingState:
     def _put_back_the_rest(self, snapshot: Snapshot) -> None:
         if snapshot.scaler:
             self.scaler.load_state_dict(dict(snapshot.scaler))
+            # what a step that broke off inside of the optimizer left: its gradients count as unscaled already
+            self.scaler._per_optimizer_states.clear()  # noqa: SLF001 - torch clears it only where a step ends
+            for name in ("grad_scale", "found_inf"):
+                vars(self.optimizer).pop(name, None)
         self.generator.set_state(snapshot.random["generator"].cpu())
         torch.set_rng_state(snapshot.random["host"].cpu())
         if "device" in snapshot.random:
@@ -100,10 +107,13 @@ def _name_tensors(prefix: str, module: nn.Module) -> dict[str, Tensor]:
 def _lay_out(tensor: Tensor, parameter: Tensor) -> Tensor:
     """The tensor as it lies in memory where an optimizer makes it: like its parameter, such as channels last.
 
-    A file keeps values alone. Fused optimizers walk through memory, where another layout pairs wrong elements.
+    A file keeps values alone. Fused optimizers walk through memory, where another layout pairs wrong elements. Raises
+    `RuntimeError` for the state of another parameter.
     """
-    if tensor.shape != parameter.shape:
+    if not tensor.dim():  # a count of steps
         return tensor
+    if tensor.shape != parameter.shape:
+        raise RuntimeError(f"an optimizer's state of {tuple(tensor.shape)} for a parameter of {tuple(parameter.shape)}")
     return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
 
 

@@ -17,11 +17,11 @@ from harness import Augment, Loss, Schedule
 from harness.data.placement import place
 from harness.training import capture as capturing
 from harness.training.capture import NotCapturableError, broken_capture, capture
+from harness.training.engine import Engine
 from harness.training.fit import Training
 from harness.training.objective import make_objective
-from harness.training.prediction import Predictor
+from harness.training.preparation import prepare_step
 from harness.training.setup import Setup
-from harness.training.step import Step
 from tests.training import tape
 
 BCE = nn.functional.binary_cross_entropy_with_logits
@@ -30,6 +30,8 @@ BCE = nn.functional.binary_cross_entropy_with_logits
 @pytest.fixture
 def begin(prepared, recipe, task, monkeypatch):
     """Make a training, captured or not."""
+    for module in ("preparation", "prediction"):
+        monkeypatch.setattr(f"harness.training.{module}.decide_graph", lambda engine, device: engine.graphs)
     monkeypatch.setattr("harness.training.step.capture", tape.capture)
     monkeypatch.setattr("harness.training.prediction.capture", tape.capture)
 
@@ -42,28 +44,17 @@ def begin(prepared, recipe, task, monkeypatch):
         loss = loss or Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none"))
         changed = dataclasses.replace(recipe, select_on="loss", epochs=4, **changes)
         placed = place(prepared, torch.device("cpu"), placement)
-        training = Training(Setup(network, make_objective(loss, task, {}, placed.device), placed, changed, task, 0))
-        if captured:
-            monkeypatch.setattr("harness.training.fit.prepare_step", capture_step)
-            monkeypatch.setattr(training.predictor, "_prepare", lambda: capture_prediction(training.predictor))
-            training.predictor.batch = 5
-        else:
-            monkeypatch.setattr("harness.training.fit.prepare_step", lambda *_: None)
+        objective, engine = make_objective(loss, task, {}, placed.device), Engine(graphs=captured)
+        training = Training(Setup(network, objective, placed, changed, task, 0, engine=engine))
+        training.predictor.batch = 5 if captured else 256
         return training
 
     return make
 
 
-def capture_prediction(predictor: Predictor) -> None:
-    predictor._make_buffers(predictor.batch)
-    assert predictor._capture() is None
-    predictor.prepared = True
-
-
-def capture_step(step: Step, execution, batch_size, snapshot) -> None:
-    step.drop_graph()
-    index = step.setup.placed.splits["train"][:batch_size]
-    assert step.capture(index, lambda: step.state.put_back(snapshot)) is None
+def capture_step(training: Training) -> None:
+    prepare_step(training.step, training.execution, training.batch_size, training.state.take())
+    assert training.execution.step == "graph"
 
 
 def results(training: Training) -> list[tuple[float, float, float]]:
@@ -122,7 +113,7 @@ def test_the_tape_freezes_what_python_counts_as_a_graph_does(begin):
 def test_the_tape_freezes_a_rate_that_is_bound_to_another_number(begin):
     training = begin(captured=True, optimizer="sgd", momentum=0.0)
     index = training.setup.placed.splits["train"][: training.batch_size]
-    capture_step(training.step, training.execution, training.batch_size, training.state.take())
+    capture_step(training)
     weight = training.setup.network[0].weight
     training.state.optimizer.param_groups[0]["lr"] = torch.tensor(0.0)  # bound to a name: the graph never sees it
     before = weight.detach().clone()
@@ -152,50 +143,93 @@ def refuse(body, device, rewind, generators=()):
     raise NotCapturableError("RuntimeError: no such operation while capturing")
 
 
-def test_a_step_that_cannot_be_captured_after_all_goes_on_eagerly(begin, monkeypatch):
+def test_what_cannot_be_captured_after_all_goes_on_eagerly_and_the_record_says_why(begin, monkeypatch):
     eager = results(begin(captured=False))
     training = begin(captured=True)
-    monkeypatch.setattr("harness.training.step.capture", refuse)
-    reasons = []
-
-    def prepare(step, execution, batch_size, snapshot):
-        index = step.setup.placed.splits["train"][:batch_size]
-        reasons.append(step.capture(index, lambda: step.state.put_back(snapshot)))
-
-    monkeypatch.setattr("harness.training.fit.prepare_step", prepare)
+    for module in ("step", "prediction"):
+        monkeypatch.setattr(f"harness.training.{module}.capture", refuse)
     assert results(training) == eager
-    assert reasons == ["RuntimeError: no such operation while capturing"]
-    assert training.step.graph is None
+    assert (training.step.graph, training.predictor.graph, training.execution.step) == (None, None, "eager")
+    reason = "could not be captured in a CUDA graph: RuntimeError: no such operation while capturing"
+    assert training.execution.notes == [f"the step {reason}", f"prediction {reason}"]
 
 
-def test_the_record_says_why_prediction_was_not_captured(begin, monkeypatch):
-    training = begin(captured=False)
-    expected = training.predictor.logits("val")
-    monkeypatch.setattr("harness.training.prediction.capture", refuse)
-    predictor = training.predictor
-    predictor._make_buffers(5)
-    for _ in range(2):  # tried again with smaller batches, it is told once
-        predictor._note("captured in a CUDA graph", predictor._capture())
-    assert training.execution.notes == [
-        "prediction could not be captured in a CUDA graph: RuntimeError: no such operation while capturing"
+class Asking(nn.Module):
+    """A loss that asks the device for a value, which a captured step must not."""
+
+    def forward(self, logits, targets):
+        loss = BCE(logits, targets, reduction="none")
+        return loss * (1 + (loss.sum().item() > 1e9))
+
+
+def test_a_trial_that_finds_an_obstacle_changes_no_bit(begin):
+    """The trial trains a step, which is taken back."""
+    loss = Loss(name="asking", build=lambda task: Asking())
+    eager = results(begin(captured=False, loss=loss))
+    tried = begin(captured=True, loss=loss)
+    assert results(tried) == eager
+    assert tried.step.graph is None
+    assert tried.execution.notes == [
+        "the step could not be captured in a CUDA graph: it asks the device for a value (_local_scalar_dense)"
     ]
-    predictor._prepare()
-    assert torch.equal(training.predictor.logits("val"), expected)
+
+
+def test_a_prediction_that_is_prepared_again_is_told_of_once(begin, monkeypatch):
+    monkeypatch.setattr("harness.training.prediction.capture", refuse)
+    training = begin(captured=True)
+    for _ in range(2):
+        training.predictor.prepared = False
+        training.predictor.logits("val")
+    (note,) = training.execution.notes
+    assert note.startswith("prediction could not be captured in a CUDA graph: ")
+
+
+def test_step_and_prediction_are_compiled_where_they_are_captured(begin, monkeypatch):
+    entered = []
+
+    @contextlib.contextmanager
+    def side_stream(device):
+        entered.append("in")
+        yield
+        entered.append("out")
+
+    def compile_network(network, attempt, *, asked):
+        entered.append("compile")
+        attempt(network)
+        return network, None
+
+    for module in ("preparation", "prediction"):
+        monkeypatch.setattr(f"harness.training.{module}.side_stream", side_stream)
+        monkeypatch.setattr(f"harness.training.{module}.compile_network", compile_network)
+        monkeypatch.setattr("harness.training.fit.decide_compile", lambda *_: True)
+    training = begin(captured=True)
+    next(training.epochs())
+    assert entered == ["in", "compile", "out"] * 2
 
 
 # --- a capture that breaks -------------------------------------------------------------------------------------------
 
 
 class PretendedCuda:
-    """As much of CUDA as a capture touches: streams, a pool that is under way until it is ended, generators."""
+    """As much of CUDA as a capture touches: streams, a pool that is under way until it is ended, generators.
 
-    def __init__(self, failure: BaseException | None, at_end: BaseException | None, pool_ends: bool = False) -> None:
-        self.failure, self.at_end, self.pool_ends = failure, at_end, pool_ends
+    Generators believe that they are captured until a capture ends well, as in torch 2.11.
+    """
+
+    def __init__(
+        self,
+        failure: BaseException | None,
+        at_end: BaseException | None,
+        pool_ends: bool = False,
+        for_good: bool = False,
+    ) -> None:
+        self.failure, self.at_end, self.pool_ends, self.for_good = failure, at_end, pool_ends, for_good
         self.current: Any = "default"
         self.pools: dict[str, str] = {}
         self.waits: list[tuple[Any, Any]] = []
-        self.generator = torch.Generator().manual_seed(5)
-        self.renewed: list[torch.Generator] = []
+        self.generator: Any = None
+        self.believing: list[Any] = []
+        self.renewed: list[Any] = []
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         outer = self
@@ -218,20 +252,27 @@ class PretendedCuda:
         class graph:  # noqa: N801 - torch calls it so
             """Like torch's: where ending the capture fails, the stream stays current and the pool under way."""
 
-            def __init__(self, graph, pool, stream, capture_error_mode):
-                self.pool, self.stream = pool, stream
+            def __init__(self, graph, pool="of its own", *, stream, capture_error_mode):
+                self.graph, self.pool, self.stream = graph, pool, stream
 
             def __enter__(self):
                 self.before, outer.current = outer.current, self.stream
                 outer.pools[self.pool] = "under way"
+                outer.believing = [outer.generator, *self.graph.registered]
 
             def __exit__(self, *args):
-                if outer.at_end is not None:
+                if outer.at_end is not None and (outer.for_good or self.pool == "pool"):
                     if outer.pool_ends:
                         outer.pools[self.pool] = "ended"
                     raise outer.at_end
                 outer.pools[self.pool] = "ended"
                 outer.current = self.before
+                outer.believing = []
+
+        class Graph:
+            def __init__(self) -> None:
+                self.registered: list[Any] = []
+                self.register_generator_state = self.registered.append
 
         def end(device, pool):
             if outer.pools[pool] != "under way":
@@ -240,19 +281,25 @@ class PretendedCuda:
 
         default = Stream(None)
         self.current = self.default = default
-        graphs = SimpleNamespace(register_generator_state=lambda generator: None)
         monkeypatch.setattr(torch.cuda, "Stream", Stream)
         monkeypatch.setattr(torch.cuda, "stream", stream)
         monkeypatch.setattr(torch.cuda, "current_stream", lambda device: outer.current)
         monkeypatch.setattr(torch.cuda, "graph", graph)
-        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graphs)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch, "zeros", lambda *shape, device: None)
         monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
-        monkeypatch.setattr(torch.cuda, "default_generators", [self.generator])
+        monkeypatch.setattr(torch.cuda, "default_generators", [self.make_generator()])
+        self.generator = torch.cuda.default_generators[0]
         monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
         monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda device, pool: outer.pools.pop(pool), raising=False)
-        monkeypatch.setattr(capturing, "_renew", self.renewed.extend)
         monkeypatch.setattr(capturing, "_broken", [])
         capturing._make_stream.cache_clear()
+
+    def make_generator(self) -> Any:
+        """A CPU's generators know no graphs: what is asked of them is seen."""
+        generator = torch.Generator().manual_seed(5)
+        torch.rand(3, generator=generator)
+        return SimpleNamespace(clone_state=generator.clone_state, graphsafe_set_state=self.renewed.append)
 
 
 @pytest.fixture
@@ -281,7 +328,7 @@ def attempt(pretended: PretendedCuda, seen: list[str]) -> Any:
             raise pretended.failure
         seen.append("run")
 
-    return capture(body, GPU, lambda: seen.append("rewind"), [torch.Generator()])
+    return capture(body, GPU, lambda: seen.append("rewind"), [pretended.make_generator()])
 
 
 def test_a_capture_that_breaks_leaves_nothing_under_way(pretend_cuda):
@@ -289,10 +336,14 @@ def test_a_capture_that_breaks_leaves_nothing_under_way(pretend_cuda):
     seen: list[str] = []
     with pytest.raises(NotCapturableError, match="previous error during capture"):
         attempt(pretended, seen)
-    assert pretended.pools == {}, "the pool was ended and released"
+    assert "pool" not in pretended.pools, "the pool was ended and released"
     assert pretended.current is pretended.default, "the side stream is left"
     assert seen == ["run"] * 3 + ["rewind", "run", "rewind"]
-    assert len(pretended.renewed) == 2
+    assert pretended.believing == [], "or a graph that was captured before could not be replayed"
+    assert pretended.renewed == [], "and would draw from a state of its own"
+    first, *_, last = pretended.waits
+    assert first[1] is pretended.default, "the side stream waits for what was under way"
+    assert last == (pretended.default, first[0]), "and is waited for in the end"
     assert "previous error during capture" in (broken_capture() or "")
 
 
@@ -307,7 +358,15 @@ def test_a_pool_that_torch_has_ended_is_left_to_its_graph(pretend_cuda):
     pretended = pretend_cuda(at_end=INVALID, pool_ends=True)
     with pytest.raises(NotCapturableError):
         attempt(pretended, [])
-    assert pretended.pools == {"pool": "ended"}, "releasing it twice would end the process"
+    assert pretended.pools["pool"] == "ended", "releasing it twice would end the process"
+
+
+def test_where_nothing_can_be_captured_any_more_generators_get_a_copy_of_their_state(pretend_cuda):
+    pretended = pretend_cuda(at_end=INVALID, for_good=True)
+    with pytest.raises(NotCapturableError):
+        attempt(pretended, [])
+    default, _ = pretended.renewed
+    assert torch.equal(torch.rand(3, generator=default), torch.rand(3, generator=pretended.generator.clone_state()))
 
 
 def test_too_little_memory_for_a_capture_is_told_as_that(pretend_cuda):
@@ -316,7 +375,7 @@ def test_too_little_memory_for_a_capture_is_told_as_that(pretend_cuda):
     with pytest.raises(torch.OutOfMemoryError):
         attempt(pretended, seen)
     assert pretended.current is pretended.default
-    assert pretended.pools == {}
+    assert "pool" not in pretended.pools
     assert seen[-1] == "rewind"
 
 
@@ -375,15 +434,15 @@ def test_another_error_of_a_trial_is_raised_and_waiting_is_allowed_again(pretend
     assert pretended.current is pretended.default
 
 
-def test_a_generator_is_renewed_where_it_is_not_where_it_began(monkeypatch):
-    """A CPU's generators know no graphs: what is asked of them is seen."""
-    generator = torch.Generator().manual_seed(7)
-    torch.rand(3, generator=generator)
-    expected = torch.rand(3, generator=generator.clone_state())
-    given: list[torch.Generator] = []
-    fake = SimpleNamespace(clone_state=generator.clone_state, graphsafe_set_state=given.append)
-    capturing._renew([fake])  # type: ignore[list-item]
-    assert torch.equal(torch.rand(3, generator=given[0]), expected)
+def test_waiting_outside_of_any_operation_is_an_obstacle_too(pretend_cuda, monkeypatch):
+    pretend_cuda()
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
+
+    def wait() -> None:
+        raise RuntimeError("called a synchronizing CUDA operation")
+
+    assert capturing.find_obstacle(wait, GPU) == "it waits for the device"
 
 
 def test_a_broken_capture_keeps_nothing_alive(pretend_cuda):

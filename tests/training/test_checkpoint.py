@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from harness import Augment, Loss, Schedule, Task
@@ -201,6 +202,27 @@ def test_a_state_of_another_network_is_discarded_and_nothing_of_it_is_left(begin
     expected = list(begin("whole").epochs())
     interrupt(begin("cut", average_decay=None), 2)
     training = begin("cut")
+    assert stripped(training.epochs()) == stripped(expected)
+    assert "does not fit this training" in training.execution.notes[0]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("change", ["more parameters", "another shape"])
+def test_a_state_of_other_parameters_is_discarded_and_nothing_of_it_is_left(begin, tmp_path, optimizer, change):
+    expected = list(begin("whole", optimizer=optimizer).epochs())
+    interrupt(begin("cut", optimizer=optimizer), 2)
+    path = tmp_path / "cut" / NAME
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+    name = next(name for name in tensors if name.startswith("state/optimizer.") and tensors[name].dim() > 1)
+    if change == "another shape":
+        tensors[name] = torch.cat([tensors[name], tensors[name]])
+    else:
+        _, _, key = name.removeprefix("state/").split(".")
+        tensors[f"state/optimizer.99.{key}"] = tensors[name].clone()
+    save_file(tensors, path, metadata)
+    training = begin("cut", optimizer=optimizer)
     assert stripped(training.epochs()) == stripped(expected)
     assert "does not fit this training" in training.execution.notes[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -387,6 +388,38 @@ def test_memory_that_was_too_small_once_changes_no_bit(train, unlucky, micro_bat
     assert execution.notes == [
         f"the memory was too small for {size} images at a time at first, and sufficed when that was tried again"
     ]
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("unlucky", [1, 2])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("precision", ["float32", "fp16"])
+def test_memory_that_was_too_small_inside_of_the_optimizer_changes_no_bit(train, precision, optimizer, unlucky, clip):
+    choices = {"precision": precision, "optimizer": optimizer, "gradient_clip": clip, "epochs": 2}
+    found = []
+    for which in (0, unlucky):
+        torch.manual_seed(0)
+        training, _ = train(WithStatistics(), **choices)
+        training.state.optimizer.step = Once(training.state.optimizer.step, which)
+        history = [(epoch.train_loss, epoch.val_loss) for epoch in training.epochs()]
+        found.append((history, training.setup.network.state_dict(), training.execution.notes))
+    (straight, weights, _), (disturbed, others, notes) = found
+    assert disturbed == straight
+    assert all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
+    assert "sufficed when that was tried again" in notes[0]
+
+
+class Once:
+    """A function that runs out of memory in one of its calls."""
+
+    def __init__(self, function: Callable[..., object], unlucky: int) -> None:
+        self.function, self.unlucky, self.calls = function, unlucky, 0
+
+    def __call__(self, *args: object, **options: object) -> object:
+        self.calls += 1
+        if self.calls == self.unlucky:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return self.function(*args, **options)
 
 
 def test_a_batch_is_split_into_equal_parts_that_fit_where_the_recipe_allows_it(train):
