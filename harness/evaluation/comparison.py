@@ -159,14 +159,16 @@ def rank_groups(
     """Groups from 1 of systems that do not differ significantly from the best of their group.
 
     Systems with fewer than three seeds stand in none. The best estimate not yet in a group leads the next one; every
-    system not yet in one whose adjusted p against it is at least 0.05, or undefined, joins. Adjusted for all pairs of
-    `systems`; `pairs` spares comparing them again.
+    system not yet in one whose adjusted p against it is at least 0.05 joins. Adjusted for all pairs of `systems`;
+    `pairs` spares comparing them again. Where one of these pairs has no p there are no groups: nothing tells whether
+    the two differ.
     """
-    differs = {
-        frozenset((pair.a, pair.b)) for pair in (compare_pairs(systems) if pairs is None else pairs) if pair.differs
-    }
+    judged = {name for name, system in systems.items() if system.judged}
+    pairs = [p for p in (compare_pairs(systems) if pairs is None else pairs) if {p.a, p.b} <= judged]
+    if any(pair.p_holm is None for pair in pairs):
+        return {}
+    differs = {frozenset((pair.a, pair.b)) for pair in pairs if pair.differs}
     sign = -1 if higher_is_better else 1
-    judged = (name for name, system in systems.items() if system.judged)
     waiting = sorted(judged, key=lambda name: (sign * systems[name].estimate, name))
     groups: dict[str, int] = {}
     number = 0

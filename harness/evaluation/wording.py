@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.evaluation.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Interval, Margin, Pair
+    from harness.results.record import MetricPart
 
 MORE_SEEDS = "a verdict about methods needs at least three seeds of both"
+
+
+def explain_no_interval(parts: Iterable[MetricPart]) -> str:
+    """Why a mean has no interval: what one of its records says of its own, or the rule that it then has broken."""
+    from harness.evaluation.bootstrap import MOST_MISSING
+
+    said = (part.no_interval for part in parts if part.no_interval)
+    return next(said, f"more than {MOST_MISSING:.0%} of the resamples have no value")
 
 
 def format_p(p: float) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.evaluation.common_labels import resampled
+from harness.evaluation.wording import explain_no_interval
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair, System
@@ -113,23 +114,6 @@ def judge_seeds_alone(spreads: Sequence[Spread]) -> float | None:
     return None if math.isnan(p) else p
 
 
-def find_obstacle(
-    ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, labels: Labels
-) -> str:
-    """Why the ranked rows cannot be compared, in words; empty where they can."""
-    held = {row.name: make_system(row, objective, drawn[row.name], labels) for row in ranked}
-    without = [name for name, system in held.items() if system is None]
-    if without and len(without) == len(ranked):
-        return "no row has resamples beside all of its records"
-    if without:
-        return f"{len(without)} of {len(ranked)} rows lack resamples beside a record: {', '.join(without[:5])}" + (
-            ", and others" if len(without) > 5 else ""
-        )
-    if len({system.resamples.shape[1] for system in held.values() if system is not None}) > 1:
-        return "rows were not resampled equally often"
-    return ""
-
-
 def compare(
     ranked: Sequence[RowSummary],
     drawn: Mapping[str, Sequence[Resamples]],
@@ -137,14 +121,34 @@ def compare(
     labels: Labels,
     *,
     higher: bool,
-) -> tuple[tuple[Pair, ...], dict[str, int]]:
-    """All pairs of ranked rows, the better one first, and the group of each row; they have no obstacle."""
+) -> tuple[tuple[Pair, ...], dict[str, int], str]:
+    """All pairs of ranked rows, the better one first, and the group of each row; or neither, and why, in words."""
     from harness.evaluation.comparison import compare_pairs, rank_groups
 
     found = {row.name: make_system(row, objective, drawn[row.name], labels) for row in ranked}
+    if obstacle := _find_obstacle(found):
+        return (), {}, obstacle
     systems = {name: system for name, system in found.items() if system is not None}
     pairs = compare_pairs(systems)
-    return tuple(pairs), rank_groups(systems, higher, pairs)
+    without = sum(pair.p_holm is None for pair in pairs)
+    if without:
+        why = explain_no_interval(part for row in ranked for part in _parts(row, objective))
+        return (), {}, f"{without} of {len(pairs)} differences have no interval: {why}"
+    return tuple(pairs), rank_groups(systems, higher, pairs), ""
+
+
+def _find_obstacle(systems: Mapping[str, System | None]) -> str:
+    """Why not every system can be compared, in words; empty where all can be."""
+    without = [name for name, system in systems.items() if system is None]
+    if without and len(without) == len(systems):
+        return "no row has resamples beside all of its records"
+    if without:
+        return f"{len(without)} of {len(systems)} rows lack resamples beside a record: {', '.join(without[:5])}" + (
+            ", and others" if len(without) > 5 else ""
+        )
+    if len({system.resamples.shape[1] for system in systems.values() if system is not None}) > 1:
+        return "rows were not resampled equally often"
+    return ""
 
 
 def find_leaders(
@@ -153,7 +157,8 @@ def find_leaders(
     """Label -> the best row in the objective and all that do not differ significantly from it.
 
     The best was picked by what the data show, so that its comparisons are adjusted for all pairs of the label. A row
-    that lacks a label in a seed is not compared in it, nor one with fewer than three seeds.
+    that lacks a label in a seed is not compared in it, nor one with fewer than three seeds. A label of which a
+    difference has no interval is absent.
     """
     import numpy as np
 
@@ -174,7 +179,8 @@ def find_leaders(
         best = (max if higher else min)(systems, key=lambda name: systems[name].estimate)
         chosen = [(best, other) for other in systems if other != best]
         pairs = compare_pairs(systems, chosen, tests=len(systems) * (len(systems) - 1) // 2)
-        leaders[label] = frozenset({best, *(pair.b for pair in pairs if not pair.differs)})
+        if all(pair.p_holm is not None for pair in pairs):
+            leaders[label] = frozenset({best, *(pair.b for pair in pairs if not pair.differs)})
     return leaders
 
 

@@ -88,6 +88,46 @@ def test_a_row_without_its_resamples_leaves_the_board_without_groups(three):
     assert "Over seeds alone p = 0.2" in conclude(summary)
 
 
+WHY = "an interval needs 3 patients who have each label and 3 who lack it: 2 have Hernia"
+
+
+def unresampled(records, metric="auroc"):
+    """The records and what lies beside them, as a test set makes them in which two patients have Hernia."""
+    changed = []
+    for record in records:
+        part = record.metrics[metric].model_copy(update={"interval": None, "no_interval": WHY})
+        changed.append(record.model_copy(update={"metrics": record.metrics | {metric: part}}))
+    drawn = {}
+    for name, one in beside(records).items():
+        unknown = np.full(400, np.nan)
+        labels = {**one.per_label, "Hernia": unknown} if metric == "auroc" else one.per_label
+        drawn[name] = Resamples({**one.macro, metric: unknown}, labels)
+    return changed, drawn
+
+
+def test_rows_whose_differences_have_no_interval_stand_in_no_groups_and_the_reason_is_told(three):
+    board, records = three
+    summary = summarize(board, *unresampled(records))
+    assert summary.obstacle == f"3 of 3 differences have no interval: {WHY}"
+    assert ([row.group for row in summary.rows], summary.pairs, summary.leaders) == ([None] * 3, (), {})
+    assert (summary.grouped, summary.compared) == (False, False)
+    caption = str(table(summary, 100).caption)
+    assert f"rows are not compared: {summary.obstacle}" in caption
+    assert "rows of one group" not in caption
+    assert summary.obstacle in conclude(summary)
+    assert f"Rows are not compared with each other: {summary.obstacle}." in render_text(summary)
+
+
+def test_a_label_whose_differences_have_no_interval_has_no_leaders(three):
+    board, records = three
+    drawn = beside(records)
+    for one in drawn.values():
+        one.per_label["Hernia"][:] = np.nan
+    leaders = summarize(board, records, drawn).leaders
+    assert set(leaders) == {"Edema", "Mass"}
+    assert leaders["Mass"] == {"best--bce--demo", "near--bce--demo"}
+
+
 @pytest.mark.parametrize(
     ("second", "says"),
     [
