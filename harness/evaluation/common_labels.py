@@ -92,14 +92,26 @@ def _defined(part: MetricPart) -> dict[str, float]:
     return {label: one.value for label, one in part.per_label.items() if one.value is not None}
 
 
-def tell_labels(metric: str, labels: Sequence[str], all_labels: Iterable[str]) -> str:
-    """Over which labels a metric's numbers are, in words; empty where these are all."""
+def tell_labels(labels: Mapping[str, Sequence[str]], all_labels: Iterable[str]) -> list[str]:
+    """Over which labels the numbers of metrics are, in words: a line for each set of labels that is not all of them."""
     known = list(all_labels)
+    metrics: dict[tuple[str, ...], list[str]] = {}
+    for metric, found in labels.items():
+        metrics.setdefault(tuple(found), []).append(metric)
+    return [
+        f"{_are(names)} over {len(found)} of {len(known)} labels, those defined in all that stand side by side: "
+        f"without {_name_absent(found, known)}"
+        for found, names in metrics.items()
+        if not set(known) <= set(found)
+    ]
+
+
+def _are(names: Sequence[str]) -> str:
+    """`auroc is`, `auroc, f1 and ece are`."""
+    return f"{', '.join(names[:-1])} and {names[-1]} are" if len(names) > 1 else f"{names[0]} is"
+
+
+def _name_absent(labels: Sequence[str], known: Sequence[str]) -> str:
     without = [label for label in known if label not in labels]
-    if not without:
-        return ""
-    named = ", ".join(without[:MOST_NAMED]) + (f" and {len(without) - MOST_NAMED} more" if without[MOST_NAMED:] else "")
-    return (
-        f"{metric} is over {len(labels)} of {len(known)} labels, those defined in all that stand side by side: "
-        f"without {named}"
-    )
+    more = f" and {len(without) - MOST_NAMED} more" if without[MOST_NAMED:] else ""
+    return ", ".join(without[:MOST_NAMED]) + more

@@ -110,11 +110,10 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
         single = _make_label_systems(rows, drawn, metric, common[metric])
         method = next(iter(rows.values())).records[0].metrics[metric].interval_method
         compared.append(_compare(metric, higher, method, common[metric], systems, single, margin))
-        notes.append(tell_labels(metric, common[metric], first.labels))
     if not compared:
         raise UsageError("; ".join(notes))
     test = first.splits["test"]
-    told = [*filter(None, notes), *_note_seeds(compared)]
+    told = [*notes, *_note(compared, first.labels)]
     return Comparison(compared, test.images, test.patients, notes=told, margin=margin)
 
 
@@ -213,7 +212,6 @@ def compare_predictions(
         }
         method = methods[split_name(metric)[0]]
         compared.append(_compare(metric, higher, method, labels, whole, single, wish.margin))
-        notes.append(tell_labels(metric, labels, first.labels))
     if not compared:
         raise DataError("; ".join(notes))
     return Comparison(
@@ -222,7 +220,7 @@ def compare_predictions(
         patients=len(resampling.patients),
         patients_known=first.patients_known,
         areas=_compare_areas(seeds) if "auroc" in asked else {},
-        notes=[*filter(None, notes), *_note_seeds(compared)],
+        notes=[*notes, *_note(compared, first.labels)],
         margin=wish.margin,
     )
 
@@ -330,6 +328,11 @@ def _compare_labels(single: Mapping[str, Mapping[str, System]]) -> dict[str, lis
     p = np.array([pair.p_patients if pair.p is None else pair.p for pair in every], dtype=np.float64)
     adjusted = (None if math.isnan(one) else one for one in adjust_holm(p).tolist())
     return {label: [replace(pair, p_holm=next(adjusted)) for pair in pairs] for label, pairs in found.items()}
+
+
+def _note(compared: Sequence[MetricComparison], labels: Sequence[str]) -> list[str]:
+    """What has to be said of all metrics together."""
+    return [*tell_labels({one.metric: one.labels for one in compared}, labels), *_note_seeds(compared)]
 
 
 def _note_seeds(compared: Sequence[MetricComparison]) -> list[str]:

@@ -99,13 +99,8 @@ def _remarks(summary: Leaderboard) -> list[str]:
 
 
 def tell_all_labels(summary: Leaderboard) -> list[str]:
-    """Over which labels each metric is, where these are not all: a line for each set of labels."""
-    known = summary.data.labels if summary.data else []
-    metrics: dict[tuple[str, ...], list[str]] = {}
-    for metric, labels in summary.labels.items():
-        metrics.setdefault(labels, []).append(metric)
-    told = (tell_labels(", ".join(names), labels, known) for labels, names in metrics.items())
-    return [text for text in told if text]
+    """Over which labels the metrics of ranked rows are, where these are not all."""
+    return tell_labels(summary.labels, summary.data.labels) if summary.data else []
 
 
 def _format_seeds(row: RowSummary, summary: Leaderboard) -> str:
