@@ -81,7 +81,7 @@ def _tell(compared: MetricComparison, margin: float | None) -> list[str]:
     metric, higher, many = compared.metric, compared.higher_is_better, len(compared.pairs)
     told = [tell_pair(metric, pair, many, higher_is_better=higher) for pair in compared.pairs]
     for pair, one in zip(compared.pairs, compared.margins, strict=False):
-        told += tell_margin(metric, pair, one, margin or math.nan)
+        told += tell_margin(metric, pair, one, margin or math.nan, many)
     seeds = {name: len(system.values) for name, system in compared.systems.items()}
     seen = tell_detectable(compared.pairs, seeds)
     return [*told, *([f"{metric}: {seen[0].lower()}{seen[1:]}"] if seen else [])]

@@ -34,8 +34,11 @@ def format_p(p: float) -> str:
 
 def tell_basis(pair: Pair, pairs: int) -> str:
     """`(p = 0.92, Holm-adjusted, over patients and seeds)`; of a single pair nothing is adjusted."""
-    adjusted = ", Holm-adjusted" if pairs > 1 else ""
-    return f"({format_p(pair.p_holm)}{adjusted}, over {pair.over})" if pair.p_holm is not None else ""
+    return "" if pair.p_holm is None else _tell_basis(pair.p_holm, pair.over, adjusted=pairs > 1)
+
+
+def _tell_basis(p: float, over: str, *, adjusted: bool, test: str = "") -> str:
+    return f"({', '.join(filter(None, [format_p(p), test, 'Holm-adjusted' if adjusted else '', f'over {over}']))})"
 
 
 def judge_pair(pair: Pair, pairs: int) -> str:
@@ -67,18 +70,21 @@ def tell_pair(metric: str, pair: Pair, pairs: int, *, higher_is_better: bool) ->
     return f"{metric}: no significant difference, {ahead} {basis}."
 
 
-def tell_margin(metric: str, pair: Pair, margin: Margin, size: float) -> list[str]:
-    """What a margin shows of a pair: equivalence, or that one is not worse; at least one sentence."""
+def tell_margin(metric: str, pair: Pair, margin: Margin, size: float, pairs: int) -> list[str]:
+    """What a margin shows of a pair: equivalence, or that one is not worse; at least one sentence.
+
+    That one is not worse is tested either way round, so that it is adjusted even with a single pair.
+    """
     if margin.p_equivalent is None:
         return []
     what = "the trained networks " if pair.over == "patients" else ""
     if margin.p_equivalent < SIGNIFICANT:
-        basis = f"({format_p(margin.p_equivalent)}, over {pair.over})"
+        basis = _tell_basis(margin.p_equivalent, pair.over, adjusted=pairs > 1, test="two one-sided tests")
         return [f"{metric}: {what}{pair.a} and {pair.b} are equivalent within {size:g} {basis}."]
     sides = ((pair.a, pair.b, margin.p_a_not_worse), (pair.b, pair.a, margin.p_b_not_worse))
     shown = [
         f"{metric}: {what.replace('networks', 'network')}{one} is not worse than {other} by more than {size:g} "
-        f"({format_p(p)}, over {pair.over})."
+        f"{_tell_basis(p, pair.over, adjusted=True, test='one-sided')}."
         for one, other, p in sides
         if p is not None and p < SIGNIFICANT
     ]

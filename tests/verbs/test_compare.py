@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -113,8 +114,10 @@ def test_a_margin_shows_what_is_equivalent_or_not_worse(harness, save_prediction
     assert pairs[0]["margin"]["p_equivalent"] < 0.05
     assert pairs[1]["margin"]["p_b_not_worse"] > 0.05 > pairs[1]["margin"]["p_a_not_worse"]
     out = harness("compare", "a", "b", "c", "--margin", "0.1")[1]
-    assert "auroc: a and b are equivalent within 0.1 (p" in out
-    assert "auroc: a is not worse than c by more than 0.1 (p" in out
+    assert re.search(r"a and b are equivalent within 0\.1 \(p . [\d.]+, two one-sided tests, Holm-adjusted, over", out)
+    assert re.search(r"a is not worse than c by more than 0\.1 \(p . [\d.]+, one-sided, Holm-adjusted, over", out)
+    _, out, _ = harness("compare", "a", "b", "--metrics", "auroc", "--margin", "0.1")
+    assert re.search(r"are equivalent within 0\.1 \(p . [\d.]+, two one-sided tests, over patients and seeds\)", out)
 
 
 def test_validation_gives_each_system_its_thresholds(harness, save_predictions):
