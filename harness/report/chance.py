@@ -89,15 +89,16 @@ def add_seed_intervals(rows: Sequence[RowSummary]) -> dict[str, RowSummary]:
     """The rows by name, their metrics with an interval over patients and seeds beside that over patients."""
     import numpy as np
 
-    from harness.evaluation.comparison import reach_of_seeds, widen
+    from harness.evaluation.comparison import add_seeds
 
     found = {row.name: dict(row.metrics) for row in rows}
     for metric in dict.fromkeys(metric for row in rows for metric in row.metrics):
-        spreads = {row.name: row.metrics[metric] for row in rows if metric in row.metrics}
-        reach = reach_of_seeds([np.array(spread.values) for spread in spreads.values()])
-        for (name, spread), seeds in zip(spreads.items(), reach, strict=True):
-            if spread.interval is not None and math.isfinite(seeds):
-                found[name][metric] = replace(spread, interval_seeds=widen(spread.mean, spread.interval, seeds))
+        having = [row for row in rows if metric in row.metrics]
+        spreads = [row.metrics[metric] for row in having]
+        values, over_patients = [np.array(one.values) for one in spreads], [one.interval for one in spreads]
+        with_seeds = add_seeds(values, over_patients, _parts(having[0], metric)[0].interval_method)
+        for row, spread, interval in zip(having, spreads, with_seeds, strict=True):
+            found[row.name][metric] = replace(spread, interval_seeds=interval)
     return {row.name: replace(row, metrics=found[row.name]) for row in rows}
 
 

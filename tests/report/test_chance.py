@@ -249,6 +249,21 @@ def test_the_interval_over_patients_and_seeds_holds_the_one_over_patients(three)
     assert f"[{lowest:.3f}, {highest:.3f}] with seeds" in text
 
 
+@pytest.mark.parametrize(("method", "inside"), [("logit", True), ("squared", True), ("percentile", False)])
+def test_an_interval_over_patients_and_seeds_holds_nothing_that_the_metric_cannot_be(build, method, inside):
+    values = {"low": (0.0, 0.01, 0.02), "high": (1.0, 0.99, 0.98)}
+    records, drawn = [], {}
+    for model, found in values.items():
+        for seed, value in enumerate(found):
+            metric = build.metric(value).model_copy(update={"interval_method": method})
+            records.append(build.record(model, seed, {"auroc": metric}))
+            noise = np.random.default_rng(seed).uniform(0, 0.02, 400)
+            drawn[f"{model}--bce--demo--s{seed}"] = Resamples({"auroc": abs(noise - (model == "high"))}, {})
+    summary = summarize(build.board(*values, seeds=(0, 1, 2)), records, drawn)
+    ends = [row.metrics["auroc"].interval_seeds for row in summary.ranked]
+    assert [pair is not None and 0 <= pair[0] < pair[1] <= 1 for pair in ends] == [inside] * 2
+
+
 def test_a_failed_row_does_not_blind_the_others(build):
     """The seeds of one row spread twenty times as far; the verdict about two others stays as it was."""
     values = {"a": (0.900, 0.902, 0.901), "b": (0.890, 0.892, 0.891), "c": (0.885, 0.887, 0.886)}
