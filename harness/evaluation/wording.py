@@ -23,6 +23,21 @@ def explain_no_interval(parts: Iterable[MetricPart]) -> str:
     return next(said, f"more than {MOST_MISSING:.0%} of the resamples have no value")
 
 
+def tell_absences(reasons: Mapping[str, str]) -> list[str]:
+    """Which metrics have no interval, and why; a reason is empty for one that has. What shares a reason shares a line.
+
+    A metric that has none at any of its threshold policies, for one reason, is named once.
+    """
+    of_base: dict[str, set[str]] = {}
+    for metric, why in reasons.items():
+        of_base.setdefault(metric.partition("@")[0], set()).add(why)
+    absent: dict[str, dict[str, None]] = {}
+    for metric, why in reasons.items():
+        base = metric.partition("@")[0]
+        absent.setdefault(why, {})[base if of_base[base] == {why} else metric] = None
+    return [f"no interval of {', '.join(names)}: {why}" for why, names in absent.items() if why]
+
+
 def format_p(p: float) -> str:
     """`p = 0.92`, `p = 0.032`, `p < 0.001`; with as many digits as tell it from the limit."""
     if p < 0.001:
@@ -44,7 +59,7 @@ def _tell_basis(p: float, over: str, *, adjusted: bool, test: str = "") -> str:
 def judge_pair(pair: Pair, pairs: int) -> str:
     """Whether the two differ, in a sentence or two that name neither."""
     if pair.p_holm is None:
-        return "Too few patients carry a label to say whether that is chance."
+        return "Nothing tells whether that is chance: the difference has no interval."
     basis = tell_basis(pair, pairs)
     if pair.over == "patients":
         differ = "differ" if pair.p_holm < SIGNIFICANT else "do not differ significantly"
@@ -55,7 +70,7 @@ def judge_pair(pair: Pair, pairs: int) -> str:
 def tell_pair(metric: str, pair: Pair, pairs: int, *, higher_is_better: bool) -> str:
     """A pair in a sentence."""
     if pair.p_holm is None:
-        return f"{metric}: {pair.a} and {pair.b} cannot be told apart, too few patients have each class."
+        return f"{metric}: {pair.a} and {pair.b} cannot be told apart, their difference has no interval."
     basis = tell_basis(pair, pairs)
     sign = 1 if (pair.delta > 0) == higher_is_better else -1
     better, worse = (pair.a, pair.b) if sign > 0 else (pair.b, pair.a)

@@ -74,15 +74,28 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, l
     methods = [_parts(row, name)[0].interval_method for name in (*systems, *(objective for _ in single))]
     resamples = np.array([average_seeds(drawn_by_seed) for drawn_by_seed in seeds])
     intervals = find_intervals(np.array(values, dtype=np.float64), resamples, methods) if seeds else []
+    over_patients = dict(zip(systems, intervals, strict=False))
     metrics = {
-        name: replace(row.metrics[name], interval=interval) for name, interval in zip(systems, intervals, strict=False)
+        name: replace(spread, interval=over_patients[name])
+        if over_patients.get(name)
+        else replace(spread, no_interval=_explain(row, name, drawn, resampled=name in systems))
+        for name, spread in row.metrics.items()
     }
     known = {
         label: interval
         for label, interval in zip(single, intervals[len(systems) :], strict=True)
         if interval is not None
     }
-    return replace(row, metrics={**row.metrics, **metrics}, label_intervals=known)
+    return replace(row, metrics=metrics, label_intervals=known)
+
+
+def _explain(row: RowSummary, metric: str, drawn: Sequence[Resamples], *, resampled: bool) -> str:
+    """Why a metric of a row has no interval."""
+    if resampled:
+        return explain_no_interval(_parts(row, metric))
+    if len(row.metrics[metric].values) < len(drawn) or any(metric not in one.macro for one in drawn):
+        return "not every seed has a value that was resampled"
+    return "the records' means are over other labels, and single labels are resampled for the objective alone"
 
 
 def add_seed_intervals(rows: Sequence[RowSummary]) -> dict[str, RowSummary]:

@@ -35,7 +35,15 @@ from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
-from harness.report.listing import EXTERNAL, format_interval, format_number, format_pair, format_spread, tell_all_labels
+from harness.report.listing import (
+    EXTERNAL,
+    format_interval,
+    format_number,
+    format_pair,
+    format_spread,
+    tell_all_absences,
+    tell_all_labels,
+)
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
@@ -128,7 +136,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "folder": shlex.quote(summary.board.folder.resolve().name),
         "answer": conclude(summary),
         "power": tell_power(summary),
-        "restricted": tell_all_labels(summary),
+        "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
         "nothing": explain_nothing(summary),
         "shuffled": judge_shuffled(summary),
         "published": published,

@@ -47,6 +47,8 @@ class Spread:
     """Of the mean over patients, the networks as they are; None where a record lies without its resamples."""
     interval_seeds: tuple[float, float] | None = None
     """Of the mean over patients and seeds; None with fewer than three seeds, too."""
+    no_interval: str = ""
+    """Why there is none although every record lies with its resamples, in words."""
 
 
 @dataclass(frozen=True)

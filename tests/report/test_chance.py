@@ -13,6 +13,7 @@ from harness.evaluation.resamples import Resamples
 from harness.report.answer import conclude, judge_shuffled, tell_power
 from harness.report.listing import as_plain, table
 from harness.report.page import render_text
+from harness.report.row_listing import as_text
 from harness.report.summary import summarize
 
 LABELS = ("Edema", "Mass", "Hernia")
@@ -116,6 +117,47 @@ def test_rows_whose_differences_have_no_interval_stand_in_no_groups_and_the_reas
     assert "rows of one group" not in caption
     assert summary.obstacle in conclude(summary)
     assert f"Rows are not compared with each other: {summary.obstacle}." in render_text(summary)
+
+
+def test_why_a_metric_has_no_interval_is_told_below_the_ranking(three):
+    board, records = three
+    metrics = {name: records[0].metrics["auroc"].model_copy(update={"macro": 0.5}) for name in ("f1@0.5", "f1@val-f1")}
+    metrics["brier"] = metrics["f1@0.5"]
+    records = [record.model_copy(update={"metrics": record.metrics | metrics}) for record in records]
+    drawn = beside(records)
+    told, _ = unresampled(records, "brier")
+    for name, one in drawn.items():
+        one.macro["brier"][:] = np.nan
+        if "near" in name:
+            one.macro["f1@0.5"][:] = one.macro["f1@val-f1"][:] = np.nan
+    summary = summarize(board, told, drawn)
+    assert summary.obstacle == ""
+    row = summary.rows[1]
+    assert (row.metrics["brier"].no_interval, row.metrics["auroc"].no_interval) == (WHY, "")
+    says = [
+        "no interval of f1: more than 5% of the resamples have no value (1 of 3 rows)",
+        f"no interval of brier: {WHY}",
+    ]
+    caption, page = str(table(summary, 100).caption), render_text(summary)
+    of_row = "\n".join(map(str, as_text(summary, row)))
+    for text in says:
+        assert text in caption
+        assert text in page
+        assert text.removesuffix(" (1 of 3 rows)") in of_row
+    plain = as_plain(summary)["rows"][0]["metrics"]["brier"]
+    assert (plain["interval"], plain["no_interval"]) == (None, WHY)
+
+
+def test_a_mean_over_fewer_labels_than_were_resampled_says_why_it_has_no_interval(build):
+    values = {"whole": (0.9, 0.8, 0.4), "partial": (0.85, 0.75, None)}
+    records = [
+        build.record(model, 0, {"auroc": build.metric(0.8), "brier": build.metric(*found)})
+        for model, found in values.items()
+    ]
+    summary = summarize(build.board(*values, seeds=(0,)), records, beside(records))
+    whole, partial = (next(row for row in summary.rows if row.model == model) for model in values)
+    assert partial.metrics["brier"].interval is not None
+    assert "single labels are resampled for the objective alone" in whole.metrics["brier"].no_interval
 
 
 def test_a_label_whose_differences_have_no_interval_has_no_leaders(three):

@@ -224,9 +224,14 @@ def test_a_class_that_too_few_patients_have_gives_no_interval_and_no_p(harness, 
     targets[0] = 1
     save_predictions("a.npz", 0, targets=targets)
     save_predictions("b.npz", 1, targets=targets)
-    (pair,) = compare(harness, "a.npz", "b.npz")["pairs"]
+    found = compare(harness, "a.npz", "b.npz", "--metrics", "auroc,brier")
+    pair = found["pairs"][0]
     assert (pair["interval"], pair["p_patients"], pair["p"], pair["p_holm"]) == (None, None, None, None)
-    assert "cannot be told apart" in harness("compare", "a.npz", "b.npz")[1]
+    why = "an interval needs 3 patients who have each label and 3 who lack it: 1 have Edema, 1 have Mass, 1 have Nodule"
+    assert f"no interval of auroc, brier: {why}" in found["notes"]
+    _, out, err = harness("compare", "a.npz", "b.npz")
+    assert "cannot be told apart, their difference has no interval" in out
+    assert f"no interval of auroc: {why}" in err
 
 
 @pytest.mark.parametrize(
