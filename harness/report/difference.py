@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.board import Board
-from harness.evaluation.common_labels import average, find_common, resampled, tell_labels
+from harness.evaluation.common_labels import average, find_common, is_over, resampled, tell_labels
 from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
 from harness.evaluation.wording import MORE_SEEDS
 from harness.report.chance import gather
@@ -78,7 +78,7 @@ class BoardDifference:
     rows: tuple[RowChange, ...]
     """By kind, then by the later ranking."""
     notes: tuple[str, ...]
-    """In what the definitions and circumstances differ."""
+    """In what the definitions and circumstances differ, and what is different in rows whose numbers are not."""
 
     def of(self, kind: Kind) -> tuple[RowChange, ...]:
         """The rows of one kind."""
@@ -101,7 +101,7 @@ def compare_states(before: Measured, after: Measured) -> BoardDifference:
         name=after.summary.board.folder.resolve().name,
         objective=objective,
         rows=tuple(found),
-        notes=tuple(_note(before, after)),
+        notes=(*_note(before, after), *(f"{row.row}: {row.note}" for row in found if row.kind == "same" and row.note)),
     )
 
 
@@ -116,7 +116,7 @@ class Judged:
     obstacle: str = ""
     """Why the row cannot be judged."""
     labels: tuple[str, ...] = ()
-    """Over which labels its metrics are, in words, where these are not all."""
+    """Over which labels its metrics are, in words, where some records have more."""
 
 
 @dataclass(frozen=True)
@@ -199,10 +199,8 @@ def _judge(names: Sequence[str], before: Measured, after: Measured) -> dict[str,
         for name, found in shared.items():
             was, now = (statistics.fmean(one.average(metric, found)) for one in states[name])
             judged[name].append(_conclude(metric, was, now, pairs.get(name), higher=higher))
-    return {
-        name: Judged(tuple(judged[name]), obstacles[name], tuple(tell_labels(labels[name], _labels(rows[name]))))
-        for name in names
-    }
+    told = {name: _tell_labels(labels[name], states[name], rows[name]) for name in names}
+    return {name: Judged(tuple(judged[name]), obstacles[name], told[name]) for name in names}
 
 
 def _parts(row: RowSummary) -> dict[str, list[MetricPart]]:
@@ -221,9 +219,17 @@ def _share_labels(states: Sequence[State]) -> dict[str, tuple[str, ...]]:
     return {metric: labels for metric, labels in common.items() if labels}
 
 
-def _labels(rows: Sequence[RowSummary]) -> list[str]:
-    """All labels of a row in both states."""
-    return list(dict.fromkeys(label for row in rows for record in row.counted for label in record.dataset.labels))
+def _tell_labels(
+    shared: Mapping[str, Sequence[str]], states: Sequence[State], rows: Sequence[RowSummary]
+) -> tuple[str, ...]:
+    """Over which labels a row's metrics are, in words, where these are not those of all of its records."""
+    fewer = {
+        metric: labels
+        for metric, labels in shared.items()
+        if not all(is_over(part, labels) for one in states for part in one.parts[metric])
+    }
+    every = dict.fromkeys(label for row in rows for record in row.counted for label in record.dataset.labels)
+    return tuple(tell_labels(fewer, every))
 
 
 def _find_obstacle(

@@ -129,6 +129,9 @@ def test_a_row_is_compared_over_the_labels_that_it_has_in_both_states(build):
     assert (f1.verdict, f1.interval) == ("unknown", None)  # its labels were not resampled one by one
     assert change.note.startswith("auroc and f1@val-f1 are over 2 of 3 labels")
     assert change.note.endswith("without Hernia")
+    lost = compare_states(before, lose_hernia(build, {"loses": 0.8}, without="loses"))
+    assert only(lost).kind == "same"  # as far as its labels go
+    assert lost.notes == (f"loses--bce--demo: {change.note}",)
     back = only(compare_states(after, before))
     assert back.metrics[0].verdict == "better"
 
