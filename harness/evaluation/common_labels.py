@@ -56,7 +56,7 @@ def resampled_by_label(metric: str, part: MetricPart, drawn: Resamples) -> Mappi
     """Label -> a metric in each resample (R,), empty where single labels were resampled for another metric."""
     import numpy as np
 
-    macro, averaged = drawn.macro.get(metric), _averaged(part)
+    macro, averaged = drawn.macro.get(metric), averaged_labels(part)
     if macro is None or not averaged or not set(averaged) <= drawn.per_label.keys():
         return {}
     same = np.allclose(_average_drawn(drawn, averaged), macro, atol=1e-5, equal_nan=True)  # their mean is its macro
@@ -65,7 +65,7 @@ def resampled_by_label(metric: str, part: MetricPart, drawn: Resamples) -> Mappi
 
 def is_over(part: MetricPart, labels: Sequence[str]) -> bool:
     """Whether a part's own mean is over just these labels."""
-    averaged = _averaged(part)
+    averaged = averaged_labels(part)
     return set(averaged) == set(labels) and part.labels_used == len(averaged)
 
 
@@ -83,7 +83,7 @@ def _average_drawn(drawn: Resamples, labels: Sequence[str]) -> Array:
     return average_labels(values, np.ones(len(labels), dtype=np.bool_))
 
 
-def _averaged(part: MetricPart) -> list[str]:
+def averaged_labels(part: MetricPart) -> list[str]:
     """Labels of the macro: those that are defined, here and at the other threshold policies of the record."""
     return [label for label in _defined(part) if label not in part.left_out]
 
@@ -92,14 +92,46 @@ def _defined(part: MetricPart) -> dict[str, float]:
     return {label: one.value for label, one in part.per_label.items() if one.value is not None}
 
 
-def tell_labels(metric: str, labels: Sequence[str], all_labels: Iterable[str]) -> str:
-    """Over which labels a metric's numbers are, in words; empty where these are all."""
+def tell_labels(labels: Mapping[str, Sequence[str]], all_labels: Iterable[str]) -> list[str]:
+    """Over which labels the numbers of metrics are, in words: a line for each set of labels that is not all of them."""
     known = list(all_labels)
+    return [
+        f"{_join(names)} {'are' if names[1:] else 'is'} over {len(found)} of {len(known)} labels, those defined in all "
+        f"that stand side by side: without {_name_absent(found, known)}"
+        for found, names in _group(labels).items()
+        if not set(known) <= set(found)
+    ]
+
+
+def tell_pooled(labels: Mapping[str, Sequence[str]], all_labels: Iterable[str]) -> list[str]:
+    """Over which labels the micro and weighted means of metrics are, in words; without any, seeds differ in them."""
+    known = list(all_labels)
+    told = []
+    for found, names in _group(labels).items():
+        if not found:
+            what = f"left out: {'their' if names[1:] else 'its'} seeds are over different labels"
+        elif set(known) <= set(found):
+            what = f"over all {len(known)} labels"
+        else:
+            what = f"over {len(found)} of {len(known)} labels: without {_name_absent(found, known)}"
+        told.append(f"micro and weighted of {_join(names)} are {what}")
+    return told
+
+
+def _group(labels: Mapping[str, Sequence[str]]) -> dict[tuple[str, ...], list[str]]:
+    """Labels -> the metrics that are over these."""
+    metrics: dict[tuple[str, ...], list[str]] = {}
+    for metric, found in labels.items():
+        metrics.setdefault(tuple(found), []).append(metric)
+    return metrics
+
+
+def _join(names: Sequence[str]) -> str:
+    """`auroc, f1 and ece`."""
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
+
+
+def _name_absent(labels: Sequence[str], known: Sequence[str]) -> str:
     without = [label for label in known if label not in labels]
-    if not without:
-        return ""
-    named = ", ".join(without[:MOST_NAMED]) + (f" and {len(without) - MOST_NAMED} more" if without[MOST_NAMED:] else "")
-    return (
-        f"{metric} is over {len(labels)} of {len(known)} labels, those defined in all that stand side by side: "
-        f"without {named}"
-    )
+    more = f" and {len(without) - MOST_NAMED} more" if without[MOST_NAMED:] else ""
+    return ", ".join(without[:MOST_NAMED]) + more

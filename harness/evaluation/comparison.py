@@ -159,14 +159,16 @@ def rank_groups(
     """Groups from 1 of systems that do not differ significantly from the best of their group.
 
     Systems with fewer than three seeds stand in none. The best estimate not yet in a group leads the next one; every
-    system not yet in one whose adjusted p against it is at least 0.05, or undefined, joins. Adjusted for all pairs of
-    `systems`; `pairs` spares comparing them again.
+    system not yet in one whose adjusted p against it is at least 0.05 joins. Adjusted for all pairs of `systems`;
+    `pairs` spares comparing them again. Where one of these pairs has no p there are no groups: nothing tells whether
+    the two differ.
     """
-    differs = {
-        frozenset((pair.a, pair.b)) for pair in (compare_pairs(systems) if pairs is None else pairs) if pair.differs
-    }
+    judged = {name for name, system in systems.items() if system.judged}
+    pairs = [p for p in (compare_pairs(systems) if pairs is None else pairs) if {p.a, p.b} <= judged]
+    if any(pair.p_holm is None for pair in pairs):
+        return {}
+    differs = {frozenset((pair.a, pair.b)) for pair in pairs if pair.differs}
     sign = -1 if higher_is_better else 1
-    judged = (name for name, system in systems.items() if system.judged)
     waiting = sorted(judged, key=lambda name: (sign * systems[name].estimate, name))
     groups: dict[str, int] = {}
     number = 0
@@ -201,34 +203,40 @@ def require_margin(margin: float | None) -> None:
         raise UsageError(f"a margin is a difference of no account, above 0, got {margin:g}")
 
 
-def find_seed_intervals(systems: Mapping[str, System], method: Method = "percentile") -> dict[str, Interval]:
-    """Each system's interval of 95 % over patients and seeds; absent where there is none, or fewer than three seeds.
-
-    Each end lies as far from the estimate as both chances together take it: the square root of the sum of the squares
-    of the distances that patients and seeds alone come to (Zou and Donner 2008, Construction of confidence limits about
-    effect measures). The spread over seeds is shared by systems as in comparisons.
-    """
+def find_system_intervals(
+    systems: Mapping[str, System], method: Method = "percentile"
+) -> dict[str, tuple[Interval | None, Interval | None]]:
+    """Each system's intervals of 95 %: over patients, and over patients and seeds; None where there is none."""
     estimates = np.array([system.estimate for system in systems.values()])
     resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
     over_patients = find_intervals(estimates, resamples, [method] * len(systems))
-    reach = reach_of_seeds([system.values for system in systems.values()])
-    found = {}
-    for (name, system), interval, seeds in zip(systems.items(), over_patients, reach, strict=True):
-        if interval is not None and math.isfinite(seeds):
-            found[name] = widen(system.estimate, interval, seeds)
-    return found
+    with_seeds = add_seeds([system.values for system in systems.values()], over_patients, method)
+    return dict(zip(systems, zip(over_patients, with_seeds, strict=True), strict=True))
 
 
-def reach_of_seeds(values: Sequence[NDArray[np.float64]]) -> list[float]:
-    """How far seeds alone take the mean of each system's values (k,), 95 %; NaN with fewer than three seeds."""
+def add_seeds(
+    values: Sequence[NDArray[np.float64]], over_patients: Sequence[Interval | None], method: Method
+) -> list[Interval | None]:
+    """Intervals of 95 % over patients and seeds, from the values (k,) of each system and its interval over patients.
+
+    None without the latter, or with fewer than three seeds. Each end lies as far from the mean as both chances together
+    take it: the square root of the sum of the squares of the distances that patients and seeds alone come to (Zou and
+    Donner 2008, Construction of confidence limits about effect measures). The spread over seeds is shared by systems
+    as in comparisons. What lies outside of 0..1 is cut off where the method says that the metric cannot: an interval
+    without what is impossible holds the truth as often. "percentile" says nothing about a metric's range.
+    """
     variance, freedom = estimate_seed_variances(values)
-    return list((quantile(freedom, 1 - SIGNIFICANT / 2) * np.sqrt(variance)).tolist())
-
-
-def widen(estimate: float, interval: Interval, reach: float) -> Interval:
-    """An interval over patients, with what seeds alone come to on either side."""
-    low, high = interval
-    return estimate - math.hypot(estimate - low, reach), estimate + math.hypot(high - estimate, reach)
+    reach = quantile(freedom, 1 - SIGNIFICANT / 2) * np.sqrt(variance)
+    lowest, highest = (-math.inf, math.inf) if method == "percentile" else (0.0, 1.0)
+    found: list[Interval | None] = []
+    for seeds, interval, far in zip(values, over_patients, reach.tolist(), strict=True):
+        if interval is None or math.isnan(far):
+            found.append(None)
+            continue
+        mean = math.fsum(seeds) / len(seeds)
+        low, high = mean - math.hypot(mean - interval[0], far), mean + math.hypot(interval[1] - mean, far)
+        found.append((max(low, lowest), min(high, highest)))
+    return found
 
 
 def estimate_seed_variances(values: Sequence[NDArray[np.float64]]) -> tuple[Array, Array]:

@@ -24,6 +24,7 @@ from harness.evaluation.common_labels import (
 )
 from harness.evaluation.comparison import Margin, Pair, System, compare_pairs, judge_margin
 from harness.evaluation.evaluate import Measured, measure
+from harness.evaluation.intervals import explain_absence
 from harness.evaluation.names import full_name, split_name
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
@@ -31,7 +32,7 @@ from harness.evaluation.rows import MeasuredRow, read_row_resamples, require_sam
 from harness.evaluation.significance import FEWEST_SEEDS, adjust_holm
 from harness.evaluation.systems import NO_PATIENTS
 from harness.evaluation.thresholds import fit_thresholds
-from harness.evaluation.wording import tell_detectable, tell_margin, tell_pair
+from harness.evaluation.wording import explain_no_interval, tell_absences, tell_detectable, tell_margin, tell_pair
 
 WITHOUT_VALIDATION = ("0.5", "oracle")
 
@@ -81,7 +82,7 @@ def _tell(compared: MetricComparison, margin: float | None) -> list[str]:
     metric, higher, many = compared.metric, compared.higher_is_better, len(compared.pairs)
     told = [tell_pair(metric, pair, many, higher_is_better=higher) for pair in compared.pairs]
     for pair, one in zip(compared.pairs, compared.margins, strict=False):
-        told += tell_margin(metric, pair, one, margin or math.nan)
+        told += tell_margin(metric, pair, one, margin or math.nan, many)
     seeds = {name: len(system.values) for name, system in compared.systems.items()}
     seen = tell_detectable(compared.pairs, seeds)
     return [*told, *([f"{metric}: {seen[0].lower()}{seen[1:]}"] if seen else [])]
@@ -101,7 +102,7 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
     drawn = {name: read_row_resamples(name, row) for name, row in rows.items()}
     first = next(iter(rows.values())).dataset
     common = find_common({m: [r.metrics[m] for row in rows.values() for r in row.records] for m in metrics})
-    compared, notes = [], []
+    compared, notes, absent = [], [], {}
     for metric, higher in metrics.items():
         systems, why = _make_row_systems(rows, drawn, metric, common[metric])
         if why:
@@ -110,11 +111,12 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
         single = _make_label_systems(rows, drawn, metric, common[metric])
         method = next(iter(rows.values())).records[0].metrics[metric].interval_method
         compared.append(_compare(metric, higher, method, common[metric], systems, single, margin))
-        notes.append(tell_labels(metric, common[metric], first.labels))
+        if _lacks_interval(compared[-1]):
+            absent[metric] = explain_no_interval(r.metrics[metric] for row in rows.values() for r in row.records)
     if not compared:
         raise UsageError("; ".join(notes))
     test = first.splits["test"]
-    told = [*filter(None, notes), *_note_seeds(compared)]
+    told = [*notes, *_note(compared, first.labels, absent)]
     return Comparison(compared, test.images, test.patients, notes=told, margin=margin)
 
 
@@ -198,7 +200,7 @@ def compare_predictions(
         for name, found in seeds.items()
     }
     methods = {metric.name: metric.interval for metric in wish.metrics}
-    compared, notes = [], [] if first.patients_known else [NO_PATIENTS]
+    compared, notes, absent = [], [] if first.patients_known else [NO_PATIENTS], {}
     for metric, higher in asked.items():
         by_system = {name: [values[metric] for values in found] for name, found in measured.items()}
         defined = _find_defined(metric, measured)
@@ -213,7 +215,8 @@ def compare_predictions(
         }
         method = methods[split_name(metric)[0]]
         compared.append(_compare(metric, higher, method, labels, whole, single, wish.margin))
-        notes.append(tell_labels(metric, labels, first.labels))
+        if _lacks_interval(compared[-1]):
+            absent[metric] = explain_absence(labels, first.targets[:, defined], first.patient)
     if not compared:
         raise DataError("; ".join(notes))
     return Comparison(
@@ -222,7 +225,7 @@ def compare_predictions(
         patients=len(resampling.patients),
         patients_known=first.patients_known,
         areas=_compare_areas(seeds) if "auroc" in asked else {},
-        notes=[*filter(None, notes), *_note_seeds(compared)],
+        notes=[*notes, *_note(compared, first.labels, absent)],
         margin=wish.margin,
     )
 
@@ -330,6 +333,16 @@ def _compare_labels(single: Mapping[str, Mapping[str, System]]) -> dict[str, lis
     p = np.array([pair.p_patients if pair.p is None else pair.p for pair in every], dtype=np.float64)
     adjusted = (None if math.isnan(one) else one for one in adjust_holm(p).tolist())
     return {label: [replace(pair, p_holm=next(adjusted)) for pair in pairs] for label, pairs in found.items()}
+
+
+def _lacks_interval(compared: MetricComparison) -> bool:
+    return any(pair.interval is None for pair in compared.pairs)
+
+
+def _note(compared: Sequence[MetricComparison], labels: Sequence[str], absent: Mapping[str, str]) -> list[str]:
+    """What has to be said of all metrics together; `absent` has those without an interval, and why."""
+    over = tell_labels({one.metric: one.labels for one in compared}, labels)
+    return [*over, *tell_absences({one.metric: absent.get(one.metric, "") for one in compared}), *_note_seeds(compared)]
 
 
 def _note_seeds(compared: Sequence[MetricComparison]) -> list[str]:

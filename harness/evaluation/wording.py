@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.evaluation.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Interval, Margin, Pair
+    from harness.results.record import MetricPart
 
 MORE_SEEDS = "a verdict about methods needs at least three seeds of both"
+
+
+def explain_no_interval(parts: Iterable[MetricPart]) -> str:
+    """Why a mean has no interval: what one of its records says of its own, or the rule that it then has broken."""
+    from harness.evaluation.bootstrap import MOST_MISSING
+
+    said = (part.no_interval for part in parts if part.no_interval)
+    return next(said, f"more than {MOST_MISSING:.0%} of the resamples have no value")
+
+
+def tell_absences(reasons: Mapping[str, str]) -> list[str]:
+    """Which metrics have no interval, and why; a reason is empty for one that has. What shares a reason shares a line.
+
+    A metric that has none at any of its threshold policies, for one reason, is named once.
+    """
+    of_base: dict[str, set[str]] = {}
+    for metric, why in reasons.items():
+        of_base.setdefault(metric.partition("@")[0], set()).add(why)
+    absent: dict[str, dict[str, None]] = {}
+    for metric, why in reasons.items():
+        base = metric.partition("@")[0]
+        absent.setdefault(why, {})[base if of_base[base] == {why} else metric] = None
+    return [f"no interval of {', '.join(names)}: {why}" for why, names in absent.items() if why]
 
 
 def format_p(p: float) -> str:
@@ -25,14 +49,17 @@ def format_p(p: float) -> str:
 
 def tell_basis(pair: Pair, pairs: int) -> str:
     """`(p = 0.92, Holm-adjusted, over patients and seeds)`; of a single pair nothing is adjusted."""
-    adjusted = ", Holm-adjusted" if pairs > 1 else ""
-    return f"({format_p(pair.p_holm)}{adjusted}, over {pair.over})" if pair.p_holm is not None else ""
+    return "" if pair.p_holm is None else _tell_basis(pair.p_holm, pair.over, adjusted=pairs > 1)
+
+
+def _tell_basis(p: float, over: str, *, adjusted: bool, test: str = "") -> str:
+    return f"({', '.join(filter(None, [format_p(p), test, 'Holm-adjusted' if adjusted else '', f'over {over}']))})"
 
 
 def judge_pair(pair: Pair, pairs: int) -> str:
     """Whether the two differ, in a sentence or two that name neither."""
     if pair.p_holm is None:
-        return "Too few patients carry a label to say whether that is chance."
+        return "Nothing tells whether that is chance: the difference has no interval."
     basis = tell_basis(pair, pairs)
     if pair.over == "patients":
         differ = "differ" if pair.p_holm < SIGNIFICANT else "do not differ significantly"
@@ -43,7 +70,7 @@ def judge_pair(pair: Pair, pairs: int) -> str:
 def tell_pair(metric: str, pair: Pair, pairs: int, *, higher_is_better: bool) -> str:
     """A pair in a sentence."""
     if pair.p_holm is None:
-        return f"{metric}: {pair.a} and {pair.b} cannot be told apart, too few patients have each class."
+        return f"{metric}: {pair.a} and {pair.b} cannot be told apart, their difference has no interval."
     basis = tell_basis(pair, pairs)
     sign = 1 if (pair.delta > 0) == higher_is_better else -1
     better, worse = (pair.a, pair.b) if sign > 0 else (pair.b, pair.a)
@@ -58,18 +85,21 @@ def tell_pair(metric: str, pair: Pair, pairs: int, *, higher_is_better: bool) ->
     return f"{metric}: no significant difference, {ahead} {basis}."
 
 
-def tell_margin(metric: str, pair: Pair, margin: Margin, size: float) -> list[str]:
-    """What a margin shows of a pair: equivalence, or that one is not worse; at least one sentence."""
+def tell_margin(metric: str, pair: Pair, margin: Margin, size: float, pairs: int) -> list[str]:
+    """What a margin shows of a pair: equivalence, or that one is not worse; at least one sentence.
+
+    That one is not worse is tested either way round, so that it is adjusted even with a single pair.
+    """
     if margin.p_equivalent is None:
         return []
     what = "the trained networks " if pair.over == "patients" else ""
     if margin.p_equivalent < SIGNIFICANT:
-        basis = f"({format_p(margin.p_equivalent)}, over {pair.over})"
+        basis = _tell_basis(margin.p_equivalent, pair.over, adjusted=pairs > 1, test="two one-sided tests")
         return [f"{metric}: {what}{pair.a} and {pair.b} are equivalent within {size:g} {basis}."]
     sides = ((pair.a, pair.b, margin.p_a_not_worse), (pair.b, pair.a, margin.p_b_not_worse))
     shown = [
         f"{metric}: {what.replace('networks', 'network')}{one} is not worse than {other} by more than {size:g} "
-        f"({format_p(p)}, over {pair.over})."
+        f"{_tell_basis(p, pair.over, adjusted=True, test='one-sided')}."
         for one, other, p in sides
         if p is not None and p < SIGNIFICANT
     ]

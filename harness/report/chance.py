@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.evaluation.common_labels import resampled
+from harness.evaluation.wording import explain_no_interval
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair, System
@@ -73,30 +74,44 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, l
     methods = [_parts(row, name)[0].interval_method for name in (*systems, *(objective for _ in single))]
     resamples = np.array([average_seeds(drawn_by_seed) for drawn_by_seed in seeds])
     intervals = find_intervals(np.array(values, dtype=np.float64), resamples, methods) if seeds else []
+    over_patients = dict(zip(systems, intervals, strict=False))
     metrics = {
-        name: replace(row.metrics[name], interval=interval) for name, interval in zip(systems, intervals, strict=False)
+        name: replace(spread, interval=over_patients[name])
+        if over_patients.get(name)
+        else replace(spread, no_interval=_explain(row, name, drawn, resampled=name in systems))
+        for name, spread in row.metrics.items()
     }
     known = {
         label: interval
         for label, interval in zip(single, intervals[len(systems) :], strict=True)
         if interval is not None
     }
-    return replace(row, metrics={**row.metrics, **metrics}, label_intervals=known)
+    return replace(row, metrics=metrics, label_intervals=known)
+
+
+def _explain(row: RowSummary, metric: str, drawn: Sequence[Resamples], *, resampled: bool) -> str:
+    """Why a metric of a row has no interval."""
+    if resampled:
+        return explain_no_interval(_parts(row, metric))
+    if len(row.metrics[metric].values) < len(drawn) or any(metric not in one.macro for one in drawn):
+        return "not every seed has a value that was resampled"
+    return "the records' means are over other labels, and single labels are resampled for the objective alone"
 
 
 def add_seed_intervals(rows: Sequence[RowSummary]) -> dict[str, RowSummary]:
     """The rows by name, their metrics with an interval over patients and seeds beside that over patients."""
     import numpy as np
 
-    from harness.evaluation.comparison import reach_of_seeds, widen
+    from harness.evaluation.comparison import add_seeds
 
     found = {row.name: dict(row.metrics) for row in rows}
     for metric in dict.fromkeys(metric for row in rows for metric in row.metrics):
-        spreads = {row.name: row.metrics[metric] for row in rows if metric in row.metrics}
-        reach = reach_of_seeds([np.array(spread.values) for spread in spreads.values()])
-        for (name, spread), seeds in zip(spreads.items(), reach, strict=True):
-            if spread.interval is not None and math.isfinite(seeds):
-                found[name][metric] = replace(spread, interval_seeds=widen(spread.mean, spread.interval, seeds))
+        having = [row for row in rows if metric in row.metrics]
+        spreads = [row.metrics[metric] for row in having]
+        values, over_patients = [np.array(one.values) for one in spreads], [one.interval for one in spreads]
+        with_seeds = add_seeds(values, over_patients, _parts(having[0], metric)[0].interval_method)
+        for row, spread, interval in zip(having, spreads, with_seeds, strict=True):
+            found[row.name][metric] = replace(spread, interval_seeds=interval)
     return {row.name: replace(row, metrics=found[row.name]) for row in rows}
 
 
@@ -113,23 +128,6 @@ def judge_seeds_alone(spreads: Sequence[Spread]) -> float | None:
     return None if math.isnan(p) else p
 
 
-def find_obstacle(
-    ranked: Sequence[RowSummary], drawn: Mapping[str, Sequence[Resamples]], objective: str, labels: Labels
-) -> str:
-    """Why the ranked rows cannot be compared, in words; empty where they can."""
-    held = {row.name: make_system(row, objective, drawn[row.name], labels) for row in ranked}
-    without = [name for name, system in held.items() if system is None]
-    if without and len(without) == len(ranked):
-        return "no row has resamples beside all of its records"
-    if without:
-        return f"{len(without)} of {len(ranked)} rows lack resamples beside a record: {', '.join(without[:5])}" + (
-            ", and others" if len(without) > 5 else ""
-        )
-    if len({system.resamples.shape[1] for system in held.values() if system is not None}) > 1:
-        return "rows were not resampled equally often"
-    return ""
-
-
 def compare(
     ranked: Sequence[RowSummary],
     drawn: Mapping[str, Sequence[Resamples]],
@@ -137,14 +135,34 @@ def compare(
     labels: Labels,
     *,
     higher: bool,
-) -> tuple[tuple[Pair, ...], dict[str, int]]:
-    """All pairs of ranked rows, the better one first, and the group of each row; they have no obstacle."""
+) -> tuple[tuple[Pair, ...], dict[str, int], str]:
+    """All pairs of ranked rows, the better one first, and the group of each row; or neither, and why, in words."""
     from harness.evaluation.comparison import compare_pairs, rank_groups
 
     found = {row.name: make_system(row, objective, drawn[row.name], labels) for row in ranked}
+    if obstacle := _find_obstacle(found):
+        return (), {}, obstacle
     systems = {name: system for name, system in found.items() if system is not None}
     pairs = compare_pairs(systems)
-    return tuple(pairs), rank_groups(systems, higher, pairs)
+    without = sum(pair.p_holm is None for pair in pairs)
+    if without:
+        why = explain_no_interval(part for row in ranked for part in _parts(row, objective))
+        return (), {}, f"{without} of {len(pairs)} differences have no interval: {why}"
+    return tuple(pairs), rank_groups(systems, higher, pairs), ""
+
+
+def _find_obstacle(systems: Mapping[str, System | None]) -> str:
+    """Why not every system can be compared, in words; empty where all can be."""
+    without = [name for name, system in systems.items() if system is None]
+    if without and len(without) == len(systems):
+        return "no row has resamples beside all of its records"
+    if without:
+        return f"{len(without)} of {len(systems)} rows lack resamples beside a record: {', '.join(without[:5])}" + (
+            ", and others" if len(without) > 5 else ""
+        )
+    if len({system.resamples.shape[1] for system in systems.values() if system is not None}) > 1:
+        return "rows were not resampled equally often"
+    return ""
 
 
 def find_leaders(
@@ -153,7 +171,8 @@ def find_leaders(
     """Label -> the best row in the objective and all that do not differ significantly from it.
 
     The best was picked by what the data show, so that its comparisons are adjusted for all pairs of the label. A row
-    that lacks a label in a seed is not compared in it, nor one with fewer than three seeds.
+    that lacks a label in a seed is not compared in it, nor one with fewer than three seeds. A label of which a
+    difference has no interval is absent.
     """
     import numpy as np
 
@@ -174,7 +193,8 @@ def find_leaders(
         best = (max if higher else min)(systems, key=lambda name: systems[name].estimate)
         chosen = [(best, other) for other in systems if other != best]
         pairs = compare_pairs(systems, chosen, tests=len(systems) * (len(systems) - 1) // 2)
-        leaders[label] = frozenset({best, *(pair.b for pair in pairs if not pair.differs)})
+        if all(pair.p_holm is not None for pair in pairs):
+            leaders[label] = frozenset({best, *(pair.b for pair in pairs if not pair.differs)})
     return leaders
 
 

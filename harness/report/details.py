@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.evaluation.bootstrap import average_labels
+from harness.evaluation.common_labels import averaged_labels
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Gap, Macros, find_gap, find_shared
 from harness.results.record import (
@@ -17,6 +18,7 @@ from harness.results.record import (
     ExecutionPart,
     GapPart,
     GroupPart,
+    MetricPart,
     PredictivePart,
     Record,
     SubgroupPart,
@@ -72,6 +74,16 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class OtherMeans:
+    """Means over the seeds beside that of the labels."""
+
+    micro: float | None
+    weighted: float | None
+    labels: tuple[str, ...]
+    """Over which both are; empty where the seeds differ in them, so that neither has a mean."""
+
+
+@dataclass(frozen=True)
 class RowDetails:
     """Of the records that count."""
 
@@ -84,8 +96,8 @@ class RowDetails:
     fits: Mapping[str, tuple[float | None, ...]]
     """Label -> slope and intercept on the test as it is, with a temperature, with Platt scaling; empty where no record
     has them."""
-    means: Mapping[str, tuple[float | None, ...]]
-    """Metric -> macro, micro and prevalence-weighted mean over the seeds; empty where no record has the latter two."""
+    means: Mapping[str, OtherMeans]
+    """Metric -> micro and prevalence-weighted mean; empty where no record has them."""
     predictive: Mapping[str, Mapping[str, Predicted]]
     """Policy -> label -> predictive values at a given prevalence."""
     columns: tuple[ColumnSummary, ...]
@@ -178,14 +190,22 @@ def _fit_labels(found: Sequence[CalibrationPart]) -> dict[str, tuple[float | Non
     return {label: values for label, values in fits.items() if any(value is not None for value in values)}
 
 
-def _average_means(records: Sequence[Record]) -> dict[str, tuple[float | None, ...]]:
-    names = dict.fromkeys(name for record in records for name in record.metrics)
-    parts = {name: [record.metrics[name] for record in records if name in record.metrics] for name in names}
-    means = {
-        name: tuple(_mean(getattr(part, kind) for part in found) for kind in ("macro", "micro", "weighted"))
-        for name, found in parts.items()
-    }
-    return {name: values for name, values in means.items() if values[1:] != (None, None)}
+def _average_means(records: Sequence[Record]) -> dict[str, OtherMeans]:
+    parts: dict[str, list[MetricPart]] = {}
+    for record in records:
+        for name, part in record.metrics.items():
+            if part.micro is not None or part.weighted is not None:
+                parts.setdefault(name, []).append(part)
+    return {name: _average_other(found) for name, found in parts.items()}
+
+
+def _average_other(found: Sequence[MetricPart]) -> OtherMeans:
+    labels, *others = ({*averaged_labels(part)} for part in found)
+    if any(other != labels for other in others):
+        return OtherMeans(None, None, ())
+    return OtherMeans(
+        _mean(part.micro for part in found), _mean(part.weighted for part in found), tuple(averaged_labels(found[0]))
+    )
 
 
 def _average_predictive(

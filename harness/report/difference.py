@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.board import Board
+from harness.evaluation.common_labels import average, find_common, is_over, resampled, tell_labels
 from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
 from harness.evaluation.wording import MORE_SEEDS
 from harness.report.chance import gather
@@ -15,8 +17,9 @@ from harness.report.reading import Measured
 from harness.report.summary import RowSummary
 
 if TYPE_CHECKING:
-    from harness.evaluation.comparison import Pair
+    from harness.evaluation.comparison import Pair, System
     from harness.evaluation.resamples import Resamples
+    from harness.results.record import MetricPart
 
 Verdict = Literal["better", "worse", "noise", "same", "unknown"]
 Kind = Literal["new", "gone", "changed", "noise", "unknown", "same"]
@@ -34,7 +37,7 @@ KINDS: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class MetricChange:
-    """A metric of a row: the mean over its seeds, before and after."""
+    """A metric of a row: the mean over its seeds, before and after, over the labels that all records of both have."""
 
     metric: str
     before: float
@@ -75,7 +78,7 @@ class BoardDifference:
     rows: tuple[RowChange, ...]
     """By kind, then by the later ranking."""
     notes: tuple[str, ...]
-    """In what the definitions and circumstances differ."""
+    """In what the definitions and circumstances differ, and what is different in rows whose numbers are not."""
 
     def of(self, kind: Kind) -> tuple[RowChange, ...]:
         """The rows of one kind."""
@@ -89,7 +92,7 @@ def compare_states(before: Measured, after: Measured) -> BoardDifference:
     shared = [name for name in later if name in earlier and earlier[name].metrics and later[name].metrics]
     judged = _judge(shared, before, after)
     changes = [
-        _describe(name, earlier.get(name), later.get(name), judged.get(name, ({}, "")), objective)
+        _describe(name, earlier.get(name), later.get(name), judged.get(name, Judged()), objective)
         for name in dict.fromkeys([*later, *earlier])
     ]
     order = list(KINDS)
@@ -98,14 +101,50 @@ def compare_states(before: Measured, after: Measured) -> BoardDifference:
         name=after.summary.board.folder.resolve().name,
         objective=objective,
         rows=tuple(found),
-        notes=tuple(_note(before, after)),
+        notes=(*_note(before, after), *(f"{row.row}: {row.note}" for row in found if row.kind == "same" and row.note)),
     )
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
-Judged = tuple[Mapping[str, MetricChange], str]
-"""Metric -> its change, and why the row cannot be judged."""
+
+@dataclass(frozen=True)
+class Judged:
+    """What the numbers of a row that both states have came to."""
+
+    metrics: tuple[MetricChange, ...] = ()
+    obstacle: str = ""
+    """Why the row cannot be judged."""
+    labels: tuple[str, ...] = ()
+    """Over which labels its metrics are, in words, where some records have more."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A row in one of both states."""
+
+    parts: Mapping[str, Sequence[MetricPart]]
+    """Metric -> what each record that counts and has a value says of it."""
+    drawn: Sequence[Resamples]
+    """What lies beside these records; empty where one lies alone."""
+
+    def average(self, metric: str, labels: Sequence[str]) -> tuple[float, ...]:
+        """The mean over these labels in each seed."""
+        found = (average(part, labels) for part in self.parts[metric])
+        return tuple(value for value in found if value is not None)
+
+    def system(self, metric: str, labels: Sequence[str]) -> System | None:
+        """As it is compared over these labels; None where not all of its seeds were resampled over them."""
+        import numpy as np
+
+        from harness.evaluation.comparison import System
+
+        parts = self.parts[metric]
+        found = [resampled(metric, part, one, labels) for part, one in zip(parts, self.drawn, strict=False)]
+        known = [one for one in found if one is not None]
+        if not len(known) == len(parts) == len(self.drawn):
+            return None
+        return System(np.array(self.average(metric, labels)), np.array(known))
 
 
 def _describe(
@@ -118,15 +157,15 @@ def _describe(
         return RowChange(name, "new", f"before: {_why(before)}" if before else "")
     if after is None or not after.metrics:
         return RowChange(name, "gone", _why(after) if after else "not on the board any more")
-    found, obstacle = judged
-    metrics = tuple(sorted(found.values(), key=lambda change: change.metric != objective))
+    obstacle = judged.obstacle
+    metrics = tuple(sorted(judged.metrics, key=lambda change: change.metric != objective))
     verdicts = {change.verdict for change in metrics}
     kind: Kind = (
-        "same" if verdicts <= {"same"} else "unknown" if obstacle or verdicts <= {"same", "unknown"} else "noise"
+        "same" if verdicts == {"same"} else "unknown" if obstacle or verdicts <= {"same", "unknown"} else "noise"
     )
     if verdicts & {"better", "worse"}:
         kind = "changed"
-    notes = [obstacle] if obstacle and kind != "same" else []
+    notes = [*([obstacle] if obstacle and kind != "same" else []), *judged.labels]
     if kind == "unknown" and not obstacle and min(len(before.seeds), len(after.seeds)) < FEWEST_SEEDS:
         notes.append(MORE_SEEDS)
     if before.seeds != after.seeds:
@@ -141,28 +180,67 @@ def _why(row: RowSummary) -> str:
 def _judge(names: Sequence[str], before: Measured, after: Measured) -> dict[str, Judged]:
     """Each shared row's metrics, tested where both states were measured on the same data and lie with resamples."""
     earlier, later = ({row.name: row for row in state.summary.rows} for state in (before, after))
-    drawn = {name: (gather(earlier[name], before.resamples), gather(later[name], after.resamples)) for name in names}
-    counts = Counter(count for pair in drawn.values() if (count := _resamples(*pair)))
+    rows = {name: (earlier[name], later[name]) for name in names}
+    states = {
+        name: tuple(
+            State(_parts(row), gather(row, of.resamples)) for row, of in zip(both, (before, after), strict=True)
+        )
+        for name, both in rows.items()
+    }
+    labels = {name: _share_labels(both) for name, both in states.items()}
+    counts = Counter(count for both in states.values() if (count := _resamples(*(one.drawn for one in both))))
     usual = counts.most_common(1)[0][0] if counts else 0
-    obstacles = {name: _find_obstacle(earlier[name], later[name], drawn[name], usual) for name in names}
-    testable = [name for name in names if not obstacles[name]]
-    judged: dict[str, dict[str, MetricChange]] = {name: {} for name in names}
+    obstacles = {name: _find_obstacle(*rows[name], states[name], labels[name], usual) for name in names}
+    judged: dict[str, list[MetricChange]] = {name: [] for name in names}
     for metric in dict.fromkeys([after.summary.objective, *after.summary.metrics]):
+        shared = {name: found[metric] for name, found in labels.items() if metric in found}
+        pairs = _test(metric, {name: found for name, found in shared.items() if not obstacles[name]}, states)
         higher = after.summary.directions.get(metric, True)
-        both = [name for name in names if metric in earlier[name].metrics and metric in later[name].metrics]
-        pairs = _test([name for name in both if name in testable], metric, earlier, later, drawn)
-        for name in both:
-            values = earlier[name].metrics[metric].mean, later[name].metrics[metric].mean
-            judged[name][metric] = _conclude(metric, *values, pairs.get(name), higher=higher)
-    return {name: (judged[name], obstacles[name]) for name in names}
+        for name, found in shared.items():
+            was, now = (statistics.fmean(one.average(metric, found)) for one in states[name])
+            judged[name].append(_conclude(metric, was, now, pairs.get(name), higher=higher))
+    told = {name: _tell_labels(labels[name], states[name], rows[name]) for name in names}
+    return {name: Judged(tuple(judged[name]), obstacles[name], told[name]) for name in names}
+
+
+def _parts(row: RowSummary) -> dict[str, list[MetricPart]]:
+    found: dict[str, list[MetricPart]] = {}
+    for record in row.counted:
+        for metric, part in record.metrics.items():
+            if part.macro is not None:
+                found.setdefault(metric, []).append(part)
+    return found
+
+
+def _share_labels(states: Sequence[State]) -> dict[str, tuple[str, ...]]:
+    """Metric -> the labels that every record of both states has; without metrics that share none."""
+    before, after = (one.parts for one in states)
+    common = find_common({metric: [*before[metric], *after[metric]] for metric in before if metric in after})
+    return {metric: labels for metric, labels in common.items() if labels}
+
+
+def _tell_labels(
+    shared: Mapping[str, Sequence[str]], states: Sequence[State], rows: Sequence[RowSummary]
+) -> tuple[str, ...]:
+    """Over which labels a row's metrics are, in words, where these are not those of all of its records."""
+    fewer = {
+        metric: labels
+        for metric, labels in shared.items()
+        if not all(is_over(part, labels) for one in states for part in one.parts[metric])
+    }
+    every = dict.fromkeys(label for row in rows for record in row.counted for label in record.dataset.labels)
+    return tuple(tell_labels(fewer, every))
 
 
 def _find_obstacle(
-    before: RowSummary, after: RowSummary, drawn: tuple[Sequence[Resamples], Sequence[Resamples]], usual: int
+    before: RowSummary, after: RowSummary, states: Sequence[State], labels: Mapping[str, Sequence[str]], usual: int
 ) -> str:
     prints = [{r.dataset.fingerprint for r in row.records if r.combo.seed in row.seeds} for row in (before, after)]
     if prints[0] != prints[1]:
         return "measured on other images, labels or splits"
+    if not labels:
+        return "no metric has a label in both states"
+    drawn = [one.drawn for one in states]
     if not all(drawn):
         return "a record lies without its resamples"
     return "" if _resamples(*drawn) == usual else "not resampled as often as other rows"
@@ -174,30 +252,18 @@ def _resamples(*drawn: Sequence[Resamples]) -> int | None:
     return counts.pop() if len(counts) == 1 and all(drawn) else None
 
 
-def _test(
-    names: Sequence[str],
-    metric: str,
-    earlier: Mapping[str, RowSummary],
-    later: Mapping[str, RowSummary],
-    drawn: Mapping[str, tuple[Sequence[Resamples], Sequence[Resamples]]],
-) -> dict[str, Pair]:
-    """Row -> later against earlier; rows whose resamples lack the metric are left out."""
-    import numpy as np
-
-    from harness.evaluation.comparison import System, compare_pairs
+def _test(metric: str, labels: Mapping[str, Sequence[str]], states: Mapping[str, Sequence[State]]) -> dict[str, Pair]:
+    """Row -> later against earlier over its labels; rows that were not resampled over them are left out."""
+    from harness.evaluation.comparison import compare_pairs
 
     systems: dict[str, System] = {}
     chosen = []
-    for name in names:
-        states = list(zip(("before", "after"), (earlier[name], later[name]), drawn[name], strict=True))
-        if all(
-            len(row.metrics[metric].values) == sum(metric in one.macro for one in seeds) for _, row, seeds in states
-        ):
-            for state, row, seeds in states:
-                values = np.array(row.metrics[metric].values)
-                systems[f"{state} {name}"] = System(values, np.array([one.macro[metric] for one in seeds]))
+    for name, shared in labels.items():
+        before, after = (one.system(metric, shared) for one in states[name])
+        if before is not None and after is not None:
+            systems |= {f"before {name}": before, f"after {name}": after}
             chosen.append((f"after {name}", f"before {name}"))
-    pairs = compare_pairs(systems, chosen) if chosen else []
+    pairs = compare_pairs(systems, chosen)
     return {pair.a.removeprefix("after "): pair for pair in pairs}
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.evaluation.common_labels import tell_labels
 from harness.evaluation.names import full_name
-from harness.evaluation.wording import MORE_SEEDS
+from harness.evaluation.wording import MORE_SEEDS, tell_absences
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,7 +92,7 @@ def _remarks(summary: Leaderboard) -> list[str]:
         remarks.append(f"rows stand in no groups: {MORE_SEEDS}; 95 % intervals are over patients")
     if summary.obstacle:
         remarks.append(f"rows are not compared: {summary.obstacle}")
-    remarks += tell_all_labels(summary)
+    remarks += [*tell_all_labels(summary), *tell_all_absences(summary)]
     if not summary.timings_compare:
         machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
         remarks.append(f"times are not compared, they come from {machines}")
@@ -99,13 +100,19 @@ def _remarks(summary: Leaderboard) -> list[str]:
 
 
 def tell_all_labels(summary: Leaderboard) -> list[str]:
-    """Over which labels each metric is, where these are not all: a line for each set of labels."""
-    known = summary.data.labels if summary.data else []
-    metrics: dict[tuple[str, ...], list[str]] = {}
-    for metric, labels in summary.labels.items():
-        metrics.setdefault(labels, []).append(metric)
-    told = (tell_labels(", ".join(names), labels, known) for labels, names in metrics.items())
-    return [text for text in told if text]
+    """Over which labels the metrics of ranked rows are, where these are not all."""
+    return tell_labels(summary.labels, summary.data.labels) if summary.data else []
+
+
+def tell_all_absences(summary: Leaderboard) -> list[str]:
+    """Which metrics of ranked rows have no interval, and why."""
+    reasons = {}
+    for metric in summary.metrics:
+        found = Counter(row.metrics[metric].no_interval for row in summary.ranked if metric in row.metrics)
+        many = len(summary.ranked)
+        told = (why if count == many else f"{why} ({count} of {many} rows)" for why, count in found.items() if why)
+        reasons[metric] = "; ".join(told)
+    return tell_absences(reasons)
 
 
 def _format_seeds(row: RowSummary, summary: Leaderboard) -> str:

@@ -78,7 +78,7 @@ def draw_cells(summary: Leaderboard, metric: str) -> Iterator[tuple[RowSummary, 
 
 
 def mark_best(summary: Leaderboard, metric: str) -> dict[str, dict[str, str]]:
-    """Label -> row -> `best`, or `tied` where it is not shown to differ from the best; of the objective alone."""
+    """Label -> row -> `best`, or of the objective `tied` where it does not differ significantly from the best."""
     choose = max if summary.directions[metric] else min
     marks: dict[str, dict[str, str]] = {}
     for label in summary.data.labels if summary.data else ():

@@ -23,18 +23,27 @@ import jinja2
 from markupsafe import Markup
 
 from harness.board import CONTROLS, Board
+from harness.evaluation.common_labels import tell_pooled
 from harness.evaluation.names import explain_policies, full_name
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.report import frame
 from harness.report.answer import conclude, explain_nothing, judge_shuffled, tell_power
-from harness.report.details import describe_execution, gather_details, gather_origins
+from harness.report.details import RowDetails, describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
-from harness.report.listing import EXTERNAL, format_interval, format_number, format_pair, format_spread, tell_all_labels
+from harness.report.listing import (
+    EXTERNAL,
+    format_interval,
+    format_number,
+    format_pair,
+    format_spread,
+    tell_all_absences,
+    tell_all_labels,
+)
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
@@ -127,7 +136,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "folder": shlex.quote(summary.board.folder.resolve().name),
         "answer": conclude(summary),
         "power": tell_power(summary),
-        "restricted": tell_all_labels(summary),
+        "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
         "nothing": explain_nothing(summary),
         "shuffled": judge_shuffled(summary),
         "published": published,
@@ -168,14 +177,23 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
 def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: RowSummary) -> str:
     """What a row's records hold, to be shown when the row is opened."""
     summary = shared["summary"]
+    found = gather_details(row.counted, {r.combo.seed: read_groups(summary.board.folder, r) for r in row.counted})
     return environment.get_template("page-row.html.j2").render(
         **shared,
         row=row,
-        found=gather_details(row.counted, {r.combo.seed: read_groups(summary.board.folder, r) for r in row.counted}),
+        found=found,
+        by_seed={metric: dict(zip(one.seeds, one.values, strict=True)) for metric, one in row.metrics.items()},
+        pooled=_tell_pooled(summary, found),
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,
     )
+
+
+def _tell_pooled(summary: Leaderboard, found: RowDetails) -> list[str]:
+    """Over which labels micro and weighted means are that are not over those of the ranking."""
+    apart = {m: one.labels for m, one in found.means.items() if set(one.labels) != set(summary.labels.get(m, ()))}
+    return tell_pooled(apart, summary.data.labels if summary.data else ())
 
 
 def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metric: str) -> Markup:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UnknownNameError
+from harness.evaluation.wording import tell_absences
 from harness.report.details import MEASURES, RowDetails, gather_details, gather_origins
 from harness.report.listing import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.summary import Leaderboard, RowSummary
@@ -48,7 +49,8 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
     details = gather_details(row.counted, {record.combo.seed: read_groups(folder, record) for record in row.counted})
     parts: list[RenderableType] = [Text(row.name, style="bold"), *map(Text, _introduce(summary, row))]
     if row.metrics:
-        parts += [Text(), _metrics(summary, row), Text(), _labels(summary, row)]
+        absent = tell_absences({metric: spread.no_interval for metric, spread in row.metrics.items()})
+        parts += [Text(), _metrics(summary, row), *map(Text, absent), Text(), _labels(summary, row)]
     if details.calibration:
         parts += [Text(), _calibration(details)]
         if details.uncalibrated:

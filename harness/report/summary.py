@@ -15,7 +15,6 @@ from harness.report.chance import (
     add_seed_intervals,
     compare,
     find_leaders,
-    find_obstacle,
     gather,
 )
 from harness.report.staleness import current_fingerprint, why_stale
@@ -48,6 +47,8 @@ class Spread:
     """Of the mean over patients, the networks as they are; None where a record lies without its resamples."""
     interval_seeds: tuple[float, float] | None = None
     """Of the mean over patients and seeds; None with fewer than three seeds, too."""
+    no_interval: str = ""
+    """Why there is none although every record lies with its resamples, in words."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ class Leaderboard:
     """Every two of the `MOST_COMPARED` best rows compared in the objective, the better one first; none where there is
     an obstacle."""
     obstacle: str = ""
-    """Why rows are not compared, in words: without one row's resamples, the others would be adjusted for too few pairs.
-    """
+    """Why rows are not compared, in words: without one row's resamples, or the interval of one difference, the others
+    would be adjusted for too few pairs."""
     leaders: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Label -> rows that do not differ significantly from the best of the label in the objective, the best among them.
     """
@@ -127,7 +128,7 @@ class Leaderboard:
 
     @property
     def compared(self) -> bool:
-        """Whether rows have intervals and pairs are tested: every ranked row has its resamples."""
+        """Whether rows have intervals and pairs are tested: every ranked row has its resamples, and each pair its p."""
         return bool(self.ranked) and not self.obstacle
 
     @property
@@ -179,9 +180,8 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
         ordered.append(add_intervals(row, found, objective, labels))
         drawn[row.name] = tuple(one.of(objective, labels=len(ordered) <= MOST_COMPARED) for one in found)
     ranked = [row for row in ordered if row.rank is not None]
-    obstacle = find_obstacle(ranked[:MOST_COMPARED], drawn, objective, labels)
-    best = [] if obstacle else ranked[:MOST_COMPARED]
-    pairs, groups = compare(best, drawn, objective, labels, higher=higher) if best else ((), {})
+    best = ranked[:MOST_COMPARED]
+    pairs, groups, obstacle = compare(best, drawn, objective, labels, higher=higher)
     over_seeds = {} if obstacle else add_seed_intervals(ranked)
     return Leaderboard(
         board=board,
@@ -192,7 +192,7 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
         counted=counted,
         pairs=pairs,
         obstacle=obstacle,
-        leaders=find_leaders(best, drawn, objective, higher=higher),
+        leaders={} if obstacle else find_leaders(best, drawn, objective, higher=higher),
         labels=labels,
     )
 

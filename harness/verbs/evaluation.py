@@ -344,20 +344,19 @@ def _describe_pairs(compared: MetricComparison, found: Comparison) -> Iterator[d
 
 
 def _describe_comparison(found: Comparison) -> dict[str, Any]:
-    from harness.evaluation.bootstrap import average_seeds
-    from harness.evaluation.comparison import find_seed_intervals
-    from harness.evaluation.intervals import find_interval
+    from harness.evaluation.comparison import find_system_intervals
 
     described: dict[str, dict[str, Any]] = {name: {} for name in found.metrics[0].systems}
-    over_seeds = {one.metric: find_seed_intervals(one.systems, one.interval_method) for one in found.metrics}
     for metric in found.metrics:
+        intervals = find_system_intervals(metric.systems, metric.interval_method)
         for name, system in metric.systems.items():
+            over_patients, with_seeds = intervals[name]
             described[name][metric.metric] = {
                 "macro": system.estimate,
                 "seeds": system.values.tolist(),
-                "interval": find_interval(system.estimate, average_seeds(system.resamples), metric.interval_method),
+                "interval": over_patients,
                 "interval_method": metric.interval_method,
-                "interval_seeds": over_seeds[metric.metric].get(name),
+                "interval_seeds": with_seeds,
             }
     return {
         "pairs": [pair for metric in found.metrics for pair in _describe_pairs(metric, found)],

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from scipy.stats import chi2, f, norm, t
 
 from harness import UsageError
-from harness.evaluation.comparison import System, compare_pairs, judge_margin, rank_groups
+from harness.evaluation.comparison import System, compare_pairs, find_system_intervals, judge_margin, rank_groups
 from harness.evaluation.significance import adjust_holm
 
 
@@ -169,9 +169,26 @@ def test_resamples_without_a_value_are_left_out_and_too_many_leave_nothing():
     (pair,) = compare_pairs(systems)
     assert (pair.interval, pair.p_patients, pair.p, pair.p_holm, pair.detectable) == (None,) * 5
     assert not math.isnan(pair.delta)
-    assert rank_groups(systems, higher_is_better=True) == {"b0": 1, "b1": 1}
+    assert rank_groups(systems, higher_is_better=True) == {}
     (margin,) = judge_margin([pair], 0.01, higher_is_better=True)
     assert (margin.p_a_not_worse, margin.p_b_not_worse, margin.p_equivalent) == (None, None, None)
+
+
+def test_a_systems_intervals_are_those_of_its_mean_and_what_seeds_add_to_them():
+    systems = make_systems(seeds=(3, 4, 2))
+    spread = [np.var(system.values, ddof=1) for system in list(systems.values())[:2]]
+    share = (2 * spread[0] + 3 * spread[1]) / (2 * _kept_share(2, 5) + 3 * _kept_share(3, 5))
+    found = find_system_intervals(systems)
+    for system, (over_patients, with_seeds) in zip(systems.values(), found.values(), strict=True):
+        drawn = system.resamples.mean(axis=0)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        assert over_patients == pytest.approx((low, high))
+        reach = t.ppf(0.975, 5) * math.sqrt(share / len(system.values))
+        mean = system.values.mean()
+        wanted = mean - math.hypot(mean - low, reach), mean + math.hypot(high - mean, reach)
+        assert with_seeds == (None if len(system.values) < 3 else pytest.approx(wanted))
+    systems["b1"].resamples[:] = np.nan
+    assert find_system_intervals(systems)["b1"] == (None, None)
 
 
 def make_apart(estimates):

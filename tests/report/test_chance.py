@@ -13,6 +13,7 @@ from harness.evaluation.resamples import Resamples
 from harness.report.answer import conclude, judge_shuffled, tell_power
 from harness.report.listing import as_plain, table
 from harness.report.page import render_text
+from harness.report.row_listing import as_text
 from harness.report.summary import summarize
 
 LABELS = ("Edema", "Mass", "Hernia")
@@ -86,6 +87,87 @@ def test_a_row_without_its_resamples_leaves_the_board_without_groups(three):
     assert summary.pairs == ()
     assert [row.metrics["auroc"].interval is None for row in summary.ranked] == [False, True, False]
     assert "Over seeds alone p = 0.2" in conclude(summary)
+
+
+WHY = "an interval needs 3 patients who have each label and 3 who lack it: 2 have Hernia"
+
+
+def unresampled(records, metric="auroc"):
+    """The records and what lies beside them, as a test set makes them in which two patients have Hernia."""
+    changed = []
+    for record in records:
+        part = record.metrics[metric].model_copy(update={"interval": None, "no_interval": WHY})
+        changed.append(record.model_copy(update={"metrics": record.metrics | {metric: part}}))
+    drawn = {}
+    for name, one in beside(records).items():
+        unknown = np.full(400, np.nan)
+        labels = {**one.per_label, "Hernia": unknown} if metric == "auroc" else one.per_label
+        drawn[name] = Resamples({**one.macro, metric: unknown}, labels)
+    return changed, drawn
+
+
+def test_rows_whose_differences_have_no_interval_stand_in_no_groups_and_the_reason_is_told(three):
+    board, records = three
+    summary = summarize(board, *unresampled(records))
+    assert summary.obstacle == f"3 of 3 differences have no interval: {WHY}"
+    assert ([row.group for row in summary.rows], summary.pairs, summary.leaders) == ([None] * 3, (), {})
+    assert (summary.grouped, summary.compared) == (False, False)
+    caption = str(table(summary, 100).caption)
+    assert f"rows are not compared: {summary.obstacle}" in caption
+    assert "rows of one group" not in caption
+    assert summary.obstacle in conclude(summary)
+    assert f"Rows are not compared with each other: {summary.obstacle}." in render_text(summary)
+
+
+def test_why_a_metric_has_no_interval_is_told_below_the_ranking(three):
+    board, records = three
+    metrics = {name: records[0].metrics["auroc"].model_copy(update={"macro": 0.5}) for name in ("f1@0.5", "f1@val-f1")}
+    metrics["brier"] = metrics["f1@0.5"]
+    records = [record.model_copy(update={"metrics": record.metrics | metrics}) for record in records]
+    drawn = beside(records)
+    told, _ = unresampled(records, "brier")
+    for name, one in drawn.items():
+        one.macro["brier"][:] = np.nan
+        if "near" in name:
+            one.macro["f1@0.5"][:] = one.macro["f1@val-f1"][:] = np.nan
+    summary = summarize(board, told, drawn)
+    assert summary.obstacle == ""
+    row = summary.rows[1]
+    assert (row.metrics["brier"].no_interval, row.metrics["auroc"].no_interval) == (WHY, "")
+    says = [
+        "no interval of f1: more than 5% of the resamples have no value (1 of 3 rows)",
+        f"no interval of brier: {WHY}",
+    ]
+    caption, page = str(table(summary, 100).caption), render_text(summary)
+    of_row = "\n".join(map(str, as_text(summary, row)))
+    for text in says:
+        assert text in caption
+        assert text in page
+        assert text.removesuffix(" (1 of 3 rows)") in of_row
+    plain = as_plain(summary)["rows"][0]["metrics"]["brier"]
+    assert (plain["interval"], plain["no_interval"]) == (None, WHY)
+
+
+def test_a_mean_over_fewer_labels_than_were_resampled_says_why_it_has_no_interval(build):
+    values = {"whole": (0.9, 0.8, 0.4), "partial": (0.85, 0.75, None)}
+    records = [
+        build.record(model, 0, {"auroc": build.metric(0.8), "brier": build.metric(*found)})
+        for model, found in values.items()
+    ]
+    summary = summarize(build.board(*values, seeds=(0,)), records, beside(records))
+    whole, partial = (next(row for row in summary.rows if row.model == model) for model in values)
+    assert partial.metrics["brier"].interval is not None
+    assert "single labels are resampled for the objective alone" in whole.metrics["brier"].no_interval
+
+
+def test_a_label_whose_differences_have_no_interval_has_no_leaders(three):
+    board, records = three
+    drawn = beside(records)
+    for one in drawn.values():
+        one.per_label["Hernia"][:] = np.nan
+    leaders = summarize(board, records, drawn).leaders
+    assert set(leaders) == {"Edema", "Mass"}
+    assert leaders["Mass"] == {"best--bce--demo", "near--bce--demo"}
 
 
 @pytest.mark.parametrize(
@@ -207,6 +289,21 @@ def test_the_interval_over_patients_and_seeds_holds_the_one_over_patients(three)
         assert lowest < low < high < highest
     text = render_text(summary)
     assert f"[{lowest:.3f}, {highest:.3f}] with seeds" in text
+
+
+@pytest.mark.parametrize(("method", "inside"), [("logit", True), ("squared", True), ("percentile", False)])
+def test_an_interval_over_patients_and_seeds_holds_nothing_that_the_metric_cannot_be(build, method, inside):
+    values = {"low": (0.0, 0.01, 0.02), "high": (1.0, 0.99, 0.98)}
+    records, drawn = [], {}
+    for model, found in values.items():
+        for seed, value in enumerate(found):
+            metric = build.metric(value).model_copy(update={"interval_method": method})
+            records.append(build.record(model, seed, {"auroc": metric}))
+            noise = np.random.default_rng(seed).uniform(0, 0.02, 400)
+            drawn[f"{model}--bce--demo--s{seed}"] = Resamples({"auroc": abs(noise - (model == "high"))}, {})
+    summary = summarize(build.board(*values, seeds=(0, 1, 2)), records, drawn)
+    ends = [row.metrics["auroc"].interval_seeds for row in summary.ranked]
+    assert [pair is not None and 0 <= pair[0] < pair[1] <= 1 for pair in ends] == [inside] * 2
 
 
 def test_a_failed_row_does_not_blind_the_others(build):

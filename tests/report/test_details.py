@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -164,7 +165,9 @@ def new(build) -> list[Record]:
 def test_fits_means_and_predictive_values_are_means_over_seeds(new):
     found = gather_details(new)
     assert found.fits["Edema"] == pytest.approx((0.6, 0.6, None, None, 1.0, 1.0))
-    assert found.means["auroc"] == pytest.approx((0.8, 0.85, 0.7))
+    means = found.means["auroc"]
+    assert (means.micro, means.weighted) == pytest.approx((0.85, 0.7))
+    assert means.labels == LABELS
     part = found.predictive["val-spec0.9"]["Edema"]
     assert (part.prevalence, part.ppv, part.npv) == pytest.approx((0.05, 0.3, 0.99))
     assert part.ppv_interval == pytest.approx((0.2, 0.4))
@@ -186,6 +189,32 @@ def test_the_page_shows_what_new_records_hold_and_nothing_of_old_ones(build, new
     assert (old.fits, old.means, old.predictive) == ({}, {}, {})
     page = build.whole(render_text(summarize(build.board("net"), seeds)))
     assert not any(text in page for text in headings)
+
+
+def test_the_page_has_one_mean_of_a_metric_wherever_it_stands(build):
+    """Where another row lacks a label, the ranking is without it: so are a row's seeds and its means."""
+    whole = build.metric(0.9, 0.8, 0.4).model_copy(update={"micro": 0.83, "weighted": 0.81})
+    records = [build.record("whole", seed, {"auroc": whole}) for seed in (0, 1)]
+    records += [build.record("partial", seed, {"auroc": build.metric(0.7, 0.6, None)}) for seed in (0, 1)]
+    board = build.board("whole", "partial")
+    rows = json.loads(build.held(render_text(summarize(board, records)), "rows"))
+    page = rows["row-whole--bce--demo"]
+    assert "0.7000" not in page  # the mean of its records, with Hernia
+    assert page.count("0.8500") == 4  # two seeds, their mean, and the mean beside micro and weighted
+    assert "micro and weighted of auroc are over all 3 labels" in page
+    alone = render_text(summarize(build.board("whole"), records[:2]))
+    assert "micro and weighted of auroc" not in build.whole(alone)
+
+
+def test_micro_and_weighted_are_not_averaged_over_seeds_that_have_different_labels(build):
+    found = [
+        build.metric(0.9, 0.8, third).model_copy(update={"micro": 0.83, "weighted": 0.81}) for third in (0.4, None)
+    ]
+    records = [build.record(seed=seed, metrics={"auroc": part}) for seed, part in enumerate(found)]
+    means = gather_details(records).means["auroc"]
+    assert (means.micro, means.weighted, means.labels) == (None, None, ())
+    page = build.whole(render_text(summarize(build.board(), records)))
+    assert "micro and weighted of auroc are left out: its seeds are over different labels" in page
 
 
 # --- gaps over seeds -------------------------------------------------------------------------------------------------

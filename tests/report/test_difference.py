@@ -88,6 +88,63 @@ def test_differences_are_those_of_the_comparison_of_systems_adjusted_for_the_row
         assert change.p_holm == pair.p_holm
 
 
+def lose_hernia(build, rows, *, without=""):
+    """A board in which one row lacks Hernia; what lies beside the records is by label for auroc alone."""
+    records, drawn = [], {}
+    for number, (model, value) in enumerate(rows.items()):
+        for seed in (0, 1, 2):
+            lost = None if model == without and seed == 0 else value / 2
+            metrics = {
+                "auroc": build.metric(value, value, lost),
+                "f1@val-f1": build.metric(value - 0.1, value - 0.1, lost),
+            }
+            record = build.record(model, seed, metrics)
+            noise = CHANCE + np.random.default_rng([number, seed, int(100 * value)]).normal(0, 0.001, 400)
+            known = {label: one.value for label, one in metrics["auroc"].per_label.items() if one.value is not None}
+            macro = {name: part.macro + noise for name, part in metrics.items()}
+            records.append(record)
+            drawn[f"{model}--bce--demo--s{seed}"] = Resamples(macro, {label: v + noise for label, v in known.items()})
+    return Measured(summarize(build.board(*rows, seeds=(0, 1, 2)), records, drawn), drawn)
+
+
+def test_a_label_that_another_row_lost_changes_nothing_of_a_row(build):
+    before = lose_hernia(build, {"same": 0.8, "loses": 0.6})
+    after = lose_hernia(build, {"same": 0.8, "loses": 0.6}, without="loses")
+    found = {change.row.partition("-")[0]: change for change in compare_states(before, after).rows}
+    assert (found["same"].kind, found["same"].note) == ("same", "")
+    assert [one.delta for one in found["same"].metrics] == [0, 0]
+    assert [one.before for one in found["same"].metrics] == pytest.approx([2 / 3, 0.6])
+
+
+def test_a_row_is_compared_over_the_labels_that_it_has_in_both_states(build):
+    before = lose_hernia(build, {"loses": 0.8})
+    after = lose_hernia(build, {"loses": 0.6}, without="loses")
+    change = only(compare_states(before, after))
+    auroc, f1 = change.metrics
+    assert (auroc.before, auroc.after) == pytest.approx((0.8, 0.6))
+    assert auroc.verdict == "worse"
+    assert auroc.interval is not None
+    assert auroc.interval[0] < -0.2 < auroc.interval[1] < 0
+    assert (f1.before, f1.after) == pytest.approx((0.7, 0.5))
+    assert (f1.verdict, f1.interval) == ("unknown", None)  # its labels were not resampled one by one
+    assert change.note.startswith("auroc and f1@val-f1 are over 2 of 3 labels")
+    assert change.note.endswith("without Hernia")
+    lost = compare_states(before, lose_hernia(build, {"loses": 0.8}, without="loses"))
+    assert only(lost).kind == "same"  # as far as its labels go
+    assert lost.notes == (f"loses--bce--demo: {change.note}",)
+    back = only(compare_states(after, before))
+    assert back.metrics[0].verdict == "better"
+
+
+def test_states_without_a_label_in_common_are_not_called_unchanged(build):
+    one, other = (
+        Measured(summarize(build.board("net"), [build.record("net", 0, {"auroc": build.metric(*values)})]))
+        for values in ((0.8, None, None), (None, None, 0.8))
+    )
+    change = only(compare_states(one, other))
+    assert (change.kind, change.note, change.metrics) == ("unknown", "no metric has a label in both states", ())
+
+
 def test_rows_that_come_go_or_fail_are_told_with_the_reason(build):
     before = state(build, {"stays": (0.8, 0.8), "goes": (0.7, 0.7), "fails": (0.6, 0.6)})
     later = [

@@ -1,4 +1,4 @@
-"""Rows against labels: intervals, the best of a label and what is not shown to differ from it."""
+"""Rows against labels: intervals, the best of a label and what does not differ significantly from it."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -113,8 +114,10 @@ def test_a_margin_shows_what_is_equivalent_or_not_worse(harness, save_prediction
     assert pairs[0]["margin"]["p_equivalent"] < 0.05
     assert pairs[1]["margin"]["p_b_not_worse"] > 0.05 > pairs[1]["margin"]["p_a_not_worse"]
     out = harness("compare", "a", "b", "c", "--margin", "0.1")[1]
-    assert "auroc: a and b are equivalent within 0.1 (p" in out
-    assert "auroc: a is not worse than c by more than 0.1 (p" in out
+    assert re.search(r"a and b are equivalent within 0\.1 \(p . [\d.]+, two one-sided tests, Holm-adjusted, over", out)
+    assert re.search(r"a is not worse than c by more than 0\.1 \(p . [\d.]+, one-sided, Holm-adjusted, over", out)
+    _, out, _ = harness("compare", "a", "b", "--metrics", "auroc", "--margin", "0.1")
+    assert re.search(r"are equivalent within 0\.1 \(p . [\d.]+, two one-sided tests, over patients and seeds\)", out)
 
 
 def test_validation_gives_each_system_its_thresholds(harness, save_predictions):
@@ -221,9 +224,14 @@ def test_a_class_that_too_few_patients_have_gives_no_interval_and_no_p(harness, 
     targets[0] = 1
     save_predictions("a.npz", 0, targets=targets)
     save_predictions("b.npz", 1, targets=targets)
-    (pair,) = compare(harness, "a.npz", "b.npz")["pairs"]
+    found = compare(harness, "a.npz", "b.npz", "--metrics", "auroc,brier")
+    pair = found["pairs"][0]
     assert (pair["interval"], pair["p_patients"], pair["p"], pair["p_holm"]) == (None, None, None, None)
-    assert "cannot be told apart" in harness("compare", "a.npz", "b.npz")[1]
+    why = "an interval needs 3 patients who have each label and 3 who lack it: 1 have Edema, 1 have Mass, 1 have Nodule"
+    assert f"no interval of auroc, brier: {why}" in found["notes"]
+    _, out, err = harness("compare", "a.npz", "b.npz")
+    assert "cannot be told apart, their difference has no interval" in out
+    assert f"no interval of auroc: {why}" in err
 
 
 @pytest.mark.parametrize(
