@@ -23,13 +23,13 @@ MOST_NAMED = 5
 
 
 def find_common(parts: Mapping[str, Sequence[MetricPart]]) -> dict[str, tuple[str, ...]]:
-    """Metric -> the labels that are defined in all of its parts, and in those of its other threshold policies."""
+    """Metric -> the labels that the means of all of its parts are over, and those of its other threshold policies."""
     common: dict[str, dict[str, None]] = {}
     for metric, found in parts.items():
         base = metric.partition("@")[0]
         for part in found:
-            defined = _defined(part)
-            common[base] = {label: None for label in common.get(base, defined) if label in defined}
+            averaged = _averaged(part)
+            common[base] = {label: None for label in common.get(base, averaged) if label in averaged}
     return {metric: tuple(common.get(metric.partition("@")[0], ())) for metric in parts}
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 MOST_NAMED = 3
 """Labels that a reason names."""
+ENOUGH = f"{FEWEST_CARRIERS} patients who have each label and {FEWEST_CARRIERS} who lack it"
 
 
 def find_interval(
@@ -61,18 +62,40 @@ def explain_absence(labels: Sequence[str], targets: NDArray[np.floating], patien
     count = len(np.unique(patients))
     if count < FEWEST_PATIENTS:
         return f"{count} patients are too few for an interval, which needs {FEWEST_PATIENTS}"
-    few = []
+    few = _describe_few(labels, targets, patients)
+    if not few:
+        return f"more than {MOST_MISSING:.0%} of the resamples have no value"
+    return f"an interval needs {ENOUGH}: {_name_some([*few.values()])}"
+
+
+def explain_omission(
+    labels: Sequence[str], values: Array, targets: NDArray[np.floating], patients: NDArray[np.str_]
+) -> str | None:
+    """Why a mean leaves these labels out, in words; None without any.
+
+    Values are (C,), targets (N, C), patients (N,).
+    """
+    valued = [label for label, value in zip(labels, values, strict=True) if not np.isnan(value)]
+    few = _describe_few(valued, targets[:, ~np.isnan(values)], patients)
+    others = [label for label in labels if label not in few]
+    reasons = [f"a mean needs {ENOUGH}: {_name_some([*few.values()])}"] if few else []
+    reasons += [f"without a value in a seed or at a threshold: {_name_some(others)}"] if others else []
+    return "; ".join(reasons) or None
+
+
+def _describe_few(labels: Sequence[str], targets: NDArray[np.floating], patients: NDArray[np.str_]) -> dict[str, str]:
+    """Label -> how many patients have it, or lack it, in words, where these are too few."""
+    found = {}
     for label, column in zip(labels, targets.T, strict=True):
         have, lack = (len(np.unique(patients[column == kind])) for kind in (1, 0))
         if min(have, lack) < FEWEST_CARRIERS:
-            few.append(f"{have} have {label}" if have < FEWEST_CARRIERS else f"{lack} lack {label}")
-    if not few:
-        return f"more than {MOST_MISSING:.0%} of the resamples have no value"
-    more = f" and so on for {len(few) - MOST_NAMED} labels more" if few[MOST_NAMED:] else ""
-    return (
-        f"an interval needs {FEWEST_CARRIERS} patients who have each label and {FEWEST_CARRIERS} who lack it: "
-        f"{', '.join(few[:MOST_NAMED])}{more}"
-    )
+            found[label] = f"{have} have {label}" if have < FEWEST_CARRIERS else f"{lack} lack {label}"
+    return found
+
+
+def _name_some(texts: Sequence[str]) -> str:
+    more = f" and so on for {len(texts) - MOST_NAMED} labels more" if texts[MOST_NAMED:] else ""
+    return f"{', '.join(texts[:MOST_NAMED])}{more}"
 
 
 def _find_percentiles(values: Array, resamples: Array, level: float) -> Ends:

@@ -13,7 +13,7 @@ from harness.components import Interval, Metric
 from harness.errors import DataError, UsageError
 from harness.evaluation import alignment
 from harness.evaluation.areas import Areas, compare_areas_by_label
-from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples
 from harness.evaluation.common_labels import (
     average,
     covers,
@@ -205,8 +205,9 @@ def compare_predictions(
         if not defined.any():
             notes.append(f"{metric} is not compared: no label is defined in every seed of every system")
             continue
-        labels = tuple(label for label, known in zip(first.labels, defined, strict=True) if known)
-        whole = {name: _make_system(found, defined) for name, found in by_system.items()}
+        used = choose_labels(defined, first.targets, resampling.locate(first.patient))
+        labels = tuple(label for label, taken in zip(first.labels, used, strict=True) if taken)
+        whole = {name: _make_system(found, used) for name, found in by_system.items()}
         single = {
             label: {name: _make_system(found, np.array(first.labels) == label) for name, found in by_system.items()}
             for label in labels

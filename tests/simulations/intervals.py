@@ -21,7 +21,8 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from harness.components import Interval, Metric
 from harness.evaluation import clustered, delong
-from harness.evaluation.bootstrap import FEWEST_CARRIERS, Resampling, average_labels, draw_resamples, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples, resample
+from harness.evaluation.contract import defined_labels
 from harness.evaluation.intervals import find_interval
 from harness.evaluation.thresholds import decide, maximal_f1_thresholds
 from harness.registry import load_registry
@@ -195,12 +196,17 @@ def draw(way: str, patients: NDArray[np.str_], resamples: int, generator: np.ran
 
 @dataclass(frozen=True)
 class Trial:
-    """Whether an interval held the truth, and how wide it was."""
+    """An interval, or none, of what is true."""
 
     metric: str
     way: str
-    held: bool
-    width: float
+    truth: float
+    interval: tuple[float, float] | None
+
+    @property
+    def held(self) -> bool:
+        """Whether the interval holds the truth; no interval does not."""
+        return self.interval is not None and self.interval[0] <= self.truth <= self.interval[1]
 
 
 def run(
@@ -211,25 +217,21 @@ def run(
     ways: dict[str, Way],
     resamples: int,
 ) -> Iterator[Trial]:
-    """One test set, with thresholds of a validation of its own: the mean over the labels that enough patients have."""
+    """One test set, with thresholds of a validation of its own: the mean over the labels that the harness averages."""
     scores, targets, patients = population.draw(generator, population.patients)
     val_scores, val_targets, _ = population.draw(generator, max(population.patients, 300))
     thresholds = maximal_f1_thresholds(val_scores, val_targets)
-    carriers = np.array([len(np.unique(patients[column == 1])) for column in targets.T])
     drawn = {kind: draw(kind, patients, resamples, generator) for kind in {way.weights for way in ways.values()}}
     for name, metric in metrics.items():
         given = decide(scores, thresholds) if metric.on == "decisions" else scores
-        used = (carriers >= FEWEST_CARRIERS) & ~np.isnan(given).any(axis=0)
-        if not used.any():
-            continue
+        used = choose_labels(defined_labels(given, targets), targets, patients)
         value = float(metric.compute(given[:, used], targets[:, used], None).mean())
         true = float((truth.f1(thresholds) if metric.on == "decisions" else truth.values[name])[used].mean())
         found = {kind: resample(metric, given, targets, patients, one) for kind, one in drawn.items()}
         for title, way in ways.items():
             of_mean = average_labels(np.where(used, found[way.weights], np.nan))  # of counts, over what a resample has
             interval = find_interval(value, of_mean, way.method or metric.interval)
-            if interval is not None:
-                yield Trial(name, title, interval[0] <= true <= interval[1], interval[1] - interval[0])
+            yield Trial(name, title, true, interval)
 
 
 def run_labels(
@@ -313,7 +315,9 @@ def main(scale: float = 1.0) -> None:
 def _describe(found: list[Trial]) -> str:
     if not found:
         return "not tried"
-    return f"{np.mean([trial.held for trial in found]):.3f} ({np.mean([trial.width for trial in found]):.3f})"
+    widths = [trial.interval[1] - trial.interval[0] for trial in found if trial.interval is not None]
+    width = f"{np.mean(widths):.3f}" if widths else "no interval"
+    return f"{np.mean([trial.held for trial in found]):.3f} ({width})"
 
 
 def _share(held: list[bool]) -> str:
