@@ -178,7 +178,10 @@ class PredictivePart:
 
 
 class GroupPart(Part):
-    """Test images of one value of a column; a label with fewer than 10 positives or negatives is not scored."""
+    """Test images of one value of a column.
+
+    A label with fewer than 10 positives or negatives, or that fewer than 3 patients have or lack, is not scored.
+    """
 
     name: str
     images: int
