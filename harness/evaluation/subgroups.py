@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 FEWEST = 10
-"""Positives, and negatives, that a group needs for a label to be scored, from as many patients as resampling needs; with
+"""Positives, and negatives, that a group needs for a label to be scored, of as many patients as resampling needs; with
 fewer, chance alone makes gaps."""
 AGES = (40, 60, 80)
 """Years at which a band of age begins. A convention: no standard says where; Seyyed-Kalantari et al. 2021 cut alike."""
