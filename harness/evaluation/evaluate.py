@@ -195,7 +195,9 @@ def describe_metric(test: Predictions, measured: Measured, micro: float) -> Metr
         macro=measured.macro,
         interval=interval,
         interval_method=metric.interval,
-        no_interval=explain_absence(averaged, test.targets[:, used], test.patient) if unexplained else None,
+        no_interval=explain_absence(averaged, test.targets[:, used], test.patient, measured.macro_resamples)
+        if unexplained
+        else None,
         resampled_by="weights" if metric.weighted else "counts",
         micro=micro,
         weighted=weigh_labels(np.where(used, values, np.nan), positives),

@@ -250,7 +250,7 @@ def test_p_is_the_share_of_permutations_whose_largest_gap_is_as_large():
     assert (gap.best, gap.worst, gap.labels_used) == ("F", "M", 2)
     assert gap.value == pytest.approx(0.1)
     assert gap.p == pytest.approx((1 + 3) / 5)
-    assert gap.interval == pytest.approx((0.1, 0.1))
+    assert gap.interval is None  # nothing moves them
 
 
 def test_the_gap_over_seeds_is_that_of_the_means():
