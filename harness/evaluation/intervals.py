@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Ends = tuple[Array, Array]
 
 LEVEL = 0.95
-FARTHEST = 1.5
+FARTHEST = 2
 """Times as far as resamples lie from their mean: no interval on the logit scale reaches farther from its value, or from
 the value without its bias."""
 SAME = 1e-12

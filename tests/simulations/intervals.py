@@ -221,7 +221,8 @@ def run(
     scores, targets, patients = population.draw(generator, population.patients)
     val_scores, val_targets, _ = population.draw(generator, max(population.patients, 300))
     thresholds = maximal_f1_thresholds(val_scores, val_targets)
-    drawn = {kind: draw(kind, patients, resamples, generator) for kind in {way.weights for way in ways.values()}}
+    kinds = dict.fromkeys(way.weights for way in ways.values())
+    drawn = {kind: draw(kind, patients, resamples, generator) for kind in kinds}
     for name, metric in metrics.items():
         given = decide(scores, thresholds) if metric.on == "decisions" else scores
         used = choose_labels(defined_labels(given, targets), targets, patients)
@@ -315,11 +316,12 @@ Held = dict[tuple[int, str], list[tuple[bool, float]]]
 
 def main(scale: float = 1.0) -> None:
     """Write the tables; `scale` of the repetitions."""
-    keep([simulate(title, scale) for title in SIZES], tabulate_rates(scale))
+    rows = [row for title in SIZES for row in simulate(title, scale)]
+    keep(rows, [simulate_labels(title, scale) for title in SIZES], tabulate_rates(scale))
 
 
-def simulate(title: str, scale: float) -> tuple[list[list[str]], Held]:
-    """Lines of the first table, and what the second one is made of, from test sets of one size."""
+def simulate(title: str, scale: float) -> list[list[str]]:
+    """Lines of the first table, from test sets of one size."""
     started, metrics, (patients, most) = time.perf_counter(), load_metrics(), SIZES[title]
     population = make_population(patients, most)
     truth, generator = find_truth(population, metrics), np.random.default_rng(patients)
@@ -330,26 +332,34 @@ def simulate(title: str, scale: float) -> tuple[list[list[str]], Held]:
     for name in metrics:
         found = ([trial for trial in trials if (trial.metric, trial.way) == (name, way)] for way in WAYS)
         rows.append([title, name, WANTED[name], *map(_describe, found), f"{repetitions:,}"])
-    by_label: Held = {}
-    for _ in range(repetitions // 2):
-        for carriers, way, held, width in run_labels(population, truth, metrics["auroc"], generator, resamples):
-            group = max(bound for bound in CARRIERS if bound <= carriers)
-            by_label.setdefault((group, way), []).append((held, width))
     print(f"{title}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    return rows, by_label
+    return rows
 
 
-def keep(sizes: Sequence[tuple[list[list[str]], Held]], rates: str) -> None:
-    """Write the tables of all sizes, and that of sensitivities."""
+def simulate_labels(title: str, scale: float) -> Held:
+    """What the second table is made of, from half as many test sets of one size."""
+    auroc, (patients, most) = load_registry().metric("auroc"), SIZES[title]
+    population = make_population(patients, most)
+    truth, generator = find_truth(population, {"auroc": auroc}), np.random.default_rng((patients, 1))
+    found: Held = {}
+    for _ in range(max(1, round(scale * REPETITIONS[patients]) // 2)):
+        for carriers, way, held, width in run_labels(population, truth, auroc, generator, RESAMPLES[patients]):
+            group = max(bound for bound in CARRIERS if bound <= carriers)
+            found.setdefault((group, way), []).append((held, width))
+    return found
+
+
+def keep(rows: Sequence[Sequence[str]], sizes: Sequence[Held], rates: str) -> None:
+    """Write the tables."""
     heads = ["test set", "metric", "wanted", *WAYS, "repetitions"]
     names = {bound: f"{bound}" if end == bound + 1 else f"{bound} to {end - 1}" for bound, end in pairwise(CARRIERS)}
-    kinds = list(dict.fromkeys(way for _, by_label in sizes for _, way in by_label))
+    kinds = list(dict.fromkeys(way for by_label in sizes for _, way in by_label))
     lines = []
     for bound in CARRIERS:
-        of_ways = ([one for _, by_label in sizes for one in by_label.get((bound, way), [])] for way in kinds)
+        of_ways = ([one for by_label in sizes for one in by_label.get((bound, way), [])] for way in kinds)
         lines.append([names.get(bound, f"{bound} or more"), *map(_share, of_ways)])
     parts = (
-        tables.make_table(heads, [row for rows, _ in sizes for row in rows]),
+        tables.make_table(heads, rows),
         tables.make_table(["patients who have the label", *kinds], lines),
     )
     tables.keep("intervals", "\n\n".join([*parts, rates]))
@@ -369,7 +379,7 @@ def tabulate_rates(scale: float) -> str:
             [f"{rate.patients}", f"{rate.value:g}", *map(_describe, known), f"{without:.3f}", f"{repetitions:,}"]
         )
     heads = ["patients who have the label", "sensitivity", "chosen", "percentile", "no interval", "repetitions"]
-    return tables.make_table(heads, rows)
+    return str(tables.make_table(heads, rows))
 
 
 def _describe(found: list[Trial]) -> str:
