@@ -262,8 +262,9 @@ Several threads call it at once.
 Interval = Literal["percentile", "logit", "squared"]
 METHODS: dict[Interval, str] = {
     "percentile": "the middle 95 % of the resamples",
-    "logit": "1.96 standard deviations around the value, and around it without bias, on the logit scale",
-    "squared": "the same on the scale of the value's square",
+    "logit": "1.96 standard deviations around the value, and around it without bias, on the logit scale, at most "
+    "twice as far as resamples reach",
+    "squared": "1.96 standard deviations around both on the scale of the value's square",
 }
 """How an interval is made from resamples, and what that is in words."""
 

@@ -249,16 +249,17 @@ def _tabulate_predictive(found: Mapping[str, Mapping[str, PredictivePart]], over
 
 def _remark_on_means(parts: Mapping[str, MetricPart]) -> list[str]:
     """Which labels means are without, and why they have no interval; what several metrics share is said once."""
-    without: dict[str, list[str]] = {}
+    without: dict[tuple[str, str], list[str]] = {}
     for name, part in parts.items():
         if part.left_out:
-            without.setdefault(", ".join(part.left_out), []).append(name)
+            why = f" ({part.why_left_out})" if part.why_left_out else ""
+            without.setdefault((", ".join(part.left_out), why), []).append(name)
     reasons: dict[str, list[str]] = {}
     for name, part in parts.items():
         if part.no_interval:
             reasons.setdefault(part.no_interval, []).append(name)
     return [
-        *(f"without {labels}: {_join_metrics(names)}" for labels, names in without.items()),
+        *(f"without {labels}: {_join_metrics(names)}{why}" for (labels, why), names in without.items()),
         *(f"no interval of {_join_metrics(names)}: {why}" for why, names in reasons.items()),
     ]
 

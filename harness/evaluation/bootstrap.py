@@ -37,7 +37,7 @@ BLOCK = 64
 FEWEST_PATIENTS = 10
 """In a test set, below which nothing is resampled: how patients differ cannot be told from so few."""
 FEWEST_CARRIERS = 3
-"""Patients with a label, and without it, below which the label is not resampled; see docs/simulations.md."""
+"""Patients with a label, and without it, below which it is neither resampled nor averaged; see docs/simulations.md."""
 MOST_MISSING = 0.05
 """Share of resamples that may lack a class before there is no interval."""
 UNIT = 100
@@ -161,6 +161,19 @@ def can_be_resampled(targets: NDArray[np.floating], patients: NDArray[Any]) -> N
         return np.zeros(targets.shape[1], dtype=np.bool_)
     carriers = [[len(np.unique(patients[column == kind])) for kind in (0, 1)] for column in targets.T]
     return np.asarray(np.min(carriers, axis=1, initial=len(targets)) >= FEWEST_CARRIERS)
+
+
+def choose_labels(
+    defined: NDArray[np.bool_], targets: NDArray[np.floating], patients: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Labels (C,) of a mean: the `defined` ones (C,) that can be resampled, or all of these where none can be.
+
+    How far chance moves a label that one or two patients have cannot be told, nor then of a mean with it, whose
+    interval would be too narrow (docs/simulations.md). Which labels these are depends on targets (N, C) and the patient
+    of each image (N,) alone: every system on a test set is averaged over the same ones.
+    """
+    enough = defined & can_be_resampled(targets, patients)
+    return enough if enough.any() else defined
 
 
 def average_labels(values: NDArray[np.float64], used: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

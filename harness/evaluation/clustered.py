@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.evaluation.delong import PairedTest, find_components
+from harness.evaluation.delong import PairedTest, find_components, judge_difference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,14 +82,7 @@ def compare_areas(a: Array, b: Array, targets: NDArray[np.floating], patients: N
     from scipy.special import stdtr
 
     found = estimate_areas(np.stack([a, b], axis=1), targets, patients)
-    delta = float(found.areas[0] - found.areas[1])
-    variance = float(found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1])
-    if math.isnan(variance):
-        return PairedTest(delta, math.nan, math.nan, math.nan)
-    error = math.sqrt(max(variance, 0.0))
-    certain = math.copysign(math.inf, delta) if delta else 0.0
-    t = delta / error if error else certain
-    return PairedTest(delta, error, t, float(2 * stdtr(found.freedom, -abs(t))))
+    return judge_difference(found.areas, found.covariance, lambda t: float(2 * stdtr(found.freedom, -abs(t))))
 
 
 def _sum_patients(components: Array, located: NDArray[np.intp], count: int) -> tuple[Array, int]:

@@ -23,13 +23,13 @@ MOST_NAMED = 5
 
 
 def find_common(parts: Mapping[str, Sequence[MetricPart]]) -> dict[str, tuple[str, ...]]:
-    """Metric -> the labels that are defined in all of its parts, and in those of its other threshold policies."""
+    """Metric -> the labels that the means of all of its parts are over, and those of its other threshold policies."""
     common: dict[str, dict[str, None]] = {}
     for metric, found in parts.items():
         base = metric.partition("@")[0]
         for part in found:
-            defined = _defined(part)
-            common[base] = {label: None for label in common.get(base, defined) if label in defined}
+            averaged = averaged_labels(part)
+            common[base] = {label: None for label in common.get(base, averaged) if label in averaged}
     return {metric: tuple(common.get(metric.partition("@")[0], ())) for metric in parts}
 
 
@@ -96,7 +96,7 @@ def tell_labels(labels: Mapping[str, Sequence[str]], all_labels: Iterable[str]) 
     """Over which labels the numbers of metrics are, in words: a line for each set of labels that is not all of them."""
     known = list(all_labels)
     return [
-        f"{_join(names)} {'are' if names[1:] else 'is'} over {len(found)} of {len(known)} labels, those defined in all "
+        f"{_join(names)} {'are' if names[1:] else 'is'} over {len(found)} of {len(known)} labels, those averaged in all "
         f"that stand side by side: without {_name_absent(found, known)}"
         for found, names in _group(labels).items()
         if not set(known) <= set(found)

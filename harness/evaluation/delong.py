@@ -9,6 +9,7 @@ Letters in shapes: N images, S systems, all scored on the same images.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -28,8 +29,8 @@ class PairedTest:
     delta: float
     """AUROC of the first minus that of the second."""
     standard_error: float
-    z: float
-    """The difference over its standard error: normal for independent images, Student's t for patients."""
+    statistic: float
+    """The difference over its standard error: z of independent images, Student's t of patients."""
     p: float
     """Two-sided. 1 where the two rank alike."""
 
@@ -93,14 +94,24 @@ def compare_areas(a: NDArray[np.float64], b: NDArray[np.float64], targets: NDArr
     NaN for all but `delta` where the variance is undefined. Raises `DataError` as `estimate_covariance` does.
     """
     areas, covariance = estimate_covariance(np.stack([a, b], axis=1), targets)
+    return judge_difference(areas, covariance, lambda z: math.erfc(abs(z) / math.sqrt(2)))
+
+
+def judge_difference(
+    areas: NDArray[np.float64], covariance: NDArray[np.float64], find_p: Callable[[float], float]
+) -> PairedTest:
+    """Test the difference of two areas (2,) with this covariance (2, 2); `find_p` is the statistic's two-sided p-value.
+
+    NaN for all but `delta` where the covariance is undefined.
+    """
     delta = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if math.isnan(variance):
         return PairedTest(delta, math.nan, math.nan, math.nan)
     error = math.sqrt(max(variance, 0.0))
     certain = math.copysign(math.inf, delta) if delta else 0.0
-    z = delta / error if error else certain
-    return PairedTest(delta, error, z, math.erfc(abs(z) / math.sqrt(2)))
+    statistic = delta / error if error else certain
+    return PairedTest(delta, error, statistic, find_p(statistic))
 
 
 def _covariance(components: NDArray[np.float64]) -> NDArray[np.float64]:

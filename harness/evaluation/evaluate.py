@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Metric
-from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples, resample
 from harness.evaluation.calibration import (
     Calibration,
     decompose_brier,
@@ -20,7 +20,7 @@ from harness.evaluation.calibration import (
     follow,
 )
 from harness.evaluation.curves import trace_net_benefit, trace_precision_recall, trace_roc
-from harness.evaluation.intervals import explain_absence, find_interval, find_intervals
+from harness.evaluation.intervals import explain_absence, explain_omission, find_interval, find_intervals
 from harness.evaluation.measure import measure_micro, measure_values, stored_scores, weigh_labels
 from harness.evaluation.names import DEFAULT, full_name, needed_policies
 from harness.evaluation.predictions import Predictions, make_scores
@@ -87,10 +87,9 @@ class Measured:
     """(C,), NaN where undefined."""
     resamples: NDArray[np.float64]
     """(R, C)"""
-    micro: float
-    """Of all images and the labels used, pooled."""
     used: NDArray[np.bool_]
-    """(C,) labels of the mean: those that are defined at every threshold policy, and in every seed."""
+    """(C,) labels of the mean: those that are defined at every threshold policy, and in every seed, and that enough
+    patients have, and lack (`choose_labels`)."""
 
     @property
     def macro(self) -> float:
@@ -115,8 +114,9 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     measured = measure(test, protocol.metrics, thresholds, resampling)
     subgroups = find_subgroups(test, protocol, thresholds, resampling)
     objective = measured.get(full_name(protocol.objective, measured), next(iter(measured.values())))
+    micro = pool_labels(test, protocol.metrics, thresholds, {name: found.used for name, found in measured.items()})
     return Evaluation(
-        metrics={name: describe_metric(test, found) for name, found in measured.items()},
+        metrics={name: describe_metric(test, found, micro[name]) for name, found in measured.items()},
         thresholds=describe_thresholds(test, thresholds),
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
         calibration=None if val is None else calibrate(test, val),
@@ -136,22 +136,37 @@ def measure(
 ) -> dict[str, Measured]:
     """Every metric under its full name, of the predictions and of their resamples; decisions by each policy.
 
-    The means of a metric by its policies stand side by side: they are over the labels that are defined at all of them.
+    The means of a metric by its policies stand side by side: they are over the labels that are defined at all of them
+    and that enough patients have, and lack.
     """
     questions = list(_questions(test, metrics, thresholds))
     values = {name: measure_values(test, metric, scores) for name, metric, scores in questions}
-    used: dict[str, NDArray[np.bool_]] = {}
+    defined: dict[str, NDArray[np.bool_]] = {}
     for name, metric, _ in questions:
-        used[metric.name] = ~np.isnan(values[name]) & used.get(metric.name, True)
+        defined[metric.name] = ~np.isnan(values[name]) & defined.get(metric.name, True)
+    located = resampling.locate(test.patient)
+    used = {name: choose_labels(labels, test.targets, located) for name, labels in defined.items()}
     return {
         name: Measured(
             metric=metric,
             values=values[name],
             resamples=resample(metric, scores, test.targets, test.patient, resampling),
-            micro=measure_micro(test, metric, scores, used[metric.name]),
             used=used[metric.name],
         )
         for name, metric, scores in questions
+    }
+
+
+def pool_labels(
+    test: Predictions,
+    metrics: Sequence[Metric],
+    thresholds: dict[str, NDArray[np.float64]],
+    used: Mapping[str, NDArray[np.bool_]],
+) -> dict[str, float]:
+    """Full name -> the micro: the metric of all images and the labels `used` (C,) under that name, pooled."""
+    return {
+        name: measure_micro(test, metric, scores, used[name])
+        for name, metric, scores in _questions(test, metrics, thresholds)
     }
 
 
@@ -167,21 +182,24 @@ def _questions(
             yield metric.name, metric, stored_scores(test, metric)
 
 
-def describe_metric(test: Predictions, measured: Measured) -> MetricPart:
-    """A metric with its intervals, of one seed or averaged over several."""
+def describe_metric(test: Predictions, measured: Measured, micro: float) -> MetricPart:
+    """A metric with its intervals, of one seed or averaged over several; its micro is over the same labels."""
     values, used, metric = measured.values, measured.used, measured.metric
     positives, negatives = (test.targets == 1).sum(axis=0), (test.targets == 0).sum(axis=0)
     intervals = find_intervals(values, measured.resamples.T, [metric.interval] * len(values))
     interval = find_interval(measured.macro, measured.macro_resamples, metric.interval)
-    averaged = [label for label, taken in zip(test.labels, used, strict=True) if taken]
+    labels = np.array(test.labels)
+    averaged, left_out = labels[used].tolist(), labels[~used].tolist()
     unexplained = interval is None and averaged
     return MetricPart(
         macro=measured.macro,
         interval=interval,
         interval_method=metric.interval,
-        no_interval=explain_absence(averaged, test.targets[:, used], test.patient) if unexplained else None,
+        no_interval=explain_absence(averaged, test.targets[:, used], test.patient, measured.macro_resamples)
+        if unexplained
+        else None,
         resampled_by="weights" if metric.weighted else "counts",
-        micro=measured.micro,
+        micro=micro,
         weighted=weigh_labels(np.where(used, values, np.nan), positives),
         per_label={
             label: LabelValue(
@@ -193,7 +211,8 @@ def describe_metric(test: Predictions, measured: Measured) -> MetricPart:
             for i, label in enumerate(test.labels)
         },
         labels_used=len(averaged),
-        left_out=[label for label in test.labels if label not in averaged],
+        left_out=left_out,
+        why_left_out=explain_omission(left_out, values[~used], test.targets[:, ~used], test.patient),
         higher_is_better=metric.higher_is_better,
     )
 
@@ -218,7 +237,7 @@ def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]
 def calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
     """The test split's calibration as it is, and after each method has been fitted on validation.
 
-    Means are over the labels that have numbers in all three.
+    Means are over the labels that have numbers in all three and that enough patients have, and lack.
     """
     val = val.arrange(test.labels, test.source)
     unchanged = Calibration(np.ones(len(test.labels)), np.zeros(len(test.labels)))
@@ -226,7 +245,8 @@ def calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
     before = _describe_calibration(test, unchanged, own, test.scores)
     temperature = _apply_calibration(test, fit_temperature(val.logits, val.targets), own)
     platt = _apply_calibration(test, fit_platt(val.logits, val.targets), own)
-    used = [label for label in test.labels if label in before and label in temperature and label in platt]
+    known = np.array([label in before and label in temperature and label in platt for label in test.labels])
+    used = np.array(test.labels)[choose_labels(known, test.targets, test.patient)].tolist()
     return CalibrationPart(
         labels_used=len(used),
         left_out=[label for label in test.labels if label not in used],

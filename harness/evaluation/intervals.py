@@ -1,7 +1,8 @@
 """Intervals of a metric's value, from its resamples.
 
 Which method a metric has is its own (`Metric.interval`); those of the bundled metrics are chosen by the simulations in
-docs/simulations.md. Every interval holds its value. Letters in shapes: S values, R resamples.
+docs/simulations.md. Every interval holds its value. Where all resamples have one value, as those of a sensitivity of 1
+have, there is none: chance may still move it, and nothing tells how far. Letters in shapes: S values, R resamples.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
     Ends = tuple[Array, Array]
 
 LEVEL = 0.95
+FARTHEST = 2
+"""Times as far as resamples lie from their mean: no interval on the logit scale reaches farther from its value, or from
+the value without its bias."""
+SAME = 1e-12
+"""By which resamples may differ that have one value: what their sums are rounded by."""
 MOST_NAMED = 3
 """Labels that a reason names."""
+ENOUGH = f"{FEWEST_CARRIERS} patients who have each label and {FEWEST_CARRIERS} who lack it"
 
 
 def find_interval(
@@ -31,7 +38,7 @@ def find_interval(
 ) -> tuple[float, float] | None:
     """The interval of a value from its resamples (R,), undefined ones left out.
 
-    None where the value or more than 5 % of the resamples are undefined.
+    None where the value or more than 5 % of the resamples are undefined, or where all of these have one value.
     """
     return find_intervals(np.array([value]), resamples[None], [method], level)[0]
 
@@ -49,6 +56,8 @@ def find_intervals(
         groups = [whole, *(np.array([row]) for row in np.flatnonzero(of_method & missing.any(axis=1)))]
         for rows in filter(len, groups):
             drawn = resamples[rows][:, ~missing[rows[0]]]
+            moved = np.ptp(drawn, axis=1) > SAME
+            rows, drawn = rows[moved], drawn[moved]  # noqa: PLW2901 - those that are left
             low, high = FIND[method](values[rows], drawn, level)
             low, high = np.minimum(low, values[rows]), np.maximum(high, values[rows])
             for row, *ends in zip(rows.tolist(), low.tolist(), high.tolist(), strict=True):
@@ -56,23 +65,49 @@ def find_intervals(
     return found
 
 
-def explain_absence(labels: Sequence[str], targets: NDArray[np.floating], patients: NDArray[np.str_]) -> str:
-    """Why a mean over these labels has no interval, in words; targets are (N, C), patients (N,)."""
+def explain_absence(
+    labels: Sequence[str], targets: NDArray[np.floating], patients: NDArray[np.str_], resamples: Array
+) -> str:
+    """Why a mean over these labels has no interval, in words; targets are (N, C), patients (N,), resamples (R,)."""
     count = len(np.unique(patients))
     if count < FEWEST_PATIENTS:
         return f"{count} patients are too few for an interval, which needs {FEWEST_PATIENTS}"
-    few = []
+    few = _describe_few(labels, targets, patients)
+    if few:
+        return f"an interval needs {ENOUGH}: {_name_some([*few.values()])}"
+    if np.isnan(resamples).mean() > MOST_MISSING:
+        return f"more than {MOST_MISSING:.0%} of the resamples have no value"
+    return "all resamples have the same value, so that they do not tell how far chance may move it"
+
+
+def explain_omission(
+    labels: Sequence[str], values: Array, targets: NDArray[np.floating], patients: NDArray[np.str_]
+) -> str | None:
+    """Why a mean leaves these labels out, in words; None without any.
+
+    Values are (C,), targets (N, C), patients (N,).
+    """
+    valued = [label for label, value in zip(labels, values, strict=True) if not np.isnan(value)]
+    few = _describe_few(valued, targets[:, ~np.isnan(values)], patients)
+    others = [label for label in labels if label not in few]
+    reasons = [f"a mean needs {ENOUGH}: {_name_some([*few.values()])}"] if few else []
+    reasons += [f"without a value in a seed or at a threshold: {_name_some(others)}"] if others else []
+    return "; ".join(reasons) or None
+
+
+def _describe_few(labels: Sequence[str], targets: NDArray[np.floating], patients: NDArray[np.str_]) -> dict[str, str]:
+    """Label -> how many patients have it, or lack it, in words, where these are too few."""
+    found = {}
     for label, column in zip(labels, targets.T, strict=True):
         have, lack = (len(np.unique(patients[column == kind])) for kind in (1, 0))
         if min(have, lack) < FEWEST_CARRIERS:
-            few.append(f"{have} have {label}" if have < FEWEST_CARRIERS else f"{lack} lack {label}")
-    if not few:
-        return f"more than {MOST_MISSING:.0%} of the resamples have no value"
-    more = f" and so on for {len(few) - MOST_NAMED} labels more" if few[MOST_NAMED:] else ""
-    return (
-        f"an interval needs {FEWEST_CARRIERS} patients who have each label and {FEWEST_CARRIERS} who lack it: "
-        f"{', '.join(few[:MOST_NAMED])}{more}"
-    )
+            found[label] = f"{have} have {label}" if have < FEWEST_CARRIERS else f"{lack} lack {label}"
+    return found
+
+
+def _name_some(texts: Sequence[str]) -> str:
+    more = f" and so on for {len(texts) - MOST_NAMED} labels more" if texts[MOST_NAMED:] else ""
+    return f"{', '.join(texts[:MOST_NAMED])}{more}"
 
 
 def _find_percentiles(values: Array, resamples: Array, level: float) -> Ends:
@@ -84,7 +119,8 @@ def _find_percentiles(values: Array, resamples: Array, level: float) -> Ends:
 def _find_on_logits(values: Array, resamples: Array, level: float) -> Ends:
     """`_reach_from` on the scale of log(value / (1 - value)); a value at an end of 0..1, or resamples there, has none.
 
-    There it is by percentiles.
+    There it is by percentiles. Where few patients count, some resamples come so near to 0 or 1 that their logits have a
+    spread that is not the value's: the interval stays within `FARTHEST`.
     """
     from scipy.special import expit, logit
 
@@ -92,7 +128,10 @@ def _find_on_logits(values: Array, resamples: Array, level: float) -> Ends:
     low, high = _find_percentiles(values, resamples, level)
     ends = _reach_from(logit(values[inside]), logit(resamples[inside]), level)
     low[inside], high[inside] = map(expit, ends)
-    return low, high
+    mean = resamples.mean(axis=1)
+    below, above = mean - resamples.min(axis=1), resamples.max(axis=1) - mean
+    lower, upper = np.minimum(values, 2 * values - mean), np.maximum(values, 2 * values - mean)
+    return np.maximum(low, lower - FARTHEST * below), np.minimum(high, upper + FARTHEST * above)
 
 
 def _find_on_squares(values: Array, resamples: Array, level: float) -> Ends:

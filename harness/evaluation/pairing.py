@@ -13,7 +13,7 @@ from harness.components import Interval, Metric
 from harness.errors import DataError, UsageError
 from harness.evaluation import alignment
 from harness.evaluation.areas import Areas, compare_areas_by_label
-from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples
 from harness.evaluation.common_labels import (
     average,
     covers,
@@ -207,8 +207,9 @@ def compare_predictions(
         if not defined.any():
             notes.append(f"{metric} is not compared: no label is defined in every seed of every system")
             continue
-        labels = tuple(label for label, known in zip(first.labels, defined, strict=True) if known)
-        whole = {name: _make_system(found, defined) for name, found in by_system.items()}
+        used = choose_labels(defined, first.targets, resampling.locate(first.patient))
+        labels = tuple(label for label, taken in zip(first.labels, used, strict=True) if taken)
+        whole = {name: _make_system(found, used) for name, found in by_system.items()}
         single = {
             label: {name: _make_system(found, np.array(first.labels) == label) for name, found in by_system.items()}
             for label in labels
@@ -216,7 +217,8 @@ def compare_predictions(
         method = methods[split_name(metric)[0]]
         compared.append(_compare(metric, higher, method, labels, whole, single, wish.margin))
         if _lacks_interval(compared[-1]):
-            absent[metric] = explain_absence(labels, first.targets[:, defined], first.patient)
+            drawn = max((system.resamples for system in whole.values()), key=lambda found: np.isnan(found).mean())
+            absent[metric] = explain_absence(labels, first.targets[:, used], first.patient, drawn)
     if not compared:
         raise DataError("; ".join(notes))
     return Comparison(

@@ -75,7 +75,7 @@ def permute_groups(
 def measure_permuted(
     questions: Mapping[str, Question], blocks: Iterator[Block], patients: NDArray[np.str_]
 ) -> dict[str, NDArray[np.float64]]:
-    """Macros (G, B) of each question in the groups of each permutation.
+    """Macros (G, B) of each question in the groups of each permutation, NaN where a group lacks a value for a label.
 
     A group is a weighting of images by 0 and 1: with a metric that offers `batched`, each label is sorted once for all
     permutations.
@@ -91,7 +91,8 @@ def measure_permuted(
             masks = {group: (block == group).view(np.uint8) for group in used}
             for name, labels in prepared.items():
                 values = np.stack(list(pool.map(lambda weigh, of=masks: weigh(of), labels)), axis=2)  # (G, b, C)
-                found[name].append(np.stack([average_labels(of_group) for of_group in values]))
+                all_labels = np.ones(len(labels), dtype=np.bool_)
+                found[name].append(np.stack([average_labels(of_group, all_labels) for of_group in values]))
     return {
         name: np.concatenate(parts, axis=1) if parts else np.empty((len(questions[name].groups), 0))
         for name, parts in found.items()

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 GROUPS = ("macro", "label", "curve", "group", "permuted")
 """Into which the arrays of a file fall."""
-DIGITS = 4
-"""Of macros in groups, whose draws would else be half of the file."""
 DRAWN = "drawn/2"
 """An empty array that says how patients were resampled; resamples drawn in different ways cannot be paired."""
 
@@ -50,12 +48,11 @@ class Resamples:
 
     def as_bytes(self) -> bytes:
         """An .npz of float32, without pickled objects; the same content gives the same bytes."""
-        groups = {"macro": self.macro, "label": self.per_label, "curve": self.curves}
-        coarse = {"group": self.groups, "permuted": self.permuted}
+        found = self.macro, self.per_label, self.curves, self.groups, self.permuted
         arrays = {
-            f"{group}/{name}": (np.round(values, DIGITS) if group in coarse else values).astype(np.float32)
-            for group, found in (groups | coarse).items()
-            for name, values in found.items()
+            f"{group}/{name}": values.astype(np.float32)
+            for group, of_group in zip(GROUPS, found, strict=True)
+            for name, values in of_group.items()
         }
         arrays[DRAWN] = np.empty(0, dtype=np.float32)
         file = io.BytesIO()

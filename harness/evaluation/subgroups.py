@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Data, Metric
-from harness.evaluation.bootstrap import Resampling, average_labels, average_seeds, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, average_seeds, can_be_resampled, resample
 from harness.evaluation.contract import compute_labels
 from harness.evaluation.intervals import find_interval
 from harness.evaluation.permutation import NO_GROUP, PERMUTATIONS, Question, measure_permuted, permute_groups
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 FEWEST = 10
-"""Positives, and negatives, that a group needs for a label to be scored; with fewer, chance alone makes gaps."""
+"""Positives, and negatives, that a group needs for a label to be scored, of as many patients as resampling needs; with
+fewer, chance alone makes gaps."""
 AGES = (40, 60, 80)
 """Years at which a band of age begins. A convention: no standard says where; Seyyed-Kalantari et al. 2021 cut alike."""
 BANDS = ("0-39", "40-59", "60-79", "80+")
 MEASURED = ("auroc", "sensitivity")
 """Metrics by which subgroups are compared; the latter at the thresholds of validation."""
-ROUNDING = 1e-9
-"""By which two gaps may differ that are the same."""
+DIGITS = 4
+"""Of resampled and permuted macros, which would else be half of what lies beside a record."""
+ROUNDING = 1.01 * 10**-DIGITS
+"""By which two gaps may differ that are the same but for such rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +46,8 @@ class Group:
     negatives: NDArray[np.intp]
     """(C,)"""
     per_label: Mapping[str, NDArray[np.float64]]
-    """Metric -> (C,), NaN for a label with fewer than ten positives or ten negatives in the group."""
+    """Metric -> (C,), NaN for a label with fewer than ten positives or ten negatives in the group, or in too few of its
+    patients."""
     macro: Mapping[str, float]
     """Metric -> the mean over the labels that are scored, NaN where none is."""
 
@@ -74,9 +78,9 @@ class Macros:
     values: NDArray[np.float64]
     """(G,)"""
     resampled: NDArray[np.float64]
-    """(G, R) in each resample of the patients."""
+    """(G, R) in each resample of the patients, rounded; NaN where one of the labels has no value."""
     permuted: NDArray[np.float64]
-    """(G, B) with the names of groups permuted over patients; permutation b is the same in every seed."""
+    """(G, B) likewise with the names of groups permuted over patients; permutation b is the same in every seed."""
     labels_used: int
     higher_is_better: bool
 
@@ -174,7 +178,8 @@ def find_gap(seeds: Sequence[Macros]) -> Gap:
 
     Its p-value is that of a permutation test (Fisher 1935; Phipson and Smyth 2010, Permutation p-values should never be
     zero): (1 + permutations with a gap as large) / (B + 1), where each gap is, as the observed one is, that of the best
-    group over the worst. So it holds for the largest of many differences.
+    group over the worst. So it holds for the largest of many differences. Permutations count in which every group has a
+    value for all of the labels, as the observed groups have: among these the observed one is as likely as any other.
     """
     first = seeds[0]
     values, resampled, permuted = (
@@ -185,6 +190,7 @@ def find_gap(seeds: Sequence[Macros]) -> Gap:
     worst, best = places[0], places[-1]
     value = float(sign * (values[best] - values[worst]))
     spread = permuted.max(axis=0) - permuted.min(axis=0)
+    spread = spread[~np.isnan(spread)]
     return Gap(
         best=first.groups[best],
         worst=first.groups[worst],
@@ -244,7 +250,8 @@ def _measure_group(
     patients: NDArray[np.str_],
 ) -> Group:
     positives, negatives = ((targets[rows] == kind).sum(axis=0) for kind in (1, 0))
-    scored = np.where((positives >= FEWEST) & (negatives >= FEWEST), targets[rows], np.nan)
+    enough = (positives >= FEWEST) & (negatives >= FEWEST) & can_be_resampled(targets[rows], patients[rows])
+    scored = np.where(enough, targets[rows], np.nan)
     values = {
         metric.name: compute_labels(metric, given[metric.name][rows], scored, patients[rows]) for metric in metrics
     }
@@ -289,14 +296,14 @@ def _measure_macros(
     inside = [
         (question.given[rows_of[name]], question.targets[rows_of[name]], patients[rows_of[name]]) for name in names
     ]
-    drawn = np.stack([resample(metric, *of_group, resampling) for of_group in inside])  # (G, R, C)
-    drawn[:, np.isnan(drawn).any(axis=0)] = np.nan  # a label that one group lacks is left out of all
+    all_labels = np.ones(question.targets.shape[1], dtype=np.bool_)
+    drawn = [average_labels(resample(metric, *of_group, resampling), all_labels) for of_group in inside]
     return Macros(
         groups=tuple(names),
         values=np.array([_macro(compute_labels(metric, *of_group)) for of_group in inside]),
-        resampled=np.stack([average_labels(of_group) for of_group in drawn]),
-        permuted=permuted,
-        labels_used=question.targets.shape[1],
+        resampled=np.stack(drawn).round(DIGITS),
+        permuted=permuted.round(DIGITS),
+        labels_used=len(all_labels),
         higher_is_better=metric.higher_is_better,
     )
 

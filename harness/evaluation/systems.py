@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from harness.evaluation.evaluate import (
     describe_subgroups,
     find_subgroups,
     measure,
+    pool_labels,
 )
 from harness.evaluation.names import needed_policies
 from harness.evaluation.prediction_files import read_predictions
@@ -167,7 +168,7 @@ def evaluate_system(
     notes = list(dict.fromkeys(note for each in (*tests, *vals) if each is not None for note in each.notes))
     notes += [] if first.patients_known else [NO_PATIENTS]
     return SystemEvaluation(
-        metrics={name: _average(first, [found[name] for found in measured]) for name in measured[0]},
+        metrics=_average_metrics(tests, thresholds, protocol, measured),
         thresholds=[describe_thresholds(first, fitted) for fitted in thresholds],
         predictive=describe_predictive(
             average_predictive([predict_values(found, labels, prevalence) for found in measured]), prevalence
@@ -197,15 +198,30 @@ def _average_subgroups(
     return {column: average_subgroups([seed[column] for seed in seeds]) for column in seeds[0]}
 
 
-def _average(test: Predictions, seeds: Sequence[Measured]) -> SeedsMetric:
-    values = np.stack([seed.values for seed in seeds])
-    used = np.logical_and.reduce([seed.used for seed in seeds])
-    mean = Measured(
+def _average_metrics(
+    tests: Sequence[Predictions],
+    thresholds: Sequence[dict[str, NDArray[np.float64]]],
+    protocol: Protocol,
+    seeds: Sequence[Mapping[str, Measured]],
+) -> dict[str, SeedsMetric]:
+    """The mean over seeds of each metric, all of its means over the labels that every seed uses."""
+    averaged = {name: _average([found[name] for found in seeds]) for name in seeds[0]}
+    used = {name: one.used for name, one in averaged.items()}
+    micro = [pool_labels(test, protocol.metrics, fitted, used) for test, fitted in zip(tests, thresholds, strict=True)]
+    return {
+        name: SeedsMetric(
+            part=describe_metric(tests[0], one, statistics.fmean(pooled[name] for pooled in micro)),
+            seeds=tuple(average_labels(np.stack([found[name].values for found in seeds]), one.used).tolist()),
+        )
+        for name, one in averaged.items()
+    }
+
+
+def _average(seeds: Sequence[Measured]) -> Measured:
+    """One metric's mean over seeds, over the labels that all of them use."""
+    return Measured(
         metric=seeds[0].metric,
-        values=average_seeds(values),
+        values=average_seeds(np.stack([seed.values for seed in seeds])),
         resamples=average_seeds(np.stack([seed.resamples for seed in seeds])),
-        micro=statistics.fmean(seed.micro for seed in seeds),
-        used=used,
+        used=np.logical_and.reduce([seed.used for seed in seeds]),
     )
-    macros = average_labels(values, used)
-    return SeedsMetric(describe_metric(test, mean), tuple(macros.tolist()))

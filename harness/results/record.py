@@ -89,9 +89,10 @@ class LabelValue:
 
 
 class MetricPart(Part):
-    """A metric on the test split: the macro is the mean over the labels that are defined at every threshold policy.
+    """A metric on the test split.
 
-    The macro alone ranks.
+    The macro is the mean over the labels that are defined at every threshold policy and that three patients have, and
+    three lack; over all that are defined where there are none of these. The macro alone ranks.
     """
 
     macro: Number
@@ -110,6 +111,7 @@ class MetricPart(Part):
     per_label: dict[str, LabelValue]
     labels_used: int
     left_out: list[str] = Field(default_factory=list, description="labels that are not in the macro")
+    why_left_out: str | None = Field(default=None, description="in words: too few patients, or no value")
     higher_is_better: bool = True
 
 
@@ -176,7 +178,10 @@ class PredictivePart:
 
 
 class GroupPart(Part):
-    """Test images of one value of a column; a label with fewer than 10 positives or negatives is not scored."""
+    """Test images of one value of a column.
+
+    A label with fewer than 10 positives or negatives, or that fewer than 3 patients have or lack, is not scored.
+    """
 
     name: str
     images: int

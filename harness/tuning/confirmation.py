@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.evaluation.bootstrap import Resampling, average_labels, draw_resamples, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples, resample
 from harness.evaluation.comparison import Pair, System, compare_pairs
 from harness.evaluation.measure import judged_scores, measure_values
 from harness.evaluation.predictions import Predictions
@@ -117,12 +117,17 @@ def _train_again(workshop: Workshop, name: str, row: Row, seed: int) -> Predicti
 
 def _measure(seeds: Sequence[Predictions], workshop: Workshop, resampling: Resampling) -> System:
     """The objective of each seed, and in each resample of the patients."""
-    values = np.array([workshop.judge(one) for one in seeds])
-    return System(values, np.stack([_resample(one, workshop, resampling) for one in seeds]))
+    values, resamples = zip(*(_judge(one, workshop, resampling) for one in seeds), strict=True)
+    return System(np.array(values), np.stack(resamples))
 
 
-def _resample(val: Predictions, workshop: Workshop, resampling: Resampling) -> np.ndarray:
-    """The mean over the labels that have a value, in each resample (R,); decisions at the thresholds of all of it."""
+def _judge(val: Predictions, workshop: Workshop, resampling: Resampling) -> tuple[float, np.ndarray]:
+    """The mean over the labels with a value that enough patients have, and lack, and the same in each resample (R,).
+
+    Decisions are at the thresholds of all of validation.
+    """
     given = judged_scores(val, workshop.objective, workshop.policy)
-    used = ~np.isnan(measure_values(val, workshop.objective, given))
-    return average_labels(resample(workshop.objective, given, val.targets, val.patient, resampling), used)
+    values = measure_values(val, workshop.objective, given)
+    used = choose_labels(~np.isnan(values), val.targets, val.patient)
+    drawn = resample(workshop.objective, given, val.targets, val.patient, resampling)
+    return float(average_labels(values[None], used)[0]), average_labels(drawn, used)

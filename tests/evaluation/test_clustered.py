@@ -76,6 +76,7 @@ def test_the_interval_is_students_on_the_logit_scale_and_the_test_students():
     test = compare_areas(scores[:, 0], scores[:, 1], targets, patients)
     error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     assert (test.delta, test.standard_error) == pytest.approx((areas[0] - areas[1], error))
+    assert test.statistic == pytest.approx(test.delta / error)
     assert test.p == pytest.approx(2 * student(freedom).sf(abs(areas[0] - areas[1]) / error))
     assert compare_areas(scores[:, 0], 2 * scores[:, 0], targets, patients).p == 1
 

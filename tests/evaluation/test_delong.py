@@ -28,7 +28,7 @@ def test_everything_equals_proc(case):
         assert find_interval(scores, targets) == pytest.approx(area["interval"], abs=1e-9)
     assert covariance[0, 1] == pytest.approx(case["covariance"], abs=1e-12)
     test = compare_areas(a, b, targets)
-    assert test.z == pytest.approx(case["z"], abs=1e-9)
+    assert test.statistic == pytest.approx(case["z"], abs=1e-9)
     assert test.p == pytest.approx(case["p"], abs=1e-9)
 
 
@@ -41,7 +41,7 @@ def test_areas_are_scikit_learns_and_systems_that_rank_alike_do_not_differ(seed,
     np.testing.assert_allclose(areas, [roc_auc_score(targets, column) for column in scores.T], atol=1e-12)
     np.testing.assert_allclose(covariance, covariance.T, atol=1e-15)
     same = compare_areas(scores[:, 0], 2 * scores[:, 0] - 1, targets)
-    assert (same.delta, same.z, same.p) == (0, 0, 1)
+    assert (same.delta, same.statistic, same.p) == (0, 0, 1)
     a, b, _ = scores.T
     there, back = compare_areas(a, b, targets), compare_areas(b, a, targets)
     assert there.p == pytest.approx(back.p)

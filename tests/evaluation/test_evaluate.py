@@ -195,14 +195,39 @@ def test_intervals_are_made_of_resampled_patients_by_the_metrics_own_method(regi
     assert counted.interval == pytest.approx(tuple(np.quantile(counts, [0.025, 0.975])))
 
 
-def test_without_an_interval_it_is_said_why(registry):
-    predictions = make_predictions(count=400)
+def test_a_label_that_two_patients_have_is_in_no_mean_which_keeps_its_interval(registry):
+    predictions, metrics = make_predictions(count=400), [registry.metric(name) for name in ("auroc", "f1", "brier")]
     predictions.targets[:, 0] = 0
     predictions.targets[:4, 0] = 1  # two patients
+    alone = dataclasses.replace(
+        predictions, labels=("b",), logits=predictions.logits[:, [1]], targets=predictions.targets[:, [1]]
+    )
+    for name, part in measure(predictions, metrics, predictions).items():
+        only = measure(alone, metrics, alone)[name]
+        for mean in ("macro", "interval", "micro", "weighted"):
+            assert getattr(part, mean) == pytest.approx(getattr(only, mean))
+        assert part.interval is not None
+        assert part.per_label["a"].value is not None
+        assert part.per_label["a"].interval is None
+        assert (part.labels_used, part.left_out, part.no_interval) == (1, ["a", "c", "d"], None)
+        assert part.why_left_out == (
+            "a mean needs 3 patients who have each label and 3 who lack it: 2 have a; "
+            "without a value in a seed or at a threshold: c, d"
+        )
+    calibration = run(predictions, metrics, predictions).calibration
+    assert calibration is not None
+    assert calibration.left_out == ["a", "c", "d"]
+
+
+def test_without_an_interval_it_is_said_why(registry):
+    predictions = make_predictions(count=400)
+    predictions.targets[:, :2] = 0
+    predictions.targets[:4, 0] = predictions.targets[2:6, 1] = 1  # two patients each
     part = measure(predictions, [registry.metric("auroc")])["auroc"]
-    assert (part.interval, part.per_label["a"].interval) == (None, None)
-    assert part.per_label["b"].interval is not None
-    assert part.no_interval == ("an interval needs 3 patients who have each label and 3 who lack it: 2 have a")
+    assert (part.labels_used, part.macro is None, part.interval) == (2, False, None)
+    assert part.no_interval == (
+        "an interval needs 3 patients who have each label and 3 who lack it: 2 have a, 2 have b"
+    )
     few = measure(make_predictions(count=18), [registry.metric("auroc")])["auroc"]
     assert few.interval is None
     assert few.no_interval == "9 patients are too few for an interval, which needs 10"

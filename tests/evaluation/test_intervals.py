@@ -65,11 +65,28 @@ def test_too_much_that_is_undefined_gives_none(method):
     assert find_interval(np.nan, resamples[51:], method) is None
 
 
-def test_a_value_at_an_end_is_by_percentiles_on_the_logit_scale():
-    assert find_interval(1.0, np.ones(200), "logit") == (1, 1)
-    assert find_interval(0.5, np.full(200, 0.5), "logit") == (0.5, 0.5)
+def test_resamples_at_an_end_are_by_percentiles_on_the_logit_scale():
     resamples = np.append(np.linspace(0.9, 1, 199), 1)
     assert find_interval(0.97, resamples, "logit") == find_interval(0.97, resamples)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_resamples_that_all_have_one_value_give_none(method, value):
+    resamples = np.full(200, value)
+    resamples[3] += 1e-16  # rounding is no chance
+    assert find_interval(value, resamples, method) is None
+    resamples[:5] = np.nan
+    assert find_interval(value, resamples, method) is None
+
+
+def test_near_an_end_it_reaches_little_farther_than_the_resamples():
+    generator = np.random.default_rng(0)
+    weights = 2.5 * generator.beta(0.2, 0.3, (1_000, 1_500))  # one of 1,500 images is found
+    resamples = weights[:, 0] / weights.sum(axis=1)
+    low, high = find_interval(1 / 1_500, resamples, "logit")
+    assert 0 < low < 1 / 1_500
+    assert resamples.max() < high < 2 * resamples.max()
 
 
 def test_many_at_once_are_those_of_each():
@@ -87,13 +104,17 @@ def test_a_reason_names_what_is_too_few():
     patients = np.array([f"p{n:02}" for n in range(40)])
     targets = np.zeros((40, 6))
     targets[:2, :4], targets[:20, 4], targets[1:, 5] = 1, 1, 1
-    why = explain_absence(list("abcdef"), targets, patients)
+    lacking = np.full(200, np.nan)
+    why = explain_absence(list("abcdef"), targets, patients, lacking)
     assert why == (
         "an interval needs 3 patients who have each label and 3 who lack it: 2 have a, 2 have b, 2 have c and so on "
         "for 2 labels more"
     )
-    assert explain_absence(["f"], targets[:, 5:], patients).endswith("1 lack f")
-    assert explain_absence(["e"], targets[:, 4:5], patients) == "more than 5% of the resamples have no value"
-    assert explain_absence(["e"], targets[:9, 4:5], patients[:9]) == (
+    assert explain_absence(["f"], targets[:, 5:], patients, lacking).endswith("1 lack f")
+    assert explain_absence(["e"], targets[:, 4:5], patients, lacking) == "more than 5% of the resamples have no value"
+    assert explain_absence(["e"], targets[:, 4:5], patients, np.ones(200)) == (
+        "all resamples have the same value, so that they do not tell how far chance may move it"
+    )
+    assert explain_absence(["e"], targets[:9, 4:5], patients[:9], lacking) == (
         "9 patients are too few for an interval, which needs 10"
     )

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from harness.errors import UnknownNameError, UsageError
 from harness.evaluation.evaluate import Protocol, evaluate
-from harness.evaluation.intervals import find_interval
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.predictive import apply_bayes
 
@@ -81,7 +80,16 @@ def test_at_a_lower_prevalence_fewer_alarms_are_right_and_the_interval_is_that_o
     precision = found.metrics["precision@val-spec0.9"].per_label["a"].value
     assert precision is not None
     assert part.ppv < precision
-    assert find_interval(part.ppv, np.full(10, part.ppv)) == pytest.approx((part.ppv, part.ppv))
+
+
+def test_a_predictive_value_that_no_resample_moves_has_no_interval(protocol):
+    test = make_predictions(0)
+    test.logits[:] = -9  # nobody is flagged
+    found = evaluate(test, test, replace(protocol, prevalence={"a": 0.05})).predictive
+    assert found is not None
+    part = found["0.5"]["a"]
+    assert part.npv == pytest.approx(0.95)
+    assert part.npv_interval is None
 
 
 def test_without_a_prevalence_there_are_none_and_a_wrong_one_is_refused(protocol):

@@ -350,7 +350,7 @@ def test_rows_are_averaged_over_the_labels_that_all_have(build):
     interval = summary.ranked[0].metrics["auroc"].interval
     assert interval is not None
     assert interval[0] > 0.8
-    says = "auroc is over 2 of 3 labels, those defined in all that stand side by side: without Hernia"
+    says = "auroc is over 2 of 3 labels, those averaged in all that stand side by side: without Hernia"
     assert says in render_text(summary)
     assert says in str(table(summary, 120).caption)
     assert as_plain(summary)["labels"] == {"auroc": ["Edema", "Mass"]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,8 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from harness.components import Interval, Metric
 from harness.evaluation import clustered, delong
-from harness.evaluation.bootstrap import FEWEST_CARRIERS, Resampling, average_labels, draw_resamples, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples, resample
+from harness.evaluation.contract import defined_labels
 from harness.evaluation.intervals import find_interval
 from harness.evaluation.thresholds import decide, maximal_f1_thresholds
 from harness.registry import load_registry
@@ -195,12 +196,17 @@ def draw(way: str, patients: NDArray[np.str_], resamples: int, generator: np.ran
 
 @dataclass(frozen=True)
 class Trial:
-    """Whether an interval held the truth, and how wide it was."""
+    """An interval, or none, of what is true."""
 
     metric: str
     way: str
-    held: bool
-    width: float
+    truth: float
+    interval: tuple[float, float] | None
+
+    @property
+    def held(self) -> bool:
+        """Whether the interval holds the truth; no interval does not."""
+        return self.interval is not None and self.interval[0] <= self.truth <= self.interval[1]
 
 
 def run(
@@ -211,31 +217,28 @@ def run(
     ways: dict[str, Way],
     resamples: int,
 ) -> Iterator[Trial]:
-    """One test set, with thresholds of a validation of its own: the mean over the labels that enough patients have."""
+    """One test set, with thresholds of a validation of its own: the mean over the labels that the harness averages."""
     scores, targets, patients = population.draw(generator, population.patients)
     val_scores, val_targets, _ = population.draw(generator, max(population.patients, 300))
     thresholds = maximal_f1_thresholds(val_scores, val_targets)
-    carriers = np.array([len(np.unique(patients[column == 1])) for column in targets.T])
-    drawn = {kind: draw(kind, patients, resamples, generator) for kind in {way.weights for way in ways.values()}}
+    kinds = dict.fromkeys(way.weights for way in ways.values())
+    drawn = {kind: draw(kind, patients, resamples, generator) for kind in kinds}
     for name, metric in metrics.items():
         given = decide(scores, thresholds) if metric.on == "decisions" else scores
-        used = (carriers >= FEWEST_CARRIERS) & ~np.isnan(given).any(axis=0)
-        if not used.any():
-            continue
+        used = choose_labels(defined_labels(given, targets), targets, patients)
         value = float(metric.compute(given[:, used], targets[:, used], None).mean())
         true = float((truth.f1(thresholds) if metric.on == "decisions" else truth.values[name])[used].mean())
         found = {kind: resample(metric, given, targets, patients, one) for kind, one in drawn.items()}
         for title, way in ways.items():
             of_mean = average_labels(np.where(used, found[way.weights], np.nan))  # of counts, over what a resample has
             interval = find_interval(value, of_mean, way.method or metric.interval)
-            if interval is not None:
-                yield Trial(name, title, interval[0] <= true <= interval[1], interval[1] - interval[0])
+            yield Trial(name, title, true, interval)
 
 
 def run_labels(
     population: Population, truth: Truth, auroc: Metric, generator: np.random.Generator, resamples: int
-) -> Iterator[tuple[int, str, bool]]:
-    """Each label's AUROC in one test set: patients who have it, way, whether the interval held the truth."""
+) -> Iterator[tuple[int, str, bool, float]]:
+    """Each label's AUROC in one test set: patients who have it, way, whether the interval held the truth, its width."""
     scores, targets, patients = population.draw(generator, population.patients)
     drawn = resample(auroc, scores, targets, patients, draw("chosen", patients, resamples, generator))
     for label, true in enumerate(truth.values["auroc"]):
@@ -252,7 +255,37 @@ def run_labels(
         }
         for way, interval in found.items():
             if interval is not None:
-                yield carriers, way, interval[0] <= true <= interval[1]
+                yield carriers, way, interval[0] <= true <= interval[1], interval[1] - interval[0]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What is true of the sensitivity of a label, and how many patients have it."""
+
+    patients: int
+    value: float
+
+
+RATES = [Rate(patients, value) for patients in (15, 60, 300) for value in (0.5, 0.9, 0.99)]
+ALIKE = 0.4
+"""Correlation of what lies below whether two positives of a patient are flagged."""
+
+
+def run_rate(rate: Rate, sensitivity: Metric, generator: np.random.Generator, resamples: int) -> list[Trial]:
+    """The intervals of one test set, whose positives are of as many patients as `rate` has."""
+    images = np.minimum(generator.choice(IMAGES, rate.patients), 5)
+    of = np.repeat(np.arange(rate.patients), images)
+    below = np.sqrt(ALIKE) * generator.normal(size=rate.patients)[of]
+    flagged = below + np.sqrt(1 - ALIKE) * generator.normal(size=len(of)) < ndtri(rate.value)
+    decisions = np.append(flagged, np.zeros(10))[:, None]  # ten patients more are negatives
+    targets = np.append(np.ones(len(of)), np.zeros(10))[:, None]
+    patients = np.append(of, rate.patients + np.arange(10)).astype(str)
+    drawn = resample(sensitivity, decisions, targets, patients, draw("chosen", patients, resamples, generator))[:, 0]
+    methods: dict[str, Interval] = {"chosen": sensitivity.interval, "percentile": "percentile"}
+    value = float(flagged.mean())
+    return [
+        Trial("sensitivity", name, rate.value, find_interval(value, drawn, method)) for name, method in methods.items()
+    ]
 
 
 def load_metrics() -> dict[str, Metric]:
@@ -263,9 +296,12 @@ def load_metrics() -> dict[str, Metric]:
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
-REPETITIONS = {60: 1_000, 300: 600, 2797: 200}
+REPETITIONS = {60: 600, 300: 300, 2797: 240}
 """By patients."""
-RESAMPLES = 400
+RESAMPLES = {60: 400, 300: 400, 2797: 200}
+"""Likewise; records have 1,000. Of 200, a standard deviation is known within 5 %, which coverage hardly feels."""
+OF_RATES = 600
+"""Repetitions of each sensitivity."""
 MANY = 1_000
 """Patients from which on the harness's weights alone are tried: how to weigh matters where patients are few."""
 WANTED = {
@@ -274,50 +310,91 @@ WANTED = {
 }  # fmt: skip
 CARRIERS = (2, 3, 5, 10, 30, 100)
 
+Held = dict[tuple[int, str], list[tuple[bool, float]]]
+"""The fewest patients of a group of labels, way -> whether intervals held the truth, and how wide they were."""
+
 
 def main(scale: float = 1.0) -> None:
-    """Write both tables; `scale` of the repetitions."""
-    metrics, started = load_metrics(), time.perf_counter()
-    rows: list[list[str]] = []
-    by_label: dict[tuple[int, str], list[bool]] = {}
-    for title, (patients, most) in SIZES.items():
-        population = make_population(patients, most)
-        truth, generator = find_truth(population, metrics), np.random.default_rng(patients)
-        repetitions = max(2, round(scale * REPETITIONS[patients]))
-        ways = WAYS if patients < MANY else {name: way for name, way in WAYS.items() if way.weights == "chosen"}
-        trials = [t for _ in range(repetitions) for t in run(population, truth, metrics, generator, ways, RESAMPLES)]
-        for name in metrics:
-            cells = []
-            for way in WAYS:
-                found = [trial for trial in trials if (trial.metric, trial.way) == (name, way)]
-                cells.append(_describe(found))
-            rows.append([title, name, WANTED[name], *cells, f"{repetitions:,}"])
-        for _ in range(repetitions // 2):
-            for carriers, way, held in run_labels(population, truth, metrics["auroc"], generator, RESAMPLES):
-                group = max(bound for bound in CARRIERS if bound <= carriers)
-                by_label.setdefault((group, way), []).append(held)
-        print(f"{title}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    """Write the tables; `scale` of the repetitions."""
+    rows = [row for title in SIZES for row in simulate(title, scale)]
+    keep(rows, [simulate_labels(title, scale) for title in SIZES], tabulate_rates(scale))
+
+
+def simulate(title: str, scale: float) -> list[list[str]]:
+    """Lines of the first table, from test sets of one size."""
+    started, metrics, (patients, most) = time.perf_counter(), load_metrics(), SIZES[title]
+    population = make_population(patients, most)
+    truth, generator = find_truth(population, metrics), np.random.default_rng(patients)
+    repetitions, resamples = max(2, round(scale * REPETITIONS[patients])), RESAMPLES[patients]
+    ways = WAYS if patients < MANY else {name: way for name, way in WAYS.items() if way.weights == "chosen"}
+    trials = [t for _ in range(repetitions) for t in run(population, truth, metrics, generator, ways, resamples)]
+    rows = []
+    for name in metrics:
+        found = ([trial for trial in trials if (trial.metric, trial.way) == (name, way)] for way in WAYS)
+        rows.append([title, name, WANTED[name], *map(_describe, found), f"{repetitions:,}"])
+    print(f"{title}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    return rows
+
+
+def simulate_labels(title: str, scale: float) -> Held:
+    """What the second table is made of, from half as many test sets of one size."""
+    auroc, (patients, most) = load_registry().metric("auroc"), SIZES[title]
+    population = make_population(patients, most)
+    truth, generator = find_truth(population, {"auroc": auroc}), np.random.default_rng((patients, 1))
+    found: Held = {}
+    for _ in range(max(1, round(scale * REPETITIONS[patients]) // 2)):
+        for carriers, way, held, width in run_labels(population, truth, auroc, generator, RESAMPLES[patients]):
+            group = max(bound for bound in CARRIERS if bound <= carriers)
+            found.setdefault((group, way), []).append((held, width))
+    return found
+
+
+def keep(rows: Sequence[Sequence[str]], sizes: Sequence[Held], rates: str) -> None:
+    """Write the tables."""
     heads = ["test set", "metric", "wanted", *WAYS, "repetitions"]
     names = {bound: f"{bound}" if end == bound + 1 else f"{bound} to {end - 1}" for bound, end in pairwise(CARRIERS)}
-    kinds = list(dict.fromkeys(way for _, way in by_label))
-    lines = [
-        [names.get(bound, f"{bound} or more"), *(_share(by_label.get((bound, way), [])) for way in kinds)]
-        for bound in CARRIERS
-    ]
-    tables.keep(
-        "intervals",
-        tables.make_table(heads, rows) + "\n\n" + tables.make_table(["patients who have the label", *kinds], lines),
+    kinds = list(dict.fromkeys(way for by_label in sizes for _, way in by_label))
+    lines = []
+    for bound in CARRIERS:
+        of_ways = ([one for by_label in sizes for one in by_label.get((bound, way), [])] for way in kinds)
+        lines.append([names.get(bound, f"{bound} or more"), *map(_share, of_ways)])
+    parts = (
+        tables.make_table(heads, rows),
+        tables.make_table(["patients who have the label", *kinds], lines),
     )
+    tables.keep("intervals", "\n\n".join([*parts, rates]))
+
+
+def tabulate_rates(scale: float) -> str:
+    """The table of sensitivities."""
+    sensitivity, repetitions = load_registry().metric("sensitivity"), max(2, round(scale * OF_RATES))
+    rows = []
+    for rate in RATES:
+        generator = np.random.default_rng(rate.patients)
+        trials = [t for _ in range(repetitions) for t in run_rate(rate, sensitivity, generator, RESAMPLES[60])]
+        chosen, percentile = ([trial for trial in trials if trial.way == way] for way in ("chosen", "percentile"))
+        without = np.mean([trial.interval is None for trial in chosen])
+        known = [[trial for trial in found if trial.interval is not None] for found in (chosen, percentile)]
+        rows.append(
+            [f"{rate.patients}", f"{rate.value:g}", *map(_describe, known), f"{without:.3f}", f"{repetitions:,}"]
+        )
+    heads = ["patients who have the label", "sensitivity", "chosen", "percentile", "no interval", "repetitions"]
+    return str(tables.make_table(heads, rows))
 
 
 def _describe(found: list[Trial]) -> str:
     if not found:
         return "not tried"
-    return f"{np.mean([trial.held for trial in found]):.3f} ({np.mean([trial.width for trial in found]):.3f})"
+    widths = [trial.interval[1] - trial.interval[0] for trial in found if trial.interval is not None]
+    width = f"{np.mean(widths):.3f}" if widths else "no interval"
+    return f"{np.mean([trial.held for trial in found]):.3f} ({width})"
 
 
-def _share(held: list[bool]) -> str:
-    return f"{np.mean(held):.3f} of {len(held):,}" if held else "no interval"
+def _share(held: list[tuple[bool, float]]) -> str:
+    if not held:
+        return "no interval"
+    share, width = np.mean(held, axis=0)
+    return f"{share:.3f} ({width:.3f}) of {len(held):,}"
 
 
 if __name__ == "__main__":

@@ -47,6 +47,16 @@ def test_exponential_weights_would_make_auroc_too_narrow(small):
     assert small["auroc", "exponential weights"] < small["auroc", "chosen"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", intervals.RATES[:6], ids=str)
+def test_the_interval_of_a_sensitivity_holds_the_truth_or_is_none(rate):
+    sensitivity, generator = intervals.load_registry().metric("sensitivity"), np.random.default_rng(1)
+    trials = [intervals.run_rate(rate, sensitivity, generator, 200)[0] for _ in range(150)]
+    known = [trial for trial in trials if trial.interval is not None]
+    assert all(trial.interval[0] < trial.interval[1] for trial in known)
+    assert np.mean([trial.held for trial in known]) >= 0.90
+
+
 def test_what_is_true_is_what_a_large_sample_has():
     metrics, population = intervals.load_metrics(), intervals.make_population(60, 5)
     truth = intervals.find_truth(population, metrics)

@@ -43,6 +43,24 @@ def test_a_better_system_is_shown_to_be_better(harness, save_predictions):
     assert (found["images"], found["patients"], found["resamples"], found["notes"]) == (120, 40, 1000, [])
 
 
+def test_a_label_that_two_patients_have_takes_neither_interval_nor_p_from_the_others(harness, save_predictions):
+    targets = (np.random.default_rng(0).random((120, 3)) < 0.4).astype(np.float32)
+    targets[:, 2] = 0
+    targets[:2, 2] = 1
+    for seed in range(3):
+        save_predictions(f"good/{seed}.npz", seed, skill=2.0, targets=targets)
+        save_predictions(f"bad/{seed}.npz", seed + 10, skill=0.5, targets=targets)
+    found = compare(harness, "bad", "good")
+    (pair,) = found["pairs"]
+    assert pair["p"] < 0.001
+    assert pair["interval"][1] < 0
+    good = found["systems"]["good"]["auroc"]
+    assert good["interval"][0] < good["macro"] < good["interval"][1]
+    assert any("without Nodule" in note for note in found["notes"])
+    part = json.loads(harness("score", "good", "--metrics", "auroc", "--json")[1])["metrics"]["auroc"]
+    assert (part["macro"], part["left_out"]) == (pytest.approx(good["macro"]), ["Nodule"])
+
+
 def test_the_table_ends_in_a_sentence_a_pair(harness, save_predictions):
     for seed in range(3):
         save_predictions(f"good/{seed}.npz", seed, skill=2.0)

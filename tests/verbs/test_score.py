@@ -167,8 +167,15 @@ def test_the_table_says_how_intervals_are_made_what_means_are_without_and_why_th
     code, out, _ = harness("score", "s.npz", "--metrics", "auroc,auprc,precision@0.5")
     assert code == 0
     carriers = len(set(np.load("s.npz")["patient"][:2]))
-    says = f"an interval needs 3 patients who have each label and 3 who lack it: {carriers} have Nodule"
-    assert f"no interval of auroc, auprc, precision: {says}" in " ".join(out.split())
+    says = f"a mean needs 3 patients who have each label and 3 who lack it: {carriers} have Nodule"
+    assert f"without Nodule: auroc, auprc, precision ({says})" in " ".join(out.split())
+    assert "no interval" not in out
+    targets[:, :2] = targets[:, [2]]
+    save_predictions("s.npz", targets=targets)
+    out = harness("score", "s.npz", "--metrics", "auroc,auprc")[1]
+    says = f"an interval needs 3 patients who have each label and 3 who lack it: {carriers} have Edema"
+    assert f"no interval of auroc, auprc: {says}" in " ".join(out.split())
+    targets[:, :2] = np.random.default_rng(0).random((120, 2)) < 0.4
     targets[:, 2] = 0
     save_predictions("s.npz", targets=targets)
     out = harness("score", "s.npz", "--metrics", "auroc,auprc")[1]
