@@ -96,8 +96,8 @@ def tell_labels(labels: Mapping[str, Sequence[str]], all_labels: Iterable[str]) 
     """Over which labels the numbers of metrics are, in words: a line for each set of labels that is not all of them."""
     known = list(all_labels)
     return [
-        f"{_join(names)} {'are' if names[1:] else 'is'} over {len(found)} of {len(known)} labels, those averaged in all "
-        f"that stand side by side: without {_name_absent(found, known)}"
+        f"{_join(names)} {'are' if names[1:] else 'is'} over {len(found)} of {len(known)} labels, those averaged in "
+        f"all that stand side by side: without {_name_absent(found, known)}"
         for found, names in _group(labels).items()
         if not set(known) <= set(found)
     ]
