@@ -44,7 +44,7 @@ def test_a_better_system_is_shown_to_be_better(harness, save_predictions):
 
 
 def test_a_label_that_two_patients_have_takes_neither_interval_nor_p_from_the_others(harness, save_predictions):
-    targets = (np.random.default_rng(0).random((120, 3)) < 0.4).astype(np.float32)
+    targets = np.load(save_predictions("all.npz"))["targets"]
     targets[:, 2] = 0
     targets[:2, 2] = 1
     for seed in range(3):
