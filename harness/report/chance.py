@@ -7,14 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.evaluation.common_labels import resampled
+from harness.evaluation.common_labels import resampled, resampled_by_label
 from harness.evaluation.wording import explain_no_interval
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from harness.evaluation.comparison import Pair, System
     from harness.evaluation.resamples import Resamples
     from harness.report.summary import RowSummary, Spread
     from harness.results.record import MetricPart
+
+    Array = NDArray[np.float64]
 
 Labels = Mapping[str, Sequence[str]]
 
@@ -64,12 +69,8 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, l
     from harness.evaluation.intervals import find_intervals
 
     systems = {name: system for name in row.metrics if (system := make_system(row, name, drawn, labels)) is not None}
-    single = {
-        label: [one.per_label[label] for one in drawn]
-        for label in row.per_label.get(objective, {})
-        if all(label in one.per_label for one in drawn)
-    }
-    seeds = [*(system.resamples for system in systems.values()), *map(np.array, single.values())]
+    single = _resampled_labels(row, drawn, objective)
+    seeds = [*(system.resamples for system in systems.values()), *single.values()]
     values = [*(system.estimate for system in systems.values()), *(row.per_label[objective][label] for label in single)]
     methods = [_parts(row, name)[0].interval_method for name in (*systems, *(objective for _ in single))]
     resamples = np.array([average_seeds(drawn_by_seed) for drawn_by_seed in seeds])
@@ -87,6 +88,18 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, l
         if interval is not None
     }
     return replace(row, metrics=metrics, label_intervals=known)
+
+
+def _resampled_labels(row: RowSummary, drawn: Sequence[Resamples], objective: str) -> dict[str, Array]:
+    """Label -> the objective in each seed and resample (k, R); none where other metrics' labels were resampled."""
+    import numpy as np
+
+    parts = _parts(row, objective)
+    if len(parts) != len(drawn):
+        return {}
+    single = [resampled_by_label(objective, part, one) for part, one in zip(parts, drawn, strict=True)]
+    labels = [label for label in row.per_label.get(objective, {}) if all(label in one for one in single)]
+    return {label: np.array([one[label] for one in single]) for label in labels}
 
 
 def _explain(row: RowSummary, metric: str, drawn: Sequence[Resamples], *, resampled: bool) -> str:
@@ -180,13 +193,13 @@ def find_leaders(
     from harness.evaluation.significance import FEWEST_SEEDS
 
     values = {row.name: _seeds_by_label(row, objective) for row in ranked}
+    single = {row.name: _resampled_labels(row, drawn[row.name], objective) for row in ranked}
     leaders = {}
     for label in dict.fromkeys(label for found in values.values() for label in found):
         systems = {
-            name: System(np.array(found[label]), np.array([one.per_label[label] for one in drawn[name]]))
+            name: System(np.array(found[label]), single[name][label])
             for name, found in values.items()
-            if FEWEST_SEEDS <= len(found.get(label, ())) == len(drawn[name])
-            and all(label in one.per_label for one in drawn[name])
+            if label in single[name] and len(single[name][label]) >= FEWEST_SEEDS
         }
         if len(systems) < 2:
             continue

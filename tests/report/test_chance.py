@@ -26,7 +26,7 @@ def beside(records, spread: float = 0.01, own: float = 0.002) -> dict[str, Resam
     for number, record in enumerate(records):
         noise = shared + np.random.default_rng(number + 1).normal(0, own, 400)
         macro = {name: part.macro + noise for name, part in record.metrics.items() if part.macro is not None}
-        labels = {label: macro["auroc"] + 0.01 * place for place, label in enumerate(LABELS)}
+        labels = {label: macro["auroc"] + 0.01 * place for place, label in enumerate(LABELS, start=-1)}
         found[f"{record.combo.row}--s{record.combo.seed}"] = Resamples(macro, labels)
     return found
 
@@ -46,7 +46,7 @@ def test_a_rows_interval_is_that_of_its_mean_over_seeds(three):
     both = np.mean([drawn[f"{row.name}--s{seed}"].macro["auroc"] for seed in (0, 1, 2)], axis=0)
     assert row.metrics["auroc"].interval == pytest.approx(tuple(np.quantile(both, [0.025, 0.975])))
     low, high = row.label_intervals["Hernia"]
-    expected, value = np.quantile(both + 0.02, [0.025, 0.975]), row.per_label["auroc"]["Hernia"]
+    expected, value = np.quantile(both + 0.01, [0.025, 0.975]), row.per_label["auroc"]["Hernia"]
     assert (low, high) == pytest.approx((min(expected[0], value), max(expected[1], value)))  # it holds its value
 
 
@@ -160,11 +160,37 @@ def test_a_mean_over_fewer_labels_than_were_resampled_says_why_it_has_no_interva
     assert "single labels are resampled for the objective alone" in whole.metrics["brier"].no_interval
 
 
-def test_a_label_whose_differences_have_no_interval_has_no_leaders(three):
+def test_labels_that_were_resampled_for_another_objective_have_no_interval_and_no_leaders(three):
     board, records = three
-    drawn = beside(records)
-    for one in drawn.values():
-        one.per_label["Hernia"][:] = np.nan
+    brier = {"brier": build_lower(records[0])}
+    records = [record.model_copy(update={"metrics": record.metrics | brier}) for record in records]
+    drawn = beside(records)  # single labels are those of auroc
+    assert summarize(board, records, drawn).leaders
+    other = summarize(dataclasses.replace(board, objective="brier"), records, drawn)
+    assert other.compared
+    assert (other.leaders, other.rows[0].label_intervals) == ({}, {})
+
+
+def build_lower(record):
+    """A metric of which less is better, in place of the record's."""
+    part = record.metrics["auroc"]
+    labels = {label: dataclasses.replace(one, value=0.2) for label, one in part.per_label.items()}
+    return part.model_copy(update={"macro": 0.2, "per_label": labels, "higher_is_better": False})
+
+
+def test_a_label_whose_differences_have_no_interval_has_no_leaders(build, three):
+    """Hernia is not in the macro, as it is undefined at another threshold policy."""
+    board, records = three
+    lacking = build.metric(0.8, 0.8, None)
+    metrics = [
+        {"auroc": r.metrics["auroc"].model_copy(update={"left_out": ["Hernia"], "labels_used": 2}), "auroc@x": lacking}
+        for r in records
+    ]
+    records = [r.model_copy(update={"metrics": found}) for r, found in zip(records, metrics, strict=True)]
+    drawn = {
+        name: Resamples(one.macro, dict.fromkeys(LABELS, one.macro["auroc"]) | {"Hernia": np.full(400, np.nan)})
+        for name, one in beside(records).items()
+    }
     leaders = summarize(board, records, drawn).leaders
     assert set(leaders) == {"Edema", "Mass"}
     assert leaders["Mass"] == {"best--bce--demo", "near--bce--demo"}
