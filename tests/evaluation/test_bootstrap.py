@@ -146,7 +146,7 @@ def test_a_label_keeps_its_value_in_every_resample_however_few_carry_it(registry
 @pytest.mark.parametrize("kind", [0, 1])
 def test_a_label_that_two_patients_have_or_lack_is_not_resampled_nor_is_a_mean_with_it(registry, kind):
     patients = np.repeat([f"p{n:02}" for n in range(20)], 2)
-    targets, scores = np.full((40, 2), 1.0 - kind), np.linspace(0, 1, 80).reshape(40, 2)
+    targets, scores = np.full((40, 2), 1.0 - kind), np.random.default_rng(0).random((40, 2))
     targets[:4, 0], targets[:10, 1] = kind, kind
     values = resample(registry.metric("auroc"), scores, targets, patients, draw_resamples(patients, 400, seed="s"))
     assert np.isnan(values[:, 0]).all()
