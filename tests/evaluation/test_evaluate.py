@@ -289,8 +289,7 @@ def test_ranking_metrics_do_not_change_under_a_strictly_increasing_map_of_what_i
     stored = np.random.default_rng(seed).normal(size=predictions.logits.shape).round(digits) + predictions.targets
     metrics = [registry.metric("auroc"), registry.metric("auprc")]
     mapped = MAPS[name](stored.astype(np.float64))
-    kept = [len(np.unique(column)) == len(np.unique(other)) for column, other in zip(stored.T, mapped.T, strict=True)]
-    assume(all(kept))
+    assume(len(np.unique(stored)) == len(np.unique(mapped)))  # or rounding makes ties, in the pooled mean over labels
     plain = dataclasses.replace(predictions, logits=stored)
     parts, of_mapped = run(plain, metrics), run(dataclasses.replace(predictions, logits=mapped), metrics)
     assert of_mapped.metrics == parts.metrics
