@@ -292,6 +292,7 @@ class Metric(Component):
     """batched(scores (N, C), targets (N, C)): `compute` for many weightings at once, where there is a faster way.
 
     What depends on scores and targets alone (sorting) is done in this call, the rest in the function that it returns.
+    The weights given to that are another call's afterwards: keep none.
     """
 
     def __post_init__(self) -> None:

@@ -186,7 +186,10 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
     """One row a metric, then one a label with the metrics that come first of those asked for."""
     over = "patients" if found.patients_known else "images"
     table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
-    columns = ("metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "micro", "weighted", "labels")
+    columns = ["metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "micro", "weighted", "labels"]
+    judged = any(metric.interval_seeds is not None for metric in found.metrics.values())
+    if judged:
+        columns.insert(3, f"over {over} and seeds")
     for column in columns:
         table.add_column(column, justify="left" if column in ("metric", "by") else "right")
     for name, metric in found.metrics.items():
@@ -194,7 +197,8 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
         labels = f"{part.labels_used}/{len(part.per_label)}"
         method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
         numbers = map(_number, (metric.spread, part.micro, part.weighted))
-        table.add_row(_text(name), _number(part.macro), _interval(part.interval), method, *numbers, labels)
+        intervals = [_interval(part.interval), *([_interval(metric.interval_seeds)] if judged else [])]
+        table.add_row(_text(name), _number(part.macro), *intervals, method, *numbers, labels)
     shown = [found.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "positives", *asked[:LABELLED]):

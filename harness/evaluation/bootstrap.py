@@ -63,6 +63,12 @@ class Resampling:
             row[:] = np.bincount(generator.integers(len(row), size=len(row)), minlength=len(row))
         return drawn
 
+    @cached_property
+    def blocks(self) -> list[NDArray[np.uint8]]:
+        """The weights of `BLOCK` resamples each, (P, BLOCK): those of a patient lie side by side."""
+        starts = range(0, len(self.weights), BLOCK)
+        return [np.ascontiguousarray(self.weights[start : start + BLOCK].T) for start in starts]
+
     def locate(self, patients: NDArray[np.str_]) -> NDArray[np.intp]:
         """Column of `weights` (N,) for the patient of each image (N,). Raises `DataError` for one that is not in it."""
         names = np.asarray(patients).astype(str)
@@ -131,8 +137,6 @@ def resample(
     """
     given, known = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     located = resampling.locate(patients)
-    starts = range(0, len(resampling.weights), BLOCK)
-    blocks = [np.ascontiguousarray(resampling.weights[start : start + BLOCK].T) for start in starts]
     values = np.full((len(resampling.weights), known.shape[1]), np.nan)
 
     def fill(label: int) -> None:
@@ -140,7 +144,7 @@ def resample(
         score, target, patient = given[rows, label], known[rows, label], located[rows]
         order = np.lexsort((patient, target, -score))  # whatever is summed is summed in this order
         sorted_rows = score[order], target[order], patient[order]
-        values[:, label] = _resample_label(metric, *sorted_rows, resampling, blocks)
+        values[:, label] = _resample_label(metric, *sorted_rows, resampling)
 
     labels: list[int] = np.flatnonzero(defined_labels(given, known) & can_be_resampled(known, located)).tolist()
     if metric.batched is None:
@@ -157,9 +161,10 @@ def can_be_resampled(targets: NDArray[np.floating], patients: NDArray[Any]) -> N
 
     None where there are too few patients.
     """
-    if len(np.unique(patients)) < FEWEST_PATIENTS:
+    unique, number = np.unique(patients, return_inverse=True)
+    if len(unique) < FEWEST_PATIENTS:
         return np.zeros(targets.shape[1], dtype=np.bool_)
-    carriers = [[len(np.unique(patients[column == kind])) for kind in (0, 1)] for column in targets.T]
+    carriers = [[np.count_nonzero(np.bincount(number[column == kind])) for kind in (0, 1)] for column in targets.T]
     return np.asarray(np.min(carriers, axis=1, initial=len(targets)) >= FEWEST_CARRIERS)
 
 
@@ -199,7 +204,6 @@ def _resample_label(
     targets: NDArray[np.float64],
     located: NDArray[np.intp],
     resampling: Resampling,
-    blocks: list[NDArray[np.uint8]],
 ) -> NDArray[np.float64]:
     """Values (R,) of one label's scores, targets and located patients (N,)."""
     given = scores[:, None], targets[:, None]
@@ -207,16 +211,22 @@ def _resample_label(
         return _resample_by_counts(metric, scores, targets, located, resampling)
     batched = metric.batched
     if batched is not None:
-        from harness.evaluation.kernels import gather
+        room = np.empty(len(located) * BLOCK, dtype=np.uint8)  # written again and again: new memory costs more than it
 
         def weigh() -> NDArray[np.float64]:
             weighted = batched(*given)
-            return np.concatenate([weighted(gather(block, located)) for block in blocks])
+            return np.concatenate([weighted(_gather(block, located, room)) for block in resampling.blocks])
 
         return checked(metric, (len(resampling.weights), 1), weigh)[:, 0]
     patients = resampling.patients[located]
     weighings = (row[located].astype(np.float64) for row in resampling.weights)
     return np.array([compute(metric, *given, patients, weights)[0] for weights in weighings])
+
+
+def _gather(block: NDArray[np.uint8], rows: NDArray[np.intp], room: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The rows (N,) of a block (P, B) of patients' weights, those of images (N, B), written into `room`."""
+    found = room[: len(rows) * block.shape[1]].reshape(len(rows), block.shape[1])
+    return np.take(block, rows, axis=0, out=found, mode="clip")  # "raise" would write to new memory first
 
 
 def _resample_by_counts(

@@ -73,11 +73,6 @@ def sum_groups(
     return _sum_groups(group, values, _plain(weights), np.zeros((count, weights.shape[1])))
 
 
-def gather(block: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """The rows (N,) of a block (P, B) of patients' weights: those of images, (N, B)."""
-    return _gather(block, rows, np.empty((len(rows), block.shape[1]), dtype=np.uint8))
-
-
 def _plain(weights: NDArray[Any]) -> NDArray[Any]:
     """As one of the two types that are compiled for."""
     return np.ascontiguousarray(weights, dtype=np.uint8 if weights.dtype == np.uint8 else np.float64)
@@ -153,12 +148,3 @@ def _sum_groups(
         for b in range(weights.shape[1]):
             into[b] += row[b] * value
     return sums
-
-
-@compiled
-def _gather(block: NDArray[np.uint8], rows: NDArray[np.intp], found: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    for i in range(len(rows)):
-        into, row = found[i], block[rows[i]]
-        for b in range(block.shape[1]):
-            into[b] = row[b]
-    return found

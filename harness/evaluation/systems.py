@@ -22,6 +22,7 @@ from harness.evaluation.alignment import (
 )
 from harness.evaluation.areas import Areas, describe_areas
 from harness.evaluation.bootstrap import average_labels, average_seeds, draw_resamples
+from harness.evaluation.comparison import add_seeds
 from harness.evaluation.evaluate import (
     Measured,
     Protocol,
@@ -70,6 +71,8 @@ class SeedsMetric:
     """As in a record, of the mean; labels that are undefined for a seed are left out."""
     seeds: tuple[float, ...]
     """(k,) the macro of each."""
+    interval_seeds: tuple[float, float] | None
+    """Of the macro, over patients and seeds; None with fewer than three seeds."""
 
     @property
     def spread(self) -> float | None:
@@ -208,13 +211,13 @@ def _average_metrics(
     averaged = {name: _average([found[name] for found in seeds]) for name in seeds[0]}
     used = {name: one.used for name, one in averaged.items()}
     micro = [pool_labels(test, protocol.metrics, fitted, used) for test, fitted in zip(tests, thresholds, strict=True)]
-    return {
-        name: SeedsMetric(
-            part=describe_metric(tests[0], one, statistics.fmean(pooled[name] for pooled in micro)),
-            seeds=tuple(average_labels(np.stack([found[name].values for found in seeds]), one.used).tolist()),
-        )
-        for name, one in averaged.items()
-    }
+    described = {}
+    for name, one in averaged.items():
+        part = describe_metric(tests[0], one, statistics.fmean(pooled[name] for pooled in micro))
+        values = average_labels(np.stack([found[name].values for found in seeds]), one.used)  # (k,)
+        (over_both,) = add_seeds([values], [part.interval], one.metric.interval)
+        described[name] = SeedsMetric(part, tuple(values.tolist()), over_both)
+    return described
 
 
 def _average(seeds: Sequence[Measured]) -> Measured:

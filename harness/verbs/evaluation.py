@@ -303,7 +303,12 @@ def _describe_evaluation(found: SystemEvaluation) -> dict[str, Any]:
 
     return {
         "metrics": {
-            name: {**metric.part.model_dump(), "seeds": metric.seeds, "spread": metric.spread}
+            name: {
+                **metric.part.model_dump(),
+                "seeds": metric.seeds,
+                "spread": metric.spread,
+                "interval_seeds": metric.interval_seeds,
+            }
             for name, metric in found.metrics.items()
         },
         "images": found.images,

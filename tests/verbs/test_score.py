@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from harness.evaluation.predictions import load_predictions
 from harness.results.store import read_records
@@ -51,6 +53,12 @@ def test_several_files_are_the_seeds_of_one_system(harness, save_predictions):
     assert found["per_label"]["Mass"]["value"] == pytest.approx(statistics.fmean(one["value"] for one in mass))
     assert found["per_label"]["Mass"]["positives"] + found["per_label"]["Mass"]["negatives"] == 120
     assert alone[0]["spread"] is None
+    assert alone[0]["interval_seeds"] is None
+    # the distances over patients and over seeds, squared and added, by a t of two degrees of freedom
+    over_seeds = stats.t.ppf(0.975, 2) * found["spread"] / math.sqrt(3)
+    low = found["macro"] - math.hypot(found["macro"] - found["interval"][0], over_seeds)
+    assert found["interval_seeds"][0] == pytest.approx(low)
+    assert "over patients and seeds" in harness("score", "s0.npz", "s1.npz", "s2.npz", "--metrics", "auroc")[1]
 
 
 def test_a_folder_is_its_files_and_the_order_of_images_does_not_matter(harness, save_predictions, tmp_path):
