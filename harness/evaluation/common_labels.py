@@ -1,7 +1,7 @@
 """One set of labels for all that stand side by side: means over different labels are no comparison.
 
-Records hold a metric's mean over the labels for which it was defined. Side by side, a mean is taken over the labels
-that are defined in all; of decisions at several thresholds that is one set for all thresholds.
+Records hold a metric's mean over the labels that it could be taken over. Side by side, a mean is over the labels that
+all of them average; of decisions at several thresholds that is one set for all thresholds.
 """
 
 from __future__ import annotations
