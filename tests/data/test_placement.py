@@ -155,6 +155,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
+@pytest.mark.slow
 def test_seven_gigabytes_of_images_need_memory_for_the_pages_in_use_only(tmp_path):
     """112,120 images of 256 px, of which 384 are used: 25 MB of pages, and a few batches beside them."""
     found = subprocess.run(

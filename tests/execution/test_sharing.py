@@ -270,6 +270,7 @@ def test_a_scheduler_that_signals_every_process_makes_no_failure(start, tmp_path
     assert read_records(tmp_path / "b").records == ()
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait(start, tmp_path, wait_until):
     run = start(*NEW, "--models", "sleep", "--json")
     wait_until(lambda: [held for held in Claims(tmp_path / "b").read() if "worker" in held.about])

@@ -393,9 +393,9 @@ def test_memory_that_was_too_small_once_changes_no_bit(train, unlucky, micro_bat
 @pytest.mark.parametrize("clip", [None, 1.0])
 @pytest.mark.parametrize("unlucky", [1, 2])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("precision", ["float32", "fp16"])
-def test_memory_that_was_too_small_inside_of_the_optimizer_changes_no_bit(train, precision, optimizer, unlucky, clip):
-    choices = {"precision": precision, "optimizer": optimizer, "gradient_clip": clip, "epochs": 2}
+def test_memory_that_was_too_small_inside_of_the_optimizer_changes_no_bit(train, optimizer, unlucky, clip):
+    """In fp16, where the scaling of the loss has a state of its own in the middle of a step."""
+    choices = {"precision": "fp16", "optimizer": optimizer, "gradient_clip": clip, "epochs": 2}
     found = []
     for which in (0, unlucky):
         torch.manual_seed(0)
