@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a missing weight then fails at once
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; children would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import gc
 import weakref
