@@ -27,7 +27,7 @@ LIGHTER = {
     "run --dataset phantom --models chexnet": PHANTOM,
     "compare scores.csv": PHANTOM,
     "data check nih": "--option allow_missing=true",
-    "speed": "--size 64 --batch-size 16",
+    "speed": "--size 32 --batch-size 8 --images 64 --plain-seconds 3",
     "tune": "--trials 2 --confirm 1 --set recipe.epochs=1 --set recipe.size=32",
     "--install-completion": "bash",  # which a shell is asked for, where there is one
 }

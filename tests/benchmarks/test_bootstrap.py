@@ -5,6 +5,8 @@ Times are printed beside what they are meant to be on two cores; none fails a te
 
 from __future__ import annotations
 
+import json
+import resource
 import subprocess
 import sys
 import time
@@ -46,7 +48,7 @@ def test_a_thousand_resamples(registry, benchmark, name):
     start = time.perf_counter()
     few = 2
     for number in range(few):
-        weights = resampling.counts[number][resampling.locate(patients)].astype(float)
+        weights = resampling.weights[number][resampling.locate(patients)].astype(float)
         for label in range(LABELS):
             theirs = REFERENCE[name](targets[:, label], given[:, label], sample_weight=weights)
             assert values[number, label] == pytest.approx(theirs, abs=1e-12)
@@ -91,26 +93,28 @@ def test_the_first_call_in_a_new_process(tmp_path, monkeypatch):
     print("\n" + done.stdout.strip())
 
 
-def test_eight_systems_of_five_seeds_in_all_pairs(registry, benchmark):
-    scores, targets, patients = make_case()
+def test_eight_systems_of_five_seeds_compared_by_the_command_line(tmp_path):
+    """From files to verdicts, in a new process."""
+    _, targets, patients = make_case()
     generator = np.random.default_rng(1)
-    noise = [[generator.normal(0, 0.05, scores.shape) for _ in range(5)] for _ in range(2)]
-    metric = registry.metric("auroc")
-
-    def everything():
-        resampling = draw_resamples(patients, 2_000, seed="benchmark")
-        systems = {}
-        for number in range(8):
-            values = [
-                resample(metric, scores + noise[number % 2][seed], targets, patients, resampling).mean(axis=1)
-                for seed in range(5)
-            ]
-            systems[str(number)] = System(np.array([row.mean() for row in values]), np.array(values))
-        return compare_pairs(systems)
-
-    pairs = benchmark.pedantic(everything, rounds=1)
-    assert len(pairs) == 28
-    print("\n8 systems x 5 seeds, 2,000 resamples, all pairs (meant: at most 15 s)")
+    shared = {"labels": np.array([f"label {n}" for n in range(LABELS)]), "patient": patients, "targets": targets}
+    shared["image"] = np.array([f"image {n:05}" for n in range(IMAGES)])
+    base = generator.normal(-1, 1, targets.shape) + targets
+    for system in range(8):
+        (tmp_path / str(system)).mkdir()
+        for seed in range(5):
+            logits = (base + generator.normal(0, 0.3 + 0.02 * system, targets.shape)).astype(np.float32)
+            np.savez(tmp_path / str(system) / f"{seed}.npz", **shared, logits=logits)
+    code = "import sys; from harness.cli import main; sys.argv[0] = 'harness'; main()"
+    given = [*map(str, range(8)), "--metrics", "auroc", "--resamples", "2000", "--json"]
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, "compare", *given], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    seconds = time.perf_counter() - start
+    assert len(json.loads(done.stdout)["pairs"]) == 28
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"\n8 systems x 5 seeds, 2,000 resamples, all pairs: {seconds:.1f} s, {peak:.0f} MB (meant: 12 s, 1,000 MB)")
 
 
 def test_two_hundred_systems_in_all_pairs(benchmark):
