@@ -96,8 +96,8 @@ def require_same_targets(predictions: Sequence[Predictions]) -> None:
             raise DataError(
                 f"{first.source} and {other.source} differ in the patient of {differ.sum():,} of "
                 f"{len(first.image):,} images, first '{first.image[row]}' ({first.patient[row]}, "
-                f"{other.patient[row]}){hint_alike(first.patient[differ], other.patient[differ])}; mend or leave out "
-                "the patients of one"
+                f"{other.patient[row]}){hint_alike(first.patient[differ], other.patient[differ])}; correct or leave "
+                "out the patients of one"
             )
 
 
@@ -216,7 +216,7 @@ class _Content:
 
     @cached_property
     def within(self) -> list[float]:
-        """By how much scores and logits may be off for having been written with few digits."""
+        """How far scores and logits may be off for having been written with few digits."""
         return [_rounding(values) for values in self.whole]
 
     def is_copy(self, other: _Content) -> bool:
@@ -255,7 +255,7 @@ def require_distinct(predictions: Sequence[Predictions]) -> None:
 
 
 def _rounding(values: NDArray[np.float64]) -> float:
-    """By how much these values may be off for having been written with few digits."""
+    """Tell how far these values may be off for having been written with few digits."""
     exact = 1e-9 + 2.0**-23 * np.abs(values)  # float32 holds a rounded value no better
     for decimals in range(3, 7):
         if (np.abs(values - np.round(values, decimals)) <= exact).all():

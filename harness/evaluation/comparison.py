@@ -76,7 +76,8 @@ class Pair:
     b: str
     delta: float
     interval: Interval | None
-    """Of 95 %, over what `over` says: delta -/+ t * error, by the very test of `p`, or of `p_patients` without it."""
+    """The difference's, 95 %, over what `over` says: delta -/+ t * error, by the very test of `p`, or of `p_patients`
+    without it."""
     interval_patients: Interval | None
     """Likewise over patients alone: the trained networks as they are."""
     p_patients: float | None
@@ -267,7 +268,7 @@ def _vary_over_patients(systems: Mapping[str, System], first: NDArray[np.intp], 
 
 
 def _variance(differences: Array) -> Array:
-    """Of each row of (M, R), undefined values left out; NaN where fewer than two are defined."""
+    """The variance of each row of (M, R), undefined values left out; NaN where fewer than two are defined."""
     defined = ~np.isnan(differences)
     count = defined.sum(axis=1)
     total = np.where(defined, differences, 0).sum(axis=1)

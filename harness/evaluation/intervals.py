@@ -27,7 +27,7 @@ FARTHEST = 2
 """Times as far as resamples lie from their mean: no interval on the logit scale reaches farther from its value, or from
 the value without its bias."""
 SAME = 1e-12
-"""By which resamples may differ that have one value: what their sums are rounded by."""
+"""The most by which resamples of one value may differ: what their sums are rounded by."""
 MOST_NAMED = 3
 """Labels that a reason names."""
 ENOUGH = f"{FEWEST_CARRIERS} patients who have each label and {FEWEST_CARRIERS} who lack it"

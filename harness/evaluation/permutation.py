@@ -1,6 +1,6 @@
 """Groups of patients drawn at random: what a gap between groups is tested against.
 
-Where groups differ by chance alone, their names may be dealt out to the patients anew (Fisher 1935, The design of
+Where groups differ by chance alone, their names may be dealt out to the patients again (Fisher 1935, The design of
 experiments). Letters in shapes: N images, C labels, G groups, B permutations, b of them at a time.
 """
 
@@ -46,7 +46,7 @@ class Question:
 def permute_groups(
     group: NDArray[np.uint16], patients: NDArray[np.str_], permutations: int, seed: str
 ) -> Iterator[Block]:
-    """Blocks (N, b) of the group of each image, with the patients' names of groups dealt out anew.
+    """Blocks (N, b) of the group of each image, with the patients' names of groups dealt out again.
 
     `group` (N,) has numbers, or `NO_GROUP`, which stays. Each patient takes over the names of another, image by image
     and from the first again where there are too few: who has one name for all images has one afterwards.

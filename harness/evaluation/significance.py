@@ -23,7 +23,7 @@ SIGNIFICANT = 0.05
 POWER = 0.8
 """A difference could have been seen where it is found in so many cases: missed in at most one out of five."""
 FEWEST_SEEDS = 3
-"""With fewer, a system says nothing about how its method spreads."""
+"""Seeds that a system needs to say how its method spreads."""
 _ENDLESS = 1e8
 
 
@@ -52,7 +52,7 @@ def one_sided(delta: Array, error: Array, freedom: Array) -> Array:
 
 
 def quantile(freedom: Array, share: float) -> Array:
-    """Of Student's t."""
+    """Find a quantile of Student's t."""
     from scipy.special import stdtrit
 
     return np.asarray(stdtrit(np.minimum(freedom, _ENDLESS), share))

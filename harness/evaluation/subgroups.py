@@ -29,9 +29,9 @@ BANDS = ("0-39", "40-59", "60-79", "80+")
 MEASURED = ("auroc", "sensitivity")
 """Metrics by which subgroups are compared; the latter at the thresholds of validation."""
 DIGITS = 4
-"""Of resampled and permuted macros, which would else be half of what lies beside a record."""
+"""Kept of resampled and permuted macros, which would otherwise be half of what lies beside a record."""
 ROUNDING = 1.01 * 10**-DIGITS
-"""By which two gaps may differ that are the same but for such rounding."""
+"""The most by which two gaps may differ that are the same but for such rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ class Gap:
     """At least 0. Over the labels that are scored in every group which has any."""
     labels_used: int
     interval: tuple[float, float] | None
-    """Of 95 %, patients resampled, between these two groups. Of several groups the extreme ones were picked, so that
-    it does not test whether there is a gap: `p` does."""
+    """The interval of 95 %, patients resampled, between these two groups. Of several groups the extreme ones
+    were picked, so that it does not test whether there is a gap: `p` does."""
     p: float | None
     """The chance of a gap as large between the best and the worst of groups of these sizes that were drawn at random;
     None where nothing was drawn."""

@@ -72,7 +72,7 @@ class SeedsMetric:
     seeds: tuple[float, ...]
     """(k,) the macro of each."""
     interval_seeds: tuple[float, float] | None
-    """Of the macro, over patients and seeds; None with fewer than three seeds."""
+    """The macro's interval over patients and seeds; None with fewer than three seeds."""
 
     @property
     def spread(self) -> float | None:
@@ -192,7 +192,7 @@ def _average_subgroups(
     protocol: Protocol,
     resampling: Resampling,
 ) -> dict[str, Subgroups]:
-    """By the columns that the first seed's file has."""
+    """Average subgroups over seeds, by the columns that the first seed's file has."""
     columns = tests[0].columns
     seeds = [
         find_subgroups(replace(test, columns=columns), protocol, fitted, resampling)

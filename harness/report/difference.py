@@ -43,7 +43,7 @@ class MetricChange:
     before: float
     after: float
     interval: tuple[float, float] | None
-    """Of the difference, after minus before: 95 %, over patients and seeds; over patients alone without `p_holm`."""
+    """The difference's, after minus before: 95 %, over patients and seeds; over patients alone without `p_holm`."""
     p_holm: float | None
     """Two-sided, over patients and seeds, adjusted for all rows that both states have; None with fewer than three
     seeds."""

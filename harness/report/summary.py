@@ -44,9 +44,9 @@ class Spread:
     labels_used: int
     """Labels that the macro averages, the fewest over the seeds."""
     interval: tuple[float, float] | None = None
-    """Of the mean over patients, the networks as they are; None where a record lies without its resamples."""
+    """The mean's interval over patients, the networks as they are; None where a record lies without its resamples."""
     interval_seeds: tuple[float, float] | None = None
-    """Of the mean over patients and seeds; None with fewer than three seeds, too."""
+    """The mean's interval over patients and seeds; None with fewer than three seeds, too."""
     no_interval: str = ""
     """Why there is none although every record lies with its resamples, in words."""
 

@@ -58,9 +58,9 @@ class Speed:
     inference: float
     step_milliseconds: float
     peak_device_bytes: int | None
-    """Of tensors, at most, while the engine trained and validated; None on a CPU."""
+    """The most that tensors took while the engine trained and validated; None on a CPU."""
     peak_reserved_bytes: int | None
-    """Of what the allocator had taken from the device for them."""
+    """The most that the allocator had taken from the device for them."""
     start_seconds: float
     """From the start of the process, or of this batch size where it is not the first one, until all is
     prepared: imports, placing, compiling and capturing of training and prediction; without the making of random images.

@@ -24,7 +24,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 COPIED_BYTES, COPIES = 2**28, 20
-"""Of the copy that measures a device's bandwidth, larger than its caches, and how often it is made."""
+"""Size of the copy that measures a device's bandwidth, larger than its caches, and how often it is made."""
 
 
 class BareStep:

@@ -89,7 +89,7 @@ def run(
         str | None, typer.Option(help="Longest time that a combination may take, as 90s, 15m or 2h.")
     ] = None,
     retries: Annotated[
-        int, typer.Option(min=0, help="Times that a crash, a timeout or a want of memory is tried again.")
+        int, typer.Option(min=0, help="Times that a crash, a timeout or too little memory is tried again.")
     ] = 0,
     memory: Annotated[
         str | None, typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.report.summary import Leaderboard, RowSummary
 
 MOST_POINTS = 40
-"""Of a curve."""
+"""Points of a curve."""
 WORTH = 0.02
 """Share of the largest net benefit under which a curve has come to its end."""
 BELOW = 0.15
