@@ -253,7 +253,7 @@ class Loss(Component):
 
 
 Weighted = Callable[["NDArray[Any]"], "NDArray[np.float64]"]
-"""weights (N, B), uint8 or float64 -> (B, C), each row what `compute` gives for that column of weights.
+"""weights (P, B), uint8 or float64 -> (B, C), each row what `compute` gives for that column of weights.
 
 Several threads call it at once.
 """
@@ -262,8 +262,8 @@ Several threads call it at once.
 Interval = Literal["percentile", "logit", "squared"]
 METHODS: dict[Interval, str] = {
     "percentile": "the middle 95 % of the resamples",
-    "logit": "1.96 standard deviations around the value, and around it without bias, on the logit scale, at most "
-    "twice as far as resamples reach",
+    "logit": "as far as percentiles, or as 1.96 standard deviations around the value, and around it without bias, on "
+    "the logit scale, at most twice as far as resamples reach",
     "squared": "1.96 standard deviations around both on the scale of the value's square",
 }
 """How an interval is made from resamples, and what that is in words."""
@@ -288,11 +288,12 @@ class Metric(Component):
     rows instead."""
     interval: Interval = "percentile"
     """How its intervals are made, see `METHODS`; all but "percentile" need values in 0..1."""
-    batched: Callable[[NDArray[np.float64], NDArray[np.float64]], Weighted] | None = None
-    """batched(scores (N, C), targets (N, C)): `compute` for many weightings at once, where there is a faster way.
+    batched: Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]], Weighted] | None = None
+    """batched(scores (N, C), targets (N, C), rows (N,)): `compute` for many weightings at once, where there is a faster
+    way.
 
-    What depends on scores and targets alone (sorting) is done in this call, the rest in the function that it returns.
-    The weights given to that are another call's afterwards: keep none.
+    It returns a function of weights (P, B), in which an image has the weights of its patient: `weights[rows[i]]` are
+    those of image i. What depends on scores and targets alone (sorting) is done in the first call.
     """
 
     def __post_init__(self) -> None:

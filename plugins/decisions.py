@@ -33,7 +33,7 @@ def _metric(name: str, about: str, numerator: Callable[..., Array], denominator:
         outcomes = (scores * targets, scores * (1 - targets), (1 - scores) * targets, (1 - scores) * (1 - targets))
         return ratio(*((weight * outcome).sum(axis=0) for outcome in outcomes))
 
-    def batched(scores: Array, targets: Array) -> Weighted:
+    def batched(scores: Array, targets: Array, rows: NDArray[np.intp]) -> Weighted:
         import numpy as np
 
         from harness.evaluation.kernels import sum_groups
@@ -41,7 +41,7 @@ def _metric(name: str, about: str, numerator: Callable[..., Array], denominator:
         outcomes = np.where(scores > 0.5, np.where(targets > 0.5, 0, 1), np.where(targets > 0.5, 2, 3))
         once = np.ones(len(scores))
         return lambda weights: np.stack(
-            [ratio(*sum_groups(outcome, once, weights, 4)) for outcome in outcomes.T], axis=1
+            [ratio(*sum_groups(outcome, once, rows, weights, 4)) for outcome in outcomes.T], axis=1
         )
 
     return Metric(name=name, compute=compute, batched=batched, on="decisions", interval="logit", about=about)

@@ -57,28 +57,28 @@ def _bins(scores: Array) -> NDArray[np.intp]:
     return np.clip((scores * BINS).astype(np.intp), 0, BINS - 1)
 
 
-def batch_brier(scores: Array, targets: Array) -> Weighted:
-    """`compute_brier` for many weightings of the same scores and targets (N, C)."""
+def batch_brier(scores: Array, targets: Array, rows: NDArray[np.intp]) -> Weighted:
+    """`compute_brier` for many weightings of the patients of scores and targets (N, C)."""
     import numpy as np
 
-    return _mean_of_groups(np.zeros(scores.shape, dtype=np.intp), (scores - targets) ** 2, 1)
+    return _mean_of_groups(np.zeros(scores.shape, dtype=np.intp), (scores - targets) ** 2, rows, 1)
 
 
-def batch_ece(scores: Array, targets: Array) -> Weighted:
-    """`compute_ece` for many weightings of the same scores and targets (N, C)."""
-    return _mean_of_groups(_bins(scores), scores - targets, BINS)
+def batch_ece(scores: Array, targets: Array, rows: NDArray[np.intp]) -> Weighted:
+    """`compute_ece` for many weightings of the patients of scores and targets (N, C)."""
+    return _mean_of_groups(_bins(scores), scores - targets, rows, BINS)
 
 
-def _mean_of_groups(groups: NDArray[np.intp], values: Array, count: int) -> Weighted:
+def _mean_of_groups(groups: NDArray[np.intp], values: Array, rows: NDArray[np.intp], count: int) -> Weighted:
     """Absolute weighted sums of values (N, C) in each of `count` groups, together over the whole weight."""
     import numpy as np
 
     from harness.evaluation.kernels import sum_groups
 
     def means(weights: NDArray[Any]) -> Array:
-        whole = weights.sum(axis=0, dtype=np.float64)
+        whole = np.bincount(rows, minlength=len(weights)) @ weights.astype(np.float64)  # (B,)
         sums = [
-            np.abs(sum_groups(group, value, weights, count)).sum(axis=0)
+            np.abs(sum_groups(group, value, rows, weights, count)).sum(axis=0)
             for group, value in zip(groups.T, values.T, strict=True)
         ]
         total = np.stack(sums, axis=1)

@@ -23,7 +23,7 @@ def _counts(scores: Array, targets: Array, weights: Array) -> tuple[Array, Array
 
     if not len(scores):
         return np.zeros(1), np.zeros(1)
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     scores, weights, targets = scores[order], weights[order], targets[order]
     starts = np.flatnonzero(np.r_[True, scores[1:] != scores[:-1]])  # infinite ones may be equal, too
     return np.add.reduceat(weights * targets, starts), np.add.reduceat(weights * (1 - targets), starts)
@@ -63,26 +63,28 @@ def compute_average_precision(scores: Array, targets: Array, weights: Array | No
     return np.array([precision(scores[:, label], targets[:, label]) for label in range(scores.shape[1])])
 
 
-def batch_auroc(scores: Array, targets: Array) -> Weighted:
-    """`compute_auroc` for many weightings of the same scores and targets (N, C), sorted once."""
+def batch_auroc(scores: Array, targets: Array, rows: NDArray[np.intp]) -> Weighted:
+    """`compute_auroc` for many weightings of the patients of scores and targets (N, C), sorted once."""
     from harness.evaluation import kernels
 
-    return _each_label(kernels.auroc, scores, targets)
+    return _each_label(kernels.auroc, scores, targets, rows)
 
 
-def batch_average_precision(scores: Array, targets: Array) -> Weighted:
-    """`compute_average_precision` for many weightings of the same scores and targets (N, C), sorted once."""
+def batch_average_precision(scores: Array, targets: Array, rows: NDArray[np.intp]) -> Weighted:
+    """`compute_average_precision` for many weightings of the patients of scores and targets (N, C), sorted once."""
     from harness.evaluation import kernels
 
-    return _each_label(kernels.average_precision, scores, targets)
+    return _each_label(kernels.average_precision, scores, targets, rows)
 
 
-def _each_label(value: Callable[[Ranking, NDArray[Any]], Array], scores: Array, targets: Array) -> Weighted:
+def _each_label(
+    value: Callable[[Ranking, NDArray[Any]], Array], scores: Array, targets: Array, rows: NDArray[np.intp]
+) -> Weighted:
     import numpy as np
 
     from harness.evaluation.kernels import rank
 
-    rankings = [rank(*columns) for columns in zip(scores.T, targets.T, strict=True)]
+    rankings = [rank(*columns, rows) for columns in zip(scores.T, targets.T, strict=True)]
     return lambda weights: np.stack([value(ranking, weights) for ranking in rankings], axis=1)
 
 

@@ -32,8 +32,8 @@ from harness.evaluation.contract import checked, compute, defined_labels, wants_
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-BLOCK = 64
-"""Resamples at a time: a row of weights is then one line of a processor's cache."""
+BLOCK = 256
+"""Resamples at a time: a patient's weights are then four lines of a processor's cache, and all of them fit into it."""
 FEWEST_PATIENTS = 10
 """In a test set, below which nothing is resampled: how patients differ cannot be told from so few."""
 FEWEST_CARRIERS = 3
@@ -142,7 +142,7 @@ def resample(
     def fill(label: int) -> None:
         rows = np.flatnonzero(~np.isnan(known[:, label]))
         score, target, patient = given[rows, label], known[rows, label], located[rows]
-        order = np.lexsort((patient, target, -score))  # whatever is summed is summed in this order
+        order = _sort(score, target, patient)  # whatever is summed is summed in this order
         sorted_rows = score[order], target[order], patient[order]
         values[:, label] = _resample_label(metric, *sorted_rows, resampling)
 
@@ -211,11 +211,10 @@ def _resample_label(
         return _resample_by_counts(metric, scores, targets, located, resampling)
     batched = metric.batched
     if batched is not None:
-        room = np.empty(len(located) * BLOCK, dtype=np.uint8)  # written again and again: new memory costs more than it
 
         def weigh() -> NDArray[np.float64]:
-            weighted = batched(*given)
-            return np.concatenate([weighted(_gather(block, located, room)) for block in resampling.blocks])
+            weighted = batched(*given, located)
+            return np.concatenate([weighted(block) for block in resampling.blocks])
 
         return checked(metric, (len(resampling.weights), 1), weigh)[:, 0]
     patients = resampling.patients[located]
@@ -223,10 +222,11 @@ def _resample_label(
     return np.array([compute(metric, *given, patients, weights)[0] for weights in weighings])
 
 
-def _gather(block: NDArray[np.uint8], rows: NDArray[np.intp], room: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The rows (N,) of a block (P, B) of patients' weights, those of images (N, B), written into `room`."""
-    found = room[: len(rows) * block.shape[1]].reshape(len(rows), block.shape[1])
-    return np.take(block, rows, axis=0, out=found, mode="clip")  # "raise" would write to new memory first
+def _sort(scores: NDArray[np.float64], targets: NDArray[np.float64], located: NDArray[np.intp]) -> NDArray[np.intp]:
+    """From the highest score down (N,), equal ones by target and patient: in whatever order the images come."""
+    order = np.argsort(-scores)  # where no two are equal, nothing else counts, and this takes a tenth of the time
+    ordered = scores[order]
+    return order if (ordered[1:] != ordered[:-1]).all() else np.lexsort((located, targets, -scores))
 
 
 def _resample_by_counts(

@@ -1,8 +1,9 @@
 """Weighted sums over images for many weightings at once: the inner loops of resampling, compiled by Numba.
 
-Importing this module imports Numba: do it where it is used. Letters in shapes: N images, B weightings, G groups.
-Weights are (N, B), uint8 (whole numbers, every sum of which is exact) or float64. Each function walks its images in one
-fixed order and releases the GIL: labels may be computed by several threads, and a value depends on none.
+Importing this module imports Numba: do it where it is used. Letters in shapes: N images, P patients, B weightings, G
+groups. Weights are (P, B), uint8 (whole numbers, every sum of which is exact) or float64, and `rows` (N,) says which of
+the P an image has: to copy them for each image would take longer than what is done with them. Each function walks its
+images in one fixed order and releases the GIL: labels may be computed by several threads, and a value depends on none.
 """
 
 from __future__ import annotations
@@ -34,43 +35,44 @@ class Ranking:
     Neighboring groups without a positive are one group: nothing that is measured at a positive can tell them apart.
     """
 
-    order: NDArray[np.intp]
-    """(N,)"""
+    rows: NDArray[np.uint32]
+    """(N,) of weights."""
     positive: NDArray[np.bool_]
-    """(N,) in that order."""
+    """(N,)"""
     ends: NDArray[np.intp]
-    """(G,) where each group ends in that order."""
+    """(G,) where each group ends."""
 
 
-def rank(scores: NDArray[np.float64], targets: NDArray[np.float64]) -> Ranking:
-    """Sort one label's scores (N,) and targets (N,) 0/1."""
+def rank(scores: NDArray[np.float64], targets: NDArray[np.float64], rows: NDArray[np.intp]) -> Ranking:
+    """Sort one label's scores (N,), targets (N,) 0/1 and rows of weights (N,)."""
     order = np.argsort(-scores, kind="stable")
     ordered, positive = scores[order], targets[order] == 1
+    ordered_rows = rows[order].astype(np.uint32)  # which numbers below zero need not be looked for in
     if not len(order):
-        return Ranking(order, positive, order)
+        return Ranking(ordered_rows, positive, order)
     ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, len(order))
     found = np.logical_or.reduceat(positive, np.append(0, ends[:-1]))
     closes = np.append(found[:-1] | found[1:], True)  # the last group ends the ranking
-    return Ranking(order, positive, ends[closes])
+    return Ranking(ordered_rows, positive, ends[closes])
 
 
 def auroc(ranking: Ranking, weights: NDArray[Any]) -> NDArray[np.float64]:
     """AUROC (B,) of one label, ties counting one half; NaN where a class has no weight."""
     weights = _plain(weights)
-    return _auroc(ranking.order, ranking.positive, ranking.ends, weights, _sums(weights))
+    return _auroc(ranking.rows, ranking.positive, ranking.ends, weights, *_sums(weights))
 
 
 def average_precision(ranking: Ranking, weights: NDArray[Any]) -> NDArray[np.float64]:
     """Average precision (B,) of one label, equal scores being one threshold; NaN where positives have no weight."""
     weights = _plain(weights)
-    return _average_precision(ranking.order, ranking.positive, ranking.ends, weights, _sums(weights))
+    return _average_precision(ranking.rows, ranking.positive, ranking.ends, weights, *_sums(weights))
 
 
 def sum_groups(
-    group: NDArray[np.intp], values: NDArray[np.float64], weights: NDArray[Any], count: int
+    group: NDArray[np.intp], values: NDArray[np.float64], rows: NDArray[np.intp], weights: NDArray[Any], count: int
 ) -> NDArray[np.float64]:
-    """Sum of weight times value in each group, (count, B); `group` (N,) in 0..count - 1 and `values` are (N,)."""
-    return _sum_groups(group, values, _plain(weights), np.zeros((count, weights.shape[1])))
+    """Sum of weight times value in each group, (count, B); `group`, in 0..count - 1, `values` and `rows` are (N,)."""
+    return _sum_groups(group, values, rows, _plain(weights), np.zeros((count, weights.shape[1])))
 
 
 def _plain(weights: NDArray[Any]) -> NDArray[Any]:
@@ -79,72 +81,95 @@ def _plain(weights: NDArray[Any]) -> NDArray[Any]:
 
 
 def _sums(weights: NDArray[Any]) -> NDArray[Any]:
-    """Room for the weight (2, B) of a group's negatives and positives; int32 holds eight million images of 255."""
+    """Room for the weight (2, B) of negatives and positives; int32 holds eight million images of 255."""
     return np.zeros((2, weights.shape[1]), dtype=np.int32 if weights.dtype == np.uint8 else np.float64)
 
 
 @compiled
 def _auroc(
-    order: NDArray[np.intp],
+    rows: NDArray[np.uint32],
     positive: NDArray[np.bool_],
     ends: NDArray[np.intp],
     weights: NDArray[Any],
-    sums: NDArray[Any],
+    negatives: NDArray[Any],
+    positives: NDArray[Any],
 ) -> NDArray[np.float64]:
     count = weights.shape[1]
-    positives, negatives, pairs = np.zeros(count), np.zeros(count), np.zeros(count)
+    misranked = np.zeros(count)  # pairs: a negative at least as high as a positive
     start = 0
     for end in ends:
-        sums[:] = 0
-        for i in range(start, end):
-            row, into = weights[order[i]], sums[int(positive[i])]
+        if end - start == 1 and positive[start]:  # nearly all groups with a positive, where scores are distinct
+            row = rows[start]
             for b in range(count):
-                into[b] += row[b]
-        for b in range(count):
-            pairs[b] += sums[0, b] * (positives[b] + sums[1, b] / 2)
-            positives[b] += sums[1, b]
-            negatives[b] += sums[0, b]
+                weight = weights[row, b]
+                misranked[b] += np.float64(weight) * negatives[b]
+                positives[b] += weight
+        elif not positive[start:end].any():
+            for i in range(start, end):
+                row = rows[i]
+                for b in range(count):
+                    negatives[b] += weights[row, b]
+        else:
+            for b in range(count):
+                tied, found = negatives[b] * 0, positives[b] * 0
+                for i in range(start, end):
+                    if positive[i]:
+                        found += weights[rows[i], b]
+                    else:
+                        tied += weights[rows[i], b]
+                misranked[b] += np.float64(found) * (negatives[b] + tied / 2)
+                negatives[b] += tied
+                positives[b] += found
         start = end
     for b in range(count):
-        both = positives[b] * negatives[b]
-        pairs[b] = pairs[b] / both if both > 0 else np.nan
-    return pairs
+        both = np.float64(positives[b]) * negatives[b]
+        misranked[b] = (both - misranked[b]) / both if both > 0 else np.nan
+    return misranked
 
 
 @compiled
 def _average_precision(
-    order: NDArray[np.intp],
+    rows: NDArray[np.uint32],
     positive: NDArray[np.bool_],
     ends: NDArray[np.intp],
     weights: NDArray[Any],
-    sums: NDArray[Any],
+    negatives: NDArray[Any],
+    positives: NDArray[Any],
 ) -> NDArray[np.float64]:
     count = weights.shape[1]
-    found, flagged, total = np.zeros(count), np.zeros(count), np.zeros(count)
+    total, before = np.zeros(count), np.zeros(count)
     start = 0
     for end in ends:
-        sums[:] = 0
-        for i in range(start, end):
-            row, into = weights[order[i]], sums[int(positive[i])]
+        if not positive[start:end].any():
+            for i in range(start, end):
+                row = rows[i]
+                for b in range(count):
+                    negatives[b] += weights[row, b]
+        else:
+            before[:] = positives
+            for i in range(start, end):
+                row, sums = rows[i], positives if positive[i] else negatives
+                for b in range(count):
+                    sums[b] += weights[row, b]
             for b in range(count):
-                into[b] += row[b]
-        for b in range(count):
-            found[b] += sums[1, b]
-            flagged[b] += sums[0, b] + sums[1, b]
-            precision = found[b] / flagged[b]
-            total[b] += sums[1, b] * precision if sums[1, b] > 0 else 0.0
+                found = positives[b] - before[b]
+                total[b] += found * (positives[b] / (positives[b] + negatives[b])) if found > 0 else 0.0
         start = end
     for b in range(count):
-        total[b] = total[b] / found[b] if found[b] > 0 else np.nan
+        total[b] = total[b] / positives[b] if positives[b] > 0 else np.nan
     return total
 
 
 @compiled
 def _sum_groups(
-    group: NDArray[np.intp], values: NDArray[np.float64], weights: NDArray[Any], sums: NDArray[np.float64]
+    group: NDArray[np.intp],
+    values: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    weights: NDArray[Any],
+    sums: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     for i in range(len(group)):
-        row, into, value = weights[i], sums[group[i]], values[i]
+        row, into, value = weights[rows[i]], sums[group[i]], values[i]
         for b in range(weights.shape[1]):
             into[b] += row[b] * value
     return sums

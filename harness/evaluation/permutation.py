@@ -103,14 +103,13 @@ def _prepare(question: Question, label: int, patients: NDArray[np.str_]) -> Weig
     """What gives values (G, b) of one label for who is in each group in a block of permutations, (N, b) of 0 and 1."""
     metric, rows = question.metric, np.flatnonzero(~np.isnan(question.targets[:, label]))
     score, target, owner = question.given[rows, label, None], question.targets[rows, label, None], patients[rows]
-    whole = len(rows) == len(patients)
-    weighted = metric.batched(score, target) if metric.batched is not None else None
+    weighted = metric.batched(score, target, rows) if metric.batched is not None else None
 
     def weigh(masks: Masks) -> NDArray[np.float64]:
-        inside = [masks[group] if whole else masks[group][rows] for group in question.groups]
+        inside = [masks[group] for group in question.groups]
         if weighted is not None:
             return np.stack([weighted(mask)[:, 0] for mask in inside])
-        return np.array([[repeat(one.astype(np.bool_)) for one in mask.T] for mask in inside])
+        return np.array([[repeat(one[rows].astype(np.bool_)) for one in mask.T] for mask in inside])
 
     def repeat(chosen: NDArray[np.bool_]) -> float:
         return float(compute_labels(metric, score[chosen], target[chosen], owner[chosen])[0])

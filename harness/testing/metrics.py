@@ -73,9 +73,10 @@ def check_weights_are_repeated_rows(subject: Subject) -> None:
     once = _value(subject, scores, targets, np.ones(IMAGES))
     _require_equal(once, _value(subject, scores, targets), "weights of one and no weights", "treat None as ones")
     if metric.batched is not None:
-        many = np.stack([np.ones(IMAGES), weights], axis=1)
+        rows = np.random.default_rng(2).permutation(IMAGES)
+        many = np.stack([np.ones(IMAGES), weights], axis=1)[np.argsort(rows)]  # many[rows] are those of the images
         for kind in (np.float64, np.uint8):
-            found = metric.batched(scores, targets)(many.astype(kind))
+            found = metric.batched(scores, targets, rows)(many.astype(kind))
             _require_equal(np.stack([once, weighed]), found, "compute and batched", "let both mean the same")
 
 

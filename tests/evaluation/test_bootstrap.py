@@ -204,8 +204,8 @@ def test_a_metric_that_names_patients_gets_those_of_its_rows_and_a_patient_drawn
 @pytest.mark.parametrize(
     ("batched", "says"),
     [
-        (lambda scores, targets: lambda weights: np.zeros(3), r"metric 'm' must return \(4, 1\), a row for each"),
-        (lambda scores, targets: 1 / 0, "metric 'm' raised ZeroDivisionError"),
+        (lambda scores, targets, rows: lambda weights: np.zeros(3), r"metric 'm' must return \(4, 1\), a row for each"),
+        (lambda scores, targets, rows: 1 / 0, "metric 'm' raised ZeroDivisionError"),
     ],
 )
 def test_a_broken_fast_path_is_named(batched, says):

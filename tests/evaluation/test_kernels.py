@@ -28,15 +28,16 @@ def test_weights_of_any_type_give_the_same(dtype):
     generator = np.random.default_rng(0)
     targets, scores = generator.integers(0, 2, 50).astype(float), generator.integers(0, 9, 50) / 9
     weights = generator.integers(0, 2, (7, 50)).T.astype(dtype)
-    ranking = kernels.rank(scores, targets)
+    rows = generator.permutation(50)
+    ranking = kernels.rank(scores, targets, rows)
     for function in (kernels.auroc, kernels.average_precision):
         np.testing.assert_array_equal(function(ranking, weights), function(ranking, weights.astype(float)))
     group = generator.integers(0, 3, 50)
-    sums = kernels.sum_groups(group, scores, weights, 3)
-    np.testing.assert_allclose(sums, [(weights * scores[:, None])[group == g].sum(axis=0) for g in range(3)])
+    sums = kernels.sum_groups(group, scores, rows, weights, 3)
+    np.testing.assert_allclose(sums, [(weights[rows] * scores[:, None])[group == g].sum(axis=0) for g in range(3)])
 
 
 def test_counts_beyond_a_byte_are_summed_without_overflow():
     targets, scores = np.tile([0.0, 1.0], 40_000), np.tile([0.4, 0.6], 40_000)
     weights = np.full((80_000, 1), 255, dtype=np.uint8)
-    assert kernels.auroc(kernels.rank(scores, targets), weights).tolist() == [1]
+    assert kernels.auroc(kernels.rank(scores, targets, np.arange(80_000)), weights).tolist() == [1]

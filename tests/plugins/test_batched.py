@@ -17,36 +17,38 @@ def agree(ours, theirs):
 
 @st.composite
 def cases(draw):
-    """Scores with ties or none and targets of any balance (N, 2), weights (N, 5) as counts or real numbers."""
+    """Scores with ties or none and targets of any balance (N, 2), each image's row (N,) of weights (P, 5), as counts or
+    real numbers."""
     count = draw(st.integers(0, 60))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     levels = draw(st.sampled_from([1, 3, 1000]))
     scores = generator.integers(0, levels + 1, (count, 2)) / levels
     targets = (generator.random((count, 2)) < draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))).astype(float)
-    counts = generator.poisson(draw(st.sampled_from([0.1, 1.0])), (count, 5)).astype(np.uint8)
-    weights = counts if draw(st.booleans()) else counts * generator.exponential(size=(count, 5))
-    return scores, targets, weights
+    patients = draw(st.integers(1, 80))
+    counts = generator.poisson(draw(st.sampled_from([0.1, 1.0])), (patients, 5)).astype(np.uint8)
+    weights = counts if draw(st.booleans()) else counts * generator.exponential(size=(patients, 5))
+    return scores, targets, generator.integers(0, patients, count), weights
 
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=150)
 @given(case=cases())
 def test_the_fast_path_equals_the_plain_one(registry, name, case):
-    scores, targets, weights = case
+    scores, targets, rows, weights = case
     metric = registry.metric(name)
     given_scores = (scores >= 0.5).astype(float) if metric.on == "decisions" else scores
-    plain = [metric.compute(given_scores, targets, column.astype(float)) for column in weights.T]
-    agree(metric.batched(given_scores, targets)(weights), plain)
+    plain = [metric.compute(given_scores, targets, column.astype(float)) for column in weights[rows].T]
+    agree(metric.batched(given_scores, targets, rows)(weights), plain)
 
 
 @settings(max_examples=150)
 @given(case=cases())
 def test_the_fast_path_equals_scikit_learns(registry, case):
-    scores, targets, weights = case
-    known = weights[:, 0] > 0
+    scores, targets, rows, weights = case
+    known = weights[rows, 0] > 0
     if len(set(targets[known, 0])) < 2:
         return
-    truth, score, column = targets[:, 0], scores[:, 0], weights[:, 0].astype(float)
+    truth, score, column = targets[:, 0], scores[:, 0], weights[rows, 0].astype(float)
     theirs = {
         "auroc": sklearn.roc_auc_score(truth, score, sample_weight=column),
         "auprc": sklearn.average_precision_score(truth, score, sample_weight=column),
@@ -56,7 +58,7 @@ def test_the_fast_path_equals_scikit_learns(registry, case):
     for name, value in theirs.items():
         metric = registry.metric(name)
         given_scores = (scores >= 0.5).astype(float) if metric.on == "decisions" else scores
-        agree(metric.batched(given_scores, targets)(weights)[0, 0], value)
+        agree(metric.batched(given_scores, targets, rows)(weights)[0, 0], value)
 
 
 @pytest.mark.parametrize("name", NAMES)
