@@ -117,17 +117,20 @@ def _find_percentiles(values: Array, resamples: Array, level: float) -> Ends:
 
 
 def _find_on_logits(values: Array, resamples: Array, level: float) -> Ends:
-    """`_reach_from` on the scale of log(value / (1 - value)); a value at an end of 0..1, or resamples there, has none.
+    """As far as percentiles and `_reach_from` on the scale of log(value / (1 - value)) together.
 
-    There it is by percentiles. Where few patients count, some resamples come so near to 0 or 1 that their logits have a
-    spread that is not the value's: the interval stays within `FARTHEST`.
+    A mean over labels hides how skewed each of them is: where few patients have some, the logit of the mean alone
+    reached too short (docs/simulations.md). A value at an end of 0..1, or resamples there, has percentiles only. Where
+    few patients count, some resamples come so near to 0 or 1 that their logits have a spread that is not the value's:
+    the interval stays within `FARTHEST`.
     """
     from scipy.special import expit, logit
 
     inside = (np.minimum(values, resamples.min(axis=1)) > 0) & (np.maximum(values, resamples.max(axis=1)) < 1)
     low, high = _find_percentiles(values, resamples, level)
-    ends = _reach_from(logit(values[inside]), logit(resamples[inside]), level)
-    low[inside], high[inside] = map(expit, ends)
+    below_on_logits, above_on_logits = _reach_from(logit(values[inside]), logit(resamples[inside]), level)
+    low[inside] = np.minimum(low[inside], expit(below_on_logits))
+    high[inside] = np.maximum(high[inside], expit(above_on_logits))
     mean = resamples.mean(axis=1)
     below, above = mean - resamples.min(axis=1), resamples.max(axis=1) - mean
     lower, upper = np.minimum(values, 2 * values - mean), np.maximum(values, 2 * values - mean)

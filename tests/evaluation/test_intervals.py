@@ -36,12 +36,17 @@ def test_percentiles_are_the_middle_of_the_resamples():
     assert find_interval(0.99, values) == pytest.approx((0.025, 0.99))
 
 
-def test_on_the_logit_scale_it_reaches_from_the_value_and_from_the_value_without_bias():
+def test_on_the_logit_scale_it_reaches_as_far_as_percentiles_the_value_and_the_value_without_bias():
     value, resamples = draw(1)
     logits, center = np.log(resamples / (1 - resamples)), np.log(value / (1 - value))
     reach, without_bias = 1.959964 * logits.std(ddof=1), 2 * center - logits.mean()
-    ends = min(center, without_bias) - reach, max(center, without_bias) + reach
-    assert find_interval(value, resamples, "logit") == pytest.approx([1 / (1 + np.exp(-end)) for end in ends], abs=1e-6)
+    low, high = (
+        1 / (1 + np.exp(-end)) for end in (min(center, without_bias) - reach, max(center, without_bias) + reach)
+    )
+    lowest, highest = find_interval(value, resamples)
+    assert lowest > low
+    assert highest > high
+    assert find_interval(value, resamples, "logit") == pytest.approx((low, highest), abs=1e-6)
 
 
 def test_on_squares_a_value_that_noise_has_lifted_reaches_down_to_zero():
