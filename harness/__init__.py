@@ -1,10 +1,14 @@
 """A benchmarking harness for multi-label chest X-ray classification: the names that plugin authors need, and a board's
 results as a DataFrame.
+
+What is not named here or in `harness.testing` is private, and may change with any version. No module of the core
+imports this one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from harness.components import (
     Augment,
@@ -21,14 +25,19 @@ from harness.components import (
     Recipe,
     Schedule,
     Task,
+    Tell,
+    Weighted,
 )
-from harness.errors import DataError, HarnessError, UsageError, WeightsError
+from harness.data.splits import carve
+from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+
+    from harness.evaluation.kernels import Ranking, auroc, average_precision, rank, sum_groups
 
 __all__ = [
     "Augment",
@@ -44,14 +53,33 @@ __all__ = [
     "Metric",
     "Model",
     "Observer",
+    "Ranking",
     "Recipe",
     "Schedule",
     "Task",
+    "Tell",
+    "UnknownNameError",
     "UsageError",
+    "Weighted",
     "WeightsError",
+    "auroc",
+    "average_precision",
+    "carve",
     "hookimpl",
+    "rank",
     "read_board",
+    "suggest",
+    "sum_groups",
 ]
+
+KERNELS = ("Ranking", "auroc", "average_precision", "rank", "sum_groups")
+"""Names whose module is imported when one of them is asked for: it compiles by Numba."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in KERNELS:
+        return getattr(import_module("harness.evaluation.kernels"), name)
+    raise AttributeError(f"module 'harness' has no attribute '{name}'")
 
 
 def read_board(folder: str | Path) -> pd.DataFrame:

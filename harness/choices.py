@@ -9,7 +9,7 @@ from typing import Any
 from harness.board import Board, Row
 from harness.components import Loss, Metric, Model, Recipe
 from harness.errors import UnknownNameError
-from harness.evaluation.names import split_name
+from harness.metric_names import split_name
 from harness.parameters import SECTIONS, complete, override
 from harness.registry import Registry
 

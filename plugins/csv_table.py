@@ -7,9 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Data, DataError, Dataset, UsageError, hookimpl
-from harness.data.splits import carve
-from harness.errors import suggest
+from harness import Data, DataError, Dataset, UsageError, carve, hookimpl, suggest
 
 if TYPE_CHECKING:
     import numpy as np

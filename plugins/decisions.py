@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.components import Weighted
+    from harness import Weighted
 
     Array = NDArray[np.float64]
     Compute = Callable[[Array, Array, Array | None], Array]
@@ -36,7 +36,7 @@ def _metric(name: str, about: str, numerator: Callable[..., Array], denominator:
     def batched(scores: Array, targets: Array, rows: NDArray[np.intp]) -> Weighted:
         import numpy as np
 
-        from harness.evaluation.kernels import sum_groups
+        from harness import sum_groups
 
         outcomes = np.where(scores > 0.5, np.where(targets > 0.5, 0, 1), np.where(targets > 0.5, 2, 3))
         once = np.ones(len(scores))

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from harness import Data, DataError, Dataset, hookimpl
-from harness.data.splits import carve
-from harness.errors import UnknownNameError
+from harness import Data, DataError, Dataset, UnknownNameError, carve, hookimpl
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.components import Weighted
+    from harness import Weighted
 
     Array = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ def _mean_of_groups(groups: NDArray[np.intp], values: Array, rows: NDArray[np.in
     """Absolute weighted sums of values (N, C) in each of `count` groups, together over the whole weight."""
     import numpy as np
 
-    from harness.evaluation.kernels import sum_groups
+    from harness import sum_groups
 
     def means(weights: NDArray[Any]) -> Array:
         whole = np.bincount(rows, minlength=len(weights)) @ weights.astype(np.float64)  # (B,)

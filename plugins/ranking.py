@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.components import Weighted
-    from harness.evaluation.kernels import Ranking
+    from harness import Ranking, Weighted
 
     Array = NDArray[np.float64]
 
@@ -65,16 +64,16 @@ def compute_average_precision(scores: Array, targets: Array, weights: Array | No
 
 def batch_auroc(scores: Array, targets: Array, rows: NDArray[np.intp]) -> Weighted:
     """`compute_auroc` for many weightings of the patients of scores and targets (N, C), sorted once."""
-    from harness.evaluation import kernels
+    from harness import auroc
 
-    return _each_label(kernels.auroc, scores, targets, rows)
+    return _each_label(auroc, scores, targets, rows)
 
 
 def batch_average_precision(scores: Array, targets: Array, rows: NDArray[np.intp]) -> Weighted:
     """`compute_average_precision` for many weightings of the patients of scores and targets (N, C), sorted once."""
-    from harness.evaluation import kernels
+    from harness import average_precision
 
-    return _each_label(kernels.average_precision, scores, targets, rows)
+    return _each_label(average_precision, scores, targets, rows)
 
 
 def _each_label(
@@ -82,7 +81,7 @@ def _each_label(
 ) -> Weighted:
     import numpy as np
 
-    from harness.evaluation.kernels import rank
+    from harness import rank
 
     rankings = [rank(*columns, rows) for columns in zip(scores.T, targets.T, strict=True)]
     return lambda weights: np.stack([value(ranking, weights) for ranking in rankings], axis=1)

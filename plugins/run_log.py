@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import Observer, hookimpl
-from harness.components import Tell
+from harness import Observer, Tell, hookimpl
 
 
 def watch(folder: Path) -> Tell:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import Observer, hookimpl
-from harness.components import Tell
+from harness import Observer, Tell, hookimpl
 
 CURVES = ("train_loss", "val_loss", "value", "lr")
 

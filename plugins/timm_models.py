@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness import Float, Inputs, Model, Task, hookimpl
-from harness.errors import UnknownNameError
+from harness import Float, Inputs, Model, Task, UnknownNameError, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -22,7 +22,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness import Data, cli
+from harness import Data
+from harness.cli.main import main
 from harness.registry import Registry, load_registry
 
 # no deadline on a busy machine; where others wait for the outcome, the same examples every time
@@ -89,7 +90,7 @@ def harness(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["harness", *arguments])
         code = 0
         try:
-            cli.main()
+            main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         captured = capsys.readouterr()
@@ -102,8 +103,8 @@ def harness(monkeypatch, capsys, tmp_path):
 def toy_board(tmp_path_factory) -> Path:
     """A board of two toy rows with two seeds each, trained once; not to be changed."""
     from harness.board import Board, Row, board_text, row_text, save_board
-    from harness.execution import local
-    from harness.execution.local import Settings
+    from harness.execution import local, planning
+    from harness.execution.planning import Settings
 
     folder: Path = tmp_path_factory.mktemp("boards") / "toy-board"
     models = ("toy-net", "tiny-cnn")
@@ -111,7 +112,7 @@ def toy_board(tmp_path_factory) -> Path:
     board = Board(folder, "t", "", "auroc", (0, 1), ("auroc", "f1", "brier"), "toy", {}, rows)
     save_board(folder, board_text(board, [row_text(models, ["bce"], ["toy"], {})]))
     settings = Settings(folder, folder.parent / "cache", torch.device("cpu"))
-    local.run(local.plan(board, load_registry([TOY]), settings, lambda _: None), lambda _: None)
+    local.run(planning.plan(board, load_registry([TOY]), settings, lambda _: None), lambda _: None)
     return folder
 
 
@@ -157,7 +158,7 @@ class Watch:
 def watch(monkeypatch) -> Iterator[Watch]:
     """Sees what trainings make, while nothing is collected: what dies, dies because nothing refers to it."""
     from harness.data.placement import Placed
-    from harness.execution import building
+    from harness.training import build
     from harness.training.fit import Training
     from harness.training.prediction import Predictor
     from harness.training.step import Step
@@ -170,14 +171,14 @@ def watch(monkeypatch) -> Iterator[Watch]:
             found.see(self)
 
         monkeypatch.setattr(kind, "__init__", init)
-    build = building.build_network
+    whole = build.build_network
 
     def build_network(*arguments: Any) -> Any:
-        network = build(*arguments)
+        network = whole(*arguments)
         found.see(network, "network")
         return network
 
-    monkeypatch.setattr(building, "build_network", build_network)
+    monkeypatch.setattr(build, "build_network", build_network)
     gc.disable()
     monkeypatch.setattr(gc, "collect", lambda *_: 0)
     yield found

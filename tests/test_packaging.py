@@ -47,7 +47,7 @@ def test_the_wheel_runs_the_demo_outside_the_checkout(wheel, tmp_path):
         "HARNESS_CACHE_DIR": str(tmp_path / "cache"),
         "HARNESS_DEVICE": "cpu",
     }
-    code = "import harness, sys; from harness.cli import main; print(harness.__file__, file=sys.stderr); main()"
+    code = "import harness, sys; from harness.cli.main import main; print(harness.__file__, file=sys.stderr); main()"
     command = [sys.executable, "-c", code, "run", "demo", "--only", "tiny-cnn--bce*", "--seeds", "0"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert str(site) in done.stderr

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from harness.evaluation.parts import MetricPart
     from harness.evaluation.resamples import Resamples
-    from harness.results.record import MetricPart
 
     Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Metric
-from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples, resample
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples
 from harness.evaluation.calibration import (
     Calibration,
     decompose_brier,
@@ -21,14 +21,8 @@ from harness.evaluation.calibration import (
 )
 from harness.evaluation.curves import trace_net_benefit, trace_precision_recall, trace_roc
 from harness.evaluation.intervals import explain_absence, explain_omission, find_interval, find_intervals
-from harness.evaluation.measure import measure_micro, measure_values, stored_scores, weigh_labels
-from harness.evaluation.names import DEFAULT, full_name, needed_policies
-from harness.evaluation.predictions import Predictions, make_scores
-from harness.evaluation.predictive import describe_predictive, predict_values, require_prevalence
-from harness.evaluation.resamples import Resamples
-from harness.evaluation.subgroups import Subgroups, measure_subgroups
-from harness.evaluation.thresholds import decide, describe_thresholds, fit_thresholds
-from harness.results.record import (
+from harness.evaluation.measure import Measured, expand_metrics, measure, pool_labels, weigh_labels
+from harness.evaluation.parts import (
     BrierPart,
     CalibratedPart,
     CalibrationPart,
@@ -40,6 +34,12 @@ from harness.results.record import (
     PredictivePart,
     SubgroupPart,
 )
+from harness.evaluation.predictions import Predictions, make_scores
+from harness.evaluation.predictive import describe_predictive, predict_values, require_prevalence
+from harness.evaluation.resamples import Resamples
+from harness.evaluation.subgroups import Subgroups, measure_subgroups
+from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
+from harness.metric_names import DEFAULT, full_name, needed_policies
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,30 +78,6 @@ class Evaluation:
     resamples: Resamples
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """One metric of one seed."""
-
-    metric: Metric
-    values: NDArray[np.float64]
-    """(C,), NaN where undefined."""
-    resamples: NDArray[np.float64]
-    """(R, C)"""
-    used: NDArray[np.bool_]
-    """(C,) labels of the mean: those that are defined at every threshold policy, and in every seed, and that enough
-    patients have, and lack (`choose_labels`)."""
-
-    @property
-    def macro(self) -> float:
-        """The mean over the labels used, NaN where there is none."""
-        return float(average_labels(self.values[None], self.used)[0])
-
-    @property
-    def macro_resamples(self) -> NDArray[np.float64]:
-        """(R,) the same of each resample, over the same labels; NaN where one is undefined."""
-        return average_labels(self.resamples, self.used)
-
-
 def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> Evaluation:
     """Evaluate the test split; thresholds and calibration come from validation, without which there are none of them.
 
@@ -129,57 +105,6 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
             permuted=_gather_draws(subgroups, "permuted"),
         ),
     )
-
-
-def measure(
-    test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]], resampling: Resampling
-) -> dict[str, Measured]:
-    """Every metric under its full name, of the predictions and of their resamples; decisions by each policy.
-
-    The means of a metric by its policies stand side by side: they are over the labels that are defined at all of them
-    and that enough patients have, and lack.
-    """
-    questions = list(_questions(test, metrics, thresholds))
-    values = {name: measure_values(test, metric, scores) for name, metric, scores in questions}
-    defined: dict[str, NDArray[np.bool_]] = {}
-    for name, metric, _ in questions:
-        defined[metric.name] = ~np.isnan(values[name]) & defined.get(metric.name, True)
-    located = resampling.locate(test.patient)
-    used = {name: choose_labels(labels, test.targets, located) for name, labels in defined.items()}
-    return {
-        name: Measured(
-            metric=metric,
-            values=values[name],
-            resamples=resample(metric, scores, test.targets, test.patient, resampling),
-            used=used[metric.name],
-        )
-        for name, metric, scores in questions
-    }
-
-
-def pool_labels(
-    test: Predictions,
-    metrics: Sequence[Metric],
-    thresholds: dict[str, NDArray[np.float64]],
-    used: Mapping[str, NDArray[np.bool_]],
-) -> dict[str, float]:
-    """Full name -> the micro: the metric of all images and the labels `used` (C,) under that name, pooled."""
-    return {
-        name: measure_micro(test, metric, scores, used[name])
-        for name, metric, scores in _questions(test, metrics, thresholds)
-    }
-
-
-def _questions(
-    test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]]
-) -> Iterator[tuple[str, Metric, NDArray[np.float64]]]:
-    """Every metric under its full name with what it is computed of: scores, or decisions by each policy (N, C)."""
-    for metric in metrics:
-        if metric.on == "decisions":
-            for policy, fitted in thresholds.items():
-                yield f"{metric.name}@{policy}", metric, decide(test.ranks, fitted)
-        else:
-            yield metric.name, metric, stored_scores(test, metric)
 
 
 def describe_metric(test: Predictions, measured: Measured, micro: float) -> MetricPart:
@@ -323,7 +248,7 @@ def find_subgroups(
         for name, values in test.columns.items()
     }
     fitted = {policy: values for policy, values in thresholds.items() if policy == DEFAULT}
-    given = {name: scores[order] for name, _, scores in _questions(test, protocol.subgroup_metrics, fitted)}
+    given = {name: scores[order] for name, _, scores in expand_metrics(test, protocol.subgroup_metrics, fitted)}
     return measure_subgroups(
         columns, metrics, given, test.targets[order], test.patient[order], resampling, seed=protocol.seed
     )

@@ -1,20 +1,100 @@
-"""A metric of predictions, label by label, and what picks an epoch."""
+"""Metrics of predictions, label by label and resampled, and what picks an epoch.
+
+Letters in shapes: N images, C labels, R resamples.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import Metric
-from harness.evaluation.bootstrap import average_labels
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, resample
 from harness.evaluation.contract import compute_labels
-from harness.evaluation.names import DEFAULT
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.thresholds import decide, fit_on_validation
+from harness.metric_names import DEFAULT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One metric of one seed."""
+
+    metric: Metric
+    values: NDArray[np.float64]
+    """(C,), NaN where undefined."""
+    resamples: NDArray[np.float64]
+    """(R, C)"""
+    used: NDArray[np.bool_]
+    """(C,) labels of the mean: those that are defined at every threshold policy, and in every seed, and that enough
+    patients have, and lack (`choose_labels`)."""
+
+    @property
+    def macro(self) -> float:
+        """The mean over the labels used, NaN where there is none."""
+        return float(average_labels(self.values[None], self.used)[0])
+
+    @property
+    def macro_resamples(self) -> NDArray[np.float64]:
+        """(R,) the same of each resample, over the same labels; NaN where one is undefined."""
+        return average_labels(self.resamples, self.used)
+
+
+def measure(
+    test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]], resampling: Resampling
+) -> dict[str, Measured]:
+    """Every metric under its full name, of the predictions and of their resamples; decisions by each policy.
+
+    The means of a metric by its policies stand side by side: they are over the labels that are defined at all of them
+    and that enough patients have, and lack.
+    """
+    questions = list(expand_metrics(test, metrics, thresholds))
+    values = {name: measure_values(test, metric, scores) for name, metric, scores in questions}
+    defined: dict[str, NDArray[np.bool_]] = {}
+    for name, metric, _ in questions:
+        defined[metric.name] = ~np.isnan(values[name]) & defined.get(metric.name, True)
+    located = resampling.locate(test.patient)
+    used = {name: choose_labels(labels, test.targets, located) for name, labels in defined.items()}
+    return {
+        name: Measured(
+            metric=metric,
+            values=values[name],
+            resamples=resample(metric, scores, test.targets, test.patient, resampling),
+            used=used[metric.name],
+        )
+        for name, metric, scores in questions
+    }
+
+
+def pool_labels(
+    test: Predictions,
+    metrics: Sequence[Metric],
+    thresholds: dict[str, NDArray[np.float64]],
+    used: Mapping[str, NDArray[np.bool_]],
+) -> dict[str, float]:
+    """Full name -> the micro: the metric of all images and the labels `used` (C,) under that name, pooled."""
+    return {
+        name: measure_micro(test, metric, scores, used[name])
+        for name, metric, scores in expand_metrics(test, metrics, thresholds)
+    }
+
+
+def expand_metrics(
+    test: Predictions, metrics: Sequence[Metric], thresholds: dict[str, NDArray[np.float64]]
+) -> Iterator[tuple[str, Metric, NDArray[np.float64]]]:
+    """Every metric under its full name with what it is computed of: scores, or decisions by each policy (N, C)."""
+    for metric in metrics:
+        if metric.on == "decisions":
+            for policy, fitted in thresholds.items():
+                yield f"{metric.name}@{policy}", metric, decide(test.ranks, fitted)
+        else:
+            yield metric.name, metric, stored_scores(test, metric)
 
 
 def measure_values(predictions: Predictions, metric: Metric, scores: NDArray[np.float64]) -> NDArray[np.float64]:

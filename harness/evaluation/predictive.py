@@ -18,12 +18,12 @@ from harness.board import RATES
 from harness.errors import UnknownNameError, UsageError
 from harness.evaluation.bootstrap import average_seeds
 from harness.evaluation.intervals import find_interval
-from harness.results.record import PredictivePart
+from harness.evaluation.parts import PredictivePart
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from harness.evaluation.evaluate import Measured
+    from harness.evaluation.measure import Measured
 
 
 @dataclass(frozen=True, eq=False)

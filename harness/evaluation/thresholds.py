@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import UnknownNameError
-from harness.evaluation.names import POLICIES, parse_fixed
 from harness.evaluation.predictions import Predictions, make_scores
+from harness.metric_names import POLICIES, parse_fixed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

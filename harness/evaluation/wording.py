@@ -10,7 +10,7 @@ from harness.evaluation.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Interval, Margin, Pair
-    from harness.results.record import MetricPart
+    from harness.evaluation.parts import MetricPart
 
 MORE_SEEDS = "a verdict about methods needs at least three seeds of both"
 

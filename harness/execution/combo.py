@@ -22,13 +22,12 @@ from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
 from harness.errors import ClaimLostError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
-from harness.evaluation.names import split_name
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
-from harness.execution.building import make_judge, set_up
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
 from harness.files import file_digest, is_full, write_atomically
+from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.provenance import describe_run, scrub
 from harness.results.record import (
@@ -45,6 +44,7 @@ from harness.results.record import (
 )
 from harness.results.store import WEIGHTS, predictions_file, run_folder
 from harness.training import VERSION
+from harness.training.build import make_judge, set_up
 from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops

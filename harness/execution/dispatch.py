@@ -28,7 +28,7 @@ from harness.results.store import RUNS, read_record, sweep_board, write_record
 from harness.training.checkpoint import NAME as RESUME
 
 if TYPE_CHECKING:
-    from harness.execution.local import Planned
+    from harness.execution.planning import Planned
     from harness.training.fit import Epoch
 
 MAY_PASS: frozenset[FailureKind] = frozenset({"crashed", "interrupted", "out_of_memory", "timeout"})

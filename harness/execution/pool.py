@@ -29,7 +29,7 @@ from harness.results.record import FailureKind, FailurePart, ProvenancePart
 if TYPE_CHECKING:
     import torch
 
-    from harness.execution.local import Settings
+    from harness.execution.planning import Settings
 
 TICK = 0.1
 """Seconds between two looks at clocks and memory."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from harness.execution.combo import Bench, Job, Result
-    from harness.execution.local import Settings
+    from harness.execution.planning import Settings
     from harness.results.record import ProvenancePart
     from harness.training.fit import Epoch
 
@@ -104,7 +104,7 @@ def work(parent: Connection, order: Order) -> None:
     import torch
 
     from harness.execution.combo import Bench
-    from harness.execution.local import plan
+    from harness.execution.planning import plan
     from harness.registry import load_registry
     from harness.results.provenance import describe_run
 

@@ -10,19 +10,18 @@ import numpy as np
 
 from harness.evaluation.bootstrap import average_labels
 from harness.evaluation.common_labels import averaged_labels
-from harness.evaluation.resamples import Resamples
-from harness.evaluation.subgroups import Gap, Macros, find_gap, find_shared
-from harness.results.record import (
+from harness.evaluation.parts import (
     CalibratedPart,
     CalibrationPart,
-    ExecutionPart,
     GapPart,
     GroupPart,
     MetricPart,
     PredictivePart,
-    Record,
     SubgroupPart,
 )
+from harness.evaluation.resamples import Resamples
+from harness.evaluation.subgroups import Gap, Macros, find_gap, find_shared
+from harness.results.record import ExecutionPart, Record
 
 NOTHING: Mapping[int, Resamples | None] = {}
 MEASURES = ("ece", "ece_mass", "brier")

@@ -12,14 +12,14 @@ from harness.board import Board
 from harness.evaluation.common_labels import average, find_common, is_over, resampled, tell_labels
 from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
 from harness.evaluation.wording import MORE_SEEDS
-from harness.report.chance import gather
-from harness.report.reading import Measured
-from harness.report.summary import RowSummary
+from harness.report.leaderboard import RowSummary
+from harness.report.significance import gather
+from harness.report.summary import BoardResults
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair, System
+    from harness.evaluation.parts import MetricPart
     from harness.evaluation.resamples import Resamples
-    from harness.results.record import MetricPart
 
 Verdict = Literal["better", "worse", "noise", "same", "unknown"]
 Kind = Literal["new", "gone", "changed", "noise", "unknown", "same"]
@@ -85,7 +85,7 @@ class BoardDifference:
         return tuple(row for row in self.rows if row.kind == kind)
 
 
-def compare_states(before: Measured, after: Measured) -> BoardDifference:
+def compare_states(before: BoardResults, after: BoardResults) -> BoardDifference:
     """Compare each row that both states have, on the same resampled patients and against the spread of seeds."""
     earlier, later = ({row.name: row for row in state.summary.rows} for state in (before, after))
     objective = after.summary.objective
@@ -177,7 +177,7 @@ def _why(row: RowSummary) -> str:
     return "; ".join(row.reasons) or row.status
 
 
-def _judge(names: Sequence[str], before: Measured, after: Measured) -> dict[str, Judged]:
+def _judge(names: Sequence[str], before: BoardResults, after: BoardResults) -> dict[str, Judged]:
     """Each shared row's metrics, tested where both states were measured on the same data and lie with resamples."""
     earlier, later = ({row.name: row for row in state.summary.rows} for state in (before, after))
     rows = {name: (earlier[name], later[name]) for name in names}
@@ -289,7 +289,7 @@ def _speed(before: RowSummary, after: RowSummary) -> float | None:
 # --- boards ----------------------------------------------------------------------------------------------------------
 
 
-def _note(before: Measured, after: Measured) -> list[str]:
+def _note(before: BoardResults, after: BoardResults) -> list[str]:
     """In what the two states differ beyond their rows' numbers."""
     boards = before.summary.board, after.summary.board
     notes = [
@@ -313,7 +313,7 @@ def _describe_dataset(board: Board) -> str:
     return " ".join([board.dataset, *(f"{name}={value}" for name, value in sorted(board.options.items()))])
 
 
-def _describe_machines(state: Measured) -> str:
+def _describe_machines(state: BoardResults) -> str:
     return "; ".join(f"{device}, harness {version}" for device, version in state.summary.machines) or "nothing"
 
 

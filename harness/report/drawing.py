@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.report.summary import Spread
+from harness.report.leaderboard import Spread
 from harness.results.record import EpochPart, Record
 
 DOTS = (148, 22)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.board import open_board
-from harness.report.reading import measured
-from harness.report.summary import Leaderboard, RowSummary
+from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.report.summary import read_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def read_frame(folder: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame(as_rows(measured(open_board(folder)).summary))
+    return pd.DataFrame(as_rows(read_results(open_board(folder)).summary))
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from markupsafe import Markup
 
-from harness.report.summary import Leaderboard, RowSummary
+from harness.report.leaderboard import Leaderboard, RowSummary
 
 SHADES = 3
 """Steps of color on either side of a label's mean."""

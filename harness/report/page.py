@@ -24,18 +24,17 @@ from markupsafe import Markup
 
 from harness.board import CONTROLS, Board
 from harness.evaluation.common_labels import tell_pooled
-from harness.evaluation.names import explain_policies, full_name
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
+from harness.metric_names import explain_policies, full_name
 from harness.report import frame
-from harness.report.answer import conclude, explain_nothing, judge_shuffled, tell_power
 from harness.report.details import RowDetails, describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
-from harness.report.listing import (
+from harness.report.format import (
     EXTERNAL,
     format_interval,
     format_number,
@@ -44,11 +43,12 @@ from harness.report.listing import (
     tell_all_absences,
     tell_all_labels,
 )
+from harness.report.headline import conclude, explain_nothing, judge_shuffled, tell_power
+from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
-from harness.report.reading import Measured, measured
-from harness.report.summary import MOST_COMPARED, Leaderboard, RowSummary
+from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.record import Record
 from harness.results.store import FOLDER, copy_records, read_curves, read_groups
 
@@ -65,7 +65,7 @@ BAR = "interval and seeds"
 class Rendered:
     """A board's results, and the page that shows them."""
 
-    measured: Measured
+    results: BoardResults
     page: Path
 
 
@@ -78,7 +78,7 @@ def render(board: Board, out: Path | None = None) -> Rendered:
     published = read_published(board.folder)
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
-        found = measured(board)
+        found = read_results(board)
         figures = make_figures(found.summary, _read_best_curves(found.summary))
     text = render_text(found.summary, found.problems, published, figures)
     if out is not None:

@@ -6,11 +6,12 @@ earlier schemas are read by way of `migration`; every writer writes today's.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from harness.evaluation.parts import STRICT, CalibrationPart, MetricPart, Number, Part, PredictivePart, SubgroupPart
 
 SCHEMA: Literal[2] = 2
 
@@ -22,25 +23,6 @@ FailureKind = Literal[
     "out_of_memory", "timeout", "not_finite", "crashed", "plugin", "data", "interrupted"
 ]  # fmt: skip
 Status = Literal["done", "failed", "skipped"]
-
-
-def _none_for_nan(value: Any) -> Any:
-    """JSON knows no NaN; undefined is null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-Number = Annotated[float | None, BeforeValidator(_none_for_nan)]
-Interval = tuple[float, float] | None
-
-
-STRICT = ConfigDict(extra="forbid")
-"""Of parts that a record has by the hundred: with slots they take a tenth of a `Part`'s memory."""
-
-
-class Part(BaseModel):
-    """A part of a record: no unknown keys, no changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ComboPart(Part):
@@ -76,141 +58,6 @@ class DatasetPart(Part):
     splits: dict[str, SplitCounts]
     notes: dict[str, str] = Field(default_factory=dict, description="such as the label file, or missing images")
     pixels: str | None = Field(default=None, description="digest of the prepared pixels")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class LabelValue:
-    """A metric of one label on the test split."""
-
-    value: Number
-    interval: Interval = None
-    positives: int
-    negatives: int
-
-
-class MetricPart(Part):
-    """A metric on the test split.
-
-    The macro is the mean over the labels that are defined at every threshold policy and that three patients have, and
-    three lack; over all that are defined where there are none of these. The macro alone ranks.
-    """
-
-    macro: Number
-    interval: Interval = None
-    interval_method: Literal["percentile", "logit", "squared"] = Field(
-        default="percentile", description="how intervals were made from the resamples"
-    )
-    no_interval: str | None = Field(default=None, description="why the macro has none")
-    resampled_by: Literal["weights", "counts"] = Field(
-        default="counts", description="of patients; counts where a metric cannot take weights, and before schema 2"
-    )
-    micro: Number = Field(
-        default=None, description="of all images and these labels pooled, a pair of them being a case"
-    )
-    weighted: Number = Field(default=None, description="mean of these labels, each weighing as many as its positives")
-    per_label: dict[str, LabelValue]
-    labels_used: int
-    left_out: list[str] = Field(default_factory=list, description="labels that are not in the macro")
-    why_left_out: str | None = Field(default=None, description="in words: too few patients, or no value")
-    higher_is_better: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class BrierPart:
-    """The Brier score in parts: reliability - resolution + uncertainty + within."""
-
-    score: Number
-    reliability: Number
-    resolution: Number
-    uncertainty: Number
-    within: Annotated[Number, Field(description="what scores that differ inside a bin add")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class LabelCalibration:
-    """One label's calibration on the test split."""
-
-    slope: Annotated[Number, Field(description="what validation fitted: calibrated logit = slope * logit + intercept")]
-    intercept: Number
-    brier: BrierPart
-    ece: Annotated[Number, Field(description="15 bins of equal width")]
-    ece_mass: Annotated[Number, Field(description="15 bins that hold equally many images")]
-    test_slope: Annotated[
-        Number,
-        Field(
-            description="of the logistic regression of the test on the logits of these scores (Cox 1958); ideal is 1"
-        ),
-    ] = None
-    test_intercept: Annotated[Number, Field(description="likewise; ideal is 0")] = None
-
-
-class CalibratedPart(Part):
-    """Calibration on the test split; the numbers are means over labels."""
-
-    brier: Number
-    ece: Number
-    ece_mass: Number
-    per_label: dict[str, LabelCalibration]
-
-
-class CalibrationPart(Part):
-    """Calibration of the scores as they are, and after each label was fitted on validation.
-
-    All means are over the same labels, those that are defined in all three.
-    """
-
-    labels_used: int | None = None
-    left_out: list[str] = Field(default_factory=list, description="labels that are in none of the means")
-    before: CalibratedPart
-    temperature: CalibratedPart = Field(description="Guo et al. 2017, a temperature a label")
-    platt: CalibratedPart = Field(description="Platt 1999, slope and intercept a label")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class PredictivePart:
-    """Predictive values of one label at a prevalence that was given: by Bayes, from sensitivity and specificity."""
-
-    prevalence: float
-    ppv: Annotated[Number, Field(description="chance that who is flagged is positive")]
-    ppv_interval: Interval = None
-    npv: Annotated[Number, Field(description="chance that who is not flagged is negative")]
-    npv_interval: Interval = None
-
-
-class GroupPart(Part):
-    """Test images of one value of a column.
-
-    A label with fewer than 10 positives or negatives, or that fewer than 3 patients have or lack, is not scored.
-    """
-
-    name: str
-    images: int
-    patients: int
-    positives: dict[str, int]
-    negatives: dict[str, int]
-    macro: dict[str, Number]
-    per_label: dict[str, dict[str, Number]]
-
-
-class GapPart(Part):
-    """How much better a macro is in the best group than in the worst, over labels scored in both."""
-
-    best: str
-    worst: str
-    value: Number
-    labels_used: int
-    interval: Interval
-    p: Number = Field(
-        default=None, description="of the largest gap, with the names of groups permuted over patients 1,000 times"
-    )
-
-
-class SubgroupPart(Part):
-    """One column."""
-
-    groups: list[GroupPart]
-    gaps: dict[str, GapPart | None]
-    unknown: int = Field(description="images without a value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

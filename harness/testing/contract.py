@@ -122,12 +122,10 @@ def describe(error: Exception) -> str:
     """An error in one line, with its innermost place in the plugin's own code, where it passed through that."""
     import sysconfig
     import traceback
+    from importlib.resources import files
 
-    import harness
-    import harness.plugins
-
-    own = [Path(folder).resolve() for folder in harness.plugins.__path__]
-    others = [Path(folder).resolve() for folder in (*harness.__path__, *sysconfig.get_paths().values())]
+    own = [Path(str(files("harness.plugins"))).resolve()]
+    others = [Path(folder).resolve() for folder in (str(files("harness")), *sysconfig.get_paths().values())]
     places = [
         f" ({file.name}:{frame.lineno})"
         for frame in traceback.extract_tb(error.__traceback__)

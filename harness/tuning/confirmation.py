@@ -16,7 +16,7 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.wording import MORE_SEEDS, format_p
 from harness.report.figures.style import count
 from harness.tuning.study import Plan
-from harness.tuning.trial import Workshop, forget, plain_failure, train
+from harness.tuning.trial import TrialContext, forget, plain_failure, train
 
 if TYPE_CHECKING:
     import optuna
@@ -67,7 +67,7 @@ class Confirmation:
         return f"not significantly better than the default: {numbers}, {seeds}"
 
 
-def confirm(plan: Plan, workshop: Workshop, best: Row, fresh: int, tell: Callable[[str], None]) -> Confirmation:
+def confirm(plan: Plan, context: TrialContext, best: Row, fresh: int, tell: Callable[[str], None]) -> Confirmation:
     """Train the default and the best configuration with so many fresh seeds, that no trial used, and compare them.
 
     The seeds of both are the same; the patients are those of validation, resampled alike for both. Raises
@@ -80,9 +80,9 @@ def confirm(plan: Plan, workshop: Workshop, best: Row, fresh: int, tell: Callabl
         found[name] = []
         for seed in seeds:
             tell(f"training the {name} configuration again, seed {seed}")
-            found[name].append(_train_again(workshop, name, row, seed))
+            found[name].append(_train_again(context, name, row, seed))
     resampling = draw_resamples(found["best"][0].patient, RESAMPLES, seed=plan.fingerprint)
-    systems = {name: _measure(seen, workshop, resampling) for name, seen in found.items()}
+    systems = {name: _measure(seen, context, resampling) for name, seen in found.items()}
     (pair,) = compare_pairs(systems)
     values: Mapping[str, tuple[float, ...]] = {name: tuple(one.values.tolist()) for name, one in systems.items()}
     return Confirmation(seeds, values["default"], values["best"], pair, plan.higher_is_better)
@@ -102,32 +102,32 @@ def recall(study: optuna.Study, trial: int) -> Confirmation | None:
     return Confirmation(seeds, default, best, Pair(**found.pop("pair")), **found)
 
 
-def _train_again(workshop: Workshop, name: str, row: Row, seed: int) -> Predictions:
+def _train_again(context: TrialContext, name: str, row: Row, seed: int) -> Predictions:
     try:
-        found = train(workshop, row, seed, lambda value, epoch: None)
+        found = train(context, row, seed, lambda value, epoch: None)
     except Exception as error:  # noqa: BLE001 - whatever a trial may fail with
-        why = plain_failure(error, workshop, row)
+        why = plain_failure(error, context, row)
         raise HarnessError(
             f"the {name} configuration failed when it was trained again with seed {seed} ({why['kind']}): "
             f"{why['message']}"
         ) from None
-    forget(workshop, failed=False)
+    forget(context, failed=False)
     return found
 
 
-def _measure(seeds: Sequence[Predictions], workshop: Workshop, resampling: Resampling) -> System:
+def _measure(seeds: Sequence[Predictions], context: TrialContext, resampling: Resampling) -> System:
     """The objective of each seed, and in each resample of the patients."""
-    values, resamples = zip(*(_judge(one, workshop, resampling) for one in seeds), strict=True)
+    values, resamples = zip(*(_judge(one, context, resampling) for one in seeds), strict=True)
     return System(np.array(values), np.stack(resamples))
 
 
-def _judge(val: Predictions, workshop: Workshop, resampling: Resampling) -> tuple[float, np.ndarray]:
+def _judge(val: Predictions, context: TrialContext, resampling: Resampling) -> tuple[float, np.ndarray]:
     """The mean over the labels with a value that enough patients have, and lack, and the same in each resample (R,).
 
     Decisions are at the thresholds of all of validation.
     """
-    given = judged_scores(val, workshop.objective, workshop.policy)
-    values = measure_values(val, workshop.objective, given)
+    given = judged_scores(val, context.objective, context.policy)
+    values = measure_values(val, context.objective, given)
     used = choose_labels(~np.isnan(values), val.targets, val.patient)
-    drawn = resample(workshop.objective, given, val.targets, val.patient, resampling)
+    drawn = resample(context.objective, given, val.targets, val.patient, resampling)
     return float(average_labels(values[None], used)[0]), average_labels(drawn, used)

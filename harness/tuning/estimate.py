@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.choices import resolve
-from harness.execution.building import set_up
+from harness.training.build import set_up
 from harness.training.fit import Training
 from harness.training.pace import WARM_UP
 from harness.training.setup import batch_plan
-from harness.tuning.trial import Workshop
+from harness.tuning.trial import TrialContext
 
 if TYPE_CHECKING:
     from harness.board import Row
@@ -29,18 +29,18 @@ class Estimate:
     """Of all its epochs."""
 
 
-def estimate(workshop: Workshop, row: Row, epochs: int, seeds: int) -> Estimate:
+def estimate(context: TrialContext, row: Row, epochs: int, seeds: int) -> Estimate:
     """Train a few steps and predict validation once; the rest is multiplication."""
-    choices = resolve(row, workshop.registry)
-    prepared = workshop.data(choices.recipe.load_size)
-    placed = workshop.place(prepared)
+    choices = resolve(row, context.registry)
+    prepared = context.data(choices.recipe.load_size)
+    placed = context.place(prepared)
     images = len(placed.splits["train"])
     batch_size, batches = batch_plan(images, choices.recipe.batch_size)
     few = min(images, batch_size * min(batches, STEPS))
     short = replace(placed, splits={**placed.splits, "train": placed.splits["train"][:few]})
     recipe = replace(choices.recipe, epochs=1, freeze_epochs=0, select_on="loss", patience=None)
     recipe = replace(recipe, schedule=replace(recipe.schedule, kind="constant", warmup=0.0, watch="loss"))
-    training = Training(set_up(replace(choices, recipe=recipe), prepared, short, 0, {}, workshop.settings.engine))
+    training = Training(set_up(replace(choices, recipe=recipe), prepared, short, 0, {}, context.settings.engine))
     started = time.perf_counter()
     (epoch,) = training.epochs()
     whole = time.perf_counter() - started

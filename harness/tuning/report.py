@@ -11,7 +11,7 @@ from harness.files import write_atomically
 from harness.report.figures.embedding import draw_still
 from harness.report.figures.style import count
 from harness.report.page import content_security_policy, make_environment, read_part
-from harness.terminal import describe_seconds, format_value
+from harness.text import describe_seconds, format_value
 from harness.tuning.figures import draw_study
 from harness.tuning.slots import why_failed
 from harness.tuning.storage import FOLDER

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
     from optuna.trial import FrozenTrial
 
-    from harness.execution.local import Settings
-    from harness.tuning.trial import Workshop
+    from harness.execution.planning import Settings
+    from harness.tuning.trial import TrialContext
 
 TICK = 0.5
 """Seconds between two looks at the study."""
@@ -95,14 +95,16 @@ class Progress:
         return left if self.limits.until is None else min(left, max(0.0, self.limits.until - time.time()))
 
 
-def search(study: optuna.Study, plan: Plan, workshop: Workshop, crew: Crew, limits: Limits, listener: Listener) -> None:
+def search(
+    study: optuna.Study, plan: Plan, context: TrialContext, crew: Crew, limits: Limits, listener: Listener
+) -> None:
     """Run trials until the study has all of its own, or the time is over.
 
     Raises `HarnessError` where no worker process can be started; what is finished is kept whatever is raised.
     """
     progress = Progress(study, plan, limits, listener)
     if not crew.devices:
-        work(study, plan, workshop, limits, progress.hear)
+        work(study, plan, context, limits, progress.hear)
     elif not Slots(study, limits.trials).is_over():
         _Team(study, plan, crew, limits, progress).run()
     progress.look()

@@ -14,12 +14,12 @@ from harness.components import Metric
 from harness.data.loading import find_source, load_disjoint
 from harness.data.placement import Placed, place
 from harness.evaluation.measure import value_on_validation
-from harness.evaluation.names import DEFAULT, split_name
 from harness.evaluation.predictions import Predictions
-from harness.execution.building import build_network, make_judge, set_up
 from harness.execution.events import Listener
-from harness.execution.local import Settings, Shelf
+from harness.execution.planning import DataBySize, Settings
+from harness.metric_names import DEFAULT, split_name
 from harness.registry import Registry
+from harness.training.build import build_network, make_judge, set_up
 from harness.training.fit import Epoch, Training
 from harness.training.memory import release
 from harness.training.numerics import computing
@@ -37,7 +37,7 @@ OnEpoch = Callable[[float, Epoch], None]
 
 
 @dataclass
-class Workshop:
+class TrialContext:
     """What trials of one worker share: components, data without a test split, its place on the device."""
 
     board: Board
@@ -46,7 +46,7 @@ class Workshop:
     objective: Metric
     policy: str
     """By which the objective's decisions are made, where it judges decisions."""
-    shelf: Shelf
+    by_size: DataBySize
     withheld: dict[int, Prepared] = field(default_factory=dict)
     """By load size."""
     placed: Placed | None = None
@@ -59,12 +59,12 @@ class Workshop:
 
     def fingerprint(self, row: Row) -> str:
         """Of the data that a row is trained on."""
-        return self.shelf.at(resolve(row, self.registry).recipe.load_size).fingerprint
+        return self.by_size.at(resolve(row, self.registry).recipe.load_size).fingerprint
 
     def data(self, load_size: int) -> Prepared:
         """Images of that size, without a test split."""
         if load_size not in self.withheld:
-            self.withheld[load_size] = withhold_test(self.shelf.at(load_size).prepared)
+            self.withheld[load_size] = withhold_test(self.by_size.at(load_size).prepared)
         return self.withheld[load_size]
 
     def place(self, prepared: Prepared) -> Placed:
@@ -81,52 +81,54 @@ class Workshop:
         return value_on_validation(predictions, self.objective, self.policy)
 
 
-def open_workshop(board: Board, registry: Registry, settings: Settings, objective: str, listener: Listener) -> Workshop:
+def open_context(
+    board: Board, registry: Registry, settings: Settings, objective: str, listener: Listener
+) -> TrialContext:
     """Read the label files. Raises `HarnessError` for what is wrong with the dataset or the objective."""
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     (metric,) = resolve_metrics([objective], registry)
-    shelf = Shelf(source, settings, listener, load_disjoint(source))
-    return Workshop(board, registry, settings, metric, split_name(objective)[1] or DEFAULT, shelf)
+    data = DataBySize(source, settings, listener, load_disjoint(source))
+    return TrialContext(board, registry, settings, metric, split_name(objective)[1] or DEFAULT, data)
 
 
-def train(workshop: Workshop, row: Row, seed: int, on_epoch: OnEpoch) -> Predictions:
+def train(context: TrialContext, row: Row, seed: int, on_epoch: OnEpoch) -> Predictions:
     """Train a row on the data without a test split; gives the best epoch's validation predictions.
 
     What `on_epoch` raises ends the training. Raises `HarnessError` and whatever a plugin raises.
     """
-    choices = resolve(row, workshop.registry)
-    with computing(workshop.settings.device, choices.recipe.precision):
-        return _train(workshop, choices, seed, on_epoch)
+    choices = resolve(row, context.registry)
+    with computing(context.settings.device, choices.recipe.precision):
+        return _train(context, choices, seed, on_epoch)
 
 
-def _train(workshop: Workshop, choices: Choices, seed: int, on_epoch: OnEpoch) -> Predictions:
-    prepared = workshop.data(choices.recipe.load_size)
-    placed = workshop.place(prepared)
+def _train(context: TrialContext, choices: Choices, seed: int, on_epoch: OnEpoch) -> Predictions:
+    prepared = context.data(choices.recipe.load_size)
+    placed = context.place(prepared)
     recipe = choices.recipe
-    judges = {OBJECTIVE: make_judge(placed, workshop.objective, workshop.policy)}
+    judges = {OBJECTIVE: make_judge(placed, context.objective, context.policy)}
     for name in {recipe.select_on, recipe.schedule.watch} - {"loss", OBJECTIVE}:
-        (metric,) = resolve_metrics([name], workshop.registry)
+        (metric,) = resolve_metrics([name], context.registry)
         judges[name] = make_judge(placed, metric)
-    training = Training(set_up(choices, prepared, placed, seed, judges, workshop.settings.engine))
+    training = Training(set_up(choices, prepared, placed, seed, judges, context.settings.engine))
     for epoch in training.epochs():
         on_epoch(epoch.values[OBJECTIVE], epoch)
     return training.predictor.predictions("val")
 
 
-def forget(workshop: Workshop, *, failed: bool) -> None:
+def forget(context: TrialContext, *, failed: bool) -> None:
     """After a training: give memory back to a GPU; on a CPU, which caches nothing, only after a failure.
 
     Raises `RuntimeError` where the failure was a fault of the GPU.
     """
-    device = workshop.settings.device
+    device = context.settings.device
     if failed or device.type == "cuda":
         release()
     if failed and device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def plain_failure(error: Exception | SystemExit, workshop: Workshop, row: Row) -> Mapping[str, Any]:
+def plain_failure(error: Exception | SystemExit, context: TrialContext, row: Row) -> Mapping[str, Any]:
     """Kind, message and place of what a trial raised."""
     from harness.execution.failures import explain_failure
 
-    return explain_failure(error, resolve(row, workshop.registry)).model_dump()
+    return explain_failure(error, resolve(row, context.registry)).model_dump()

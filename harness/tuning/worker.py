@@ -24,9 +24,9 @@ from harness.tuning.study import Plan, ask_values, open_study
 if TYPE_CHECKING:
     import optuna
 
-    from harness.execution.local import Settings
+    from harness.execution.planning import Settings
     from harness.training.fit import Epoch
-    from harness.tuning.trial import Workshop
+    from harness.tuning.trial import TrialContext
 
 POLL = 1.0
 """Seconds between two looks at a study that others finish."""
@@ -78,7 +78,7 @@ class PrunedError(Exception):
 
 
 def work(
-    study: optuna.Study, plan: Plan, workshop: Workshop, limits: Limits, tell: Tell, *, replaceable: bool = False
+    study: optuna.Study, plan: Plan, context: TrialContext, limits: Limits, tell: Tell, *, replaceable: bool = False
 ) -> None:
     """Run trials until the study has all of its own, or the time is over; or, where another process takes its place,
     until this one is unfit.
@@ -91,15 +91,15 @@ def work(
         if trial is not None:
             try:
                 with slots.hold(trial):
-                    run_trial(study, trial, plan, workshop, tell)
+                    run_trial(study, trial, plan, context, tell)
             except KeyboardInterrupt:
                 slots.give_back(trial.number)
                 raise
             tell(Over(trial.number))
             if unfit is None:
-                unfit = why_unfit(workshop.settings.device)
+                unfit = why_unfit(context.settings.device)
                 if unfit is not None:
-                    tell(Unfit(str(workshop.settings.device), unfit))
+                    tell(Unfit(str(context.settings.device), unfit))
             if unfit is not None and replaceable:
                 return
         elif slots.is_over():
@@ -108,7 +108,7 @@ def work(
             time.sleep(min(POLL, limits.lease / 4))
 
 
-def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, workshop: Workshop, tell: Tell) -> None:
+def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, context: TrialContext, tell: Tell) -> None:
     """Run a trial and tell the study what came of it."""
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
@@ -119,14 +119,14 @@ def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, workshop: Wo
     row = with_values(plan.row, ask_values(trial, plan))
     state, value, about = TrialState.COMPLETE, None, {}
     try:
-        value = _reach(trial, plan, workshop, row, tell)
+        value = _reach(trial, plan, context, row, tell)
     except PrunedError:
         state = TrialState.PRUNED
     except (Exception, SystemExit) as error:
         if is_of_storage(error):
             raise  # no failure of the trial: whoever goes on runs it again
-        state, about = TrialState.FAIL, {FAILURE: dict(plain_failure(error, workshop, row))}
-    forget(workshop, failed=state == TrialState.FAIL)  # out of reach of an exception, which holds on to the network
+        state, about = TrialState.FAIL, {FAILURE: dict(plain_failure(error, context, row))}
+    forget(context, failed=state == TrialState.FAIL)  # out of reach of an exception, which holds on to the network
     # where another worker took this one for dead, the trial is not this one's any more
     with contextlib.suppress(UpdateFinishedTrialError, ValueError):
         for name, found in (about | {SECONDS: round(time.perf_counter() - started, 3)}).items():
@@ -134,7 +134,7 @@ def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, workshop: Wo
         study.tell(trial, value, state=state)
 
 
-def _reach(trial: optuna.Trial, plan: Plan, workshop: Workshop, row: Row, tell: Tell) -> float:
+def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, tell: Tell) -> float:
     """The mean over seeds of the objective on validation. The first seed's epochs are reported to the pruner.
 
     Raises `PrunedError`, `DataError` where the objective is undefined, and whatever a training raises.
@@ -151,7 +151,7 @@ def _reach(trial: optuna.Trial, plan: Plan, workshop: Workshop, row: Row, tell: 
                 if trial.should_prune():
                     raise PrunedError
 
-        reached.append(workshop.judge(train(workshop, row, seed, advance)))
+        reached.append(context.judge(train(context, row, seed, advance)))
     if any(map(math.isnan, reached)):
         raise DataError(f"{plan.objective} is undefined on validation: no label has both positives and negatives")
     return math.fsum(reached) / len(reached)
@@ -177,16 +177,16 @@ def live(parent: Connection, order: Order) -> None:
     import torch
 
     from harness.registry import load_registry
-    from harness.tuning.trial import open_workshop
+    from harness.tuning.trial import open_context
 
     torch.set_num_threads(order.threads)
     if order.settings.device.type == "cuda" and order.settings.device.index is not None:
         torch.cuda.set_device(order.settings.device)
     plan = order.plan
     registry = load_registry(order.plugins)
-    workshop = open_workshop(plan.board, registry, replace(order.settings), plan.objective, lambda event: None)
+    context = open_context(plan.board, registry, replace(order.settings), plan.objective, lambda event: None)
     try:
         with answering(plan.storage):
-            work(open_study(plan), plan, workshop, order.limits, parent.send, replaceable=True)
+            work(open_study(plan), plan, context, order.limits, parent.send, replaceable=True)
     except UsageError as error:
         sys.exit(str(error))

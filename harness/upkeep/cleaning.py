@@ -11,11 +11,11 @@ from pathlib import Path
 from harness.board import Board
 from harness.execution.claims import FOLDER as CLAIMS
 from harness.execution.claims import LEASE, Claims
+from harness.execution.planning import CurrentKeys
 from harness.files import TEMPORARY, find_left
 from harness.results.record import Record
 from harness.results.store import FOLDER, RUNS, read_records, record_path, resamples_path
 from harness.training.checkpoint import NAME as RESUME
-from harness.upkeep.currency import Currency
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Waste:
     """Bytes."""
 
 
-def find_waste(board: Board, currency: Currency) -> tuple[Waste, ...]:
+def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
     """Stale records, what belongs to no record, and what killed processes left. Nothing that is being run, none of the
     trainings that a run would go on with, and nothing that was set aside.
     """
@@ -37,23 +37,23 @@ def find_waste(board: Board, currency: Currency) -> tuple[Waste, ...]:
     held = [claim for claim in found_claims if not claim.is_abandoned(LEASE)]
     abandoned = [claim for claim in found_claims if claim not in held]
     records = read_records(board.folder).records
-    stale = {id(r): why for r in records if (why := currency.why_stale(board, r)) is not None}
+    stale = {id(r): why for r in records if (why := current.why_stale(board, r)) is not None}
     kept = {record.key for record in records if id(record) not in stale}
-    kept |= {str(claim.about.get("key")) for claim in held} | set(currency.keys.values())
+    kept |= {str(claim.about.get("key")) for claim in held} | set(current.keys.values())
     found = [
         *_stale_files(board.folder, ((r, stale[id(r)]) for r in records if id(r) in stale)),
         *_orphans(board.folder),
         *_finished(board.folder, kept - {str(claim.about.get("key")) for claim in held}, records),
-        *_run_folders(board.folder, kept, complete=currency.fingerprint is not None and not currency.unknown),
+        *_run_folders(board.folder, kept, complete=current.fingerprint is not None and not current.unknown),
         *((claims.folder / f"{claim.name}.json", "its owner lives no more") for claim in abandoned),
     ]
     return tuple(Waste(path, reason, _size(path)) for path, reason in found)
 
 
-def remove(waste: Sequence[Waste], board: Board, currency: Currency) -> tuple[Waste, ...]:
+def remove(waste: Sequence[Waste], board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
     """Remove what is waste still; gives it. A run may have made something of it since somebody was asked."""
     wanted = {(one.path, one.reason) for one in waste}
-    still = tuple(one for one in find_waste(board, currency) if (one.path, one.reason) in wanted)
+    still = tuple(one for one in find_waste(board, current) if (one.path, one.reason) in wanted)
     for one in still:
         if one.path.is_dir() and not one.path.is_symlink():
             shutil.rmtree(one.path)

@@ -13,8 +13,8 @@ from typing import Any
 from harness.board import Board
 from harness.errors import UsageError
 from harness.files import file_digest, write_atomically
-from harness.report.staleness import why_stale
 from harness.results.record import Record
+from harness.results.staleness import why_stale
 from harness.results.store import (
     RESAMPLES,
     RUNS,

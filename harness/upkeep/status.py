@@ -11,10 +11,10 @@ from typing import Any, Literal
 from harness.board import Board, Combo
 from harness.execution.claims import LEASE, Claims, Held
 from harness.execution.forecast import Forecast
+from harness.execution.planning import CurrentKeys
 from harness.results.record import Record
 from harness.results.store import RUNS, read_records
 from harness.training.checkpoint import NAME as RESUME
-from harness.upkeep.currency import Currency
 
 State = Literal["done", "submitted", "failed", "skipped", "stale", "running", "waiting"]
 
@@ -67,7 +67,7 @@ class BoardStatus:
         }
 
 
-def find_status(board: Board, currency: Currency) -> BoardStatus:
+def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
     """Look at the board's folder as it is in this moment."""
     found = read_records(board.folder)
     records = {(record.combo.row, record.combo.seed): record for record in found.records}
@@ -75,11 +75,11 @@ def find_status(board: Board, currency: Currency) -> BoardStatus:
     forecast = Forecast(found.records)
     combos = board.combos()
     described = tuple(
-        _describe(board, combo, records.get((combo.row.name, combo.seed)), held.get(combo.name), currency)
+        _describe(board, combo, records.get((combo.row.name, combo.seed)), held.get(combo.name), current)
         for combo in combos
     )
     asked = {(combo.row.name, combo.seed) for combo in combos}
-    others = tuple(_describe_other(board, r, currency) for place, r in records.items() if place not in asked)
+    others = tuple(_describe_other(board, r, current) for place, r in records.items() if place not in asked)
     left = [
         _seconds_left(combo, status, forecast)
         for combo, status in zip(combos, described, strict=True)
@@ -91,7 +91,9 @@ def find_status(board: Board, currency: Currency) -> BoardStatus:
     return BoardStatus(described, others, total, found.problems)
 
 
-def _describe(board: Board, combo: Combo, record: Record | None, claim: Held | None, currency: Currency) -> ComboStatus:
+def _describe(
+    board: Board, combo: Combo, record: Record | None, claim: Held | None, current: CurrentKeys
+) -> ComboStatus:
     if claim is not None:
         about = claim.about
         running = {name: about.get(name) for name in ("host", "process", "device", "epoch", "epochs")}
@@ -102,10 +104,10 @@ def _describe(board: Board, combo: Combo, record: Record | None, claim: Held | N
         detail = f"{where}, epoch {about.get('epoch')} of {about.get('epochs')}"
         return ComboStatus(combo.name, "running", detail, running=running)
     if record is None:
-        key = currency.keys.get(combo.name)
+        key = current.keys.get(combo.name)
         begun = key is not None and (board.folder / RUNS / key / RESUME).is_file()
         return ComboStatus(combo.name, "waiting", "goes on after its last epoch" if begun else "")
-    stale = currency.why_stale(board, record)
+    stale = current.why_stale(board, record)
     if stale is not None:
         return ComboStatus(combo.name, "stale", stale)
     if record.failure is None:
@@ -113,9 +115,9 @@ def _describe(board: Board, combo: Combo, record: Record | None, claim: Held | N
     return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
 
 
-def _describe_other(board: Board, record: Record, currency: Currency) -> ComboStatus:
+def _describe_other(board: Board, record: Record, current: CurrentKeys) -> ComboStatus:
     """A record of which no combo of the board is the origin."""
-    name, stale = f"{record.combo.row}--s{record.combo.seed}", currency.why_stale(board, record)
+    name, stale = f"{record.combo.row}--s{record.combo.seed}", current.why_stale(board, record)
     if stale is not None:
         return ComboStatus(name, "stale", stale)
     return ComboStatus(name, "submitted", "external, not trained here")

@@ -21,19 +21,19 @@ from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import prepare
 from harness.data.splits import ALIKE
 from harness.errors import DataError, UsageError
-from harness.evaluation.alignment import require_distinct
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
-from harness.evaluation.prediction_files import read_predictions
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.subgroups import MEASURED, find_groups
 from harness.execution.combo import describe_evaluation, describe_splits
 from harness.files import file_digest
 from harness.registry import Registry
-from harness.report.staleness import current_fingerprint
 from harness.results.identity import fingerprint
 from harness.results.provenance import describe_run, scrub
 from harness.results.record import ComboPart, DatasetPart, Record
+from harness.results.staleness import current_fingerprint
 from harness.results.store import predictions_file, read_record, read_records, run_folder, write_record
+from harness.scoring.alignment import require_distinct
+from harness.scoring.prediction_files import read_predictions
 
 LONGEST = 200
 """Characters of a row's name, by which files are called that may have 255."""

@@ -13,16 +13,17 @@ from typing import Any
 
 from harness.board import Board, Row
 from harness.errors import DataError, HarnessError
+from harness.evaluation.parts import MetricPart
 from harness.evaluation.resamples import load_resamples
+from harness.execution.planning import CurrentKeys
 from harness.files import TEMPORARY, file_digest
 from harness.parameters import Params
 from harness.report.page import FILE as PAGE
 from harness.report.page import render
 from harness.report.published import read_published
 from harness.results.provenance import scrub_paths
-from harness.results.record import MetricPart, Record
+from harness.results.record import Record
 from harness.results.store import ASIDE, FOLDER, RESAMPLES, RUNS, read_records, record_path, resamples_path
-from harness.upkeep.currency import Currency
 from harness.upkeep.submission import row_name
 
 
@@ -37,18 +38,18 @@ class Finding:
     """Otherwise it is only worth knowing."""
 
 
-def validate(board: Board, currency: Currency) -> tuple[Finding, ...]:
+def validate(board: Board, current: CurrentKeys) -> tuple[Finding, ...]:
     """What is wrong with a board's records, resamples, predictions and page, and what could not be checked."""
     found = read_records(board.folder)
     return (
         *_check_definition(board),
         *_check_published(board),
         *(Finding(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
-        *(finding for record in found.records for finding in _check_record(board, record, currency)),
+        *(finding for record in found.records for finding in _check_record(board, record, current)),
         *_check_orphans(board.folder, found.records),
         *_check_page(board),
         *(Finding("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
-          for row, why in currency.unknown.items()),
+          for row, why in current.unknown.items()),
     )  # fmt: skip
 
 
@@ -67,12 +68,12 @@ def _check_published(board: Board) -> Iterator[Finding]:
         yield Finding("published.toml", str(error))
 
 
-def _check_record(board: Board, record: Record, currency: Currency) -> Iterator[Finding]:
+def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterator[Finding]:
     file = str(record_path(board.folder, record).relative_to(board.folder))
     expected = _row_name(board, record)
     if record.combo.row != expected:
         yield Finding(file, f"its row would be called {expected}: its parts and its name do not belong together")
-    stale = currency.why_stale(board, record)
+    stale = current.why_stale(board, record)
     if stale is not None:
         yield Finding(file, f"is stale: {stale}")
     document = json.loads(record.model_dump_json())

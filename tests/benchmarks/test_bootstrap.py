@@ -105,7 +105,7 @@ def test_eight_systems_of_five_seeds_compared_by_the_command_line(tmp_path):
         for seed in range(5):
             logits = (base + generator.normal(0, 0.3 + 0.02 * system, targets.shape)).astype(np.float32)
             np.savez(tmp_path / str(system) / f"{seed}.npz", **shared, logits=logits)
-    code = "import sys; from harness.cli import main; sys.argv[0] = 'harness'; main()"
+    code = "import sys; from harness.cli.main import main; sys.argv[0] = 'harness'; main()"
     given = [*map(str, range(8)), "--metrics", "auroc", "--resamples", "2000", "--json"]
     start = time.perf_counter()
     done = subprocess.run(

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from harness import Data, Dataset
+from harness.cli.tables import print_findings
 from harness.data.checks import check
 from harness.data.loading import Source
 from harness.data.prepare import prepare
-from harness.tables import print_findings
 
 COLUMNS = ["image", "label", "x", "y", "width", "height"]
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import Data
+from harness.cli.tables import print_statistics
 from harness.data.statistics import as_plain, describe
-from harness.tables import print_statistics
 
 
 @st.composite

@@ -16,9 +16,9 @@ from harness import Metric
 from harness.errors import PluginError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.measure import value_on_validation
-from harness.evaluation.names import POLICIES
+from harness.evaluation.parts import MetricPart
 from harness.evaluation.predictions import Predictions
-from harness.results.record import MetricPart
+from harness.metric_names import POLICIES
 
 
 def make_predictions(unknown: bool = False, count: int = 60) -> Predictions:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, recall_score, roc_curve
 
 from harness.errors import DataError, UnknownNameError
-from harness.evaluation.names import POLICIES, explain_policies, full_name, needed_policies, split_name
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.thresholds import (
     decide,
@@ -22,6 +21,7 @@ from harness.evaluation.thresholds import (
     sensitivity_thresholds,
     specificity_thresholds,
 )
+from harness.metric_names import POLICIES, explain_policies, full_name, needed_policies, split_name
 
 
 def by_hand(scores, targets):

@@ -28,7 +28,7 @@ def start(tmp_path):
             "COLUMNS": "200",
         }
         process = subprocess.Popen(
-            [sys.executable, "-c", "from harness.cli import main; main()", *arguments],
+            [sys.executable, "-c", "from harness.cli.main import main; main()", *arguments],
             cwd=tmp_path,
             env=os.environ | variables | environment,
             stdout=subprocess.PIPE,

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from harness.board import Board, Row
-from harness.execution import building, combo, local
+from harness.execution import combo, planning
 from harness.execution.combo import Bench, Result, run_combo
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.results.store import read_records
+from harness.training import build
 from harness.tuning import trial
-from harness.tuning.trial import open_workshop, train
+from harness.tuning.trial import open_context, train
 from tests.conftest import TOY
 
 BACKENDS: Any = torch.backends
@@ -44,7 +45,7 @@ def ignore(*_: object) -> None:
 def run_a_combo(toys, tmp_path) -> Run:
     def run(precision: str, device: torch.device | None = None) -> None:
         settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
-        (planned,) = local.plan(make_board(tmp_path, precision), toys, settings, ignore)
+        (planned,) = planning.plan(make_board(tmp_path, precision), toys, settings, ignore)
         run_combo(dataclasses.replace(planned.job, device=device or settings.device), Bench(), ignore)
 
     return run
@@ -55,9 +56,9 @@ def run_a_trial(toys, tmp_path) -> Run:
     def run(precision: str, device: torch.device | None = None) -> None:
         board = make_board(tmp_path, precision)
         settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
-        workshop = open_workshop(board, toys, settings, "auroc", ignore)
-        workshop.settings = dataclasses.replace(settings, device=device or settings.device)
-        train(workshop, board.rows[0], 0, ignore)
+        context = open_context(board, toys, settings, "auroc", ignore)
+        context.settings = dataclasses.replace(settings, device=device or settings.device)
+        train(context, board.rows[0], 0, ignore)
 
     return run
 
@@ -71,18 +72,18 @@ def run(request) -> Run:
 @pytest.mark.parametrize(("precision", "expected"), [("float32", "ieee"), ("bf16", "tf32")])
 def test_convolutions_compute_in_what_the_recipe_says(run, monkeypatch, precision, expected):
     seen: list[str] = []
-    build = building.build_network
+    whole = build.build_network
 
     def see(*_: object) -> None:
         seen.append(BACKENDS.cudnn.conv.fp32_precision)
 
     def build_network(*arguments: Any) -> Any:
         see()
-        network = build(*arguments)
+        network = whole(*arguments)
         network.register_forward_hook(see)
         return network
 
-    monkeypatch.setattr(building, "build_network", build_network)
+    monkeypatch.setattr(build, "build_network", build_network)
     run(precision)
     # built, three batches of two epochs, validation and the last predictions
     assert len(seen) > 8

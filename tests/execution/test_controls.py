@@ -14,9 +14,9 @@ from harness.board import Board, Row, add_controls, parse_board
 from harness.data.loading import Source
 from harness.data.prepare import prepare
 from harness.definition import Request, define
-from harness.execution import local
+from harness.execution import local, planning
 from harness.execution.controls import predict_prevalence, shuffle_targets
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.results.record import Record
 
@@ -32,7 +32,7 @@ def run(folder: Path, registry: Registry, seeds: tuple[int, ...] = (0,), only: s
     rows = add_controls([Row("toy-net", "bce", "toy", {"recipe": {"epochs": 8}}), Row("tiny-cnn", "bce", "toy")])
     board = Board(folder / "board", "Toys", "", "auroc", seeds, ("auroc", "brier"), "toy", {"count": 200}, rows)
     settings = Settings(folder / "data", folder / "cache", torch.device("cpu"), only)
-    return list(local.run(local.plan(board, registry, settings, lambda event: None), lambda event: None))
+    return list(local.run(planning.plan(board, registry, settings, lambda event: None), lambda event: None))
 
 
 def test_controls_stand_beside_the_rows_on_the_same_data(toys, tmp_path):

@@ -19,9 +19,9 @@ from harness import DataError, UsageError
 from harness.board import Board, Row
 from harness.errors import UnknownNameError, WeightsError
 from harness.evaluation.predictions import load_predictions
-from harness.execution import local
+from harness.execution import local, planning
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.results.record import Record
 from harness.results.store import read_records
@@ -53,7 +53,7 @@ def settings(folder: Path, **changes) -> Settings:
 
 def run(board: Board, registry: Registry, folder: Path, **changes) -> tuple[Record, ...]:
     where = settings(folder, **changes)
-    return local.run(local.plan(board, registry, where, ignore), ignore)
+    return local.run(planning.plan(board, registry, where, ignore), ignore)
 
 
 def ignore(event: object) -> None:
@@ -95,7 +95,7 @@ def test_the_stored_weights_give_the_stored_predictions(board, toys, tmp_path):
     from harness.data.augmentation import evaluation_views
     from harness.training.task import make_task
 
-    planned = local.plan(board, toys, settings(tmp_path), ignore)
+    planned = planning.plan(board, toys, settings(tmp_path), ignore)
     record = local.run(planned, ignore)[0]
     job = planned[0].job
     task = make_task(job.prepared, job.choices.recipe, job.choices.model.inputs)
@@ -111,7 +111,7 @@ def test_the_stored_weights_give_the_stored_predictions(board, toys, tmp_path):
 
 def test_a_second_run_trains_nothing(board, toys, tmp_path):
     run(board, toys, tmp_path)
-    planned = local.plan(board, toys, settings(tmp_path), ignore)
+    planned = planning.plan(board, toys, settings(tmp_path), ignore)
     assert [item.reason for item in planned] == [None, None]
     assert local.run(planned, ignore) == ()
 
@@ -136,18 +136,18 @@ def test_a_stopped_run_keeps_what_is_finished_and_goes_on(toys, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        local.run(local.plan(board, toys, settings(tmp_path), ignore), stop)
+        local.run(planning.plan(board, toys, settings(tmp_path), ignore), stop)
     kept = read_records(board.folder).records
     assert len(kept) == 2
     events: list[object] = []
-    local.run(local.plan(board, toys, settings(tmp_path), ignore), events.append)
+    local.run(planning.plan(board, toys, settings(tmp_path), ignore), events.append)
     assert sum(isinstance(event, ComboStarted) for event in events) == 2
     assert all(record in read_records(board.folder).records for record in kept)
 
 
 @pytest.mark.slow
 def test_a_killed_run_keeps_every_finished_record_and_leaves_no_half_one(tmp_path):
-    command = [sys.executable, "-c", "from harness.cli import main; main()", "run"]
+    command = [sys.executable, "-c", "from harness.cli.main import main; main()", "run"]
     rows = ["--dataset", "toy", "--models", "toy-net,tiny-cnn", "--losses", "bce,focal", "--recipes", "toy"]
     new = [*rows, "--seeds", "0,1", "--board", "board"]
     environment = os.environ | {"HARNESS_PLUGIN": str(TOY), "HARNESS_DEVICE": "cpu", "HARNESS_CACHE_DIR": "cache"}
@@ -183,7 +183,7 @@ def test_a_combo_that_fails_is_recorded_with_its_kind_and_the_others_go_on(toys,
     assert failed.failure is not None
     assert failed.failure.kind == kind
     assert says in failed.failure.message
-    again = local.plan(board, toys, settings(tmp_path), ignore)
+    again = planning.plan(board, toys, settings(tmp_path), ignore)
     assert [item.reason for item in again] == [f"failed before: {kind}", None]
 
 
@@ -198,7 +198,7 @@ def test_weights_that_cannot_be_had_fail_the_combo_in_one_line(toys, tmp_path):
 def test_where_no_combo_can_have_its_weights_nothing_is_prepared(toys, tmp_path):
     rows = (Row("chexnet", "bce", "chexnet"), Row("vit-b16", "bce", "vit"))
     with pytest.raises(WeightsError, match="'chexnet' are not in the local cache"):
-        local.plan(make_board(tmp_path, rows=rows), toys, settings(tmp_path), ignore)
+        planning.plan(make_board(tmp_path, rows=rows), toys, settings(tmp_path), ignore)
     assert not (tmp_path / "cache").exists()
 
 
@@ -231,21 +231,21 @@ def test_a_loss_of_another_shape_than_declared_is_a_plugins_failure(toys, tmp_pa
 
 def test_changed_data_makes_a_record_stale_and_a_new_metric_does_not(toys, tmp_path):
     run(make_board(tmp_path), toys, tmp_path)
-    more = local.plan(make_board(tmp_path, options={"count": 64}), toys, settings(tmp_path), ignore)
+    more = planning.plan(make_board(tmp_path, options={"count": 64}), toys, settings(tmp_path), ignore)
     assert [item.reason for item in more] == ["stale: data, choices or versions have changed"] * 2
-    metric = local.plan(make_board(tmp_path, metrics=("auroc", "toy-prevalence")), toys, settings(tmp_path), ignore)
+    metric = planning.plan(make_board(tmp_path, metrics=("auroc", "toy-prevalence")), toys, settings(tmp_path), ignore)
     assert [item.reason for item in metric] == [None, None]
 
 
 def test_only_and_seeds_choose_and_force_repeats(toys, tmp_path):
     board = make_board(tmp_path, "toy-net", "tiny-cnn")
     assert len(run(board, toys, tmp_path, only="tiny*", seeds=(1,))) == 1
-    planned = local.plan(board, toys, settings(tmp_path, only="tiny*", force=True), ignore)
+    planned = planning.plan(board, toys, settings(tmp_path, only="tiny*", force=True), ignore)
     assert [item.reason for item in planned] == ["no record", "forced"]
     with pytest.raises(UnknownNameError, match="unknown row 'nothing'"):
-        local.plan(board, toys, settings(tmp_path, only="nothing"), ignore)
+        planning.plan(board, toys, settings(tmp_path, only="nothing"), ignore)
     with pytest.raises(UsageError, match="the board has the seeds 0, 1"):
-        local.plan(board, toys, settings(tmp_path, seeds=(7,)), ignore)
+        planning.plan(board, toys, settings(tmp_path, seeds=(7,)), ignore)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_only_and_seeds_choose_and_force_repeats(toys, tmp_path):
 def test_what_cannot_be_meant_is_refused_before_anything_is_written(toys, tmp_path, changes, says):
     board = make_board(tmp_path, **changes)
     with pytest.raises((UsageError, UnknownNameError, DataError, Exception), match=says):
-        local.plan(board, toys, settings(tmp_path), ignore)
+        planning.plan(board, toys, settings(tmp_path), ignore)
     assert not board.folder.exists()
 
 
@@ -297,7 +297,7 @@ def test_an_unknown_choice_of_epoch_is_refused(toys, tmp_path):
 
 def test_listeners_hear_every_epoch_and_combo(board, toys, tmp_path):
     events: list[object] = []
-    local.run(local.plan(board, toys, settings(tmp_path), events.append), events.append)
+    local.run(planning.plan(board, toys, settings(tmp_path), events.append), events.append)
     assert [event.epoch.number for event in events if isinstance(event, EpochFinished)] == [1, 2, 3] * 2
     assert sum(isinstance(event, ComboFinished) for event in events) == 2
 

@@ -12,9 +12,9 @@ import torch
 
 from harness.board import Board, Row
 from harness.errors import ClaimLostError
-from harness.execution import combo, local
+from harness.execution import combo, planning
 from harness.execution.combo import Bench, Job, run_combo
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -32,7 +32,7 @@ def make_job(registry: Registry, folder: Path, model: str = "tiny-cnn", **recipe
     row = Row(model, "bce", "toy", {"recipe": {"epochs": 2} | recipe})
     board = Board(folder / "board", "T", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
     where = Settings(folder / "data", folder / "cache", torch.device("cpu"))
-    return local.plan(board, registry, where, ignore)[0].job
+    return planning.plan(board, registry, where, ignore)[0].job
 
 
 def ignore(event: object) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness.cli.main import main
 from harness.errors import UnknownNameError
 from harness.execution.observers import choose_observers
 from harness.testing.observers import EVENTS
@@ -40,7 +40,7 @@ def run(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(sys, "argv", ["harness", "run", *parts, *where, *arguments])
         code = 0
         try:
-            cli.main()
+            main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         return code, capsys.readouterr().err

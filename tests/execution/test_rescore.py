@@ -11,9 +11,9 @@ import torch
 
 from harness.board import RATES, Board, Row
 from harness.errors import UnknownNameError
-from harness.execution import local
+from harness.execution import local, planning
 from harness.execution.claims import Claims
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.execution.rescore import rescore
 from harness.registry import Registry, load_registry
 from harness.results.store import read_records, read_resamples, write_record
@@ -32,7 +32,7 @@ def board(tmp_path, toys) -> Board:
     row = Row("toy-net", "bce", "toy")
     made = Board(tmp_path / "board", "Toys", "", "auroc", (0, 1), ("auroc", "f1"), "toy", {}, (row,))
     settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
-    local.run(local.plan(made, toys, settings, lambda event: None), lambda event: None)
+    local.run(planning.plan(made, toys, settings, lambda event: None), lambda event: None)
     return made
 
 

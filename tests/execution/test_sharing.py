@@ -16,11 +16,11 @@ import torch
 
 from harness.board import Board, Row
 from harness.errors import StorageError
-from harness.execution import local
+from harness.execution import local, planning
 from harness.execution.claims import Claims
 from harness.execution.dispatch import Dispatch
 from harness.execution.events import ComboFinished, ComboLost, ComboRetried, ComboStarted, EpochFinished, Event, Waiting
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.results.store import read_records, write_record
 
@@ -60,7 +60,7 @@ def make_plan(folder: Path, toys: Registry, *models: str, epochs: int = 3, **cha
     rows = tuple(Row(model, "bce", "toy", {"recipe": {"epochs": epochs}}) for model in models)
     board = Board(folder / "board", "Toys", "", "auroc", (0,), ("auroc",), "toy", {}, rows)
     settings = dataclasses.replace(Settings(folder / "data", folder / "cache", torch.device("cpu")), **changes)
-    return local.plan(board, toys, settings, lambda event: None)
+    return planning.plan(board, toys, settings, lambda event: None)
 
 
 def test_a_combo_that_another_process_made_meanwhile_is_not_run_again(toys, tmp_path):

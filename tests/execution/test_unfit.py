@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from harness.board import Board, Row
+from harness.cli.terminal import Display
 from harness.components import Choice
-from harness.execution import local, worker
+from harness.execution import local, planning, worker
 from harness.execution.events import ComboFinished, Event, ProcessUnfit
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.execution.pool import Crew
 from harness.registry import Registry, load_registry
 from harness.results.record import Record
-from harness.terminal import Display
 from harness.training import capture
 from harness.tuning import search as searching
 from harness.tuning.search import search
 from harness.tuning.space import Dimension
 from harness.tuning.study import Plan, open_study
-from harness.tuning.trial import open_workshop
+from harness.tuning.trial import open_context
 from harness.tuning.worker import Limits
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -52,7 +52,7 @@ def run(toys: Registry, folder: Path, *, workers: int) -> tuple[list[Record], li
     board = Board(folder / "board", "T", "", "auroc", (0, 1), ("auroc",), "toy", {}, (row,))
     events: list[Event] = []
     crew = Crew(board, settings(folder), (torch.device("cpu"),), PLUGINS) if workers else None
-    local.run(local.plan(board, toys, settings(folder), events.append), events.append, crew)
+    local.run(planning.plan(board, toys, settings(folder), events.append), events.append, crew)
     return [event.record for event in events if isinstance(event, ComboFinished)], events
 
 
@@ -103,12 +103,12 @@ def test_a_search_goes_on_to_its_end_in_fresh_processes_where_it_has_some(toys, 
     row = Row("break-a-capture", "bce", "toy", {"recipe": {"epochs": 1}})
     board = Board(tmp_path / "board", "T", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
     dimensions = {"recipe.lr": Dimension("recipe.lr", Choice((0.01, 0.02, 0.03)), "--search")}
-    workshop = open_workshop(board, toys, settings(tmp_path), "auroc", lambda event: None)
-    plan = Plan("s", board, row, dimensions, {"recipe.lr": 0.01}, "auroc", True, workshop.fingerprint(row), 1)
+    context = open_context(board, toys, settings(tmp_path), "auroc", lambda event: None)
+    plan = Plan("s", board, row, dimensions, {"recipe.lr": 0.01}, "auroc", True, context.fingerprint(row), 1)
     study = open_study(plan)
     events: list[Event] = []
     crew = searching.Crew(settings(tmp_path), (torch.device("cpu"),) * workers, PLUGINS)
-    search(study, plan, workshop, crew, Limits(3), events.append)
+    search(study, plan, context, crew, Limits(3), events.append)
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 3
     found = [event for event in events if isinstance(event, ProcessUnfit)]
     assert found == [ProcessUnfit("cpu", REASON, bool(workers))] * (3 if workers else 1)

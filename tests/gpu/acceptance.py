@@ -62,7 +62,7 @@ class Bar:
 
 def speed(name: str, model: str, *options: str, size: str = "224") -> Measurement:
     """A measurement by `harness speed`."""
-    code = "from harness.cli import main; main()"
+    code = "from harness.cli.main import main; main()"
     given = ("--size", size, "--device", "cuda", "--plain-seconds", "0", "--json")
     return Measurement(name, model, ("-c", code, "speed", model, *given, *options))
 

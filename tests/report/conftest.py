@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.board import Board, Row
+from harness.evaluation.parts import LabelValue, MetricPart
 from harness.report.packing import unpack
 from harness.results.record import (
     ComboPart,
@@ -20,8 +21,6 @@ from harness.results.record import (
     EpochPart,
     ExecutionPart,
     FailurePart,
-    LabelValue,
-    MetricPart,
     ProvenancePart,
     Record,
     SplitCounts,

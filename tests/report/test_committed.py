@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.board import bundled_boards, read_board
+from harness.report.index import render_index
 from harness.report.page import render
-from harness.report.shelf import render_shelf
 from harness.report.summary import summarize
 from harness.results.store import read_records
 
@@ -26,7 +26,7 @@ def test_a_kept_page_is_its_records_rendered_byte_for_byte(name, tmp_path):
 
 
 def test_the_page_over_kept_boards_is_made_of_them(tmp_path):
-    path, _ = render_shelf(LEADERBOARDS, tmp_path)
+    path, _ = render_index(LEADERBOARDS, tmp_path)
     assert path.read_bytes() == (LEADERBOARDS / "index.html").read_bytes()
 
 

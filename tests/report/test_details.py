@@ -8,11 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from harness.evaluation.resamples import Resamples
-from harness.report.details import gather_details, gather_origins
-from harness.report.page import render, render_text
-from harness.report.summary import summarize
-from harness.results.record import (
+from harness.evaluation.parts import (
     BrierPart,
     CalibratedPart,
     CalibrationPart,
@@ -20,9 +16,13 @@ from harness.results.record import (
     GroupPart,
     LabelCalibration,
     PredictivePart,
-    Record,
     SubgroupPart,
 )
+from harness.evaluation.resamples import Resamples
+from harness.report.details import gather_details, gather_origins
+from harness.report.page import render, render_text
+from harness.report.summary import summarize
+from harness.results.record import Record
 from harness.results.store import write_record
 
 LABELS = ("Edema", "Mass", "Hernia")

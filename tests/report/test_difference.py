@@ -8,18 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.cli.difference_listing import as_markdown, as_plain, as_text, count_kinds
 from harness.evaluation.comparison import System, compare_pairs
 from harness.evaluation.resamples import Resamples
 from harness.report.difference import BoardDifference, RowChange, compare_states
-from harness.report.difference_listing import as_markdown, as_plain, as_text, count_kinds
-from harness.report.reading import Measured
-from harness.report.summary import summarize
+from harness.report.summary import BoardResults, summarize
 
 CHANCE = np.random.default_rng(0).normal(0, 0.01, 400)
 """What the same patients, drawn again, do to every row alike."""
 
 
-def state(build, values, *, own=0.001, board=None, with_resamples=True, **changes) -> Measured:
+def state(build, values, *, own=0.001, board=None, with_resamples=True, **changes) -> BoardResults:
     """A board whose rows have an auroc a seed; each row differs from the common chance by noise of its own."""
     records, resamples = [], {}
     for number, (model, aurocs) in enumerate(values.items()):
@@ -29,7 +28,7 @@ def state(build, values, *, own=0.001, board=None, with_resamples=True, **change
             noise = np.random.default_rng([number, seed]).normal(0, own, 400)
             resamples[f"{record.combo.row}--s{seed}"] = Resamples({"auroc": auroc + CHANCE + noise}, {})
     board = board or build.board(*values, seeds=tuple(range(max(map(len, values.values())))))
-    return Measured(summarize(board, records, resamples), resamples if with_resamples else {})
+    return BoardResults(summarize(board, records, resamples), resamples if with_resamples else {})
 
 
 def only(found: BoardDifference) -> RowChange:
@@ -62,7 +61,7 @@ def test_a_metric_of_which_less_is_better_gets_better_by_falling(build):
             r.combo.row + f"--s{r.combo.seed}": Resamples({"auroc": 0.8 + CHANCE, "brier": value + CHANCE}, {})
             for r in records
         }
-        return Measured(summarize(build.board("net", seeds=(0, 1, 2)), records, drawn), drawn)
+        return BoardResults(summarize(build.board("net", seeds=(0, 1, 2)), records, drawn), drawn)
 
     change = only(compare_states(one(0.2), one(0.1)))
     assert {m.metric: m.verdict for m in change.metrics} == {"auroc": "same", "brier": "better"}
@@ -104,7 +103,7 @@ def lose_hernia(build, rows, *, without=""):
             macro = {name: part.macro + noise for name, part in metrics.items()}
             records.append(record)
             drawn[f"{model}--bce--demo--s{seed}"] = Resamples(macro, {label: v + noise for label, v in known.items()})
-    return Measured(summarize(build.board(*rows, seeds=(0, 1, 2)), records, drawn), drawn)
+    return BoardResults(summarize(build.board(*rows, seeds=(0, 1, 2)), records, drawn), drawn)
 
 
 def test_a_label_that_another_row_lost_changes_nothing_of_a_row(build):
@@ -138,7 +137,7 @@ def test_a_row_is_compared_over_the_labels_that_it_has_in_both_states(build):
 
 def test_states_without_a_label_in_common_are_not_called_unchanged(build):
     one, other = (
-        Measured(summarize(build.board("net"), [build.record("net", 0, {"auroc": build.metric(*values)})]))
+        BoardResults(summarize(build.board("net"), [build.record("net", 0, {"auroc": build.metric(*values)})]))
         for values in ((0.8, None, None), (None, None, 0.8))
     )
     change = only(compare_states(one, other))
@@ -152,7 +151,7 @@ def test_rows_that_come_go_or_fail_are_told_with_the_reason(build):
         *(build.record("comes", seed, 0.9) for seed in (0, 1)),
     ]
     later += [build.record("fails", seed, failure="out of luck") for seed in (0, 1)]
-    after = Measured(summarize(build.board("stays", "comes", "fails", "never"), later, {}))
+    after = BoardResults(summarize(build.board("stays", "comes", "fails", "never"), later, {}))
     found = {change.row.partition("-")[0]: change for change in compare_states(before, after).rows}
     assert {name: change.kind for name, change in found.items()} == {
         "comes": "new",
@@ -179,7 +178,7 @@ def test_definitions_that_differ_are_named(build):
     board = build.board("net", objective="auroc", seeds=(0, 1, 2), options={"size": 32})
     changed = build.combo(build.row("net"), 0, options={"size": 32})
     records = [build.record("net", seed, 0.8, combo=changed.model_copy(update={"seed": seed})) for seed in (0, 1)]
-    found = compare_states(one, Measured(summarize(board, records, {})))
+    found = compare_states(one, BoardResults(summarize(board, records, {})))
     assert "dataset: dots size=16 became dots size=32" in found.notes
     assert "seeds: 0 1 became 0 1 2" in found.notes
 

@@ -13,12 +13,12 @@ from harness.board import Row, board_text, row_text, save_board
 from harness.errors import UnknownNameError, UsageError
 from harness.report.frame import as_csv, as_rows
 from harness.report.page import render
-from harness.report.reading import measured
+from harness.report.summary import read_results
 
 
 def test_the_table_has_a_row_each_row_with_the_numbers_of_the_summary(toy_board):
     frame = harness.read_board(toy_board)
-    summary = measured(harness.board.read_board(toy_board)).summary
+    summary = read_results(harness.board.read_board(toy_board)).summary
     assert list(frame["row"]) == [row.name for row in summary.rows]
     assert list(frame["rank"]) == [1, 2]
     for (_, found), row in zip(frame.iterrows(), summary.rows, strict=True):
@@ -52,7 +52,7 @@ def test_board_csv_beside_the_page_reads_back_as_the_same_table(toy_board):
 
 def test_undefined_values_are_empty_and_rows_without_a_result_are_there(build):
     build.write(build.record("net", 0, {"auroc": build.metric(0.7, 0.9, None)}), build.record("broken", failure="no"))
-    first, second = as_rows(measured(build.board("net", "broken", seeds=(0,))).summary)
+    first, second = as_rows(read_results(build.board("net", "broken", seeds=(0,))).summary)
     assert (first["auroc[Edema]"], first["auroc[Hernia]"]) == (0.7, None)
     assert (second["auroc"], second["status"], second["rank"]) == (None, "failed", None)
     assert "no" in str(second["reasons"])
@@ -62,7 +62,7 @@ def test_undefined_values_are_empty_and_rows_without_a_result_are_there(build):
 def test_no_cell_is_a_formula_for_a_spreadsheet(build, name):
     row = Row(name, "bce", "demo")
     build.write(build.record(row, 0, failure=f"{name} again"))
-    text = as_csv(measured(build.board(row)).summary)
+    text = as_csv(read_results(build.board(row)).summary)
     cells = [cell for line in csv.reader(io.StringIO(text, newline="")) for cell in line]
     assert f"'{name.strip()}" in cells
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
@@ -70,7 +70,7 @@ def test_no_cell_is_a_formula_for_a_spreadsheet(build, name):
 
 def test_negative_numbers_stay_numbers(build):
     build.write(build.record("net", 0, {"auroc": build.metric(0.5), "skill": build.metric(-0.25)}))
-    text = as_csv(measured(build.board("net", metrics=("auroc", "skill"), seeds=(0,))).summary)
+    text = as_csv(read_results(build.board("net", metrics=("auroc", "skill"), seeds=(0,))).summary)
     (line,) = csv.DictReader(io.StringIO(text))
     assert float(line["skill"]) == -0.25
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.evaluation.parts import LabelValue
 from harness.evaluation.resamples import Resamples
 from harness.report import summary as module
 from harness.report.matrix import find_intervals, mark_best
 from harness.report.summary import summarize
-from harness.results.record import LabelValue
 
 LABELS = ("Edema", "Mass", "Hernia")
 

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from harness.board import Row, board_text, row_text, save_board
-from harness.report.answer import conclude
+from harness.report.headline import conclude
 from harness.report.page import SCRIPTS, render
 from harness.report.summary import summarize
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import ttest_ind
 
-from harness.report.answer import find_lead
-from harness.report.listing import as_plain, table
-from harness.report.summary import Leaderboard, RowSummary, summarize
+from harness.cli.board_listing import as_plain, table
+from harness.report.headline import find_lead
+from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.report.summary import summarize
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=6)
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from harness.evaluation.parts import LabelValue, MetricPart
 from harness.evaluation.resamples import Resamples
 from harness.results.provenance import command, scrub
-from harness.results.record import ComboPart, DatasetPart, LabelValue, MetricPart, ProvenancePart, Record
+from harness.results.record import ComboPart, DatasetPart, ProvenancePart, Record
 from harness.results.store import read_records, read_resamples, record_path, run_folder, write_record
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import cli, testing
+from harness import testing
+from harness.cli.main import app, main
 from harness.errors import UnknownNameError, UsageError
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
@@ -38,7 +39,7 @@ def check(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["harness", "check", *arguments])
         code = 0
         try:
-            cli.main()
+            main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         return code, capsys.readouterr().out
@@ -111,7 +112,7 @@ def test_what_a_plugin_prints_is_kept_out_of_the_document(tmp_path, capsys):
     file = tmp_path / "loud.py"
     file.write_text(LOSS.format(sign="") + "\nprint('imported')\n")
     with pytest.raises(SystemExit, match="0"):
-        cli.app(["check", str(file), "--json"])
+        app(["check", str(file), "--json"])
     out, error = capsys.readouterr()
     assert json.loads(out)["failed"] == 0
     assert "imported" in error

@@ -234,9 +234,9 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from harness.board import Board, Row
-from harness.execution import local
+from harness.execution import local, planning
 from harness.execution.events import EpochFinished
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.registry import load_registry
 
 torch.set_num_threads(1)
@@ -249,7 +249,7 @@ def listen(event):
         os.kill(os.getpid(), signal.SIGKILL)
 
 settings = Settings(folder / "data", folder / "cache", torch.device("cpu"))
-(record,) = local.run(local.plan(board, load_registry([toy]), settings, listen), listen)
+(record,) = local.run(planning.plan(board, load_registry([toy]), settings, listen), listen)
 print(record.key)
 """
 

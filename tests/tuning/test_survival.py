@@ -24,7 +24,7 @@ SPACE = ("--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=6", "--
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
-    code = "import sys; from harness.cli import main; sys.argv[0] = 'harness'; main()"
+    code = "import sys; from harness.cli.main import main; sys.argv[0] = 'harness'; main()"
     environment = os.environ | {
         "HARNESS_CACHE_DIR": str(folder / "cache"),
         "HARNESS_PLUGIN": str(TOY),

@@ -13,13 +13,13 @@ import torch
 from harness.board import Row
 from harness.components import Choice
 from harness.errors import HarnessError
-from harness.execution.local import Settings
+from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.tuning import trial as trials
 from harness.tuning.confirmation import confirm
 from harness.tuning.space import Dimension
 from harness.tuning.study import Plan
-from harness.tuning.trial import Workshop, open_workshop, train
+from harness.tuning.trial import TrialContext, open_context, train
 from harness.tuning.worker import run_trial
 from tests.conftest import TOY
 
@@ -31,16 +31,16 @@ def toys() -> Registry:
 
 @pytest.fixture
 def begin(toys, make_plan, tmp_path):
-    """A plan for a model, and a workshop that has trained before: late imports leave cycles of their own, once."""
+    """A plan for a model, and a context that has trained before: late imports leave cycles of their own, once."""
 
-    def make(model: str) -> tuple[Plan, Workshop]:
+    def make(model: str) -> tuple[Plan, TrialContext]:
         row = Row(model, "bce", "toy", {"recipe": {"epochs": 2}})
         dimensions = {"recipe.lr": Dimension("recipe.lr", Choice((0.01, 0.02)), "--search")}
         plan = make_plan(row=row, dimensions=dimensions, defaults={"recipe.lr": 0.01}, epochs=2)
         settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
-        workshop = open_workshop(plan.board, toys, settings, plan.objective, ignore)
-        train(workshop, dataclasses.replace(row, model="toy-net"), 0, lambda value, epoch: None)
-        return plan, workshop
+        context = open_context(plan.board, toys, settings, plan.objective, ignore)
+        train(context, dataclasses.replace(row, model="toy-net"), 0, lambda value, epoch: None)
+        return plan, context
 
     return make
 
@@ -64,23 +64,23 @@ class Impatient(optuna.pruners.BasePruner):
     ],
 )
 def test_a_trial_leaves_nothing_behind_but_the_images(begin, watch, model, pruner, state):
-    plan, workshop = begin(model)
+    plan, context = begin(model)
     watch.made.clear()
     study = optuna.create_study(direction="maximize", pruner=pruner)
-    run_trial(study, study.ask(), plan, workshop, ignore)
+    run_trial(study, study.ask(), plan, context, ignore)
     assert study.trials[0].state.name == state
     assert {"Training", "Step", "Predictor", "network"} <= {name for name, _ in watch.made}
     assert watch.alive == []
 
 
 def test_a_confirmation_leaves_nothing_behind_but_the_images(begin, watch):
-    plan, workshop = begin("tiny-cnn")
+    plan, context = begin("tiny-cnn")
     watch.made.clear()
-    confirm(plan, workshop, plan.row, 2, ignore)
+    confirm(plan, context, plan.row, 2, ignore)
     assert watch.made
     assert watch.alive == []
     with pytest.raises(HarnessError):
-        confirm(plan, workshop, dataclasses.replace(plan.row, model="toy-nan"), 2, ignore)
+        confirm(plan, context, dataclasses.replace(plan.row, model="toy-nan"), 2, ignore)
     assert watch.alive == []
 
 
@@ -93,23 +93,23 @@ def test_a_confirmation_leaves_nothing_behind_but_the_images(begin, watch):
     ],
 )
 def test_memory_is_given_back_to_a_gpu_after_each_training(begin, watch, monkeypatch, device, pruner, expected):
-    plan, workshop = begin("tiny-cnn")
+    plan, context = begin("tiny-cnn")
     watch.made.clear()
     released: list[list[str]] = []
     monkeypatch.setattr(trials, "release", lambda: released.append(watch.alive))
     monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
-    workshop.settings = dataclasses.replace(workshop.settings, device=torch.device(device))
+    context.settings = dataclasses.replace(context.settings, device=torch.device(device))
     study = optuna.create_study(direction="maximize", pruner=pruner)
-    run_trial(study, study.ask(), plan, workshop, ignore)
+    run_trial(study, study.ask(), plan, context, ignore)
     assert released == [[]] * expected
 
 
 def test_images_are_let_go_before_others_are_placed(begin, watch, monkeypatch):
-    _, workshop = begin("tiny-cnn")
+    _, context = begin("tiny-cnn")
     released: list[list[str]] = []
     monkeypatch.setattr(trials, "release", lambda: released.append(watch.alive))
-    workshop.place(workshop.data(16))
+    context.place(context.data(16))
     assert released == []
-    workshop.place(workshop.data(24))
+    context.place(context.data(24))
     assert released == [[]]
     assert watch.alive == ["Placed"]

@@ -11,7 +11,7 @@ from harness.report.figures.style import Figure
 from harness.report.figures.systems import draw_costs, draw_intervals
 
 if TYPE_CHECKING:
-    from harness.report.summary import Leaderboard
+    from harness.report.leaderboard import Leaderboard
 
 MOST_ROWS = 20
 """Best rows that curves, histories and pairs are drawn of: more would not be told apart."""

@@ -14,7 +14,7 @@ from harness.report.figures.style import COLORS, Figure, by_row, chosen_only, co
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.report.summary import Leaderboard, RowSummary
+    from harness.report.leaderboard import Leaderboard, RowSummary
 
 MOST_POINTS = 40
 """Points of a curve."""

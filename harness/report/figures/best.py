@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.evaluation.comparison import Pair
-    from harness.report.summary import Leaderboard, RowSummary
+    from harness.report.leaderboard import Leaderboard, RowSummary
 
 
 def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten, table
 
 if TYPE_CHECKING:
-    from harness.report.summary import Leaderboard
+    from harness.report.leaderboard import Leaderboard
 
 
 ALL = "all"

@@ -1,0 +1,75 @@
+"""The command line: every verb on one screen."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from harness.cli.verbs import boards, data, evaluation, machine, plugins, reading, tuning, upkeep
+from harness.errors import HarnessError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Compare models for chest X-rays under one protocol: same data, same split, same statistics.",
+)
+plugins_app = typer.Typer(help="List what can be plugged together.", invoke_without_command=True)
+data_app = typer.Typer(help="Look at a dataset before anything is trained on it.", no_args_is_help=True)
+
+app.command()(boards.run)
+app.command()(tuning.tune)
+app.command()(reading.leaderboard)
+app.command()(reading.show)
+app.command()(reading.diff)
+app.command()(upkeep.status)
+app.command()(upkeep.merge)
+app.command()(upkeep.validate)
+app.command()(upkeep.submit)
+app.command()(upkeep.clean)
+app.command()(boards.rescore)
+app.command()(evaluation.score)
+app.command()(evaluation.compare)
+app.command()(machine.speed)
+app.command("doctor")(machine.examine_machine)
+app.command("new")(plugins.new_plugin)
+app.command("check")(plugins.check_plugin)
+app.add_typer(plugins_app, name="plugins")
+plugins_app.callback()(plugins.list_plugins)
+plugins_app.command("show")(plugins.show_plugin)
+app.add_typer(data_app, name="data")
+data_app.command("list")(data.list_datasets)
+data_app.command("stats")(data.describe_dataset)
+data_app.command("check")(data.check_dataset)
+data_app.command("prepare")(data.prepare_dataset)
+
+
+def main() -> None:
+    """Run the command line: a mistake is one line and exit code 2, an interruption 130."""
+    try:
+        app()
+    except HarnessError as error:
+        from harness.cli.terminal import fail
+
+        fail(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("cxr-harness"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Compare models for chest X-rays under one protocol: same data, same split, same statistics."""

@@ -1,0 +1,176 @@
+"""The command line's options: what they are called, and how their values are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.components import Kind
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def complete_boards(incomplete: str) -> list[str]:
+    """Boards that are bundled or lie in the current folder."""
+    from harness.board import FILE, bundled_boards
+
+    here = [path.parent.name for path in Path().glob(f"*/{FILE}")]
+    return [name for name in sorted({*bundled_boards(), *here}) if name.startswith(incomplete)]
+
+
+BoardArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="BOARD",
+        help="A board's folder, or the name of a bundled board (demo).",
+        show_default=False,
+        autocompletion=complete_boards,
+    ),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", envvar="HARNESS_PLUGIN", help="A file with a plugin; may be repeated. Its code is run."),
+]
+DataRoot = Annotated[
+    Path,
+    typer.Option(envvar="HARNESS_DATA_ROOT", help="Folder that holds the dataset, or a folder of that name with it."),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="HARNESS_CACHE_DIR", help="Where decoded images are kept.", show_default="the user's cache folder"
+    ),
+]
+Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Devices = Annotated[
+    str,
+    typer.Option("--device", envvar="HARNESS_DEVICE", help="auto, cpu, cuda:N, several with commas, or all GPUs: all."),
+]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
+]
+Compile = Annotated[
+    Literal["auto", "on", "off"],
+    typer.Option(
+        "--compile", help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back."
+    ),
+]
+Place = Annotated[
+    Literal["auto", "resident", "streamed"],
+    typer.Option(
+        "--placement", help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most."
+    ),
+]
+
+
+def _reserve_output(context: typer.Context, wanted: bool) -> bool:
+    """With --json, what plugins and libraries print goes to standard error."""
+    if wanted:
+        from harness.cli.tables import reserve_output
+
+        context.with_resource(reserve_output())
+    return wanted
+
+
+Json = Annotated[bool, typer.Option("--json", callback=_reserve_output, help="One JSON document on standard output.")]
+
+
+def complete_names(*kinds: Kind) -> Callable[[str], list[str]]:
+    """A shell's completion of components' names, of these kinds or of all; the last of several with commas."""
+
+    def complete(incomplete: str) -> list[str]:
+        from harness.registry import load_registry
+
+        before, comma, last = incomplete.rpartition(",")
+        offers = load_registry().offers
+        names = {name.removesuffix("*") for kind in kinds or offers for name in offers[kind]}
+        return [f"{before}{comma}{name}" for name in sorted(names) if name.startswith(last)]
+
+    return complete
+
+
+DatasetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A dataset; `harness data list` shows them.", autocompletion=complete_names("dataset")
+    ),
+]
+
+
+def find_cache(folder: Path | None) -> Path:
+    """Where decoded images are kept: the folder given, or the user's cache folder."""
+    import platformdirs
+
+    return folder or Path(platformdirs.user_cache_dir("cxr-harness", appauthor=False))
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name. Raises `UsageError` where there is none."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.device_count() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N")
+    # counted without CUDA, which a process that only schedules must not touch
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {name}: there is no such GPU here; give --device cpu")
+    return device
+
+
+def find_devices(names: str) -> tuple[torch.device, ...]:
+    """The devices of these names, commas between; `all` is every GPU. Raises `UsageError` where one is not there."""
+    import torch
+
+    if names == "all":
+        count = torch.cuda.device_count()
+        if not count:
+            raise UsageError("--device all: there is no GPU here; give --device cpu")
+        return tuple(torch.device("cuda", number) for number in range(count))
+    found = tuple(find_device(name) for name in split_names([names]))
+    if not found:
+        raise UsageError("--device: give auto, cpu, cuda:N, several with commas, or all")
+    if len(set(found)) < len(found):
+        raise UsageError(f"--device {names}: a device stands there twice; --workers gives it more workers")
+    return found
+
+
+def parse_duration(flag: str, text: str) -> float:
+    """Seconds from `90`, `90s`, `15m` or `2h`. Raises `UsageError` for anything else, and for none at all."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if found is None or not float(found[1]):
+        raise UsageError(f"{flag} {text}: give seconds, or 90s, 15m, 2h")
+    return float(found[1]) * units[found[2] or "s"]
+
+
+def parse_memory(flag: str, text: str) -> int:
+    """Bytes from `900M` or `12G`. Raises `UsageError` for anything else, and for none at all."""
+    units = {"M": 2**20, "G": 2**30}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])(?:i?B)?", text.strip())
+    if found is None or not float(found[1]):
+        raise UsageError(f"{flag} {text}: give 900M or 12G")
+    return int(float(found[1]) * units[found[2]])
+
+
+def split_names(given: list[str] | None) -> tuple[str, ...]:
+    """Names separated by commas, or given one by one."""
+    return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
+
+
+def split_numbers(text: str | None, flag: str = "--seeds") -> tuple[int, ...]:
+    """Whole numbers separated by commas. Raises `UsageError` for anything else."""
+    try:
+        return tuple(int(part) for part in (text or "").split(",") if part.strip())
+    except ValueError:
+        raise UsageError(f"{flag} {text}: give whole numbers separated by commas, such as 0,1,2") from None

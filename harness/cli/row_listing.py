@@ -1,0 +1,174 @@
+"""One row of a board, as text for a terminal and as plain data."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UnknownNameError
+from harness.evaluation.wording import tell_absences
+from harness.report.details import MEASURES, RowDetails, gather_details, gather_origins
+from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
+from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.results.store import read_groups
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from harness.evaluation.subgroups import Gap
+
+LABELLED = 3
+"""Metrics that the table of labels shows: the objective, and those that the board names first."""
+
+
+def find_summary(summary: Leaderboard, name: str) -> RowSummary:
+    """The row of that name. Raises `UnknownNameError`."""
+    rows = {row.name: row for row in summary.rows}
+    if name not in rows:
+        raise UnknownNameError(f"row of {summary.board.folder}", name, rows)
+    return rows[name]
+
+
+def as_plain_row(summary: Leaderboard, row: RowSummary) -> dict[str, Any]:
+    """The row as plain data, its records whole."""
+    from harness.cli.board_listing import as_plain
+
+    described = next(one for one in as_plain(summary)["rows"] if one["name"] == row.name)
+    records = [json.loads(record.model_dump_json()) for record in row.records]
+    return {"board": str(summary.board.folder), "objective": summary.objective, **described, "records": records}
+
+
+def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
+    """What the page shows of a row: its metrics, its labels, calibration, subgroups, cost, and how it was made."""
+    from rich.text import Text
+
+    folder = summary.board.folder
+    details = gather_details(row.counted, {record.combo.seed: read_groups(folder, record) for record in row.counted})
+    parts: list[RenderableType] = [Text(row.name, style="bold"), *map(Text, _introduce(summary, row))]
+    if row.metrics:
+        absent = tell_absences({metric: spread.no_interval for metric, spread in row.metrics.items()})
+        parts += [Text(), _metrics(summary, row), *map(Text, absent), Text(), _labels(summary, row)]
+    if details.calibration:
+        parts += [Text(), _calibration(details)]
+        if details.uncalibrated:
+            parts.append(Text(f"calibration is without {', '.join(details.uncalibrated)}"))
+    if details.columns:
+        parts += [Text(), _subgroups(details)]
+    cost = [
+        f"{name.replace('_', ' ')}: {format_number(value, 0 if value >= 100 else 2)}"
+        for name, value in row.efficiency.items()
+    ]
+    if cost:
+        parts += [Text(), Text("; ".join(cost))]
+    made = [
+        *(f"seed {_join(seeds)}: {text}" for text, seeds in details.execution.items()),
+        *(f"seed {_join(keys)}: {command}, {what}" for (command, what), keys in gather_origins(row.records).items()),
+    ]
+    if row.external is None:
+        made.append(
+            f"to measure it again: harness run {shlex.quote(str(summary.board.folder))} --only '{row.name}' --force"
+        )
+    return [*parts, Text(), *map(Text, made)]
+
+
+def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
+    place = "control" if row.control else f"rank {row.rank}" if row.rank else "not ranked"
+    group = f", group {row.group}" if row.group else ""
+    params = [f"{section}.{name} = {value}" for section, values in row.params.items() for name, value in values.items()]
+    seeds = f"seeds {_join(row.seeds)} of {_join(summary.board.seeds)}" if row.seeds else "no seed has a result"
+    return [
+        f"{row.model}, {EXTERNAL}: {row.external}"
+        if row.external is not None
+        else f"{row.model}, {row.loss}, {row.recipe}{''.join(f', {text}' for text in params)}",
+        f"{row.status}, {place}{group}, {seeds}",
+        *row.reasons,
+    ]
+
+
+def _metrics(summary: Leaderboard, row: RowSummary) -> Table:
+    names = [name for name in dict.fromkeys([summary.objective, *summary.metrics]) if name in row.metrics]
+    table = _table(
+        "metric",
+        "mean of labels ± over seeds",
+        "95 % over patients",
+        "over patients and seeds",
+        "labels",
+        *(f"seed {s}" for s in row.seeds),
+    )
+    for name in names:
+        spread = row.metrics[name]
+        by_seed = dict(zip(spread.seeds, spread.values, strict=True))
+        seeds = (format_number(by_seed.get(seed), 4) for seed in row.seeds)
+        table.add_row(
+            _plain(name),
+            format_spread(spread),
+            _plain(format_interval(spread, 4)),
+            _plain(format_pair(spread.interval_seeds, 4)),
+            str(spread.labels_used),
+            *seeds,
+        )
+    return table
+
+
+def _labels(summary: Leaderboard, row: RowSummary) -> Table:
+    names = [name for name in dict.fromkeys([summary.objective, *summary.metrics]) if name in row.metrics][:LABELLED]
+    positives = summary.data.splits["test"].positives if summary.data else {}
+    table = _table("label", "positives", *names, *(f"threshold, seed {seed}" for seed in row.seeds))
+    thresholds = {r.combo.seed: r.thresholds.get("val-f1", {}) for r in row.records if r.combo.seed in row.seeds}
+    for label in summary.data.labels if summary.data else ():
+        values = []
+        for name in names:
+            value = format_number(row.per_label.get(name, {}).get(label), 4)
+            interval = row.label_intervals.get(label) if name == summary.objective and value else None
+            values.append(" ".join(filter(None, [value, _plain(format_pair(interval))])))
+        fitted = (format_number(thresholds[seed].get(label), 3) for seed in row.seeds)
+        table.add_row(_plain(label), f"{positives.get(label, 0):,}", *values, *fitted)
+    return table
+
+
+def _calibration(details: RowDetails) -> Table:
+    table = _table("calibration", *MEASURES)
+    for name, values in details.calibration.items():
+        table.add_row(name, *(format_number(values.get(measure), 4) for measure in MEASURES))
+    return table
+
+
+def _subgroups(details: RowDetails) -> Table:
+    metrics = details.columns[0].metrics
+    table = _table("subgroup", "images", "patients", *metrics)
+    for column in details.columns:
+        for group in column.groups:
+            values = (format_number(group.macro.get(metric), 3) for metric in metrics)
+            table.add_row(_plain(f"{column.name} {group.name}"), f"{group.images:,}", f"{group.patients:,}", *values)
+        if column.overall:
+            gaps = (_plain(_format_gap(column.overall.get(metric))) for metric in metrics)
+            table.add_row(_plain(f"{column.name}, largest gap"), "", "", *gaps)
+    return table
+
+
+def _format_gap(gap: Gap | None) -> str:
+    if gap is None:
+        return ""
+    chance = "" if gap.p is None else f", p {gap.p:.3f}"
+    return f"{format_number(gap.value, 3)} {format_pair(gap.interval)}{chance}"
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        table.add_column(_plain(column), justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _plain(text: str) -> str:
+    """A name is data: no markup."""
+    return text.replace("[", r"\[")
+
+
+def _join(seeds: Iterable[int] | Sequence[int]) -> str:
+    return " ".join(map(str, seeds))

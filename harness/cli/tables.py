@@ -1,0 +1,399 @@
+"""Plain data as text and tables on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness.cli import catalogue
+from harness.components import Kind
+from harness.registry import Registry
+
+if TYPE_CHECKING:
+    from harness.data.checks import Finding
+    from harness.data.statistics import Counts, LabelCounts, Statistics
+    from harness.evaluation.comparison import Pair
+    from harness.evaluation.parts import MetricPart, PredictivePart, SubgroupPart
+    from harness.scoring.pairing import Comparison
+    from harness.scoring.systems import SystemEvaluation
+    from harness.speed.measure import Speed
+    from harness.testing import Outcome
+    from harness.testing.doctor import Fact
+    from harness.tuning.space import Dimension
+
+PLAIN_WIDTH = 120
+"""Characters in a line of a table where no terminal limits it."""
+
+LABELLED = 2
+"""Metrics that a table of labels shows."""
+
+
+def output() -> Console:
+    """Standard output for tables: as wide as the terminal, or wide enough for most where there is none."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PLAIN_WIDTH)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """One line a check, examples under those that found something."""
+    console = output()
+    for finding in findings:
+        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+        console.print(f"{mark} [bold]{finding.name}[/]: ", end="")
+        console.print(finding.message, markup=False, highlight=False)
+        for example in finding.examples:
+            console.print(f"    {example}", markup=False, highlight=False)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """One line a check; under one that failed, what was seen and how to mend it."""
+    console = output()
+    mark = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]-[/]"}[outcome.status]
+    console.print(f"{mark} {outcome.kind} {outcome.component}: [bold]{outcome.check}[/]: ", end="", highlight=False)
+    console.print(outcome.proves if outcome.status != "skipped" else outcome.seen, markup=False, highlight=False)
+    if outcome.status == "failed":
+        console.print(f"    seen: {outcome.seen}", markup=False, highlight=False)
+        console.print(f"    mend: {outcome.mend}", markup=False, highlight=False)
+
+
+def print_facts(facts: Sequence[Fact]) -> None:
+    """One line each, then what is missing for what."""
+    console = output()
+    for fact in facts:
+        mark = "[yellow]-[/]" if fact.missing else "[green]✓[/]"
+        console.print(f"{mark} [bold]{_text(fact.name)}[/]: ", end="", highlight=False)
+        console.print(str(fact.value or "none"), markup=False, highlight=False, soft_wrap=True)
+    for fact in facts:
+        if fact.missing:
+            console.print(f"without {fact.name}: {fact.missing}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_statistics(name: str, statistics: Statistics) -> None:
+    """As a table with a column a group, then notes and boxes."""
+    groups = statistics.groups.values()
+    table = Table(box=None, pad_edge=False, header_style="bold", title=name, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for group in (*statistics.groups, "prevalence"):
+        table.add_column(group, justify="right")
+    table.add_row("images", *(f"{counts.images:,}" for counts in groups))
+    table.add_row("patients", *(f"{counts.patients:,}" for counts in groups))
+    for label, found in statistics.groups["all"].labels.items():
+        table.add_row(
+            label, *(_positives(counts.labels[label]) for counts in groups), _unless_nan(found.prevalence, ".2%")
+        )
+    for row, cells in _further_rows(list(groups)).items():
+        table.add_row(row, *cells)
+    console = output()
+    console.print(table)
+    if any(counts.unknown for counts in statistics.groups["all"].labels.values()):
+        console.print("in brackets: images whose label is unknown", highlight=False)
+    for note, text in statistics.notes.items():
+        console.print(f"{note.replace('_', ' ')}: {text}", highlight=False, markup=False)
+    if statistics.boxes:
+        boxes = ", ".join(f"{label} {count}" for label, count in statistics.boxes.items())
+        console.print(f"boxes: {boxes}", highlight=False, markup=False)
+
+
+def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
+    """What is told of each group after its labels: the row's name, and a cell a group."""
+    rows = {
+        "no finding": [f"{counts.without_finding:,}" for counts in groups],
+        "images a patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
+        "most of one patient": [f"{counts.most_images_of_a_patient:,}" for counts in groups],
+    }
+    for view in sorted({view for counts in groups for view in counts.views}):
+        rows[f"view {view}"] = [f"{counts.views.get(view, 0):,}" for counts in groups]
+    for sex in sorted({sex for counts in groups for sex in counts.sexes}):
+        rows[f"sex {sex}"] = [f"{counts.sexes.get(sex, 0):,}" for counts in groups]
+    if any(counts.ages for counts in groups):
+        for what in ("lowest", "median", "highest"):
+            rows[f"{what} age"] = [f"{getattr(counts.ages, what):g}" if counts.ages else "" for counts in groups]
+        rows["age unknown"] = [f"{counts.ages.unknown:,}" if counts.ages else "" for counts in groups]
+    return rows
+
+
+def _unless_nan(value: float, style: str) -> str:
+    return "" if math.isnan(value) else format(value, style)
+
+
+def _positives(counts: LabelCounts) -> str:
+    """Positives, and in brackets how many are unknown."""
+    return f"{counts.positives:,}" + (f" ({counts.unknown:,}?)" if counts.unknown else "")
+
+
+def print_listing(registry: Registry, only: Kind | None = None) -> None:
+    """The listing as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("kind", "name", "from", "about"):
+        table.add_column(column, no_wrap=column in ("kind", "name"))
+    for row in catalogue.listing(registry)["components"]:
+        if only in (None, row["kind"]):
+            table.add_row(*(_text(row[column]) for column in ("kind", "name", "from", "about")))
+    output().print(table)
+
+
+def print_details(described: list[dict[str, Any]]) -> None:
+    """Components' details as indented text."""
+    for component in described:
+        typer.echo(f"{component['kind']} {component['name']} ({component['from']}, version {component['version']})")
+        for name in ("about", "citation", "signature", "on", "higher_is_better", "range"):
+            if component.get(name) not in (None, ""):
+                typer.echo(f"  {name.replace('_', ' ')}: {component[name]}")
+        for section in ("defaults", "space", "inputs"):
+            if component.get(section):
+                typer.echo(f"  {section}:")
+                for name, value in component[section].items():
+                    typer.echo(f"    {name} = {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict) and value.get("type") == "choice":
+        return "one of " + ", ".join(map(str, value["options"]))
+    if isinstance(value, dict) and "low" in value:
+        return f"{value['type']} {value['low']} .. {value['high']}{' (log)' if value['log'] else ''}"
+    return str(value)
+
+
+def _text(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def print_space(title: str, dimensions: Mapping[str, Dimension], defaults: Mapping[str, Any]) -> None:
+    """What is searched: one row a dimension."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
+    for column in ("parameter", "values", "default", "from"):
+        table.add_column(column, overflow="fold")
+    for name, dimension in dimensions.items():
+        default = "none" if defaults[name] is None else str(defaults[name])
+        table.add_row(_text(name), _text(dimension.describe()), _text(default), _text(dimension.origin))
+    output().print(table)
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) -> None:
+    """One row a metric, then one a label with the metrics that come first of those asked for."""
+    over = "patients" if found.patients_known else "images"
+    table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
+    columns = ["metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "micro", "weighted", "labels"]
+    judged = any(metric.interval_seeds is not None for metric in found.metrics.values())
+    if judged:
+        columns.insert(3, f"over {over} and seeds")
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("metric", "by") else "right")
+    for name, metric in found.metrics.items():
+        part = metric.part
+        labels = f"{part.labels_used}/{len(part.per_label)}"
+        method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
+        numbers = map(_number, (metric.spread, part.micro, part.weighted))
+        intervals = [_interval(part.interval), *([_interval(metric.interval_seeds)] if judged else [])]
+        table.add_row(_text(name), _number(part.macro), *intervals, method, *numbers, labels)
+    shown = [found.metrics[name].part for name in asked[:LABELLED]]
+    per_label = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("label", "positives", *asked[:LABELLED]):
+        per_label.add_column(_text(column), justify="left" if column == "label" else "right")
+    for label, counted in shown[0].per_label.items():
+        values = [part.per_label[label] for part in shown]
+        cells = (f"{_number(value.value)} {_interval(value.interval)}" for value in values)
+        per_label.add_row(_text(label), f"{counted.positives:,}", *cells)
+    console = output()
+    console.print(table)
+    console.print("micro: all images and labels pooled; weighted: each label by its positives", highlight=False)
+    for remark in _remark_on_means({name: metric.part for name, metric in found.metrics.items()}):
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    console.print(per_label)
+    if found.predictive:
+        console.print()
+        console.print(_tabulate_predictive(found.predictive, over))
+    for column, groups in (found.subgroups or {}).items():
+        console.print()
+        console.print(_tabulate_groups(column, groups))
+
+
+def _tabulate_groups(column: str, part: SubgroupPart) -> Table:
+    """The groups of one column, and what the gaps between them are and whether chance alone makes such."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (column, "images", "patients", *part.gaps):
+        table.add_column(_text(heading), justify="left" if heading == column else "right")
+    for group in part.groups:
+        values = (_number(group.macro.get(metric)) for metric in part.gaps)
+        table.add_row(_text(group.name), f"{group.images:,}", f"{group.patients:,}", *values)
+    gaps = (
+        "-" if gap is None else f"{_number(gap.value)} {_interval(gap.interval)} p {_chance(gap.p)}"
+        for gap in part.gaps.values()
+    )
+    table.add_row("largest gap", "", "", *gaps)
+    return table
+
+
+def _tabulate_predictive(found: Mapping[str, Mapping[str, PredictivePart]], over: str) -> Table:
+    """Predictive values at the prevalences that were given, a row a label and policy."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("label", "prevalence", "thresholds", f"PPV, 95 % over {over}", f"NPV, 95 % over {over}"):
+        table.add_column(column, justify="right" if "V" in column or column == "prevalence" else "left")
+    for policy, parts in found.items():
+        for label, part in parts.items():
+            values = ((part.ppv, part.ppv_interval), (part.npv, part.npv_interval))
+            cells = (f"{_number(value)} {_interval(interval)}" for value, interval in values)
+            table.add_row(_text(label), f"{part.prevalence:g}", _text(policy), *cells)
+    return table
+
+
+def _remark_on_means(parts: Mapping[str, MetricPart]) -> list[str]:
+    """Which labels means are without, and why they have no interval; what several metrics share is said once."""
+    without: dict[tuple[str, str], list[str]] = {}
+    for name, part in parts.items():
+        if part.left_out:
+            why = f" ({part.why_left_out})" if part.why_left_out else ""
+            without.setdefault((", ".join(part.left_out), why), []).append(name)
+    reasons: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        if part.no_interval:
+            reasons.setdefault(part.no_interval, []).append(name)
+    return [
+        *(f"without {labels}: {_join_metrics(names)}{why}" for (labels, why), names in without.items()),
+        *(f"no interval of {_join_metrics(names)}: {why}" for why, names in reasons.items()),
+    ]
+
+
+def _join_metrics(names: Sequence[str]) -> str:
+    """Names of metrics, a metric at all of its threshold policies once."""
+    return ", ".join(dict.fromkeys(name.partition("@")[0] for name in names))
+
+
+def print_comparison(found: Comparison, *, by_label: bool = False) -> None:
+    """The systems, their pairs, where asked for those of single labels, and each pair in words."""
+    over = "patients" if found.patients_known else "images"
+    systems = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("system", "seeds", *(metric.metric for metric in found.metrics)):
+        systems.add_column(_text(column), justify="left" if column == "system" else "right", overflow="fold")
+    for name, first in found.metrics[0].systems.items():
+        estimates = (f"{metric.systems[name].estimate:.4f}" for metric in found.metrics)
+        systems.add_row(_text(name), str(len(first.values)), *estimates)
+    pairs = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("a", "b", "metric", "a - b", f"95 % {over}", "and seeds", f"p {over}", "p", "p Holm"):
+        pairs.add_column(column, justify="left" if column in ("a", "b", "metric") else "right", overflow="fold")
+    for metric in found.metrics:
+        for pair in metric.pairs:
+            pairs.add_row(_text(pair.a), _text(pair.b), _text(metric.metric), *_pair_cells(pair))
+        for label, single in metric.by_label.items() if by_label else ():
+            for pair in single:
+                pairs.add_row(_text(pair.a), _text(pair.b), _text(f"{metric.metric}, {label}"), *_pair_cells(pair))
+    console = output()
+    console.print(systems)
+    console.print()
+    console.print(pairs)
+    console.print()
+    for sentence in found.sentences():
+        typer.echo(sentence)
+
+
+def _pair_cells(pair: Pair) -> tuple[str, ...]:
+    """The difference, its intervals over patients alone and with seeds, and its p-values."""
+    with_seeds = _interval(pair.interval if pair.p is not None else None)
+    numbers = map(_chance, (pair.p_patients, pair.p, pair.p_holm))
+    return f"{pair.delta:+.4f}", _interval(pair.interval_patients), with_seeds, *numbers
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _chance(p: float | None) -> str:
+    return "<0.001" if p is not None and p < 0.001 else _number(p, 3)
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"\\[{interval[0]:.4f}, {interval[1]:.4f}]"
+
+
+_reserved: ContextVar[TextIO | None] = ContextVar("reserved", default=None)
+"""Standard output, while nothing but a document may go there."""
+
+
+@contextlib.contextmanager
+def reserve_output() -> Iterator[None]:
+    """Meanwhile whatever is printed, but `print_json`'s document, goes to standard error."""
+    token = _reserved.set(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _reserved.reset(token)
+
+
+def print_json(document: object) -> None:
+    """Print exactly one JSON document; NaN is null."""
+    typer.echo(json.dumps(_without_nan(document), indent=1), file=_reserved.get() or sys.stdout)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN alone differs from itself
+
+
+def print_speed(model: str, found: Sequence[Speed]) -> None:
+    """One row a batch size, then what is behind the figures."""
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title=f"{model}: images a second", title_justify="left"
+    )
+    for heading in (
+        "batch", "engine", "tight loop", "ratio", "reference", "ratio", "plain script", "ratio", "inference", "step ms",
+        "memory", "reserved", "20 epochs of NIH",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for one in found:
+        table.add_row(
+            f"{one.batch_size}",
+            f"[bold]{one.engine:,.0f}[/]",
+            f"{one.tight_loop:,.0f}",
+            f"{one.engine_over_tight_loop:.3f}",
+            _optional(one.reference, ",.0f"),
+            _optional(one.engine_over_reference, ".3f"),
+            _optional(one.plain_script, ",.0f"),
+            _optional(one.engine_over_plain_script, ".1f"),
+            f"{one.inference:,.0f}",
+            f"{one.step_milliseconds:.1f}",
+            f"{one.peak_device_bytes / 2**30:.1f} GiB" if one.peak_device_bytes else "-",
+            f"{one.peak_reserved_bytes / 2**30:.1f} GiB" if one.peak_reserved_bytes else "-",
+            f"{one.hours:,.1f} h",
+        )
+    console = output()
+    console.print(table)
+    for name, value in found[0].execution.items():
+        if value not in (None, []):
+            console.print(f"{name.replace('_', ' ')}: {value}", highlight=False)
+    first = found[0]
+    if first.bytes_per_image and first.copied_bytes_per_second:
+        console.print(
+            f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes an image, at the "
+            f"{first.copied_bytes_per_second / 2**40:.2f} TiB/s of a copy",
+            highlight=False,
+        )
+    elif first.reference:
+        console.print("reference: a bare loop of torch's modules on one constant batch")
+    console.print(
+        f"start: {first.start_seconds:.1f} s from the start of the process until all is prepared", highlight=False
+    )
+    for one in found:
+        for note in one.notes:
+            console.print(f"batch {one.batch_size}: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _optional(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

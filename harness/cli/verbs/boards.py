@@ -1,0 +1,270 @@
+"""Verbs about boards."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import (
+    BoardArgument,
+    CacheDir,
+    Compile,
+    DataRoot,
+    Devices,
+    Json,
+    Options,
+    Place,
+    Plugins,
+    complete_names,
+    find_cache,
+    find_devices,
+    parse_duration,
+    parse_memory,
+    split_names,
+    split_numbers,
+)
+from harness.cli.verbs.shared import open_registry, print_board
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.board import Board
+    from harness.definition import Definition
+    from harness.execution.interruption import Left
+    from harness.execution.planning import Planned, Settings
+    from harness.execution.pool import Crew
+    from harness.registry import Registry
+
+
+def run(
+    board: BoardArgument = None,
+    folder: Annotated[Path | None, typer.Option("--board", help="Where the board is, or is to be made.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="For a new board: its dataset.", autocompletion=complete_names("dataset"))
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(help="For a new board: models, separated by commas.", autocompletion=complete_names("model")),
+    ] = None,
+    losses: Annotated[
+        list[str] | None,
+        typer.Option(help="For a new board: losses, separated by commas.", autocompletion=complete_names("loss")),
+    ] = None,
+    recipes: Annotated[
+        list[str] | None,
+        typer.Option(help="For a new board: recipes, separated by commas.", autocompletion=complete_names("recipe")),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated."),
+    ] = None,
+    options: Options = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Add rows that must find nothing: prevalence, and shuffled targets.")
+    ] = False,
+    only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    device: Devices = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            envvar="HARNESS_WORKERS",
+            min=0,
+            help="Worker processes; 0 runs everything in this one, for a debugger.",
+            show_default="one a device",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Longest time that a combination may take, as 90s, 15m or 2h.")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Times that a crash, a timeout or too little memory is tried again.")
+    ] = 0,
+    memory: Annotated[
+        str | None, typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.")
+    ] = None,
+    compile_: Compile = "auto",
+    placement: Place = "auto",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, for some speed.")
+    ] = False,
+    plugin: Plugins = None,
+    observers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--observer",
+            help="Also tell an observer (tensorboard, wandb); may be repeated.",
+            autocompletion=complete_names("observer"),
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and why.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run also what has a current record.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train and measure what a board lacks, and render its page."""
+    from harness.definition import Request, define
+    from harness.parameters import parse_assignments, parse_params
+
+    registry = open_registry(plugin)
+    request = Request(
+        board=board,
+        folder=folder,
+        dataset=dataset,
+        models=split_names(models),
+        losses=split_names(losses),
+        recipes=split_names(recipes),
+        seeds=split_numbers(seeds),
+        params=parse_params(settings or ()),
+        options=parse_assignments("--option", options or ()),
+        controls=controls,
+    )
+    from harness.execution.planning import Settings
+    from harness.training.engine import Engine
+
+    devices = find_devices(device)
+    where = Settings(
+        data_root,
+        find_cache(cache_dir),
+        devices[0],
+        only,
+        split_numbers(seeds) or None,
+        force,
+        dry_run,
+        Engine(compile=compile_, placement=placement, deterministic=deterministic),
+    )
+    definition = define(request)
+    crew = _make_crew(
+        definition.board,
+        where,
+        devices,
+        tuple(plugin or ()),
+        workers,
+        None if timeout is None else parse_duration("--timeout", timeout),
+        None if memory is None else parse_memory("--memory", memory),
+    )
+    _run_definition(definition, registry, where, crew, split_names(observers), retries=retries, as_json=as_json)
+
+
+def _make_crew(
+    board: Board,
+    settings: Settings,
+    devices: Sequence[torch.device],
+    plugins: tuple[Path, ...],
+    workers: int | None,
+    timeout: float | None,
+    memory: int | None,
+) -> Crew | None:
+    """The worker processes, dealt over the devices; None where everything is to be run in this process."""
+    from harness.execution.pool import Crew
+
+    count = len(devices) if workers is None else workers
+    if count == 0:
+        if timeout is not None or memory is not None or len(devices) > 1:
+            raise UsageError("--workers 0 runs in this process, on one device, without --timeout and --memory")
+        return None
+    seats = tuple(itertools.islice(itertools.cycle(devices), count))
+    return Crew(board, settings, seats, plugins, timeout, memory)
+
+
+def _run_definition(
+    definition: Definition,
+    registry: Registry,
+    settings: Settings,
+    crew: Crew | None,
+    observers: Sequence[str],
+    *,
+    retries: int,
+    as_json: bool,
+) -> None:
+    """Plan, run and render; exit 1 where a combo failed."""
+    from harness.cli.terminal import Display, fail, warn
+    from harness.execution import local, planning
+    from harness.execution.interruption import Interrupted
+    from harness.execution.observers import Audience, choose_observers
+    from harness.report.page import render
+    from harness.results.store import set_aside
+
+    board, chosen = definition.board, choose_observers(registry, observers)
+    with Display() as display:
+        try:
+            planned = planning.plan(board, registry, settings, display)
+        except KeyboardInterrupt:
+            fail(f"interrupted; decoded images are kept. Continue with: {_same_command()}")
+            raise
+        if settings.dry:
+            _print_plan(planned, as_json=as_json)
+            return
+        definition.write()
+        for line in set_aside(board.folder):
+            warn(line)
+        try:
+            records = local.run(planned, Audience(display, chosen, board.folder, warn), crew, retries=retries)
+        except Interrupted as interrupted:
+            fail(_explain_interruption(interrupted.left, forced=settings.force))
+            render(board)
+            raise
+    print_board(render(board), as_json=as_json)
+    if any(record.status == "failed" for record in records):
+        raise typer.Exit(1)
+
+
+def _explain_interruption(left: Sequence[Left], *, forced: bool) -> str:
+    """What is left, and how to go on."""
+    begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
+    middle = f" ({begun})" if begun else ""
+    again = "; --force begins all of it anew" if forced else ""
+    return (
+        f"interrupted; what is finished is kept, {len(left)} left to do{middle}. "
+        f"Continue with: {_same_command()}{again}"
+    )
+
+
+def _same_command() -> str:
+    """What was typed, with all its options: plugins and data have to be there again."""
+    return shlex.join(["harness", *sys.argv[1:]])
+
+
+def rescore(
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")],
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate stored predictions again, after a metric was added or mended; nothing is trained."""
+    from harness.board import read_board
+    from harness.cli.terminal import Display, warn
+    from harness.execution.rescore import rescore as rescore_records
+    from harness.report.page import render
+
+    definition = read_board(Path(board))
+    with Display() as display:
+        found = rescore_records(definition, open_registry(plugin), display.mention)
+    for line in found.left:
+        warn(line)
+    print_board(render(definition), as_json=as_json)
+    if found.left:
+        raise typer.Exit(1)
+
+
+def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
+    from harness.cli import tables
+
+    rows = [
+        {"combo": p.job.combo.name, "key": p.job.key, "run": p.reason is not None, "reason": p.reason} for p in planned
+    ]
+    if as_json:
+        tables.print_json({"combos": rows})
+        return
+    for row in rows:
+        typer.echo(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
+    typer.echo(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")

@@ -1,0 +1,119 @@
+"""Verbs about datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import CacheDir, DataRoot, DatasetName, Json, Options, Plugins, find_cache
+from harness.cli.verbs.shared import open_registry, open_source
+
+if TYPE_CHECKING:
+    from harness.components import Data
+    from harness.data.loading import Source
+    from harness.data.prepare import Prepared
+
+
+def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
+    """List datasets and their options."""
+    from harness.cli import catalogue, tables
+
+    registry = open_registry(plugin)
+    if as_json:
+        listed = catalogue.listing(registry)["components"]
+        tables.print_json({"datasets": [component for component in listed if component["kind"] == "dataset"]})
+    else:
+        tables.print_listing(registry, only="dataset")
+
+
+def describe_dataset(
+    name: DatasetName,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Count images, patients and positives by split; reads label files only."""
+    from harness.cli import tables
+    from harness.data import loading, statistics
+
+    data = loading.load(open_source(name, options, data_root, plugin))
+    described = statistics.describe(data)
+    if as_json:
+        tables.print_json(statistics.as_plain(described))
+    else:
+        tables.print_statistics(name, described)
+
+
+def check_dataset(
+    name: DatasetName,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    load_size: Annotated[int, typer.Option(help="Size in pixels at which images are decoded to be compared.")] = 224,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Look for leaks, duplicates, damaged files and labels that cannot be measured; exit 1 where something is wrong."""
+    from harness.cli import tables
+    from harness.data import checks, loading
+
+    source = open_source(name, options, data_root, plugin)
+    data = loading.load(source)
+    findings = checks.check(data, _prepare(source, data, load_size, cache_dir, allow_missing=True))
+    if as_json:
+        tables.print_json({"findings": [finding.as_plain() for finding in findings]})
+    else:
+        tables.print_findings(findings)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def prepare_dataset(
+    name: DatasetName,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    load_size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 224,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Decode a dataset's images once, ahead of a run."""
+    from harness.cli import tables
+    from harness.data import loading
+
+    source = open_source(name, options, data_root, plugin)
+    prepared = _prepare(source, loading.load(source), load_size, cache_dir, allow_missing=source.allow_missing)
+    summary = {
+        "dataset": name,
+        "images": len(prepared.data.table),
+        "load_size": load_size,
+        "missing": len(prepared.missing),
+        "unreadable": dict(prepared.unreadable),
+        "digest": prepared.digest,
+    }
+    if as_json:
+        tables.print_json(summary)
+        return
+    typer.echo(f"{summary['images']:,} images of {name} at {load_size} px, {summary['missing']:,} missing")
+    for image, reason in prepared.unreadable.items():
+        typer.echo(f"unreadable: {image}: {reason}")
+
+
+def _prepare(source: Source, data: Data, load_size: int, cache_dir: Path | None, *, allow_missing: bool) -> Prepared:
+    from dataclasses import replace
+
+    from harness.cli.terminal import Display
+    from harness.data.prepare import prepare
+    from harness.execution.events import Preparing
+
+    with Display() as display:
+        return prepare(
+            replace(source, allow_missing=allow_missing),
+            data,
+            load_size,
+            find_cache(cache_dir),
+            lambda done, total: display(Preparing(source.dataset.name, done, total)),
+        )

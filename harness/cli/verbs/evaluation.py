@@ -1,0 +1,375 @@
+"""Verbs about predictions, wherever they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import DataRoot, Json, Options, Plugins, split_names
+from harness.cli.verbs.shared import open_registry
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.components import Data, Metric
+    from harness.evaluation.parts import PredictivePart
+    from harness.evaluation.predictions import Predictions
+    from harness.registry import Registry
+    from harness.scoring.pairing import Comparison, MetricComparison
+    from harness.scoring.rows import MeasuredRow
+    from harness.scoring.systems import SystemEvaluation
+
+Targets = Annotated[
+    Path | None,
+    typer.Option("--targets", metavar="CSV", help="Targets: image, perhaps patient, and one column a label."),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", metavar="NAME", help="Take targets and patients from a dataset instead.")
+]
+RESAMPLES = 1000
+FEWEST_RESAMPLES = 200
+"""With fewer, the ends of an interval are themselves left to chance."""
+
+
+def score(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Test predictions, .npz or .csv: the seeds of one system.")
+    ],
+    val: Annotated[
+        list[str] | None,
+        typer.Option("--val", metavar="FILE", help="Validation predictions: one for each FILE, or one for all."),
+    ] = None,
+    targets: Targets = None,
+    dataset: DatasetOption = None,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    metrics: Annotated[
+        str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
+    ] = "auroc,auprc,f1,brier,ece",
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=SHARE",
+            help="Give predictive values of a label where this share of patients has it, such as Edema=0.05.",
+        ),
+    ] = None,
+    resamples: Annotated[int, typer.Option(min=FEWEST_RESAMPLES, help="Of the patients, for intervals.")] = RESAMPLES,
+    seed: Annotated[str, typer.Option(help="Of the resamples, any text; a record's is its data's fingerprint.")] = "0",
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
+    ] = False,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate predictions made anywhere, as a board evaluates its own."""
+    from harness.board import RATES
+    from harness.choices import resolve_metrics
+    from harness.cli import tables
+    from harness.cli.terminal import warn
+    from harness.evaluation.evaluate import Protocol
+    from harness.evaluation.subgroups import MEASURED
+    from harness.metric_names import full_name
+    from harness.parameters import parse_assignments
+    from harness.scoring.systems import evaluate_system, find_files, pair_validation, read_seeds
+
+    registry = open_registry(plugin)
+    shares = parse_assignments("--prevalence", split_names(prevalence))
+    names, chosen = _resolve_metrics(",".join([metrics, *(RATES if shares else ())]), registry)
+    data = _load_data(dataset, options, data_root, registry)
+    paths = [found for file in files for found in find_files(file)]
+    tests = read_seeds(paths, targets, data)
+    vals = _read_validation(val, targets, data)
+    paired, notes = pair_validation(tests, vals, allow_overlap=allow_overlap)
+    in_groups = resolve_metrics(MEASURED, registry)
+    protocol = Protocol(chosen, names, names[0], in_groups, resamples=resamples, seed=seed, prevalence=shares)
+    found = evaluate_system(tests, paired, protocol)
+    notes = [*notes, *found.notes]
+    for note in notes:
+        warn(note)
+    if as_json:
+        described = {"files": [str(path) for path in paths], **_describe_evaluation(found), "notes": notes}
+        tables.print_json({**described, "resamples": resamples, "seed": seed})
+        return
+    system = str(files[0]) if len(files) == 1 else f"{len(files)} files"
+    people = f" of {found.patients:,} patients" if found.patients_known else ", patients unknown"
+    title = f"{system}: {len(tests)} {'seed' if len(tests) == 1 else 'seeds'}, {found.images:,} images{people}"
+    asked = [full_name(name, found.metrics) for name in names]
+    tables.print_evaluation(title, found, [name for name in asked if name in found.metrics] or list(found.metrics))
+
+
+def compare(
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B...", help="Each a file of predictions, a folder of them (seeds of one system), or BOARD::ROW."
+        ),
+    ],
+    targets: Targets = None,
+    dataset: DatasetOption = None,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            min=FEWEST_RESAMPLES, help="Of the patients; rows alone have their records'.", show_default="1000"
+        ),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Of the resamples, any text; rows alone have their records'.", show_default="0")
+    ] = None,
+    val: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--val",
+            metavar="FILES",
+            help="Validation predictions of a system, for thresholds: once for each A B... that is no row, in their "
+            "order; a file, a folder, or files separated by commas.",
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="A difference of no account: say what is not worse by more, or equivalent.")
+    ] = None,
+    by_label: Annotated[
+        bool, typer.Option("--by-label", help="Print the differences label by label; --json always has them.")
+    ] = False,
+    common: Annotated[bool, typer.Option("--common", help="Compare on the images that all have.")] = False,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
+    ] = False,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
+    from harness.cli import tables
+    from harness.cli.terminal import warn
+    from harness.evaluation.comparison import require_margin
+    from harness.scoring.alignment import note_spellings, require_distinct
+    from harness.scoring.pairing import Wish, compare_predictions, compare_rows, resolve_measured
+    from harness.scoring.rows import find_row
+
+    _require_several(systems)
+    require_margin(margin)
+    rows = {name: find_row(name) for name in systems if _is_row(name)}
+    if len(rows) == len(systems):
+        found = compare_rows(rows, _split_metrics(metrics), margin)
+        notes = _note_unused(found.resamples, resamples, targets=targets, dataset=dataset, val=val, seed=seed)
+    else:
+        registry = open_registry(plugin)
+        names, chosen = _resolve_metrics(metrics, registry)
+        resolve_measured(chosen, names, validated=val is not None)  # before anything is read
+        data = _load_data(dataset, options, data_root, registry)
+        read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
+        require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
+        wish = Wish(chosen, names, resamples or RESAMPLES, seed or "0", common=common, margin=margin)
+        validation, notes = _read_validations(val, read, rows, targets, data, allow_overlap=allow_overlap)
+        found = compare_predictions(read, wish, validation)
+        notes = [
+            *notes,
+            *dict.fromkeys(note for seeds in read.values() for one in seeds for note in one.notes),
+            *note_spellings([seeds[0] for seeds in read.values()]),
+        ]
+    partial = {name: ", ".join(map(str, row.absent)) for name, row in rows.items() if row.absent}
+    notes = [
+        *notes,
+        *found.notes,
+        *(f"{name} has no current result of seed {seeds}" for name, seeds in partial.items()),
+    ]
+    for note in notes:
+        warn(note)
+    if as_json:
+        tables.print_json({**_describe_comparison(found), "notes": notes})
+    else:
+        tables.print_comparison(found, by_label=by_label)
+
+
+# --- what is given ---------------------------------------------------------------------------------------------------
+
+
+def _resolve_metrics(given: str, registry: Registry) -> tuple[tuple[str, ...], tuple[Metric, ...]]:
+    """Names as they are given and the metrics behind them."""
+    from harness.choices import resolve_metrics
+    from harness.metric_names import split_name
+
+    names = _split_metrics(given)
+    metrics = resolve_metrics(names, registry)
+    scored = {metric.name for metric in metrics if metric.on != "decisions"}
+    for name in names:
+        base, policy = split_name(name)
+        if policy is not None and base in scored:
+            raise UsageError(f"metric '{name}': {base} is of scores and has no threshold policy; give {base}")
+    return names, metrics
+
+
+def _split_metrics(given: str) -> tuple[str, ...]:
+    names = split_names([given])
+    if not names:
+        raise UsageError("--metrics is empty: give metrics separated by commas, such as auroc,auprc")
+    return tuple(dict.fromkeys(names))
+
+
+def _load_data(name: str | None, options: list[str] | None, data_root: Path, registry: Registry) -> Data | None:
+    from harness.data.loading import find_source, load
+    from harness.parameters import parse_assignments
+
+    if name is None:
+        if options:
+            raise UsageError(f"--option {options[0]}: options are a dataset's; give --dataset NAME too")
+        return None
+    return load(find_source(registry.offer("dataset", name), parse_assignments("--option", options or ()), data_root))
+
+
+def _read_validation(given: list[str] | None, targets: Path | None, data: Data | None) -> list[Predictions]:
+    from harness.scoring.prediction_files import read_predictions
+    from harness.scoring.systems import find_files
+
+    files = [found for name in split_names(given) for found in find_files(Path(name))]
+    return [read_predictions(file, targets=targets, data=data) for file in files]
+
+
+def _is_row(name: str) -> bool:
+    from harness.scoring.rows import SEPARATOR
+
+    return SEPARATOR in name and not Path(name).exists()
+
+
+def _require_several(systems: Sequence[str]) -> None:
+    if len(systems) < 2:
+        raise UsageError(f"'{systems[0]}' alone cannot be compared: give two or more of FILE, FOLDER and BOARD::ROW")
+    places = [name if _is_row(name) else str(Path(name).resolve()) for name in systems]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UsageError(f"'{systems[number]}' is given twice; compare it with something else")
+
+
+def _read_system(name: str, row: MeasuredRow | None, targets: Path | None, data: Data | None) -> list[Predictions]:
+    from harness.scoring.rows import read_row_predictions
+    from harness.scoring.systems import find_files, read_seeds
+
+    return read_row_predictions(name, row) if row else read_seeds(find_files(Path(name)), targets, data)
+
+
+def _read_validations(
+    given: list[str] | None,
+    systems: Mapping[str, Sequence[Predictions]],
+    rows: Mapping[str, MeasuredRow],
+    targets: Path | None,
+    data: Data | None,
+    *,
+    allow_overlap: bool,
+) -> tuple[dict[str, list[Predictions | None]] | None, list[str]]:
+    """The validation of each seed of each system, rows' from their runs, and what has to be said about it."""
+    from harness.scoring.rows import read_row_predictions
+    from harness.scoring.systems import pair_validation
+
+    if given is None:
+        return None, []
+    others = [name for name in systems if name not in rows]
+    if len(given) != len(others):
+        raise UsageError(
+            f"--val is given {len(given)} times for {len(others)} systems ({', '.join(others)}): give it once for "
+            "each, in their order; the seeds of a system are a folder, or separated by commas"
+        )
+    found, notes = {}, []
+    for name, tests in systems.items():
+        row = rows.get(name)
+        vals = (
+            read_row_predictions(name, row, "val")
+            if row
+            else _read_validation([given[others.index(name)]], targets, data)
+        )
+        found[name], told = pair_validation(tests, vals, allow_overlap=allow_overlap)
+        notes += told
+    return found, notes
+
+
+def _note_unused(held: int, asked: int | None, **sources: object) -> list[str]:
+    """What was given and has no meaning where rows are compared by their records."""
+    unused = [f"--{name}" for name, value in sources.items() if value is not None]
+    notes = [f"rows are compared by their records: {' and '.join(unused)} not used"] if unused else []
+    if asked not in (None, held):
+        notes.append(f"rows are compared by their records, which hold {held:,} resamples, not {asked:,}")
+    return notes
+
+
+# --- as plain data ---------------------------------------------------------------------------------------------------
+
+
+def _describe_evaluation(found: SystemEvaluation) -> dict[str, Any]:
+    from harness.evaluation.areas import DELONG, METHOD
+
+    return {
+        "metrics": {
+            name: {
+                **metric.part.model_dump(),
+                "seeds": metric.seeds,
+                "spread": metric.spread,
+                "interval_seeds": metric.interval_seeds,
+            }
+            for name, metric in found.metrics.items()
+        },
+        "images": found.images,
+        "patients": found.patients,
+        "patients_known": found.patients_known,
+        "thresholds": found.thresholds,
+        "predictive": _plain(found.predictive),
+        "subgroups": found.subgroups and {name: part.model_dump() for name, part in found.subgroups.items()},
+        "calibration": [None if part is None else part.model_dump() for part in found.calibration],
+        "areas": None if found.areas is None else {"method": METHOD, "delong": DELONG, "seeds": found.areas},
+    }
+
+
+def _plain(predictive: dict[str, dict[str, PredictivePart]] | None) -> dict[str, Any] | None:
+    if predictive is None:
+        return None
+    return {policy: {label: asdict(part) for label, part in parts.items()} for policy, parts in predictive.items()}
+
+
+def _describe_pairs(compared: MetricComparison, found: Comparison) -> Iterator[dict[str, Any]]:
+    """Each pair with its labels, what a margin shows of it, and tests without resampling."""
+    for number, pair in enumerate(compared.pairs):
+        single = {label: asdict(pairs[number]) for label, pairs in compared.by_label.items()}
+        described = {
+            **asdict(pair),
+            "metric": compared.metric,
+            "per_label": {
+                label: {name: value for name, value in one.items() if name not in ("a", "b")}
+                for label, one in single.items()
+            },
+        }
+        if compared.margins:
+            judged = asdict(compared.margins[number])
+            described["margin"] = {name: value for name, value in judged.items() if name not in ("a", "b")}
+        if compared.metric == "auroc" and (pair.a, pair.b) in found.areas:
+            described["areas"] = found.areas[pair.a, pair.b]
+        yield described
+
+
+def _describe_comparison(found: Comparison) -> dict[str, Any]:
+    from harness.evaluation.comparison import find_system_intervals
+
+    described: dict[str, dict[str, Any]] = {name: {} for name in found.metrics[0].systems}
+    for metric in found.metrics:
+        intervals = find_system_intervals(metric.systems, metric.interval_method)
+        for name, system in metric.systems.items():
+            over_patients, with_seeds = intervals[name]
+            described[name][metric.metric] = {
+                "macro": system.estimate,
+                "seeds": system.values.tolist(),
+                "interval": over_patients,
+                "interval_method": metric.interval_method,
+                "interval_seeds": with_seeds,
+            }
+    return {
+        "pairs": [pair for metric in found.metrics for pair in _describe_pairs(metric, found)],
+        "systems": described,
+        "labels": {metric.metric: metric.labels for metric in found.metrics},
+        "margin": found.margin,
+        "images": found.images,
+        "patients": found.patients,
+        "patients_known": found.patients_known,
+        "resamples": found.resamples,
+    }

@@ -1,0 +1,143 @@
+"""Verbs about this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import (
+    CacheDir,
+    Compile,
+    DataRoot,
+    Device,
+    Json,
+    Place,
+    Plugins,
+    complete_names,
+    find_cache,
+    find_device,
+    split_numbers,
+)
+from harness.cli.verbs.shared import open_registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.components import Recipe
+    from harness.registry import Registry
+    from harness.speed.measure import Speed
+
+IMAGES = {"cuda": 16_384, "cpu": 512}
+"""Random training images an epoch of which is timed."""
+
+
+def speed(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model; `harness plugins` lists them.", autocompletion=complete_names("model")
+        ),
+    ],
+    loss: Annotated[str, typer.Option(help="The loss.", autocompletion=complete_names("loss"))] = "bce",
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe; by default AdamW with crops and flips.", show_default=False)
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Images a step; several to be compared: 16,64,256.", show_default="64")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Height and width in pixels.", show_default="224")] = None,
+    images: Annotated[
+        int | None, typer.Option(help="Random training images.", show_default="16384, on a CPU 512")
+    ] = None,
+    plain_seconds: Annotated[float, typer.Option(help="How long the plain script is timed; 0 leaves it out.")] = 20.0,
+    compile_: Compile = "auto",
+    placement: Place = "auto",
+    device: Device = "auto",
+    cache_dir: CacheDir = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Time a model's training on this machine: the engine, its tight loop, a reference, and a plain PyTorch script."""
+    from harness.cli import tables
+    from harness.speed.measure import measure_speed
+    from harness.speed.request import Request
+    from harness.training.engine import Engine, set_up_process
+
+    registry, where = open_registry(plugin), find_device(device)
+    engine = Engine(compile=compile_, placement=placement)
+    set_up_process(engine, find_cache(cache_dir))
+    chosen, lossy = registry.model(model), registry.loss(loss)
+    found: list[Speed] = []
+    for number in split_numbers(batch_size, "--batch-size") or (None,):
+        made = _speed_recipe(registry, recipe, number, size)
+        count = images or max(IMAGES[where.type], made.batch_size)
+        found.append(measure_speed(Request(chosen, lossy, made, count, where, engine, plain_seconds, first=not found)))
+    if as_json:
+        tables.print_json(_speed_as_plain(model, found, where))
+    else:
+        tables.print_speed(model, found)
+
+
+def _speed_recipe(registry: Registry, name: str | None, batch_size: int | None, size: int | None) -> Recipe:
+    """The recipe that is asked for, from random weights, with nothing that ends a training early."""
+    from dataclasses import replace
+
+    from harness.components import Augment, Recipe
+    from harness.parameters import override
+
+    plain = Recipe(
+        name="speed",
+        optimizer="adamw",
+        batch_size=64,
+        load_size=256,
+        augment=Augment(flip=True, crop_scale=(0.5, 1.0)),
+    )
+    found = registry.recipe(name) if name else plain
+    given = {"batch_size": batch_size, "size": size}
+    changed = override(found, {field: value for field, value in given.items() if value is not None})
+    return replace(
+        changed,
+        weights="random",
+        select_on="loss",
+        patience=None,
+        freeze_epochs=0,
+        schedule=replace(changed.schedule, watch="loss"),
+    )
+
+
+def _speed_as_plain(model: str, found: list[Speed], device: torch.device) -> dict[str, Any]:
+    """The fastest batch size at the top, all of them under `measured`."""
+    from dataclasses import asdict
+
+    from harness.results.provenance import describe_run
+
+    measured = [
+        asdict(one)
+        | {
+            "engine_over_plain_script": one.engine_over_plain_script,
+            "hours_for_20_epochs": one.hours,
+        }
+        for one in found
+    ]
+    fastest = max(measured, key=lambda one: float(one["engine"]))
+    provenance = describe_run(device).model_dump()
+    return {"model": model, **fastest, "measured": measured, "provenance": provenance}
+
+
+def examine_machine(
+    data_root: DataRoot = Path("data"), cache_dir: CacheDir = None, plugin: Plugins = None, as_json: Json = False
+) -> None:
+    """Say what this machine has, and what is missing for what."""
+    from dataclasses import asdict
+
+    from harness.cli import tables
+    from harness.registry import load_registry
+    from harness.testing import doctor
+
+    facts = list(doctor.examine_machine(load_registry(plugin or ()), find_cache(cache_dir), data_root))
+    if as_json:
+        tables.print_json({"facts": [asdict(fact) for fact in facts]})
+    else:
+        tables.print_facts(facts)

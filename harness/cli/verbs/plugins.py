@@ -1,0 +1,98 @@
+"""Verbs about what can be plugged together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness.cli.options import DataRoot, Device, Json, Options, Plugins, complete_names, find_device
+from harness.cli.verbs.shared import open_registry
+
+
+def list_plugins(context: typer.Context, plugin: Plugins = None, as_json: Json = False) -> None:
+    """List what there is: kind, name, where from, one line."""
+    if context.invoked_subcommand is not None:
+        return
+    from harness.cli import catalogue, tables
+
+    registry = open_registry(plugin)
+    if as_json:
+        tables.print_json(catalogue.listing(registry))
+    else:
+        tables.print_listing(registry)
+
+
+def show_plugin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A component's name.", autocompletion=complete_names())],
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Show a component: signature, defaults, search space, citation."""
+    from harness.cli import catalogue, tables
+
+    details = catalogue.details(open_registry(plugin), name)
+    if as_json:
+        tables.print_json({"components": details})
+    else:
+        tables.print_details(details)
+
+
+def new_plugin(
+    kind: Annotated[Literal["model", "loss", "metric", "dataset", "recipe"], typer.Argument(help="What it offers.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and hyphens: my-net.")],
+    package: Annotated[
+        bool, typer.Option("--package", help="A package that can be installed, with tests and CI.")
+    ] = False,
+) -> None:
+    """Write a commented plugin that works as it stands, to be changed; nothing is overwritten."""
+    from harness.testing import scaffold
+
+    skeleton = scaffold.make_skeleton(kind, name, open_registry(()), package=package)
+    scaffold.write(skeleton)
+    typer.echo("\n".join(f"wrote {path}" for path in skeleton.files))
+    typer.echo("next:\n" + "\n".join(f"  {command}" for command in skeleton.commands))
+
+
+def check_plugin(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE|PACKAGE",
+            help="A component, a plugin's file, or an installed package.",
+            autocompletion=complete_names(),
+        ),
+    ],
+    device: Device = "cpu",
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that a plugin keeps its contract; on failure say what was seen and how to mend it."""
+    from dataclasses import asdict
+
+    from harness import testing
+    from harness.cli import tables
+    from harness.parameters import parse_assignments
+
+    settings = {
+        "device": str(find_device(device)),
+        "data_root": data_root,
+        "options": parse_assignments("--option", options or ()),
+    }
+    outcomes = []
+    for outcome in testing.examine(target, plugin or (), **settings):
+        outcomes.append(outcome)
+        if not as_json:
+            tables.print_outcome(outcome)
+    count = {
+        status: sum(outcome.status == status for outcome in outcomes) for status in ("passed", "failed", "skipped")
+    }
+    if as_json:
+        tables.print_json({"target": target, **count, "checks": [asdict(outcome) for outcome in outcomes]})
+    else:
+        typer.echo(", ".join(f"{number} {status}" for status, number in count.items() if number))
+    if count["failed"]:
+        raise typer.Exit(1)

@@ -1,0 +1,149 @@
+"""Verbs that read boards: nothing is trained, no record is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import Json
+from harness.cli.verbs.shared import print_board
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.report.page import Rendered
+
+
+def leaderboard(
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder, or a folder of boards.")],
+    open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write page, table and copies of the records there, to publish."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Render a board's page from its records, or those of a folder of boards and a page over them."""
+    from harness.board import open_board
+    from harness.report.index import boards_in, render_index
+    from harness.report.page import render
+
+    folder = Path(board)
+    if not (folder / "board.toml").is_file() and boards_in(folder):
+        page, rendered = render_index(folder, out)
+        _print_index(page, rendered, as_json=as_json)
+    else:
+        one = render(open_board(board), out)
+        print_board(one, as_json=as_json)
+        page = one.page
+    if open_page:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="BOARD[::ROW]", help="A board's folder, perhaps with one of its rows.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Print a board's table, or all that is known of one of its rows; nothing is written."""
+    from harness.board import open_board
+    from harness.cli import tables
+    from harness.cli.board_listing import as_plain, table
+    from harness.cli.row_listing import as_plain_row, as_text, find_summary
+    from harness.cli.terminal import warn
+    from harness.report.summary import read_results
+    from harness.scoring.rows import SEPARATOR
+
+    place, _, row = name.rpartition(SEPARATOR) if SEPARATOR in name else (name, "", "")
+    found = read_results(open_board(place))
+    for problem in found.problems:
+        warn(problem)
+    console = tables.output()
+    if row:
+        one = find_summary(found.summary, row)
+        if as_json:
+            tables.print_json(as_plain_row(found.summary, one))
+        else:
+            console.print(*as_text(found.summary, one), sep="\n", highlight=False)
+    elif as_json:
+        tables.print_json({"board": str(found.summary.board.folder), **as_plain(found.summary)})
+    else:
+        console.print(table(found.summary, width=console.width))
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="A board, or a folder of boards, as it was.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The same as it is now.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which rows of two boards, or of two states of one, are new, gone, or changed beyond noise."""
+    from harness.board import open_board
+    from harness.cli import tables
+    from harness.cli.difference_listing import as_markdown, as_plain, as_text
+    from harness.cli.terminal import warn
+    from harness.report.difference import compare_states
+    from harness.report.summary import read_results
+
+    if as_json and markdown:
+        raise UsageError("give --json or --markdown, not both")
+    pairs, new, gone = _pair_boards(before, after)
+    states = [(read_results(open_board(one)), read_results(open_board(other))) for one, other in pairs]
+    for state in (state for pair in states for state in pair):
+        for problem in state.problems:
+            warn(f"{state.summary.board.folder}: {problem}")
+    found = [compare_states(*pair) for pair in states]
+    alone = [*(f"{name}: a new board" for name in new), *(f"{name}: a board that is gone" for name in gone)]
+    if as_json:
+        tables.print_json({"boards": [as_plain(one) for one in found], "new": new, "gone": gone})
+    elif markdown:
+        typer.echo("\n".join([*map(as_markdown, found), *(f"- {line}" for line in alone)]).rstrip())
+    else:
+        for one in found:
+            tables.output().print(*as_text(one), sep="\n", highlight=False)
+        for line in alone:
+            typer.echo(line)
+
+
+def _pair_boards(before: str, after: str) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """The boards that are compared, and the names of those that only the later or the earlier folder holds."""
+    from harness.report.index import boards_in
+
+    shelves = [{path.name: str(path) for path in boards_in(Path(folder))} for folder in (before, after)]
+    if not all(shelves):
+        return [(before, after)], [], []
+    earlier, later = shelves
+    shared = [name for name in later if name in earlier]
+    return (
+        [(earlier[name], later[name]) for name in shared],
+        [name for name in later if name not in earlier],
+        [name for name in earlier if name not in later],
+    )
+
+
+def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> None:
+    from harness.cli import tables
+    from harness.cli.board_listing import as_plain
+    from harness.cli.terminal import warn
+
+    for one in rendered:
+        for problem in one.results.problems:
+            warn(f"{one.results.summary.board.folder.name}: {problem}")
+    if as_json:
+        boards = [
+            {"board": str(one.results.summary.board.folder), "page": str(one.page), **as_plain(one.results.summary)}
+            for one in rendered
+        ]
+        tables.print_json({"page": str(page), "boards": boards})
+        return
+    for one in rendered:
+        summary = one.results.summary
+        typer.echo(
+            f"{summary.board.folder.name}: {len(summary.ranked)} of {len(summary.board.systems)} rows have a result"
+        )
+    typer.echo(f"page: {page}")

@@ -1,0 +1,52 @@
+"""What several verbs begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.data.loading import Source
+    from harness.registry import Registry
+    from harness.report.page import Rendered
+
+
+def print_board(rendered: Rendered, *, as_json: bool) -> None:
+    """A board's table, what could not be read, and where its page is."""
+    from harness.cli import tables
+    from harness.cli.board_listing import as_plain, table
+    from harness.cli.terminal import warn
+
+    summary = rendered.results.summary
+    for problem in rendered.results.problems:
+        warn(problem)
+    if as_json:
+        tables.print_json({"board": str(summary.board.folder), "page": str(rendered.page), **as_plain(summary)})
+        return
+    console = tables.output()
+    console.print(table(summary, width=console.width))
+    typer.echo(f"page: {rendered.page}")
+
+
+def open_registry(files: Sequence[Path] | None) -> Registry:
+    """Load all plugins, saying which are broken."""
+    from harness.cli.terminal import warn
+    from harness.registry import load_registry
+
+    registry = load_registry(files or ())
+    for problem in registry.problems:
+        warn(f"plugin {problem.plugin} {problem.message}")
+    return registry
+
+
+def open_source(name: str, options: list[str] | None, data_root: Path, plugin: list[Path] | None) -> Source:
+    """The dataset of that name with its options; the name is looked up among all plugins."""
+    from harness.data.loading import find_source
+    from harness.parameters import parse_assignments
+
+    return find_source(
+        open_registry(plugin).offer("dataset", name), parse_assignments("--option", options or ()), data_root
+    )

@@ -1,0 +1,386 @@
+"""The verb that searches for better parameters."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from harness.cli.options import (
+    BoardArgument,
+    CacheDir,
+    Compile,
+    DataRoot,
+    Devices,
+    Json,
+    Options,
+    Plugins,
+    complete_names,
+    find_cache,
+    find_devices,
+    parse_duration,
+    split_names,
+)
+from harness.cli.verbs.shared import open_registry
+from harness.errors import HarnessError, UsageError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from harness.board import Board, Row
+    from harness.cli.terminal import Display
+    from harness.definition import Definition
+    from harness.execution.planning import Settings
+    from harness.parameters import Params
+    from harness.registry import Registry
+    from harness.tuning.outcome import Outcome
+    from harness.tuning.search import Crew
+    from harness.tuning.study import Plan, Pruner, Sampler
+    from harness.tuning.trial import TrialContext
+
+TRIALS = 20
+KEPT = "; finished trials are kept, and the same command goes on"
+
+
+def tune(
+    board: BoardArgument = None,
+    folder: Annotated[Path | None, typer.Option("--board", help="Where the board is, or is to be made.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Without a board: the dataset.", autocompletion=complete_names("dataset"))
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Model; several make a study each.", autocompletion=complete_names("model")),
+    ] = None,
+    losses: Annotated[
+        list[str] | None,
+        typer.Option("--loss", help="Loss; several make a study each.", autocompletion=complete_names("loss")),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe.", autocompletion=complete_names("recipe"))
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="That a study is to have in all.")] = TRIALS,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="No trial begins after this time: 90s, 30m, 8h; several studies share it.", show_default=False
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Metric, on validation.", show_default="the board's objective")
+    ] = None,
+    sampler: Annotated[Literal["tpe", "random", "gp"], typer.Option(help="Which values are tried next.")] = "tpe",
+    pruner: Annotated[
+        Literal["hyperband", "median", "none"], typer.Option(help="Which trials are stopped early.")
+    ] = "hyperband",
+    space: Annotated[
+        Path | None,
+        typer.Option("--space", metavar="FILE", help="A TOML file that replaces the space of the components."),
+    ] = None,
+    searched: Annotated[
+        list[str] | None,
+        typer.Option("--search", help="recipe.lr=1e-5..1e-3:log or loss.gamma=1,2,5: a range; may be repeated."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: not searched; may be repeated.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds-per-trial", min=1, help="A trial's value is their mean.")] = 1,
+    confirm: Annotated[
+        int, typer.Option(min=0, help="Train default and best again with so many fresh seeds, and compare them.")
+    ] = 0,
+    add: Annotated[bool, typer.Option("--add", help="Write the best configuration to the board as a row.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            envvar="HARNESS_WORKERS",
+            help="Worker processes; 0: this process alone.",
+            show_default="one a device",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Any storage of Optuna.", show_default="a journal in the board's studies/"),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="One of that name is continued.", show_default="the row's name"),
+    ] = None,
+    options: Options = None,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    device: Devices = "auto",
+    compile_: Compile = "auto",
+    plugin: Plugins = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the space, and how many trials fit.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search for better parameters on validation; it ends in a row for the board."""
+    from harness.board import Row
+    from harness.cli.terminal import Display
+    from harness.definition import Request, define
+    from harness.execution.planning import Settings
+    from harness.parameters import parse_assignments, parse_params
+    from harness.training.engine import Engine, set_up_process
+    from harness.tuning.search import Crew
+
+    registry = open_registry(plugin)
+    until = None if budget is None else time.time() + parse_duration("--budget", budget)
+    request = Request(
+        board=board,
+        folder=folder,
+        dataset=dataset,
+        models=split_names(models) if dataset else (),
+        losses=split_names(losses) if dataset else (),
+        recipes=(recipe,) if dataset and recipe else (),
+        seeds=(),
+        params={},
+        options=parse_assignments("--option", options or ()),
+        controls=False,
+    )
+    definition = define(request)
+    devices = find_devices(device)
+    where = Settings(data_root, find_cache(cache_dir), devices[0], engine=Engine(compile=compile_))
+    set_up_process(where.engine, where.cache)
+    count = len(devices) if workers is None else workers
+    crew = Crew(where, tuple(itertools.islice(itertools.cycle(devices), count)), tuple(plugin or ()))
+    rows = _choose_rows(definition.board, split_names(models), split_names(losses), recipe)
+    if study is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", study):
+        raise UsageError(f"--study {study}: a name of letters, digits, '.', '_' and '-', since files are called by it")
+    if study is not None and len(rows) > 1:
+        raise UsageError(f"--study {study}: {len(rows)} studies cannot have one name; leave it out, or give one row")
+    wish = Wish(
+        trials, until, objective or definition.board.objective, sampler, pruner, seeds, confirm, storage, study,
+        space, tuple(searched or ()), parse_params(settings or ()),
+    )  # fmt: skip
+    with Display() as display:
+        context = _open_context(definition.board, registry, where, wish.objective, display)
+        plans = [_plan(definition.board, Row(*names, params=wish.fixed), registry, wish, context) for names in rows]
+    failures: list[HarnessError] = []
+    if dry_run:
+        found = [_print_space(plan, context, wish, crew, as_json=as_json) for plan in plans]
+    else:
+        found, failures = _run_studies(definition, plans, context, crew, wish, add=add, as_json=as_json)
+    if as_json:
+        from harness.cli import tables
+
+        tables.print_json(found[0] if len(found) == 1 else {"studies": found})
+    if failures:
+        from harness.cli.terminal import fail
+
+        for failure in failures:
+            fail(str(failure))
+        raise typer.Exit(2 if any(isinstance(failure, UsageError) for failure in failures) else 1)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of every study."""
+
+    trials: int
+    until: float | None
+    objective: str
+    sampler: Sampler
+    pruner: Pruner
+    seeds: int
+    confirm: int
+    storage: str | None
+    study: str | None
+    space: Path | None
+    searched: tuple[str, ...]
+    fixed: Params
+
+
+def _choose_rows(
+    board: Board, models: Sequence[str], losses: Sequence[str], recipe: str | None
+) -> list[tuple[str, str, str]]:
+    """Model, loss and recipe of each study: those given, or the board's where it has but one."""
+    known = {
+        "--model": dict.fromkeys(row.model for row in board.systems),
+        "--loss": dict.fromkeys(row.loss for row in board.systems),
+        "--recipe": dict.fromkeys(row.recipe for row in board.systems),
+    }
+    chosen = {"--model": tuple(models), "--loss": tuple(losses), "--recipe": (recipe,) if recipe else ()}
+    for flag, names in known.items():
+        if not chosen[flag]:
+            if len(names) != 1:
+                raise UsageError(f"give {flag}: the board has {', '.join(names)}")
+            chosen[flag] = tuple(names)
+    return list(itertools.product(chosen["--model"], chosen["--loss"], chosen["--recipe"]))
+
+
+def _run_studies(
+    definition: Definition,
+    plans: Sequence[Plan],
+    context: TrialContext,
+    crew: Crew,
+    wish: Wish,
+    *,
+    add: bool,
+    as_json: bool,
+) -> tuple[list[dict[str, Any]], list[HarnessError]]:
+    """One study after another, as plain data; and what came of those that came to nothing. The others go on."""
+    from harness.tuning.study import open_study
+
+    studies = [open_study(plan) for plan in plans]
+    definition.write()
+    found: list[dict[str, Any]] = []
+    failures = []
+    for number, (plan, study) in enumerate(zip(plans, studies, strict=True)):
+        until = _share(wish.until, len(plans) - number)
+        try:
+            found.append(_run_study(plan, study, context, crew, replace(wish, until=until), add=add, as_json=as_json))
+        except HarnessError as error:
+            found.append({"study": plan.name, "error": str(error)})
+            failures.append(error)
+    return found, failures
+
+
+def _run_study(
+    plan: Plan, study: optuna.Study, context: TrialContext, crew: Crew, wish: Wish, *, add: bool, as_json: bool
+) -> dict[str, Any]:
+    """One study from its plan to its row; gives it as plain data."""
+    from harness.cli.terminal import Display
+    from harness.tuning import outcome as outcomes
+    from harness.tuning.confirmation import confirm, keep, recall
+    from harness.tuning.report import write_report
+    from harness.tuning.search import search
+    from harness.tuning.storage import answering
+    from harness.tuning.study import is_default
+    from harness.tuning.worker import Limits
+
+    with Display() as display, answering(plan.storage, KEPT):
+        try:
+            search(study, plan, context, crew, Limits(wish.trials, wish.until), display)
+        except KeyboardInterrupt:
+            _explain_interruption(plan)
+            raise
+        outcome = outcomes.conclude(study, plan)
+        outcome = replace(outcome, confirmation=recall(study, outcome.best.number))
+        page = write_report(outcome, study)
+        if wish.confirm and not is_default(outcome.best):
+            try:
+                confirmation = confirm(plan, context, outcome.row, wish.confirm, display.remark)
+            except HarnessError as error:
+                raise HarnessError(f"{error}; the study itself is over, its row is in {page}") from None
+            keep(study, outcome.best.number, confirmation)
+            outcome = replace(outcome, confirmation=confirmation)
+            write_report(outcome, study)
+    added = add and not is_default(outcome.best) and _add(plan.board, outcome)
+    described = outcomes.as_plain(outcome) | {"report": str(page), "added": added}
+    if not as_json:
+        _print_outcome(outcome, page, plan.board, added=added, wanted=add)
+    return described
+
+
+def _share(until: float | None, studies: int) -> float | None:
+    """When the first of so many studies has had its part of the time that is left."""
+    return None if until is None else time.time() + (until - time.time()) / studies
+
+
+def _open_context(
+    board: Board, registry: Registry, settings: Settings, objective: str, display: Display
+) -> TrialContext:
+    """What all studies share. Raises `HarnessError` for what is wrong with the dataset or the objective."""
+    from harness.tuning.trial import open_context
+
+    if objective.endswith("@oracle"):
+        raise UsageError(f"--objective {objective}: an oracle metric is fitted on what it judges")
+    return open_context(board, registry, settings, objective, display)
+
+
+def _plan(board: Board, row: Row, registry: Registry, wish: Wish, context: TrialContext) -> Plan:
+    """Everything that can be wrong is found out here, before anything is trained."""
+    from harness.choices import resolve
+    from harness.tuning.space import default_values, gather_space, require_space, study_name
+    from harness.tuning.study import Plan
+
+    choices = resolve(row, registry)
+    dimensions = gather_space(choices, wish.space, wish.searched, wish.fixed)
+    require_space(dimensions, row, registry, context.build)
+    searched = dimensions["recipe.epochs"].ends() if "recipe.epochs" in dimensions else ()
+    return Plan(
+        name=wish.study or study_name(row),
+        board=board,
+        row=row,
+        dimensions=dimensions,
+        defaults=default_values(dimensions, choices),
+        objective=wish.objective,
+        higher_is_better=context.objective.higher_is_better,
+        fingerprint=context.fingerprint(row),
+        epochs=max((end for end in searched if isinstance(end, int)), default=choices.recipe.epochs),
+        sampler=wish.sampler,
+        pruner=wish.pruner,
+        seeds=tuple(range(wish.seeds)),
+        storage=wish.storage,
+    )
+
+
+def _add(board: Board, outcome: Outcome) -> bool:
+    """Write the row to `board.toml`; False where it is there already."""
+    from harness.board import FILE, read_board, save_board
+
+    if outcome.row.name in {row.name for row in read_board(board.folder).rows}:
+        return False
+    path = board.folder / FILE
+    text = path.read_text(encoding="utf-8").rstrip()
+    save_board(board.folder, f"{text}\n\n{outcome.row_text()}")
+    return True
+
+
+def _explain_interruption(plan: Plan) -> None:
+    from harness.cli.terminal import fail
+
+    fail(f"interrupted; finished trials are kept. The same command goes on with study '{plan.name}'")
+
+
+def _print_space(plan: Plan, context: TrialContext, wish: Wish, crew: Crew, *, as_json: bool) -> dict[str, Any]:
+    """The space with its origin, and how many trials the budget allows."""
+    from harness.cli import tables
+    from harness.tuning.estimate import estimate
+
+    measured = estimate(context, plan.row, plan.epochs, len(plan.seeds))
+    left = None if wish.until is None else max(0.0, wish.until - time.time())
+    fit = None if left is None else len(set(crew.devices) or {0}) * int(left // measured.seconds)
+    described = {
+        "study": plan.name,
+        "objective": plan.objective,
+        "space": {
+            name: {**one.as_plain(), "origin": one.origin, "default": plan.defaults[name]}
+            for name, one in plan.dimensions.items()
+        },
+        "trial_seconds": measured.seconds,
+        "trials_in_budget": fit,
+    }
+    if not as_json:
+        tables.print_space(plan.name, plan.dimensions, plan.defaults)
+        typer.echo(
+            f"a trial of {plan.epochs} epochs takes about {measured.seconds:.0f} s here, unless it is pruned"
+            + ("" if fit is None else f": about {fit} in the budget")
+        )
+    return described
+
+
+def _print_outcome(outcome: Outcome, page: Path, board: Board, *, added: bool, wanted: bool) -> None:
+    from harness.tuning.study import is_default
+
+    counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())
+    typer.echo(f"{outcome.plan.name}: {outcome.cost()} ({counts})")
+    if is_default(outcome.best):
+        typer.echo("the default configuration is the best: there is no row to add")
+    else:
+        if outcome.confirmation is not None:
+            typer.echo(outcome.confirmation.sentence(outcome.plan.objective))
+        else:
+            typer.echo("the best of many is flattered by chance; --confirm 3 trains it and the default again")
+        typer.echo(f"\n{outcome.row_text()}")
+        if wanted:
+            typer.echo("written to" if added else "is there already in", nl=False)
+            typer.echo(f" {board.folder / 'board.toml'}; measure it: harness run {board.folder}")
+    typer.echo(f"report: {page}")

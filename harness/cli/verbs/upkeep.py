@@ -1,0 +1,211 @@
+"""Verbs that look after a board's folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import CacheDir, DataRoot, Json, Plugins, find_cache
+from harness.cli.verbs.shared import open_registry
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.board import Board
+    from harness.execution.planning import CurrentKeys
+    from harness.upkeep.cleaning import Waste
+    from harness.upkeep.merging import Merged
+    from harness.upkeep.status import BoardStatus
+
+WATCHED_EVERY = 2.0
+"""Seconds between two looks at a board."""
+BoardFolder = Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")]
+
+
+def status(
+    board: BoardFolder,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until nothing is left.")] = False,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Say what of a board is done, failed, stale, running and left, and how long that will take."""
+    from harness.cli import tables
+    from harness.upkeep.status import find_status
+
+    if watch and as_json:
+        raise UsageError("--watch shows, --json prints one document: give one of them")
+    found, current = _examine(board, plugin)
+    state = find_status(found, current)
+    if as_json:
+        tables.print_json({"board": str(found.folder), **state.as_plain()})
+    elif watch:
+        _watch(found, current)
+    else:
+        _print_status(state)
+
+
+def _watch(board: Board, current: CurrentKeys) -> None:
+    """Show the board until nothing of it runs and nothing is left."""
+    from rich.live import Live
+
+    from harness.cli import tables
+    from harness.cli.upkeep_listing import status_table
+    from harness.upkeep.status import find_status
+
+    with Live(console=tables.output(), auto_refresh=False) as live:
+        while True:
+            state = find_status(board, current)
+            live.update(status_table(state), refresh=True)
+            if not state.count("running") and not state.count("waiting"):
+                return
+            time.sleep(WATCHED_EVERY)
+
+
+def _print_status(state: BoardStatus) -> None:
+    from harness.cli import tables
+    from harness.cli.terminal import warn
+    from harness.cli.upkeep_listing import status_table
+
+    for problem in state.problems:
+        warn(problem)
+    tables.output().print(status_table(state))
+
+
+def merge(
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The board's folder that takes them.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="FROM...", help="Other folders of the same board.")],
+    replace: Annotated[
+        str | None, typer.Option(help="A glob over ROW--sSEED: of conflicts like that, take the other record.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take the records that other folders of a board have; what contradicts itself is shown, never settled silently."""
+    from harness.board import open_board
+    from harness.cli import tables
+    from harness.report.page import render
+    from harness.upkeep.merging import as_plain
+    from harness.upkeep.merging import merge as merge_records
+
+    board = open_board(into)
+    found = merge_records(board, sources, replace)
+    render(board)
+    if as_json:
+        tables.print_json({"board": str(board.folder), **as_plain(found)})
+    else:
+        _print_merged(found)
+    if found.conflicts:
+        raise typer.Exit(1)
+
+
+def _print_merged(found: Merged) -> None:
+    from harness.cli.terminal import warn
+
+    typer.echo(f"{len(found.taken)} taken, {len(found.replaced)} replaced, {len(found.same)} the same")
+    for line in found.left:
+        warn(line)
+    for conflict in found.conflicts:
+        ours, theirs = ("-" if value is None else f"{value:.4f}" for value in (conflict.ours, conflict.theirs))
+        warn(
+            f"{conflict.name}: {conflict.source} has {conflict.reason}: {theirs} there, {ours} here, which stays; "
+            f"--replace '{conflict.name}' takes the other"
+        )
+
+
+def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) -> None:
+    """Check a board's folder: records, keys, resamples, predictions, page; for a pull request that brings results."""
+    from harness.cli import tables
+    from harness.upkeep.validation import validate as find_problems
+
+    found, current = _examine(board, plugin)
+    findings = find_problems(found, current)
+    problems = sum(finding.problem for finding in findings)
+    if as_json:
+        tables.print_json({"board": str(found.folder), "ok": not problems, "findings": [vars(f) for f in findings]})
+    else:
+        for finding in findings:
+            typer.echo(f"{'✗' if finding.problem else '-'} {finding.file}: {finding.message}")
+        typer.echo(f"{problems} problems" if problems else "no problem was found")
+    if problems:
+        raise typer.Exit(1)
+
+
+def submit(
+    board: BoardFolder,
+    name: Annotated[str, typer.Option(help="What the row is called.")],
+    predictions: Annotated[
+        list[str], typer.Option(metavar="FILE", help="Test predictions, .npz or .csv; one a seed, with commas between.")
+    ],
+    about: Annotated[str, typer.Option(help="Whose they are, how they were made, where that can be read.")],
+    val: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Likewise of the validation split, for thresholds.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of earlier ones of that name.")] = False,
+    data_root: DataRoot = Path("data"),
+    cache_dir: CacheDir = None,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Add predictions that were made elsewhere to a board: evaluated as its own, badged as not trained here."""
+    from harness.board import open_board
+    from harness.cli.terminal import warn
+    from harness.cli.verbs.shared import print_board
+    from harness.report.page import render
+    from harness.upkeep.submission import Submission, list_files
+    from harness.upkeep.submission import submit as submit_predictions
+
+    found = open_board(board)
+    submission = Submission(name, about, list_files(predictions), list_files(val or ()))
+    registry, cache = open_registry(plugin), find_cache(cache_dir)
+    submitted = submit_predictions(found, registry, submission, data_root, cache, replace_old=replace)
+    for note in submitted.notes:
+        warn(note)
+    print_board(render(found), as_json=as_json)
+
+
+def clean(
+    board: BoardFolder,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it without asking.")] = False,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """List what is stale or belongs to no record, with sizes, and remove it after asking."""
+    from harness.cli import tables
+    from harness.report.page import FILE, render
+    from harness.upkeep.cleaning import find_waste, remove
+
+    found, current = _examine(board, plugin)
+    waste = find_waste(found, current)
+    if not as_json:
+        _print_waste(waste, found.folder)
+    wanted = bool(waste) and (yes or (not as_json and typer.confirm("remove all of it?")))
+    if wanted:
+        removed = remove(waste, found, current)
+        if len(removed) < len(waste) and not as_json:
+            typer.echo(f"{len(waste) - len(removed)} of them have come to use meanwhile and stay")
+        if (found.folder / FILE).is_file():
+            render(found)
+    if as_json:
+        items = [{"path": str(w.path.relative_to(found.folder)), "reason": w.reason, "bytes": w.size} for w in waste]
+        tables.print_json({"board": str(found.folder), "waste": items, "removed": wanted})
+
+
+def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
+    from rich.filesize import decimal
+
+    for one in waste:
+        typer.echo(f"{decimal(one.size):>9}  {one.path.relative_to(folder)}: {one.reason}")
+    total = sum(one.size for one in waste)
+    typer.echo(f"{decimal(total)} in {len(waste)} places" if waste else "nothing is stale or unreferenced")
+
+
+def _examine(board: str, plugin: list[Path] | None) -> tuple[Board, CurrentKeys]:
+    """A board, and what a run would make of it today."""
+    from harness.board import open_board
+    from harness.execution.planning import find_current_keys
+    from harness.results.store import read_records
+
+    found = open_board(board)
+    return found, find_current_keys(found, open_registry(plugin), read_records(found.folder).records)

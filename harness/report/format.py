@@ -1,0 +1,55 @@
+"""What page and terminal say alike about a summarized board."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from harness.evaluation.common_labels import tell_labels
+from harness.evaluation.wording import tell_absences
+
+if TYPE_CHECKING:
+    from harness.report.leaderboard import Leaderboard, Spread
+
+EXTERNAL = "external, not trained here"
+"""The badge of a row whose predictions were submitted."""
+
+
+def tell_all_labels(summary: Leaderboard) -> list[str]:
+    """Over which labels the metrics of ranked rows are, where these are not all."""
+    return tell_labels(summary.labels, summary.data.labels) if summary.data else []
+
+
+def tell_all_absences(summary: Leaderboard) -> list[str]:
+    """Which metrics of ranked rows have no interval, and why."""
+    reasons = {}
+    for metric in summary.metrics:
+        found = Counter(row.metrics[metric].no_interval for row in summary.ranked if metric in row.metrics)
+        many = len(summary.ranked)
+        told = (why if count == many else f"{why} ({count} of {many} rows)" for why, count in found.items() if why)
+        reasons[metric] = "; ".join(told)
+    return tell_absences(reasons)
+
+
+def format_spread(spread: Spread | None, digits: int = 4) -> str:
+    """`0.8123 ±0.0045`, the latter over seeds; empty where there is none."""
+    if spread is None:
+        return ""
+    deviation = "" if spread.deviation is None else f" ±{spread.deviation:.{digits}f}"
+    return f"{spread.mean:.{digits}f}{deviation}"
+
+
+def format_interval(spread: Spread | None, digits: int = 3) -> str:
+    """`[0.793, 0.832]`; empty where there is none."""
+    return "" if spread is None else format_pair(spread.interval, digits)
+
+
+def format_pair(interval: tuple[float, float] | None, digits: int = 3) -> str:
+    """Likewise, of the interval itself."""
+    return "" if interval is None else f"[{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+
+
+def format_number(value: float | None, digits: int) -> str:
+    """A number with thousands separated; empty where there is none."""
+    return "" if value is None or math.isnan(value) else f"{value:,.{digits}f}"

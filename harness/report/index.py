@@ -1,0 +1,61 @@
+"""A folder of boards, and the page over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from harness.board import FILE as BOARD_FILE
+from harness.board import read_board
+from harness.errors import UsageError
+from harness.files import write_atomically
+from harness.report import page
+from harness.report.headline import conclude, explain_nothing
+from harness.report.summary import BoardResults
+
+TITLE = "Leaderboards"
+
+
+def boards_in(folder: Path) -> list[Path]:
+    """The folders inside one that hold a board, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{BOARD_FILE}"))
+
+
+def render_index(folder: Path, out: Path | None = None) -> tuple[Path, list[page.Rendered]]:
+    """Render every board of a folder, and the page over them. Raises `UsageError` where there is none."""
+    boards = boards_in(folder)
+    if not boards:
+        raise UsageError(f"{folder} is no board and holds none: a board is a folder with a {BOARD_FILE}")
+    where = out or folder
+    rendered = [page.render(read_board(board), out and out / board.name) for board in boards]
+    path = where / page.FILE
+    write_atomically(path, index_text([one.results for one in rendered]))
+    return path, rendered
+
+
+def index_text(boards: Sequence[BoardResults]) -> str:
+    """The page over boards as text: a link, what is measured and the answer of each. It has no script."""
+    style = page.read_part("style.css")
+    entries = [
+        {
+            "link": f"{quote(one.summary.board.folder.name, safe='')}/{page.FILE}",
+            "summary": one.summary,
+            "answer": conclude(one.summary),
+            "nothing": explain_nothing(one.summary),
+            "finished": max((r.provenance.finished[:10] for r in one.summary.counted), default=None),
+        }
+        for one in boards
+    ]
+    return (
+        page.make_environment()
+        .get_template("boards.html.j2")
+        .render(
+            title=TITLE,
+            entries=entries,
+            style=Markup(style),  # noqa: S704 - the harness's own file
+            policy=page.content_security_policy(style, ()),
+        )
+    )

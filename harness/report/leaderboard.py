@@ -1,0 +1,131 @@
+"""A leaderboard: a board's rows as plain values, ready for a page or a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.board import Board
+from harness.results.record import DatasetPart, Record
+
+if TYPE_CHECKING:
+    from harness.evaluation.comparison import Pair
+
+Status = Literal["done", "partial", "failed", "skipped", "stale", "missing"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric's macro over the seeds of a row."""
+
+    mean: float
+    deviation: float | None
+    """Sample standard deviation (n - 1); None with one seed."""
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+    """Whose values they are, in the same order."""
+    labels_used: int
+    """Labels that the macro averages, the fewest over the seeds."""
+    interval: tuple[float, float] | None = None
+    """The mean's interval over patients, the networks as they are; None where a record lies without its resamples."""
+    interval_seeds: tuple[float, float] | None = None
+    """The mean's interval over patients and seeds; None with fewer than three seeds, too."""
+    no_interval: str = ""
+    """Why there is none although every record lies with its resamples, in words."""
+
+
+@dataclass(frozen=True)
+class RowSummary:
+    """One row of the leaderboard."""
+
+    name: str
+    model: str
+    loss: str
+    recipe: str
+    params: Mapping[str, Mapping[str, Any]]
+    status: Status
+    reasons: tuple[str, ...]
+    """Why it is not simply done, seed by seed."""
+    rank: int | None
+    """Among rows with a value of the objective; None for the others, and for controls."""
+    seeds: tuple[int, ...]
+    """Whose records count."""
+    metrics: Mapping[str, Spread]
+    per_label: Mapping[str, Mapping[str, float]]
+    """metric -> label -> mean over the seeds for which it is defined; an undefined label is absent."""
+    efficiency: Mapping[str, float]
+    """Means over seeds: the numbers of a record's `efficiency`, `train_minutes`, and `device_hours` of all phases."""
+    records: tuple[Record, ...] = field(repr=False, default=())
+    """All of the row, in the order of the seeds, stale ones too."""
+    counted: tuple[Record, ...] = field(repr=False, default=())
+    """Those that the numbers come from: of `seeds`."""
+    control: str | None = None
+    """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
+    external: str | None = None
+    """What is said about predictions that were submitted: nothing of the row was trained here."""
+    group: int | None = None
+    """From 1; rows of one group do not differ significantly from its best. None where the row is not compared, or has
+    fewer than three seeds."""
+    label_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Label -> interval of the objective, patients resampled; absent where it is undefined."""
+    tuned: str = ""
+    """How its parameters were found and what that cost, as board.toml says."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """A board with its results."""
+
+    board: Board
+    objective: str
+    """Its full name: `f1` in a board is `f1@val-f1`."""
+    directions: Mapping[str, bool]
+    """Metric -> whether higher is better: what the board asks for first, then by policy, oracle last."""
+    rows: tuple[RowSummary, ...]
+    """Ranked rows first, then the others in the board's order."""
+    data: DatasetPart | None
+    """What was measured on; None while nothing was."""
+    counted: tuple[Record, ...] = field(repr=False, default=())
+    """The records that the numbers come from."""
+    pairs: tuple[Pair, ...] = field(repr=False, default=())
+    """Every two of the `MOST_COMPARED` best rows compared in the objective, the better one first; none where there is
+    an obstacle."""
+    obstacle: str = ""
+    """Why rows are not compared, in words: without one row's resamples, or the interval of one difference, the others
+    would be adjusted for too few pairs."""
+    leaders: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Label -> rows that do not differ significantly from the best of the label in the objective, the best among them.
+    """
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Metric -> the labels that its numbers of ranked rows are over: those defined in all of these rows."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of all metrics, in the order in which they are shown."""
+        return tuple(self.directions)
+
+    @property
+    def ranked(self) -> tuple[RowSummary, ...]:
+        """The rows that have a rank, best first."""
+        return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def compared(self) -> bool:
+        """Whether rows have intervals and pairs are tested: every ranked row has its resamples, and each pair its p."""
+        return bool(self.ranked) and not self.obstacle
+
+    @property
+    def grouped(self) -> bool:
+        """Whether rows stand in groups: some have seeds enough for it."""
+        return any(row.group is not None for row in self.ranked)
+
+    @property
+    def machines(self) -> tuple[tuple[str, str], ...]:
+        """Device and harness version of everything that was timed."""
+        return tuple(sorted({(r.provenance.device, r.provenance.harness) for r in self.counted}))
+
+    @property
+    def timings_compare(self) -> bool:
+        """Whether times may stand side by side: one device name and one version of the harness."""
+        return len(self.machines) <= 1

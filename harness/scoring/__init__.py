@@ -1,0 +1,1 @@
+"""Predictions made anywhere, scored and compared: files, rows of boards, and what must agree between them."""

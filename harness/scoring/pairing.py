@@ -1,0 +1,356 @@
+"""Several systems side by side: files of predictions on the same images, or rows of boards by their records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations, pairwise
+
+import numpy as np
+
+from harness.components import Interval, Metric
+from harness.errors import DataError, UsageError
+from harness.evaluation.areas import Areas, compare_areas_by_label
+from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples
+from harness.evaluation.common_labels import (
+    average,
+    covers,
+    find_common,
+    resampled,
+    resampled_by_label,
+    tell_labels,
+)
+from harness.evaluation.comparison import Margin, Pair, System, compare_pairs, judge_margin
+from harness.evaluation.intervals import explain_absence
+from harness.evaluation.measure import Measured, measure
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.resamples import Resamples
+from harness.evaluation.significance import FEWEST_SEEDS, adjust_holm
+from harness.evaluation.thresholds import fit_thresholds
+from harness.evaluation.wording import explain_no_interval, tell_absences, tell_detectable, tell_margin, tell_pair
+from harness.metric_names import full_name, split_name
+from harness.scoring import alignment
+from harness.scoring.rows import MeasuredRow, read_row_resamples, require_same_data, resolve_recorded
+from harness.scoring.systems import NO_PATIENTS
+
+WITHOUT_VALIDATION = ("0.5", "oracle")
+
+
+@dataclass(frozen=True, eq=False)
+class MetricComparison:
+    """All systems, and all pairs of them, by one metric."""
+
+    metric: str
+    higher_is_better: bool
+    labels: tuple[str, ...]
+    """Over which the means are: those that are defined in every seed of every system."""
+    systems: Mapping[str, System]
+    pairs: Sequence[Pair]
+    interval_method: Interval = "percentile"
+    """How each system's interval is made."""
+    by_label: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
+    """Label -> the pairs in it, adjusted for all pairs and labels; none where single labels are not resampled."""
+    margins: Sequence[Margin] = ()
+    """Each pair against the margin, where one was given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Systems by every metric, on the images that all have."""
+
+    metrics: Sequence[MetricComparison]
+    images: int
+    patients: int
+    patients_known: bool = True
+    areas: Mapping[tuple[str, str], Areas] = field(default_factory=dict)
+    """Tests of pairs with one seed each by label, without resampling, where AUROC was asked for."""
+    notes: Sequence[str] = ()
+    margin: float | None = None
+
+    @property
+    def resamples(self) -> int:
+        """How many there are."""
+        return int(next(iter(self.metrics[0].systems.values())).resamples.shape[1])
+
+    def sentences(self) -> list[str]:
+        """Each pair in words, what a margin shows of it, and what could have been seen."""
+        return [text for metric in self.metrics for text in _tell(metric, self.margin)]
+
+
+def _tell(compared: MetricComparison, margin: float | None) -> list[str]:
+    metric, higher, many = compared.metric, compared.higher_is_better, len(compared.pairs)
+    told = [tell_pair(metric, pair, many, higher_is_better=higher) for pair in compared.pairs]
+    for pair, one in zip(compared.pairs, compared.margins, strict=False):
+        told += tell_margin(metric, pair, one, margin or math.nan, many)
+    seeds = {name: len(system.values) for name, system in compared.systems.items()}
+    seen = tell_detectable(compared.pairs, seeds)
+    return [*told, *([f"{metric}: {seen[0].lower()}{seen[1:]}"] if seen else [])]
+
+
+# --- rows, by their records ------------------------------------------------------------------------------------------
+
+
+def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: float | None = None) -> Comparison:
+    """Compare rows of one dataset by what lies beside their records, over the labels that all of them have.
+
+    Raises `UsageError` where they were measured on different data or have no metric over one set of labels,
+    `UnknownNameError` for a metric that they lack, `DataError` where resamples are missing.
+    """
+    require_same_data(rows)
+    metrics = resolve_recorded(names, rows)
+    drawn = {name: read_row_resamples(name, row) for name, row in rows.items()}
+    first = next(iter(rows.values())).dataset
+    common = find_common({m: [r.metrics[m] for row in rows.values() for r in row.records] for m in metrics})
+    compared, notes, absent = [], [], {}
+    for metric, higher in metrics.items():
+        systems, why = _make_row_systems(rows, drawn, metric, common[metric])
+        if why:
+            notes.append(f"{metric} is not compared: {why}")
+            continue
+        single = _make_label_systems(rows, drawn, metric, common[metric])
+        method = next(iter(rows.values())).records[0].metrics[metric].interval_method
+        compared.append(_compare(metric, higher, method, common[metric], systems, single, margin))
+        if _lacks_interval(compared[-1]):
+            absent[metric] = explain_no_interval(r.metrics[metric] for row in rows.values() for r in row.records)
+    if not compared:
+        raise UsageError("; ".join(notes))
+    test = first.splits["test"]
+    told = [*notes, *_note(compared, first.labels, absent)]
+    return Comparison(compared, test.images, test.patients, notes=told, margin=margin)
+
+
+def _make_row_systems(
+    rows: Mapping[str, MeasuredRow], drawn: Mapping[str, Sequence[Resamples]], metric: str, labels: Sequence[str]
+) -> tuple[dict[str, System], str]:
+    """The rows over these labels; or why that cannot be."""
+    if not labels:
+        return {}, "no label is defined in every seed of every row"
+    systems = {}
+    for name, row in rows.items():
+        parts = [record.metrics[metric] for record in row.records]
+        values = [average(part, labels) for part in parts]
+        found = [resampled(metric, part, one, labels) for part, one in zip(parts, drawn[name], strict=True)]
+        known = [one for one in found if one is not None]
+        if any(metric not in one.macro for one in drawn[name]):
+            raise DataError(f"{name} has no {metric} in every seed; leave it out, or measure it again: {row.command}")
+        if len(known) < len(found):
+            without = [label for label in row.dataset.labels if label not in labels and covers(parts[0], [label])]
+            return {}, (
+                f"{name} has labels that another row lacks ({', '.join(without[:5]) or 'in some seeds'}), and records "
+                f"keep resamples of single labels of the board's objective alone; compare the predictions themselves"
+            )
+        systems[name] = System(np.array(values, dtype=np.float64), np.stack(known))
+    return systems, ""
+
+
+def _make_label_systems(
+    rows: Mapping[str, MeasuredRow], drawn: Mapping[str, Sequence[Resamples]], metric: str, labels: Sequence[str]
+) -> dict[str, dict[str, System]]:
+    """Label -> each row in it; none of a metric whose single labels are not resampled."""
+    found: dict[str, dict[str, System]] = {label: {} for label in labels}
+    for name, row in rows.items():
+        parts = [record.metrics[metric] for record in row.records]
+        single = [resampled_by_label(metric, part, one) for part, one in zip(parts, drawn[name], strict=True)]
+        if not all(set(labels) <= one.keys() for one in single):
+            return {}
+        for label in labels:
+            values = np.array([part.per_label[label].value for part in parts], dtype=np.float64)
+            found[label][name] = System(values, np.stack([one[label] for one in single]))
+    return found
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How predictions are compared."""
+
+    metrics: Sequence[Metric]
+    names: Sequence[str]
+    """As they were asked for; `f1` means `f1@val-f1` where there is a validation."""
+    resamples: int
+    seed: str = "0"
+    """Of the resamples."""
+    common: bool = False
+    """Whether to take the images that all have where they do not have the same."""
+    margin: float | None = None
+
+
+def compare_predictions(
+    systems: Mapping[str, Sequence[Predictions]],
+    wish: Wish,
+    validation: Mapping[str, Sequence[Predictions | None]] | None = None,
+) -> Comparison:
+    """Compare systems, each the predictions of its seeds, on the same images and over the labels that all define.
+
+    `validation` has that of each seed of each system. Raises `UsageError` where images differ, for a metric that needs
+    a validation, or where no label is defined in all; `DataError` where labels, targets or patients differ.
+    """
+    asked = resolve_measured(wish.metrics, wish.names, validated=validation is not None)
+    seeds = _align(systems, common=wish.common)
+    first = next(iter(seeds.values()))[0]
+    resampling = draw_resamples(first.patient, wish.resamples, seed=wish.seed)
+    measured = {
+        name: [
+            _measure(seed, val, wish.metrics, asked, resampling)
+            for seed, val in zip(found, (validation or {}).get(name, [None] * len(found)), strict=True)
+        ]
+        for name, found in seeds.items()
+    }
+    methods = {metric.name: metric.interval for metric in wish.metrics}
+    compared, notes, absent = [], [] if first.patients_known else [NO_PATIENTS], {}
+    for metric, higher in asked.items():
+        by_system = {name: [values[metric] for values in found] for name, found in measured.items()}
+        defined = _find_defined(metric, measured)
+        if not defined.any():
+            notes.append(f"{metric} is not compared: no label is defined in every seed of every system")
+            continue
+        used = choose_labels(defined, first.targets, resampling.locate(first.patient))
+        labels = tuple(label for label, taken in zip(first.labels, used, strict=True) if taken)
+        whole = {name: _make_system(found, used) for name, found in by_system.items()}
+        single = {
+            label: {name: _make_system(found, np.array(first.labels) == label) for name, found in by_system.items()}
+            for label in labels
+        }
+        method = methods[split_name(metric)[0]]
+        compared.append(_compare(metric, higher, method, labels, whole, single, wish.margin))
+        if _lacks_interval(compared[-1]):
+            drawn = max((system.resamples for system in whole.values()), key=lambda found: np.isnan(found).mean())
+            absent[metric] = explain_absence(labels, first.targets[:, used], first.patient, drawn)
+    if not compared:
+        raise DataError("; ".join(notes))
+    return Comparison(
+        metrics=compared,
+        images=len(first.image),
+        patients=len(resampling.patients),
+        patients_known=first.patients_known,
+        areas=_compare_areas(seeds) if "auroc" in asked else {},
+        notes=[*notes, *_note(compared, first.labels, absent)],
+        margin=wish.margin,
+    )
+
+
+def resolve_measured(metrics: Sequence[Metric], names: Sequence[str], *, validated: bool) -> dict[str, bool]:
+    """Full name of each metric with whether higher is better.
+
+    Raises `UsageError` for one whose thresholds come from a validation that is not given.
+    """
+    by_name = {metric.name: metric for metric in metrics}
+    found = {}
+    for name in names:
+        base, policy = split_name(name)
+        if by_name[base].on == "decisions":
+            if not validated and policy not in WITHOUT_VALIDATION:
+                raise UsageError(
+                    f"metric '{name}' needs thresholds from validation: give --val, or {base}@0.5, or {base}@oracle "
+                    "(fitted on the test itself, optimistic)"
+                )
+            name = full_name(name, [f"{base}@val-f1"]) if policy is None else name  # noqa: PLW2901 - the same, in full
+        found[name] = by_name[base].higher_is_better
+    return found
+
+
+def _align(systems: Mapping[str, Sequence[Predictions]], *, common: bool) -> dict[str, list[Predictions]]:
+    """The same images in one order, with the same targets and patients."""
+    flat = [seed for seeds in systems.values() for seed in seeds]
+    if not common:
+        for (one, (a, *_)), (other, (b, *_)) in pairwise(systems.items()):
+            shared = len(np.intersect1d(a.image, b.image))
+            if not len(a.image) == len(b.image) == shared:
+                raise UsageError(
+                    f"{one} has {len(a.image):,} images and {other} {len(b.image):,}, {shared:,} of them in both: "
+                    "predict the same images, or compare on those that all have with --common"
+                )
+    aligned = alignment.common(flat)
+    alignment.require_same_targets(aligned)
+    rest = iter(alignment.share_patients(aligned))
+    return {name: [next(rest) for _ in seeds] for name, seeds in systems.items()}
+
+
+def _measure(
+    seed: Predictions,
+    val: Predictions | None,
+    metrics: Sequence[Metric],
+    names: Mapping[str, bool],
+    resampling: Resampling,
+) -> dict[str, Measured]:
+    """Full name -> the metric of every label, and in each resample."""
+    policies = dict.fromkeys(policy for _, policy in map(split_name, names) if policy is not None)
+    return measure(seed, metrics, fit_thresholds(val, seed, tuple(policies)), resampling)
+
+
+def _find_defined(metric: str, measured: Mapping[str, Sequence[Mapping[str, Measured]]]) -> np.ndarray:
+    """Whether each label (C,) is defined in every seed of every system, at every threshold policy that is asked for."""
+    base = split_name(metric)[0]
+    values = [
+        one.values
+        for seeds in measured.values()
+        for found in seeds
+        for name, one in found.items()
+        if split_name(name)[0] == base
+    ]
+    return np.asarray(~np.isnan(values).any(axis=0))
+
+
+def _make_system(seeds: Sequence[Measured], labels: np.ndarray) -> System:
+    """A system over some labels (C,)."""
+    return System(
+        np.array([average_labels(seed.values[None], labels)[0] for seed in seeds]),
+        np.stack([average_labels(seed.resamples, labels) for seed in seeds]),
+    )
+
+
+def _compare_areas(systems: Mapping[str, Sequence[Predictions]]) -> dict[tuple[str, str], Areas]:
+    single = {name: seeds[0] for name, seeds in systems.items() if len(seeds) == 1}
+    return {(a, b): compare_areas_by_label(single[a], single[b]) for a, b in combinations(single, 2)}
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def _compare(
+    metric: str,
+    higher: bool,
+    method: Interval,
+    labels: tuple[str, ...],
+    systems: Mapping[str, System],
+    single: Mapping[str, Mapping[str, System]],
+    margin: float | None,
+) -> MetricComparison:
+    pairs = compare_pairs(systems)
+    margins = [] if margin is None else judge_margin(pairs, margin, higher_is_better=higher)
+    return MetricComparison(metric, higher, labels, systems, pairs, method, _compare_labels(single), margins)
+
+
+def _compare_labels(single: Mapping[str, Mapping[str, System]]) -> dict[str, list[Pair]]:
+    """Label -> its pairs, adjusted for all pairs of all labels."""
+    if not single:
+        return {}
+    systems = len(next(iter(single.values())))
+    tests = len(single) * systems * (systems - 1) // 2
+    found = {label: compare_pairs(those, tests=tests) for label, those in single.items()}
+    every = [pair for pairs in found.values() for pair in pairs]
+    p = np.array([pair.p_patients if pair.p is None else pair.p for pair in every], dtype=np.float64)
+    adjusted = (None if math.isnan(one) else one for one in adjust_holm(p).tolist())
+    return {label: [replace(pair, p_holm=next(adjusted)) for pair in pairs] for label, pairs in found.items()}
+
+
+def _lacks_interval(compared: MetricComparison) -> bool:
+    return any(pair.interval is None for pair in compared.pairs)
+
+
+def _note(compared: Sequence[MetricComparison], labels: Sequence[str], absent: Mapping[str, str]) -> list[str]:
+    """What has to be said of all metrics together; `absent` has those without an interval, and why."""
+    over = tell_labels({one.metric: one.labels for one in compared}, labels)
+    return [*over, *tell_absences({one.metric: absent.get(one.metric, "") for one in compared}), *_note_seeds(compared)]
+
+
+def _note_seeds(compared: Sequence[MetricComparison]) -> list[str]:
+    few = [name for name, system in compared[0].systems.items() if not system.judged]
+    if not few:
+        return []
+    counts = ", ".join(f"{name} has {len(compared[0].systems[name].values)}" for name in few)
+    what = "what differs there are trained networks, and training again may turn it round"
+    return [f"a verdict about methods needs {FEWEST_SEEDS} seeds of each system, and {counts}: {what}"]

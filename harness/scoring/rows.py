@@ -1,0 +1,130 @@
+"""Rows of boards as the command line names them, `BOARD::ROW`, with the results that they have."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.board import find_board, read_board
+from harness.errors import DataError, UnknownNameError, UsageError
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.resamples import Resamples
+from harness.files import file_digest
+from harness.metric_names import full_name
+from harness.results.record import DatasetPart, Record
+from harness.results.staleness import current_fingerprint, why_stale
+from harness.results.store import FOLDER as RECORDS
+from harness.results.store import RUNS, read_records, read_resamples
+from harness.scoring.prediction_files import read_predictions
+
+SEPARATOR = "::"
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRow:
+    """A row with its records that are done and current, at least one."""
+
+    folder: Path
+    name: str
+    records: tuple[Record, ...]
+    absent: tuple[int, ...]
+    """Seeds of the board without one."""
+
+    @property
+    def dataset(self) -> DatasetPart:
+        """What it was measured on; the same for all of its records."""
+        return self.records[0].dataset
+
+    @property
+    def command(self) -> str:
+        """What measures it again."""
+        return f"harness run {self.folder} --only '{self.name}' --force"
+
+
+def find_row(text: str) -> MeasuredRow:
+    """What `BOARD::ROW` means.
+
+    Raises `HarnessError` for no board, an unknown row, one that has no current results or a record that is damaged.
+    """
+    place, _, name = text.rpartition(SEPARATOR)
+    found = find_board(place)
+    folder = found if isinstance(found, Path) else Path(str(importlib.resources.files("harness.leaderboards") / found))
+    board = read_board(folder)
+    results = read_records(folder)
+    external = {record.combo.row for record in results.records if record.external is not None}
+    known = {row.name for row in board.rows} | external
+    if name not in known:
+        raise UnknownNameError(f"row of {place}", name, known)
+    for problem in results.problems:
+        if problem.startswith(f"{RECORDS}/{name}--s"):
+            raise DataError(f"{place}: {problem}; mend or remove it")
+    fingerprint = current_fingerprint(board, [r for r in results.records if r.combo.row in known])
+    done = [r for r in results.records if r.combo.row == name and r.status == "done"]
+    current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)
+    if not current:
+        raise UsageError(f"{text} has no current result; make one: harness run {place}")
+    wanted = () if name in external else board.seeds
+    absent = tuple(seed for seed in wanted if seed not in {record.combo.seed for record in current})
+    return MeasuredRow(folder, name, current, absent)
+
+
+def require_same_data(rows: Mapping[str, MeasuredRow]) -> None:
+    """Refuse rows that were measured on other images, labels or splits."""
+    (first, one), *others = rows.items()
+    for name, other in others:
+        if other.dataset.fingerprint != one.dataset.fingerprint:
+            raise UsageError(
+                f"{first} is measured on {_describe_data(one)}, {name} on {_describe_data(other)}: rows are compared "
+                "only within one dataset, split and label file"
+            )
+
+
+def _describe_data(row: MeasuredRow) -> str:
+    options = ", ".join(f"{name}={value}" for name, value in row.records[0].combo.options.items())
+    details = [part for part in (options, f"fingerprint {row.dataset.fingerprint[:8]}") if part]
+    return f"{row.dataset.name} ({', '.join(details)})"
+
+
+def read_row_resamples(name: str, row: MeasuredRow) -> list[Resamples]:
+    """What lies beside its records. Raises `DataError` where there is nothing, or not what the record says."""
+    found = []
+    for record in row.records:
+        resamples = read_resamples(row.folder, record)
+        if resamples is None:
+            raise DataError(
+                f"{name}, seed {record.combo.seed}: the resamples of its record are not beside it; make them: "
+                f"harness rescore {row.folder}, or {row.command}"
+            )
+        found.append(resamples)
+    return found
+
+
+def resolve_recorded(names: Sequence[str], rows: Mapping[str, MeasuredRow]) -> dict[str, bool]:
+    """Full names of metrics that all records hold, with whether higher is better; `f1` means `f1@val-f1`.
+
+    Raises `UnknownNameError` for any other.
+    """
+    records = [record for row in rows.values() for record in row.records]
+    directions = {name: part.higher_is_better for name, part in records[0].metrics.items()}
+    known = {name for name in directions if all(name in record.metrics for record in records)}
+    resolved = dict.fromkeys(full_name(name, known) for name in names)
+    for name in resolved:
+        if name not in known:
+            raise UnknownNameError("metric of these records", name, known)
+    return {name: directions[name] for name in resolved}
+
+
+def read_row_predictions(name: str, row: MeasuredRow, split: Literal["test", "val"] = "test") -> list[Predictions]:
+    """Predictions of its seeds. Raises `DataError` where they are not kept, or not what the record says."""
+    file = f"predictions-{split}.npz"
+    paths = {row.folder / RUNS / record.key / file: record for record in row.records}
+    for path, record in paths.items():
+        if not path.is_file() or file_digest(path) != record.artifacts.get(file):
+            raise DataError(
+                f"{name}, seed {record.combo.seed}: its predictions are not in {path} (they are not committed with a "
+                f"board); make them: {row.command}"
+            )
+    return [read_predictions(path) for path in paths]

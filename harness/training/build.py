@@ -1,0 +1,64 @@
+"""From choices to what training is given: network, loss, and how validation judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness.choices import Choices
+from harness.components import Metric, Model, Task
+from harness.data.placement import Placed
+from harness.data.prepare import Prepared
+from harness.errors import PluginError
+from harness.evaluation.measure import value_on_validation
+from harness.evaluation.predictions import Predictions
+from harness.metric_names import DEFAULT
+from harness.training.engine import Engine
+from harness.training.objective import make_objective
+from harness.training.setup import Judge, Setup, stream
+from harness.training.task import make_task
+from harness.training.weights import load_initial_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def set_up(
+    choices: Choices, prepared: Prepared, placed: Placed, seed: int, judges: Mapping[str, Judge], engine: Engine
+) -> Setup:
+    """Build network and loss from the seed, on the device of the placed data.
+
+    Raises `PluginError` or `WeightsError`.
+    """
+    recipe, device = choices.recipe, placed.device
+    torch.manual_seed(stream(seed, "network"))
+    task = make_task(prepared, recipe, choices.model.inputs)
+    network = build_network(choices.model, task, choices.model_params)
+    load_initial_weights(network, choices.model, task, recipe.weights, choices.model_params)
+    network = network.to(device)
+    objective = make_objective(choices.loss, task, choices.loss_params, device)
+    return Setup(network, objective, placed, recipe, task, seed, judges, engine)
+
+
+def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Module:
+    """Build a model. Raises `PluginError` where it gives no network."""
+    network = model.build(task, **params)
+    if not isinstance(network, torch.nn.Module):
+        raise PluginError(f"model '{model.name}' must build a torch.nn.Module, gave {type(network).__name__}")
+    return network
+
+
+def make_judge(placed: Placed, metric: Metric, policy: str = DEFAULT) -> Judge:
+    """How validation logits are judged by a metric; decisions by a policy."""
+    index = placed.splits["val"].cpu().numpy()
+    table = placed.data.table
+    image, patient = (table[column].to_numpy(dtype=str)[index] for column in ("image", "patient"))
+    targets = placed.data.targets[index]
+
+    def value(logits: Tensor) -> float:
+        predictions = Predictions(placed.data.labels, image, patient, logits.cpu().numpy(), targets)
+        return value_on_validation(predictions, metric, policy)
+
+    return Judge(value, metric.higher_is_better)

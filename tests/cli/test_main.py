@@ -1,0 +1,212 @@
+"""The command line: verbs, flags, exit codes, one JSON document."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
+
+NEW = (
+    "run",
+    "--dataset",
+    "toy",
+    "--models",
+    "toy-net,tiny-cnn",
+    "--losses",
+    "bce",
+    "--recipes",
+    "toy",
+    "--seeds",
+    "0,1",
+    "--board",
+    "b",
+)
+
+
+def test_a_new_board_is_run_and_printed_and_a_second_run_trains_nothing(harness, tmp_path):
+    code, out, err = harness(*NEW)
+    assert code == 0
+    assert "toy-net--bce--toy" in out
+    assert f"page: {Path('b') / 'index.html'}" in out
+    assert err.count("✓") == 4
+    assert (tmp_path / "b" / "index.html").is_file()
+    code, out, err = harness("run", "b")
+    assert (code, err.count("✓")) == (0, 0)
+    assert "2/2" in out
+
+
+def test_json_is_one_document_on_standard_output(harness):
+    code, out, err = harness(*NEW, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert {row["name"] for row in document["rows"]} == {"toy-net--bce--toy", "tiny-cnn--bce--toy"}
+    assert document["rows"][0]["metrics"]["auroc"]["values"]
+    assert "✓" in err
+
+
+def test_a_dry_run_says_what_would_be_run_and_writes_nothing(harness, tmp_path):
+    code, out, _ = harness(*NEW, "--dry-run")
+    assert code == 0
+    assert "run   toy-net--bce--toy--s0  no record" in out
+    assert "4 of 4 combos would be run" in out
+    assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "cache").exists()
+    _, out, _ = harness(*NEW, "--dry-run", "--json")
+    assert [combo["run"] for combo in json.loads(out)["combos"]] == [True] * 4
+
+
+def test_a_failed_combo_gives_exit_code_1_and_its_reason_on_the_page(harness, tmp_path):
+    code, out, err = harness(
+        "run", "--dataset", "toy", "--models", "toy-raising", "--losses", "bce", "--recipes", "toy", "--board", "b"
+    )
+    assert code == 1
+    assert "failed (plugin): RuntimeError: this network never builds" in err
+    assert "failed" in out
+    assert "this network never builds" in (tmp_path / "b" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("run", "dmeo"), "unknown board 'dmeo': did you mean 'demo'?"),
+        (("run",), "give a board"),
+        (("run", "demo", "--board", "b", "--device", "tpu"), "--device tpu: give auto, cpu, cuda or cuda:N"),
+        (("run", "demo", "--board", "b", "--seeds", "one"), "--seeds one: give whole numbers"),
+        (("run", "demo", "--board", "b", "--set", "lr=1"), "must begin with model., loss. or recipe."),
+        (("run", "demo", "--board", "b", "--set", "recipe.epoch=1"), "did you mean 'epochs'?"),
+        (("run", "demo", "--board", "b", "--option", "sise=32"), "did you mean 'size'?"),
+        (("run", "nih-official", "--board", "b", "--data-root", "nowhere"), "https://nihcc.app.box.com"),
+        ((*NEW[:4], "toy-nte", *NEW[5:]), "unknown model 'toy-nte': did you mean 'toy-net'?"),
+        ((*NEW[:6], "toy-scalar", *NEW[7:], "--option", "unknown=true"), "cannot leave out unknown targets"),
+        (("leaderboard", "demo"), "harness run demo"),
+        (("plugins", "show", "chexnt"), "unknown component 'chexnt': did you mean 'chexnet'?"),
+        (("data", "stats", "nhi-cxr14"), "did you mean 'nih-cxr14'?"),
+        (("plugins", "--plugin", "absent.py"), "--plugin absent.py: there is no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(harness, tmp_path, arguments, says):
+    code, out, err = harness(*arguments)
+    assert code == 2
+    assert out == ""
+    assert says in err
+    assert sum(not line.startswith("decoding") for line in err.strip().splitlines()) == 1
+    assert "Traceback" not in err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_broken_board_file_is_named_with_its_line(harness, tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "board.toml").write_text("title = 'x'\n\nseeds = = 3\n")
+    code, _, err = harness("run", "b")
+    assert code == 2
+    assert "b/board.toml is not TOML" in err
+    assert "line 3" in err
+
+
+def test_a_folder_that_cannot_be_written_is_named(harness, tmp_path):
+    (tmp_path / "b").write_text("a file, no folder")
+    code, _, err = harness(*NEW)
+    assert code == 2
+    assert "cannot write b/board.toml" in err
+
+
+def test_an_unknown_flag_is_misuse(harness):
+    assert harness("run", "demo", "--sedes", "1")[0] == 2
+
+
+def test_a_broken_plugin_is_reported_and_the_rest_works(harness, tmp_path):
+    (tmp_path / "bad.py").write_text("import nothing_like_that\n")
+    code, out, err = harness("plugins", "--plugin", "bad.py", "--plugin", str(TOY))
+    assert code == 0
+    assert "warning: plugin bad.py" in err
+    assert "toy-net" in out
+    assert "chexnet" in out
+
+
+def test_plugins_lists_kind_name_origin_and_one_line(harness):
+    _, out, _ = harness("plugins", "--json")
+    listed = {(c["kind"], c["name"]): c for c in json.loads(out)["components"]}
+    wanted = {
+        "dataset": "phantom nih-cxr14 csv medmnist",
+        "model": "chexnet efficientnet-b0 efficientnet-b3 resnet50 vit-b16 convnext-tiny tiny-cnn timm/*",
+        "loss": "bce weighted-bce focal asymmetric",
+        "metric": "auroc auprc f1 sensitivity specificity brier ece",
+        "recipe": "chexnet dacnet vit demo",
+    }
+    assert {(kind, name) for kind, names in wanted.items() for name in names.split()} <= set(listed)
+    assert listed["model", "toy-net"]["from"] == f"local: {TOY}"
+    assert all(c["about"] for c in listed.values() if c["from"] == "bundled")
+
+
+def test_show_tells_signature_defaults_space_and_citation(harness):
+    _, out, _ = harness("plugins", "show", "focal")
+    for part in ("gamma = 2.0", "float 0.0 .. 5.0", "signature: build(task: Task, alpha: float", "arXiv 1708.02002"):
+        assert part in out
+    _, out, _ = harness("plugins", "show", "chexnet", "--json")
+    assert [component["kind"] for component in json.loads(out)["components"]] == ["model", "recipe"]
+    _, out, _ = harness("plugins", "show", "timm/resnet18")
+    assert "timm/resnet18.a1_in1k" in out
+    assert "any network of timm" in harness("plugins", "show", "timm/*")[1]
+    code, _, err = harness("plugins", "show", "timm/xyzzyqqq")
+    assert code == 2
+    assert len(err) < 200
+
+
+def test_data_verbs_describe_check_and_prepare(harness):
+    code, out, _ = harness("data", "stats", "toy", "--json")
+    assert code == 0
+    assert json.loads(out)["groups"]["train"]["images"] == 24
+    assert "first" in harness("data", "stats", "toy")[1]
+    code, out, _ = harness("data", "check", "toy", "--load-size", "16")
+    assert (code, out.count("✓")) == (0, 8)
+    code, out, _ = harness("data", "check", "toy", "--load-size", "16", "--option", "leak=true", "--json")
+    assert code == 1
+    assert not json.loads(out)["findings"][0]["ok"]
+    code, out, _ = harness("data", "prepare", "toy", "--load-size", "16", "--json")
+    assert (code, json.loads(out)["images"]) == (0, 48)
+    assert "phantom" in harness("data", "list")[1]
+
+
+def test_set_adds_rows_that_carry_the_parameter(harness):
+    harness(*NEW, "--models", "toy-net")
+    code, out, _ = harness("run", "b", "--set", "recipe.epochs=1", "--only", "toy-net*", "--json")
+    names = {row["name"]: row["params"] for row in json.loads(out)["rows"]}
+    assert code == 0
+    assert {"recipe": {"epochs": 1}} in names.values()
+
+
+def test_an_interruption_is_130_and_says_how_to_go_on(harness, monkeypatch):
+    from harness.execution import local
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "run_combo", interrupt)
+    code, _, err = harness(*NEW)
+    assert code == 130
+    assert "Continue with: harness run --dataset toy" in err
+
+
+def test_help_needs_no_heavy_library():
+    heavy = ["torch", "timm", "pandas", "sklearn", "pydantic", "numpy"]
+    code = f"""
+import sys
+sys.argv = ["harness", "--help"]
+from harness.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print([module for module in {heavy} if module in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_the_version_is_printed(harness):
+    assert harness("--version")[1].strip().count(".") == 2

@@ -1,0 +1,163 @@
+"""The commands of README and CONTRIBUTING, typed as they stand, one after another."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.board import read_board
+from harness.results.store import read_records
+from harness.scoring.prediction_files import read_predictions
+from tests.test_document_examples import CONTRIBUTING, README, ROOT, commands
+
+SMALL = "--set recipe.weights=random --set recipe.epochs=1 --set recipe.size=64"
+PHANTOM = "--option train=48 --option val=60 --option test=120"
+LIGHTER = {
+    "run nih-": f"--option allow_missing=true --seeds 0 {SMALL}",
+    "run --dataset csv": SMALL,
+    "run --dataset phantom --models chexnet": PHANTOM,
+    "compare scores.csv": PHANTOM,
+    "data check nih": "--option allow_missing=true",
+    "speed": "--size 32 --batch-size 8 --images 64 --plain-seconds 3",
+    "tune": "--trials 2 --confirm 1 --set recipe.epochs=1 --set recipe.size=32",
+    "--install-completion": "bash",  # which a shell is asked for, where there is one
+}
+"""What is added to commands that need all of NIH, a download or a GPU to be as they stand."""
+MAY_FIND = ("data check nih",)
+"""Commands that exit 1 where they find something: the sample has not all images."""
+
+
+class Desk:
+    """A folder in which a reader types commands."""
+
+    def __init__(self, folder: Path, sample: Path | None) -> None:
+        self.folder = folder
+        self.sample = sample
+        shutil.copytree(ROOT / "leaderboards", folder / "leaderboards", ignore=shutil.ignore_patterns("runs"))
+        write_images(folder / "images")
+
+    def type(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        words = [word.replace("/path/to/images", "images") for word in command[1:]]
+        if self.sample is not None:
+            words = [word.replace("/path/to/nih", str(self.sample)) for word in words]
+        text = " ".join(words)
+        words += [word for start, more in LIGHTER.items() if text.startswith(start) for word in shlex.split(more)]
+        code = "import sys; from harness.cli.main import main; sys.argv[0] = 'harness'; main()"
+        environment = os.environ | {
+            "HARNESS_CACHE_DIR": str(self.folder / "cache"),
+            "HARNESS_DEVICE": "cpu",
+            "HOME": str(self.folder),
+            "BROWSER": "true",
+            "HF_HUB_OFFLINE": "1",
+            "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+        }
+        return subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def write_images(folder: Path) -> None:
+    """A table of one's own with images."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    lines = ["image,patient,split,Mass,Edema"]
+    for number in range(48):
+        split = ("train", "train", "val", "test")[number % 4]
+        pixels = generator.integers(0, 255, (80, 80), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,p{number},{split},{number // 4 % 2},{number // 8 % 2}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+
+
+def save_predictions(folder: Path) -> None:
+    """The files of predictions that the README names, from the board that it has made before."""
+    board = folder / "my-board"
+    records = {(r.combo.row, r.combo.seed): r for r in read_records(board).records}
+    systems = {"my": "bce", "other": "focal"}
+    for system in systems:
+        (folder / f"{system}-net").mkdir()
+        (folder / f"{system}-val").mkdir()
+    for seed in read_board(board).seeds:
+        for system, loss in systems.items():
+            run = board / "runs" / records[f"chexnet--{loss}--demo", seed].key
+            shutil.copy(run / "predictions-test.npz", folder / f"{system}-net" / f"{seed}.npz")
+            shutil.copy(run / "predictions-val.npz", folder / f"{system}-val" / f"{seed}.npz")
+        shutil.copy(folder / "my-net" / f"{seed}.npz", folder / f"seed{seed}.npz")
+        shutil.copy(folder / "my-val" / f"{seed}.npz", folder / f"val{seed}.npz")
+    shutil.copy(folder / "seed0.npz", folder / "scores.npz")
+    shutil.copy(folder / "val0.npz", folder / "val.npz")
+    found = read_predictions(folder / "seed0.npz")
+    for name, values in (("scores.csv", 1 / (1 + np.exp(-found.logits))), ("targets.csv", found.targets)):
+        rows = [",".join([image, *map(str, row)]) for image, row in zip(found.image, values, strict=True)]
+        (folder / name).write_text("\n".join([",".join(["image", *found.labels]), *rows]) + "\n")
+    shutil.copytree(board, folder / "old" / "my-board")
+
+
+def forget_network(folder: Path) -> None:
+    (folder / "my_net.py").unlink(missing_ok=True)
+
+
+def make_network(folder: Path) -> None:
+    from harness.registry import load_registry
+    from harness.testing.scaffold import make_skeleton
+
+    for name, text in make_skeleton("model", "my-net", load_registry()).files.items():
+        (folder / name).write_text(text)
+
+
+BEFORE: dict[str, Callable[[Path], None]] = {
+    "leaderboard my-board": save_predictions,
+    "speed my-net": make_network,
+    "new model": forget_network,
+}
+
+
+@pytest.fixture(scope="module")
+def desks(tmp_path_factory) -> dict[str, Desk]:
+    sample = ROOT.parent / "shared" / "data" / "nih-sample"
+    found = sample if sample.is_dir() else None
+    return {name: Desk(tmp_path_factory.mktemp(name), found) for name in ("README", "CONTRIBUTING")}
+
+
+TYPED = [
+    (name, command) for name, text in (("CONTRIBUTING", CONTRIBUTING), ("README", README)) for command in commands(text)
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("document", "command"), TYPED, ids=[f"{name}: {' '.join(c)}" for name, c in TYPED])
+def test_a_command_of_the_documents_does_its_work(desks, document, command):
+    desk, text = desks[document], " ".join(command[1:])
+    if "/path/to/nih" in text and desk.sample is None:
+        pytest.skip("the sample of NIH ChestX-ray14 does not lie beside the checkout")
+    if document == "CONTRIBUTING" and text.startswith("run "):
+        shutil.copytree(desk.folder / "leaderboards" / "demo", desk.folder / "my-board")
+    for start, prepare in BEFORE.items():
+        if text.startswith(start):
+            prepare(desk.folder)
+    done = desk.type(command)
+    allowed = (0, 1) if text.startswith(MAY_FIND) else (0,)
+    assert done.returncode in allowed, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_tutorial_has_left_a_row_beside_those_of_the_demo(desks):
+    board = desks["CONTRIBUTING"].folder / "my-board"
+    rows = {record.combo.row for record in read_records(board).records}
+    assert {"my-net--bce--demo", "chexnet--bce--demo", "tiny-cnn--focal--demo"} <= rows
+    assert "my-net" in (board / "index.html").read_text(encoding="utf-8")

@@ -1,0 +1,189 @@
+"""What the documents show works as they show it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import hookspecs
+from harness.components import KINDS, Augment, Data, Inputs, Schedule
+from harness.registry import HOOKS, load_registry
+
+ROOT = Path(__file__).parents[1]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", CONTRIBUTING, flags=re.DOTALL)
+EXAMPLES = [block for block in BLOCKS if "hookimpl" in block]
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every `harness` command in the code blocks of a document."""
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)).replace("\\\n", " ")
+    return [shlex.split(line, comments=True) for line in blocks.splitlines() if line.startswith("harness ")]
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_of_a_plugin_loads_and_offers_something(tmp_path, number):
+    path = tmp_path / "example.py"
+    path.write_text(EXAMPLES[number])
+    registry = load_registry([path])
+    assert registry.problems == ()
+    assert any(offer.origin == "local" for offers in registry.offers.values() for offer in offers.values())
+
+
+def test_there_is_an_example_of_each_kind(tmp_path):
+    files = [tmp_path / f"example{number}.py" for number in range(len(EXAMPLES))]
+    for path, text in zip(files, EXAMPLES, strict=True):
+        path.write_text(text)
+    registry = load_registry(files)
+    kinds = {kind for kind, offers in registry.offers.items() for offer in offers.values() if offer.origin == "local"}
+    assert kinds == set(HOOKS.values())
+
+
+def test_the_examples_train_together(tmp_path, monkeypatch):
+    import torch
+
+    from harness.board import Board, Row
+    from harness.execution import local, planning
+    from harness.execution.planning import Settings
+
+    files = [tmp_path / f"example{number}.py" for number in range(len(EXAMPLES))]
+    for path, text in zip(files, EXAMPLES, strict=True):
+        path.write_text(text)
+    row = Row("my-net", "hinge", "longer", {"recipe": {"epochs": 2, "size": 32}})
+    board = Board(tmp_path / "b", "t", "", "auroc", (0,), ("auroc", "accuracy"), "bright", {}, (row,))
+    settings = Settings(tmp_path, tmp_path / "cache", torch.device("cpu"))
+    (record,) = local.run(planning.plan(board, load_registry(files), settings, lambda _: None), lambda _: None)
+    assert record.status == "done"
+    assert record.metrics["auroc"].macro == 1.0
+    assert "accuracy@val-f1" in record.metrics
+
+
+def test_every_hook_is_documented_under_its_signature():
+    known = {name: function for name, function in vars(hookspecs).items() if hasattr(function, "harness_spec")}
+    assert set(known) == set(HOOKS)
+    for name, function in known.items():
+        signature = f"{name}{inspect.signature(function)}".replace("'", "")
+        assert f"### {signature}\n" in CONTRIBUTING, f"CONTRIBUTING.md: no heading says {signature}"
+        assert function.__doc__
+
+
+def test_numbers_of_commands_and_hooks_are_as_many_as_there_are():
+    (tutorial,) = [block for block in re.findall(r"```sh\n(.*?)```", CONTRIBUTING, flags=re.DOTALL) if "new" in block]
+    count = NUMBERS[len(tutorial.strip().splitlines())]
+    said = re.findall(r"(\w+) commands, (?:a few|measured)", CONTRIBUTING)
+    assert said == [count.capitalize()] * 2, f"CONTRIBUTING.md: the tutorial has {count} commands"
+    assert f"## The {NUMBERS[len(HOOKS)]} hooks\n" in CONTRIBUTING
+
+
+FIELDS = [
+    (document, field)
+    for document, text in DOCUMENTS.items()
+    for field in sorted(set(re.findall(r"`([a-z_]+)=[^`\s]+`", text)))
+]
+
+
+@pytest.mark.parametrize(("document", "field"), FIELDS)
+def test_a_field_that_a_sentence_sets_is_one_of_a_component(document, field):
+    known = {one.name for kind in (*KINDS.values(), Augment, Schedule, Inputs, Data) for one in fields(kind)}
+    assert field in known, f"{document} is untrue, there is no field {field}"
+
+
+@pytest.mark.parametrize("command", commands(README) + commands(CONTRIBUTING), ids=" ".join)
+def test_a_command_of_the_documents_is_one_that_the_command_line_takes(command):
+    found, words = find_command(command[1:])
+    of_all = {flag for parameter in found.params for flag in parameter.opts}  # such as --install-completion
+    assert not hasattr(found, "commands") or set(words) <= of_all, f"there is no such verb: {' '.join(command)}"
+    if words and not hasattr(found, "commands"):
+        found.make_context("harness", list(words))  # raises for a flag, a value or an argument that it does not take
+
+
+def find_command(words):
+    """The command that words begin with, and the words that are left for it."""
+    from typer.main import get_command
+
+    from harness.cli.main import app
+
+    found, left = get_command(app), list(words)
+    while hasattr(found, "commands") and left and left[0] in found.commands:
+        found = found.commands[left.pop(0)]
+    return found, left
+
+
+def all_flags(command) -> set[str]:
+    own = {flag for parameter in command.params for flag in parameter.opts}
+    return own.union(*(all_flags(inner) for inner in getattr(command, "commands", {}).values()))
+
+
+OTHER_TOOLS = {"--editable"}
+QUOTED = [
+    (document, number, line)
+    for document, text in DOCUMENTS.items()
+    for number, line in enumerate(text.splitlines(), start=1)
+    if "--" in line or "harness " in line
+]
+
+
+@pytest.mark.parametrize(("document", "number", "line"), QUOTED, ids=lambda value: str(value)[:60])
+def test_a_sentence_of_the_documents_names_flags_and_verbs_that_exist(document, number, line):
+    command, _ = find_command([])
+    unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) - all_flags(command) - OTHER_TOOLS
+    verbs = set(re.findall(r"`harness ([a-z]+)", line)) - set(command.commands)
+    assert not unknown | verbs, f"{document}:{number} is untrue, there is no {', '.join(unknown | verbs)}: {line}"
+
+
+def test_the_network_of_the_tutorial_is_what_harness_new_writes(registry):
+    from harness.testing.scaffold import make_skeleton
+
+    (text,) = make_skeleton("model", "my-net", registry).files.values()
+    assert text == BLOCKS[0]
+
+
+def test_the_line_for_a_plugins_own_tests_makes_tests():
+    (text,) = [block for block in BLOCKS if "hookimpl" not in block]
+    names: dict[str, Any] = {}
+    exec(text, names)
+    (mark,) = names["test_contract"].pytestmark
+    assert "model tiny-cnn: learns" in {case.id for case in mark.args[1]}
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_tutorial_end_in_a_row(tmp_path):
+    import os
+    import shutil
+    import subprocess
+    import sys
+
+    shutil.copytree(ROOT / "leaderboards" / "demo", tmp_path / "leaderboards" / "demo")
+    (block,) = [
+        found for found in re.findall(r"```sh\n(.*?)```", CONTRIBUTING, flags=re.DOTALL) if "harness new" in found
+    ]
+    typed = block.strip().splitlines()
+    assert len(typed) < 8
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HARNESS_CACHE_DIR": str(tmp_path / "cache"),
+        "HARNESS_DEVICE": "cpu",
+    }
+    for line in typed[3:]:  # the first three make the environment that this test runs in
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (line, done.stdout[-2000:], done.stderr[-2000:])
+    assert "my-net--bce--demo" in done.stdout
+    assert len(list((tmp_path / "my-board" / "records").glob("my-net--bce--demo--s*.json"))) == 2
+    assert "my-net--bce--demo" in (tmp_path / "my-board" / "index.html").read_text()
+
+
+def test_the_readme_names_every_bundled_component(registry):
+    for offers in registry.offers.values():
+        for name in offers:
+            assert f"`{name}`" in README or name == "timm/*", name
