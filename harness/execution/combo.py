@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from harness.board import Combo
+from harness.board import Board, Combo
 from harness.choices import Choices
 from harness.components import SPLITS, Data, Metric
 from harness.data.loading import Source
-from harness.data.placement import Placed, place
+from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.errors import ClaimLostError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
@@ -50,7 +50,7 @@ from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
 from harness.training.engine import DEFAULT, Engine, Execution
 from harness.training.fit import Epoch, Training
-from harness.training.memory import release
+from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.pace import wait_for
 from harness.training.setup import Setup
@@ -61,10 +61,11 @@ if TYPE_CHECKING:
 OnEpoch = Callable[[Epoch], None]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
     """One combo with all that it needs; nothing else is read."""
 
+    board: Board
     combo: Combo
     choices: Choices
     key: str
@@ -75,7 +76,6 @@ class Job:
     """How its predictions are evaluated; its metrics are those of the board and of the recipe."""
     objective: Metric
     """The board's: it picks the epoch where the recipe says so."""
-    board_folder: Path
     device: torch.device
     engine: Engine = DEFAULT
     prepare_seconds: float = 0.0
@@ -84,6 +84,11 @@ class Job:
     """Whether an interrupted training of this combo goes on, or begins anew."""
     guard: Callable[[], None] = lambda: None
     """Asked before anything is written; raises `ClaimLostError` where the combo is another process's by now."""
+
+    @property
+    def board_folder(self) -> Path:
+        """Where the board lies."""
+        return self.board.folder
 
 
 class Stopwatch:
@@ -107,22 +112,6 @@ class Stopwatch:
         self.seconds[target] = self.seconds.get(target, 0.0) + seconds
 
 
-class Bench:
-    """The data on the device, kept from one combo to the next; at most one dataset at one size."""
-
-    def __init__(self) -> None:
-        self.placed: Placed | None = None
-
-    def place(self, job: Job) -> Placed:
-        """The job's data on its device; what was there before is let go first, so that it need not fit twice."""
-        if self.placed is not None and self.placed.data is not job.prepared.data:
-            self.placed = None
-            release()
-        if self.placed is None:
-            self.placed = place(job.prepared, job.device, job.engine.placement)
-        return self.placed
-
-
 @dataclass(frozen=True, eq=False)
 class Result:
     """What a combo leaves behind."""
@@ -131,7 +120,7 @@ class Result:
     resamples: Resamples | None = None
 
 
-def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
+def run_combo(job: Job, on_device: DeviceData, on_epoch: OnEpoch) -> Result:
     """Train, predict and measure; whatever goes wrong with the combo becomes a failed record.
 
     What ends the run is raised: an interruption, `StorageError` where nothing can be written, `ClaimLostError`.
@@ -141,21 +130,21 @@ def run_combo(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
         failure = FailurePart(kind="plugin", message=reason, where="before training")
         return Result(_record(job, status="skipped", failure=failure))
     with computing(job.device, job.choices.recipe.precision):
-        result = _run(job, bench, on_epoch)
+        result = _run(job, on_device, on_epoch)
     if job.device.type == "cuda" or result.record.status == "failed":
         with contextlib.suppress(RuntimeError):  # a GPU after a fault
             release()  # out of reach of an exception, which holds on to the network
     return result
 
 
-def _run(job: Job, bench: Bench, on_epoch: OnEpoch) -> Result:
+def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch) -> Result:
     try:
         if job.combo.row.control == "prevalence":
             return _measure_prevalence(job)
         watch = Stopwatch()
         watch.seconds["prepare"] = job.prepare_seconds
         with watch.phase("place"):
-            placed = bench.place(job)
+            placed = on_device.place(job.prepared, job.device, job.engine.placement)
         return _train_and_measure(job, placed, watch, on_epoch)
     except (StorageError, ClaimLostError):
         raise

@@ -13,26 +13,32 @@ from typing import TYPE_CHECKING
 
 from harness.errors import ClaimLostError
 from harness.execution.claims import LEASE
-from harness.execution.combo import Bench, Result, run_combo
+from harness.execution.combo import Result, run_combo
 from harness.execution.dispatch import Dispatch, Task
 from harness.execution.events import Listener, ProcessUnfit
 from harness.execution.interruption import Interrupted, Interruption
 from harness.execution.planning import Planned
-from harness.execution.pool import POLL, Crew, Pool
+from harness.execution.pool import POLL, Pool
 from harness.execution.supervision import Inbox
-from harness.execution.worker import why_unfit
+from harness.execution.workers import WorkerOptions, why_unfit
 from harness.results.record import Record
+from harness.training.memory import DeviceData
 
 if TYPE_CHECKING:
     from harness.training.fit import Epoch
 
 
 def run(
-    planned: Sequence[Planned], listener: Listener, crew: Crew | None = None, *, lease: float = LEASE, retries: int = 0
+    planned: Sequence[Planned],
+    listener: Listener,
+    options: WorkerOptions | None = None,
+    *,
+    lease: float = LEASE,
+    retries: int = 0,
 ) -> tuple[Record, ...]:
     """Run what has a reason, writing each record as soon as it is there; gives them in the order of the plan.
 
-    By a crew's worker processes, or without one in this process, where a plugin that crashes ends everything. Processes
+    Worker processes do it, or this process without `options`, where a plugin that crashes ends everything. Processes
     that run one board share its combos: a record that another one has made is given, too. Failures that may pass are
     tried again up to `retries` times.
 
@@ -44,15 +50,15 @@ def run(
     def tell() -> None:
         """From within a signal's handler: what it may say itself is little."""
         inbox.put((None, None))
-        if crew is None:
+        if options is None:
             threading.Thread(target=dispatch.stop).start()
 
     with dispatch, Interruption(tell) as interruption:
         try:
-            if crew is None:
+            if options is None or not planned:
                 _run_here(dispatch, interruption)
             else:
-                Pool(crew, dispatch, interruption, inbox).run()
+                Pool(planned[0].job.board, options, dispatch, interruption, inbox).run()
         except KeyboardInterrupt:
             raise Interrupted(dispatch.unfinished()) from None
         if interruption.asked:
@@ -62,7 +68,7 @@ def run(
 
 def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
     """One combo after another, in this process; what plugins print goes to standard error."""
-    bench, load_size, unfit = Bench(), None, None
+    on_device, load_size, unfit = DeviceData(), None, None
     while dispatch.todo and not interruption.asked:
         task = dispatch.take(load_size)
         if task is None:
@@ -72,9 +78,9 @@ def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
         load_size = task.job.choices.recipe.load_size
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                result = _run_task(task, bench, dispatch, interruption)
+                result = _run_task(task, on_device, dispatch, interruption)
                 while not dispatch.finish(task, result):
-                    result = _run_task(task, bench, dispatch, interruption)
+                    result = _run_task(task, on_device, dispatch, interruption)
         except ClaimLostError:
             dispatch.lose(task)
         if unfit is None:
@@ -83,11 +89,11 @@ def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
                 dispatch.listener(ProcessUnfit(str(task.job.device), unfit, replaced=False))
 
 
-def _run_task(task: Task, bench: Bench, dispatch: Dispatch, interruption: Interruption) -> Result:
+def _run_task(task: Task, on_device: DeviceData, dispatch: Dispatch, interruption: Interruption) -> Result:
     def advance(epoch: Epoch) -> None:
         dispatch.advance(task, epoch)
         if interruption.asked:
             raise KeyboardInterrupt
 
     task.claim.tell(device=str(task.job.device))
-    return run_combo(replace(task.job, guard=task.claim.require, resume=task.resume), bench, advance)
+    return run_combo(replace(task.job, guard=task.claim.require, resume=task.resume), on_device, advance)

@@ -148,19 +148,20 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             weights=weights[combo.row.name],
             engine=VERSION,
         )
+        shuffled = combo.row.control == "shuffled"
         job = Job(
-            combo,
-            choices,
-            key,
-            source,
-            shuffle_targets(sized.prepared, combo.seed) if combo.row.control == "shuffled" else sized.prepared,
-            sized.fingerprint,
-            protocol,
-            objective,
-            board.folder,
-            settings.device,
-            settings.engine,
-            sized.seconds,
+            board=board,
+            combo=combo,
+            choices=choices,
+            key=key,
+            source=source,
+            prepared=shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared,
+            fingerprint=sized.fingerprint,
+            protocol=protocol,
+            objective=objective,
+            device=settings.device,
+            engine=settings.engine,
+            prepare_seconds=sized.seconds,
             resume=not settings.force,
         )
         before = records.get((combo.row.name, combo.seed))

@@ -6,37 +6,34 @@ costs the combo that it was running a failure that says why, and is replaced.
 
 from __future__ import annotations
 
-import queue
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.board import Board
-from harness.errors import ClaimLostError, HarnessError, StorageError
+from harness.errors import ClaimLostError, StorageError
 from harness.execution.combo import failed_result
 from harness.execution.dispatch import Dispatch, Task
 from harness.execution.events import Printed, ProcessUnfit
 from harness.execution.host import HostMemory, measure_memory
 from harness.execution.interruption import Interruption
-from harness.execution.supervision import Death, DeathKind, Inbox, Worker
-from harness.execution.worker import Advanced, Finished, Order, Ready, Refused, Run, Stop, Stopped, work
+from harness.execution.supervision import Death, DeathKind, Inbox
+from harness.execution.worker import EpochDone, Finished, Ready, Refused, Run, Stop, Stopped, work
+from harness.execution.workers import Place, WorkerOptions, Workers, share_out
 from harness.results.provenance import scrub
 from harness.results.record import FailureKind, FailurePart, ProvenancePart
 
 if TYPE_CHECKING:
-    import torch
-
-    from harness.execution.planning import Settings
+    pass
 
 TICK = 0.1
 """Seconds between two looks at clocks and memory."""
 POLL = 1.0
 """Seconds between two looks at what other processes have left."""
 FALSE_STARTS = 2
-"""Times that a worker may die before it is ready."""
+"""Workers in a row that may die at one place before they are ready."""
 KINDS: Mapping[DeathKind, FailureKind] = {
     "out_of_memory": "out_of_memory",
     "timeout": "timeout",
@@ -45,51 +42,31 @@ KINDS: Mapping[DeathKind, FailureKind] = {
 """What a worker's death makes of its combo; `crashed` otherwise."""
 
 
-@dataclass(frozen=True)
-class Crew:
-    """Who runs a board's combos."""
-
-    board: Board
-    settings: Settings
-    devices: tuple[torch.device, ...]
-    """One an entry for each worker."""
-    plugins: tuple[Path, ...] = ()
-    """Files to load beside what is bundled and installed."""
-    timeout: float | None = None
-    """Seconds that a combo may take."""
-    memory: int | None = None
-    """Bytes of the host's memory that a worker may hold; by default whatever the host has."""
-
-
 @dataclass(eq=False)
-class Seat:
-    """A worker's place: a device, and who works on it now."""
+class Seat(Place):
+    """A place with the combo that is run there."""
 
-    order: Order
-    worker: Worker | None = None
     provenance: ProvenancePart | None = None
-    """Known as soon as it is ready."""
+    """Known as soon as its worker is ready."""
     task: Task | None = None
     load_size: int | None = None
-    """Of the images that it holds."""
-    false_starts: int = 0
+    """Size of the images that its worker holds."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether it could be told to run a combo."""
-        return self.worker is not None and self.provenance is not None and self.task is None
+        """Whether its worker could be told to run a combo."""
+        return self.worker is not None and self.proven and self.task is None
 
 
 class Pool:
     """The workers of one run."""
 
-    def __init__(self, crew: Crew, dispatch: Dispatch, interruption: Interruption, inbox: Inbox) -> None:
-        self.crew, self.dispatch, self.interruption, self.inbox = crew, dispatch, interruption, inbox
-        threads = share_threads(crew.devices)
-        self.seats = [
-            Seat(Order(crew.board, replace(crew.settings, device=device), crew.plugins, threads))
-            for device in crew.devices
-        ]
+    def __init__(
+        self, board: Board, options: WorkerOptions, dispatch: Dispatch, interruption: Interruption, inbox: Inbox
+    ) -> None:
+        self.options, self.dispatch, self.interruption = options, dispatch, interruption
+        self.seats = [Seat(order) for order in share_out(board, options)]
+        self.workers = Workers(inbox, work, self.seats, false_starts=FALSE_STARTS)
         self._next_look = 0.0
         self._stopping = False
 
@@ -98,18 +75,12 @@ class Pool:
         try:
             while not self._is_over():
                 self._assign()
-                try:
-                    worker, message = self.inbox.get(timeout=TICK)
-                except queue.Empty:
-                    pass
-                else:
-                    self._hear(worker, message)
+                heard = self.workers.listen(TICK)
+                if heard is not None:
+                    self._hear(*heard)
                 self._watch()
         finally:
-            for seat in self.seats:
-                if seat.worker is not None:
-                    seat.worker.kill(Death("stopped", "the run is over"))
-                    seat.worker.join()
+            self.workers.close()
 
     def _is_over(self) -> bool:
         if any(seat.task is not None for seat in self.seats):
@@ -124,7 +95,7 @@ class Pool:
         busy = sum(seat.task is not None for seat in self.seats)
         for seat in self.seats[: busy + len(self.dispatch.todo)]:
             if seat.worker is None:
-                seat.worker = Worker(self.inbox, work, seat.order)
+                self.workers.start(seat)
         idle = [seat for seat in self.seats if seat.is_idle]
         if not idle or not self.dispatch.todo or time.monotonic() < self._next_look:
             return
@@ -156,10 +127,7 @@ class Pool:
 
     # --- what workers say ------------------------------------------------------------------------------------------
 
-    def _hear(self, worker: Worker | None, message: object) -> None:
-        seat = next((seat for seat in self.seats if seat.worker is worker and worker is not None), None)
-        if seat is None:
-            return
+    def _hear(self, seat: Seat, message: object) -> None:
         try:
             self._answer(seat, message)
         except ClaimLostError:
@@ -168,8 +136,9 @@ class Pool:
     def _answer(self, seat: Seat, message: object) -> None:
         match message:
             case Ready():
-                seat.provenance, seat.false_starts = message.provenance, 0
-            case Advanced() if seat.task is not None:
+                seat.provenance = message.provenance
+                seat.prove()
+            case EpochDone() if seat.task is not None:
                 self.dispatch.advance(seat.task, message.epoch)
             case Finished() if seat.task is not None:
                 self._finish(seat, seat.task, message)
@@ -183,13 +152,12 @@ class Pool:
             case Printed():
                 self.dispatch.listener(message)
             case Death():
-                self._bury(seat, message)
+                self._fail(seat, message)
 
     def _finish(self, seat: Seat, task: Task, message: Finished) -> None:
         seat.task = None
         if message.unfit is not None and seat.worker is not None:
-            seat.worker.kill(Death("stopped", message.unfit))
-            seat.worker, seat.provenance, seat.load_size = None, None, None
+            self._dismiss(seat, message.unfit)
             self.dispatch.listener(ProcessUnfit(str(seat.order.settings.device), message.unfit, replaced=True))
         if not self.dispatch.finish(task, message.result):
             self._retry(seat, task)
@@ -208,19 +176,16 @@ class Pool:
         if seat.task is not None:
             self.dispatch.lose(seat.task)
             seat.task = None
-        if seat.worker is not None:
-            seat.worker.kill(Death("stopped", "its combo was taken over"))
-            seat.worker, seat.provenance, seat.load_size = None, None, None
+        self._dismiss(seat, "its combo was taken over")
 
-    def _bury(self, seat: Seat, death: Death) -> None:
+    def _dismiss(self, seat: Seat, reason: str) -> None:
+        self.workers.dismiss(seat, reason)
+        seat.provenance, seat.load_size = None, None
+
+    def _fail(self, seat: Seat, death: Death) -> None:
         """Make a failure of what a dead worker was doing."""
         task, provenance = seat.task, seat.provenance
-        seat.worker, seat.provenance, seat.task, seat.load_size = None, None, None, None
-        if provenance is None:
-            seat.false_starts += 1
-            if seat.false_starts >= FALSE_STARTS:
-                device = seat.order.settings.device
-                raise HarnessError(f"no worker process could be started on {device}: {death.reason}")
+        seat.provenance, seat.task, seat.load_size = None, None, None
         if task is None or provenance is None:
             return
         if death.kind == "killed" and self.interruption.asked:  # a scheduler that ends a job signals all its processes
@@ -242,14 +207,14 @@ class Pool:
         """Kill who takes too long or too much memory."""
         busy = [(seat.worker, seat.task) for seat in self.seats if seat.worker is not None and seat.task is not None]
         for worker, task in busy:
-            if self.crew.timeout is not None and time.perf_counter() - task.started > self.crew.timeout:
-                worker.kill(Death("timeout", f"took more than {self.crew.timeout:g} s, the limit of --timeout"))
+            if self.options.timeout is not None and time.perf_counter() - task.started > self.options.timeout:
+                worker.kill(Death("timeout", f"took more than {self.options.timeout:g} s, the limit of --timeout"))
         host = measure_memory()
-        if not busy or (self.crew.memory is None and not host.is_short):
+        if not busy or (self.options.memory is None and not host.is_short):
             return
         held = {worker: worker.memory() for worker, _ in busy}
         largest = max(held, key=lambda worker: held[worker])
-        excess = judge_memory(held[largest], sum(held.values()), self.crew.memory, host)
+        excess = judge_memory(held[largest], sum(held.values()), self.options.memory, host)
         if excess is not None:
             largest.kill(Death("out_of_memory", excess))
 
@@ -264,10 +229,3 @@ def judge_memory(largest: int, together: int, limit: int | None, host: HostMemor
             f"{host.total / 2**30:.1f} GiB were left"
         )
     return None
-
-
-def share_threads(devices: Sequence[torch.device]) -> int:
-    """Threads for each worker: those that this process would take, shared by the workers on the CPU."""
-    import torch
-
-    return max(1, torch.get_num_threads() // max(1, sum(device.type == "cpu" for device in devices)))

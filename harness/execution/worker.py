@@ -12,29 +12,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.board import Board
 from harness.errors import ClaimLostError, StorageError
+from harness.execution.workers import WorkOrder, begin_work, why_unfit
 
 if TYPE_CHECKING:
-    import torch
-
-    from harness.execution.combo import Bench, Job, Result
-    from harness.execution.planning import Settings
+    from harness.execution.combo import Job, Result
     from harness.results.record import ProvenancePart
     from harness.training.fit import Epoch
-
-
-@dataclass(frozen=True)
-class Order:
-    """A board, and how this worker is to run its combos."""
-
-    board: Board
-    settings: Settings
-    """With the worker's own device."""
-    plugins: tuple[Path, ...]
-    """Files to load beside what is bundled and installed."""
-    threads: int
-    """For computing on the CPU."""
+    from harness.training.memory import DeviceData
 
 
 # --- what the parent says --------------------------------------------------------------------------------------------
@@ -68,7 +53,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Advanced:
+class EpochDone:
     """An epoch is over, and kept."""
 
     epoch: Epoch
@@ -99,30 +84,25 @@ class _StopError(BaseException):
     """Out of a training."""
 
 
-def work(parent: Connection, order: Order) -> None:
-    """Do what the parent says until it says no more."""
-    import torch
-
-    from harness.execution.combo import Bench
+def work(parent: Connection, order: WorkOrder) -> None:
+    """Run combos of the order's board, as the parent says, until it says no more."""
     from harness.execution.planning import plan
     from harness.registry import load_registry
     from harness.results.provenance import describe_run
+    from harness.training.memory import DeviceData
 
-    torch.set_num_threads(order.threads)
-    device = order.settings.device
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)
-    planned = plan(order.board, load_registry(order.plugins), order.settings, lambda event: None)
+    begin_work(order)
+    planned = plan(order.task, load_registry(order.plugins), order.settings, lambda event: None)
     jobs = {item.job.combo.name: item.job for item in planned}
-    parent.send(Ready(describe_run(device)))
-    bench = Bench()
+    parent.send(Ready(describe_run(order.settings.device)))
+    on_device = DeviceData()
     while True:
         told = parent.recv()
         if isinstance(told, Run):
-            parent.send(_run(parent, told, jobs[told.name], bench))
+            parent.send(_run(parent, told, jobs[told.name], on_device))
 
 
-def _run(parent: Connection, told: Run, job: Job, bench: Bench) -> Finished | Stopped | Refused:
+def _run(parent: Connection, told: Run, job: Job, on_device: DeviceData) -> Finished | Stopped | Refused:
     from harness.execution.claims import Claim
     from harness.execution.combo import failed_result, run_combo
     from harness.results.record import FailurePart
@@ -135,7 +115,7 @@ def _run(parent: Connection, told: Run, job: Job, bench: Bench) -> Finished | St
         claim.require()
 
     def advance(epoch: Epoch) -> None:
-        parent.send(Advanced(epoch))
+        parent.send(EpochDone(epoch))
         if parent.poll() and isinstance(parent.recv(), Stop):
             raise _StopError
 
@@ -144,26 +124,9 @@ def _run(parent: Connection, told: Run, job: Job, bench: Bench) -> Finished | St
             message = "the data or a plugin's file has changed since the run began; begin it again"
             failure = FailurePart(kind="data", message=message, where="before training")
             return Finished(failed_result(replace(job, key=told.key), failure))
-        result = run_combo(replace(job, guard=guard, resume=told.resume), bench, advance)
+        result = run_combo(replace(job, guard=guard, resume=told.resume), on_device, advance)
         return Finished(result, why_unfit(job.device))
     except _StopError:
         return Stopped()
     except (StorageError, ClaimLostError) as error:
         return Refused(error)
-
-
-def why_unfit(device: torch.device) -> str | None:
-    """Tell why this process should run nothing more on a device: after a fault of CUDA it is good for nothing, and
-    after a capture that broke off it may be spoiled. None while all is well.
-    """
-    import torch
-
-    from harness.training.capture import broken_capture
-
-    if device.type == "cuda":
-        try:
-            torch.cuda.synchronize(device)
-        except RuntimeError:
-            return "its GPU has had a fault"
-    broken = broken_capture()
-    return None if broken is None else f"the capture of a CUDA graph broke off in it ({broken})"

@@ -1,4 +1,4 @@
-"""When the memory is too small for a batch."""
+"""What memory holds: when it is too small for a batch, what is given back, and the data that a device keeps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import gc
 from collections.abc import Callable
 
 import torch
+
+from harness.data.placement import Placed, Placement, place
+from harness.data.prepare import Prepared
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -45,3 +48,19 @@ def largest_that_fits(below: int, attempt: Callable[[int], object]) -> int:
 def largest_divisor(batch: int, at_most: int) -> int:
     """The largest divisor of a batch that is not above a bound."""
     return max(part for part in range(1, at_most + 1) if batch % part == 0)
+
+
+class DeviceData:
+    """The data on a device, kept from one training to the next: at most one dataset at one size."""
+
+    def __init__(self) -> None:
+        self.placed: Placed | None = None
+
+    def place(self, prepared: Prepared, device: torch.device, placement: Placement) -> Placed:
+        """Place it where it is not yet; what was there before is let go first, so that it need not fit twice."""
+        if self.placed is not None and self.placed.data is not prepared.data:
+            self.placed = None
+            release()
+        if self.placed is None:
+            self.placed = place(prepared, device, placement)
+        return self.placed

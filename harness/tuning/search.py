@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import queue
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError
 from harness.execution.events import Listener, Printed, ProcessUnfit, TrialAdvanced, TrialFinished
-from harness.execution.pool import share_threads
-from harness.execution.supervision import Death, Inbox, Worker
+from harness.execution.supervision import Death
+from harness.execution.workers import Place, WorkerOptions, Workers, share_out
 from harness.tuning.slots import Slots, Tally, best_of, count_trials, why_failed
 from harness.tuning.study import Plan, values_of
-from harness.tuning.worker import SECONDS, Advanced, Limits, Order, Over, Unfit, live, work
+from harness.tuning.worker import SECONDS, Limits, Over, TrialEpoch, Unfit, live, work
 
 if TYPE_CHECKING:
     import optuna
-    import torch
     from optuna.trial import FrozenTrial
 
-    from harness.execution.planning import Settings
     from harness.tuning.trial import TrialContext
 
 TICK = 0.5
 """Seconds between two looks at the study."""
-FALSE_STARTS = 2
-"""Times in a row that a worker may die before it has finished an epoch."""
+FALSE_STARTS = 3
+"""Workers in a row that may die at one place before they have finished an epoch."""
 
 
-@dataclass(frozen=True)
-class Crew:
-    """Who runs a study's trials here."""
-
-    settings: Settings
-    devices: tuple[torch.device, ...]
-    """One an entry for each worker process; none: this process alone."""
-    plugins: tuple[Path, ...] = ()
-
-
-class Progress:
+class StudyWatch:
     """Says what has become of a study since the last look, whoever did it."""
 
     def __init__(self, study: optuna.Study, plan: Plan, limits: Limits, listener: Listener) -> None:
@@ -50,10 +34,10 @@ class Progress:
         self.begun = len(self.told)
         self.started = time.time()
 
-    def hear(self, message: Advanced | Over | Unfit) -> None:
+    def hear(self, message: TrialEpoch | Over | Unfit) -> None:
         """A trial has got further in this process, or the process is unfit."""
         match message:
-            case Advanced(trial, epoch, epochs, value):
+            case TrialEpoch(trial, epoch, epochs, value):
                 self.listener(TrialAdvanced(self.plan.name, trial, epoch, epochs, value))
             case Over():
                 self.look()
@@ -96,80 +80,68 @@ class Progress:
 
 
 def search(
-    study: optuna.Study, plan: Plan, context: TrialContext, crew: Crew, limits: Limits, listener: Listener
+    study: optuna.Study,
+    plan: Plan,
+    context: TrialContext,
+    options: WorkerOptions,
+    limits: Limits,
+    listener: Listener,
 ) -> None:
     """Run trials until the study has all of its own, or the time is over.
 
     Raises `HarnessError` where no worker process can be started; what is finished is kept whatever is raised.
     """
-    progress = Progress(study, plan, limits, listener)
-    if not crew.devices:
-        work(study, plan, context, limits, progress.hear)
+    watch = StudyWatch(study, plan, limits, listener)
+    if not options.devices:
+        work(study, plan, context, limits, watch.hear)
     elif not Slots(study, limits.trials).is_over():
-        _Team(study, plan, crew, limits, progress).run()
-    progress.look()
+        _Team(study, plan, options, limits, watch).run()
+    watch.look()
 
 
 class _Team:
     """Worker processes of one study; one that dies is replaced, and its trial goes to another."""
 
-    def __init__(self, study: optuna.Study, plan: Plan, crew: Crew, limits: Limits, progress: Progress) -> None:
-        self.plan, self.crew, self.limits, self.progress = plan, crew, limits, progress
+    def __init__(
+        self, study: optuna.Study, plan: Plan, options: WorkerOptions, limits: Limits, watch: StudyWatch
+    ) -> None:
+        self.limits, self.watch = limits, watch
         self.slots = Slots(study, limits.trials, limits.lease)
-        self.inbox: Inbox = SimpleQueue()
-        self.workers: dict[Worker, torch.device] = {}
-        self.unfit: set[Worker] = set()
-        """Those that end before the study does, to be replaced."""
-        self.false_starts = 0
+        places = [Place(order) for order in share_out((plan, limits), options)]
+        self.workers = Workers(SimpleQueue(), live, places, false_starts=FALSE_STARTS)
 
     def run(self) -> None:
         try:
-            for device in self.crew.devices:
-                self._start(device)
-            while self.workers:
-                try:
-                    worker, message = self.inbox.get(timeout=TICK)
-                except queue.Empty:
-                    self.progress.look()
-                    continue
-                if worker in self.workers:
-                    self._hear(worker, message)
+            for place in self.workers.places:
+                self.workers.start(place)
+            while any(self.workers.active):
+                heard = self.workers.listen(TICK)
+                if heard is None:
+                    self.watch.look()
+                else:
+                    self._hear(*heard)
         finally:
-            for worker in tuple(self.workers):
-                worker.kill(Death("stopped", "the search is over"))
-                worker.join()
-            for worker in self.workers:  # what they had begun is for whoever continues
-                self.slots.give_back_of(worker.pid)
+            for process in self.workers.close():  # what they had begun is for whoever continues
+                self.slots.give_back_of(process)
 
-    def _start(self, device: torch.device) -> None:
-        settings = replace(self.crew.settings, device=device)
-        threads = share_threads(self.crew.devices)
-        order = Order(self.plan, self.limits, settings, self.crew.plugins, threads)
-        self.workers[Worker(self.inbox, live, order)] = device
-
-    def _hear(self, worker: Worker, message: object) -> None:
+    def _hear(self, place: Place, message: object) -> None:
         match message:
-            case Advanced() | Over():
-                self.false_starts = 0
-                self.progress.hear(message)
+            case TrialEpoch() | Over():
+                place.prove()
+                self.watch.hear(message)
             case Unfit():
-                self.unfit.add(worker)
-                self.progress.listener(ProcessUnfit(message.device, message.reason, replaced=True))
+                self.watch.listener(ProcessUnfit(message.device, message.reason, replaced=True))
+                self.workers.dismiss(place, message.reason)
+                self._replace(place)
             case Printed():
-                self.progress.listener(message)
+                self.watch.listener(message)
             case Death():
-                self._bury(worker, message)
+                self.watch.look()
+                if message.kind != "exit" or message.code != 0:  # otherwise there was nothing more to do for it
+                    self._replace(place)
 
-    def _bury(self, worker: Worker, death: Death) -> None:
-        """A worker is gone: done, or to be replaced."""
-        device = self.workers.pop(worker)
-        self.progress.look()
-        if worker not in self.unfit:
-            if death.kind == "exit" and death.code == 0:
-                return
-            self.false_starts += 1
-        if self.false_starts > FALSE_STARTS * len(self.crew.devices):
-            raise HarnessError(f"worker processes on {device} die before an epoch is over: {death.reason}")
+    def _replace(self, place: Place) -> None:
+        """Start another worker where one is gone, while there is something to do."""
         self.slots.recover()
         if not self.slots.is_over() and (self.limits.until is None or time.time() < self.limits.until):
-            self._start(device)
+            self.workers.start(place)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from harness.board import Board, Row
 from harness.choices import Choices, resolve, resolve_metrics
-from harness.components import Metric
+from harness.components import WITHHELD, Metric
 from harness.data.loading import find_source, load_disjoint
-from harness.data.placement import Placed, place
+from harness.data.placement import Placed
 from harness.evaluation.measure import value_on_validation
 from harness.evaluation.predictions import Predictions
 from harness.execution.events import Listener
@@ -21,11 +22,10 @@ from harness.metric_names import DEFAULT, split_name
 from harness.registry import Registry
 from harness.training.build import build_network, make_judge, set_up
 from harness.training.fit import Epoch, Training
-from harness.training.memory import release
+from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.objective import make_objective
 from harness.training.task import make_task
-from harness.tuning.withholding import withhold_test
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
@@ -49,7 +49,7 @@ class TrialContext:
     by_size: DataBySize
     withheld: dict[int, Prepared] = field(default_factory=dict)
     """By load size."""
-    placed: Placed | None = None
+    on_device: DeviceData = field(default_factory=DeviceData)
 
     def build(self, choices: Choices) -> None:
         """Build network and loss, for nothing but to see whether they can be. Raises whatever a plugin raises."""
@@ -69,12 +69,7 @@ class TrialContext:
 
     def place(self, prepared: Prepared) -> Placed:
         """On the device; at most one size at a time."""
-        if self.placed is not None and self.placed.data is not prepared.data:
-            self.placed = None
-            release()
-        if self.placed is None:
-            self.placed = place(prepared, self.settings.device, self.settings.engine.placement)
-        return self.placed
+        return self.on_device.place(prepared, self.settings.device, self.settings.engine.placement)
 
     def judge(self, predictions: Predictions) -> float:
         """The objective on validation."""
@@ -113,6 +108,20 @@ def _train(context: TrialContext, choices: Choices, seed: int, on_epoch: OnEpoch
     for epoch in training.epochs():
         on_epoch(epoch.values[OBJECTIVE], epoch)
     return training.predictor.predictions("val")
+
+
+def withhold_test(prepared: Prepared) -> Prepared:
+    """Prepared data in which test images belong to no split and their targets are gone.
+
+    Their pixels stay in the cache's memory map, at whose places the others are found; nothing names them. Targets read
+    0, not unknown, so that a training takes the same steps as one that has a test split.
+    """
+    data = prepared.data
+    of_test = data.table["split"].to_numpy() == "test"
+    table = data.table.copy()
+    table.loc[of_test, "split"] = WITHHELD
+    targets = np.where(of_test[:, None], np.float32(0), data.targets)
+    return replace(prepared, data=replace(data, table=table, targets=targets, boxes=None))
 
 
 def forget(context: TrialContext, *, failed: bool) -> None:

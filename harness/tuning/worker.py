@@ -7,15 +7,14 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.board import Row
 from harness.errors import DataError, UsageError
 from harness.execution.claims import LEASE
-from harness.execution.worker import why_unfit
+from harness.execution.workers import WorkOrder, begin_work, why_unfit
 from harness.tuning.slots import FAILURE, Slots
 from harness.tuning.space import with_values
 from harness.tuning.storage import answering, is_of_storage
@@ -24,7 +23,6 @@ from harness.tuning.study import Plan, ask_values, open_study
 if TYPE_CHECKING:
     import optuna
 
-    from harness.execution.planning import Settings
     from harness.training.fit import Epoch
     from harness.tuning.trial import TrialContext
 
@@ -46,7 +44,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Advanced:
+class TrialEpoch:
     """A trial has finished an epoch."""
 
     trial: int
@@ -70,7 +68,7 @@ class Unfit:
     reason: str
 
 
-Tell = Callable[[Advanced | Over | Unfit], None]
+OnProgress = Callable[[TrialEpoch | Over | Unfit], None]
 
 
 class PrunedError(Exception):
@@ -78,7 +76,13 @@ class PrunedError(Exception):
 
 
 def work(
-    study: optuna.Study, plan: Plan, context: TrialContext, limits: Limits, tell: Tell, *, replaceable: bool = False
+    study: optuna.Study,
+    plan: Plan,
+    context: TrialContext,
+    limits: Limits,
+    on_progress: OnProgress,
+    *,
+    replaceable: bool = False,
 ) -> None:
     """Run trials until the study has all of its own, or the time is over; or, where another process takes its place,
     until this one is unfit.
@@ -91,15 +95,15 @@ def work(
         if trial is not None:
             try:
                 with slots.hold(trial):
-                    run_trial(study, trial, plan, context, tell)
+                    run_trial(study, trial, plan, context, on_progress)
             except KeyboardInterrupt:
                 slots.give_back(trial.number)
                 raise
-            tell(Over(trial.number))
+            on_progress(Over(trial.number))
             if unfit is None:
                 unfit = why_unfit(context.settings.device)
                 if unfit is not None:
-                    tell(Unfit(str(context.settings.device), unfit))
+                    on_progress(Unfit(str(context.settings.device), unfit))
             if unfit is not None and replaceable:
                 return
         elif slots.is_over():
@@ -108,7 +112,9 @@ def work(
             time.sleep(min(POLL, limits.lease / 4))
 
 
-def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, context: TrialContext, tell: Tell) -> None:
+def run_trial(
+    study: optuna.Study, trial: optuna.Trial, plan: Plan, context: TrialContext, on_progress: OnProgress
+) -> None:
     """Run a trial and tell the study what came of it."""
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
@@ -119,7 +125,7 @@ def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, context: Tri
     row = with_values(plan.row, ask_values(trial, plan))
     state, value, about = TrialState.COMPLETE, None, {}
     try:
-        value = _reach(trial, plan, context, row, tell)
+        value = _reach(trial, plan, context, row, on_progress)
     except PrunedError:
         state = TrialState.PRUNED
     except (Exception, SystemExit) as error:
@@ -134,7 +140,7 @@ def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Plan, context: Tri
         study.tell(trial, value, state=state)
 
 
-def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, tell: Tell) -> float:
+def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, on_progress: OnProgress) -> float:
     """The mean over seeds of the objective on validation. The first seed's epochs are reported to the pruner.
 
     Raises `PrunedError`, `DataError` where the objective is undefined, and whatever a training raises.
@@ -145,7 +151,7 @@ def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, tel
     for place, seed in enumerate(plan.seeds):
 
         def advance(value: float, epoch: Epoch, place: int = place) -> None:
-            tell(Advanced(trial.number, epoch.number, plan.epochs, value))
+            on_progress(TrialEpoch(trial.number, epoch.number, plan.epochs, value))
             if place == 0 and not math.isnan(value):
                 trial.report(value, epoch.number)
                 if trial.should_prune():
@@ -160,33 +166,17 @@ def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, tel
 # --- in a process of its own ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Order:
-    """What a worker process is to do."""
-
-    plan: Plan
-    limits: Limits
-    settings: Settings
-    """With its own device."""
-    plugins: tuple[Path, ...]
-    threads: int
-
-
-def live(parent: Connection, order: Order) -> None:
-    """The life of a worker process: load, place the data once, run trials, say how far they are."""
-    import torch
-
+def live(parent: Connection, order: WorkOrder) -> None:
+    """Run trials of the order's plan within its limits, and say how far they are: what a worker process does."""
     from harness.registry import load_registry
     from harness.tuning.trial import open_context
 
-    torch.set_num_threads(order.threads)
-    if order.settings.device.type == "cuda" and order.settings.device.index is not None:
-        torch.cuda.set_device(order.settings.device)
-    plan = order.plan
+    begin_work(order)
+    plan, limits = order.task
     registry = load_registry(order.plugins)
-    context = open_context(plan.board, registry, replace(order.settings), plan.objective, lambda event: None)
+    context = open_context(plan.board, registry, order.settings, plan.objective, lambda event: None)
     try:
         with answering(plan.storage):
-            work(open_study(plan), plan, context, order.limits, parent.send, replaceable=True)
+            work(open_study(plan), plan, context, limits, parent.send, replaceable=True)
     except UsageError as error:
         sys.exit(str(error))

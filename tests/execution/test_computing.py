@@ -13,11 +13,12 @@ import torch
 
 from harness.board import Board, Row
 from harness.execution import combo, planning
-from harness.execution.combo import Bench, Result, run_combo
+from harness.execution.combo import Result, run_combo
 from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.results.store import read_records
 from harness.training import build
+from harness.training.memory import DeviceData
 from harness.tuning import trial
 from harness.tuning.trial import open_context, train
 from tests.conftest import TOY
@@ -46,7 +47,7 @@ def run_a_combo(toys, tmp_path) -> Run:
     def run(precision: str, device: torch.device | None = None) -> None:
         settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
         (planned,) = planning.plan(make_board(tmp_path, precision), toys, settings, ignore)
-        run_combo(dataclasses.replace(planned.job, device=device or settings.device), Bench(), ignore)
+        run_combo(dataclasses.replace(planned.job, device=device or settings.device), DeviceData(), ignore)
 
     return run
 

@@ -13,9 +13,11 @@ import torch
 from harness.board import Board, Row
 from harness.errors import ClaimLostError
 from harness.execution import combo, planning
-from harness.execution.combo import Bench, Job, run_combo
+from harness.execution.combo import Job, run_combo
 from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
+from harness.training import memory
+from harness.training.memory import DeviceData
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -24,7 +26,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 def toys(tmp_path_factory) -> Registry:
     registry = load_registry([FIXTURES / "toy.py", FIXTURES / "faults.py"])
     # libraries that are imported late leave cycles of their own, once, which hold whoever imported them
-    run_combo(make_job(registry, tmp_path_factory.mktemp("first"), "timm/test_efficientnet"), Bench(), ignore)
+    run_combo(make_job(registry, tmp_path_factory.mktemp("first"), "timm/test_efficientnet"), DeviceData(), ignore)
     return registry
 
 
@@ -41,7 +43,7 @@ def ignore(event: object) -> None:
 
 @pytest.mark.parametrize("model", ["toy-net", "tiny-cnn"])
 def test_a_finished_combo_leaves_nothing_behind(toys, watch, tmp_path, model):
-    result = run_combo(make_job(toys, tmp_path, model), Bench(), ignore)
+    result = run_combo(make_job(toys, tmp_path, model), DeviceData(), ignore)
     assert result.record.status == "done"
     assert {name for name, _ in watch.made} == {"Training", "Step", "Predictor", "Placed", "network"}
     assert watch.alive == []
@@ -57,7 +59,7 @@ def test_a_finished_combo_leaves_nothing_behind(toys, watch, tmp_path, model):
     ],
 )
 def test_a_failed_combo_leaves_nothing_behind(toys, watch, tmp_path, model, kind):
-    result = run_combo(make_job(toys, tmp_path, model), Bench(), ignore)
+    result = run_combo(make_job(toys, tmp_path, model), DeviceData(), ignore)
     assert result.record.failure is not None
     assert result.record.failure.kind == kind
     assert watch.made
@@ -70,7 +72,7 @@ def test_a_combo_that_is_given_up_leaves_nothing_behind(toys, watch, tmp_path, e
         raise end
 
     with pytest.raises(type(end)):
-        run_combo(make_job(toys, tmp_path), Bench(), give_up)
+        run_combo(make_job(toys, tmp_path), DeviceData(), give_up)
     end.__traceback__ = None
     assert watch.made
     assert watch.alive == []
@@ -79,8 +81,8 @@ def test_a_combo_that_is_given_up_leaves_nothing_behind(toys, watch, tmp_path, e
 def test_a_combo_that_goes_on_from_its_checkpoint_leaves_nothing_behind(toys, watch, tmp_path):
     job = make_job(toys, tmp_path, average_decay=0.9)
     with pytest.raises(ClaimLostError):
-        run_combo(job, Bench(), stop_after_one)
-    assert run_combo(job, Bench(), ignore).record.status == "done"
+        run_combo(job, DeviceData(), stop_after_one)
+    assert run_combo(job, DeviceData(), ignore).record.status == "done"
     assert len(watch.made) == 10
     assert watch.alive == []
 
@@ -92,18 +94,18 @@ def stop_after_one(epoch: object) -> None:
 def test_streamed_images_leave_nothing_behind(toys, watch, tmp_path):
     job = make_job(toys, tmp_path)
     streamed = dataclasses.replace(job, engine=dataclasses.replace(job.engine, placement="streamed"))
-    assert run_combo(streamed, Bench(), ignore).record.status == "done"
+    assert run_combo(streamed, DeviceData(), ignore).record.status == "done"
     assert watch.alive == []
 
 
 def test_images_are_let_go_before_others_are_placed(toys, watch, tmp_path, monkeypatch):
-    bench, released = Bench(), []
-    monkeypatch.setattr(combo, "release", lambda: released.append(watch.alive))
+    on_device, released = DeviceData(), []
+    monkeypatch.setattr(memory, "release", lambda: released.append(watch.alive))
     small, large = make_job(toys, tmp_path), make_job(toys, tmp_path, size=24, load_size=24)
     for job in (small, small):
-        bench.place(job)
+        on_device.place(job.prepared, job.device, job.engine.placement)
     assert released == []
-    bench.place(large)
+    on_device.place(large.prepared, large.device, large.engine.placement)
     assert released == [[]]
     assert watch.alive == ["Placed"]
 
@@ -117,12 +119,12 @@ def test_memory_is_given_back_after_a_combo(toys, watch, tmp_path, monkeypatch, 
     monkeypatch.setattr(combo, "release", lambda: released.append(watch.alive))
     monkeypatch.setattr(combo, "_run", on_cpu(combo._run))
     monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
-    run_combo(dataclasses.replace(make_job(toys, tmp_path, model), device=torch.device(device)), Bench(), ignore)
-    assert released == [["Placed"]] * expected  # the bench keeps it for the next combo
+    run_combo(dataclasses.replace(make_job(toys, tmp_path, model), device=torch.device(device)), DeviceData(), ignore)
+    assert released == [["Placed"]] * expected  # the on_device keeps it for the next combo
 
 
 def on_cpu(run: Any) -> Any:
-    def run_there(job: Job, bench: Bench, on_epoch: Any) -> Any:
-        return run(dataclasses.replace(job, device=torch.device("cpu")), bench, on_epoch)
+    def run_there(job: Job, on_device: DeviceData, on_epoch: Any) -> Any:
+        return run(dataclasses.replace(job, device=torch.device("cpu")), on_device, on_epoch)
 
     return run_there

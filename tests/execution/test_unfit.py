@@ -11,14 +11,13 @@ import torch
 from harness.board import Board, Row
 from harness.cli.terminal import Display
 from harness.components import Choice
-from harness.execution import local, planning, worker
+from harness.execution import local, planning
 from harness.execution.events import ComboFinished, Event, ProcessUnfit
 from harness.execution.planning import Settings
-from harness.execution.pool import Crew
+from harness.execution.workers import WorkerOptions, why_unfit
 from harness.registry import Registry, load_registry
 from harness.results.record import Record
 from harness.training import capture
-from harness.tuning import search as searching
 from harness.tuning.search import search
 from harness.tuning.space import Dimension
 from harness.tuning.study import Plan, open_study
@@ -51,8 +50,9 @@ def run(toys: Registry, folder: Path, *, workers: int) -> tuple[list[Record], li
     row = Row("break-a-capture", "bce", "toy", {"recipe": {"epochs": 1}})
     board = Board(folder / "board", "T", "", "auroc", (0, 1), ("auroc",), "toy", {}, (row,))
     events: list[Event] = []
-    crew = Crew(board, settings(folder), (torch.device("cpu"),), PLUGINS) if workers else None
-    local.run(planning.plan(board, toys, settings(folder), events.append), events.append, crew)
+    here = settings(folder)
+    options = WorkerOptions(settings=here, devices=(torch.device("cpu"),), plugins=PLUGINS) if workers else None
+    local.run(planning.plan(board, toys, settings(folder), events.append), events.append, options)
     return [event.record for event in events if isinstance(event, ComboFinished)], events
 
 
@@ -65,16 +65,16 @@ def test_a_process_is_unfit_after_a_broken_capture_or_a_fault_of_its_gpu(monkeyp
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
     waited: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    assert worker.why_unfit(cpu) is worker.why_unfit(gpu) is None
+    assert why_unfit(cpu) is why_unfit(gpu) is None
     assert waited == [gpu]
     monkeypatch.setattr(capture, "broken_capture", lambda: BROKEN)
-    assert worker.why_unfit(cpu) == worker.why_unfit(gpu) == REASON
+    assert why_unfit(cpu) == why_unfit(gpu) == REASON
 
     def fail(device: torch.device) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
-    assert worker.why_unfit(gpu) == "its GPU has had a fault"
+    assert why_unfit(gpu) == "its GPU has had a fault"
 
 
 def test_the_only_process_says_so_once_and_the_records_after_it_do(toys, tmp_path):
@@ -107,8 +107,9 @@ def test_a_search_goes_on_to_its_end_in_fresh_processes_where_it_has_some(toys, 
     plan = Plan("s", board, row, dimensions, {"recipe.lr": 0.01}, "auroc", True, context.fingerprint(row), 1)
     study = open_study(plan)
     events: list[Event] = []
-    crew = searching.Crew(settings(tmp_path), (torch.device("cpu"),) * workers, PLUGINS)
-    search(study, plan, context, crew, Limits(3), events.append)
+    devices = (torch.device("cpu"),) * workers
+    options = WorkerOptions(settings=settings(tmp_path), devices=devices, plugins=PLUGINS)
+    search(study, plan, context, options, Limits(3), events.append)
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 3
     found = [event for event in events if isinstance(event, ProcessUnfit)]
     assert found == [ProcessUnfit("cpu", REASON, bool(workers))] * (3 if workers else 1)

@@ -15,6 +15,7 @@ from harness.components import Choice
 from harness.errors import HarnessError
 from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
+from harness.training import memory
 from harness.tuning import trial as trials
 from harness.tuning.confirmation import confirm
 from harness.tuning.space import Dimension
@@ -107,7 +108,7 @@ def test_memory_is_given_back_to_a_gpu_after_each_training(begin, watch, monkeyp
 def test_images_are_let_go_before_others_are_placed(begin, watch, monkeypatch):
     _, context = begin("tiny-cnn")
     released: list[list[str]] = []
-    monkeypatch.setattr(trials, "release", lambda: released.append(watch.alive))
+    monkeypatch.setattr(memory, "release", lambda: released.append(watch.alive))
     context.place(context.data(16))
     assert released == []
     context.place(context.data(24))

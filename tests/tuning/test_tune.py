@@ -184,7 +184,7 @@ def test_the_lock_of_a_killed_writer_is_taken_over(harness, monkeypatch):
 
 def test_a_study_that_is_over_starts_no_worker(harness, monkeypatch):
     assert harness(*SMALL, "--trials", "1")[0] == 0
-    monkeypatch.setattr("harness.tuning.search.Worker", None)
+    monkeypatch.setattr("harness.execution.workers.Worker", None)
     assert harness(*SMALL, "--trials", "1", "--workers", "2")[0] == 0
 
 

@@ -1,4 +1,4 @@
-"""A search never sees the test split."""
+"""A search never sees the test split (harness.tuning.trial)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.data.loading import load_disjoint
 from harness.data.placement import place
 from harness.testing.samples import make_data, prepared
 from harness.training.prediction import Predictor
-from harness.tuning.withholding import withhold_test
+from harness.tuning.trial import withhold_test
 
 
 def test_withheld_data_have_no_test_split_and_no_test_targets():

@@ -35,11 +35,10 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-    from harness.board import Board
     from harness.definition import Definition
     from harness.execution.interruption import Left
     from harness.execution.planning import Planned, Settings
-    from harness.execution.pool import Crew
+    from harness.execution.workers import WorkerOptions
     from harness.registry import Registry
 
 
@@ -144,8 +143,7 @@ def run(
         Engine(compile=compile_, placement=placement, deterministic=deterministic),
     )
     definition = define(request)
-    crew = _make_crew(
-        definition.board,
+    at_work = _choose_workers(
         where,
         devices,
         tuple(plugin or ()),
@@ -153,35 +151,34 @@ def run(
         None if timeout is None else parse_duration("--timeout", timeout),
         None if memory is None else parse_memory("--memory", memory),
     )
-    _run_definition(definition, registry, where, crew, split_names(observers), retries=retries, as_json=as_json)
+    _run_definition(definition, registry, where, at_work, split_names(observers), retries=retries, as_json=as_json)
 
 
-def _make_crew(
-    board: Board,
+def _choose_workers(
     settings: Settings,
     devices: Sequence[torch.device],
     plugins: tuple[Path, ...],
     workers: int | None,
     timeout: float | None,
     memory: int | None,
-) -> Crew | None:
+) -> WorkerOptions | None:
     """The worker processes, dealt over the devices; None where everything is to be run in this process."""
-    from harness.execution.pool import Crew
+    from harness.execution.workers import WorkerOptions
 
     count = len(devices) if workers is None else workers
     if count == 0:
         if timeout is not None or memory is not None or len(devices) > 1:
             raise UsageError("--workers 0 runs in this process, on one device, without --timeout and --memory")
         return None
-    seats = tuple(itertools.islice(itertools.cycle(devices), count))
-    return Crew(board, settings, seats, plugins, timeout, memory)
+    places = tuple(itertools.islice(itertools.cycle(devices), count))
+    return WorkerOptions(settings=settings, devices=places, plugins=plugins, timeout=timeout, memory=memory)
 
 
 def _run_definition(
     definition: Definition,
     registry: Registry,
     settings: Settings,
-    crew: Crew | None,
+    at_work: WorkerOptions | None,
     observers: Sequence[str],
     *,
     retries: int,
@@ -209,7 +206,7 @@ def _run_definition(
         for line in set_aside(board.folder):
             warn(line)
         try:
-            records = local.run(planned, Audience(display, chosen, board.folder, warn), crew, retries=retries)
+            records = local.run(planned, Audience(display, chosen, board.folder, warn), at_work, retries=retries)
         except Interrupted as interrupted:
             fail(_explain_interruption(interrupted.left, forced=settings.force))
             render(board)

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from harness.cli.terminal import Display
     from harness.definition import Definition
     from harness.execution.planning import Settings
+    from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
     from harness.registry import Registry
     from harness.tuning.outcome import Outcome
-    from harness.tuning.search import Crew
     from harness.tuning.study import Plan, Pruner, Sampler
     from harness.tuning.trial import TrialContext
 
@@ -126,9 +126,9 @@ def tune(
     from harness.cli.terminal import Display
     from harness.definition import Request, define
     from harness.execution.planning import Settings
+    from harness.execution.workers import WorkerOptions
     from harness.parameters import parse_assignments, parse_params
     from harness.training.engine import Engine, set_up_process
-    from harness.tuning.search import Crew
 
     registry = open_registry(plugin)
     until = None if budget is None else time.time() + parse_duration("--budget", budget)
@@ -149,7 +149,8 @@ def tune(
     where = Settings(data_root, find_cache(cache_dir), devices[0], engine=Engine(compile=compile_))
     set_up_process(where.engine, where.cache)
     count = len(devices) if workers is None else workers
-    crew = Crew(where, tuple(itertools.islice(itertools.cycle(devices), count)), tuple(plugin or ()))
+    places = tuple(itertools.islice(itertools.cycle(devices), count))
+    at_work = WorkerOptions(settings=where, devices=places, plugins=tuple(plugin or ()))
     rows = _choose_rows(definition.board, split_names(models), split_names(losses), recipe)
     if study is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", study):
         raise UsageError(f"--study {study}: a name of letters, digits, '.', '_' and '-', since files are called by it")
@@ -164,9 +165,9 @@ def tune(
         plans = [_plan(definition.board, Row(*names, params=wish.fixed), registry, wish, context) for names in rows]
     failures: list[HarnessError] = []
     if dry_run:
-        found = [_print_space(plan, context, wish, crew, as_json=as_json) for plan in plans]
+        found = [_print_space(plan, context, wish, at_work, as_json=as_json) for plan in plans]
     else:
-        found, failures = _run_studies(definition, plans, context, crew, wish, add=add, as_json=as_json)
+        found, failures = _run_studies(definition, plans, context, at_work, wish, add=add, as_json=as_json)
     if as_json:
         from harness.cli import tables
 
@@ -219,7 +220,7 @@ def _run_studies(
     definition: Definition,
     plans: Sequence[Plan],
     context: TrialContext,
-    crew: Crew,
+    at_work: WorkerOptions,
     wish: Wish,
     *,
     add: bool,
@@ -235,7 +236,9 @@ def _run_studies(
     for number, (plan, study) in enumerate(zip(plans, studies, strict=True)):
         until = _share(wish.until, len(plans) - number)
         try:
-            found.append(_run_study(plan, study, context, crew, replace(wish, until=until), add=add, as_json=as_json))
+            found.append(
+                _run_study(plan, study, context, at_work, replace(wish, until=until), add=add, as_json=as_json)
+            )
         except HarnessError as error:
             found.append({"study": plan.name, "error": str(error)})
             failures.append(error)
@@ -243,7 +246,14 @@ def _run_studies(
 
 
 def _run_study(
-    plan: Plan, study: optuna.Study, context: TrialContext, crew: Crew, wish: Wish, *, add: bool, as_json: bool
+    plan: Plan,
+    study: optuna.Study,
+    context: TrialContext,
+    at_work: WorkerOptions,
+    wish: Wish,
+    *,
+    add: bool,
+    as_json: bool,
 ) -> dict[str, Any]:
     """One study from its plan to its row; gives it as plain data."""
     from harness.cli.terminal import Display
@@ -257,7 +267,7 @@ def _run_study(
 
     with Display() as display, answering(plan.storage, KEPT):
         try:
-            search(study, plan, context, crew, Limits(wish.trials, wish.until), display)
+            search(study, plan, context, at_work, Limits(wish.trials, wish.until), display)
         except KeyboardInterrupt:
             _explain_interruption(plan)
             raise
@@ -340,14 +350,16 @@ def _explain_interruption(plan: Plan) -> None:
     fail(f"interrupted; finished trials are kept. The same command goes on with study '{plan.name}'")
 
 
-def _print_space(plan: Plan, context: TrialContext, wish: Wish, crew: Crew, *, as_json: bool) -> dict[str, Any]:
+def _print_space(
+    plan: Plan, context: TrialContext, wish: Wish, at_work: WorkerOptions, *, as_json: bool
+) -> dict[str, Any]:
     """The space with its origin, and how many trials the budget allows."""
     from harness.cli import tables
     from harness.tuning.estimate import estimate
 
     measured = estimate(context, plan.row, plan.epochs, len(plan.seeds))
     left = None if wish.until is None else max(0.0, wish.until - time.time())
-    fit = None if left is None else len(set(crew.devices) or {0}) * int(left // measured.seconds)
+    fit = None if left is None else len(set(at_work.devices) or {0}) * int(left // measured.seconds)
     described = {
         "study": plan.name,
         "objective": plan.objective,
