@@ -18,10 +18,11 @@ from harness.registry import HOOKS, load_registry
 ROOT = Path(__file__).parents[1]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", CONTRIBUTING, flags=re.DOTALL)
 EXAMPLES = [block for block in BLOCKS if "hookimpl" in block]
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING}
+DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "ARCHITECTURE.md": ARCHITECTURE}
 
 
 def commands(text: str) -> list[list[str]]:
@@ -97,7 +98,7 @@ def test_a_field_that_a_sentence_sets_is_one_of_a_component(document, field):
     assert field in known, f"{document} is untrue, there is no field {field}"
 
 
-@pytest.mark.parametrize("command", commands(README) + commands(CONTRIBUTING), ids=" ".join)
+@pytest.mark.parametrize("command", [one for text in DOCUMENTS.values() for one in commands(text)], ids=" ".join)
 def test_a_command_of_the_documents_is_one_that_the_command_line_takes(command):
     found, words = find_command(command[1:])
     of_all = {flag for parameter in found.params for flag in parameter.opts}  # such as --install-completion

@@ -75,6 +75,11 @@ def test_every_module_has_its_layer_and_imports_nothing_above_it():
     assert not wrong
 
 
+def test_the_architecture_lists_the_layers_as_they_are_held():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert "\n".join(["```", *LAYERS, "```"]) in text
+
+
 def test_neither_modules_nor_packages_import_in_a_circle():
     assert not find_cycle(IMPORTS)
     rooms: dict[str, set[str]] = {}
