@@ -20,7 +20,7 @@ from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import write_atomically
 from harness.parameters import Params, flatten
 
-FILE = "board.toml"
+BOARD_FILE = "board.toml"
 CONTROLS = {
     "prevalence": "says of every image how frequent a label is in training; its AUROC is exactly 0.5",
     "shuffled": "is trained and validated on targets shuffled over images; its AUROC must not be above 0.5",
@@ -166,9 +166,11 @@ class _File(_Strict):
 
 def read_board(folder: Path) -> Board:
     """Read a board's definition. Raises `UsageError` that names the file and the line or key that is wrong."""
-    path = folder / FILE
+    path = folder / BOARD_FILE
     if not path.is_file():
-        raise UsageError(f"{folder} is no board: it holds no {FILE}; bundled boards are {', '.join(bundled_boards())}")
+        raise UsageError(
+            f"{folder} is no board: it holds no {BOARD_FILE}; bundled boards are {', '.join(bundled_boards())}"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -178,7 +180,7 @@ def read_board(folder: Path) -> Board:
 
 def parse_board(text: str, folder: Path) -> Board:
     """A board's definition from its TOML text; `folder` is where it belongs."""
-    path = folder / FILE
+    path = folder / BOARD_FILE
     try:
         found = _File.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -239,10 +241,10 @@ def _explain(error: ValidationError) -> str:
 def bundled_boards() -> tuple[str, ...]:
     """Names of the boards that the harness brings along."""
     shelf = importlib.resources.files("harness.leaderboards")
-    return tuple(sorted(entry.name for entry in shelf.iterdir() if (entry / FILE).is_file()))
+    return tuple(sorted(entry.name for entry in shelf.iterdir() if (entry / BOARD_FILE).is_file()))
 
 
-def bundled_text(name: str, file: str = FILE) -> str | None:
+def bundled_text(name: str, file: str = BOARD_FILE) -> str | None:
     """A file of a bundled board, or None where it has no such file."""
     resource = importlib.resources.files("harness.leaderboards") / name / file
     return resource.read_text(encoding="utf-8") if resource.is_file() else None
@@ -253,12 +255,14 @@ def find_board(name: str) -> Path | str:
 
     Raises `UnknownNameError` where it is neither.
     """
-    if (Path(name) / FILE).is_file():
+    if (Path(name) / BOARD_FILE).is_file():
         return Path(name)
     if name in bundled_boards():
         return name
     if Path(name).is_dir():
-        raise UsageError(f"{name} is no board: it holds no {FILE}; bundled boards are {', '.join(bundled_boards())}")
+        raise UsageError(
+            f"{name} is no board: it holds no {BOARD_FILE}; bundled boards are {', '.join(bundled_boards())}"
+        )
     raise UnknownNameError("board", name, bundled_boards(), hint="or give a folder that holds a board.toml")
 
 
@@ -304,7 +308,7 @@ def board_text(board: Board, rows: Sequence[str]) -> str:
 def save_board(folder: Path, text: str) -> Board:
     """Check a definition, then write it to its folder."""
     board = parse_board(text, folder)
-    write_atomically(folder / FILE, text)
+    write_atomically(folder / BOARD_FILE, text)
     return board
 
 

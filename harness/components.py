@@ -259,8 +259,8 @@ Several threads call it at once.
 """
 
 
-Interval = Literal["percentile", "logit", "squared"]
-METHODS: dict[Interval, str] = {
+IntervalMethod = Literal["percentile", "logit", "squared"]
+METHODS: dict[IntervalMethod, str] = {
     "percentile": "the middle 95 % of the resamples",
     "logit": "as far as percentiles, or as 1.96 standard deviations around the value, and around it without bias, on "
     "the logit scale, at most twice as far as resamples reach",
@@ -286,7 +286,7 @@ class Metric(Component):
     weighted: bool = True
     """Whether `compute` honours weights, of which their proportions alone count; where it does not, a resample repeats
     rows instead."""
-    interval: Interval = "percentile"
+    interval: IntervalMethod = "percentile"
     """How its intervals are made, see `METHODS`; all but "percentile" need values in 0..1."""
     batched: Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]], Weighted] | None = None
     """batched(scores (N, C), targets (N, C), rows (N,)): `compute` for many weightings at once, where there is a faster

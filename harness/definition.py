@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.board import (
-    FILE,
+    BOARD_FILE,
     Board,
     Row,
     add_controls,
@@ -29,7 +29,7 @@ PUBLISHED = "published.toml"
 
 
 @dataclass(frozen=True)
-class Request:
+class BoardRequest:
     """A board to run, or the parts of a new one; and what is to be different from what it says."""
 
     board: str | None = None
@@ -65,7 +65,7 @@ class Definition:
             write_atomically(self.board.folder / PUBLISHED, self.published)
 
 
-def define(request: Request) -> Definition:
+def define(request: BoardRequest) -> Definition:
     """The board that the request means; nothing is written yet.
 
     An existing board keeps its rows and gains those that the request adds. Raises `UsageError` where the request and
@@ -74,7 +74,7 @@ def define(request: Request) -> Definition:
     wanted = _from_parts(request) if request.board is None else _from_board(request)
     if request.controls:
         wanted = replace(wanted, rows=add_controls(wanted.rows))
-    if not (wanted.folder / FILE).is_file():
+    if not (wanted.folder / BOARD_FILE).is_file():
         published = _original_text(request.board, PUBLISHED) if request.board else ""
         return _define(wanted.folder, _new_text(wanted, request), published)
     existing = read_board(wanted.folder)
@@ -83,7 +83,7 @@ def define(request: Request) -> Definition:
     added = [row for row in wanted.rows if row.name not in known]
     if not added:
         return Definition(existing, None)
-    text = (wanted.folder / FILE).read_text(encoding="utf-8").rstrip()
+    text = (wanted.folder / BOARD_FILE).read_text(encoding="utf-8").rstrip()
     if any(row.control is not None for row in added):
         text = _with_controls(text)
     return _define(wanted.folder, "\n\n".join([text, "\n".join(_one_row(row) for row in added if row.control is None)]))
@@ -93,7 +93,7 @@ def _define(folder: Path, text: str, published: str = "") -> Definition:
     return Definition(parse_board(text, folder), text, published)
 
 
-def _new_text(wanted: Board, request: Request) -> str:
+def _new_text(wanted: Board, request: BoardRequest) -> str:
     """A new board's text: the original's own where nothing differs from it, comments and all."""
     if request.board is not None and not request.params and not request.options:
         original = _original_text(request.board)
@@ -114,7 +114,7 @@ def _with_controls(text: str) -> str:
     return "\n".join([*lines[:first], "controls = true", "", *lines[first:]])
 
 
-def _from_parts(request: Request) -> Board:
+def _from_parts(request: BoardRequest) -> Board:
     """A new board from --dataset, --models, --losses and --recipes."""
     parts = {
         "--dataset": request.dataset,
@@ -134,7 +134,7 @@ def _from_parts(request: Request) -> Board:
     return parse_board(board_text(board, rows), request.folder)
 
 
-def _from_board(request: Request) -> Board:
+def _from_board(request: BoardRequest) -> Board:
     """The board that is named, at the place that is asked for, with what is to be different."""
     if request.dataset or request.models or request.losses or request.recipes:
         raise UsageError("give a board, or --dataset with --models, --losses and --recipes, not both")
@@ -147,9 +147,9 @@ def _from_board(request: Request) -> Board:
     return replace(original, options=original.options | dict(request.options), rows=rows)
 
 
-def _require_same_data(existing: Board, wanted: Board, request: Request) -> None:
+def _require_same_data(existing: Board, wanted: Board, request: BoardRequest) -> None:
     """One board, one dataset: results on different data cannot be compared."""
-    way_out = f"give another --board DIR, or edit {existing.folder / FILE}"
+    way_out = f"give another --board DIR, or edit {existing.folder / BOARD_FILE}"
     if existing.dataset != wanted.dataset:
         raise UsageError(
             f"the board in {existing.folder} is of '{existing.dataset}', not '{wanted.dataset}'; {way_out}"
@@ -175,7 +175,7 @@ def _one_row(row: Row) -> str:
     return row_text([row.model], [row.loss], [row.recipe], row.params, row.tuned)
 
 
-def _original_text(name: str, file: str = FILE) -> str:
+def _original_text(name: str, file: str = BOARD_FILE) -> str:
     """A file of the board that a command names; empty where it has none."""
     found = find_board(name)
     if isinstance(found, Path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-FILE = re.compile(r"\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|jp2|webp|npy|npz|nii|mha)(?:\.gz)?$")
+SUFFIX = re.compile(r"\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|jp2|webp|npy|npz|nii|mha)(?:\.gz)?$")
 WHOLE = re.compile(r"^(\d+)\.0+$")
 SHOWN = 3
 """Pairs that a message names."""
@@ -17,7 +17,7 @@ SHOWN = 3
 
 def strip(text: str) -> str:
     """What is left of an id without leading zeros, case, a file's suffix and the `.0` of a whole number."""
-    plain = WHOLE.sub(r"\1", FILE.sub("", text.strip().casefold()))
+    plain = WHOLE.sub(r"\1", SUFFIX.sub("", text.strip().casefold()))
     return plain.lstrip("0") or "0"
 
 

@@ -21,7 +21,7 @@ POLICIES = {
     "oracle": "the threshold with the highest F1 on the test split itself, for each label: optimistic, never ranked",
 }
 """The usual ones, which every record holds; `val-sens` and `val-spec` with another number may be asked for."""
-DEFAULT = "val-f1"
+DEFAULT_POLICY = "val-f1"
 """What a decision metric without a policy means."""
 
 
@@ -36,7 +36,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 def full_name(name: str, measured: Collection[str]) -> str:
     """The name under which records hold a metric: a decision metric without a policy means `@val-f1`."""
-    return f"{name}@{DEFAULT}" if name not in measured and f"{name}@{DEFAULT}" in measured else name
+    return f"{name}@{DEFAULT_POLICY}" if name not in measured and f"{name}@{DEFAULT_POLICY}" in measured else name
 
 
 def parse_fixed(policy: str) -> tuple[str, float] | None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.board import read_board
-from harness.definition import Request, define
+from harness.definition import BoardRequest, define
 from harness.errors import UsageError
 
 
-def parts(folder: Path, **changes) -> Request:
+def parts(folder: Path, **changes) -> BoardRequest:
     values = {
         "dataset": "phantom",
         "models": ("a", "b"),
@@ -20,7 +20,7 @@ def parts(folder: Path, **changes) -> Request:
         "seeds": (0, 1),
         **changes,
     }
-    return Request(folder=folder, **values)
+    return BoardRequest(folder=folder, **values)
 
 
 def test_a_new_board_is_written_from_its_parts(tmp_path):
@@ -49,20 +49,22 @@ def test_an_existing_board_keeps_its_text_and_gains_rows(tmp_path):
 
 def test_set_on_a_board_adds_its_rows_with_the_parameter(tmp_path):
     define(parts(tmp_path)).write()
-    define(Request(board=str(tmp_path), params={"recipe": {"epochs": 1}})).write()
+    define(BoardRequest(board=str(tmp_path), params={"recipe": {"epochs": 1}})).write()
     rows = read_board(tmp_path).rows
     assert [row.params for row in rows] == [{}, {}, {"recipe": {"epochs": 1}}, {"recipe": {"epochs": 1}}]
 
 
 def test_the_bundled_board_is_copied_with_its_comments_and_published_rows(tmp_path):
-    define(Request(board="nih-dacnet", folder=tmp_path)).write()
+    define(BoardRequest(board="nih-dacnet", folder=tmp_path)).write()
     assert "# DACNet" in (tmp_path / "board.toml").read_text()
     assert (tmp_path / "published.toml").is_file()
 
 
 def test_a_copy_takes_options_and_parameters(tmp_path):
     define(
-        Request(board="nih-dacnet", folder=tmp_path, options={"allow_missing": True}, params={"recipe": {"epochs": 1}})
+        BoardRequest(
+            board="nih-dacnet", folder=tmp_path, options={"allow_missing": True}, params={"recipe": {"epochs": 1}}
+        )
     ).write()
     board = read_board(tmp_path)
     assert board.options == {"split": "dacnet", "allow_missing": True}
@@ -85,6 +87,6 @@ def test_a_request_that_contradicts_the_board_is_refused(tmp_path, changes, says
 
 def test_half_a_request_says_what_is_missing(tmp_path):
     with pytest.raises(UsageError, match="or also --losses, --recipes"):
-        define(Request(folder=tmp_path, dataset="phantom", models=("a",)))
+        define(BoardRequest(folder=tmp_path, dataset="phantom", models=("a",)))
     with pytest.raises(UsageError, match="not both"):
-        define(Request(board="demo", dataset="phantom"))
+        define(BoardRequest(board="demo", dataset="phantom"))

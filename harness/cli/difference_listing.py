@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from harness.report.difference import KINDS, BoardDifference, MetricChange, RowChange
+from harness.report.difference import CHANGE_KINDS, BoardDifference, MetricChange, RowChange
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +32,7 @@ def as_plain(found: BoardDifference) -> dict[str, Any]:
 
 def count_kinds(found: BoardDifference) -> str:
     """`1 new, 2 changed beyond noise, 9 unchanged`."""
-    counts = {text: len(found.of(kind)) for kind, text in KINDS.items()}
+    counts = {text: len(found.of(kind)) for kind, text in CHANGE_KINDS.items()}
     return ", ".join(f"{count} {text}" for text, count in counts.items() if count) or "no results"
 
 
@@ -42,7 +42,7 @@ def as_text(found: BoardDifference) -> list[RenderableType]:
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(f"{found.name}: {count_kinds(found)}", style="bold")]
-    for kind, text in KINDS.items():
+    for kind, text in CHANGE_KINDS.items():
         changes = found.of(kind)
         if changes and kind != "same":
             table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
@@ -64,7 +64,7 @@ def as_markdown(found: BoardDifference) -> str:
         values = _lines(change, found.objective) or [("", "")]
         cells = [
             _escape(change.row),
-            KINDS[change.kind],
+            CHANGE_KINDS[change.kind],
             "<br>".join(_escape(name) for name, _ in values),
             "<br>".join(_escape(value) for _, value in values),
             _escape(change.note),

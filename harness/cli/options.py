@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def complete_boards(incomplete: str) -> list[str]:
     """Boards that are bundled or lie in the current folder."""
-    from harness.board import FILE, bundled_boards
+    from harness.board import BOARD_FILE, bundled_boards
 
-    here = [path.parent.name for path in Path().glob(f"*/{FILE}")]
+    here = [path.parent.name for path in Path().glob(f"*/{BOARD_FILE}")]
     return [name for name in sorted({*bundled_boards(), *here}) if name.startswith(incomplete)]
 
 
@@ -52,10 +52,10 @@ Devices = Annotated[
     str,
     typer.Option("--device", envvar="HARNESS_DEVICE", help="auto, cpu, cuda:N, several with commas, or all GPUs: all."),
 ]
-Options = Annotated[
+DatasetOptions = Annotated[
     list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
 ]
-Compile = Annotated[
+CompileOption = Annotated[
     Literal["auto", "on", "off"],
     typer.Option(
         "--compile", help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back."

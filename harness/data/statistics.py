@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-GROUPS = {"train": ("train",), "val": ("val",), "train+val": ("train", "val"), "test": ("test",), "all": SPLITS}
+SPLIT_GROUPS = {"train": ("train",), "val": ("val",), "train+val": ("train", "val"), "test": ("test",), "all": SPLITS}
 """Which splits are counted together."""
 
 
@@ -71,7 +71,7 @@ class Statistics:
 def describe(data: Data) -> Statistics:
     """Count images, patients, positives, views, sexes and ages of each split; reads no image."""
     split = data.table["split"].to_numpy()
-    groups = {name: _count(data, np.isin(split, splits)) for name, splits in GROUPS.items()}
+    groups = {name: _count(data, np.isin(split, splits)) for name, splits in SPLIT_GROUPS.items()}
     boxes = {} if data.boxes is None else _tally(data.boxes["label"])
     return Statistics(groups, boxes, dict(data.notes))
 

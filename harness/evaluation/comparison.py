@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.components import Interval as Method
+from harness.components import IntervalMethod as Method
 from harness.errors import UsageError
 from harness.evaluation.bootstrap import MOST_MISSING, average_seeds
 from harness.evaluation.intervals import find_intervals

@@ -14,7 +14,7 @@ from harness.errors import PluginError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-OFFERED = ("patients",)
+OFFERED_TO_METRICS = ("patients",)
 """What a metric gets when it names it as a keyword-only argument: the patient of each image, (N,)."""
 
 
@@ -30,10 +30,10 @@ def defined_labels(scores: NDArray[np.float64], targets: NDArray[np.floating]) -
 def wants_patients(metric: Metric) -> bool:
     """Whether a metric names `patients`; raises `PluginError` where it names what it cannot have."""
     wanted = {p.name for p in inspect.signature(metric.compute).parameters.values() if p.kind is p.KEYWORD_ONLY}
-    unknown = wanted - set(OFFERED)
+    unknown = wanted - set(OFFERED_TO_METRICS)
     if unknown:
         raise PluginError(
-            f"metric '{metric.name}' asks for {', '.join(sorted(unknown))}; it can have {', '.join(OFFERED)}"
+            f"metric '{metric.name}' asks for {', '.join(sorted(unknown))}; it can have {', '.join(OFFERED_TO_METRICS)}"
         )
     return bool(wanted)
 

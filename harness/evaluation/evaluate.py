@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Metric
+from harness.evaluation import RESAMPLES
 from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples
 from harness.evaluation.calibration import (
     Calibration,
@@ -39,12 +40,10 @@ from harness.evaluation.predictive import describe_predictive, predict_values, r
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Subgroups, measure_subgroups
 from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
-from harness.metric_names import DEFAULT, full_name, needed_policies
+from harness.metric_names import DEFAULT_POLICY, full_name, needed_policies
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -236,9 +235,9 @@ def find_subgroups(
     Metrics have the names that they have in a record.
     """
     metrics = [
-        replace(metric, name=f"{metric.name}@{DEFAULT}") if metric.on == "decisions" else metric
+        replace(metric, name=f"{metric.name}@{DEFAULT_POLICY}") if metric.on == "decisions" else metric
         for metric in protocol.subgroup_metrics
-        if metric.on != "decisions" or DEFAULT in thresholds
+        if metric.on != "decisions" or DEFAULT_POLICY in thresholds
     ]
     if not test.columns or not metrics:
         return {}
@@ -247,7 +246,7 @@ def find_subgroups(
         name: np.array([value or None for value in values[order].tolist()], dtype=object)
         for name, values in test.columns.items()
     }
-    fitted = {policy: values for policy, values in thresholds.items() if policy == DEFAULT}
+    fitted = {policy: values for policy, values in thresholds.items() if policy == DEFAULT_POLICY}
     given = {name: scores[order] for name, _, scores in expand_metrics(test, protocol.subgroup_metrics, fitted)}
     return measure_subgroups(
         columns, metrics, given, test.targets[order], test.patient[order], resampling, seed=protocol.seed

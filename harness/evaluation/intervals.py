@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.components import METHODS, Interval
+from harness.components import METHODS, IntervalMethod
 from harness.evaluation.bootstrap import FEWEST_CARRIERS, FEWEST_PATIENTS, MOST_MISSING
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ENOUGH = f"{FEWEST_CARRIERS} patients who have each label and {FEWEST_CARRIERS} 
 
 
 def find_interval(
-    value: float, resamples: Array, method: Interval = "percentile", level: float = LEVEL
+    value: float, resamples: Array, method: IntervalMethod = "percentile", level: float = LEVEL
 ) -> tuple[float, float] | None:
     """The interval of a value from its resamples (R,), undefined ones left out.
 
@@ -44,7 +44,7 @@ def find_interval(
 
 
 def find_intervals(
-    values: Array, resamples: Array, methods: Sequence[Interval], level: float = LEVEL
+    values: Array, resamples: Array, methods: Sequence[IntervalMethod], level: float = LEVEL
 ) -> list[tuple[float, float] | None]:
     """`find_interval` of each value (S,) and row of resamples (S, R), at once of those that share a method."""
     missing = np.isnan(resamples)
@@ -159,7 +159,7 @@ def _reach_from(values: Array, resamples: Array, level: float) -> Ends:
     return np.minimum(values, without_bias) - reach, np.maximum(values, without_bias) + reach
 
 
-FIND: dict[Interval, Callable[[Array, Array, float], Ends]] = {
+FIND: dict[IntervalMethod, Callable[[Array, Array, float], Ends]] = {
     "percentile": _find_percentiles,
     "logit": _find_on_logits,
     "squared": _find_on_squares,

@@ -16,7 +16,7 @@ from harness.evaluation.bootstrap import Resampling, average_labels, choose_labe
 from harness.evaluation.contract import compute_labels
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.thresholds import decide, fit_on_validation
-from harness.metric_names import DEFAULT
+from harness.metric_names import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,12 +126,12 @@ def weigh_labels(values: NDArray[np.float64], positives: NDArray[np.intp]) -> fl
     return float(np.average(values[used], weights=positives[used])) if positives[used].any() else float("nan")
 
 
-def value_on_validation(val: Predictions, metric: Metric, policy: str = DEFAULT) -> float:
+def value_on_validation(val: Predictions, metric: Metric, policy: str = DEFAULT_POLICY) -> float:
     """The macro on validation, by which an epoch is picked; decisions are at the policy's thresholds for validation."""
     return float(average_labels(measure_values(val, metric, judged_scores(val, metric, policy))[None])[0])
 
 
-def judged_scores(val: Predictions, metric: Metric, policy: str = DEFAULT) -> NDArray[np.float64]:
+def judged_scores(val: Predictions, metric: Metric, policy: str = DEFAULT_POLICY) -> NDArray[np.float64]:
     """What a metric judges of validation (N, C): scores, or decisions at the policy's thresholds."""
     return decide(val.ranks, fit_on_validation(policy, val)) if metric.on == "decisions" else stored_scores(val, metric)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-GROUPS = ("macro", "label", "curve", "group", "permuted")
+SECTIONS = ("macro", "label", "curve", "group", "permuted")
 """Into which the arrays of a file fall."""
 DRAWN = "drawn/2"
 """An empty array that says how patients were resampled; resamples drawn in different ways cannot be paired."""
@@ -51,7 +51,7 @@ class Resamples:
         found = self.macro, self.per_label, self.curves, self.groups, self.permuted
         arrays = {
             f"{group}/{name}": values.astype(np.float32)
-            for group, of_group in zip(GROUPS, found, strict=True)
+            for group, of_group in zip(SECTIONS, found, strict=True)
             for name, values in of_group.items()
         }
         arrays[DRAWN] = np.empty(0, dtype=np.float32)
@@ -62,7 +62,7 @@ class Resamples:
 
 def load_resamples(path: Path) -> Resamples:
     """Read them back. Raises `DataError` for a file that is damaged or something else."""
-    groups = _load(path, GROUPS)
+    groups = _load(path, SECTIONS)
     return Resamples(groups["macro"], groups["label"], groups["curve"], groups["group"], groups["permuted"])
 
 
@@ -105,8 +105,8 @@ def _drawn_alike(members: Sequence[str]) -> list[str]:
 
 
 def _known(group: str) -> str:
-    if group not in GROUPS:
-        raise ValueError(f"'{group}' is none of {', '.join(GROUPS)}")
+    if group not in SECTIONS:
+        raise ValueError(f"'{group}' is none of {', '.join(SECTIONS)}")
     return group
 
 

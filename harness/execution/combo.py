@@ -48,7 +48,7 @@ from harness.training.build import make_judge, set_up
 from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
-from harness.training.engine import DEFAULT, Engine, Execution
+from harness.training.engine import DEFAULT_ENGINE, Engine, Execution
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
@@ -77,7 +77,7 @@ class Job:
     objective: Metric
     """The board's: it picks the epoch where the recipe says so."""
     device: torch.device
-    engine: Engine = DEFAULT
+    engine: Engine = DEFAULT_ENGINE
     prepare_seconds: float = 0.0
     """Spent on decoding the images, or on opening them in the cache, for all combos of that size."""
     resume: bool = True

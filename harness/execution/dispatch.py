@@ -36,7 +36,7 @@ MAY_PASS: frozenset[FailureKind] = frozenset({"crashed", "interrupted", "out_of_
 
 
 @dataclass(eq=False)
-class Task:
+class RunningCombo:
     """A combo that is being run."""
 
     planned: Planned
@@ -69,7 +69,7 @@ class Dispatch:
         self.order = tuple(self.todo)
         self.total = len(self.todo)
         self.listener, self.retries = listener, retries
-        self.active: dict[str, Task] = {}
+        self.active: dict[str, RunningCombo] = {}
         self.left: dict[str, Left] = {}
         self.records: dict[str, Record] = {}
         """Of all combos that were to do, by name; also of those that another process has done meanwhile."""
@@ -96,7 +96,7 @@ class Dispatch:
         if self._board is not None and self._board.is_dir() and self.order:
             sweep_board(self._board)
 
-    def take(self, load_size: int | None) -> Task | None:
+    def take(self, load_size: int | None) -> RunningCombo | None:
         """Claim the combo that is expected to take longest, of the images at hand if there is one, and begin it.
 
         None where all that is left to do is run by other processes, or nothing is.
@@ -118,7 +118,7 @@ class Dispatch:
             self._keeper.keep(claim)
             self._begun += 1
             self._waiting = ()
-            task = self.active[name] = Task(item, claim, self._begun, self._attempts.get(name, 1))
+            task = self.active[name] = RunningCombo(item, claim, self._begun, self._attempts.get(name, 1))
             self.listener(ComboStarted(name, task.number, self.total, job.choices.recipe.epochs))
             return task
         return None
@@ -130,13 +130,13 @@ class Dispatch:
             self.listener(Waiting(names))
         self._waiting = names
 
-    def advance(self, task: Task, epoch: Epoch) -> None:
+    def advance(self, task: RunningCombo, epoch: Epoch) -> None:
         """An epoch is over, and kept. Raises `ClaimLostError`."""
         task.epoch = epoch.number
         task.claim.tell(epoch=epoch.number)
         self.listener(EpochFinished(task.job.combo.name, epoch, task.job.choices.recipe.epochs))
 
-    def finish(self, task: Task, result: Result) -> bool:
+    def finish(self, task: RunningCombo, result: Result) -> bool:
         """Write what a combo left, or tell that it is to be tried again: then False."""
         failure = result.record.failure
         may_pass = failure is not None and result.record.status == "failed" and failure.kind in MAY_PASS
@@ -160,20 +160,20 @@ class Dispatch:
         self.listener(ComboFinished(record, time.perf_counter() - task.started))
         return True
 
-    def put_back(self, task: Task) -> None:
+    def put_back(self, task: RunningCombo) -> None:
         """To be tried again by whoever is free."""
         self._end(task)
         self.todo[task.job.combo.name] = task.planned
         self._attempts[task.job.combo.name] = task.attempt
         self._begun -= 1
 
-    def lose(self, task: Task) -> None:
+    def lose(self, task: RunningCombo) -> None:
         """Another process has taken it over: what was made here is dropped, and its result is waited for."""
         self._end(task)
         self.todo[task.job.combo.name] = task.planned
         self.listener(ComboLost(task.job.combo.name))
 
-    def give_back(self, task: Task) -> None:
+    def give_back(self, task: RunningCombo) -> None:
         """It was stopped; its checkpoint is kept."""
         self._end(task)
         name = task.job.combo.name
@@ -195,7 +195,7 @@ class Dispatch:
         """The records that this run was to make, in the order of the board."""
         return tuple(self.records[name] for name in self.order if name in self.records)
 
-    def _end(self, task: Task) -> None:
+    def _end(self, task: RunningCombo) -> None:
         del self.active[task.job.combo.name]
         self._keeper.drop(task.claim)
 

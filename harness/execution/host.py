@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-GROUPS = (
+CONTROL_GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat", "inactive_file"),
     (
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -37,7 +37,7 @@ def measure_memory() -> HostMemory:
 
     host = psutil.virtual_memory()
     total, available = host.total, host.available
-    for limit, usage, details, reclaimable in GROUPS:
+    for limit, usage, details, reclaimable in CONTROL_GROUPS:
         with contextlib.suppress(OSError, ValueError):
             allowed, used = int(Path(limit).read_text()), int(Path(usage).read_text())
             lines = dict(line.split() for line in Path(details).read_text().splitlines())

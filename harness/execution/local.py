@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness.errors import ClaimLostError
 from harness.execution.claims import LEASE
 from harness.execution.combo import Result, run_combo
-from harness.execution.dispatch import Dispatch, Task
+from harness.execution.dispatch import Dispatch, RunningCombo
 from harness.execution.events import Listener, ProcessUnfit
 from harness.execution.interruption import Interrupted, Interruption
 from harness.execution.planning import Planned
@@ -89,7 +89,7 @@ def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
                 dispatch.listener(ProcessUnfit(str(task.job.device), unfit, replaced=False))
 
 
-def _run_task(task: Task, on_device: DeviceData, dispatch: Dispatch, interruption: Interruption) -> Result:
+def _run_task(task: RunningCombo, on_device: DeviceData, dispatch: Dispatch, interruption: Interruption) -> Result:
     def advance(epoch: Epoch) -> None:
         dispatch.advance(task, epoch)
         if interruption.asked:

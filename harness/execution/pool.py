@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from harness.board import Board
 from harness.errors import ClaimLostError, StorageError
 from harness.execution.combo import failed_result
-from harness.execution.dispatch import Dispatch, Task
+from harness.execution.dispatch import Dispatch, RunningCombo
 from harness.execution.events import Printed, ProcessUnfit
 from harness.execution.host import HostMemory, measure_memory
 from harness.execution.interruption import Interruption
@@ -34,7 +34,7 @@ POLL = 1.0
 """Seconds between two looks at what other processes have left."""
 FALSE_STARTS = 2
 """Workers in a row that may die at one place before they are ready."""
-KINDS: Mapping[DeathKind, FailureKind] = {
+FAILURE_OF_DEATH: Mapping[DeathKind, FailureKind] = {
     "out_of_memory": "out_of_memory",
     "timeout": "timeout",
     "killed": "interrupted",
@@ -48,7 +48,7 @@ class Seat(Place):
 
     provenance: ProvenancePart | None = None
     """Known as soon as its worker is ready."""
-    task: Task | None = None
+    task: RunningCombo | None = None
     load_size: int | None = None
     """Size of the images that its worker holds."""
 
@@ -108,7 +108,7 @@ class Pool:
                 return
             self._begin(seat, task)
 
-    def _begin(self, seat: Seat, task: Task) -> None:
+    def _begin(self, seat: Seat, task: RunningCombo) -> None:
         assert seat.worker is not None
         job, claim = task.job, task.claim
         seat.task, seat.load_size = task, job.choices.recipe.load_size
@@ -154,7 +154,7 @@ class Pool:
             case Death():
                 self._fail(seat, message)
 
-    def _finish(self, seat: Seat, task: Task, message: Finished) -> None:
+    def _finish(self, seat: Seat, task: RunningCombo, message: Finished) -> None:
         seat.task = None
         if message.unfit is not None and seat.worker is not None:
             self._dismiss(seat, message.unfit)
@@ -162,7 +162,7 @@ class Pool:
         if not self.dispatch.finish(task, message.result):
             self._retry(seat, task)
 
-    def _retry(self, seat: Seat, task: Task) -> None:
+    def _retry(self, seat: Seat, task: RunningCombo) -> None:
         """Run it again where it was, at once or as soon as there is a worker."""
         if self.interruption.asked:
             self.dispatch.give_back(task)
@@ -192,7 +192,7 @@ class Pool:
             self.dispatch.give_back(task)
             return
         failure = FailurePart(
-            kind=KINDS.get(death.kind, "crashed"),
+            kind=FAILURE_OF_DEATH.get(death.kind, "crashed"),
             message=scrub(death.reason),
             where=f"after epoch {task.epoch} of {task.job.choices.recipe.epochs}",
         )

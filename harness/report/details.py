@@ -25,7 +25,7 @@ from harness.results.record import ExecutionPart, Record
 
 NOTHING: Mapping[int, Resamples | None] = {}
 MEASURES = ("ece", "ece_mass", "brier")
-KINDS = ("before", "temperature", "platt")
+CALIBRATIONS = ("before", "temperature", "platt")
 """Scores as they are, and after each calibration, as the parts of a record call them."""
 
 
@@ -181,7 +181,7 @@ def _fit_labels(found: Sequence[CalibrationPart]) -> dict[str, tuple[float | Non
     fits = {
         label: tuple(
             _mean(getattr(part.per_label[label], name) for part in parts if label in part.per_label)
-            for parts in ([getattr(one, kind) for one in found] for kind in KINDS)
+            for parts in ([getattr(one, kind) for one in found] for kind in CALIBRATIONS)
             for name in ("test_slope", "test_intercept")
         )
         for label in dict.fromkeys(label for one in found for label in one.before.per_label)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from harness.evaluation.resamples import Resamples
 
 Verdict = Literal["better", "worse", "noise", "same", "unknown"]
-Kind = Literal["new", "gone", "changed", "noise", "unknown", "same"]
+ChangeKind = Literal["new", "gone", "changed", "noise", "unknown", "same"]
 
-KINDS: Mapping[Kind, str] = {
+CHANGE_KINDS: Mapping[ChangeKind, str] = {
     "new": "new",
     "gone": "gone",
     "changed": "changed beyond noise",
@@ -60,7 +60,7 @@ class RowChange:
     """What became of a row."""
 
     row: str
-    kind: Kind
+    kind: ChangeKind
     note: str = ""
     """Why it has no result, or cannot be judged; or what else is different."""
     metrics: tuple[MetricChange, ...] = ()
@@ -80,7 +80,7 @@ class BoardDifference:
     notes: tuple[str, ...]
     """In what the definitions and circumstances differ, and what is different in rows whose numbers are not."""
 
-    def of(self, kind: Kind) -> tuple[RowChange, ...]:
+    def of(self, kind: ChangeKind) -> tuple[RowChange, ...]:
         """The rows of one kind."""
         return tuple(row for row in self.rows if row.kind == kind)
 
@@ -95,7 +95,7 @@ def compare_states(before: BoardResults, after: BoardResults) -> BoardDifference
         _describe(name, earlier.get(name), later.get(name), judged.get(name, Judged()), objective)
         for name in dict.fromkeys([*later, *earlier])
     ]
-    order = list(KINDS)
+    order = list(CHANGE_KINDS)
     found = sorted((change for change in changes if change is not None), key=lambda change: order.index(change.kind))
     return BoardDifference(
         name=after.summary.board.folder.resolve().name,
@@ -120,7 +120,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class State:
+class BoardState:
     """A row in one of both states."""
 
     parts: Mapping[str, Sequence[MetricPart]]
@@ -160,7 +160,7 @@ def _describe(
     obstacle = judged.obstacle
     metrics = tuple(sorted(judged.metrics, key=lambda change: change.metric != objective))
     verdicts = {change.verdict for change in metrics}
-    kind: Kind = (
+    kind: ChangeKind = (
         "same" if verdicts == {"same"} else "unknown" if obstacle or verdicts <= {"same", "unknown"} else "noise"
     )
     if verdicts & {"better", "worse"}:
@@ -183,7 +183,7 @@ def _judge(names: Sequence[str], before: BoardResults, after: BoardResults) -> d
     rows = {name: (earlier[name], later[name]) for name in names}
     states = {
         name: tuple(
-            State(_parts(row), gather(row, of.resamples)) for row, of in zip(both, (before, after), strict=True)
+            BoardState(_parts(row), gather(row, of.resamples)) for row, of in zip(both, (before, after), strict=True)
         )
         for name, both in rows.items()
     }
@@ -212,7 +212,7 @@ def _parts(row: RowSummary) -> dict[str, list[MetricPart]]:
     return found
 
 
-def _share_labels(states: Sequence[State]) -> dict[str, tuple[str, ...]]:
+def _share_labels(states: Sequence[BoardState]) -> dict[str, tuple[str, ...]]:
     """Metric -> the labels that every record of both states has; without metrics that share none."""
     before, after = (one.parts for one in states)
     common = find_common({metric: [*before[metric], *after[metric]] for metric in before if metric in after})
@@ -220,7 +220,7 @@ def _share_labels(states: Sequence[State]) -> dict[str, tuple[str, ...]]:
 
 
 def _tell_labels(
-    shared: Mapping[str, Sequence[str]], states: Sequence[State], rows: Sequence[RowSummary]
+    shared: Mapping[str, Sequence[str]], states: Sequence[BoardState], rows: Sequence[RowSummary]
 ) -> tuple[str, ...]:
     """Over which labels a row's metrics are, in words, where these are not those of all of its records."""
     fewer = {
@@ -233,7 +233,7 @@ def _tell_labels(
 
 
 def _find_obstacle(
-    before: RowSummary, after: RowSummary, states: Sequence[State], labels: Mapping[str, Sequence[str]], usual: int
+    before: RowSummary, after: RowSummary, states: Sequence[BoardState], labels: Mapping[str, Sequence[str]], usual: int
 ) -> str:
     prints = [{r.dataset.fingerprint for r in row.records if r.combo.seed in row.seeds} for row in (before, after)]
     if prints[0] != prints[1]:
@@ -252,7 +252,9 @@ def _resamples(*drawn: Sequence[Resamples]) -> int | None:
     return counts.pop() if len(counts) == 1 and all(drawn) else None
 
 
-def _test(metric: str, labels: Mapping[str, Sequence[str]], states: Mapping[str, Sequence[State]]) -> dict[str, Pair]:
+def _test(
+    metric: str, labels: Mapping[str, Sequence[str]], states: Mapping[str, Sequence[BoardState]]
+) -> dict[str, Pair]:
     """Row -> later against earlier over its labels; rows that were not resampled over them are left out."""
     from harness.evaluation.comparison import compare_pairs
 

@@ -22,7 +22,7 @@ from harness.report.summary import read_results
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "board.csv"
+TABLE_FILE = "board.csv"
 DIGITS = 6
 """After the point; what lies beyond says nothing, and may differ between machines."""
 

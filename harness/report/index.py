@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from harness.board import FILE as BOARD_FILE
-from harness.board import read_board
+from harness.board import BOARD_FILE, read_board
 from harness.errors import UsageError
 from harness.files import write_atomically
 from harness.report import page
@@ -31,7 +30,7 @@ def render_index(folder: Path, out: Path | None = None) -> tuple[Path, list[page
         raise UsageError(f"{folder} is no board and holds none: a board is a folder with a {BOARD_FILE}")
     where = out or folder
     rendered = [page.render(read_board(board), out and out / board.name) for board in boards]
-    path = where / page.FILE
+    path = where / page.PAGE_FILE
     write_atomically(path, index_text([one.results for one in rendered]))
     return path, rendered
 
@@ -41,7 +40,7 @@ def index_text(boards: Sequence[BoardResults]) -> str:
     style = page.read_part("style.css")
     entries = [
         {
-            "link": f"{quote(one.summary.board.folder.name, safe='')}/{page.FILE}",
+            "link": f"{quote(one.summary.board.folder.name, safe='')}/{page.PAGE_FILE}",
             "summary": one.summary,
             "answer": conclude(one.summary),
             "nothing": explain_nothing(one.summary),

@@ -12,7 +12,7 @@ from harness.results.record import DatasetPart, Record
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair
 
-Status = Literal["done", "partial", "failed", "skipped", "stale", "missing"]
+RowStatus = Literal["done", "partial", "failed", "skipped", "stale", "missing"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RowSummary:
     loss: str
     recipe: str
     params: Mapping[str, Mapping[str, Any]]
-    status: Status
+    status: RowStatus
     reasons: tuple[str, ...]
     """Why it is not simply done, seed by seed."""
     rank: int | None

@@ -52,7 +52,7 @@ from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.record import Record
 from harness.results.store import FOLDER, copy_records, read_curves, read_groups
 
-FILE = "index.html"
+PAGE_FILE = "index.html"
 SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
 """Parts of `templates/` that make the page answer to its reader."""
 DETAILED = 500
@@ -84,9 +84,9 @@ def render(board: Board, out: Path | None = None) -> Rendered:
     if out is not None:
         copy_records(board.folder, out)
     folder = out or board.folder
-    write_atomically(folder / frame.FILE, frame.as_csv(found.summary))
-    write_atomically(folder / FILE, text)
-    return Rendered(found, folder / FILE)
+    write_atomically(folder / frame.TABLE_FILE, frame.as_csv(found.summary))
+    write_atomically(folder / PAGE_FILE, text)
+    return Rendered(found, folder / PAGE_FILE)
 
 
 def render_text(
@@ -170,7 +170,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "fewest": FEWEST,
         "controls": CONTROLS,
         "external": EXTERNAL,
-        "table_file": frame.FILE,
+        "table_file": frame.TABLE_FILE,
     }
 
 

@@ -32,16 +32,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness.errors import UsageError
 
-FILE = "published.toml"
+PUBLISHED_FILE = "published.toml"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Strict(BaseModel):
+class _PublishedPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PublishedSplit(_Strict):
+class PublishedSplit(_PublishedPart):
     """A test split that published numbers were measured on."""
 
     name: str
@@ -51,7 +51,7 @@ class PublishedSplit(_Strict):
     """What numbers of this split can be compared with, in a sentence."""
 
 
-class PublishedRow(_Strict):
+class PublishedRow(_PublishedPart):
     """What somebody published."""
 
     name: str
@@ -75,7 +75,7 @@ class PublishedRow(_Strict):
         return self
 
 
-class Published(_Strict):
+class Published(_PublishedPart):
     """The whole file; empty where a board has none."""
 
     splits: tuple[PublishedSplit, ...] = ()
@@ -96,7 +96,7 @@ class Published(_Strict):
 
 def read_published(folder: Path) -> Published:
     """A board's published rows. Raises `UsageError` that names the file and the key that is wrong."""
-    path = folder / FILE
+    path = folder / PUBLISHED_FILE
     if not path.is_file():
         return Published()
     try:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from harness.board import Board, Row
 from harness.evaluation.common_labels import average, covers, find_common
 from harness.evaluation.parts import MetricPart
-from harness.metric_names import DEFAULT, full_name
-from harness.report.leaderboard import Leaderboard, RowSummary, Spread, Status
+from harness.metric_names import DEFAULT_POLICY, full_name
+from harness.report.leaderboard import Leaderboard, RowStatus, RowSummary, Spread
 from harness.report.significance import (
     add_intervals,
     add_seed_intervals,
@@ -121,7 +121,7 @@ def _directions(board: Board, records: Iterable[Record]) -> dict[str, bool]:
 
     def place(name: str) -> tuple[bool, int, bool, str]:
         base, _, policy = name.partition("@")
-        return policy == "oracle", bases.index(base) if base in bases else len(bases), policy != DEFAULT, name
+        return policy == "oracle", bases.index(base) if base in bases else len(bases), policy != DEFAULT_POLICY, name
 
     return {name: found[name] for name in sorted(found, key=place)}
 
@@ -178,7 +178,7 @@ def _parts(row: RowSummary, metric: str) -> list[MetricPart]:
     return [part for part in found if part is not None and part.macro is not None]
 
 
-def _status(board: Board, current: Sequence[Record], all_records: Sequence[Record]) -> Status:
+def _status(board: Board, current: Sequence[Record], all_records: Sequence[Record]) -> RowStatus:
     found = [record.status for record in current]
     if "done" in found:
         if all(record.external is not None for record in current):

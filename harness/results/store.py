@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FOLDER = "records"
 ASIDE = "aside"
 """The folder in it for files that are no records of the board."""
-RESAMPLES = "resamples.npz"
+RESAMPLES_FILE = "resamples.npz"
 """Under which name a record's `artifacts` hold the digest of the file beside it."""
 RUNS = "runs"
 WEIGHTS = "weights.safetensors"
@@ -59,11 +59,11 @@ def write_record(folder: Path, record: Record, resamples: Resamples | None = Non
     Gives the record as it was written: with the digest of the resamples.
     """
     path, beside = record_path(folder, record), resamples_path(folder, record)
-    artifacts = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES}
+    artifacts = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES_FILE}
     contents: dict[Path, bytes | str] = {}
     if resamples is not None:
         content = contents[beside] = resamples.as_bytes()
-        artifacts[RESAMPLES] = hashlib.sha256(content).hexdigest()
+        artifacts[RESAMPLES_FILE] = hashlib.sha256(content).hexdigest()
     written = record.model_copy(update={"artifacts": artifacts})
     contents[path] = written.model_dump_json(indent=1) + "\n"
     write_together(contents)  # the record last: a kill between the two leaves a combo that is run, or resumed, again
@@ -108,7 +108,11 @@ def read_groups(folder: Path, record: Record) -> Resamples | None:
 
 def _find_beside(folder: Path, record: Record) -> Path | None:
     beside = resamples_path(folder, record)
-    if RESAMPLES not in record.artifacts or not beside.is_file() or file_digest(beside) != record.artifacts[RESAMPLES]:
+    if (
+        RESAMPLES_FILE not in record.artifacts
+        or not beside.is_file()
+        or file_digest(beside) != record.artifacts[RESAMPLES_FILE]
+    ):
         return None
     return beside
 
@@ -192,7 +196,7 @@ class AllResamples(Mapping[str, Resamples]):
 
     def __init__(self, folder: Path, records: Iterable[Record]) -> None:
         self._folder = folder
-        self._records = {f"{r.combo.row}--s{r.combo.seed}": r for r in records if RESAMPLES in r.artifacts}
+        self._records = {f"{r.combo.row}--s{r.combo.seed}": r for r in records if RESAMPLES_FILE in r.artifacts}
 
     def __getitem__(self, name: str) -> Resamples:
         found = None

@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from harness.components import Interval, Metric
+from harness.components import IntervalMethod, Metric
 from harness.errors import DataError, UsageError
 from harness.evaluation.areas import Areas, compare_areas_by_label
 from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples
@@ -47,7 +47,7 @@ class MetricComparison:
     """Over which the means are: those that are defined in every seed of every system."""
     systems: Mapping[str, System]
     pairs: Sequence[Pair]
-    interval_method: Interval = "percentile"
+    interval_method: IntervalMethod = "percentile"
     """How each system's interval is made."""
     by_label: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
     """Label -> the pairs in it, adjusted for all pairs and labels; none where single labels are not resampled."""
@@ -164,7 +164,7 @@ def _make_label_systems(
 
 
 @dataclass(frozen=True)
-class Wish:
+class ComparisonOptions:
     """How predictions are compared."""
 
     metrics: Sequence[Metric]
@@ -180,7 +180,7 @@ class Wish:
 
 def compare_predictions(
     systems: Mapping[str, Sequence[Predictions]],
-    wish: Wish,
+    wish: ComparisonOptions,
     validation: Mapping[str, Sequence[Predictions | None]] | None = None,
 ) -> Comparison:
     """Compare systems, each the predictions of its seeds, on the same images and over the labels that all define.
@@ -313,7 +313,7 @@ def _compare_areas(systems: Mapping[str, Sequence[Predictions]]) -> dict[tuple[s
 def _compare(
     metric: str,
     higher: bool,
-    method: Interval,
+    method: IntervalMethod,
     labels: tuple[str, ...],
     systems: Mapping[str, System],
     single: Mapping[str, Mapping[str, System]],

@@ -23,7 +23,7 @@ from harness.speed.request import (
     PASSES,
     ROUNDS,
     TRAINING_IMAGES,
-    Request,
+    SpeedRequest,
     make_random_images,
     make_setup,
     make_task,
@@ -40,7 +40,7 @@ from harness.training.step import Step
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Result = TypeVar("Result")
+Timing = TypeVar("Timing")
 INFERENCES = 3
 """Times that the test images are predicted."""
 
@@ -103,7 +103,7 @@ class Round:
     step_milliseconds: float
 
 
-def measure_speed(request: Request) -> Speed:
+def measure_speed(request: SpeedRequest) -> Speed:
     """Train on random images. Raises `OutOfMemoryError` with the largest batch that fits, and what training raises.
 
     What comes after the engine has its memory; where it fails, its figure is None and a note says why.
@@ -112,7 +112,7 @@ def measure_speed(request: Request) -> Speed:
         return _measure(request)
 
 
-def _measure(request: Request) -> Speed:
+def _measure(request: SpeedRequest) -> Speed:
     speed = _measure_engine(request)
     release()
     notes: list[str] = []
@@ -135,7 +135,7 @@ def _measure(request: Request) -> Speed:
     return replace(speed, notes=tuple(notes))
 
 
-def _try(what: str, notes: list[str], measure: Callable[[], Result]) -> Result | None:
+def _try(what: str, notes: list[str], measure: Callable[[], Timing]) -> Timing | None:
     """Measure, or note why that failed."""
     found = None
     try:
@@ -147,7 +147,7 @@ def _try(what: str, notes: list[str], measure: Callable[[], Result]) -> Result |
     return found
 
 
-def _measure_engine(request: Request) -> Speed:
+def _measure_engine(request: SpeedRequest) -> Speed:
     """All but what comes after the engine, of which nothing but the figures is left."""
     _start_counting_memory(request.device)
     started = time.perf_counter()
@@ -186,7 +186,7 @@ def _measure_engine(request: Request) -> Speed:
     )
 
 
-def _take_rounds(request: Request, training: Training, epochs: Iterator[Epoch]) -> list[Round]:
+def _take_rounds(request: SpeedRequest, training: Training, epochs: Iterator[Epoch]) -> list[Round]:
     """The engine's epochs, cut short to a part, in turns with the tight loop and, on a CPU, with a bare loop."""
     steps = training.batches = max(2, math.ceil(PASSES * training.batches / ROUNDS))
     tight = _make_tight_loop(training)
@@ -227,7 +227,7 @@ def _make_tight_loop(training: Training) -> Callable[[], None]:
     return run
 
 
-def _make_bare_step(request: Request, batch_size: int) -> BareStep:
+def _make_bare_step(request: SpeedRequest, batch_size: int) -> BareStep:
     """A step of torch's own modules on random images and targets, with a network of its own."""
     task, device = make_task(request), request.device
     generator = torch.Generator().manual_seed(0)
@@ -238,7 +238,7 @@ def _make_bare_step(request: Request, batch_size: int) -> BareStep:
     return BareStep(network, images.to(device), targets.to(device), request.recipe, numerics)
 
 
-def _measure_memory(request: Request) -> tuple[int, float]:
+def _measure_memory(request: SpeedRequest) -> tuple[int, float]:
     """Bytes an image that a bare step moves, and bytes a second that the device copies."""
     batch_size, _ = batch_plan(request.images, request.recipe.batch_size)
     step = _make_bare_step(request, batch_size)
@@ -275,7 +275,7 @@ def _time(function: Callable[[], object], times: int, device: torch.device) -> f
     return times / (time.perf_counter() - started)
 
 
-def _time_plain(request: Request, precision: str) -> float:
+def _time_plain(request: SpeedRequest, precision: str) -> float:
     task = make_task(request)
     dtype = None if precision == "float32" else DTYPES[precision]
     network: nn.Module = request.model.build(task).to(request.device)

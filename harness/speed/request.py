@@ -25,7 +25,7 @@ them alike; and how often the engine sees the images in all rounds together. Med
 
 
 @dataclass(frozen=True)
-class Request:
+class SpeedRequest:
     """What is to be measured."""
 
     model: Model
@@ -41,14 +41,14 @@ class Request:
     """Whether the process was started for this, so that its start is part of `start_seconds`."""
 
 
-def make_task(request: Request) -> Task:
+def make_task(request: SpeedRequest) -> Task:
     """The task of a network that eats as many channels as the model wants, of images at the recipe's size."""
     recipe, channels = request.recipe, request.model.inputs.channels or 3
     labels = tuple(f"l{number}" for number in range(LABELS))
     return Task(labels, channels, recipe.size, (0.5,) * channels, (0.25,) * channels, (0.05,) * LABELS)
 
 
-def make_setup(request: Request, prepared: Prepared) -> Setup:
+def make_setup(request: SpeedRequest, prepared: Prepared) -> Setup:
     """What a training is given that sees as many images as the one that is extrapolated: if one compiles, so does the
     other.
     """
@@ -65,13 +65,13 @@ def make_setup(request: Request, prepared: Prepared) -> Setup:
     )
 
 
-def _count_epochs(request: Request) -> int:
+def _count_epochs(request: SpeedRequest) -> int:
     """Enough for the images of the training that is extrapolated, of whole batches, and for every round."""
     batch_size, batches = batch_plan(request.images, request.recipe.batch_size)
     return max(math.ceil(EPOCHS * TRAINING_IMAGES / (batch_size * batches)), ROUNDS + 1)
 
 
-def make_random_images(request: Request) -> Prepared:
+def make_random_images(request: SpeedRequest) -> Prepared:
     """Random pixels and targets: training images, a few for validation, and test images to time inference on."""
     import pandas as pd
 

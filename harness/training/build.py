@@ -14,7 +14,7 @@ from harness.data.prepare import Prepared
 from harness.errors import PluginError
 from harness.evaluation.measure import value_on_validation
 from harness.evaluation.predictions import Predictions
-from harness.metric_names import DEFAULT
+from harness.metric_names import DEFAULT_POLICY
 from harness.training.engine import Engine
 from harness.training.objective import make_objective
 from harness.training.setup import Judge, Setup, stream
@@ -50,7 +50,7 @@ def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Mod
     return network
 
 
-def make_judge(placed: Placed, metric: Metric, policy: str = DEFAULT) -> Judge:
+def make_judge(placed: Placed, metric: Metric, policy: str = DEFAULT_POLICY) -> Judge:
     """How validation logits are judged by a metric; decisions by a policy."""
     index = placed.splits["val"].cpu().numpy()
     table = placed.data.table

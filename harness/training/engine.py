@@ -35,7 +35,7 @@ class Engine:
     """On CUDA: only operations that give the same bits each time, which are slower; some networks have none."""
 
 
-DEFAULT = Engine()
+DEFAULT_ENGINE = Engine()
 
 
 @dataclass

@@ -16,7 +16,7 @@ from harness.errors import PluginError
 if TYPE_CHECKING:
     from torch import Tensor
 
-OFFERED = ("epoch", "index")
+OFFERED_TO_LOSSES = ("epoch", "index")
 """What a loss gets when it names it as a keyword-only argument, as int64 tensors on the device: the epoch () from 1,
 and the images' indices (B,)."""
 
@@ -78,6 +78,6 @@ def _wants(name: str, function: Callable[..., Any]) -> tuple[str, ...]:
     arguments = inspect.signature(target).parameters.values()
     wants = tuple(a.name for a in arguments if a.kind is inspect.Parameter.KEYWORD_ONLY)
     for argument in wants:
-        if argument not in OFFERED:
-            raise PluginError(f"loss '{name}' asks for '{argument}'; it can have {' and '.join(OFFERED)}")
+        if argument not in OFFERED_TO_LOSSES:
+            raise PluginError(f"loss '{name}' asks for '{argument}'; it can have {' and '.join(OFFERED_TO_LOSSES)}")
     return wants

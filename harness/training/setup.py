@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.components import Recipe, Task
 from harness.data.placement import Placed
-from harness.training.engine import DEFAULT, Engine
+from harness.training.engine import DEFAULT_ENGINE, Engine
 from harness.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Setup:
     seed: int
     judges: Mapping[str, Judge] = field(default_factory=dict)
     """By the names that the recipe uses (`select_on`, `schedule.watch`); `loss` needs none."""
-    engine: Engine = DEFAULT
+    engine: Engine = DEFAULT_ENGINE
 
 
 def stream(seed: int, purpose: str) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.evaluation import RESAMPLES
 from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples, resample
 from harness.evaluation.comparison import Pair, System, compare_pairs
 from harness.evaluation.measure import judged_scores, measure_values
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from harness.board import Row
 
-RESAMPLES = 1000
 CONFIRMATION = "confirmation"
 """User attribute of a study: the last one, and of which trial."""
 

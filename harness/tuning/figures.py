@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from harness.tuning.outcome import Outcome
+    from harness.tuning.outcome import StudyOutcome
 
 WIDE = 440
 """Pixels of a picture without its axes; two stand side by side."""
@@ -25,7 +25,7 @@ LINES = 200
 """Trials that parallel coordinates show at most: the best ones."""
 
 
-def draw_study(outcome: Outcome, study: optuna.Study) -> Iterator[Figure]:
+def draw_study(outcome: StudyOutcome, study: optuna.Study) -> Iterator[Figure]:
     """All pictures that there is something for."""
     yield draw_history(outcome)
     complete = [trial for trial in outcome.trials if trial.value is not None and trial.state.name == "COMPLETE"]
@@ -37,7 +37,7 @@ def draw_study(outcome: Outcome, study: optuna.Study) -> Iterator[Figure]:
         yield draw_importances(outcome, importances)
 
 
-def draw_history(outcome: Outcome) -> Figure:
+def draw_history(outcome: StudyOutcome) -> Figure:
     """Each trial's value, and the best so far."""
     import altair as alt
 
@@ -75,7 +75,7 @@ def draw_history(outcome: Outcome) -> Figure:
     )
 
 
-def draw_slices(outcome: Outcome, complete: list[FrozenTrial]) -> Figure:
+def draw_slices(outcome: StudyOutcome, complete: list[FrozenTrial]) -> Figure:
     """The objective against each parameter by itself."""
     import altair as alt
 
@@ -100,7 +100,7 @@ def draw_slices(outcome: Outcome, complete: list[FrozenTrial]) -> Figure:
     )
 
 
-def draw_parallel(outcome: Outcome, complete: list[FrozenTrial]) -> Figure:
+def draw_parallel(outcome: StudyOutcome, complete: list[FrozenTrial]) -> Figure:
     """Every trial as a line through its parameters."""
     import altair as alt
 
@@ -132,7 +132,7 @@ def draw_parallel(outcome: Outcome, complete: list[FrozenTrial]) -> Figure:
     )
 
 
-def draw_importances(outcome: Outcome, importances: Mapping[str, float]) -> Figure:
+def draw_importances(outcome: StudyOutcome, importances: Mapping[str, float]) -> Figure:
     """How much of the variation each parameter explains."""
     import altair as alt
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class StudyOutcome:
     """A study after its last trial."""
 
     plan: Plan
@@ -74,7 +74,7 @@ class Outcome:
         return row_text([row.model], [row.loss], [row.recipe], row.params, row.tuned)
 
 
-def conclude(study: optuna.Study, plan: Plan) -> Outcome:
+def conclude(study: optuna.Study, plan: Plan) -> StudyOutcome:
     """What the study came to. Raises `HarnessError`, with the kinds of failure, where no trial is complete."""
     from optuna.trial import TrialState
 
@@ -87,10 +87,10 @@ def conclude(study: optuna.Study, plan: Plan) -> Outcome:
         first = f"; the first: {found[0]['message']}" if found else ""
         raise HarnessError(f"study '{plan.name}': no trial of {len(trials)} is complete ({kinds}){first}")
     default = next((t for t in trials if is_default(t) and t.state == TrialState.COMPLETE), None)
-    return Outcome(plan, trials, failures, best, default)
+    return StudyOutcome(plan, trials, failures, best, default)
 
 
-def as_plain(outcome: Outcome) -> dict[str, Any]:
+def as_plain(outcome: StudyOutcome) -> dict[str, Any]:
     """The outcome as plain data for JSON."""
     plan, best, row, confirmation = outcome.plan, outcome.best, outcome.row, outcome.confirmation
     return {

@@ -21,17 +21,17 @@ from harness.tuning.worker import SECONDS
 if TYPE_CHECKING:
     import optuna
 
-    from harness.tuning.outcome import Outcome
+    from harness.tuning.outcome import StudyOutcome
 
 
-def write_report(outcome: Outcome, study: optuna.Study) -> Path:
+def write_report(outcome: StudyOutcome, study: optuna.Study) -> Path:
     """Write `studies/NAME.html` in the board's folder, whole or not at all, and give its path."""
     path = outcome.plan.board.folder / FOLDER / f"{outcome.plan.name}.html"
     write_atomically(path, report_text(outcome, study))
     return path
 
 
-def report_text(outcome: Outcome, study: optuna.Study) -> str:
+def report_text(outcome: StudyOutcome, study: optuna.Study) -> str:
     """The page as text."""
     style = read_part("style.css")
     attributes = study.user_attrs

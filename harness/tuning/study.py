@@ -28,7 +28,7 @@ Pruner = Literal["hyperband", "median", "none"]
 
 DEFINITION = "harness"
 """Under which a study keeps what it is."""
-DEFAULT = "default"
+IS_DEFAULT = "default"
 """User attribute of the trial of the row's own parameters."""
 VALUES = "values"
 """User attribute of a trial: the value of every dimension."""
@@ -91,7 +91,7 @@ def open_study(plan: Plan) -> optuna.Study:
             _await_definition(study)
         if DEFINITION not in study.user_attrs:  # just made, or whoever made it died at once
             held = {n: plan.defaults[n] for n, one in plan.dimensions.items() if one.holds(plan.defaults[n])}
-            study.enqueue_trial(held, user_attrs={DEFAULT: True}, skip_if_exists=True)
+            study.enqueue_trial(held, user_attrs={IS_DEFAULT: True}, skip_if_exists=True)
             study.set_user_attr(DEFINITION, plan.definition())
         _require_same(study, plan)
     return study
@@ -99,7 +99,7 @@ def open_study(plan: Plan) -> optuna.Study:
 
 def ask_values(trial: optuna.Trial, plan: Plan) -> dict[str, Any]:
     """The value of every dimension for a trial. Defaults that lie outside the space are the default trial's alone."""
-    default = bool(trial.user_attrs.get(DEFAULT))
+    default = bool(trial.user_attrs.get(IS_DEFAULT))
     values = {
         name: plan.defaults[name] if default and not one.holds(plan.defaults[name]) else _suggest(trial, one)
         for name, one in plan.dimensions.items()
@@ -115,7 +115,7 @@ def values_of(trial: FrozenTrial) -> dict[str, Any]:
 
 def is_default(trial: FrozenTrial) -> bool:
     """Whether it is of the row's own parameters."""
-    return bool(trial.user_attrs.get(DEFAULT))
+    return bool(trial.user_attrs.get(IS_DEFAULT))
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:

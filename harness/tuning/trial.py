@@ -18,7 +18,7 @@ from harness.evaluation.measure import value_on_validation
 from harness.evaluation.predictions import Predictions
 from harness.execution.events import Listener
 from harness.execution.planning import DataBySize, Settings
-from harness.metric_names import DEFAULT, split_name
+from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.registry import Registry
 from harness.training.build import build_network, make_judge, set_up
 from harness.training.fit import Epoch, Training
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 OBJECTIVE = "objective"
 """Under which name a trial's epochs hold the study's objective."""
-OnEpoch = Callable[[float, Epoch], None]
+OnTrialEpoch = Callable[[float, Epoch], None]
 """Objective on validation, and the epoch."""
 
 
@@ -83,10 +83,10 @@ def open_context(
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     (metric,) = resolve_metrics([objective], registry)
     data = DataBySize(source, settings, listener, load_disjoint(source))
-    return TrialContext(board, registry, settings, metric, split_name(objective)[1] or DEFAULT, data)
+    return TrialContext(board, registry, settings, metric, split_name(objective)[1] or DEFAULT_POLICY, data)
 
 
-def train(context: TrialContext, row: Row, seed: int, on_epoch: OnEpoch) -> Predictions:
+def train(context: TrialContext, row: Row, seed: int, on_epoch: OnTrialEpoch) -> Predictions:
     """Train a row on the data without a test split; gives the best epoch's validation predictions.
 
     What `on_epoch` raises ends the training. Raises `HarnessError` and whatever a plugin raises.
@@ -96,7 +96,7 @@ def train(context: TrialContext, row: Row, seed: int, on_epoch: OnEpoch) -> Pred
         return _train(context, choices, seed, on_epoch)
 
 
-def _train(context: TrialContext, choices: Choices, seed: int, on_epoch: OnEpoch) -> Predictions:
+def _train(context: TrialContext, choices: Choices, seed: int, on_epoch: OnTrialEpoch) -> Predictions:
     prepared = context.data(choices.recipe.load_size)
     placed = context.place(prepared)
     recipe = choices.recipe

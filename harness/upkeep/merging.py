@@ -16,7 +16,7 @@ from harness.files import file_digest, write_atomically
 from harness.results.record import Record
 from harness.results.staleness import why_stale
 from harness.results.store import (
-    RESAMPLES,
+    RESAMPLES_FILE,
     RUNS,
     WEIGHTS,
     predictions_file,
@@ -125,7 +125,7 @@ def _copy(target: Path, source: Path, record: Record) -> None:
         if path.is_file() and file_digest(path) == record.artifacts.get(name):
             write_atomically(run_folder(target, record.key) / name, partial(shutil.copyfile, path))
     beside = resamples_path(source, record)
-    if beside.is_file() and file_digest(beside) == record.artifacts.get(RESAMPLES):
+    if beside.is_file() and file_digest(beside) == record.artifacts.get(RESAMPLES_FILE):
         write_atomically(resamples_path(target, record), partial(shutil.copyfile, beside))
     else:
         resamples_path(target, record).unlink(missing_ok=True)

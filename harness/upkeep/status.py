@@ -16,7 +16,7 @@ from harness.results.record import Record
 from harness.results.store import RUNS, read_records
 from harness.training.checkpoint import NAME as RESUME
 
-State = Literal["done", "submitted", "failed", "skipped", "stale", "running", "waiting"]
+ComboState = Literal["done", "submitted", "failed", "skipped", "stale", "running", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ComboStatus:
     """One combo."""
 
     name: str
-    state: State
+    state: ComboState
     detail: str = ""
     """Why it failed or is stale, where it runs, whether its training goes on from a checkpoint."""
     failure: str | None = None
@@ -45,7 +45,7 @@ class BoardStatus:
     """As far as can be told from combos that were measured; None while none was."""
     problems: tuple[str, ...]
 
-    def count(self, state: State) -> int:
+    def count(self, state: ComboState) -> int:
         """Combos and other records in a state."""
         return sum(combo.state == state for combo in (*self.combos, *self.others))
 
@@ -56,7 +56,7 @@ class BoardStatus:
 
     def as_plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        states: Sequence[State] = ("done", "submitted", "skipped", "stale", "running", "waiting")
+        states: Sequence[ComboState] = ("done", "submitted", "skipped", "stale", "running", "waiting")
         return {
             **{state: self.count(state) for state in states},
             "failed": dict(self.failures),

@@ -18,17 +18,17 @@ from harness.evaluation.resamples import load_resamples
 from harness.execution.planning import CurrentKeys
 from harness.files import TEMPORARY, file_digest
 from harness.parameters import Params
-from harness.report.page import FILE as PAGE
+from harness.report.page import PAGE_FILE as PAGE
 from harness.report.page import render
 from harness.report.published import read_published
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
-from harness.results.store import ASIDE, FOLDER, RESAMPLES, RUNS, read_records, record_path, resamples_path
+from harness.results.store import ASIDE, FOLDER, RESAMPLES_FILE, RUNS, read_records, record_path, resamples_path
 from harness.upkeep.submission import row_name
 
 
 @dataclass(frozen=True)
-class Finding:
+class Problem:
     """Something about a file."""
 
     file: str
@@ -38,55 +38,55 @@ class Finding:
     """Otherwise it is only worth knowing."""
 
 
-def validate(board: Board, current: CurrentKeys) -> tuple[Finding, ...]:
+def validate(board: Board, current: CurrentKeys) -> tuple[Problem, ...]:
     """What is wrong with a board's records, resamples, predictions and page, and what could not be checked."""
     found = read_records(board.folder)
     return (
         *_check_definition(board),
         *_check_published(board),
-        *(Finding(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
+        *(Problem(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
         *(finding for record in found.records for finding in _check_record(board, record, current)),
         *_check_orphans(board.folder, found.records),
         *_check_page(board),
-        *(Finding("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
+        *(Problem("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
           for row, why in current.unknown.items()),
     )  # fmt: skip
 
 
-def _check_definition(board: Board) -> Iterator[Finding]:
+def _check_definition(board: Board) -> Iterator[Problem]:
     document = [dict(board.options), *({name: dict(part) for name, part in row.params.items()} for row in board.rows)]
     for text in dict.fromkeys(_find_paths(document)):
-        yield Finding(
+        yield Problem(
             "board.toml", f"holds a path of a machine: {text}; name it from the folder where runs are started"
         )
 
 
-def _check_published(board: Board) -> Iterator[Finding]:
+def _check_published(board: Board) -> Iterator[Problem]:
     try:
         read_published(board.folder)
     except HarnessError as error:
-        yield Finding("published.toml", str(error))
+        yield Problem("published.toml", str(error))
 
 
-def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterator[Finding]:
+def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterator[Problem]:
     file = str(record_path(board.folder, record).relative_to(board.folder))
     expected = _row_name(board, record)
     if record.combo.row != expected:
-        yield Finding(file, f"its row would be called {expected}: its parts and its name do not belong together")
+        yield Problem(file, f"its row would be called {expected}: its parts and its name do not belong together")
     stale = current.why_stale(board, record)
     if stale is not None:
-        yield Finding(file, f"is stale: {stale}")
+        yield Problem(file, f"is stale: {stale}")
     document = json.loads(record.model_dump_json())
-    yield from (Finding(file, f"holds a path of a machine: {text}") for text in _find_paths(document))
+    yield from (Problem(file, f"holds a path of a machine: {text}") for text in _find_paths(document))
     if record.status == "done" and not record.metrics:
-        yield Finding(file, "is done and holds no metric")
+        yield Problem(file, "is done and holds no metric")
     for name, metric in record.metrics.items():
         if not _is_mean_of_labels(metric):
-            yield Finding(
+            yield Problem(
                 file, f"{name}: its macro {metric.macro} is not the mean of its labels; somebody has changed it"
             )
     if record.failure is not None:
-        yield Finding(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
+        yield Problem(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
     yield from _check_files(board.folder, record)
 
 
@@ -131,45 +131,45 @@ def _find_paths(document: Any) -> Iterator[str]:
     return (text for text in texts(document) if scrub_paths(text) != text)
 
 
-def _check_files(folder: Path, record: Record) -> Iterator[Finding]:
+def _check_files(folder: Path, record: Record) -> Iterator[Problem]:
     """Resamples are committed and have to be there; predictions and weights are not, and are checked where they are."""
     beside = resamples_path(folder, record)
     name = str(beside.relative_to(folder))
-    if RESAMPLES in record.artifacts and not beside.is_file():
-        yield Finding(name, "is missing: its record speaks of it; harness rescore makes it anew")
-    elif RESAMPLES in record.artifacts and file_digest(beside) != record.artifacts[RESAMPLES]:
-        yield Finding(name, "is not what its record was made with: its sha256 differs; harness rescore makes it anew")
-    elif RESAMPLES in record.artifacts:
+    if RESAMPLES_FILE in record.artifacts and not beside.is_file():
+        yield Problem(name, "is missing: its record speaks of it; harness rescore makes it anew")
+    elif RESAMPLES_FILE in record.artifacts and file_digest(beside) != record.artifacts[RESAMPLES_FILE]:
+        yield Problem(name, "is not what its record was made with: its sha256 differs; harness rescore makes it anew")
+    elif RESAMPLES_FILE in record.artifacts:
         try:
             load_resamples(beside)
         except DataError as error:
-            yield Finding(name, str(error))
+            yield Problem(name, str(error))
     elif record.status == "done":
-        yield Finding(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
+        yield Problem(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
     for artifact, digest in record.artifacts.items():
         path = folder / RUNS / record.key / artifact
         if path.parent.parent.parent == folder and path.is_file() and file_digest(path) != digest:
-            yield Finding(str(path.relative_to(folder)), "is not what its record was made with: its sha256 differs")
+            yield Problem(str(path.relative_to(folder)), "is not what its record was made with: its sha256 differs")
 
 
-def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Finding]:
+def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Problem]:
     expected = {path for r in records for path in (record_path(folder, r), resamples_path(folder, r))}
     for path in sorted((folder / FOLDER).glob("*")):
         if path in expected or path.suffix == ".json":
             continue
         name = str(path.relative_to(folder))
         if path.name == ASIDE:
-            yield from (Finding(f"{name}/{one.name}", "was set aside", problem=False) for one in sorted(path.iterdir()))
+            yield from (Problem(f"{name}/{one.name}", "was set aside", problem=False) for one in sorted(path.iterdir()))
         elif path.name.startswith(TEMPORARY):
-            yield Finding(name, "was left by a process that was killed; harness clean removes it", problem=False)
+            yield Problem(name, "was left by a process that was killed; harness clean removes it", problem=False)
         else:
-            yield Finding(name, "belongs to no record")
+            yield Problem(name, "belongs to no record")
 
 
-def _check_page(board: Board) -> Iterator[Finding]:
+def _check_page(board: Board) -> Iterator[Problem]:
     page = board.folder / PAGE
     if not page.is_file():
-        yield Finding(PAGE, "is missing; harness leaderboard makes it")
+        yield Problem(PAGE, "is missing; harness leaderboard makes it")
         return
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -177,4 +177,4 @@ def _check_page(board: Board) -> Iterator[Finding]:
     except HarnessError:
         return  # found above
     if current != page.read_bytes():
-        yield Finding(PAGE, "is not what the records give; harness leaderboard makes it anew")
+        yield Problem(PAGE, "is not what the records give; harness leaderboard makes it anew")

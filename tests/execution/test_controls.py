@@ -13,7 +13,7 @@ from harness import Dataset
 from harness.board import Board, Row, add_controls, parse_board
 from harness.data.loading import Source
 from harness.data.prepare import prepare
-from harness.definition import Request, define
+from harness.definition import BoardRequest, define
 from harness.execution import local, planning
 from harness.execution.controls import predict_prevalence, shuffle_targets
 from harness.execution.planning import Settings
@@ -101,7 +101,7 @@ recipes = ["toy"]
 
 def test_controls_are_added_to_a_board_once_and_its_comments_stay(tmp_path):
     (tmp_path / "board.toml").write_text(TEXT)
-    definition = define(Request(board=str(tmp_path), controls=True))
+    definition = define(BoardRequest(board=str(tmp_path), controls=True))
     definition.write()
     text = (tmp_path / "board.toml").read_text()
     assert text.startswith("# my board\n")
@@ -110,13 +110,13 @@ def test_controls_are_added_to_a_board_once_and_its_comments_stay(tmp_path):
         "control-prevalence",
         "control-shuffled",
     ]
-    assert define(Request(board=str(tmp_path), controls=True)).text is None
-    more = define(Request(board=str(tmp_path), params={"recipe": {"epochs": 2}}))
+    assert define(BoardRequest(board=str(tmp_path), controls=True)).text is None
+    more = define(BoardRequest(board=str(tmp_path), params={"recipe": {"epochs": 2}}))
     assert [row.control for row in more.board.rows] == [None, None, "prevalence", "shuffled"]
 
 
 def test_a_new_board_can_be_made_with_controls(tmp_path):
-    request = Request(
+    request = BoardRequest(
         folder=tmp_path / "b", dataset="toy", models=("toy-net",), losses=("bce",), recipes=("toy",), controls=True
     )
     board = define(request).board
@@ -125,5 +125,5 @@ def test_a_new_board_can_be_made_with_controls(tmp_path):
 
 
 def test_a_bundled_board_can_be_run_with_controls(tmp_path):
-    definition = define(Request(board="demo", folder=tmp_path / "b", controls=True))
+    definition = define(BoardRequest(board="demo", folder=tmp_path / "b", controls=True))
     assert {row.control for row in definition.board.rows} == {None, "prevalence", "shuffled"}

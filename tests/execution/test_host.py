@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 def test_memory_is_the_hosts(monkeypatch):
-    monkeypatch.setattr(host, "GROUPS", ())
+    monkeypatch.setattr(host, "CONTROL_GROUPS", ())
     assert measure_memory().total == psutil.virtual_memory().total
     assert 0 < measure_memory().available < measure_memory().total
 
@@ -25,7 +25,7 @@ def test_memory_of_a_container_is_what_it_may_have(monkeypatch, tmp_path, limit,
     files = [tmp_path / name for name in ("max", "current", "stat")]
     for file, text in zip(files, (limit, str(GIB // 2), f"anon 5\ninactive_file {GIB // 4}\n"), strict=True):
         file.write_text(text)
-    monkeypatch.setattr(host, "GROUPS", ((*map(str, files), "inactive_file"),))
+    monkeypatch.setattr(host, "CONTROL_GROUPS", ((*map(str, files), "inactive_file"),))
     found = measure_memory()
     assert found.total == (total or psutil.virtual_memory().total)
     if total:

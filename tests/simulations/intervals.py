@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 
-from harness.components import Interval, Metric
+from harness.components import IntervalMethod, Metric
 from harness.evaluation import clustered, delong
 from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples, resample
 from harness.evaluation.contract import defined_labels
@@ -173,7 +173,7 @@ class Way:
     """To resample, and to make an interval; the metric's own where None."""
 
     weights: str
-    method: Interval | None
+    method: IntervalMethod | None
 
 
 WAYS = {
@@ -281,7 +281,7 @@ def run_rate(rate: Rate, sensitivity: Metric, generator: np.random.Generator, re
     targets = np.append(np.ones(len(of)), np.zeros(10))[:, None]
     patients = np.append(of, rate.patients + np.arange(10)).astype(str)
     drawn = resample(sensitivity, decisions, targets, patients, draw("chosen", patients, resamples, generator))[:, 0]
-    methods: dict[str, Interval] = {"chosen": sensitivity.interval, "percentile": "percentile"}
+    methods: dict[str, IntervalMethod] = {"chosen": sensitivity.interval, "percentile": "percentile"}
     value = float(flagged.mean())
     return [
         Trial("sensitivity", name, rate.value, find_interval(value, drawn, method)) for name, method in methods.items()

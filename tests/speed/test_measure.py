@@ -21,7 +21,7 @@ from harness.speed import measure
 from harness.speed.measure import measure_speed
 from harness.speed.plain import Originals, time_plain_script, write_originals
 from harness.speed.reference import BareStep, count_bytes, measure_copying
-from harness.speed.request import ROUNDS, Request
+from harness.speed.request import ROUNDS, SpeedRequest
 from harness.training import pace
 from harness.training.engine import Engine
 from harness.training.numerics import choose_numerics
@@ -40,8 +40,8 @@ RECIPE = Recipe(
 )
 
 
-def request(registry, **changes) -> Request:
-    made = Request(registry.model("tiny-cnn"), registry.loss("bce"), RECIPE, 32, CPU, Engine(), plain_seconds=0)
+def request(registry, **changes) -> SpeedRequest:
+    made = SpeedRequest(registry.model("tiny-cnn"), registry.loss("bce"), RECIPE, 32, CPU, Engine(), plain_seconds=0)
     return dataclasses.replace(made, **changes)
 
 

@@ -17,7 +17,7 @@ from harness import Augment, Loss, Recipe, Task
 from harness.data.augmentation import evaluation_views, training_view
 from harness.errors import NotFiniteError, OutOfMemoryError, PluginError
 from harness.training.capture import find_obstacle
-from harness.training.engine import DEFAULT, Engine, decide_compile
+from harness.training.engine import DEFAULT_ENGINE, Engine, decide_compile
 from harness.training.fit import Training
 from harness.training.numerics import choose_numerics
 from harness.training.objective import make_objective
@@ -40,7 +40,7 @@ def train(placed, recipe, task):
     """Train for a step or more on fixed batches; gives the training and the plain network it began with."""
 
     def start(
-        network: nn.Module | None = None, loss: Loss = PLAIN, engine: Engine = DEFAULT, **changes: Any
+        network: nn.Module | None = None, loss: Loss = PLAIN, engine: Engine = DEFAULT_ENGINE, **changes: Any
     ) -> tuple[Training, nn.Module]:
         network = network or make_network()
         plain = copy.deepcopy(network)

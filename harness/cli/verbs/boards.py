@@ -14,11 +14,11 @@ import typer
 from harness.cli.options import (
     BoardArgument,
     CacheDir,
-    Compile,
+    CompileOption,
     DataRoot,
+    DatasetOptions,
     Devices,
     Json,
-    Options,
     Place,
     Plugins,
     complete_names,
@@ -67,7 +67,7 @@ def run(
         list[str] | None,
         typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated."),
     ] = None,
-    options: Options = None,
+    options: DatasetOptions = None,
     controls: Annotated[
         bool, typer.Option("--controls", help="Add rows that must find nothing: prevalence, and shuffled targets.")
     ] = False,
@@ -93,7 +93,7 @@ def run(
     memory: Annotated[
         str | None, typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.")
     ] = None,
-    compile_: Compile = "auto",
+    compile_: CompileOption = "auto",
     placement: Place = "auto",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, for some speed.")
@@ -112,11 +112,11 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train and measure what a board lacks, and render its page."""
-    from harness.definition import Request, define
+    from harness.definition import BoardRequest, define
     from harness.parameters import parse_assignments, parse_params
 
     registry = open_registry(plugin)
-    request = Request(
+    request = BoardRequest(
         board=board,
         folder=folder,
         dataset=dataset,

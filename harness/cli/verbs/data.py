@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheDir, DataRoot, DatasetName, Json, Options, Plugins, find_cache
+from harness.cli.options import CacheDir, DataRoot, DatasetName, DatasetOptions, Json, Plugins, find_cache
 from harness.cli.verbs.shared import open_registry, open_source
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
 
 def describe_dataset(
     name: DatasetName,
-    options: Options = None,
+    options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     plugin: Plugins = None,
     as_json: Json = False,
@@ -49,7 +49,7 @@ def describe_dataset(
 
 def check_dataset(
     name: DatasetName,
-    options: Options = None,
+    options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
     load_size: Annotated[int, typer.Option(help="Size in pixels at which images are decoded to be compared.")] = 224,
@@ -73,7 +73,7 @@ def check_dataset(
 
 def prepare_dataset(
     name: DatasetName,
-    options: Options = None,
+    options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
     load_size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 224,

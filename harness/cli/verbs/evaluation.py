@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import DataRoot, Json, Options, Plugins, split_names
+from harness.cli.options import DataRoot, DatasetOptions, Json, Plugins, split_names
 from harness.cli.verbs.shared import open_registry
 from harness.errors import UsageError
+from harness.evaluation import RESAMPLES
 
 if TYPE_CHECKING:
     from harness.components import Data, Metric
@@ -29,7 +30,6 @@ Targets = Annotated[
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Take targets and patients from a dataset instead.")
 ]
-RESAMPLES = 1000
 FEWEST_RESAMPLES = 200
 """With fewer, the ends of an interval are themselves left to chance."""
 
@@ -44,7 +44,7 @@ def score(
     ] = None,
     targets: Targets = None,
     dataset: DatasetOption = None,
-    options: Options = None,
+    options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     metrics: Annotated[
         str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
@@ -109,7 +109,7 @@ def compare(
     ],
     targets: Targets = None,
     dataset: DatasetOption = None,
-    options: Options = None,
+    options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
     resamples: Annotated[
@@ -148,7 +148,7 @@ def compare(
     from harness.cli.terminal import warn
     from harness.evaluation.comparison import require_margin
     from harness.scoring.alignment import note_spellings, require_distinct
-    from harness.scoring.pairing import Wish, compare_predictions, compare_rows, resolve_measured
+    from harness.scoring.pairing import ComparisonOptions, compare_predictions, compare_rows, resolve_measured
     from harness.scoring.rows import find_row
 
     _require_several(systems)
@@ -164,7 +164,7 @@ def compare(
         data = _load_data(dataset, options, data_root, registry)
         read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
         require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
-        wish = Wish(chosen, names, resamples or RESAMPLES, seed or "0", common=common, margin=margin)
+        wish = ComparisonOptions(chosen, names, resamples or RESAMPLES, seed or "0", common=common, margin=margin)
         validation, notes = _read_validations(val, read, rows, targets, data, allow_overlap=allow_overlap)
         found = compare_predictions(read, wish, validation)
         notes = [

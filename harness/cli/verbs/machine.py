@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.options import (
     CacheDir,
-    Compile,
+    CompileOption,
     DataRoot,
     Device,
     Json,
@@ -52,7 +52,7 @@ def speed(
         int | None, typer.Option(help="Random training images.", show_default="16384, on a CPU 512")
     ] = None,
     plain_seconds: Annotated[float, typer.Option(help="How long the plain script is timed; 0 leaves it out.")] = 20.0,
-    compile_: Compile = "auto",
+    compile_: CompileOption = "auto",
     placement: Place = "auto",
     device: Device = "auto",
     cache_dir: CacheDir = None,
@@ -62,7 +62,7 @@ def speed(
     """Time a model's training on this machine: the engine, its tight loop, a reference, and a plain PyTorch script."""
     from harness.cli import tables
     from harness.speed.measure import measure_speed
-    from harness.speed.request import Request
+    from harness.speed.request import SpeedRequest
     from harness.training.engine import Engine, set_up_process
 
     registry, where = open_registry(plugin), find_device(device)
@@ -73,7 +73,9 @@ def speed(
     for number in split_numbers(batch_size, "--batch-size") or (None,):
         made = _speed_recipe(registry, recipe, number, size)
         count = images or max(IMAGES[where.type], made.batch_size)
-        found.append(measure_speed(Request(chosen, lossy, made, count, where, engine, plain_seconds, first=not found)))
+        found.append(
+            measure_speed(SpeedRequest(chosen, lossy, made, count, where, engine, plain_seconds, first=not found))
+        )
     if as_json:
         tables.print_json(_speed_as_plain(model, found, where))
     else:

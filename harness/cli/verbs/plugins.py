@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.options import DataRoot, Device, Json, Options, Plugins, complete_names, find_device
+from harness.cli.options import DataRoot, DatasetOptions, Device, Json, Plugins, complete_names, find_device
 from harness.cli.verbs.shared import open_registry
 
 
@@ -65,7 +65,7 @@ def check_plugin(
         ),
     ],
     device: Device = "cpu",
-    options: Options = None,
+    options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     plugin: Plugins = None,
     as_json: Json = False,

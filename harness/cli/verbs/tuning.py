@@ -15,11 +15,11 @@ import typer
 from harness.cli.options import (
     BoardArgument,
     CacheDir,
-    Compile,
+    CompileOption,
     DataRoot,
+    DatasetOptions,
     Devices,
     Json,
-    Options,
     Plugins,
     complete_names,
     find_cache,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
     from harness.registry import Registry
-    from harness.tuning.outcome import Outcome
+    from harness.tuning.outcome import StudyOutcome
     from harness.tuning.study import Plan, Pruner, Sampler
     from harness.tuning.trial import TrialContext
 
@@ -81,7 +81,7 @@ def tune(
     ] = "hyperband",
     space: Annotated[
         Path | None,
-        typer.Option("--space", metavar="FILE", help="A TOML file that replaces the space of the components."),
+        typer.Option("--space", metavar="BOARD_FILE", help="A TOML file that replaces the space of the components."),
     ] = None,
     searched: Annotated[
         list[str] | None,
@@ -112,11 +112,11 @@ def tune(
         str | None,
         typer.Option(metavar="NAME", help="One of that name is continued.", show_default="the row's name"),
     ] = None,
-    options: Options = None,
+    options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
     device: Devices = "auto",
-    compile_: Compile = "auto",
+    compile_: CompileOption = "auto",
     plugin: Plugins = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the space, and how many trials fit.")] = False,
     as_json: Json = False,
@@ -124,7 +124,7 @@ def tune(
     """Search for better parameters on validation; it ends in a row for the board."""
     from harness.board import Row
     from harness.cli.terminal import Display
-    from harness.definition import Request, define
+    from harness.definition import BoardRequest, define
     from harness.execution.planning import Settings
     from harness.execution.workers import WorkerOptions
     from harness.parameters import parse_assignments, parse_params
@@ -132,7 +132,7 @@ def tune(
 
     registry = open_registry(plugin)
     until = None if budget is None else time.time() + parse_duration("--budget", budget)
-    request = Request(
+    request = BoardRequest(
         board=board,
         folder=folder,
         dataset=dataset,
@@ -156,7 +156,7 @@ def tune(
         raise UsageError(f"--study {study}: a name of letters, digits, '.', '_' and '-', since files are called by it")
     if study is not None and len(rows) > 1:
         raise UsageError(f"--study {study}: {len(rows)} studies cannot have one name; leave it out, or give one row")
-    wish = Wish(
+    wish = SearchOptions(
         trials, until, objective or definition.board.objective, sampler, pruner, seeds, confirm, storage, study,
         space, tuple(searched or ()), parse_params(settings or ()),
     )  # fmt: skip
@@ -181,7 +181,7 @@ def tune(
 
 
 @dataclass(frozen=True)
-class Wish:
+class SearchOptions:
     """What is asked of every study."""
 
     trials: int
@@ -221,7 +221,7 @@ def _run_studies(
     plans: Sequence[Plan],
     context: TrialContext,
     at_work: WorkerOptions,
-    wish: Wish,
+    wish: SearchOptions,
     *,
     add: bool,
     as_json: bool,
@@ -250,7 +250,7 @@ def _run_study(
     study: optuna.Study,
     context: TrialContext,
     at_work: WorkerOptions,
-    wish: Wish,
+    wish: SearchOptions,
     *,
     add: bool,
     as_json: bool,
@@ -305,7 +305,7 @@ def _open_context(
     return open_context(board, registry, settings, objective, display)
 
 
-def _plan(board: Board, row: Row, registry: Registry, wish: Wish, context: TrialContext) -> Plan:
+def _plan(board: Board, row: Row, registry: Registry, wish: SearchOptions, context: TrialContext) -> Plan:
     """Everything that can be wrong is found out here, before anything is trained."""
     from harness.choices import resolve
     from harness.tuning.space import default_values, gather_space, require_space, study_name
@@ -332,13 +332,13 @@ def _plan(board: Board, row: Row, registry: Registry, wish: Wish, context: Trial
     )
 
 
-def _add(board: Board, outcome: Outcome) -> bool:
+def _add(board: Board, outcome: StudyOutcome) -> bool:
     """Write the row to `board.toml`; False where it is there already."""
-    from harness.board import FILE, read_board, save_board
+    from harness.board import BOARD_FILE, read_board, save_board
 
     if outcome.row.name in {row.name for row in read_board(board.folder).rows}:
         return False
-    path = board.folder / FILE
+    path = board.folder / BOARD_FILE
     text = path.read_text(encoding="utf-8").rstrip()
     save_board(board.folder, f"{text}\n\n{outcome.row_text()}")
     return True
@@ -351,7 +351,7 @@ def _explain_interruption(plan: Plan) -> None:
 
 
 def _print_space(
-    plan: Plan, context: TrialContext, wish: Wish, at_work: WorkerOptions, *, as_json: bool
+    plan: Plan, context: TrialContext, wish: SearchOptions, at_work: WorkerOptions, *, as_json: bool
 ) -> dict[str, Any]:
     """The space with its origin, and how many trials the budget allows."""
     from harness.cli import tables
@@ -379,7 +379,7 @@ def _print_space(
     return described
 
 
-def _print_outcome(outcome: Outcome, page: Path, board: Board, *, added: bool, wanted: bool) -> None:
+def _print_outcome(outcome: StudyOutcome, page: Path, board: Board, *, added: bool, wanted: bool) -> None:
     from harness.tuning.study import is_default
 
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())

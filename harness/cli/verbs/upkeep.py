@@ -136,11 +136,12 @@ def submit(
     board: BoardFolder,
     name: Annotated[str, typer.Option(help="What the row is called.")],
     predictions: Annotated[
-        list[str], typer.Option(metavar="FILE", help="Test predictions, .npz or .csv; one a seed, with commas between.")
+        list[str],
+        typer.Option(metavar="PAGE_FILE", help="Test predictions, .npz or .csv; one a seed, with commas between."),
     ],
     about: Annotated[str, typer.Option(help="Whose they are, how they were made, where that can be read.")],
     val: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Likewise of the validation split, for thresholds.")
+        list[str] | None, typer.Option(metavar="PAGE_FILE", help="Likewise of the validation split, for thresholds.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of earlier ones of that name.")] = False,
     data_root: DataRoot = Path("data"),
@@ -173,7 +174,7 @@ def clean(
 ) -> None:
     """List what is stale or belongs to no record, with sizes, and remove it after asking."""
     from harness.cli import tables
-    from harness.report.page import FILE, render
+    from harness.report.page import PAGE_FILE, render
     from harness.upkeep.cleaning import find_waste, remove
 
     found, current = _examine(board, plugin)
@@ -185,7 +186,7 @@ def clean(
         removed = remove(waste, found, current)
         if len(removed) < len(waste) and not as_json:
             typer.echo(f"{len(waste) - len(removed)} of them have come to use meanwhile and stay")
-        if (found.folder / FILE).is_file():
+        if (found.folder / PAGE_FILE).is_file():
             render(found)
     if as_json:
         items = [{"path": str(w.path.relative_to(found.folder)), "reason": w.reason, "bytes": w.size} for w in waste]
