@@ -74,16 +74,16 @@ class Job:
     protocol: Protocol
     """How its predictions are evaluated; its metrics are those of the board and of the recipe."""
     objective: Metric
-    """The board's: it picks the epoch where the recipe says so."""
+    """The board's objective, which picks the epoch where the recipe says so."""
     board_folder: Path
     device: torch.device
     engine: Engine = DEFAULT
     prepare_seconds: float = 0.0
-    """Spent on decoding the images, or on opening them in the cache, for all combos of that size."""
+    """Seconds spent on decoding the images, or on opening them in the cache, for all combos of that size."""
     resume: bool = True
-    """Whether an interrupted training of this combo goes on, or begins anew."""
+    """Whether an interrupted training of this combo goes on, or begins again."""
     guard: Callable[[], None] = lambda: None
-    """Asked before anything is written; raises `ClaimLostError` where the combo is another process's by now."""
+    """Called before anything is written; raises `ClaimLostError` where the combo is another process's by now."""
 
 
 class Stopwatch:

@@ -42,10 +42,10 @@ class Task:
     planned: Planned
     claim: Claim
     number: int
-    """From 1, of those that this run has begun."""
+    """The combo's number among those that this run has begun, from 1."""
     attempt: int = 1
     epoch: int = 0
-    """The last that it has finished."""
+    """The last epoch that it has finished."""
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -72,14 +72,14 @@ class Dispatch:
         self.active: dict[str, Task] = {}
         self.left: dict[str, Left] = {}
         self.records: dict[str, Record] = {}
-        """Of all combos that were to do, by name; also of those that another process has done meanwhile."""
+        """Records of all combos that were to do, by name; also of those that another process has done meanwhile."""
         self.forecast = Forecast(item.before for item in planned if item.before is not None)
         self._board = planned[0].job.board_folder if planned else None
         self._claims = None if self._board is None else Claims(self._board, lease)
         self._keeper = Keeper(lease)
         self._begun = 0
         self._attempts: dict[str, int] = {}
-        """Of combos that are tried again: the number of the next attempt."""
+        """The number of the next attempt of each combo that is tried again."""
         self._waiting: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
@@ -131,7 +131,7 @@ class Dispatch:
         self._waiting = names
 
     def advance(self, task: Task, epoch: Epoch) -> None:
-        """An epoch is over, and kept. Raises `ClaimLostError`."""
+        """Note that an epoch is over, and kept. Raises `ClaimLostError`."""
         task.epoch = epoch.number
         task.claim.tell(epoch=epoch.number)
         self.listener(EpochFinished(task.job.combo.name, epoch, task.job.choices.recipe.epochs))
@@ -161,20 +161,20 @@ class Dispatch:
         return True
 
     def put_back(self, task: Task) -> None:
-        """To be tried again by whoever is free."""
+        """Leave a combo to be tried again by whoever is free."""
         self._end(task)
         self.todo[task.job.combo.name] = task.planned
         self._attempts[task.job.combo.name] = task.attempt
         self._begun -= 1
 
     def lose(self, task: Task) -> None:
-        """Another process has taken it over: what was made here is dropped, and its result is waited for."""
+        """Drop what was made here of a combo that another process has taken over, and wait for its result."""
         self._end(task)
         self.todo[task.job.combo.name] = task.planned
         self.listener(ComboLost(task.job.combo.name))
 
     def give_back(self, task: Task) -> None:
-        """It was stopped; its checkpoint is kept."""
+        """Leave a combo that was stopped; its checkpoint is kept."""
         self._end(task)
         name = task.job.combo.name
         self.left[name] = Left(name, task.epoch, task.job.choices.recipe.epochs)

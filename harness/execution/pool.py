@@ -1,4 +1,4 @@
-"""Worker processes that run a board's combos: one a device unless more are wanted.
+"""Worker processes that run a board's combos: one for each device unless more are wanted.
 
 This process schedules, listens, keeps the claims and writes the records; it never touches a GPU. A worker that dies
 costs the combo that it was running a failure that says why, and is replaced.
@@ -52,7 +52,7 @@ class Crew:
     board: Board
     settings: Settings
     devices: tuple[torch.device, ...]
-    """One an entry for each worker."""
+    """The devices, with an entry for each worker."""
     plugins: tuple[Path, ...] = ()
     """Files to load beside what is bundled and installed."""
     timeout: float | None = None
@@ -68,10 +68,10 @@ class Seat:
     order: Order
     worker: Worker | None = None
     provenance: ProvenancePart | None = None
-    """Known as soon as it is ready."""
+    """The worker's provenance, known as soon as it is ready."""
     task: Task | None = None
     load_size: int | None = None
-    """Of the images that it holds."""
+    """The size of the images that the worker holds."""
     false_starts: int = 0
 
     @property

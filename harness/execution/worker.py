@@ -30,11 +30,11 @@ class Order:
 
     board: Board
     settings: Settings
-    """With the worker's own device."""
+    """The settings, with the worker's own device."""
     plugins: tuple[Path, ...]
     """Files to load beside what is bundled and installed."""
     threads: int
-    """For computing on the CPU."""
+    """Threads for computing on the CPU."""
 
 
 # --- what the parent says --------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ class Run:
     key: str
     claim: Path
     token: str
-    """Of the claim: nothing is written without it."""
+    """The token of the claim: nothing is written without it."""
     resume: bool
 
 
@@ -62,7 +62,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ready:
-    """It has the board, and waits to be told what to run."""
+    """The worker has the board, and waits to be told what to run."""
 
     provenance: ProvenancePart
 
@@ -85,7 +85,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Stopped:
-    """As it was told to; the combo's checkpoint is kept."""
+    """A combo has stopped, as it was told to; its checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Refused:
 
 
 class _StopError(BaseException):
-    """Out of a training."""
+    """Raised to leave a training."""
 
 
 def work(parent: Connection, order: Order) -> None:

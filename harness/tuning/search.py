@@ -37,7 +37,7 @@ class Crew:
 
     settings: Settings
     devices: tuple[torch.device, ...]
-    """One an entry for each worker process; none: this process alone."""
+    """The devices, with an entry for each worker process; none: this process alone."""
     plugins: tuple[Path, ...] = ()
 
 
@@ -119,7 +119,7 @@ class _Team:
         self.inbox: Inbox = SimpleQueue()
         self.workers: dict[Worker, torch.device] = {}
         self.unfit: set[Worker] = set()
-        """Those that end before the study does, to be replaced."""
+        """Workers that end before the study does, to be replaced."""
         self.false_starts = 0
 
     def run(self) -> None:

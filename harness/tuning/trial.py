@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.data.prepare import Prepared
 
 OBJECTIVE = "objective"
-"""Under which name a trial's epochs hold the study's objective."""
+"""The name under which a trial's epochs hold the study's objective."""
 OnEpoch = Callable[[float, Epoch], None]
 """Objective on validation, and the epoch."""
 
@@ -45,10 +45,10 @@ class TrialContext:
     settings: Settings
     objective: Metric
     policy: str
-    """By which the objective's decisions are made, where it judges decisions."""
+    """The threshold policy of the objective, where it judges decisions."""
     by_size: DataBySize
     withheld: dict[int, Prepared] = field(default_factory=dict)
-    """By load size."""
+    """Data without a test split, by load size."""
     placed: Placed | None = None
 
     def build(self, choices: Choices) -> None:
@@ -58,7 +58,7 @@ class TrialContext:
         make_objective(choices.loss, task, choices.loss_params, torch.device("cpu"))
 
     def fingerprint(self, row: Row) -> str:
-        """Of the data that a row is trained on."""
+        """Return the fingerprint of the data that a row is trained on."""
         return self.by_size.at(resolve(row, self.registry).recipe.load_size).fingerprint
 
     def data(self, load_size: int) -> Prepared:
@@ -68,7 +68,7 @@ class TrialContext:
         return self.withheld[load_size]
 
     def place(self, prepared: Prepared) -> Placed:
-        """On the device; at most one size at a time."""
+        """Place the data on the device; at most one size at a time."""
         if self.placed is not None and self.placed.data is not prepared.data:
             self.placed = None
             release()

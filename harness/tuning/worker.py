@@ -39,9 +39,9 @@ class Limits:
     """How much of a study is to be done."""
 
     trials: int
-    """That the study is to have in all."""
+    """Trials that the study is to have in all."""
     until: float | None = None
-    """By `time.time()`: no trial begins later."""
+    """The `time.time()` from which on no trial begins."""
     lease: float = LEASE
 
 
@@ -167,7 +167,7 @@ class Order:
     plan: Plan
     limits: Limits
     settings: Settings
-    """With its own device."""
+    """The settings, with the worker's own device."""
     plugins: tuple[Path, ...]
     threads: int
 
