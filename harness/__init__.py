@@ -83,7 +83,7 @@ def __getattr__(name: str) -> Any:
 
 
 def read_board(folder: str | Path) -> pd.DataFrame:
-    """A board's results as a DataFrame, a row each row: what its `board.csv` holds, made anew from its records.
+    """A board's results as a DataFrame, one row for each row: what its `board.csv` holds, made from its records.
 
     Raises `UsageError` for a folder that is no board.
     """

@@ -22,10 +22,10 @@ class Choices:
     model: Model
     loss: Loss
     recipe: Recipe
-    """With the row's overrides."""
+    """The recipe with the row's overrides."""
     model_params: dict[str, Any]
     loss_params: dict[str, Any]
-    """Both complete: defaults included."""
+    """Parameters of the loss; these and the model's are complete, defaults included."""
     code: dict[str, str]
     """Digest of the source files of each external plugin that takes part, by kind."""
 

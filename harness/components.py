@@ -84,8 +84,8 @@ class Data:
     targets: NDArray[np.float32]
     """(N, C) float32: 1 present, 0 absent, NaN unknown."""
     table: pd.DataFrame
-    """One row an image, in the order of `images`: `image` (unique id), `split` (train, val or test), `patient`, and
-    where known `age` (years), `sex` (M or F) and `view` (PA, AP, ...)."""
+    """One row for each image, in the order of `images`: `image` (unique id), `split` (train, val or test), `patient`,
+    and where known `age` (years), `sex` (M or F) and `view` (PA, AP, ...)."""
     boxes: pd.DataFrame | None = None
     """Findings' places where known: `image`, `label`, `x`, `y`, `width`, `height` in pixels of the original image."""
     subgroups: tuple[str, ...] = ("sex", "age", "view")
@@ -238,7 +238,7 @@ class Model(Component):
     pretrained: Callable[..., Mapping[str, Tensor]] | None = None
     """pretrained(task, **params): the ImageNet weights under the network's own tensor names, where there are some."""
     resolve: Callable[[str], Model] | None = None
-    """Of a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
+    """For a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,13 +399,13 @@ class Recipe(Component):
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam, AdamW: decay of the averages of the gradient and of its square."""
     momentum: float = 0.9
-    """SGD."""
+    """Momentum of SGD."""
     schedule: Schedule = Schedule()
     gradient_clip: float | None = None
     """Largest norm of the gradient over all parameters; a longer one is shortened to it."""
     epochs: int = 10
     batch_size: int = 16
-    """Images a step of the optimizer."""
+    """Images in one step of the optimizer."""
     micro_batch: int | Literal["auto"] | None = None
     """Images at a time, where a batch is split and its gradients are accumulated; `auto`: only where the memory is too
     small for a batch, the largest divisor of it that fits. None: never."""
@@ -459,7 +459,7 @@ class Recipe(Component):
 
 
 Tell = Callable[[Mapping[str, Any]], None]
-"""Is told of an event of a run, as plain data that JSON can hold; its `event` says which."""
+"""A function that is told of an event of a run, as plain data that JSON can hold; its `event` says which."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def _write_beside(path: Path, content: Content) -> Iterator[Path]:
                 content(temporary)
             else:
                 temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
-            with temporary.open("rb+") as written:  # not the handle: content may have made the file anew
+            with temporary.open("rb+") as written:  # not the handle: content may have made the file again
                 os.fsync(written.fileno())
             temporary.chmod(0o666 & ~_umask())
         yield temporary

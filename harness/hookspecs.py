@@ -33,7 +33,7 @@ def harness_losses() -> Iterable[Loss]:  # type: ignore[empty-body]
 
 @hookspec
 def harness_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
-    """Numbers about scores or decisions (N, C) and targets (N, C), one a label."""
+    """Numbers about scores or decisions (N, C) and targets (N, C), one for each label."""
 
 
 @hookspec

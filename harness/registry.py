@@ -230,7 +230,7 @@ def _call(hook: str, kind: Kind, function: Any) -> list[Component]:
 
 
 def _suggest_field(error: TypeError) -> str:
-    """Of a component made with a field that it does not have, the nearest one."""
+    """Suggest the nearest field for one that a component does not have."""
     found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     kind = getattr(components, found[1], None) if found else None
     return suggest(found[2], (f.name for f in fields(kind))) if found and is_dataclass(kind) else ""

@@ -1,4 +1,4 @@
-"""`csv`: any table of images with one column a label."""
+"""`csv`: any table of images with one column for each label."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load(
     mirrors: bool = True,
     subgroups: list[str] | str = "",
 ) -> Data:
-    """Read a table with a row an image: `file` lies in the dataset's folder, image paths count from `images` there.
+    """Read a table, one row for each image: `file` is in the dataset's folder, image paths count from `images` there.
 
     `image`, `patient`, `split`, `age`, `sex` and `view` name columns (the last four may be absent); every other
     column is a label unless `labels` lists them. A label is 1, 0, blank or -1 (uncertain). `uncertain` is `ignore`
@@ -94,7 +94,7 @@ def _split_names(names: list[str] | str) -> list[str]:
 def _described_columns(
     table: pd.DataFrame, asked: dict[str, str], path: Path, *, optional: bool = True
 ) -> dict[str, str]:
-    """Those of the columns that describe an image which the table has; optional ones go by their own name unasked."""
+    """Find the columns that describe an image and that the table has; optional ones go by their own name unasked."""
     there = {name: column for name, column in asked.items() if column in table.columns}
     for name, column in asked.items():
         if name in there or (optional and name not in NEEDED and column in ("", name)):

@@ -34,7 +34,7 @@ LABELS = (
 )
 SPLITS = ("official", "dacnet", "lists")
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
-"""Newest first: that one is used where both are there."""
+"""NIH's label files, newest first: that one is used where both are there."""
 GENERATIONS = {1353: "of November 2017", 1431: "v2020"}
 """Images with Pneumonia in the whole file tell NIH's two generations of labels apart."""
 SOURCE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
@@ -122,7 +122,7 @@ def _find_label_file(root: Path, name: str) -> Path:
 
 
 def _read_entries(path: Path) -> pd.DataFrame:
-    """One row an image, in the order of NIH's file: image, findings, patient, age, sex, view."""
+    """Read NIH's file with one row for each image, in its order: image, findings, patient, age, sex, view."""
     import pandas as pd
 
     wanted = {

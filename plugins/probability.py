@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 BINS = 15
-"""Of equal width, as in Guo et al. 2017."""
+"""Bins of equal width, as many as in Guo et al. 2017."""
 
 
 def compute_brier(scores: Array, targets: Array, weights: Array | None) -> Array:

@@ -11,7 +11,7 @@ from harness import Observer, Tell, hookimpl
 
 
 def watch(folder: Path) -> Tell:
-    """Append to `runs/log.jsonl`, one line an event, each written at once."""
+    """Append to `runs/log.jsonl`, one line for each event, written at once."""
     file = folder / "runs" / "log.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
 

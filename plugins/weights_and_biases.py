@@ -12,7 +12,7 @@ CURVES = ("train_loss", "val_loss", "value", "lr")
 
 
 def watch(folder: Path) -> Tell:
-    """A run a combo in the project of the board's name, files under `runs/wandb`.
+    """Log one run for each combo in the project of the board's name, files under `runs/wandb`.
 
     WANDB_MODE=offline keeps it on this machine, WANDB_PROJECT gives another project.
     """

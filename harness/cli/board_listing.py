@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def as_plain(summary: Leaderboard) -> dict[str, Any]:
-    """As plain data for JSON: the ranking without the records behind it."""
+    """Return the ranking as plain data for JSON, without the records behind it."""
     rows = [
         {name: value for name, value in vars(row).items() if name not in ("records", "counted")} for row in summary.rows
     ]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def as_plain(found: BoardDifference) -> dict[str, Any]:
-    """As plain data."""
+    """Return what became of boards as plain data for JSON."""
     return {
         "board": found.name,
         "objective": found.objective,
@@ -37,7 +37,7 @@ def count_kinds(found: BoardDifference) -> str:
 
 
 def as_text(found: BoardDifference) -> list[RenderableType]:
-    """For a terminal: how many rows of each kind, the rows, the notes."""
+    """Return text for a terminal: how many rows of each kind, the rows, the notes."""
     from rich.table import Table
     from rich.text import Text
 
@@ -55,7 +55,7 @@ def as_text(found: BoardDifference) -> list[RenderableType]:
 
 
 def as_markdown(found: BoardDifference) -> str:
-    """For the description of a pull request, or a comment on it."""
+    """Return Markdown for the description of a pull request, or a comment on it."""
     lines = [f"### {_escape(found.name)}", "", f"{count_kinds(found)}.", ""]
     shown = [change for change in found.rows if change.kind != "same"]
     if shown:

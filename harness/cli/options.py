@@ -70,7 +70,7 @@ Place = Annotated[
 
 
 def _reserve_output(context: typer.Context, wanted: bool) -> bool:
-    """With --json, what plugins and libraries print goes to standard error."""
+    """Send what plugins and libraries print to standard error where --json is asked for."""
     if wanted:
         from harness.cli.tables import reserve_output
 

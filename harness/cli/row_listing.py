@@ -33,7 +33,7 @@ def find_summary(summary: Leaderboard, name: str) -> RowSummary:
 
 
 def as_plain_row(summary: Leaderboard, row: RowSummary) -> dict[str, Any]:
-    """The row as plain data, its records whole."""
+    """Return the row as plain data, its records whole."""
     from harness.cli.board_listing import as_plain
 
     described = next(one for one in as_plain(summary)["rows"] if one["name"] == row.name)

@@ -45,7 +45,7 @@ def output() -> Console:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """One line a check, examples under those that found something."""
+    """Print one line for each check, with examples under those that found something."""
     console = output()
     for finding in findings:
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
@@ -56,7 +56,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """One line a check; under one that failed, what was seen and how to mend it."""
+    """Print one line for each check; under one that failed, what was seen and how to fix it."""
     console = output()
     mark = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]-[/]"}[outcome.status]
     console.print(f"{mark} {outcome.kind} {outcome.component}: [bold]{outcome.check}[/]: ", end="", highlight=False)
@@ -67,7 +67,7 @@ def print_outcome(outcome: Outcome) -> None:
 
 
 def print_facts(facts: Sequence[Fact]) -> None:
-    """One line each, then what is missing for what."""
+    """Print one line for each fact, then what is missing for what."""
     console = output()
     for fact in facts:
         mark = "[yellow]-[/]" if fact.missing else "[green]✓[/]"
@@ -79,7 +79,7 @@ def print_facts(facts: Sequence[Fact]) -> None:
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:
-    """As a table with a column a group, then notes and boxes."""
+    """Print a table with a column for each group, then notes and boxes."""
     groups = statistics.groups.values()
     table = Table(box=None, pad_edge=False, header_style="bold", title=name, title_justify="left")
     table.add_column("", no_wrap=True)
@@ -105,7 +105,7 @@ def print_statistics(name: str, statistics: Statistics) -> None:
 
 
 def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
-    """What is told of each group after its labels: the row's name, and a cell a group."""
+    """Return what is told of each group after its labels: the row's name, and a cell for each group."""
     rows = {
         "no finding": [f"{counts.without_finding:,}" for counts in groups],
         "images a patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
@@ -132,7 +132,7 @@ def _positives(counts: LabelCounts) -> str:
 
 
 def print_listing(registry: Registry, only: Kind | None = None) -> None:
-    """The listing as a table."""
+    """Print the listing as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("kind", "name", "from", "about"):
         table.add_column(column, no_wrap=column in ("kind", "name"))
@@ -143,7 +143,7 @@ def print_listing(registry: Registry, only: Kind | None = None) -> None:
 
 
 def print_details(described: list[dict[str, Any]]) -> None:
-    """Components' details as indented text."""
+    """Print components' details as indented text."""
     for component in described:
         typer.echo(f"{component['kind']} {component['name']} ({component['from']}, version {component['version']})")
         for name in ("about", "citation", "signature", "on", "higher_is_better", "range"):
@@ -169,7 +169,7 @@ def _text(text: str) -> str:
 
 
 def print_space(title: str, dimensions: Mapping[str, Dimension], defaults: Mapping[str, Any]) -> None:
-    """What is searched: one row a dimension."""
+    """Print what is searched: one row for each dimension."""
     table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
     for column in ("parameter", "values", "default", "from"):
         table.add_column(column, overflow="fold")
@@ -183,7 +183,7 @@ def print_space(title: str, dimensions: Mapping[str, Dimension], defaults: Mappi
 
 
 def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) -> None:
-    """One row a metric, then one a label with the metrics that come first of those asked for."""
+    """Print one row for each metric, then one for each label with the metrics that come first of those asked for."""
     over = "patients" if found.patients_known else "images"
     table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
     columns = ["metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "micro", "weighted", "labels"]
@@ -239,7 +239,7 @@ def _tabulate_groups(column: str, part: SubgroupPart) -> Table:
 
 
 def _tabulate_predictive(found: Mapping[str, Mapping[str, PredictivePart]], over: str) -> Table:
-    """Predictive values at the prevalences that were given, a row a label and policy."""
+    """Predictive values at the prevalences that were given, a row for each label and policy."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "prevalence", "thresholds", f"PPV, 95 % over {over}", f"NPV, 95 % over {over}"):
         table.add_column(column, justify="right" if "V" in column or column == "prevalence" else "left")
@@ -274,7 +274,7 @@ def _join_metrics(names: Sequence[str]) -> str:
 
 
 def print_comparison(found: Comparison, *, by_label: bool = False) -> None:
-    """The systems, their pairs, where asked for those of single labels, and each pair in words."""
+    """Print the systems, their pairs, where asked for those of single labels, and each pair in words."""
     over = "patients" if found.patients_known else "images"
     systems = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("system", "seeds", *(metric.metric for metric in found.metrics)):
@@ -325,7 +325,7 @@ _reserved: ContextVar[TextIO | None] = ContextVar("reserved", default=None)
 
 @contextlib.contextmanager
 def reserve_output() -> Iterator[None]:
-    """Meanwhile whatever is printed, but `print_json`'s document, goes to standard error."""
+    """Send whatever is printed meanwhile, except `print_json`'s document, to standard error."""
     token = _reserved.set(sys.stdout)
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -348,7 +348,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def print_speed(model: str, found: Sequence[Speed]) -> None:
-    """One row a batch size, then what is behind the figures."""
+    """Print one row for each batch size, then what is behind the figures."""
     table = Table(
         box=None, pad_edge=False, header_style="bold", title=f"{model}: images a second", title_justify="left"
     )

@@ -64,7 +64,7 @@ def normalize(pixels: Tensor, task: Task) -> Tensor:
 
 def augment(images: Tensor, choices: Augment, size: int, *, mirrors: bool, generator: Generator) -> Tensor:
     """Random rotation, shift, crop, flip, brightness and contrast: (B, S, S) in 0..255 -> (B, size, size) in 0..1."""
-    pixels = images.float()
+    pixels = images.float()  # (B, S, S), still in 0..255
     if choices.rotation or choices.shift:
         angles = choices.rotation * _signed(pixels, generator)
         moves = choices.shift * pixels.shape[-1] * torch.cat([_signed(pixels, generator) for _ in "xy"], dim=1)
@@ -74,7 +74,7 @@ def augment(images: Tensor, choices: Augment, size: int, *, mirrors: bool, gener
     else:
         pixels = resize(pixels, size)
     if choices.flip and mirrors:
-        flipped = _uniform(pixels, generator) < 0.5
+        flipped = _uniform(pixels, generator) < 0.5  # (B, 1, 1)
         pixels = torch.where(flipped, pixels.flip(-1), pixels)
     pixels = pixels / 255  # here, since there are fewer of them than before they were cropped
     if choices.brightness or choices.contrast:
@@ -86,15 +86,15 @@ def move(pixels: Tensor, angles: Tensor, shifts: Tensor) -> Tensor:
     """Turn each image (B, S, S) clockwise about its center by `angles` (B,) degrees, then move it by `shifts` (B, 2)
     pixels to the right and down; bilinear, black where nothing was.
     """
-    cosine, sine = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin()
-    right, down = (2 * shifts / pixels.shape[-1]).unbind(dim=1)  # in half sides, as grid_sample counts
+    cosine, sine = torch.deg2rad(angles).cos(), torch.deg2rad(angles).sin()  # (B,) each
+    right, down = (2 * shifts / pixels.shape[-1]).unbind(dim=1)  # (B,) each, in half sides, as grid_sample counts
     # where each target pixel comes from: back by the shift, then back by the angle
     rows = [cosine, sine, -(cosine * right + sine * down), -sine, cosine, sine * right - cosine * down]
     grid = torch.nn.functional.affine_grid(
         torch.stack(rows, dim=1).view(-1, 2, 3), [len(pixels), 1, *pixels.shape[1:]], align_corners=False
     )
     moved = torch.nn.functional.grid_sample(pixels.unsqueeze(1), grid, padding_mode="zeros", align_corners=False)
-    return moved.squeeze(1)
+    return moved.squeeze(1)  # (B, S, S)
 
 
 def draw_boxes(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
@@ -108,18 +108,18 @@ def draw_boxes(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, CROP_ATTEMPTS, generator=generator, device=device)
 
-    area = side * side * uniform(*choices.crop_scale)
+    area = side * side * uniform(*choices.crop_scale)  # (B, attempts)
     ratio = uniform(math.log(choices.crop_ratio[0]), math.log(choices.crop_ratio[1])).exp()
     width, height = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
     fits = (width > 0) & (width <= side) & (height > 0) & (height <= side)
-    first = fits.int().argmax(dim=1, keepdim=True)
+    first = fits.int().argmax(dim=1, keepdim=True)  # (B, 1) the first attempt that fits
     found = fits.any(dim=1, keepdim=True)
     # of a square image, the central box is all of it, or as much as the nearest allowed ratio leaves
     low, high = choices.crop_ratio
     whole = torch.full_like(width[:, :1], float(side))
     width = torch.where(found, width.gather(1, first), (whole * min(1.0, high)).round())
     height = torch.where(found, height.gather(1, first), (whole / max(1.0, low)).round())
-    place = torch.rand(count, 2, generator=generator, device=device)
+    place = torch.rand(count, 2, generator=generator, device=device)  # (B, 2)
     top = torch.where(found, (place[:, :1] * (side - height + 1)).floor(), ((side - height) / 2).floor())
     left = torch.where(found, (place[:, 1:] * (side - width + 1)).floor(), ((side - width) / 2).floor())
     return torch.cat([top, left, height, width], dim=1)
@@ -148,9 +148,9 @@ def _crop_by_products(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
     """`crop`, each axis being one small matrix an image."""
     source = torch.arange(pixels.shape[-1], device=pixels.device).view(1, 1, -1)
     rows = _mixture(source, boxes[:, 0], boxes[:, 2], size)  # (B, size, S)
-    columns = _mixture(source, boxes[:, 1], boxes[:, 3], size)
+    columns = _mixture(source, boxes[:, 1], boxes[:, 3], size)  # (B, size, S)
     with torch.autocast(pixels.device.type, enabled=False):
-        return rows @ pixels @ columns.transpose(1, 2)
+        return rows @ pixels @ columns.transpose(1, 2)  # (B, size, size)
 
 
 def _crop_by_gathering(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -166,9 +166,9 @@ def _gather(lines: Tensor, start: Tensor, length: Tensor, size: int) -> Tensor:
     center, reach = _filters(start, length, size)
     line = (center - reach + 0.5).floor() + torch.arange(taps, device=start.device)  # (B, size, taps)
     weights = _mixture(line, start, length, size).expand(count, -1, -1)
-    offsets = source * torch.arange(count, device=start.device).view(-1, 1, 1)
+    offsets = source * torch.arange(count, device=start.device).view(-1, 1, 1)  # in the table of all images' lines
     places = line.clamp(0, source - 1).long() + offsets  # those outside have no weight
-    table, bags = lines.reshape(-1, width), places.view(-1, taps)
+    table, bags = lines.reshape(-1, width), places.view(-1, taps)  # (B * S, W), (B * size, taps)
     mixed = torch.nn.functional.embedding_bag(bags, table, mode="sum", per_sample_weights=weights.reshape(-1, taps))
     return mixed.view(count, size, width)
 
@@ -195,7 +195,7 @@ def _filters(start: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 def _jitter(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
     """torchvision's ColorJitter of a grey image: brightness and contrast, for each image in an order of its own."""
-    bright = 1 + choices.brightness * _signed(pixels, generator)
+    bright = 1 + choices.brightness * _signed(pixels, generator)  # (B, 1, 1)
     contrast = 1 + choices.contrast * _signed(pixels, generator)
     bright_first = _uniform(pixels, generator) < 0.5
 
@@ -203,7 +203,7 @@ def _jitter(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor:
         return (bright * images).clamp(0, 1)
 
     def stretch(images: Tensor) -> Tensor:
-        mean = images.mean(dim=(1, 2), keepdim=True)
+        mean = images.mean(dim=(1, 2), keepdim=True)  # (B, 1, 1)
         return (contrast * images + (1 - contrast) * mean).clamp(0, 1)
 
     return torch.where(bright_first, stretch(brighten(pixels)), brighten(stretch(pixels)))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.data.prepare import Prepared
 
 SHOWN = 5
-"""Examples of each kind."""
+"""Examples that a finding shows at most."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Finding:
     examples: tuple[str, ...] = ()
 
     def as_plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the finding as plain data for JSON."""
         return asdict(self)
 
 

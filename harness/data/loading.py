@@ -60,5 +60,5 @@ def load(source: Source) -> Data:
 
 
 def load_disjoint(source: Source) -> Data:
-    """As `load`, and refuse a patient who stands in two splits unless the options allow it."""
+    """Read label files as `load` does, and refuse a patient who stands in two splits unless the options allow it."""
     return require_disjoint(load(source), allow=source.allow_leaks)

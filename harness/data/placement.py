@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SHARE = 0.5
-"""Of a GPU's free memory, what the images may take; the rest is the network's."""
+"""The share of a GPU's free memory that images may take; the rest is the network's."""
 
 Placement = Literal["auto", "resident", "streamed"]
 
@@ -57,7 +57,7 @@ def place(prepared: Prepared, device: torch.device, placement: Placement = "auto
     images = torch.from_numpy(prepared.images)
     resident = is_resident(images.nbytes, device, placement)
     targets = torch.tensor(prepared.data.targets)
-    unknown = targets.isnan()
+    unknown = targets.isnan()  # (N, C)
     split = prepared.data.table["split"].to_numpy()
     return Placed(
         data=prepared.data,
@@ -115,7 +115,7 @@ def _stream(placed: Placed, indices: list[Tensor]) -> Iterator[tuple[Tensor, Ten
     """Batches, each gathered by a thread and copied on a stream of its own while the one before is trained on."""
     if not indices:
         return
-    hosted = torch.cat(indices).cpu().split([len(index) for index in indices])
+    hosted = torch.cat(indices).cpu().split([len(index) for index in indices])  # one copy to the host for all
     stream = torch.cuda.Stream(placed.device) if placed.device.type == "cuda" else None
     slots = [_Slot(placed, max(map(len, indices))) for _ in range(2)]
     if stream is not None:  # the buffers' memory may have been another's, for which the device still works

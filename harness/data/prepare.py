@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1
-"""Raised when the same file gives other pixels."""
+"""Version of the preparation, raised when the same file gives other pixels."""
 CHUNK = 8
 """Images that a thread decodes before it reports."""
 SAVE_EVERY = 5.0
 """Seconds of work at most that an interruption loses."""
 
 Progress = Callable[[int, int], None]
-"""Told how many images of how many are done."""
+"""A function that is told how many images of how many are done."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class Ages:
-    """Years."""
+    """Ages in years."""
 
     lowest: float
     median: float
@@ -44,7 +44,7 @@ class Ages:
 
 @dataclass(frozen=True)
 class Counts:
-    """One group of splits."""
+    """Counts of one group of splits."""
 
     images: int
     patients: int
@@ -64,7 +64,7 @@ class Statistics:
 
     groups: dict[str, Counts]
     boxes: dict[str, int]
-    """Boxes by label."""
+    """Number of boxes by label."""
     notes: dict[str, str]
 
 
@@ -78,7 +78,7 @@ def describe(data: Data) -> Statistics:
 
 def _count(data: Data, rows: NDArray[np.bool_]) -> Counts:
     table, targets = data.table[rows], data.targets[rows]
-    positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
+    positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)  # (C,) each
     labels = {
         label: LabelCounts(int(positives[i]), int(negatives[i]), int(len(table) - positives[i] - negatives[i]))
         for i, label in enumerate(data.labels)
@@ -110,7 +110,7 @@ def _ages(column: pd.Series) -> Ages | None:
 
 
 def as_plain(statistics: Statistics) -> dict[str, Any]:
-    """As plain data for JSON, prevalence included."""
+    """Return the statistics as plain data for JSON, prevalence included."""
     plain = asdict(statistics)
     for name, counts in statistics.groups.items():
         for label, found in counts.labels.items():

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BLOCK = 256
 """Resamples at a time: a patient's weights are then four lines of a processor's cache, and all of them fit into it."""
 FEWEST_PATIENTS = 10
-"""In a test set, below which nothing is resampled: how patients differ cannot be told from so few."""
+"""Patients that a test set needs to be resampled: how they differ cannot be told from fewer."""
 FEWEST_CARRIERS = 3
 """Patients with a label, and without it, below which it is neither resampled nor averaged; see docs/simulations.md."""
 MOST_MISSING = 0.05
@@ -93,7 +93,7 @@ def draw_resamples(patients: ArrayLike, resamples: int = 1000, *, seed: str) -> 
     if not len(unique) or resamples < 1:
         raise UsageError(f"resampling needs a patient and a resample, got {len(unique)} and {resamples}")
     generator, table = _make_generator(seed), _make_weights()
-    weights = np.empty((resamples, len(unique)), dtype=np.uint8)
+    weights = np.empty((resamples, len(unique)), dtype=np.uint8)  # (R, P)
     for row in weights:
         np.take(table, np.frombuffer(generator.bytes(2 * len(row)), dtype="<u2"), out=row)
     return Resampling(unique, weights, seed)
@@ -137,7 +137,7 @@ def resample(
     """
     given, known = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     located = resampling.locate(patients)
-    values = np.full((len(resampling.weights), known.shape[1]), np.nan)
+    values = np.full((len(resampling.weights), known.shape[1]), np.nan)  # (R, C)
 
     def fill(label: int) -> None:
         rows = np.flatnonzero(~np.isnan(known[:, label]))
@@ -161,7 +161,7 @@ def can_be_resampled(targets: NDArray[np.floating], patients: NDArray[Any]) -> N
 
     None where there are too few patients.
     """
-    unique, number = np.unique(patients, return_inverse=True)
+    unique, number = np.unique(patients, return_inverse=True)  # (P,), (N,)
     if len(unique) < FEWEST_PATIENTS:
         return np.zeros(targets.shape[1], dtype=np.bool_)
     carriers = [[np.count_nonzero(np.bincount(number[column == kind])) for kind in (0, 1)] for column in targets.T]
@@ -187,7 +187,7 @@ def average_labels(values: NDArray[np.float64], used: NDArray[np.bool_] | None =
     Without `used` it is the mean over whatever is defined in a row, NaN where nothing is.
     """
     ordered = np.sort(values if used is None else values[:, used], axis=1)  # NaN last: one sum in any order of labels
-    defined = (~np.isnan(ordered)).sum(axis=1)
+    defined = (~np.isnan(ordered)).sum(axis=1)  # (R,)
     enough = defined == ordered.shape[1] if used is not None else True
     total = np.nan_to_num(ordered).sum(axis=1)
     return np.asarray(np.divide(total, defined, out=np.full(len(total), np.nan), where=(defined > 0) & enough))
@@ -206,7 +206,7 @@ def _resample_label(
     resampling: Resampling,
 ) -> NDArray[np.float64]:
     """Values (R,) of one label's scores, targets and located patients (N,)."""
-    given = scores[:, None], targets[:, None]
+    given = scores[:, None], targets[:, None]  # (N, 1) each
     if not metric.weighted:
         return _resample_by_counts(metric, scores, targets, located, resampling)
     batched = metric.batched
@@ -214,7 +214,7 @@ def _resample_label(
 
         def weigh() -> NDArray[np.float64]:
             weighted = batched(*given, located)
-            return np.concatenate([weighted(block) for block in resampling.blocks])
+            return np.concatenate([weighted(block) for block in resampling.blocks])  # (R, 1)
 
         return checked(metric, (len(resampling.weights), 1), weigh)[:, 0]
     patients = resampling.patients[located]
@@ -223,7 +223,7 @@ def _resample_label(
 
 
 def _sort(scores: NDArray[np.float64], targets: NDArray[np.float64], located: NDArray[np.intp]) -> NDArray[np.intp]:
-    """From the highest score down (N,), equal ones by target and patient: in whatever order the images come."""
+    """Sort from the highest score down (N,), equal ones by target and patient: in whatever order the images come."""
     order = np.argsort(-scores)  # where no two are equal, nothing else counts, and this takes a tenth of the time
     ordered = scores[order]
     return order if (ordered[1:] != ordered[:-1]).all() else np.lexsort((located, targets, -scores))
@@ -236,12 +236,12 @@ def _resample_by_counts(
     located: NDArray[np.intp],
     resampling: Resampling,
 ) -> NDArray[np.float64]:
-    """Likewise (R,), NaN where a class is missing."""
+    """Values (R,) of one label for a metric that takes no weights; NaN where a resample lacks a class."""
     counts = resampling.counts
     present = _hold_any(located[targets == 1], counts) & _hold_any(located[targets == 0], counts)
     values = np.full(len(counts), np.nan)
     for number in np.flatnonzero(present):
-        drawn = counts[number, located]
+        drawn = counts[number, located]  # (N,)
         values[number] = _repeat(metric, scores[:, None], targets[:, None], drawn, resampling.patients[located])[0]
     return values
 
@@ -273,5 +273,5 @@ def _repeat(
 
 
 def count_processors() -> int:
-    """Those that this process may use."""
+    """Count the processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

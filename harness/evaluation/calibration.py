@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     Fit = Callable[[Array, Array], tuple[float, float]]
 
 BINS = 15
-"""As in Guo et al. 2017, On calibration of modern neural networks."""
+"""Bins of a reliability diagram, as many as in Guo et al. 2017, On calibration of modern neural networks."""
 TEMPERATURES = (0.01, 100.0)
-"""Lowest and highest: a label whose classes validation separates would have 0, one ranked upside down infinity."""
+"""Lowest and highest temperature: a label that validation separates would have 0, one ranked upside down infinity."""
 STEPS = 100
-"""Newton's method needs about ten."""
+"""The most steps of Newton's method, which needs about ten."""
 
 
 # --- how far scores are from probabilities ---------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def decompose_brier(scores: NDArray[np.float64], targets: NDArray[np.floating], 
     score, target, bin_of = _sort_into_bins(scores, targets, bins, "width")
     if not len(score):
         return Brier(math.nan, math.nan, math.nan, math.nan)
-    count = np.bincount(bin_of, minlength=bins)[bin_of]
+    count = np.bincount(bin_of, minlength=bins)[bin_of]  # (N,) images in the bin of each image
     mean, share = (np.bincount(bin_of, values, minlength=bins)[bin_of] / count for values in (score, target))
     prevalence = target.mean()
     return Brier(
@@ -184,7 +184,7 @@ def follow(fitted: Calibration, before: Calibration) -> Calibration:
 
 def _fit_labels(logits: NDArray[np.floating], targets: NDArray[np.floating], fit: Fit) -> Calibration:
     wide = logits.astype(np.float64)
-    found = np.full((2, wide.shape[1]), np.nan)
+    found = np.full((2, wide.shape[1]), np.nan)  # (2, C) slopes and intercepts
     for label in np.flatnonzero(defined_labels(wide, targets)):
         known = ~np.isnan(targets[:, label])
         found[:, label] = fit(wide[known, label], targets[known, label].astype(np.float64))
@@ -224,7 +224,7 @@ def _fit_logistic(logits: Array, targets: Array) -> tuple[float, float]:
     from scipy.special import expit
 
     center, scale = logits.mean(), logits.std() or 1.0
-    inputs = np.stack([(logits - center) / scale, np.ones(len(logits))], axis=1)
+    inputs = np.stack([(logits - center) / scale, np.ones(len(logits))], axis=1)  # (N, 2)
 
     def loss(line: Array) -> float:
         values = inputs @ line
@@ -234,7 +234,7 @@ def _fit_logistic(logits: Array, targets: Array) -> tuple[float, float]:
     for _ in range(STEPS):
         chances = expit(inputs @ line)
         gradient = inputs.T @ (chances - targets)
-        curvature = (inputs.T * (chances * (1 - chances))) @ inputs
+        curvature = (inputs.T * (chances * (1 - chances))) @ inputs  # (2, 2)
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]  # of constant logits the slope stays 0
         before = loss(line)
         while loss(line - step) > before and np.abs(step).max() > 1e-12:

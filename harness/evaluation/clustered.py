@@ -39,7 +39,7 @@ def estimate_areas(scores: Array, targets: NDArray[np.floating], patients: NDArr
     Raises `DataError` where a class is missing or a value is unknown.
     """
     positive = targets == 1
-    over, under = find_components(scores, targets)
+    over, under = find_components(scores, targets)  # (m, S), (n, S)
     areas = over.mean(axis=0)
     _, located = np.unique(patients, return_inverse=True)
     count = int(located.max()) + 1
@@ -48,7 +48,7 @@ def estimate_areas(scores: Array, targets: NDArray[np.floating], patients: NDArr
     freedom = min(with_positives, with_negatives) - 1
     if freedom < 1:
         return ClusteredAreas(areas, np.full((scores.shape[1],) * 2, np.nan), freedom)
-    shared = of_positives.T @ of_negatives
+    shared = of_positives.T @ of_negatives  # (S, S)
     covariance = (
         of_positives.T @ of_positives * with_positives / (with_positives - 1)
         + of_negatives.T @ of_negatives * with_negatives / (with_negatives - 1)

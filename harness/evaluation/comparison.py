@@ -76,14 +76,14 @@ class Pair:
     b: str
     delta: float
     interval: Interval | None
-    """The difference's, 95 %, over what `over` says: delta -/+ t * error, by the very test of `p`, or of `p_patients`
+    """The interval of 95 %, over what `over` says: delta -/+ t * error, by the very test of `p`, or of `p_patients`
     without it."""
     interval_patients: Interval | None
-    """Likewise over patients alone: the trained networks as they are."""
+    """The interval of 95 % over patients alone: the trained networks as they are."""
     p_patients: float | None
-    """Two-sided, over patients alone: whether these trained networks differ."""
+    """Two-sided p-value over patients alone: whether these trained networks differ."""
     p: float | None
-    """Two-sided, over patients and seeds: whether the methods differ. None where one has fewer than three seeds."""
+    """Two-sided p-value over patients and seeds: whether the methods differ; None with fewer than three seeds."""
     p_holm: float | None
     """`p`, or `p_patients` where there is no `p`, adjusted for all pairs (Holm 1979)."""
     over: Chance
@@ -107,10 +107,10 @@ class Margin:
     a: str
     b: str
     p_a_not_worse: float | None
-    """Small where the first is not worse than the second by more than the margin."""
+    """P-value: small where the first is not worse than the second by more than the margin."""
     p_b_not_worse: float | None
     p_equivalent: float | None
-    """Small where neither is: two one-sided tests (Schuirmann 1987)."""
+    """P-value: small where neither is worse by more than that: two one-sided tests (Schuirmann 1987)."""
 
 
 def compare_pairs(
@@ -131,11 +131,11 @@ def compare_pairs(
     if not wanted:
         return []
     places = {name: place for place, name in enumerate(systems)}
-    first, second = np.array([[places[a], places[b]] for a, b in wanted]).T
+    first, second = np.array([[places[a], places[b]] for a, b in wanted]).T  # (M,) each
     estimates = np.array([system.estimate for system in systems.values()])
     delta = estimates[first] - estimates[second]
-    patients = _vary_over_patients(systems, first, second)
-    variance, freedom = estimate_seed_variances([system.values for system in systems.values()])
+    patients = _vary_over_patients(systems, first, second)  # (M,)
+    variance, freedom = estimate_seed_variances([system.values for system in systems.values()])  # (S,) each
     alone = combine(patients)
     both = combine(patients, (variance[first], freedom[first]), (variance[second], freedom[second]))
     p_patients, p = two_sided(delta, *alone), two_sided(delta, *both)
@@ -192,7 +192,7 @@ def judge_margin(pairs: Sequence[Pair], margin: float, *, higher_is_better: bool
         np.array([math.nan if value is None else value for value in values])
         for values in zip(*((sign * pair.delta, pair.error, pair.freedom or math.inf) for pair in pairs), strict=True)
     )
-    either = np.array([one_sided(margin + ahead, error, freedom) for ahead in (delta, -delta)])
+    either = np.array([one_sided(margin + ahead, error, freedom) for ahead in (delta, -delta)])  # (2, M)
     adjusted = adjust_holm(either.ravel()).reshape(either.shape)
     columns = map(_optional, (*adjusted, adjust_holm(either.max(axis=0))))
     return [Margin(pair.a, pair.b, *values) for pair, *values in zip(pairs, *columns, strict=True)]
@@ -261,7 +261,7 @@ def _vary_over_patients(systems: Mapping[str, System], first: NDArray[np.intp], 
     found = np.full(len(first), np.nan)
     for place in np.unique(first):  # a system against all others at once: all pairs would not fit into memory
         pairs = np.flatnonzero(first == place)
-        differences = resamples[place] - resamples[second[pairs]]
+        differences = resamples[place] - resamples[second[pairs]]  # (pairs, R)
         defined = np.isnan(differences).mean(axis=1) <= MOST_MISSING
         found[pairs[defined]] = _variance(differences[defined])
     return found

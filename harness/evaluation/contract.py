@@ -23,7 +23,7 @@ def defined_labels(scores: NDArray[np.float64], targets: NDArray[np.floating]) -
 
     `scores` or decisions and `targets` are (N, C), an unknown target NaN.
     """
-    missing = (np.isnan(scores) & ~np.isnan(targets)).any(axis=0)
+    missing = (np.isnan(scores) & ~np.isnan(targets)).any(axis=0)  # (C,)
     return np.asarray((targets == 1).any(axis=0) & (targets == 0).any(axis=0) & ~missing)
 
 

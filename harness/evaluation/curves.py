@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 POINTS = 200
-"""That a thinned curve has at most."""
+"""The most points that a thinned curve has."""
 TOLERANCE = 0.002
 """Distance from the exact curve, both axes running from 0 to 1, that is not worth a point."""
 
@@ -71,7 +71,7 @@ class NetBenefit:
     value: NDArray[np.float64]
     """(T,) true positives less weighted false ones, for each image; flagging nobody has 0."""
     of_all: NDArray[np.float64]
-    """(T,) of flagging everybody."""
+    """(T,) net benefit of flagging everybody."""
 
 
 def trace_net_benefit(scores: NDArray[np.float64], targets: NDArray[np.floating]) -> NetBenefit | None:
@@ -97,7 +97,7 @@ def _count_flagged(scores: NDArray[np.float64], targets: NDArray[np.floating]) -
     known = np.flatnonzero(~np.isnan(targets))
     order = known[np.argsort(-scores[known], kind="stable")]
     ordered = scores[order]
-    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(order) - 1)
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(order) - 1)  # of each run of equal scores
     true = np.cumsum(targets[order], dtype=np.float64)[last]
     return true, last + 1 - true
 

@@ -32,7 +32,7 @@ class PairedTest:
     statistic: float
     """The difference over its standard error: z of independent images, Student's t of patients."""
     p: float
-    """Two-sided. 1 where the two rank alike."""
+    """Two-sided p-value; 1 where the two rank alike."""
 
 
 def estimate_covariance(
@@ -68,7 +68,7 @@ def find_components(
             f"AUROC needs known positives and negatives alone: leave out unknown targets ({len(targets) - m - n}) and "
             f"scores that are no numbers; got {m} positives and {n} negatives"
         )
-    together = rankdata(scores, axis=0)
+    together = rankdata(scores, axis=0)  # (m + n, S) midranks
     over_negatives = (together[positive] - rankdata(scores[positive], axis=0)) / n
     under_positives = 1 - (together[~positive] - rankdata(scores[~positive], axis=0)) / m
     return over_negatives, under_positives
@@ -115,6 +115,6 @@ def judge_difference(
 
 
 def _covariance(components: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(S, S) of components (count, S)."""
+    """Covariance (S, S) of components (count, S)."""
     centered = components - components.mean(axis=0)
     return np.asarray(centered.T @ centered / (len(components) - 1))

@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """By which rules predictions are evaluated."""
+    """The rules by which predictions are evaluated."""
 
     metrics: tuple[Metric, ...]
     names: tuple[str, ...]
     """Metrics as a board names them, with the threshold policies that they ask for."""
     objective: str
-    """Of these names, the one whose labels are resampled too; the first metric where it needs a validation that is not
+    """The one of these names whose labels are resampled too; the first metric where it needs a validation that is not
     there."""
     subgroup_metrics: tuple[Metric, ...] = ()
     resamples: int = RESAMPLES
     seed: str = "0"
-    """Of the resamples, with the set of patients; a board's is its data's fingerprint."""
+    """The seed of the resamples, together with the set of patients; a board's is its data's fingerprint."""
     prevalence: Mapping[str, float] = field(default_factory=dict)
     """Label -> the share of patients who have it where predictive values are asked for; sensitivity and specificity
     must be among the metrics."""
@@ -254,7 +254,7 @@ def find_subgroups(
 
 
 def describe_subgroups(labels: Sequence[str], found: Mapping[str, Subgroups]) -> dict[str, SubgroupPart] | None:
-    """As a record has them, by column."""
+    """Describe subgroups as a record has them, by column."""
     return {column: _describe_column(labels, subgroups) for column, subgroups in found.items()} or None
 
 

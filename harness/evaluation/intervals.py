@@ -47,12 +47,13 @@ def find_intervals(
     values: Array, resamples: Array, methods: Sequence[IntervalMethod], level: float = LEVEL
 ) -> list[tuple[float, float] | None]:
     """`find_interval` of each value (S,) and row of resamples (S, R), at once of those that share a method."""
-    missing = np.isnan(resamples)
+    missing = np.isnan(resamples)  # (S, R)
     known = ~np.isnan(values) & (missing.mean(axis=1) <= MOST_MISSING)
     found: list[tuple[float, float] | None] = [None] * len(values)
     for method in METHODS:
         of_method = known & np.array([name == method for name in methods], dtype=np.bool_)
         whole = np.flatnonzero(of_method & ~missing.any(axis=1))
+        # rows that lack resamples go one by one, since each may lack others
         groups = [whole, *(np.array([row]) for row in np.flatnonzero(of_method & missing.any(axis=1)))]
         for rows in filter(len, groups):
             drawn = resamples[rows][:, ~missing[rows[0]]]
@@ -111,13 +112,13 @@ def _name_some(texts: Sequence[str]) -> str:
 
 
 def _find_percentiles(values: Array, resamples: Array, level: float) -> Ends:
-    """Efron 1979, Bootstrap methods."""
+    """Percentile intervals (Efron 1979, Bootstrap methods)."""
     low, high = np.quantile(resamples, [(1 - level) / 2, (1 + level) / 2], axis=1)
     return low, high
 
 
 def _find_on_logits(values: Array, resamples: Array, level: float) -> Ends:
-    """As far as percentiles and `_reach_from` on the scale of log(value / (1 - value)) together.
+    """Reach as far as percentiles and `_reach_from` on the scale of log(value / (1 - value)) together.
 
     A mean over labels hides how skewed each of them is: where few patients have some, the logit of the mean alone
     reached too short (docs/simulations.md). A value at an end of 0..1, or resamples there, has percentiles only. Where

@@ -36,7 +36,7 @@ class Ranking:
     """
 
     rows: NDArray[np.uint32]
-    """(N,) of weights."""
+    """(N,) the row of weights that each image has."""
     positive: NDArray[np.bool_]
     """(N,)"""
     ends: NDArray[np.intp]
@@ -76,7 +76,7 @@ def sum_groups(
 
 
 def _plain(weights: NDArray[Any]) -> NDArray[Any]:
-    """As one of the two types that are compiled for."""
+    """Return weights as one of the two types that are compiled for."""
     return np.ascontiguousarray(weights, dtype=np.uint8 if weights.dtype == np.uint8 else np.float64)
 
 

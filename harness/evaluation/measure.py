@@ -116,6 +116,7 @@ def measure_micro(
     """
     if not used.any():
         return float("nan")
+    # one column, label after label: (labels used * N, 1)
     pooled, targets = scores[:, used].T.reshape(-1, 1), predictions.targets[:, used].T.reshape(-1, 1)
     return float(compute_labels(metric, pooled, targets, np.tile(predictions.patient, int(used.sum())))[0])
 

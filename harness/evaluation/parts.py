@@ -22,7 +22,7 @@ Interval = tuple[float, float] | None
 
 
 STRICT = ConfigDict(extra="forbid")
-"""Of parts that a record has by the hundred: with slots they take a tenth of a `Part`'s memory."""
+"""Configuration of parts that a record has by the hundred: with slots they take a tenth of a `Part`'s memory."""
 
 
 class Part(BaseModel):

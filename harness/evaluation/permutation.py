@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PERMUTATIONS = 1000
 NO_GROUP = 65_535
-"""In place of a group's number."""
+"""Stands for the group of an image that is in none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def permute_groups(
     _, owner = np.unique(patients[known], return_inverse=True)
     order = np.argsort(owner, kind="stable")
     known, names, owner = known[order], group[known][order], owner[order]
-    count = np.bincount(owner)
+    count = np.bincount(owner)  # (P,) images of each patient
     start = np.cumsum(count) - count
     place = np.arange(len(owner)) - start[owner]  # of an image among its patient's
     alike = bool((names == names[start[owner]]).all())
@@ -64,7 +64,7 @@ def permute_groups(
     for first in range(0, permutations, BLOCK):
         size = min(BLOCK, permutations - first)
         others = np.stack([generator.permutation(len(count)) for _ in range(size)], axis=1)  # (P, b)
-        block = np.full((len(group), size), NO_GROUP, dtype=np.uint16)
+        block = np.full((len(group), size), NO_GROUP, dtype=np.uint16)  # (N, b)
         if alike:
             block[known] = names[start[others]][owner]
         else:
@@ -88,7 +88,7 @@ def measure_permuted(
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in questions}
     with ThreadPoolExecutor(count_processors()) as pool:
         for block in blocks if questions else ():
-            masks = {group: (block == group).view(np.uint8) for group in used}
+            masks = {group: (block == group).view(np.uint8) for group in used}  # (N, b) each
             for name, labels in prepared.items():
                 values = np.stack(list(pool.map(lambda weigh, of=masks: weigh(of), labels)), axis=2)  # (G, b, C)
                 all_labels = np.ones(len(labels), dtype=np.bool_)
@@ -108,7 +108,7 @@ def _prepare(question: Question, label: int, patients: NDArray[np.str_]) -> Weig
     def weigh(masks: Masks) -> NDArray[np.float64]:
         inside = [masks[group] for group in question.groups]
         if weighted is not None:
-            return np.stack([weighted(mask)[:, 0] for mask in inside])
+            return np.stack([weighted(mask)[:, 0] for mask in inside])  # (G, b)
         return np.array([[repeat(one[rows].astype(np.bool_)) for one in mask.T] for mask in inside])
 
     def repeat(chosen: NDArray[np.bool_]) -> float:

@@ -38,7 +38,7 @@ class Predictions:
     given_scores: NDArray[np.float64] | None = None
     """(N, C) in 0..1 where scores were given instead of logits, see `from_scores`."""
     patients_known: bool = True
-    """False where nothing says which images belong to one patient: each image then is a patient of its own."""
+    """Whether something says which images belong to one patient; else each image is a patient of its own."""
     columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     """Groups that images belong to, by column: (N,), empty where unknown."""
     source: str = "the predictions"
@@ -160,7 +160,7 @@ def load_predictions(path: Path) -> Predictions:
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Those of the arrays that the file has, as the types of `Predictions`; without objects, which could run code."""
+    """Read the arrays that the file has, as the types of `Predictions`; without objects, which could run code."""
     types: dict[str, type] = {"labels": str, "image": str, "patient": str}
     types |= {"scores": np.float64, "targets": np.float32}
     try:

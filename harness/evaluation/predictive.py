@@ -87,7 +87,7 @@ def predict_values(
 
 
 def average_predictive(seeds: Sequence[Mapping[str, Predictive]]) -> dict[str, Predictive]:
-    """The mean over seeds, NaN where one seed has none."""
+    """Average predictive values over seeds, NaN where one seed has none."""
     return {
         policy: Predictive(
             average_seeds(np.stack([seed[policy].values for seed in seeds])),
@@ -100,7 +100,7 @@ def average_predictive(seeds: Sequence[Mapping[str, Predictive]]) -> dict[str, P
 def describe_predictive(
     found: Mapping[str, Predictive], prevalence: Mapping[str, float]
 ) -> dict[str, dict[str, PredictivePart]] | None:
-    """As a record has them; None where no prevalence is given, or no rates were measured."""
+    """Describe predictive values as a record has them; None where no prevalence is given, or no rates were measured."""
     if not prevalence or not found:
         return None
     return {

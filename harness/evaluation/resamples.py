@@ -26,7 +26,7 @@ DRAWN = "drawn/2"
 
 @dataclass(frozen=True, eq=False)
 class Resamples:
-    """Of one seed; resample b is the same patients in every file of one fingerprint."""
+    """The resamples of one seed; resample b is the same patients in every file of one fingerprint."""
 
     macro: Mapping[str, NDArray[np.float64]]
     """Metric, named as in the record -> (R,)."""
@@ -39,7 +39,7 @@ class Resamples:
     groups: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """`COLUMN/METRIC` -> (G, R) the macro in each group of patients that a gap is looked for among, by name."""
     permuted: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Likewise (G, B), with the names of groups permuted over patients; the same in every file of one fingerprint."""
+    """`COLUMN/METRIC` -> (G, B) macros of permuted groups of patients, permuted alike in files of one fingerprint."""
 
     def of(self, metric: str, *, labels: bool) -> Resamples:
         """What compares systems in one metric, the board's objective: its macro, and the labels where asked for."""
@@ -67,18 +67,18 @@ def load_resamples(path: Path) -> Resamples:
 
 
 def load_values(path: Path) -> Resamples:
-    """Likewise without curves, which are most of the file. Raises `DataError`."""
+    """Read resamples without curves, which are most of the file. Raises `DataError`."""
     groups = _load(path, ("macro", "label"))
     return Resamples(groups["macro"], groups["label"])
 
 
 def load_curves(path: Path) -> Mapping[str, NDArray[np.float64]]:
-    """The curves alone. Raises `DataError`."""
+    """Read the curves alone. Raises `DataError`."""
     return _load(path, ("curve",))["curve"]
 
 
 def load_groups(path: Path) -> Resamples:
-    """What gaps between groups of patients are made of. Raises `DataError`."""
+    """Read what gaps between groups of patients are made of. Raises `DataError`."""
     groups = _load(path, ("group", "permuted"))
     return Resamples({}, {}, groups=groups["group"], permuted=groups["permuted"])
 

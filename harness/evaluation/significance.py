@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 SIGNIFICANT = 0.05
-"""Below it, adjusted for all pairs, two systems differ."""
+"""The p-value, adjusted for all pairs, below which two systems differ."""
 POWER = 0.8
 """A difference could have been seen where it is found in so many cases: missed in at most one out of five."""
 FEWEST_SEEDS = 3

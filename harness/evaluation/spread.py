@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 WIDER = 0.02
-"""A spread apart from the others': so much wider than theirs comes about by chance in two cases out of a hundred."""
+"""A spread stands apart where one so much wider than the others comes about by chance in two cases out of a hundred."""
 NARROWER = 0.001
-"""Likewise so much narrower: in one case out of a thousand."""
+"""A spread stands apart where one so much narrower comes about by chance in one case out of a thousand."""
 MOST_APART = 8
 """One system in so many, rounded up, may stand apart; with more of them there is no common spread."""
 ROUNDS = 20

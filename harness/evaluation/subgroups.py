@@ -29,7 +29,7 @@ BANDS = ("0-39", "40-59", "60-79", "80+")
 MEASURED = ("auroc", "sensitivity")
 """Metrics by which subgroups are compared; the latter at the thresholds of validation."""
 DIGITS = 4
-"""Kept of resampled and permuted macros, which would otherwise be half of what lies beside a record."""
+"""Digits kept of resampled and permuted macros, which would otherwise be half of what lies beside a record."""
 ROUNDING = 1.01 * 10**-DIGITS
 """The most by which two gaps may differ that are the same but for such rounding."""
 
@@ -59,7 +59,7 @@ class Gap:
     best: str
     worst: str
     value: float
-    """At least 0. Over the labels that are scored in every group which has any."""
+    """The difference of the macros, at least 0, over the labels that are scored in every group which has any."""
     labels_used: int
     interval: tuple[float, float] | None
     """The interval of 95 %, patients resampled, between these two groups. Of several groups the extreme ones
@@ -78,21 +78,21 @@ class Macros:
     values: NDArray[np.float64]
     """(G,)"""
     resampled: NDArray[np.float64]
-    """(G, R) in each resample of the patients, rounded; NaN where one of the labels has no value."""
+    """(G, R) macros in each resample of the patients, rounded; NaN where one of the labels has no value."""
     permuted: NDArray[np.float64]
-    """(G, B) likewise with the names of groups permuted over patients; permutation b is the same in every seed."""
+    """(G, B) macros with the names of groups permuted over patients; permutation b is the same in every seed."""
     labels_used: int
     higher_is_better: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Subgroups:
-    """One column, of one seed or averaged over several."""
+    """The groups of one column, of one seed or averaged over several."""
 
     groups: tuple[Group, ...]
-    """By name."""
+    """The groups, ordered by name."""
     macros: Mapping[str, Macros]
-    """Metric -> what gaps are made of; without a metric that fewer than two groups have a scored label in common of."""
+    """Metric -> what its gap is made of; without metrics for which fewer than two groups share a scored label."""
     gaps: Mapping[str, Gap | None]
     """Metric -> gap; None where there are no macros."""
     unknown: int
@@ -189,7 +189,7 @@ def find_gap(seeds: Sequence[Macros]) -> Gap:
     places = sorted(range(len(first.groups)), key=lambda place: (sign * values[place], first.groups[place]))
     worst, best = places[0], places[-1]
     value = float(sign * (values[best] - values[worst]))
-    spread = permuted.max(axis=0) - permuted.min(axis=0)
+    spread = permuted.max(axis=0) - permuted.min(axis=0)  # (B,)
     spread = spread[~np.isnan(spread)]
     return Gap(
         best=first.groups[best],
@@ -249,7 +249,7 @@ def _measure_group(
     targets: NDArray[np.floating],
     patients: NDArray[np.str_],
 ) -> Group:
-    positives, negatives = ((targets[rows] == kind).sum(axis=0) for kind in (1, 0))
+    positives, negatives = ((targets[rows] == kind).sum(axis=0) for kind in (1, 0))  # (C,) each
     enough = (positives >= FEWEST) & (negatives >= FEWEST) & can_be_resampled(targets[rows], patients[rows])
     scored = np.where(enough, targets[rows], np.nan)
     values = {

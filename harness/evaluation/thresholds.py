@@ -141,7 +141,7 @@ def _choose_one(scores: NDArray[np.float64], targets: NDArray[np.floating], meri
     order = np.argsort(-scores, kind="stable")
     scores, targets = scores[order], targets[order].astype(np.float64)
     last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # of each run of equal scores
-    tp = np.cumsum(targets)[last]
+    tp = np.cumsum(targets)[last]  # (K,)
     found = merit(tp, last + 1.0 - tp)
     return float("nan") if np.isnan(found).any() else float(scores[last[np.argmax(found)]])
 

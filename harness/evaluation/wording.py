@@ -39,7 +39,7 @@ def tell_absences(reasons: Mapping[str, str]) -> list[str]:
 
 
 def format_p(p: float) -> str:
-    """`p = 0.92`, `p = 0.032`, `p < 0.001`; with as many digits as tell it from the limit."""
+    """Return a p-value with as many digits as tell it from the limit: `p = 0.92`, `p = 0.032`, `p < 0.001`."""
     if p < 0.001:
         return "p < 0.001"
     if round(p, 3) == SIGNIFICANT and p != SIGNIFICANT:

@@ -40,7 +40,7 @@ class Held:
     """What a claim says."""
 
     name: str
-    """Of the combo."""
+    """The name of the combo."""
     token: str
     about: Mapping[str, Any]
     """What its owner tells: `host`, `process`, `device`, `started`, `epoch`, `epochs`, `key`, ..."""
@@ -145,11 +145,14 @@ class Claim:
         return True
 
     def require(self) -> None:
-        """To be asked before anything is written. Raises `ClaimLostError` where the claim is another's by now."""
+        """Make sure, before anything is written, that the claim is still held.
+
+        Raises `ClaimLostError` where it is another's by now.
+        """
         self._update(None)
 
     def renew(self) -> None:
-        """Begin the lease anew. Raises `ClaimLostError`."""
+        """Renew the lease. Raises `ClaimLostError`."""
         self._update(os.utime)
 
     def tell(self, **about: Any) -> None:
@@ -211,11 +214,11 @@ class Keeper:
             claim.release()
 
     def keep(self, claim: Claim) -> None:
-        """Renew it from now on."""
+        """Renew a claim from now on."""
         self._claims = self._claims | {claim}  # a new set: the thread may be going through the old one
 
     def drop(self, claim: Claim) -> None:
-        """Release it."""
+        """Release a claim."""
         self._claims = self._claims - {claim}
         claim.release()
 
@@ -260,7 +263,7 @@ def _owner() -> dict[str, Any]:
 
 @cache
 def machine_identity() -> str:
-    """The same for processes that see each other's ids: one host, one start of it, one container."""
+    """Return what is the same for processes that see each other's ids: one host, one start of it, one container."""
     parts = [socket.gethostname()]
     for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(), lambda: os.readlink("/proc/self/ns/pid")):  # noqa: PTH115 - it is no path
         with contextlib.suppress(OSError):

@@ -79,11 +79,11 @@ class Job:
     device: torch.device
     engine: Engine = DEFAULT_ENGINE
     prepare_seconds: float = 0.0
-    """Spent on decoding the images, or on opening them in the cache, for all combos of that size."""
+    """Seconds spent on decoding the images, or on opening them in the cache, for all combos of that size."""
     resume: bool = True
-    """Whether an interrupted training of this combo goes on, or begins anew."""
+    """Whether an interrupted training of this combo goes on, or begins again."""
     guard: Callable[[], None] = lambda: None
-    """Asked before anything is written; raises `ClaimLostError` where the combo is another process's by now."""
+    """Called before anything is written; raises `ClaimLostError` where the combo is another process's by now."""
 
     @property
     def board_folder(self) -> Path:

@@ -42,10 +42,10 @@ class RunningCombo:
     planned: Planned
     claim: Claim
     number: int
-    """From 1, of those that this run has begun."""
+    """The combo's number among those that this run has begun, from 1."""
     attempt: int = 1
     epoch: int = 0
-    """The last that it has finished."""
+    """The last epoch that it has finished."""
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -72,14 +72,14 @@ class Dispatch:
         self.active: dict[str, RunningCombo] = {}
         self.left: dict[str, Left] = {}
         self.records: dict[str, Record] = {}
-        """Of all combos that were to do, by name; also of those that another process has done meanwhile."""
+        """Records of all combos that were to do, by name; also of those that another process has done meanwhile."""
         self.forecast = Forecast(item.before for item in planned if item.before is not None)
         self._board = planned[0].job.board_folder if planned else None
         self._claims = None if self._board is None else Claims(self._board, lease)
         self._keeper = Keeper(lease)
         self._begun = 0
         self._attempts: dict[str, int] = {}
-        """Of combos that are tried again: the number of the next attempt."""
+        """The number of the next attempt of each combo that is tried again."""
         self._waiting: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:

@@ -28,7 +28,7 @@ class ComboStarted:
 
     name: str
     number: int
-    """From 1, of those that this run trains."""
+    """The combo's number among those that this run trains, from 1."""
     total: int
     epochs: int
 
@@ -57,7 +57,7 @@ class ComboRetried:
     name: str
     failure: FailurePart
     retry: int
-    """From 1."""
+    """The number of the retry, from 1."""
     retries: int
 
 
@@ -113,7 +113,7 @@ class TrialFinished:
     """complete, pruned or fail."""
     value: float | None
     values: Mapping[str, Any]
-    """Of what is searched."""
+    """The values of what is searched."""
     seconds: float | None
     reason: str
     """Why it failed."""

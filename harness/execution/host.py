@@ -20,7 +20,7 @@ CONTROL_GROUPS = (
 
 @dataclass(frozen=True)
 class HostMemory:
-    """In bytes, of the host or, where it is less, of the container that this process runs in."""
+    """Memory in bytes, of the host or, where it is less, of the container that this process runs in."""
 
     total: int
     available: int

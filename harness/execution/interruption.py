@@ -19,7 +19,7 @@ class Left:
 
     name: str
     epoch: int
-    """After which it goes on; 0 where it has not begun."""
+    """The epoch after which it goes on; 0 where it has not begun."""
     epochs: int
 
 

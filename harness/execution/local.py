@@ -48,7 +48,7 @@ def run(
     dispatch = Dispatch(planned, listener, lease=lease, retries=retries)
 
     def tell() -> None:
-        """From within a signal's handler: what it may say itself is little."""
+        """Ask for the end of the run, from within a signal's handler, which may do little itself."""
         inbox.put((None, None))
         if options is None:
             threading.Thread(target=dispatch.stop).start()

@@ -17,7 +17,7 @@ from harness.registry import Registry
 
 
 def choose_observers(registry: Registry, names: Sequence[str]) -> tuple[Observer, ...]:
-    """Those that are always on, and those that are asked for. Raises `UnknownNameError`."""
+    """Choose the observers that are always on, and those that are asked for. Raises `UnknownNameError`."""
     asked = [registry.observer(name) for name in names]
     offered = [registry.observer(name) for name in registry.offers["observer"]]
     chosen = {observer.name: observer for observer in (*(o for o in offered if o.always), *asked)}

@@ -96,7 +96,7 @@ class SizedData:
     prepared: Prepared
     fingerprint: str
     seconds: float
-    """That it took to have them."""
+    """Seconds that it took to have them."""
 
 
 def plan(board: Board, registry: Registry, settings: Settings, listener: Listener) -> tuple[Planned, ...]:
@@ -178,7 +178,7 @@ class CurrentKeys:
     """The keys that a board's combos would have today."""
 
     fingerprint: str | None
-    """Of the data, as the records have it; None without records."""
+    """The fingerprint of the data, as the records have it; None without records."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Combo -> its key."""
     unknown: Mapping[str, str] = field(default_factory=dict)
@@ -194,7 +194,7 @@ class CurrentKeys:
 
 
 def find_current_keys(board: Board, registry: Registry, records: Iterable[Record]) -> CurrentKeys:
-    """Find them without data, by the fingerprint of the records.
+    """Find the keys without data, by the fingerprint of the records.
 
     Nothing is raised: a plugin or a weight file that is missing here is named in `unknown`.
     """

@@ -1,4 +1,4 @@
-"""Worker processes that run a board's combos: one a device unless more are wanted.
+"""Worker processes that run a board's combos: one for each device unless more are wanted.
 
 This process schedules, listens, keeps the claims and writes the records; it never touches a GPU. A worker that dies
 costs the combo that it was running a failure that says why, and is replaced.

@@ -1,4 +1,4 @@
-"""Records made anew from their stored predictions: nothing is trained."""
+"""Records made again from their stored predictions: nothing is trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rescored:
     """What became of a board's records."""
 
     done: tuple[str, ...]
-    """Names of the records that were made anew."""
+    """Names of the records that were made again."""
     left: tuple[str, ...]
     """One line for each that could not be: it stays as it was."""
 
@@ -47,7 +47,7 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
             left.append(f"{name}: it is being run; rescore it when it is done")
             continue
         try:
-            record = read_record(board.folder, found.combo.row, found.combo.seed)  # a run may have made it anew
+            record = read_record(board.folder, found.combo.row, found.combo.seed)  # a run may have made it again
             seed = (record or found).dataset.fingerprint
             protocol = Protocol(
                 metrics, board.metrics, board.objective, in_groups, seed=seed, prevalence=board.prevalence

@@ -60,11 +60,11 @@ class Death:
 
     kind: DeathKind
     """`exit`: it ended by itself; `signal`: it crashed; `killed`: by someone else; `out_of_memory`: killed, most likely
-    by the kernel for want of memory, or by the parent for taking too much of it; `timeout`, `stopped`: killed by the
+    by the kernel for lack of memory, or by the parent for taking too much of it; `timeout`, `stopped`: killed by the
     parent."""
     reason: str
     code: int | None = None
-    """Of `exit`; 0 means that its function returned."""
+    """The exit code where `kind` is `exit`; 0 means that the function returned."""
 
 
 Inbox = SimpleQueue[tuple["Worker | None", object]]
@@ -105,7 +105,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also that of its process group."""
+        """The process id, which is also that of its process group."""
         return self._process.pid
 
     def send(self, message: object) -> None:
@@ -197,7 +197,7 @@ def _kill_tree(pid: int) -> None:
 
 
 def _count_memory_kills() -> int:
-    """How many processes the kernel has killed for want of memory: on this machine, and in this control group."""
+    """How many processes the kernel has killed for lack of memory: on this machine, and in this control group."""
     count = 0
     for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         with contextlib.suppress(OSError, ValueError):

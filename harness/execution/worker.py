@@ -33,7 +33,7 @@ class Run:
     key: str
     claim: Path
     token: str
-    """Of the claim: nothing is written without it."""
+    """The token of the claim: nothing is written without it."""
     resume: bool
 
 
@@ -47,7 +47,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ready:
-    """It has the board, and waits to be told what to run."""
+    """The worker has the board, and waits to be told what to run."""
 
     provenance: ProvenancePart
 
@@ -70,7 +70,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Stopped:
-    """As it was told to; the combo's checkpoint is kept."""
+    """A combo has stopped, as it was told to; its checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Refused:
 
 
 class _StopError(BaseException):
-    """Out of a training."""
+    """Raised to leave a training."""
 
 
 def work(parent: Connection, order: WorkOrder) -> None:

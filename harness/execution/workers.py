@@ -43,7 +43,7 @@ class WorkOrder:
     task: Any
     """What is to be worked on: a board, or a study with its limits."""
     settings: Settings
-    """With the worker's own device."""
+    """The settings, with the worker's own device."""
     plugins: tuple[Path, ...]
     threads: int
     """For computing on the CPU."""

@@ -30,7 +30,7 @@ CALIBRATIONS = ("before", "temperature", "platt")
 
 
 Origin = tuple[str, str]
-"""By which command, and with what."""
+"""The command that made records, and what it ran with."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class OtherMeans:
     micro: float | None
     weighted: float | None
     labels: tuple[str, ...]
-    """Over which both are; empty where the seeds differ in them, so that neither has a mean."""
+    """The labels that both means are over; empty where the seeds differ in them, so that neither has a mean."""
 
 
 @dataclass(frozen=True)
 class RowDetails:
-    """Of the records that count."""
+    """Details of a row, from the records that count."""
 
     calibration: Mapping[str, Mapping[str, float]]
     """Scores as they are or how they were fitted -> `MEASURES` -> mean over labels and seeds."""

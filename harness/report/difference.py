@@ -43,9 +43,9 @@ class MetricChange:
     before: float
     after: float
     interval: tuple[float, float] | None
-    """The difference's, after minus before: 95 %, over patients and seeds; over patients alone without `p_holm`."""
+    """Interval of 95 % of the difference, after minus before, over patients and seeds; patients without `p_holm`."""
     p_holm: float | None
-    """Two-sided, over patients and seeds, adjusted for all rows that both states have; None with fewer than three
+    """Two-sided p-value over patients and seeds, adjusted for all rows that both have; None with fewer than three
     seeds."""
     verdict: Verdict
 
@@ -64,7 +64,7 @@ class RowChange:
     note: str = ""
     """Why it has no result, or cannot be judged; or what else is different."""
     metrics: tuple[MetricChange, ...] = ()
-    """The objective first; empty where one state has no result."""
+    """Changes of its metrics, the objective first; empty where one state has no result."""
     speed: float | None = None
     """Training images a second, after divided by before; None where devices differ or nothing was timed."""
 
@@ -76,9 +76,9 @@ class BoardDifference:
     name: str
     objective: str
     rows: tuple[RowChange, ...]
-    """By kind, then by the later ranking."""
+    """The rows, by kind, then by the later ranking."""
     notes: tuple[str, ...]
-    """In what the definitions and circumstances differ, and what is different in rows whose numbers are not."""
+    """What differs in the definitions and circumstances, and what is different in rows whose numbers are not."""
 
     def of(self, kind: ChangeKind) -> tuple[RowChange, ...]:
         """The rows of one kind."""
@@ -116,7 +116,7 @@ class Judged:
     obstacle: str = ""
     """Why the row cannot be judged."""
     labels: tuple[str, ...] = ()
-    """Over which labels its metrics are, in words, where some records have more."""
+    """The labels that its metrics are over, in words, where some records have more."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class BoardState:
         return tuple(value for value in found if value is not None)
 
     def system(self, metric: str, labels: Sequence[str]) -> System | None:
-        """As it is compared over these labels; None where not all of its seeds were resampled over them."""
+        """The row as compared over these labels; None where not all its seeds were resampled over them."""
         import numpy as np
 
         from harness.evaluation.comparison import System
@@ -292,7 +292,7 @@ def _speed(before: RowSummary, after: RowSummary) -> float | None:
 
 
 def _note(before: BoardResults, after: BoardResults) -> list[str]:
-    """In what the two states differ beyond their rows' numbers."""
+    """Note in what the two states differ beyond their rows' numbers."""
     boards = before.summary.board, after.summary.board
     notes = [
         f"{what}: {earlier} became {later}"

@@ -33,7 +33,7 @@ def tell_all_absences(summary: Leaderboard) -> list[str]:
 
 
 def format_spread(spread: Spread | None, digits: int = 4) -> str:
-    """`0.8123 ±0.0045`, the latter over seeds; empty where there is none."""
+    """Return a mean with its deviation over seeds, `0.8123 ±0.0045`; empty where there is none."""
     if spread is None:
         return ""
     deviation = "" if spread.deviation is None else f" ±{spread.deviation:.{digits}f}"
@@ -41,12 +41,12 @@ def format_spread(spread: Spread | None, digits: int = 4) -> str:
 
 
 def format_interval(spread: Spread | None, digits: int = 3) -> str:
-    """`[0.793, 0.832]`; empty where there is none."""
+    """Return the interval of a mean, `[0.793, 0.832]`; empty where there is none."""
     return "" if spread is None else format_pair(spread.interval, digits)
 
 
 def format_pair(interval: tuple[float, float] | None, digits: int = 3) -> str:
-    """Likewise, of the interval itself."""
+    """Return an interval as text, `[0.793, 0.832]`; empty where there is none."""
     return "" if interval is None else f"[{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
 
 

@@ -1,6 +1,6 @@
 """A board as one flat table: `board.csv`, and a DataFrame.
 
-A row each row of the board, in the page's order. Columns: what the row is; `METRIC` (mean over seeds),
+One row for each row of the board, in the page's order. Columns: what the row is; `METRIC` (mean over seeds),
 `METRIC_deviation` (over seeds), `METRIC_low` and `METRIC_high` (95 %, over patients), `METRIC_seeds_low` and
 `METRIC_seeds_high` (95 %, over patients and seeds); what it cost; and
 `METRIC[LABEL]`, for the objective with `_low` and `_high`. An undefined value is empty.
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 TABLE_FILE = "board.csv"
 DIGITS = 6
-"""After the point; what lies beyond says nothing, and may differ between machines."""
+"""Digits after the point; what lies beyond says nothing, and may differ between machines."""
 
 Value = str | int | float | None
 
 _FORMULAS = ("=", "+", "-", "@")
-"""With what a text begins that a spreadsheet takes for a formula."""
+"""Beginnings of texts that a spreadsheet takes for a formula."""
 
 
 def as_rows(summary: Leaderboard) -> list[dict[str, Value]]:
@@ -62,7 +62,7 @@ def as_csv(summary: Leaderboard) -> str:
 
 
 def read_frame(folder: str | Path) -> pd.DataFrame:
-    """A board's results as a DataFrame: the table of its `board.csv`, made anew from its records.
+    """A board's results as a DataFrame: the table of its `board.csv`, made from its records.
 
     Raises `UsageError` for a folder that is no board, `UnknownNameError` for a name that is none.
     """
@@ -121,7 +121,7 @@ def _measure_labels(row: RowSummary, summary: Leaderboard, labels: Sequence[str]
 
 
 def _rounded(value: float | None) -> int | float | None:
-    """Without needless digits; a whole number as one."""
+    """Return a value without needless digits; a whole number as one."""
     if value is None:
         return None
     short = round(value, DIGITS)

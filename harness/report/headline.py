@@ -19,9 +19,9 @@ class Lead:
     first: RowSummary
     second: RowSummary
     difference: float
-    """At least 0."""
+    """The lead in the objective, at least 0."""
     p_seeds: float | None
-    """Two-sided, over seeds alone; None where one of both has fewer than three."""
+    """Two-sided p-value over seeds alone; None where one of both has fewer than three."""
     pair: Pair | None
     """Their comparison against patients too; None where it cannot be made."""
 

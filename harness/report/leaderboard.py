@@ -24,7 +24,7 @@ class Spread:
     """Sample standard deviation (n - 1); None with one seed."""
     values: tuple[float, ...]
     seeds: tuple[int, ...]
-    """Whose values they are, in the same order."""
+    """The seeds whose values they are, in the same order."""
     labels_used: int
     """Labels that the macro averages, the fewest over the seeds."""
     interval: tuple[float, float] | None = None
@@ -48,25 +48,25 @@ class RowSummary:
     reasons: tuple[str, ...]
     """Why it is not simply done, seed by seed."""
     rank: int | None
-    """Among rows with a value of the objective; None for the others, and for controls."""
+    """The rank among rows with a value of the objective; None for the others, and for controls."""
     seeds: tuple[int, ...]
-    """Whose records count."""
+    """The seeds whose records count."""
     metrics: Mapping[str, Spread]
     per_label: Mapping[str, Mapping[str, float]]
     """metric -> label -> mean over the seeds for which it is defined; an undefined label is absent."""
     efficiency: Mapping[str, float]
     """Means over seeds: the numbers of a record's `efficiency`, `train_minutes`, and `device_hours` of all phases."""
     records: tuple[Record, ...] = field(repr=False, default=())
-    """All of the row, in the order of the seeds, stale ones too."""
+    """All records of the row, in the order of the seeds, stale ones too."""
     counted: tuple[Record, ...] = field(repr=False, default=())
-    """Those that the numbers come from: of `seeds`."""
+    """The records that the numbers come from: those of `seeds`."""
     control: str | None = None
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
     external: str | None = None
     """What is said about predictions that were submitted: nothing of the row was trained here."""
     group: int | None = None
-    """From 1; rows of one group do not differ significantly from its best. None where the row is not compared, or has
-    fewer than three seeds."""
+    """The rank group, from 1; rows of one group do not differ significantly from its best. None where the row is not
+    compared, or has fewer than three seeds."""
     label_intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Label -> interval of the objective, patients resampled; absent where it is undefined."""
     tuned: str = ""
@@ -79,7 +79,7 @@ class Leaderboard:
 
     board: Board
     objective: str
-    """Its full name: `f1` in a board is `f1@val-f1`."""
+    """The full name of the objective: `f1` in a board is `f1@val-f1`."""
     directions: Mapping[str, bool]
     """Metric -> whether higher is better: what the board asks for first, then by policy, oracle last."""
     rows: tuple[RowSummary, ...]

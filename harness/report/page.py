@@ -287,7 +287,7 @@ class Column:
     """A column about cost."""
 
     name: str
-    """In `RowSummary.efficiency`."""
+    """The column's name in `RowSummary.efficiency`."""
     heading: str
     digits: int
     factor: float
@@ -315,7 +315,7 @@ def _columns(summary: Leaderboard) -> list[Column]:
 
 
 def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:
-    """With what the numbers were measured: each line once, sorted."""
+    """List the circumstances under which the numbers were measured: each line once, sorted."""
     made = [record.provenance for record in summary.counted]
     days = sorted(provenance.finished[:10] for provenance in made)
     lines = {

@@ -37,7 +37,7 @@ class BoardResults:
 
     summary: Leaderboard
     resamples: Mapping[str, Resamples] = field(default_factory=dict)
-    """By `ROW--sSEED`, read from their files when they are asked for."""
+    """Resamples by `ROW--sSEED`, read from their files when they are asked for."""
     problems: tuple[str, ...] = ()
     """A line for each file among the records that could not be read."""
 
@@ -206,7 +206,7 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
 
 
 def _spread(done: Sequence[Record], metric: str, labels: Sequence[str] | None = None) -> Spread | None:
-    """Over these labels, all of them defined, or over those that each record has."""
+    """Average a metric over these labels, all of them defined, or over those that each record has."""
     parts = [(r.combo.seed, r.metrics[metric]) for r in done if metric in r.metrics]
     averaged = [
         (seed, part.macro, part.labels_used) if labels is None else (seed, average(part, labels), len(labels))

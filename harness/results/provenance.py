@@ -1,4 +1,4 @@
-"""With what a result was measured; nothing in it tells whose machine it was."""
+"""What a result was measured with; nothing in it tells whose machine it was."""
 
 from __future__ import annotations
 

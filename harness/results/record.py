@@ -17,7 +17,7 @@ SCHEMA: Literal[2] = 2
 
 KEY = r"^[A-Za-z0-9_-]+$"
 ROW = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
-"""What can be no path, whoever wrote the record."""
+"""Names of rows: such a name can be no path, whoever wrote the record."""
 
 FailureKind = Literal[
     "out_of_memory", "timeout", "not_finite", "crashed", "plugin", "data", "interrupted"

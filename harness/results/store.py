@@ -36,14 +36,14 @@ class Found:
     """What a board's `records/` holds."""
 
     records: tuple[Record, ...]
-    """In the order of row and seed."""
+    """The records that could be read, in the order of row and seed."""
     problems: tuple[str, ...]
     """One line for each file that could not be read."""
 
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for garbage meanwhile: of the million objects that are made, all stay."""
+    """Suspend the search for garbage: of the million objects that are made, all stay."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -78,7 +78,7 @@ def record_path(folder: Path, record: Record) -> Path:
 
 
 def resamples_path(folder: Path, record: Record) -> Path:
-    """Where its resamples lie; not by with_suffix, which would cut a name after its last dot."""
+    """Where a record's resamples lie; not by with_suffix, which would cut a name after its last dot."""
     return folder / FOLDER / f"{record.combo.row}--s{record.combo.seed}.npz"
 
 

@@ -180,7 +180,7 @@ def _is_named_by_patient(known: Predictions) -> bool:
 
 
 def _name_patient(image: str) -> str:
-    """The patient by whom an image would be called: what stands before the first `_`, `-` or `/`."""
+    """Return the patient that an image's name begins with: what stands before the first `_`, `-` or `/`."""
     return strip(re.split(r"[_/-]", image, maxsplit=1)[0])
 
 
@@ -198,7 +198,7 @@ class _Content:
     """A file's predictions, with what is compared of them computed once."""
 
     predictions: Predictions
-    """Its images and labels are in an order that is the same for all files."""
+    """The predictions, whose images and labels are in an order that is the same for all files."""
 
     @classmethod
     def read(cls, predictions: Predictions, labels: tuple[str, ...]) -> _Content:

@@ -44,7 +44,7 @@ class MetricComparison:
     metric: str
     higher_is_better: bool
     labels: tuple[str, ...]
-    """Over which the means are: those that are defined in every seed of every system."""
+    """The labels that the means are over: those that are defined in every seed of every system."""
     systems: Mapping[str, System]
     pairs: Sequence[Pair]
     interval_method: IntervalMethod = "percentile"
@@ -70,7 +70,7 @@ class Comparison:
 
     @property
     def resamples(self) -> int:
-        """How many there are."""
+        """How many resamples there are."""
         return int(next(iter(self.metrics[0].systems.values())).resamples.shape[1])
 
     def sentences(self) -> list[str]:
@@ -169,10 +169,10 @@ class ComparisonOptions:
 
     metrics: Sequence[Metric]
     names: Sequence[str]
-    """As they were asked for; `f1` means `f1@val-f1` where there is a validation."""
+    """Names of metrics as they were asked for; `f1` means `f1@val-f1` where there is a validation."""
     resamples: int
     seed: str = "0"
-    """Of the resamples."""
+    """The seed of the resamples."""
     common: bool = False
     """Whether to take the images that all have where they do not have the same."""
     margin: float | None = None

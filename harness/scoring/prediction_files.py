@@ -25,10 +25,10 @@ MOST_NAMED = 3
 def read_predictions(path: Path, *, targets: Path | None = None, data: Data | None = None) -> Predictions:
     """Read predictions from an .npz, as a run leaves it or with `scores` (N, C) for `logits`, or from a CSV of scores.
 
-    A CSV has the columns `image`, perhaps `patient`, and one a label. Targets are those of the CSV `targets` (`image`,
-    perhaps `patient`, one column a label: 1, 0 or blank for unknown), else of the dataset `data`, else the .npz's own.
-    Rows are matched by image and columns by label, in any order; the targets may be of more images. Where nothing says
-    who the patients are, each image is one and the result is not `patients_known`.
+    A CSV has the columns `image`, perhaps `patient`, and one for each label. Targets are those of the CSV `targets`
+    (`image`, perhaps `patient`, one column for each label: 1, 0 or blank for unknown), else of the dataset `data`, else
+    the .npz's own. Rows are matched by image and columns by label, in any order; the targets may be of more images.
+    Where nothing says who the patients are, each image is one and the result is not `patients_known`.
 
     Raises `DataError` for a file that cannot mean one thing: not readable, a number missing or out of range, something
     twice, labels or patients that differ from those of the targets, images without targets. Raises `UsageError` where
@@ -163,7 +163,7 @@ def _find_rows(predictions: Predictions, table: Table) -> NDArray[np.intp]:
 
 
 def _read_csv(path: Path, what: str) -> Table:
-    """A CSV of numbers: `image`, perhaps `patient`, and one column a label."""
+    """Read a CSV of numbers: `image`, perhaps `patient`, and one column for each label."""
     if path.suffix.lower() != ".csv":
         raise DataError(f"{path}: {what} come from a .csv" + (" or .npz" if what == "scores" else ""))
     header, *rows = _read_rows(path, what)

@@ -40,7 +40,7 @@ class MeasuredRow:
 
     @property
     def command(self) -> str:
-        """What measures it again."""
+        """The command that measures the row again."""
         return f"harness run {self.folder} --only '{self.name}' --force"
 
 
@@ -89,7 +89,7 @@ def _describe_data(row: MeasuredRow) -> str:
 
 
 def read_row_resamples(name: str, row: MeasuredRow) -> list[Resamples]:
-    """What lies beside its records. Raises `DataError` where there is nothing, or not what the record says."""
+    """Read what lies beside a row's records. Raises `DataError` where there is nothing, or not what the record says."""
     found = []
     for record in row.records:
         resamples = read_resamples(row.folder, record)
@@ -118,7 +118,7 @@ def resolve_recorded(names: Sequence[str], rows: Mapping[str, MeasuredRow]) -> d
 
 
 def read_row_predictions(name: str, row: MeasuredRow, split: Literal["test", "val"] = "test") -> list[Predictions]:
-    """Predictions of its seeds. Raises `DataError` where they are not kept, or not what the record says."""
+    """Read the predictions of a row's seeds. Raises `DataError` where these are lost, or not what the record says."""
     file = f"predictions-{split}.npz"
     paths = {row.folder / RUNS / record.key / file: record for record in row.records}
     for path, record in paths.items():

@@ -60,9 +60,9 @@ class SeedsMetric:
     """A metric of a system: the mean over its seeds."""
 
     part: MetricPart
-    """As in a record, of the mean; labels that are undefined for a seed are left out."""
+    """The metric as in a record, of the mean over seeds; labels that are undefined for a seed are left out."""
     seeds: tuple[float, ...]
-    """(k,) the macro of each."""
+    """(k,) the macro of each seed."""
     interval_seeds: tuple[float, float] | None
     """The macro's interval over patients and seeds; None with fewer than three seeds."""
 
@@ -74,15 +74,15 @@ class SeedsMetric:
 
 @dataclass(frozen=True, eq=False)
 class SystemEvaluation:
-    """Everything about one system; lists have an entry a seed."""
+    """Everything about one system; lists have an entry for each seed."""
 
     metrics: dict[str, SeedsMetric]
     thresholds: list[dict[str, dict[str, float]]]
     predictive: dict[str, dict[str, PredictivePart]] | None
-    """As in a record, of the means over seeds."""
+    """Predictive values as in a record, of the means over seeds."""
     calibration: list[CalibrationPart | None]
     subgroups: dict[str, SubgroupPart] | None
-    """As in a record, of the means over seeds."""
+    """Subgroups as in a record, of the means over seeds."""
     areas: list[Areas] | None
     """AUROC by label without resampling; None where it was not asked for."""
     images: int

@@ -62,7 +62,7 @@ class Speed:
     peak_reserved_bytes: int | None
     """The most that the allocator had taken from the device for them."""
     start_seconds: float
-    """From the start of the process, or of this batch size where it is not the first one, until all is
+    """Seconds from the start of the process, or of this batch size where it is not the first one, until all is
     prepared: imports, placing, compiling and capturing of training and prediction; without the making of random images.
     """
     execution: dict[str, object]
@@ -74,22 +74,25 @@ class Speed:
     rate at which it could copy the bytes that such a step reads and writes, operation by operation.
     """
     engine_over_reference: float | None = None
-    """On a CPU the median of the rounds' ratios. On a GPU a step that fuses operations can exceed 1."""
+    """The engine's speed over the reference's: on a CPU the median of the rounds' ratios.
+
+    On a GPU a step that fuses operations can exceed 1.
+    """
     bytes_per_image: int | None = None
     copied_bytes_per_second: float | None = None
-    """Read and written; with the bytes above, what the reference is on a GPU."""
+    """Bytes that are read and written; with the bytes above, what the reference is on a GPU."""
     plain_script: float | None = None
     notes: tuple[str, ...] = ()
     """Why a figure is missing."""
 
     @property
     def engine_over_plain_script(self) -> float | None:
-        """None without a plain script."""
+        """The engine's speed over the plain script's; None without a plain script."""
         return self.engine / self.plain_script if self.plain_script else None
 
     @property
     def hours(self) -> float:
-        """Of 20 epochs of ChestX-ray14's official training images."""
+        """Hours that 20 epochs of ChestX-ray14's official training images take."""
         return EPOCHS * TRAINING_IMAGES / self.engine / 3600
 
 
@@ -266,7 +269,7 @@ def _images(training: Training, index: Tensor) -> Iterator[Tensor | None]:
 
 
 def _time(function: Callable[[], object], times: int, device: torch.device) -> float:
-    """Calls a second."""
+    """Return how many calls are made in a second."""
     wait_for(device)
     started = time.perf_counter()
     for _ in range(times):
@@ -294,7 +297,7 @@ def _time_plain(request: SpeedRequest, precision: str) -> float:
 
 
 def _process_seconds() -> float:
-    """Since this process began."""
+    """Return the seconds since this process began."""
     import psutil
 
     return time.time() - float(psutil.Process().create_time())

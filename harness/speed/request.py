@@ -17,7 +17,7 @@ from harness.training.setup import Setup, batch_plan
 
 LABELS = 14
 TRAINING_IMAGES, EPOCHS = 86_524, 20
-"""Of ChestX-ray14's official training list, and how often they are seen, in the training that is extrapolated."""
+"""Images of ChestX-ray14's official training list, and how often the training that is extrapolated sees them."""
 ROUNDS, PASSES = 15, 3
 """Rounds in which the engine, its tight loop and the reference take turns, so that whatever else the machine does meets
 them alike; and how often the engine sees the images in all rounds together. Medians over rounds are given.

@@ -1,4 +1,4 @@
-"""Whether a plugin keeps its contract: checks that say what they prove, and on failure how to mend it.
+"""Whether a plugin keeps its contract: checks that say what they prove, and on failure how to fix it.
 
 `harness check my_net.py` runs them on the command line. In a plugin's own tests, one line makes each a named test:
 

@@ -16,7 +16,7 @@ from harness.registry import Offer
 
 
 class ContractError(PluginError):
-    """A broken contract: what was seen, and how to mend it."""
+    """A broken contract: what was seen, and how to fix it."""
 
     def __init__(self, seen: str, mend: str) -> None:
         super().__init__(f"{seen}; {mend}")
@@ -33,14 +33,14 @@ class Subject:
 
     kind: Kind | Literal["hook"]
     offer: Offer
-    """Of a hook, its component is only a name."""
+    """The component and who offers it; of a hook, the component is only a name."""
     files: tuple[Path, ...] = ()
     """Local files that plugins are loaded from."""
     device: str = "cpu"
     data_root: Path = Path("data")
     """Where a dataset lies."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of a dataset."""
+    """Options of a dataset."""
 
     @property
     def component(self) -> Component:
@@ -71,7 +71,7 @@ class Check:
         )
 
     def __call__(self, subject: Subject) -> Outcome:
-        """Make the check; whatever the plugin raises is a failure with a mend.
+        """Make the check; whatever the plugin raises is a failure that says how to fix it.
 
         What an earlier check of the subject failed by is told once: this one then cannot be made.
         """
@@ -114,7 +114,7 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """Of a failure, in one line."""
+        """A failure in one line."""
         return f"{self.kind} '{self.component}': {self.check}: {self.seen}; {self.mend}"
 
 

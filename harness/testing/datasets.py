@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.data.checks import Finding
 
 MOST_IMAGES = 512
-"""Looked at, spread over the whole dataset; `harness data check` looks at all."""
+"""Images that are looked at, spread over the whole dataset; `harness data check` looks at all."""
 SIZE = 64
 
 

@@ -34,7 +34,7 @@ TARGET = math.log(2) / 2
 """Training loss that has to be reached: half of what a network that knows nothing gets, log 2."""
 STEPS = 60
 RATES = (1e-3, 1e-4, 1e-2)
-"""Of AdamW, each tried in turn."""
+"""Learning rates of AdamW, each tried in turn."""
 
 
 def check_builds_for_any_task(subject: Subject) -> None:

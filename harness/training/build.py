@@ -55,7 +55,7 @@ def make_judge(placed: Placed, metric: Metric, policy: str = DEFAULT_POLICY) -> 
     index = placed.splits["val"].cpu().numpy()
     table = placed.data.table
     image, patient = (table[column].to_numpy(dtype=str)[index] for column in ("image", "patient"))
-    targets = placed.data.targets[index]
+    targets = placed.data.targets[index]  # (n, C)
 
     def value(logits: Tensor) -> float:
         predictions = Predictions(placed.data.labels, image, patient, logits.cpu().numpy(), targets)

@@ -82,9 +82,9 @@ class Checkpoint:
                 groups[group][member] = tensor
             snapshot = Snapshot(groups["state"], groups["random"], about["scaler"])
             return Saved(snapshot, groups["best"], about["progress"]), None
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, training can begin anew
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, training can begin again
             return None, f"it cannot be read ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
 
     def remove(self) -> None:
-        """The training is over."""
+        """Remove the resume state: the training is over."""
         self.path.unlink(missing_ok=True)

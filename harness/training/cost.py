@@ -45,7 +45,7 @@ class EnergyMeter:
         self.before = self._millijoules()
 
     def joules(self) -> float | None:
-        """None where the device does not tell."""
+        """Joules used since the meter was made; None where the device does not tell."""
         now = self._millijoules()
         return None if now is None or self.before is None else (now - self.before) / 1000
 

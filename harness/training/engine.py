@@ -24,7 +24,7 @@ Compile = Literal["auto", "on", "off"]
 
 @dataclass(frozen=True)
 class Engine:
-    """What a user may ask for."""
+    """How steps are to be executed, as far as a user may ask for it."""
 
     compile: Compile = "auto"
     """torch.compile. auto: on CUDA, for networks and trainings that are large enough; a fixed rule, never a timing."""
@@ -40,7 +40,7 @@ DEFAULT_ENGINE = Engine()
 
 @dataclass
 class Execution:
-    """What came of it, as the record says it."""
+    """How steps were executed, as the record says it."""
 
     placement: str
     precision: str
@@ -51,7 +51,7 @@ class Execution:
     micro_batch: int | None = None
     """Images at a time, where batches are split."""
     preparation_seconds: float = 0.0
-    """Spent on compiling and capturing."""
+    """Seconds spent on compiling and capturing."""
     notes: list[str] = field(default_factory=list)
     """Why something is not as one would expect: a step that could not be captured, a batch that had to be split."""
 

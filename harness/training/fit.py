@@ -37,21 +37,21 @@ class Epoch:
     """What one epoch came to."""
 
     number: int
-    """From 1."""
+    """The number of the epoch, from 1."""
     lr: float
-    """Of its first step."""
+    """The learning rate of its first step."""
     train_loss: float
     val_loss: float
     value: float
-    """Of what picks the epoch, on validation."""
+    """The value on validation that picks the best epoch."""
     best: bool
     """Whether it is the best so far."""
     seconds: float
-    """Of training, without validation."""
+    """Seconds of training, without validation."""
     images: int
-    """Trained on in this epoch: the last short batch is dropped."""
+    """Images trained on in this epoch: the last short batch is dropped."""
     timing: Timing | None
-    """Of its steps after the warm-up, if there were any."""
+    """The timing of its steps after the warm-up, if there were any."""
     values: Mapping[str, float] = field(default_factory=dict)
     """What validation came to by each of the setup's judges, by its name."""
 
@@ -110,7 +110,7 @@ class Training:
         prepared_before = self.execution.preparation_seconds
         train_loss, timing = self._train(number)
         seconds = time.perf_counter() - started - (self.execution.preparation_seconds - prepared_before)
-        logits = self.predictor.logits("val")
+        logits = self.predictor.logits("val")  # (n, C)
         val_loss = self._val_loss(logits, number)
         recipe, values = self.setup.recipe, {name: judge.value(logits) for name, judge in self.setup.judges.items()}
         watched, chosen = recipe.schedule.watch, recipe.select_on
@@ -160,7 +160,7 @@ class Training:
 
     @property
     def _together(self) -> int:
-        """Images at a time."""
+        """Images that are trained on at a time."""
         return self.step.micro_batch or self.batch_size
 
     def _train_batches(self, number: int) -> tuple[float, Timing | None]:
@@ -196,7 +196,7 @@ class Training:
             return float(self.setup.objective(logits, placed.targets[index], known, offered))
 
     def _is_higher_better(self, name: str) -> bool:
-        """Of what is meant by a name in the recipe."""
+        """Whether higher values are better of what the recipe means by a name."""
         return name != "loss" and self.setup.judges[name].higher_is_better
 
     def _is_better(self, value: float, *, higher_is_better: bool) -> bool:

@@ -1,4 +1,4 @@
-"""In what numbers, and in what layout, a network computes: fixed rules, never a timing."""
+"""The numbers and the layout in which a network computes: fixed rules, never a timing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Numerics:
 
     @property
     def layout(self) -> torch.memory_format:
-        """Of images and of the network's weights."""
+        """The memory layout of images and of the network's weights."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 

@@ -42,7 +42,7 @@ class Objective:
         Of a part of a batch that is trained in parts, its share in that mean: `whole` is the number of known targets
         in all parts. Raises `PluginError` where the loss gives another shape than it declares.
         """
-        values = self.function(logits.float(), targets, **{name: offered[name] for name in self.wants})
+        values = self.function(logits.float(), targets, **{name: offered[name] for name in self.wants})  # (B, C) or ()
         expected = () if self.loss.scalar else targets.shape
         if values.shape != expected:
             raise PluginError(

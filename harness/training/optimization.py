@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter], rate: Tensor) -> Optimizer:
     """Adam, AdamW or SGD with momentum, fused; `rate` () float32 on the parameters' device holds its learning rate.
 
-    The rate is a tensor so that a captured step reads it anew each time. Of parameters that do not require a gradient
-    now, too: those whose gradient is None stay as they are.
+    The rate is a tensor so that a captured step reads it each time. Parameters that do not require a gradient now are
+    taken, too: those whose gradient is None stay as they are.
     """
     common: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
     adam = common | {"betas": tuple(recipe.betas), "capturable": rate.is_cuda}
@@ -55,7 +55,7 @@ class Average:
         keep = ((1 + self.updates) / (10 + self.updates)).clamp(max=self.decay)
         mine, new = [old for old, _ in self.floating], [given for _, given in self.floating]
         torch._foreach_mul_(mine, keep)
-        torch._foreach_add_(mine, torch._foreach_mul(new, 1 - keep))  # noqa: SLF001 - likewise
+        torch._foreach_add_(mine, torch._foreach_mul(new, 1 - keep))  # noqa: SLF001 - one launch for all
         for old, given in self.counting:
             old.copy_(given)
         self.updates += 1

@@ -19,12 +19,12 @@ class Timing:
     """What was timed in an epoch."""
 
     images: int
-    """Trained on in `seconds`."""
+    """Images trained on in `seconds`."""
     seconds: float
     median: float
-    """Milliseconds of a step."""
+    """The median time of a step, in milliseconds."""
     p95: float
-    """Likewise, the 95th percentile."""
+    """The 95th percentile of the times of steps, in milliseconds."""
 
 
 class Pace:
@@ -37,7 +37,7 @@ class Pace:
         self.started = time.perf_counter()
 
     def tick(self) -> None:
-        """A step is about to begin."""
+        """Note that a step is about to begin."""
         if self.steps == self.warm_up:
             wait_for(self.device)
             self.started = time.perf_counter()
@@ -46,7 +46,7 @@ class Pace:
         self.steps += 1
 
     def stop(self) -> Timing | None:
-        """All steps have begun; wait for the last one. None where no step was counted."""
+        """Wait for the last step, after all have begun. None where no step was counted."""
         if len(self.marks) <= MARKS:
             self._mark()
         wait_for(self.device)

@@ -75,7 +75,7 @@ class Predictor:
     def _predict(self, index: Tensor) -> Tensor:
         if not self.prepared:
             self._prepare()
-        found = torch.empty((len(index), len(self.task.labels)), device=self.placed.device)
+        found = torch.empty((len(index), len(self.task.labels)), device=self.placed.device)  # (n, C)
         first = 0
         for chosen, images in self.placed.batches(index.split(self.batch)):
             found[first : first + len(chosen)] = self._run_batch(chosen, images)
@@ -102,14 +102,14 @@ class Predictor:
 
     def _run(self, index: Tensor, images: Tensor | None, forward: Forward) -> Tensor:
         if images is None:
-            images = self.placed.images.index_select(0, index)
+            images = self.placed.images.index_select(0, index)  # (b, S, S)
         mirrors = self.placed.data.mirrors
         with self.numerics.autocast():
             views = [
-                forward(self.numerics.arrange(view)).float()
+                forward(self.numerics.arrange(view)).float()  # (b, C)
                 for view in evaluation_views(images, self.recipe, self.task, mirrors=mirrors)
             ]
-        return views[0] if len(views) == 1 else torch.stack(views).mean(dim=0)
+        return views[0] if len(views) == 1 else torch.stack(views).mean(dim=0)  # (views, b, C) -> (b, C)
 
     # --- once, before the first prediction -------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Plateau:
 
 
 class RateSchedule:
-    """The recipe's learning rate; `steps` an epoch, of the optimizer."""
+    """The recipe's learning rate; an epoch has `steps` of the optimizer."""
 
     def __init__(self, recipe: Recipe, steps: int) -> None:
         self.recipe = recipe
@@ -42,7 +42,7 @@ class RateSchedule:
         self.plateau = Plateau()
 
     def rate(self, step: int) -> float:
-        """Of a step, counted from 0 over the whole training."""
+        """Return the learning rate of a step, counted from 0 over the whole training."""
         schedule, total = self.recipe.schedule, self.recipe.epochs * self.steps
         if schedule.kind == "one-cycle":
             return self.recipe.lr * _one_cycle(step, total, schedule.rise)

@@ -36,7 +36,7 @@ class Setup:
     task: Task
     seed: int
     judges: Mapping[str, Judge] = field(default_factory=dict)
-    """By the names that the recipe uses (`select_on`, `schedule.watch`); `loss` needs none."""
+    """Judges by the names that the recipe uses (`select_on`, `schedule.watch`); `loss` needs none."""
     engine: Engine = DEFAULT_ENGINE
 
 

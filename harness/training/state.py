@@ -26,7 +26,7 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     average: Average | None
     generator: torch.Generator
-    """Of batches and augmentation; networks draw from the device's own."""
+    """The generator of batches and augmentation; networks draw from the device's own."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that a step changes, by a name that stays; not copies. Random states are not among them."""
@@ -125,4 +125,4 @@ class Snapshot:
     random: Mapping[str, Tensor]
     """States of random generators, uint8."""
     scaler: Mapping[str, Any]
-    """Of the loss scaling that fp16 needs, as plain data; empty without."""
+    """The state of the loss scaling that fp16 needs, as plain data; empty without."""

@@ -56,23 +56,26 @@ class Step:
         self.graph.replay()
 
     def see(self, index: Tensor, images: Tensor | None) -> Tensor:
-        """From a batch's indices, and its images where they are streamed, to what the network sees of it."""
+        """Return what the network sees of a batch, from its indices, and its images where they are streamed."""
         if self.given is not None:
             return self.given(index, images)
         placed, setup = self.setup.placed, self.setup
         if images is None:
-            images = placed.images.index_select(0, index)
+            images = placed.images.index_select(0, index)  # (B, S, S)
         mirrors = placed.data.mirrors
         return training_view(images, setup.recipe, setup.task, mirrors=mirrors, generator=self.state.generator)
 
     def start_epoch(self, number: int) -> None:
-        """Count from 0 again."""
+        """Begin an epoch: its steps are counted from 0."""
         self.epoch.fill_(number)
         for counter, first in ((self.done, 0), (self.loss_sum, 0), (self.first_bad, -1)):
             counter.fill_(first)
 
     def mean_loss(self) -> float:
-        """Of the epoch's steps so far; waits for the device. Raises `NotFiniteError` with the first bad step."""
+        """Return the mean loss of the epoch's steps so far; waits for the device.
+
+        Raises `NotFiniteError` with the first bad step.
+        """
         total, done, bad = float(self.loss_sum), int(self.done), int(self.first_bad)
         if bad >= 0 or not math.isfinite(total):
             raise NotFiniteError(
@@ -132,7 +135,7 @@ class Step:
         state.scaler.update()
         if state.average is not None:
             state.average.update()
-        newly_bad = ~loss.isfinite() & (self.first_bad < 0)
+        newly_bad = ~loss.isfinite() & (self.first_bad < 0)  # stays on the device, so that no step waits for it
         self.first_bad.copy_(torch.where(newly_bad, self.done, self.first_bad))
         self.loss_sum += loss
         self.done += 1
@@ -142,19 +145,20 @@ class Step:
     ) -> Tensor:
         """Add up the gradients of a batch, part by part; gives its loss ()."""
         setup, placed = self.setup, self.setup.placed
-        targets = placed.targets.index_select(0, index)
+        targets = placed.targets.index_select(0, index)  # (B, C)
         known = None if placed.known is None else placed.known.index_select(0, index)
         smoothing = setup.recipe.label_smoothing
         if smoothing:
             targets = targets * (1 - smoothing) + smoothing / 2
-        view = self.see(index, images)
+        view = self.see(index, images)  # (B, K, H, W)
+        # the gradients of parts add up to the batch's, since each part's loss is its share in the batch's mean
         part = micro_batch or len(index)
         whole = None if part == len(index) else targets.numel() if known is None else known.sum().clamp(min=1)
         total = torch.zeros((), device=placed.device)
         for first in range(0, len(index), part):
             chosen = slice(first, first + part)
             with self.numerics.autocast():
-                logits = forward(self.numerics.arrange(view[chosen]))
+                logits = forward(self.numerics.arrange(view[chosen]))  # (part, C)
             if logits.shape != targets[chosen].shape:
                 raise PluginError(
                     f"the network must give logits {tuple(targets[chosen].shape)}, one a label, got "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
 """What wrappers put before a network's own tensor names."""
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-"""Under which key a checkpoint may hold the tensors."""
+"""Keys under which a checkpoint may hold the tensors."""
 PATIENCE = 2.0
 """Seconds that the hub, or the proxy before it, has to answer."""
 
@@ -38,7 +38,7 @@ class Loaded:
     """What became of initial weights."""
 
     tensors: int
-    """How many found their place."""
+    """How many tensors found their place."""
     head: tuple[str, ...]
     """The head's tensors that stayed random, since the weights are of other labels."""
 
@@ -187,7 +187,7 @@ def fill(network: nn.Module, given: Mapping[str, Tensor], classes: int, what: st
 
 
 def _rename(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Strip wrappers' prefixes and mend the names of old DenseNets, as far as the network knows the result."""
+    """Strip wrappers' prefixes and fix the names of old DenseNets, as far as the network knows the result."""
     tensors = dict(given)
     for prefix in PREFIXES * 2:
         if any(name.startswith(prefix) for name in own):
@@ -222,7 +222,7 @@ def _adapt_stem(tensor: Tensor, target: Tensor) -> Tensor:
         return tensor
     if 1 not in (tensor.shape[1], target.shape[1]) or max(tensor.shape[1], target.shape[1]) > 4:
         return tensor
-    summed = tensor.float().sum(dim=1, keepdim=True)
+    summed = tensor.float().sum(dim=1, keepdim=True)  # (out, 1, h, w)
     return (summed.expand_as(target) / target.shape[1]).to(tensor.dtype)
 
 
@@ -232,7 +232,7 @@ def _adapt_positions(network: nn.Module, tensor: Tensor, target: Tensor) -> Tens
 
     grid = list(network.patch_embed.grid_size)  # type: ignore[union-attr, arg-type]
     prefix = int(getattr(network, "num_prefix_tokens", 1))
-    places = tensor.shape[1] - prefix if tensor.ndim == 3 else 0
+    places = tensor.shape[1] - prefix if tensor.ndim == 3 else 0  # of (1, prefix + places, width)
     if places < 1 or math.isqrt(places) ** 2 != places:
         return tensor  # of no square grid
     resampled: Tensor = resample_abs_pos_embed(tensor, new_size=grid, num_prefix_tokens=prefix)

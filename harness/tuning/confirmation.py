@@ -34,7 +34,7 @@ class Confirmation:
 
     seeds: tuple[int, ...]
     default: tuple[float, ...]
-    """The objective on validation, a seed each."""
+    """The objective on validation, one value for each seed."""
     best: tuple[float, ...]
     pair: Pair
     """Best minus default: over patients and seeds."""
@@ -47,7 +47,7 @@ class Confirmation:
 
     @property
     def verdict(self) -> str:
-        """In a few words, for the board."""
+        """The verdict in a few words, for the board."""
         seeds = count(len(self.seeds), "fresh seed")
         if self.pair.p is None and self.pair.p_holm is not None:
             return f"not judged against the default: {seeds} each are too few"

@@ -21,12 +21,12 @@ STEPS = WARM_UP + 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a trial that is not pruned."""
+    """What a trial that is not pruned takes."""
 
     seconds: float
     step_milliseconds: float
     steps: int
-    """Of all its epochs."""
+    """The steps of all its epochs."""
 
 
 def estimate(context: TrialContext, row: Row, epochs: int, seeds: int) -> Estimate:

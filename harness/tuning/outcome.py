@@ -29,18 +29,18 @@ class StudyOutcome:
 
     plan: Plan
     trials: tuple[FrozenTrial, ...]
-    """All that are over, in the order of their numbers."""
+    """All trials that are over, in the order of their numbers."""
     failures: dict[str, int]
     """Kind -> trials that failed so."""
     best: FrozenTrial
     default: FrozenTrial | None
-    """Of the row's own parameters, where it is complete."""
+    """The trial of the row's own parameters, where it is complete."""
     confirmation: Confirmation | None = None
     """Whether the best is better than the default beyond chance, where that was tried."""
 
     @property
     def seconds(self) -> float:
-        """That all trials took together."""
+        """Seconds that all trials took together."""
         return math.fsum(trial.user_attrs.get(SECONDS, 0.0) for trial in self.trials)
 
     @property
@@ -65,7 +65,7 @@ class StudyOutcome:
         return f"{count(len(self.trials), 'trial')} in {describe_seconds(self.seconds)}: {reached}{before}"
 
     def describe(self) -> str:
-        """Likewise with what came of confirming it: what a board says of the row."""
+        """What finding the best configuration took and what came of confirming it, as a board says it of the row."""
         return self.cost() if self.confirmation is None else f"{self.cost()}; {self.confirmation.verdict}"
 
     def row_text(self) -> str:

@@ -34,13 +34,13 @@ class Tally:
     """The trials of a study that count, by number."""
 
     finished: tuple[FrozenTrial, ...]
-    """Complete, pruned, or failed with a reason."""
+    """Trials that are complete, pruned, or failed with a reason."""
     running: tuple[FrozenTrial, ...]
     waiting: tuple[FrozenTrial, ...]
 
     @property
     def taken(self) -> int:
-        """Of the total."""
+        """How many trials of the total are taken."""
         return len(self.finished) + len(self.running) + len(self.waiting)
 
 

@@ -24,7 +24,7 @@ class Dimension:
     """A parameter that is searched."""
 
     name: str
-    """With its section: `recipe.lr`, `loss.gamma`, `recipe.augment.flip`."""
+    """The parameter's name with its section: `recipe.lr`, `loss.gamma`, `recipe.augment.flip`."""
     values: Values
     origin: str
     """Who says so, in words."""
@@ -44,13 +44,13 @@ class Dimension:
         return self.values.options if isinstance(self.values, Choice) else (self.values.low, self.values.high)
 
     def describe(self) -> str:
-        """`0.0001 .. 0.1, log`, or `one of 1, 2`."""
+        """Return the values in words: `0.0001 .. 0.1, log`, or `one of 1, 2`."""
         if isinstance(self.values, Choice):
             return "one of " + ", ".join("none" if option is None else str(option) for option in self.values.options)
         return f"{self.values.low:g} .. {self.values.high:g}" + (", log" if self.values.log else "")
 
     def as_plain(self) -> dict[str, Any]:
-        """As plain data: what two studies must have in common."""
+        """Return the dimension as plain data: what two studies must have in common."""
         kind = type(self.values).__name__.lower()
         values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.values).items()}
         return {"type": kind, **values}
@@ -167,7 +167,7 @@ def base_values(choices: Choices) -> dict[str, dict[str, Any]]:
 
 
 def default_values(dimensions: Dimensions, choices: Choices) -> dict[str, Any]:
-    """What the row has, of each dimension."""
+    """Return the row's value of each dimension."""
     values = base_values(choices)
     return {name: values[name.partition(".")[0]][name.partition(".")[2]] for name in dimensions}
 

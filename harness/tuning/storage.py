@@ -51,7 +51,7 @@ def open_storage(url: str | None, folder: Path, study: str) -> BaseStorage:
 
 @contextlib.contextmanager
 def answering(url: str | None, hint: str = "") -> Iterator[None]:
-    """Raises `UsageError`, in one line, where the storage of that URL raises anything within."""
+    """Raise `UsageError`, in one line, where the storage of that URL raises anything within."""
     try:
         yield
     except Exception as error:

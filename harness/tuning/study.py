@@ -41,20 +41,20 @@ class Plan:
     name: str
     board: Board
     row: Row
-    """Before tuning, with what is fixed."""
+    """The row before tuning, with what is fixed."""
     dimensions: Dimensions
     defaults: Mapping[str, Any]
-    """What the row has, of each dimension."""
+    """The row's value of each dimension."""
     objective: str
     higher_is_better: bool
     fingerprint: str
-    """Of the data."""
+    """The fingerprint of the data."""
     epochs: int
-    """The most that a trial may train."""
+    """The most epochs that a trial may train."""
     sampler: Sampler = "tpe"
     pruner: Pruner = "hyperband"
     seeds: tuple[int, ...] = (0,)
-    """That each trial is trained with; its value is the mean."""
+    """Seeds that each trial is trained with; its value is the mean."""
     storage: str | None = None
 
     def definition(self) -> dict[str, Any]:

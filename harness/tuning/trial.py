@@ -45,10 +45,10 @@ class TrialContext:
     settings: Settings
     objective: Metric
     policy: str
-    """By which the objective's decisions are made, where it judges decisions."""
+    """The threshold policy of the objective, where it judges decisions."""
     by_size: DataBySize
     withheld: dict[int, Prepared] = field(default_factory=dict)
-    """By load size."""
+    """Data without a test split, by load size."""
     on_device: DeviceData = field(default_factory=DeviceData)
 
     def build(self, choices: Choices) -> None:
@@ -58,7 +58,7 @@ class TrialContext:
         make_objective(choices.loss, task, choices.loss_params, torch.device("cpu"))
 
     def fingerprint(self, row: Row) -> str:
-        """Of the data that a row is trained on."""
+        """Return the fingerprint of the data that a row is trained on."""
         return self.by_size.at(resolve(row, self.registry).recipe.load_size).fingerprint
 
     def data(self, load_size: int) -> Prepared:

@@ -37,9 +37,9 @@ class Limits:
     """How much of a study is to be done."""
 
     trials: int
-    """That the study is to have in all."""
+    """Trials that the study is to have in all."""
     until: float | None = None
-    """By `time.time()`: no trial begins later."""
+    """The `time.time()` from which on no trial begins."""
     lease: float = LEASE
 
 

@@ -25,7 +25,7 @@ class Waste:
     path: Path
     reason: str
     size: int
-    """Bytes."""
+    """Size in bytes."""
 
 
 def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:

@@ -37,7 +37,7 @@ class Conflict:
     source: str
     reason: str
     ours: float | None
-    """The objective."""
+    """The objective in this board's record."""
     theirs: float | None
 
 
@@ -133,6 +133,6 @@ def _copy(target: Path, source: Path, record: Record) -> None:
 
 
 def as_plain(merged: Merged) -> dict[str, Any]:
-    """As JSON has it."""
+    """Return what became of the records as plain data for JSON."""
     plain = {name: list(value) for name, value in vars(merged).items()}
     return plain | {"conflicts": [vars(conflict) for conflict in merged.conflicts]}

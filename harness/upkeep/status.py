@@ -28,7 +28,7 @@ class ComboStatus:
     detail: str = ""
     """Why it failed or is stale, where it runs, whether its training goes on from a checkpoint."""
     failure: str | None = None
-    """Its kind."""
+    """The kind of its failure."""
     running: Mapping[str, Any] | None = None
     """`host`, `process`, `device`, `epoch`, `epochs`, `seconds` since it began, `renewed` seconds ago."""
 
@@ -38,11 +38,11 @@ class BoardStatus:
     """A whole board."""
 
     combos: tuple[ComboStatus, ...]
-    """Those that the board asks for."""
+    """The combos that the board asks for."""
     others: tuple[ComboStatus, ...]
     """Records beyond them: submitted predictions, and what the board does not ask for any more."""
     seconds_left: float | None
-    """As far as can be told from combos that were measured; None while none was."""
+    """Seconds of work that is left, as far as measured combos tell; None while none was measured."""
     problems: tuple[str, ...]
 
     def count(self, state: ComboState) -> int:
@@ -51,7 +51,7 @@ class BoardStatus:
 
     @property
     def failures(self) -> Mapping[str, int]:
-        """Failed combos by kind."""
+        """Number of failed combos by kind of failure."""
         return Counter(combo.failure for combo in self.combos if combo.state == "failed" and combo.failure)
 
     def as_plain(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Somebody else's predictions as a row of a board: evaluated from the raw file, marked as not trained here.
 
-Of the submitter come scores alone. Images, patients and targets are the dataset's own, all of its test split.
+The submitter gives scores alone. Images, patients and targets are the dataset's own, all of its test split.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Submission:
     about: str
     """Who made it, how, and where that can be read."""
     tests: tuple[Path, ...]
-    """A file a seed."""
+    """Files of predictions on the test split, one for each seed."""
     vals: tuple[Path, ...] = ()
-    """Likewise of the validation split, or none: then no threshold is fitted."""
+    """Files of predictions on the validation split, one for each seed, or none: then no threshold is fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Submitted:
     """What a submission has become."""
 
     records: tuple[Record, ...]
-    """One a file."""
+    """The records, one for each file."""
     notes: tuple[str, ...]
     """What has to be said about the files and the data, in sentences."""
 
@@ -76,7 +76,7 @@ class Submitted:
 def submit(
     board: Board, registry: Registry, submission: Submission, data_root: Path, cache: Path, *, replace_old: bool = False
 ) -> Submitted:
-    """Evaluate the predictions as the board's own and write their records, one a file.
+    """Evaluate the predictions as the board's own and write their records, one for each file.
 
     Raises `UsageError` for a name that is taken or a file whose copy is given too, `DataError` for predictions that are
     not of exactly the test split.
@@ -193,5 +193,5 @@ def _read(path: Path, data: Data, split: str) -> Predictions:
 
 
 def list_files(texts: Sequence[str]) -> tuple[Path, ...]:
-    """Files, with commas between."""
+    """List files in one text, with commas between."""
     return tuple(Path(part.strip()) for text in texts for part in text.split(",") if part.strip())

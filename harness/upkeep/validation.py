@@ -32,10 +32,10 @@ class Problem:
     """Something about a file."""
 
     file: str
-    """Seen from the board's folder."""
+    """The path of the file, seen from the board's folder."""
     message: str
     problem: bool = True
-    """Otherwise it is only worth knowing."""
+    """Whether it is wrong; otherwise it is only worth knowing."""
 
 
 def validate(board: Board, current: CurrentKeys) -> tuple[Problem, ...]:

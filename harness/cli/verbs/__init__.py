@@ -1,1 +1,1 @@
-"""The verbs of the command line, a module a group; what is heavy is imported inside of each."""
+"""The verbs of the command line, one module for each group; what is heavy is imported inside of each."""

@@ -31,7 +31,7 @@ DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Take targets and patients from a dataset instead.")
 ]
 FEWEST_RESAMPLES = 200
-"""With fewer, the ends of an interval are themselves left to chance."""
+"""Resamples that an interval needs: with fewer, its ends are themselves left to chance."""
 
 
 def score(

@@ -21,7 +21,7 @@ MOST_POINTS = 40
 WORTH = 0.02
 """Share of the largest net benefit under which a curve has come to its end."""
 BELOW = 0.15
-"""Likewise, how far below 0 a curve is followed."""
+"""How far below 0 a curve is followed, as a share of the largest net benefit."""
 
 
 def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: Mapping[str, Curves]) -> Figure | None:

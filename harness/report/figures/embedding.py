@@ -12,7 +12,7 @@ from markupsafe import Markup
 from harness.report.figures.style import Figure
 
 VEGA_LITE = "6.4"
-"""That the bundle and the drawings are of."""
+"""The version of Vega-Lite that the bundle and the drawings are of."""
 
 _IDLE = re.compile(
     r' (?:class="(?!marks)[^"]*"|pointer-events="none"|stroke-miterlimit="10"|opacity="1"|xmlns(?::\w+)?="[^"]*"'

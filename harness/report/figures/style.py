@@ -35,15 +35,15 @@ class Figure:
     """One picture."""
 
     name: str
-    """For links and scripts."""
+    """The figure's name in links and scripts."""
     title: str
-    """Says what it shows."""
+    """The title, which says what the figure shows."""
     description: str
-    """The same in words, for who cannot see it."""
+    """What the figure shows in words, for those who cannot see it."""
     specification: Mapping[str, Any]
     """Vega-Lite, with its data."""
     labels: tuple[str, ...] = ()
-    """Those of which one at a time is shown; empty where all are."""
+    """Labels of which one at a time is shown; empty where all are."""
 
 
 def table(name: str) -> alt.Chart:
@@ -92,17 +92,17 @@ def cycle(values: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def shorten(value: float | None) -> float | None:
-    """As many digits as a picture needs."""
+    """Return a value with as many digits as a picture needs."""
     return None if value is None else float(f"{value:.{DIGITS}g}")
 
 
 def shorten_finely(value: float) -> float:
-    """Three digits of what may be small: a net benefit is at most a label's prevalence."""
+    """Return three digits of what may be small: a net benefit is at most a label's prevalence."""
     return float(f"{value:.3g}")
 
 
 def shorten_all(values: NDArray[np.float64]) -> list[float]:
-    """Shares with as many digits as a picture needs."""
+    """Return shares with as many digits as a picture needs."""
     return [round(float(value), 3) for value in values]
 
 
@@ -124,5 +124,5 @@ def thin(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def count(number: int, noun: str = "row") -> str:
-    """`1 row`, `3 rows`."""
+    """Return a number with its noun: `1 row`, `3 rows`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
