@@ -5,7 +5,7 @@ HarnessError            a message for a person; the command line prints it witho
 │   └── StorageError    a file that cannot be written: no space, no permission
 ├── UnknownNameError    a name that nothing answers to, with the nearest one
 ├── DataError           a dataset that is missing, damaged or not what it says
-├── WeightsError        initial weights that cannot be had or do not fit
+├── WeightsError        weights, initial or trained, that cannot be had or do not fit
 ├── PluginError         a plugin that breaks its contract
 ├── NotFiniteError      a loss or a weight that stopped being a number
 ├── OutOfMemoryError    a batch that the memory is too small for
@@ -48,7 +48,7 @@ class DataError(HarnessError):
 
 
 class WeightsError(HarnessError):
-    """Initial weights that cannot be had or do not fit the network."""
+    """Weights, initial or trained, that cannot be had or do not fit the network."""
 
 
 class PluginError(HarnessError):

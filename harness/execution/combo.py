@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,10 +53,8 @@ from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.pace import wait_for
+from harness.training.restore import describe_network, save_network
 from harness.training.setup import Setup
-
-if TYPE_CHECKING:
-    from torch import nn
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -195,7 +193,7 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
         **describe_evaluation(evaluation),
         training=_describe_training(job, training),
         efficiency=_describe_cost(job, training, watch, energy),
-        artifacts=_save(job, setup.network, predictions),
+        artifacts=_save(job, training, evaluation, predictions),
     )
     return Result(record, evaluation.resamples)
 
@@ -371,12 +369,10 @@ def _save_predictions(job: Job, predictions: dict[str, Predictions]) -> dict[str
     return {predictions_file(split): file_digest(folder / predictions_file(split)) for split in predictions}
 
 
-def _save(job: Job, network: nn.Module, predictions: dict[str, Predictions]) -> dict[str, str]:
-    """Keep predictions and best weights under `runs/<key>/`; gives each file's sha256."""
-    from safetensors.torch import save_file
-
+def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dict[str, Predictions]) -> dict[str, str]:
+    """Keep predictions and best weights, which can be restored, under `runs/<key>/`; gives each file's sha256."""
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(state, path))
+    network, about = training.setup.network, describe_network(training, job.choices, evaluation)
+    write_atomically(folder / WEIGHTS, lambda path: save_network(path, network, about))
     return digests | {WEIGHTS: file_digest(folder / WEIGHTS)}

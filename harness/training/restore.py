@@ -1,0 +1,395 @@
+"""A trained network read back from its weight file alone: what the file says beside the tensors, and what comes of it.
+
+safetensors keeps a file's metadata in no order, so that all of it stands in one entry: equal runs leave equal bytes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import ValidationError
+
+from harness.choices import Choices
+from harness.components import Data, Model, Options, Recipe, Task
+from harness.data.placement import place
+from harness.data.prepare import Prepared, resize
+from harness.errors import DataError, HarnessError, PluginError, UnknownNameError, UsageError, WeightsError
+from harness.evaluation.calibration import Calibration
+from harness.evaluation.evaluate import Evaluation
+from harness.evaluation.parts import CalibrationPart, Number, Part
+from harness.parameters import complete, defaults, override
+from harness.registry import Offer, Registry
+from harness.training import VERSION
+from harness.training.build import build_network
+from harness.training.engine import DEFAULT, Engine, Execution
+from harness.training.fit import Training
+from harness.training.numerics import choose_numerics, computing
+from harness.training.prediction import Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+ENTRY = "harness"
+"""Under which name the metadata of a weight file hold the description."""
+WAY_OUT = "train the row again: harness run BOARD --only ROW --force"
+
+Thresholds = Mapping[str, Mapping[str, float | None]]
+"""Policy -> label -> threshold as a score in 0..1; None where validation has none."""
+
+
+# --- what the file says ----------------------------------------------------------------------------------------------
+
+
+class TaskPart(Part):
+    """The task that the network was built for, as `Task` has it."""
+
+    labels: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    prevalence: tuple[Number, ...]
+
+
+class ModelPart(Part):
+    """Who builds the network, and with which parameters."""
+
+    name: str
+    version: int
+    code: str
+    """sha256 of an external plugin's files; empty for a bundled model."""
+    params: dict[str, Any]
+    """Complete: defaults included."""
+
+
+class RecipePart(Part):
+    """What of the recipe matters once training is over."""
+
+    name: str
+    load_size: int
+    size: int
+    evaluate_at: str
+    precision: str
+    """As the recipe has it: `auto` is decided on the device that the network is restored on."""
+
+
+class NetworkPart(Part):
+    """What a trained network needs beside its tensors to be built and applied."""
+
+    format: Literal[1] = 1
+    harness: str
+    engine: int
+    model: ModelPart
+    task: TaskPart
+    recipe: RecipePart
+    mirrors: bool
+    compiled: bool
+    thresholds: dict[str, dict[str, Number]]
+    """Policy -> label -> threshold as a score, of the policies that look at nothing but validation."""
+    calibration: dict[str, dict[str, tuple[Number, Number]]]
+    """`temperature` or `platt` -> label -> slope and intercept."""
+
+
+def describe_network(training: Training, choices: Choices, evaluation: Evaluation) -> dict[str, str]:
+    """The metadata of a finished training's weight file: all that is needed to restore the network, in one entry.
+
+    Thresholds and calibration are those of `evaluation`, without what was fitted on the test split.
+    """
+    task, recipe, model = training.setup.task, training.setup.recipe, choices.model
+    part = NetworkPart(
+        harness=importlib.metadata.version("cxr-harness"),
+        engine=VERSION,
+        model=ModelPart(
+            name=model.name,
+            version=model.version,
+            code=choices.code.get("model", ""),
+            params={name: _simplify(value) for name, value in choices.model_params.items()},
+        ),
+        task=TaskPart(**vars(task)),
+        recipe=RecipePart(**{name: getattr(recipe, name) for name in RecipePart.model_fields}),
+        mirrors=training.setup.placed.data.mirrors,
+        compiled=training.execution.compiled,
+        thresholds={policy: found for policy, found in evaluation.thresholds.items() if policy != "oracle"},
+        calibration=_gather_lines(evaluation.calibration),
+    )
+    return {ENTRY: json.dumps(part.model_dump())}
+
+
+def save_network(path: Path, network: nn.Module, about: Mapping[str, str]) -> None:
+    """Write a network's tensors to a .safetensors file, with `about` as its metadata."""
+    from safetensors.torch import save_file
+
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    save_file(state, path, dict(about))
+
+
+def _simplify(value: object) -> Any:
+    """A parameter as JSON gives it back: tuples become lists."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def _gather_lines(part: CalibrationPart | None) -> dict[str, dict[str, tuple[Number, Number]]]:
+    """Method -> label -> slope and intercept."""
+    methods = {} if part is None else {"temperature": part.temperature, "platt": part.platt}
+    return {
+        method: {label: (line.slope, line.intercept) for label, line in fitted.per_label.items()}
+        for method, fitted in methods.items()
+    }
+
+
+# --- the network again -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Restored:
+    """A trained network with all that is needed to apply it to images."""
+
+    network: nn.Module
+    """In evaluation mode on `device`: normalized images (B, K, size, size) float32 -> logits (B, C)."""
+    device: torch.device
+    task: Task
+    """What it was built for."""
+    recipe: Recipe
+    """How images become what it sees, and in what numbers it computes; its fields of training are not those that were
+    used.
+    """
+    mirrors: bool
+    """Whether its dataset's images keep their labels when they are mirrored, as views of `evaluate_at` may be."""
+    model: str
+    """The registered model's full name."""
+    params: Options
+    """The model's parameters, complete."""
+    harness: str
+    """Version of the harness that trained it."""
+    compiled: bool
+    """Whether its stored predictions were made by compiled code: the same bits then take `Engine(compile="on")`."""
+    thresholds: Thresholds
+    """Fitted on validation; the policy `0.5` needs none."""
+    calibration: Mapping[str, Calibration]
+    """`temperature` and `platt`, fitted on validation, for logits; NaN for labels that have none."""
+    changes: tuple[str, ...]
+    """What is not as it was in training (the model's version, its plugin's code, the engine), in words: logits may then
+    differ. Empty where all is the same."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The C names, in the order of the logits' columns."""
+        return self.task.labels
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels of what the network is fed."""
+        return self.task.size
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """(K,) subtracted from pixels in 0..1."""
+        return self.task.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """(K,) that the difference is divided by."""
+        return self.task.std
+
+    @property
+    def load_size(self) -> int:
+        """Height and width in pixels that images are squashed to before anything else."""
+        return self.recipe.load_size
+
+    @property
+    def evaluate_at(self) -> str:
+        """How an image of `load_size` becomes one of `size`, and which views' logits are averaged; see `Recipe`."""
+        return self.recipe.evaluate_at
+
+    def predict(
+        self, images: NDArray[np.uint8], *, batch: int | None = None, engine: Engine = DEFAULT
+    ) -> NDArray[np.float32]:
+        """Logits (N, C) float32 of grey images (N, H, W) uint8, squashed to `load_size` where they have another size.
+
+        They are made as a run makes them: in `batch` images at a time (as many as there, unless it is given), by a CUDA
+        graph where `engine` has graphs; on the same device, the images of a split give the bits that were stored.
+        Compiled only where `engine` says `on`. Raises `DataError` for images of another type or shape, `UsageError` for
+        a batch below 1.
+        """
+        if batch is not None and batch < 1:
+            raise UsageError(f"batch must be at least 1, got {batch}")
+        if images.dtype != np.uint8 or images.ndim != 3:
+            raise DataError(f"images must be (N, H, W) uint8, got {images.shape} {images.dtype}")
+        if not len(images):
+            return np.empty((0, len(self.labels)), dtype=np.float32)
+        with computing(self.device, self.recipe.precision):
+            predictor = self._make_predictor(images, engine)
+            if batch is not None:
+                predictor.batch = batch
+            return predictor.logits("test").cpu().numpy()
+
+    def _make_predictor(self, images: NDArray[np.uint8], engine: Engine) -> Predictor:
+        """What predicts a split of at least one image."""
+        placed = place(_prepare(images, self), self.device, engine.placement)
+        numerics = choose_numerics(self.recipe, self.device, self.network)
+        execution = Execution(
+            placement="resident" if placed.resident else "streamed",
+            precision=numerics.precision,
+            channels_last=numerics.channels_last,
+            compiled=engine.compile == "on",
+        )
+        return Predictor(self.network, placed, self.recipe, self.task, numerics, engine, execution)
+
+
+def _prepare(images: NDArray[np.uint8], restored: Restored) -> Prepared:
+    """Images (N, H, W) as a test split without known targets, each squashed as decoding does it."""
+    size, count = restored.load_size, len(images)
+    if images.shape[1:] != (size, size):
+        images = np.stack([resize(image, size) for image in images])
+    images = np.require(images, requirements=["C", "W"])  # torch wants to be able to write; nothing does
+    names = [str(number) for number in range(count)]
+    data = Data(
+        labels=restored.labels,
+        images=images,
+        targets=np.full((count, len(restored.labels)), np.nan, dtype=np.float32),
+        table=pd.DataFrame({"image": names, "patient": names, "split": "test"}),
+        mirrors=restored.mirrors,
+    )
+    return Prepared(data, images, (), {}, "")
+
+
+def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
+    """Build the network that a finished combo's weight file holds, by its registered model, and fill it strictly.
+
+    No initial weights are fetched, and torch's random stream stays where it was. Raises `WeightsError` for a file that
+    is not there, is damaged, says nothing beside its tensors, or does not fit; `UnknownNameError` for a model that no
+    plugin offers or a parameter that it no longer takes; `PluginError` where it cannot be built.
+    """
+    part, tensors = _read(path)
+    offer, model = _find_model(part.model.name, registry, path)
+    recipe = override(Recipe(name=part.recipe.name), part.recipe.model_dump(exclude={"name"}))
+    task = _read_task(part.task)
+    params = complete(model, model.build, _revive(part.model.params, model))
+    with computing(device, recipe.precision), torch.random.fork_rng(devices=[]):
+        network = _build(model, task, params).to(device)
+        network.to(memory_format=choose_numerics(recipe, device, network).layout)
+        _load_strictly(network, tensors, f"{path.name} (model '{model.name}')")
+    return Restored(
+        network=network.eval(),
+        device=device,
+        task=task,
+        recipe=recipe,
+        mirrors=part.mirrors,
+        model=model.name,
+        params=params,
+        harness=part.harness,
+        compiled=part.compiled,
+        thresholds=part.thresholds,
+        calibration={method: _read_lines(lines, task.labels) for method, lines in part.calibration.items()},
+        changes=_find_changes(part, offer),
+    )
+
+
+def _read(path: Path) -> tuple[NetworkPart, dict[str, Tensor]]:
+    """What a weight file says, and its tensors on the CPU. Raises `WeightsError`."""
+    from safetensors import SafetensorError, safe_open
+
+    asked = f"{path.name} was to be restored as a trained network"
+    if not path.is_file():
+        raise WeightsError(f"{asked}, but there is no such file; give the weights.safetensors of a finished row")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(ENTRY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{asked}, but it is no whole .safetensors file ({error}); {WAY_OUT}") from error
+    if text is None:
+        raise WeightsError(
+            f"{asked}, but it holds tensors alone: which model built it, its labels and how images are normalized are "
+            f"missing; {WAY_OUT}"
+        )
+    try:
+        return NetworkPart.model_validate(json.loads(text)), tensors
+    except ValidationError as error:
+        first = error.errors()[0]
+        wrong = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    except ValueError as error:
+        wrong = str(error)
+    raise WeightsError(f"{asked}, but what it says is damaged or of a newer harness ({wrong}); {WAY_OUT}")
+
+
+def _find_model(name: str, registry: Registry, path: Path) -> tuple[Offer, Model]:
+    """The model of that name. Raises `UnknownNameError`."""
+    known = registry.offers["model"]
+    if name not in known and f"{name.partition('/')[0]}/*" not in known:
+        hint = f"{path.name} was trained with it: give its plugin by --plugin FILE"
+        broken = ", ".join(problem.plugin for problem in registry.problems)
+        raise UnknownNameError("model", name, known, f"{hint}; not loaded: {broken}" if broken else hint)
+    offer = registry.offer("model", name)
+    return offer, registry.model(name)
+
+
+def _read_task(part: TaskPart) -> Task:
+    prevalence = tuple(_read_number(value) for value in part.prevalence)
+    return Task(**part.model_dump(exclude={"prevalence"}), prevalence=prevalence)
+
+
+def _read_number(value: float | None) -> float:
+    """None is NaN, which JSON does not know."""
+    return math.nan if value is None else value
+
+
+def _read_lines(lines: Mapping[str, tuple[float | None, float | None]], labels: tuple[str, ...]) -> Calibration:
+    """Lines by label as a calibration (C,); NaN for a label without one."""
+    found = [lines.get(label, (None, None)) for label in labels]
+    slopes, intercepts = (np.array([_read_number(value) for value in values]) for values in zip(*found, strict=True))
+    return Calibration(slopes, intercepts)
+
+
+def _revive(params: Options, model: Model) -> dict[str, Any]:
+    """Parameters as the model takes them: what is the default but for JSON is the default, such as a tuple."""
+    usual = defaults(model.build)
+    return {
+        name: usual[name] if name in usual and _simplify(usual[name]) == value else value
+        for name, value in params.items()
+    }
+
+
+def _build(model: Model, task: Task, params: dict[str, Any]) -> nn.Module:
+    """The network with weights of no meaning. Raises `PluginError`, whatever the model raises."""
+    try:
+        return build_network(model, task, params)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(f"model '{model.name}' could not be built again: {type(error).__name__}: {error}") from error
+
+
+def _load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Fill every tensor of the network. Raises `WeightsError`, naming some, where names or shapes are not the same."""
+    own, given = ({name: tensor.shape for name, tensor in side.items()} for side in (network.state_dict(), tensors))
+    wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+    if wrong:
+        first = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
+        raise WeightsError(
+            f"{what} does not fit the network that the model builds today: {len(wrong)} tensors are absent, unknown or "
+            f"of another shape ({first}); bring the plugin that it was trained with, or {WAY_OUT}"
+        )
+    network.load_state_dict(tensors)
+
+
+def _find_changes(part: NetworkPart, offer: Offer) -> tuple[str, ...]:
+    """What is not as it was in training, in words."""
+    changes = []
+    if part.model.version != offer.component.version:
+        changes.append(f"model '{part.model.name}' was of version {part.model.version}, now {offer.component.version}")
+    if part.model.code != offer.code:
+        changes.append(f"the code of the plugin that offers '{part.model.name}' has changed")
+    if part.engine != VERSION:
+        changes.append(f"the training engine was of version {part.engine}, now {VERSION}")
+    return tuple(changes)
