@@ -115,7 +115,7 @@ class Bench:
 
     def place(self, job: Job) -> Placed:
         """The job's data on its device; what was there before is let go first, so that it need not fit twice."""
-        if self.placed is not None and self.placed.data is not job.prepared.data:
+        if self.placed is not None and self.placed.prepared is not job.prepared:
             self.placed = None
             release()
         if self.placed is None:

@@ -69,7 +69,7 @@ class Workshop:
 
     def place(self, prepared: Prepared) -> Placed:
         """On the device; at most one size at a time."""
-        if self.placed is not None and self.placed.data is not prepared.data:
+        if self.placed is not None and self.placed.prepared is not prepared:
             self.placed = None
             release()
         if self.placed is None:
