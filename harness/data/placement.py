@@ -26,7 +26,7 @@ Placement = Literal["auto", "resident", "streamed"]
 class Placed:
     """A prepared dataset on its device."""
 
-    data: Data
+    prepared: Prepared
     device: torch.device
     images: Tensor
     """(N, S, S) uint8: on the device where `resident`, else the cache's memory map."""
@@ -38,6 +38,11 @@ class Placed:
     """Indices (n,) int64 on the device of each split's images; a split without images is absent."""
     resident: bool
     """Whether a step takes its images from `images` by itself; on a CPU the memory map is where it has to be."""
+
+    @property
+    def data(self) -> Data:
+        """The labels and the table, which are the same at every size."""
+        return self.prepared.data
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Each batch's indices (B,), and where the images are streamed the images (B, S, S) too, on the device.
@@ -60,7 +65,7 @@ def place(prepared: Prepared, device: torch.device, placement: Placement = "auto
     unknown = targets.isnan()  # (N, C)
     split = prepared.data.table["split"].to_numpy()
     return Placed(
-        data=prepared.data,
+        prepared=prepared,
         device=device,
         images=images.to(device) if resident else images,
         targets=targets.nan_to_num(0.0).to(device),

@@ -58,7 +58,7 @@ class DeviceData:
 
     def place(self, prepared: Prepared, device: torch.device, placement: Placement) -> Placed:
         """Place it where it is not yet; what was there before is let go first, so that it need not fit twice."""
-        if self.placed is not None and self.placed.data is not prepared.data:
+        if self.placed is not None and self.placed.prepared is not prepared:
             self.placed = None
             release()
         if self.placed is None:

@@ -128,6 +128,16 @@ def test_another_row_changes_no_number(toys, tmp_path):
     assert [r.metrics for r in beside if r.combo.model == "toy-net"] == [r.metrics for r in alone]
 
 
+def test_rows_of_several_sizes_are_each_trained_on_images_of_their_own(toys, tmp_path):
+    sizes: tuple[dict, ...] = ({}, {"recipe": {"size": 24, "load_size": 24}})
+    rows = tuple(Row("toy-net", "bce", "toy", params) for params in sizes)
+    together = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
+    for place, row in enumerate(rows):
+        (alone,) = run(make_board(tmp_path / str(place), rows=(row,), seeds=(0,)), toys, tmp_path)
+        assert alone.metrics == together[place].metrics
+        assert alone.artifacts["predictions-test.npz"] == together[place].artifacts["predictions-test.npz"]
+
+
 def test_a_stopped_run_keeps_what_is_finished_and_goes_on(toys, tmp_path):
     board = make_board(tmp_path, "toy-net", "tiny-cnn")
 
