@@ -30,7 +30,7 @@ from harness.parameters import complete, defaults, override
 from harness.registry import Offer, Registry
 from harness.training import VERSION
 from harness.training.build import build_network
-from harness.training.engine import DEFAULT, Engine, Execution
+from harness.training.engine import DEFAULT_ENGINE, Engine, Execution
 from harness.training.fit import Training
 from harness.training.numerics import choose_numerics, computing
 from harness.training.prediction import Predictor
@@ -212,7 +212,7 @@ class Restored:
         return self.recipe.evaluate_at
 
     def predict(
-        self, images: NDArray[np.uint8], *, batch: int | None = None, engine: Engine = DEFAULT
+        self, images: NDArray[np.uint8], *, batch: int | None = None, engine: Engine = DEFAULT_ENGINE
     ) -> NDArray[np.float32]:
         """Logits (N, C) float32 of grey images (N, H, W) uint8, squashed to `load_size` where they have another size.
 

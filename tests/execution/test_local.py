@@ -129,7 +129,7 @@ def test_another_row_changes_no_number(toys, tmp_path):
 
 
 def test_rows_of_several_sizes_are_each_trained_on_images_of_their_own(toys, tmp_path):
-    sizes: tuple[dict, ...] = ({}, {"recipe": {"size": 24, "load_size": 24}})
+    sizes: tuple[dict[str, dict[str, int]], ...] = ({}, {"recipe": {"size": 24, "load_size": 24}})
     rows = tuple(Row("toy-net", "bce", "toy", params) for params in sizes)
     together = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
     for place, row in enumerate(rows):
