@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    "errors files text metric_names identifiers",
+    "errors files text metric_names identifiers machine",
     "components hookspecs parameters",
     "registry board",
     "choices definition",
@@ -100,3 +100,16 @@ def test_plugins_and_templates_import_public_names_alone():
     assert len(files) > 10
     used = {f"{path.name} imports {name}" for path in files for name in find_imports(path)}
     assert not {text for text in used if not text.endswith(" imports harness")}
+
+
+def test_no_class_or_type_is_defined_twice():
+    found: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        aliases = (node.targets[0] for node in tree.body if isinstance(node, ast.Assign))
+        names = [target.id for target in aliases if isinstance(target, ast.Name) and not target.id.isupper()]
+        names += [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        for name in names:
+            if name[:1].isupper():
+                found.setdefault(name, []).append(module)
+    assert not {name: modules for name, modules in found.items() if len(modules) > 1}

@@ -61,7 +61,7 @@ CompileOption = Annotated[
         "--compile", help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back."
     ),
 ]
-Place = Annotated[
+PlaceOption = Annotated[
     Literal["auto", "resident", "streamed"],
     typer.Option(
         "--placement", help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most."

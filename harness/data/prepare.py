@@ -21,6 +21,7 @@ from harness.components import Data
 from harness.data.loading import Source
 from harness.errors import DataError, StorageError
 from harness.files import storage_problem, sweep, write_atomically
+from harness.machine import count_processors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -251,7 +252,7 @@ Decoded = list[tuple[int, "NDArray[np.uint8] | str"]]
 def _decode_chunks(data: Data, load_size: int, indices: NDArray[np.intp]) -> Iterator[Decoded]:
     """Decode by threads (Pillow and NumPy let go of the interpreter's lock), few chunks ahead of what is taken."""
     chunks = iter([indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)])
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = count_processors()
     with ThreadPoolExecutor(workers) as pool:
 
         def submit(count: int) -> set[Future[Decoded]]:

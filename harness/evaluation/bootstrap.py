@@ -17,7 +17,6 @@ counts, 0.4 here. The coverage of all three is in docs/simulations.md.
 from __future__ import annotations
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -28,6 +27,7 @@ import numpy as np
 from harness.components import Metric
 from harness.errors import DataError, UsageError
 from harness.evaluation.contract import checked, compute, defined_labels, wants_patients
+from harness.machine import count_processors
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -270,8 +270,3 @@ def _repeat(
         copies = np.arange(len(rows)) - np.repeat(np.cumsum(counts, dtype=np.intp) - counts, counts)
         drawn = np.array([f"{patient} {copy}" for patient, copy in zip(drawn, copies, strict=True)])
     return compute(metric, scores[rows], targets[rows], drawn)
-
-
-def count_processors() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

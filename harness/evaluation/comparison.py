@@ -32,9 +32,10 @@ from harness.evaluation.spread import find_spreads
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from harness.evaluation.parts import Interval
+
     Array = NDArray[np.float64]
 
-Interval = tuple[float, float]
 Chance = Literal["patients", "patients and seeds"]
 
 

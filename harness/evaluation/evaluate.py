@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.board import Board
 from harness.components import Metric
 from harness.evaluation import RESAMPLES
 from harness.evaluation.bootstrap import Resampling, average_labels, choose_labels, draw_resamples
@@ -63,6 +64,15 @@ class Protocol:
     prevalence: Mapping[str, float] = field(default_factory=dict)
     """Label -> the share of patients who have it where predictive values are asked for; sensitivity and specificity
     must be among the metrics."""
+
+    @classmethod
+    def of_board(
+        cls, board: Board, metrics: tuple[Metric, ...], subgroup_metrics: tuple[Metric, ...], fingerprint: str
+    ) -> Protocol:
+        """The rules of a board, whose resamples are drawn from its data's fingerprint."""
+        return cls(
+            metrics, board.metrics, board.objective, subgroup_metrics, seed=fingerprint, prevalence=board.prevalence
+        )
 
 
 @dataclass(frozen=True, eq=False)

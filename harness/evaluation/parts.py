@@ -18,7 +18,7 @@ def _none_for_nan(value: Any) -> Any:
 
 
 Number = Annotated[float | None, BeforeValidator(_none_for_nan)]
-Interval = tuple[float, float] | None
+Interval = tuple[float, float]
 
 
 STRICT = ConfigDict(extra="forbid")
@@ -36,7 +36,7 @@ class LabelValue:
     """A metric of one label on the test split."""
 
     value: Number
-    interval: Interval = None
+    interval: Interval | None = None
     positives: int
     negatives: int
 
@@ -49,7 +49,7 @@ class MetricPart(Part):
     """
 
     macro: Number
-    interval: Interval = None
+    interval: Interval | None = None
     interval_method: Literal["percentile", "logit", "squared"] = Field(
         default="percentile", description="how intervals were made from the resamples"
     )
@@ -125,9 +125,9 @@ class PredictivePart:
 
     prevalence: float
     ppv: Annotated[Number, Field(description="chance that who is flagged is positive")]
-    ppv_interval: Interval = None
+    ppv_interval: Interval | None = None
     npv: Annotated[Number, Field(description="chance that who is not flagged is negative")]
-    npv_interval: Interval = None
+    npv_interval: Interval | None = None
 
 
 class GroupPart(Part):
@@ -152,7 +152,7 @@ class GapPart(Part):
     worst: str
     value: Number
     labels_used: int
-    interval: Interval
+    interval: Interval | None
     p: Number = Field(
         default=None, description="of the largest gap, with the names of groups permuted over patients 1,000 times"
     )

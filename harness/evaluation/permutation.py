@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Metric
-from harness.evaluation.bootstrap import BLOCK, average_labels, count_processors
+from harness.evaluation.bootstrap import BLOCK, average_labels
 from harness.evaluation.contract import compute_labels
+from harness.machine import count_processors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from harness.evaluation.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
-    from harness.evaluation.comparison import Interval, Margin, Pair
-    from harness.evaluation.parts import MetricPart
+    from harness.evaluation.comparison import Margin, Pair
+    from harness.evaluation.parts import Interval, MetricPart
 
 MORE_SEEDS = "a verdict about methods needs at least three seeds of both"
 

@@ -107,16 +107,8 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     set_up_process(settings.engine, settings.cache)
     _require_no_folders(board)
     rows = resolve_rows(board, registry)
-    names = [
-        *board.metrics,
-        *(
-            name
-            for choices in rows.values()
-            for name in (choices.recipe.select_on, choices.recipe.schedule.watch)
-            if name not in ("objective", "loss")
-        ),
-    ]
-    metrics, in_groups = (resolve_metrics(wanted, registry) for wanted in (names, MEASURED))
+    metrics, in_groups = (resolve_metrics(names, registry) for names in (_list_metrics(board, rows), MEASURED))
+    objective = next(metric for metric in metrics if metric.name == board.objective.partition("@")[0])
     chosen = _choose(board, settings)
     # a weight file that is not there ends the run before it begins
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
@@ -129,16 +121,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     for combo in chosen:
         choices = rows[combo.row.name]
         sized = data.at(choices.recipe.load_size)
-        objective = next(m for m in metrics if m.name == board.objective.partition("@")[0])
         require_prevalence(board.prevalence, sized.prepared.data.labels)
-        protocol = Protocol(
-            metrics,
-            board.metrics,
-            board.objective,
-            in_groups,
-            seed=sized.fingerprint,
-            prevalence=board.prevalence,
-        )
         key = combo_key(
             source,
             sized.fingerprint,
@@ -157,7 +140,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
             source=source,
             prepared=shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared,
             fingerprint=sized.fingerprint,
-            protocol=protocol,
+            protocol=Protocol.of_board(board, metrics, in_groups, sized.fingerprint),
             objective=objective,
             device=settings.device,
             engine=settings.engine,
@@ -225,6 +208,12 @@ def _row_keys(board: Board, row: Row, registry: Registry, fingerprint: str) -> d
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def _list_metrics(board: Board, rows: Mapping[str, Choices]) -> list[str]:
+    """Names of the board's metrics, and of those by which recipes pick an epoch or lower the learning rate."""
+    watched = (name for choices in rows.values() for name in (choices.recipe.select_on, choices.recipe.schedule.watch))
+    return [*board.metrics, *(name for name in watched if name not in ("objective", "loss"))]
 
 
 def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:

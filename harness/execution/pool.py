@@ -66,7 +66,7 @@ class Pool:
     ) -> None:
         self.options, self.dispatch, self.interruption = options, dispatch, interruption
         self.seats = [Seat(order) for order in share_out(board, options)]
-        self.workers = Workers(inbox, work, self.seats, false_starts=FALSE_STARTS)
+        self.workers = Workers(inbox, work, self.seats, false_starts=FALSE_STARTS, proof="they had loaded the board")
         self._next_look = 0.0
         self._stopping = False
 

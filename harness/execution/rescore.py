@@ -49,10 +49,7 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
         try:
             record = read_record(board.folder, found.combo.row, found.combo.seed)  # a run may have made it again
             seed = (record or found).dataset.fingerprint
-            protocol = Protocol(
-                metrics, board.metrics, board.objective, in_groups, seed=seed, prevalence=board.prevalence
-            )
-            _evaluate_again(board, record or found, protocol, claim)
+            _evaluate_again(board, record or found, Protocol.of_board(board, metrics, in_groups, seed), claim)
             done.append(name)
         except (DataError, ClaimLostError) as error:
             left.append(f"{name}: {error}")

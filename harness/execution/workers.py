@@ -72,10 +72,19 @@ class Workers(Generic[P]):
     """The workers at some places; each runs `target(connection, order)` in a process of its own."""
 
     def __init__(
-        self, inbox: Inbox, target: Callable[[Connection, WorkOrder], None], places: Sequence[P], *, false_starts: int
+        self,
+        inbox: Inbox,
+        target: Callable[[Connection, WorkOrder], None],
+        places: Sequence[P],
+        *,
+        false_starts: int,
+        proof: str,
     ) -> None:
-        """Start none yet. `false_starts` of one place in a row end everything."""
-        self.inbox, self.target, self.places, self.most = inbox, target, tuple(places), false_starts
+        """Start none yet. `false_starts` of one place in a row end everything; `proof` says what a worker has to come
+        to, such as "they had loaded the board".
+        """
+        self.inbox, self.target, self.places = inbox, target, tuple(places)
+        self.most, self.proof = false_starts, proof
 
     @property
     def active(self) -> Iterator[P]:
@@ -109,7 +118,9 @@ class Workers(Generic[P]):
             place.false_starts += not place.proven
             if place.false_starts >= self.most:
                 device = place.order.settings.device
-                raise HarnessError(f"no worker process could be started on {device}: {message.reason}")
+                raise HarnessError(
+                    f"{self.most} worker processes in a row on {device} ended before {self.proof}: {message.reason}"
+                )
         return place, message
 
     def close(self) -> list[int]:

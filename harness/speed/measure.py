@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import statistics
 import tempfile
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from harness.machine import count_processors
 from harness.speed.plain import time_plain_script, write_originals
 from harness.speed.reference import BareStep, count_bytes, measure_copying
 from harness.speed.request import (
@@ -40,7 +40,7 @@ from harness.training.step import Step
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Timing = TypeVar("Timing")
+Measurement = TypeVar("Measurement")
 INFERENCES = 3
 """Times that the test images are predicted."""
 
@@ -138,7 +138,7 @@ def _measure(request: SpeedRequest) -> Speed:
     return replace(speed, notes=tuple(notes))
 
 
-def _try(what: str, notes: list[str], measure: Callable[[], Timing]) -> Timing | None:
+def _try(what: str, notes: list[str], measure: Callable[[], Measurement]) -> Measurement | None:
     """Measure, or note why that failed."""
     found = None
     try:
@@ -291,7 +291,7 @@ def _time_plain(request: SpeedRequest, precision: str) -> float:
             task.channels,
             request.device,
             dtype,
-            workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            workers=count_processors(),
             seconds=request.plain_seconds,
         )
 

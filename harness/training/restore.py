@@ -158,7 +158,7 @@ class Restored:
     """In evaluation mode on `device`: normalized images (B, K, size, size) float32 -> logits (B, C)."""
     device: torch.device
     task: Task
-    """What it was built for."""
+    """What it was built for: labels, the size that it is fed, mean and std of its pixels."""
     recipe: Recipe
     """How images become what it sees, and in what numbers it computes; its fields of training are not those that were
     used.
@@ -186,36 +186,12 @@ class Restored:
         """The C names, in the order of the logits' columns."""
         return self.task.labels
 
-    @property
-    def size(self) -> int:
-        """Height and width in pixels of what the network is fed."""
-        return self.task.size
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """(K,) subtracted from pixels in 0..1."""
-        return self.task.mean
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """(K,) that the difference is divided by."""
-        return self.task.std
-
-    @property
-    def load_size(self) -> int:
-        """Height and width in pixels that images are squashed to before anything else."""
-        return self.recipe.load_size
-
-    @property
-    def evaluate_at(self) -> str:
-        """How an image of `load_size` becomes one of `size`, and which views' logits are averaged; see `Recipe`."""
-        return self.recipe.evaluate_at
-
     def predict(
         self, images: NDArray[np.uint8], *, batch: int | None = None, engine: Engine = DEFAULT_ENGINE
     ) -> NDArray[np.float32]:
-        """Logits (N, C) float32 of grey images (N, H, W) uint8, squashed to `load_size` where they have another size.
+        """Logits (N, C) float32 of grey images (N, H, W) uint8.
 
+        Images of another size than `recipe.load_size` are squashed to it.
         They are made as a run makes them: in `batch` images at a time (as many as there, unless it is given), by a CUDA
         graph where `engine` has graphs; on the same device, the images of a split give the bits that were stored.
         Compiled only where `engine` says `on`. Raises `DataError` for images of another type or shape, `UsageError` for
@@ -248,7 +224,7 @@ class Restored:
 
 def _prepare(images: NDArray[np.uint8], restored: Restored) -> Prepared:
     """Images (N, H, W) as a test split without known targets, each squashed as decoding does it."""
-    size, count = restored.load_size, len(images)
+    size, count = restored.recipe.load_size, len(images)
     if images.shape[1:] != (size, size):
         images = np.stack([resize(image, size) for image in images])
     images = np.require(images, requirements=["C", "W"])  # torch wants to be able to write; nothing does

@@ -108,7 +108,7 @@ class _Team:
         self.limits, self.watch = limits, watch
         self.slots = Slots(study, limits.trials, limits.lease)
         places = [Place(order) for order in share_out((plan, limits), options)]
-        self.workers = Workers(SimpleQueue(), live, places, false_starts=FALSE_STARTS)
+        self.workers = Workers(SimpleQueue(), live, places, false_starts=FALSE_STARTS, proof="an epoch was over")
 
     def run(self) -> None:
         try:

@@ -90,7 +90,7 @@ def submit(
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
     data, found = _load_data(board, source, cache)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
-    protocol = Protocol(metrics, board.metrics, board.objective, in_groups, seed=found, prevalence=board.prevalence)
+    protocol = Protocol.of_board(board, metrics, in_groups, found)
     tests = [_read(path, data, "test") for path in submission.tests]
     require_distinct(tests)
     seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]

@@ -28,7 +28,7 @@ from harness.upkeep.submission import row_name
 
 
 @dataclass(frozen=True)
-class Problem:
+class Fault:
     """Something about a file."""
 
     file: str
@@ -38,55 +38,53 @@ class Problem:
     """Whether it is wrong; otherwise it is only worth knowing."""
 
 
-def validate(board: Board, current: CurrentKeys) -> tuple[Problem, ...]:
+def validate(board: Board, current: CurrentKeys) -> tuple[Fault, ...]:
     """What is wrong with a board's records, resamples, predictions and page, and what could not be checked."""
     found = read_records(board.folder)
     return (
         *_check_definition(board),
         *_check_published(board),
-        *(Problem(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
+        *(Fault(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
         *(finding for record in found.records for finding in _check_record(board, record, current)),
         *_check_orphans(board.folder, found.records),
         *_check_page(board),
-        *(Problem("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
+        *(Fault("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
           for row, why in current.unknown.items()),
     )  # fmt: skip
 
 
-def _check_definition(board: Board) -> Iterator[Problem]:
+def _check_definition(board: Board) -> Iterator[Fault]:
     document = [dict(board.options), *({name: dict(part) for name, part in row.params.items()} for row in board.rows)]
     for text in dict.fromkeys(_find_paths(document)):
-        yield Problem(
-            "board.toml", f"holds a path of a machine: {text}; name it from the folder where runs are started"
-        )
+        yield Fault("board.toml", f"holds a path of a machine: {text}; name it from the folder where runs are started")
 
 
-def _check_published(board: Board) -> Iterator[Problem]:
+def _check_published(board: Board) -> Iterator[Fault]:
     try:
         read_published(board.folder)
     except HarnessError as error:
-        yield Problem("published.toml", str(error))
+        yield Fault("published.toml", str(error))
 
 
-def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterator[Problem]:
+def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterator[Fault]:
     file = str(record_path(board.folder, record).relative_to(board.folder))
     expected = _row_name(board, record)
     if record.combo.row != expected:
-        yield Problem(file, f"its row would be called {expected}: its parts and its name do not belong together")
+        yield Fault(file, f"its row would be called {expected}: its parts and its name do not belong together")
     stale = current.why_stale(board, record)
     if stale is not None:
-        yield Problem(file, f"is stale: {stale}")
+        yield Fault(file, f"is stale: {stale}")
     document = json.loads(record.model_dump_json())
-    yield from (Problem(file, f"holds a path of a machine: {text}") for text in _find_paths(document))
+    yield from (Fault(file, f"holds a path of a machine: {text}") for text in _find_paths(document))
     if record.status == "done" and not record.metrics:
-        yield Problem(file, "is done and holds no metric")
+        yield Fault(file, "is done and holds no metric")
     for name, metric in record.metrics.items():
         if not _is_mean_of_labels(metric):
-            yield Problem(
+            yield Fault(
                 file, f"{name}: its macro {metric.macro} is not the mean of its labels; somebody has changed it"
             )
     if record.failure is not None:
-        yield Problem(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
+        yield Fault(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
     yield from _check_files(board.folder, record)
 
 
@@ -131,45 +129,45 @@ def _find_paths(document: Any) -> Iterator[str]:
     return (text for text in texts(document) if scrub_paths(text) != text)
 
 
-def _check_files(folder: Path, record: Record) -> Iterator[Problem]:
+def _check_files(folder: Path, record: Record) -> Iterator[Fault]:
     """Resamples are committed and have to be there; predictions and weights are not, and are checked where they are."""
     beside = resamples_path(folder, record)
     name = str(beside.relative_to(folder))
     if RESAMPLES_FILE in record.artifacts and not beside.is_file():
-        yield Problem(name, "is missing: its record speaks of it; harness rescore makes it anew")
+        yield Fault(name, "is missing: its record speaks of it; harness rescore makes it anew")
     elif RESAMPLES_FILE in record.artifacts and file_digest(beside) != record.artifacts[RESAMPLES_FILE]:
-        yield Problem(name, "is not what its record was made with: its sha256 differs; harness rescore makes it anew")
+        yield Fault(name, "is not what its record was made with: its sha256 differs; harness rescore makes it anew")
     elif RESAMPLES_FILE in record.artifacts:
         try:
             load_resamples(beside)
         except DataError as error:
-            yield Problem(name, str(error))
+            yield Fault(name, str(error))
     elif record.status == "done":
-        yield Problem(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
+        yield Fault(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
     for artifact, digest in record.artifacts.items():
         path = folder / RUNS / record.key / artifact
         if path.parent.parent.parent == folder and path.is_file() and file_digest(path) != digest:
-            yield Problem(str(path.relative_to(folder)), "is not what its record was made with: its sha256 differs")
+            yield Fault(str(path.relative_to(folder)), "is not what its record was made with: its sha256 differs")
 
 
-def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Problem]:
+def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Fault]:
     expected = {path for r in records for path in (record_path(folder, r), resamples_path(folder, r))}
     for path in sorted((folder / FOLDER).glob("*")):
         if path in expected or path.suffix == ".json":
             continue
         name = str(path.relative_to(folder))
         if path.name == ASIDE:
-            yield from (Problem(f"{name}/{one.name}", "was set aside", problem=False) for one in sorted(path.iterdir()))
+            yield from (Fault(f"{name}/{one.name}", "was set aside", problem=False) for one in sorted(path.iterdir()))
         elif path.name.startswith(TEMPORARY):
-            yield Problem(name, "was left by a process that was killed; harness clean removes it", problem=False)
+            yield Fault(name, "was left by a process that was killed; harness clean removes it", problem=False)
         else:
-            yield Problem(name, "belongs to no record")
+            yield Fault(name, "belongs to no record")
 
 
-def _check_page(board: Board) -> Iterator[Problem]:
+def _check_page(board: Board) -> Iterator[Fault]:
     page = board.folder / PAGE
     if not page.is_file():
-        yield Problem(PAGE, "is missing; harness leaderboard makes it")
+        yield Fault(PAGE, "is missing; harness leaderboard makes it")
         return
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -177,4 +175,4 @@ def _check_page(board: Board) -> Iterator[Problem]:
     except HarnessError:
         return  # found above
     if current != page.read_bytes():
-        yield Problem(PAGE, "is not what the records give; harness leaderboard makes it anew")
+        yield Fault(PAGE, "is not what the records give; harness leaderboard makes it anew")

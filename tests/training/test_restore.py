@@ -179,12 +179,12 @@ def test_what_it_says_is_what_the_record_and_the_task_say(trained, plugins, name
     recipe = one.job.choices.recipe
     assert restored.task == one.task
     assert list(restored.labels) == one.record.dataset.labels
-    assert (restored.size, restored.load_size, restored.evaluate_at) == (
+    assert (restored.task.size, restored.recipe.load_size, restored.recipe.evaluate_at) == (
         recipe.size,
         recipe.load_size,
         recipe.evaluate_at,
     )
-    assert (restored.mean, restored.std) == (one.task.mean, one.task.std)
+    assert (restored.task.mean, restored.task.std) == (one.task.mean, one.task.std)
     assert restored.recipe.precision == recipe.precision
     assert restored.mirrors
     assert restored.model == one.record.combo.model
@@ -291,7 +291,7 @@ def test_a_weight_file_is_initial_weights_as_before_with_what_it_says_and_withou
         found.append(train(tmp_path / file.stem, plugins, row))
     assert np.array_equal(found[0].logits, found[1].logits)
     again = restore(found[0].weights, plugins, CPU)
-    assert (again.task.channels, again.mean) == (3, (0.485, 0.456, 0.406))
+    assert (again.task.channels, again.task.mean) == (3, (0.485, 0.456, 0.406))
     assert np.array_equal(again.predict(found[0].images, batch=BATCH), found[0].logits)
 
 

@@ -19,7 +19,7 @@ from harness.cli.options import (
     DatasetOptions,
     Devices,
     Json,
-    Place,
+    PlaceOption,
     Plugins,
     complete_names,
     find_cache,
@@ -94,7 +94,7 @@ def run(
         str | None, typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.")
     ] = None,
     compile_: CompileOption = "auto",
-    placement: Place = "auto",
+    placement: PlaceOption = "auto",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, for some speed.")
     ] = False,

@@ -30,6 +30,9 @@ Targets = Annotated[
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Take targets and patients from a dataset instead.")
 ]
+AllowOverlap = Annotated[
+    bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
+]
 FEWEST_RESAMPLES = 200
 """Resamples that an interval needs: with fewer, its ends are themselves left to chance."""
 
@@ -58,9 +61,7 @@ def score(
     ] = None,
     resamples: Annotated[int, typer.Option(min=FEWEST_RESAMPLES, help="Of the patients, for intervals.")] = RESAMPLES,
     seed: Annotated[str, typer.Option(help="Of the resamples, any text; a record's is its data's fingerprint.")] = "0",
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
-    ] = False,
+    allow_overlap: AllowOverlap = False,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -137,9 +138,7 @@ def compare(
         bool, typer.Option("--by-label", help="Print the differences label by label; --json always has them.")
     ] = False,
     common: Annotated[bool, typer.Option("--common", help="Compare on the images that all have.")] = False,
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
-    ] = False,
+    allow_overlap: AllowOverlap = False,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
