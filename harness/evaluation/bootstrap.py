@@ -224,9 +224,13 @@ def _resample_label(
 
 def _sort(scores: NDArray[np.float64], targets: NDArray[np.float64], located: NDArray[np.intp]) -> NDArray[np.intp]:
     """Sort from the highest score down (N,), equal ones by target and patient: in whatever order the images come."""
-    order = np.argsort(-scores)  # where no two are equal, nothing else counts, and this takes a tenth of the time
+    order = np.argsort(-scores)  # a tenth of the time of sorting by all three, which equal scores alone need
     ordered = scores[order]
-    return order if (ordered[1:] != ordered[:-1]).all() else np.lexsort((located, targets, -scores))
+    same = ordered[1:] == ordered[:-1]
+    places = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    tied = order[places]
+    order[places] = tied[np.lexsort((located[tied], targets[tied], -scores[tied]))]
+    return order
 
 
 def _resample_by_counts(

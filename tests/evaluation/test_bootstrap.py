@@ -231,3 +231,18 @@ def test_a_macro_is_the_mean_of_what_is_defined_and_a_system_the_mean_of_its_see
     assert np.isnan(average_labels(values, np.array([True, True, False]))).all()
     assert np.isnan(average_labels(values, np.zeros(3, dtype=bool))).all()
     np.testing.assert_allclose(average_seeds(np.array([[0.2, 0.4], [0.4, np.nan]])), [0.3, np.nan])
+
+
+@pytest.mark.parametrize("name", ["auroc", "auprc", "brier", "ece"])
+@pytest.mark.parametrize("levels", [7, 300, 10**9], ids=["ties", "some ties", "no ties"])
+def test_the_order_of_images_changes_no_bit_with_or_without_ties(registry, name, levels):
+    generator = np.random.default_rng(0)
+    scores = np.round(generator.random((900, 2)) * levels) / levels
+    targets = (generator.random((900, 2)) < 0.3).astype(float)
+    patients = np.array([f"p{number}" for number in generator.integers(0, 90, 900)])
+    resampling, shuffled = draw_resamples(patients, 70, seed="s"), generator.permutation(900)
+    found = [
+        resample(registry.metric(name), scores[order], targets[order], patients[order], resampling)
+        for order in (np.arange(900), shuffled)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from harness.evaluation import kernels
 
@@ -41,3 +42,14 @@ def test_counts_beyond_a_byte_are_summed_without_overflow():
     targets, scores = np.tile([0.0, 1.0], 40_000), np.tile([0.4, 0.6], 40_000)
     weights = np.full((80_000, 1), 255, dtype=np.uint8)
     assert kernels.auroc(kernels.rank(scores, targets, np.arange(80_000)), weights).tolist() == [1]
+
+
+@pytest.mark.parametrize("positives", [1, 3, 400])
+def test_long_runs_of_heavy_weights_are_summed_without_overflow(positives):
+    generator = np.random.default_rng(0)
+    targets, scores = (np.arange(5_000) < positives).astype(float), generator.random(5_000)
+    weights = generator.integers(250, 256, (5_000, 3)).astype(np.uint8)
+    ranking = kernels.rank(scores, targets, np.arange(5_000))
+    for function, reference in ((kernels.auroc, roc_auc_score), (kernels.average_precision, average_precision_score)):
+        theirs = [reference(targets, scores, sample_weight=column.astype(float)) for column in weights.T]
+        np.testing.assert_allclose(function(ranking, weights), theirs, rtol=1e-12)
