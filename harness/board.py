@@ -30,7 +30,7 @@ RATES = ("sensitivity", "specificity")
 """Metrics that predictive values are made of; a board that gives a prevalence measures them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """What is compared: a model, a loss and a recipe, with the parameters that differ from their defaults."""
 
@@ -75,7 +75,7 @@ class Combo:
         return f"{self.row.name}--s{self.seed}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """What `board.toml` says, checked; `folder` holds it."""
 
@@ -216,7 +216,7 @@ def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
 def _product(entry: _Rows) -> Iterable[Row]:
     params = {section: flatten(values) for section, values in entry.params.model_dump().items() if values}
     for model, loss, recipe in itertools.product(entry.models, entry.losses, entry.recipes):
-        yield Row(model, loss, recipe, params, tuned=entry.tuned)
+        yield Row(model=model, loss=loss, recipe=recipe, params=params, tuned=entry.tuned)
 
 
 def _explain(error: ValidationError) -> str:

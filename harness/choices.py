@@ -14,7 +14,7 @@ from harness.parameters import SECTIONS, complete, override
 from harness.registry import Registry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choices:
     """Everything that a row stands for, ready to be built."""
 

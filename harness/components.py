@@ -70,7 +70,7 @@ class ImageArray(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Data:
     """A dataset as its label files describe it; making one opens no image.
 
@@ -161,7 +161,7 @@ class _Chosen:
         return self.images[int(self.chosen[index])]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What a model or a loss may know when it is built. Never anything of the test split."""
 

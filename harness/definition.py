@@ -28,7 +28,7 @@ from harness.parameters import Params
 PUBLISHED = "published.toml"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoardRequest:
     """A board to run, or the parts of a new one; and what is to be different from what it says."""
 
@@ -130,7 +130,17 @@ def _from_parts(request: BoardRequest) -> Board:
     seeds = request.seeds or (0,)
     title = f"{request.dataset}: {' and '.join(request.models)}"
     metrics = ("auroc", "auprc", "f1", "brier", "ece")
-    board = Board(request.folder, title, "", "auroc", tuple(seeds), metrics, request.dataset, dict(request.options), ())
+    board = Board(
+        folder=request.folder,
+        title=title,
+        about="",
+        objective="auroc",
+        seeds=tuple(seeds),
+        metrics=metrics,
+        dataset=request.dataset,
+        options=dict(request.options),
+        rows=(),
+    )
     return parse_board(board_text(board, rows), request.folder)
 
 
@@ -142,7 +152,10 @@ def _from_board(request: BoardRequest) -> Board:
     found = find_board(request.board)
     folder = request.folder or (found if isinstance(found, Path) else Path(f"{found}-board"))
     original = parse_board(_original_text(request.board), folder)
-    systems = (Row(r.model, r.loss, r.recipe, _merge(r.params, request.params)) for r in original.systems)
+    systems = (
+        Row(model=r.model, loss=r.loss, recipe=r.recipe, params=_merge(r.params, request.params))
+        for r in original.systems
+    )
     rows = tuple(systems) if original.systems == original.rows else add_controls(systems)
     return replace(original, options=original.options | dict(request.options), rows=rows)
 

@@ -108,10 +108,20 @@ def toy_board(tmp_path_factory) -> Path:
 
     folder: Path = tmp_path_factory.mktemp("boards") / "toy-board"
     models = ("toy-net", "tiny-cnn")
-    rows = tuple(Row(model, "bce", "toy") for model in models)
-    board = Board(folder, "t", "", "auroc", (0, 1), ("auroc", "f1", "brier"), "toy", {}, rows)
+    rows = tuple(Row(model=model, loss="bce", recipe="toy") for model in models)
+    board = Board(
+        folder=folder,
+        title="t",
+        about="",
+        objective="auroc",
+        seeds=(0, 1),
+        metrics=("auroc", "f1", "brier"),
+        dataset="toy",
+        options={},
+        rows=rows,
+    )
     save_board(folder, board_text(board, [row_text(models, ["bce"], ["toy"], {})]))
-    settings = Settings(folder, folder.parent / "cache", torch.device("cpu"))
+    settings = Settings(data_root=folder, cache=folder.parent / "cache", device=torch.device("cpu"))
     local.run(planning.plan(board, load_registry([TOY]), settings, lambda _: None), lambda _: None)
     return folder
 

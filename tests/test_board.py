@@ -53,11 +53,11 @@ def test_rows_are_the_product_of_the_lists_and_combos_come_seed_by_seed():
 
 def test_a_row_with_parameters_is_named_by_six_hex_digits_of_them_whatever_their_order():
     row = parse_board(GOOD, Path("x")).rows[2]
-    same = Row("a", "bce", "r", {"recipe": {"augment.flip": True, "lr": 0.1}})
+    same = Row(model="a", loss="bce", recipe="r", params={"recipe": {"augment.flip": True, "lr": 0.1}})
     assert row.params == {"recipe": {"lr": 0.1, "augment.flip": True}}
     assert row.name == same.name
     assert len(row.name.rpartition("--")[2]) == 6
-    assert row.name != Row("a", "bce", "r", {"recipe": {"lr": 0.2}}).name
+    assert row.name != Row(model="a", loss="bce", recipe="r", params={"recipe": {"lr": 0.2}}).name
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,17 @@ def test_a_written_board_reads_back_the_same(models, options, title):
     options = {name: value for name, value in options.items() if name != "name"}
     params = {"recipe": {name: value for name, value in options.items() if "." not in name}} if options else {}
     params = {section: found for section, found in params.items() if found}
-    board = Board(Path("x"), title, "", "auroc", (3, 1), ("auroc", "f1"), "phantom", options, ())
+    board = Board(
+        folder=Path("x"),
+        title=title,
+        about="",
+        objective="auroc",
+        seeds=(3, 1),
+        metrics=("auroc", "f1"),
+        dataset="phantom",
+        options=options,
+        rows=(),
+    )
     read = parse_board(board_text(board, [row_text(models, ["bce"], ["r"], params)]), Path("x"))
     assert (read.title, read.seeds, read.metrics, read.options) == (title, (3, 1), ("auroc", "f1"), options)
     assert {row.model for row in read.rows} == set(models)

@@ -59,9 +59,19 @@ def test_the_examples_train_together(tmp_path, monkeypatch):
     files = [tmp_path / f"example{number}.py" for number in range(len(EXAMPLES))]
     for path, text in zip(files, EXAMPLES, strict=True):
         path.write_text(text)
-    row = Row("my-net", "hinge", "longer", {"recipe": {"epochs": 2, "size": 32}})
-    board = Board(tmp_path / "b", "t", "", "auroc", (0,), ("auroc", "accuracy"), "bright", {}, (row,))
-    settings = Settings(tmp_path, tmp_path / "cache", torch.device("cpu"))
+    row = Row(model="my-net", loss="hinge", recipe="longer", params={"recipe": {"epochs": 2, "size": 32}})
+    board = Board(
+        folder=tmp_path / "b",
+        title="t",
+        about="",
+        objective="auroc",
+        seeds=(0,),
+        metrics=("auroc", "accuracy"),
+        dataset="bright",
+        options={},
+        rows=(row,),
+    )
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
     (record,) = local.run(planning.plan(board, load_registry(files), settings, lambda _: None), lambda _: None)
     assert record.status == "done"
     assert record.metrics["auroc"].macro == 1.0

@@ -113,3 +113,15 @@ def test_no_class_or_type_is_defined_twice():
             if name[:1].isupper():
                 found.setdefault(name, []).append(module)
     assert not {name: modules for name, modules in found.items() if len(modules) > 1}
+
+
+def test_values_of_more_than_five_fields_are_made_by_name():
+    classes = [node for path in MODULES.values() for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    by_position = [
+        node.name
+        for node in classes
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in (text := ast.unparse(one)) and "kw_only=True" not in text for one in node.decorator_list)
+        and sum(isinstance(line, ast.AnnAssign) and "ClassVar" not in ast.unparse(line) for line in node.body) > 5
+    ]
+    assert not by_position

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from harness.speed.measure import Speed
     from harness.testing import Outcome
     from harness.testing.doctor import Fact
-    from harness.tuning.space import Dimension
 
 PLAIN_WIDTH = 120
 """Characters in a line of a table where no terminal limits it."""
@@ -166,17 +165,6 @@ def _plain(value: Any) -> str:
 
 def _text(text: str) -> str:
     return text.replace("[", r"\[")
-
-
-def print_space(title: str, dimensions: Mapping[str, Dimension], defaults: Mapping[str, Any]) -> None:
-    """Print what is searched: one row for each dimension."""
-    table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
-    for column in ("parameter", "values", "default", "from"):
-        table.add_column(column, overflow="fold")
-    for name, dimension in dimensions.items():
-        default = "none" if defaults[name] is None else str(defaults[name])
-        table.add_row(_text(name), _text(dimension.describe()), _text(default), _text(dimension.origin))
-    output().print(table)
 
 
 # --- predictions -----------------------------------------------------------------------------------------------------

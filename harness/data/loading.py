@@ -17,7 +17,7 @@ CORE_OPTIONS: Mapping[str, bool] = {"allow_missing": False, "allow_leaks": False
 """Options that every dataset has: work on the images that are there; accept a patient in two splits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A dataset with its options, complete and checked, and where it lies."""
 
@@ -46,7 +46,7 @@ def find_source(offer: Offer, options: Mapping[str, Any], data_root: Path) -> So
     own = {name: value for name, value in options.items() if name not in CORE_OPTIONS}
     folder = data_root / dataset.name
     root = folder if folder.is_dir() else data_root
-    return Source(dataset, offer.code, complete(dataset, dataset.load, own), root, **core)
+    return Source(dataset=dataset, code=offer.code, options=complete(dataset, dataset.load, own), root=root, **core)
 
 
 def load(source: Source) -> Data:

@@ -22,7 +22,7 @@ SHARE = 0.5
 Placement = Literal["auto", "resident", "streamed"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Placed:
     """A prepared dataset on its device."""
 

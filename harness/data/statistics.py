@@ -42,7 +42,7 @@ class Ages:
     unknown: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Counts:
     """Counts of one group of splits."""
 

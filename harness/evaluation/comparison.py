@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class System:
         return len(self.values) >= FEWEST_SEEDS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """Two systems: `delta` is the first minus the second. None where it is undefined."""
 
@@ -143,16 +143,21 @@ def compare_pairs(
     judged = np.isfinite(variance[first] + variance[second])
     error, known = (np.where(judged, one, other) for one, other in zip(both, alone, strict=True))
     adjusted = adjust_holm(np.where(judged, p, p_patients), tests)
-    columns = (
-        delta.tolist(),
-        _intervals(delta, error, known),
-        _intervals(delta, *alone),
-        *map(_optional, (p_patients, np.where(judged, p, np.nan), adjusted)),
-        ["patients and seeds" if verdict else "patients" for verdict in judged.tolist()],
-        *map(_optional, (error, np.where(np.isinf(known), np.nan, known))),
-        _optional(find_detectable(error, known, tests or len(wanted))),
-    )
-    return [Pair(*pair, *values) for pair, *values in zip(wanted, *columns, strict=True)]
+    columns: dict[str, Sequence[Any]] = {
+        "a": [pair[0] for pair in wanted],
+        "b": [pair[1] for pair in wanted],
+        "delta": delta.tolist(),
+        "interval": _intervals(delta, error, known),
+        "interval_patients": _intervals(delta, *alone),
+        "p_patients": _optional(p_patients),
+        "p": _optional(np.where(judged, p, np.nan)),
+        "p_holm": _optional(adjusted),
+        "over": ["patients and seeds" if verdict else "patients" for verdict in judged.tolist()],
+        "error": _optional(error),
+        "freedom": _optional(np.where(np.isinf(known), np.nan, known)),
+        "detectable": _optional(find_detectable(error, known, tests or len(wanted))),
+    }
+    return [Pair(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
 
 def rank_groups(

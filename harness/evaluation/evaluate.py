@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """The rules by which predictions are evaluated."""
 
@@ -71,11 +71,16 @@ class Protocol:
     ) -> Protocol:
         """The rules of a board, whose resamples are drawn from its data's fingerprint."""
         return cls(
-            metrics, board.metrics, board.objective, subgroup_metrics, seed=fingerprint, prevalence=board.prevalence
+            metrics=metrics,
+            names=board.metrics,
+            objective=board.objective,
+            subgroup_metrics=subgroup_metrics,
+            seed=fingerprint,
+            prevalence=board.prevalence,
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation:
     """What came out, as the parts of a record."""
 

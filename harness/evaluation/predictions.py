@@ -22,7 +22,7 @@ EXTREME = 1e-12
 """A score nearer to 0 or 1 has the logit of this distance, so that logits are finite."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions:
     """Logits, or given scores, and targets of N images and C labels."""
 
@@ -57,7 +57,14 @@ class Predictions:
     ) -> Predictions:
         """Predictions whose `scores` are exactly those given, (N, C) in 0..1; logits are derived."""
         inside = np.clip(scores, EXTREME, 1 - EXTREME)
-        return cls(labels, image, patient, np.log(inside) - np.log1p(-inside), targets, given_scores=scores)
+        return cls(
+            labels=labels,
+            image=image,
+            patient=patient,
+            logits=np.log(inside) - np.log1p(-inside),
+            targets=targets,
+            given_scores=scores,
+        )
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -150,13 +157,15 @@ def load_predictions(path: Path) -> Predictions:
     require_unique(image, "image", str(path))
     names = tuple(map(str, labels))
     require_targets(targets, names, image, str(path))
-    make = Predictions if kind == "logits" else Predictions.from_scores
-    found = make(names, image, patient, values, targets)
+    if kind == "logits":
+        predictions = Predictions(labels=names, image=image, patient=patient, logits=values, targets=targets)
+    else:
+        predictions = Predictions.from_scores(names, image, patient, values, targets)
     columns = {name.removeprefix(COLUMN): values for name, values in arrays.items() if name.startswith(COLUMN)}
     for name, values in columns.items():
         if values.shape != image.shape:
             raise DataError(f"{path}: column '{name}' {values.shape} must be (N,), one value an image")
-    return replace(found, patients_known="patient" in arrays, columns=columns, source=str(path))
+    return replace(predictions, patients_known="patient" in arrays, columns=columns, source=str(path))
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -34,7 +34,7 @@ ROUNDING = 1.01 * 10**-DIGITS
 """The most by which two gaps may differ that are the same but for such rounding."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Group:
     """Images of one value of a column."""
 
@@ -52,7 +52,7 @@ class Group:
     """Metric -> the mean over the labels that are scored, NaN where none is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gap:
     """How much better a metric's macro is in the best group than in the worst one."""
 
@@ -69,7 +69,7 @@ class Gap:
     None where nothing was drawn."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Macros:
     """One metric of one seed in the groups that have any label scored, over the labels that all of those have."""
 

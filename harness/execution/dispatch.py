@@ -35,7 +35,7 @@ MAY_PASS: frozenset[FailureKind] = frozenset({"crashed", "interrupted", "out_of_
 """Failures that may not come again: what else ran on the machine had its part in them."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class RunningCombo:
     """A combo that is being run."""
 
@@ -118,7 +118,9 @@ class Dispatch:
             self._keeper.keep(claim)
             self._begun += 1
             self._waiting = ()
-            task = self.active[name] = RunningCombo(item, claim, self._begun, self._attempts.get(name, 1))
+            task = self.active[name] = RunningCombo(
+                planned=item, claim=claim, number=self._begun, attempt=self._attempts.get(name, 1)
+            )
             self.listener(ComboStarted(name, task.number, self.total, job.choices.recipe.epochs))
             return task
         return None

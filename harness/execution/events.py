@@ -103,7 +103,7 @@ class TrialAdvanced:
     value: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialFinished:
     """A trial of a search is over, here or elsewhere."""
 

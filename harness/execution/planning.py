@@ -35,7 +35,7 @@ from harness.training.weights import require_imagenet, weights_identity
 OUTDATED = "choices or versions have changed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Where a run finds and leaves things, and which part of a board it does."""
 

@@ -46,7 +46,7 @@ class GroupSummary:
     """Metric -> mean over the seeds; absent where no label is scored."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ColumnSummary:
     """One column by which patients are grouped."""
 
@@ -82,7 +82,7 @@ class OtherMeans:
     """The labels that both means are over; empty where the seeds differ in them, so that neither has a mean."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RowDetails:
     """Details of a row, from the records that count."""
 

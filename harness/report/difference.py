@@ -35,7 +35,7 @@ CHANGE_KINDS: Mapping[ChangeKind, str] = {
 """What may have become of a row, in the order in which it is told."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MetricChange:
     """A metric of a row: the mean over its seeds, before and after, over the labels that all records of both have."""
 
@@ -279,7 +279,9 @@ def _conclude(metric: str, before: float, after: float, pair: Pair | None, *, hi
         verdict = "noise"
     else:
         verdict = "better" if (after > before) == higher else "worse"
-    return MetricChange(metric, before, after, pair.interval if pair else None, p, verdict)
+    return MetricChange(
+        metric=metric, before=before, after=after, interval=pair.interval if pair else None, p_holm=p, verdict=verdict
+    )
 
 
 def _speed(before: RowSummary, after: RowSummary) -> float | None:

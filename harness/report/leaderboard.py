@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RowStatus = Literal["done", "partial", "failed", "skipped", "stale", "missing"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Spread:
     """A metric's macro over the seeds of a row."""
 
@@ -35,7 +35,7 @@ class Spread:
     """Why there is none although every record lies with its resamples, in words."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RowSummary:
     """One row of the leaderboard."""
 
@@ -73,7 +73,7 @@ class RowSummary:
     """How its parameters were found and what that cost, as board.toml says."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Leaderboard:
     """A board with its results."""
 

@@ -111,7 +111,7 @@ def _published(values: Mapping[str, Any]) -> dict[str, Any]:
 def _row_of(record: Record) -> Row:
     """The row of a record that the board does not name."""
     combo = record.combo
-    return Row(combo.model, combo.loss, combo.recipe, combo.params, combo.control)
+    return Row(model=combo.model, loss=combo.loss, recipe=combo.recipe, params=combo.params, control=combo.control)
 
 
 def _directions(board: Board, records: Iterable[Record]) -> dict[str, bool]:
@@ -218,7 +218,7 @@ def _spread(done: Sequence[Record], metric: str, labels: Sequence[str] | None = 
         return None
     seeds, values, used = zip(*found, strict=True)
     deviation = statistics.stdev(values) if len(values) > 1 else None
-    return Spread(statistics.fmean(values), deviation, values, seeds, min(used))
+    return Spread(mean=statistics.fmean(values), deviation=deviation, values=values, seeds=seeds, labels_used=min(used))
 
 
 def _per_label(done: Iterable[Record], metric: str) -> dict[str, float]:

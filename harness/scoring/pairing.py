@@ -37,7 +37,7 @@ from harness.scoring.systems import NO_PATIENTS
 WITHOUT_VALIDATION = ("0.5", "oracle")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MetricComparison:
     """All systems, and all pairs of them, by one metric."""
 
@@ -55,7 +55,7 @@ class MetricComparison:
     """Each pair against the margin, where one was given."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison:
     """Systems by every metric, on the images that all have."""
 
@@ -117,7 +117,7 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
         raise UsageError("; ".join(notes))
     test = first.splits["test"]
     told = [*notes, *_note(compared, first.labels, absent)]
-    return Comparison(compared, test.images, test.patients, notes=told, margin=margin)
+    return Comparison(metrics=compared, images=test.images, patients=test.patients, notes=told, margin=margin)
 
 
 def _make_row_systems(
@@ -163,7 +163,7 @@ def _make_label_systems(
 # --- predictions -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparisonOptions:
     """How predictions are compared."""
 
@@ -321,7 +321,16 @@ def _compare(
 ) -> MetricComparison:
     pairs = compare_pairs(systems)
     margins = [] if margin is None else judge_margin(pairs, margin, higher_is_better=higher)
-    return MetricComparison(metric, higher, labels, systems, pairs, method, _compare_labels(single), margins)
+    return MetricComparison(
+        metric=metric,
+        higher_is_better=higher,
+        labels=labels,
+        systems=systems,
+        pairs=pairs,
+        interval_method=method,
+        by_label=_compare_labels(single),
+        margins=margins,
+    )
 
 
 def _compare_labels(single: Mapping[str, Mapping[str, System]]) -> dict[str, list[Pair]]:

@@ -72,7 +72,7 @@ class SeedsMetric:
         return statistics.stdev(self.seeds) if len(self.seeds) > 1 else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SystemEvaluation:
     """Everything about one system; lists have an entry for each seed."""
 

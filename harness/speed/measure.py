@@ -45,7 +45,7 @@ INFERENCES = 3
 """Times that the test images are predicted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Speed:
     """What was measured; speeds in images a second."""
 

@@ -24,7 +24,7 @@ them alike; and how often the engine sees the images in all rounds together. Med
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpeedRequest:
     """What is to be measured."""
 
@@ -45,7 +45,14 @@ def make_task(request: SpeedRequest) -> Task:
     """The task of a network that eats as many channels as the model wants, of images at the recipe's size."""
     recipe, channels = request.recipe, request.model.inputs.channels or 3
     labels = tuple(f"l{number}" for number in range(LABELS))
-    return Task(labels, channels, recipe.size, (0.5,) * channels, (0.25,) * channels, (0.05,) * LABELS)
+    return Task(
+        labels=labels,
+        channels=channels,
+        size=recipe.size,
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+        prevalence=(0.05,) * LABELS,
+    )
 
 
 def make_setup(request: SpeedRequest, prepared: Prepared) -> Setup:
@@ -83,4 +90,6 @@ def make_random_images(request: SpeedRequest) -> Prepared:
     names = [f"i{number}" for number in range(total)]
     split = np.repeat(list(counts), list(counts.values()))
     table = pd.DataFrame({"image": names, "split": split, "patient": names})
-    return Prepared(Data(make_task(request).labels, images, targets, table), images, (), {}, "")
+    return Prepared(
+        Data(labels=make_task(request).labels, images=images, targets=targets, table=table), images, (), {}, ""
+    )

@@ -27,7 +27,7 @@ class NotApplicable(Exception):  # noqa: N818 - it is no error
     """A check that cannot be made here, and why."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Subject:
     """One component, or a plugin's hooks as a whole, with what its checks need."""
 
@@ -95,10 +95,19 @@ class Check:
                 status, seen, mend = "skipped", f"fails as '{first}' does; mend that first", ""
         seconds = round(time.perf_counter() - started, 3)
         component = subject.component.name
-        return Outcome(subject.kind, component, self.name, self.proves, status, seen, mend, seconds)
+        return Outcome(
+            kind=subject.kind,
+            component=component,
+            check=self.name,
+            proves=self.proves,
+            status=status,
+            seen=seen,
+            mend=mend,
+            seconds=seconds,
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What came of a check."""
 

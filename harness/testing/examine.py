@@ -52,7 +52,7 @@ def find_subjects(target: str | Path, files: Sequence[Path] = (), **settings: An
     name = str(target)
     named = _of_name(registry, name)
     if named:
-        return tuple(Subject(kind, offer, tuple(files), **settings) for kind, offer in named)
+        return tuple(Subject(kind=kind, offer=offer, files=tuple(files), **settings) for kind, offer in named)
     if _is_plugin(registry, name):
         return _of_plugins(registry, lambda plugin: _belongs(plugin, name), tuple(files), settings, name)
     _refuse_path(file)
@@ -110,13 +110,20 @@ def _of_plugins(
     found: list[Subject] = []
     for problem in registry.problems:
         if belongs(problem.plugin):
-            subject = Subject("hook", Offer(_named(problem.plugin), problem.plugin, "local"), files, **settings)
+            subject = Subject(
+                kind="hook", offer=Offer(_named(problem.plugin), problem.plugin, "local"), files=files, **settings
+            )
             subject.kept["problem"] = problem.message
             found.append(subject)
     offers = [(kind, o) for kind, os in registry.offers.items() for o in os.values() if belongs(o.plugin)]
     plugins = {offer.plugin: offer.origin for _, offer in offers}
-    hooks = [Subject("hook", Offer(_named(p), p, origin), files, **settings) for p, origin in plugins.items()]
-    subjects = [Subject(kind, offer, files, **settings) for kind, offer in offers if not _is_family(offer)]
+    hooks = [
+        Subject(kind="hook", offer=Offer(_named(p), p, origin), files=files, **settings)
+        for p, origin in plugins.items()
+    ]
+    subjects = [
+        Subject(kind=kind, offer=offer, files=files, **settings) for kind, offer in offers if not _is_family(offer)
+    ]
     if not found and not subjects and not hooks:
         raise UsageError(f"{target} offers nothing; give it a hook, as `harness new model my-net` writes one")
     return (*found, *hooks, *subjects)

@@ -159,7 +159,7 @@ def _objective(subject: Subject, params: dict[str, Any] | None = None) -> Object
     from harness.training.objective import make_objective
 
     names = tuple(f"label-{number}" for number in range(LABELS))
-    task = Task(names, 1, 32, (0.5,), (0.25,), (0.1, 0.5, float("nan")))
+    task = Task(labels=names, channels=1, size=32, mean=(0.5,), std=(0.25,), prevalence=(0.1, 0.5, float("nan")))
     return make_objective(_loss(subject), task, params or {}, torch.device("cpu"))
 
 

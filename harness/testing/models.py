@@ -286,7 +286,13 @@ def _train_by_engine(subject: Subject, images: Any, *, graphs: bool) -> tuple[di
     bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
     objective = make_objective(bce, task, {}, torch.device(subject.device))
     setup = Setup(
-        build_network(subject), objective, images, recipe, task, 0, engine=Engine(compile="off", graphs=graphs)
+        network=build_network(subject),
+        objective=objective,
+        placed=images,
+        recipe=recipe,
+        task=task,
+        seed=0,
+        engine=Engine(compile="off", graphs=graphs),
     )
     training = Training(setup)
     for _ in training.epochs():

@@ -67,7 +67,20 @@ def check_a_short_training_runs(subject: Subject) -> None:
     judges = {name: Judge(lambda logits: float(logits.mean())) for name in (recipe.select_on, recipe.schedule.watch)}
     with placed(recipe.load_size, subject.device) as images:
         objective = make_objective(bce, task, {}, device)
-        epochs = list(Training(Setup(network, objective, images, recipe, task, 0, judges, Engine())).epochs())
+        epochs = list(
+            Training(
+                Setup(
+                    network=network,
+                    objective=objective,
+                    placed=images,
+                    recipe=recipe,
+                    task=task,
+                    seed=0,
+                    judges=judges,
+                    engine=Engine(),
+                )
+            ).epochs()
+        )
     if not all(math.isfinite(epoch.train_loss) for epoch in epochs):
         raise ContractError("the training loss is not finite", "lower lr, or clip the gradient")
 

@@ -21,7 +21,14 @@ SIZE = 64
 def make_task(channels: int = 1, labels: int = 2, size: int = SIZE) -> Task:
     """A task of that many channels, labels and pixels."""
     names = tuple(f"label-{number}" for number in range(labels))
-    return Task(names, channels, size, (0.5,) * channels, (0.25,) * channels, (0.5,) * labels)
+    return Task(
+        labels=names,
+        channels=channels,
+        size=size,
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+        prevalence=(0.5,) * labels,
+    )
 
 
 def make_data(count: int = 48, size: int = SIZE) -> Data:
@@ -37,7 +44,7 @@ def make_data(count: int = 48, size: int = SIZE) -> Data:
     names = [f"image-{number:03d}" for number in range(count)]
     split = np.where(np.arange(count) < count * 2 // 3, "train", np.where(np.arange(count) % 8 < 4, "val", "test"))
     table = pd.DataFrame({"image": names, "split": split, "patient": names})
-    return Data(("top", "left"), images, targets, table, mirrors=False)
+    return Data(labels=("top", "left"), images=images, targets=targets, table=table, mirrors=False)
 
 
 @contextmanager
@@ -47,7 +54,9 @@ def prepared(data: Data, load_size: int, name: str = "sample", root: Path = Path
     from harness.data.prepare import prepare
 
     with tempfile.TemporaryDirectory() as folder:
-        source = Source(Dataset(name=name, load=lambda root: data), "", {}, root, allow_missing=True)
+        source = Source(
+            dataset=Dataset(name=name, load=lambda root: data), code="", options={}, root=root, allow_missing=True
+        )
         yield prepare(source, data, load_size, Path(folder))
 
 

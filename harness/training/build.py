@@ -39,7 +39,16 @@ def set_up(
     load_initial_weights(network, choices.model, task, recipe.weights, choices.model_params)
     network = network.to(device)
     objective = make_objective(choices.loss, task, choices.loss_params, device)
-    return Setup(network, objective, placed, recipe, task, seed, judges, engine)
+    return Setup(
+        network=network,
+        objective=objective,
+        placed=placed,
+        recipe=recipe,
+        task=task,
+        seed=seed,
+        judges=judges,
+        engine=engine,
+    )
 
 
 def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Module:
@@ -58,7 +67,9 @@ def make_judge(placed: Placed, metric: Metric, policy: str = DEFAULT_POLICY) -> 
     targets = placed.data.targets[index]  # (n, C)
 
     def value(logits: Tensor) -> float:
-        predictions = Predictions(placed.data.labels, image, patient, logits.cpu().numpy(), targets)
+        predictions = Predictions(
+            labels=placed.data.labels, image=image, patient=patient, logits=logits.cpu().numpy(), targets=targets
+        )
         return value_on_validation(predictions, metric, policy)
 
     return Judge(value, metric.higher_is_better)

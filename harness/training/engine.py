@@ -38,7 +38,7 @@ class Engine:
 DEFAULT_ENGINE = Engine()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Execution:
     """How steps were executed, as the record says it."""
 

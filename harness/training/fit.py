@@ -32,7 +32,7 @@ CHECK_EVERY = 1000
 MakeCheckpoint = Callable[[Execution], Checkpoint]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """What one epoch came to."""
 
@@ -121,7 +121,20 @@ class Training:
         if improved:
             self.best = _copy(self.predictor.network.state_dict())
         images = self.batches * self.batch_size
-        self.history.append(Epoch(number, lr, train_loss, val_loss, value, improved, seconds, images, timing, values))
+        self.history.append(
+            Epoch(
+                number=number,
+                lr=lr,
+                train_loss=train_loss,
+                val_loss=val_loss,
+                value=value,
+                best=improved,
+                seconds=seconds,
+                images=images,
+                timing=timing,
+                values=values,
+            )
+        )
         self._keep()
 
     # --- training --------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ class Judge:
     higher_is_better: bool = True
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Setup:
     """All that training needs; `network` and `objective` are on `placed.device` and are changed in place."""
 

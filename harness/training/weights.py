@@ -71,7 +71,18 @@ def load_initial_weights(network: nn.Module, model: Model, task: Task, weights: 
 def require_imagenet(model: Model, size: int, params: Options) -> None:
     """Raise `WeightsError` at once where a model's ImageNet weights are neither here nor to be fetched."""
     if not _hub_answers():
-        _fetch(model, Task(("any",), model.inputs.channels or 3, size, (0.5,), (0.5,), (0.5,)), params)
+        _fetch(
+            model,
+            Task(
+                labels=("any",),
+                channels=model.inputs.channels or 3,
+                size=size,
+                mean=(0.5,),
+                std=(0.5,),
+                prevalence=(0.5,),
+            ),
+            params,
+        )
 
 
 def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:

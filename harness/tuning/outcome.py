@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.tuning.confirmation import Confirmation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class StudyOutcome:
     """A study after its last trial."""
 
@@ -87,7 +87,7 @@ def conclude(study: optuna.Study, plan: Plan) -> StudyOutcome:
         first = f"; the first: {found[0]['message']}" if found else ""
         raise HarnessError(f"study '{plan.name}': no trial of {len(trials)} is complete ({kinds}){first}")
     default = next((t for t in trials if is_default(t) and t.state == TrialState.COMPLETE), None)
-    return StudyOutcome(plan, trials, failures, best, default)
+    return StudyOutcome(plan=plan, trials=trials, failures=failures, best=best, default=default)
 
 
 def as_plain(outcome: StudyOutcome) -> dict[str, Any]:

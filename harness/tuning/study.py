@@ -34,7 +34,7 @@ VALUES = "values"
 """User attribute of a trial: the value of every dimension."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is searched for what."""
 

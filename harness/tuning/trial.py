@@ -36,7 +36,7 @@ OnTrialEpoch = Callable[[float, Epoch], None]
 """Objective on validation, and the epoch."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TrialContext:
     """What trials of one worker share: components, data without a test split, its place on the device."""
 
@@ -83,7 +83,14 @@ def open_context(
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     (metric,) = resolve_metrics([objective], registry)
     data = DataBySize(source, settings, listener, load_disjoint(source))
-    return TrialContext(board, registry, settings, metric, split_name(objective)[1] or DEFAULT_POLICY, data)
+    return TrialContext(
+        board=board,
+        registry=registry,
+        settings=settings,
+        objective=metric,
+        policy=split_name(objective)[1] or DEFAULT_POLICY,
+        by_size=data,
+    )
 
 
 def train(context: TrialContext, row: Row, seed: int, on_epoch: OnTrialEpoch) -> Predictions:

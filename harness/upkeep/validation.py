@@ -104,7 +104,7 @@ def _row_name(board: Board, record: Record) -> str:
     model, params = (combo.model, combo.params) if row is None else (row.model, row.params)
     if combo.params != _without_folders(params):  # where the board's own name a weight file by its folder
         params = combo.params
-    return Row(model, combo.loss, combo.recipe, params, combo.control).name
+    return Row(model=model, loss=combo.loss, recipe=combo.recipe, params=params, control=combo.control).name
 
 
 def _without_folders(params: Params) -> dict[str, dict[str, Any]]:

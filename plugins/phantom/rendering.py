@@ -88,7 +88,14 @@ def make_data(
         flipped = np.random.default_rng([seed, NOISE]).random(targets.shape) < label_noise
         flipped[cohort.split == "test"] = False
         targets[flipped] = 1 - targets[flipped]
-    return Data(LABELS, radiographs, targets, table, boxes=_boxes(radiographs, names), notes={"prevalence": prevalence})
+    return Data(
+        labels=LABELS,
+        images=radiographs,
+        targets=targets,
+        table=table,
+        boxes=_boxes(radiographs, names),
+        notes={"prevalence": prevalence},
+    )
 
 
 def _boxes(radiographs: Radiographs, names: list[str]) -> pd.DataFrame:

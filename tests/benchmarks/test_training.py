@@ -50,7 +50,13 @@ def prepared() -> Prepared:
     targets = (generator.random((count + 2, LABELS)) < 0.1).astype(np.float32)
     names = [str(number) for number in range(count + 2)]
     table = pd.DataFrame({"image": names, "patient": names, "split": ["train"] * count + ["val", "test"]})
-    return Prepared(Data(tuple(f"l{n}" for n in range(LABELS)), images, targets, table), images, (), {}, "")
+    return Prepared(
+        Data(labels=tuple(f"l{n}" for n in range(LABELS)), images=images, targets=targets, table=table),
+        images,
+        (),
+        {},
+        "",
+    )
 
 
 # --- the step --------------------------------------------------------------------------------------------------------
@@ -66,7 +72,15 @@ def engine_epoch(model: str, prepared: Prepared) -> Callable[[], object]:
     task = make_task(prepared, RECIPE, Inputs())
     network = registry.model(model).build(task).to(DEVICE)
     objective = make_objective(registry.loss("bce"), task, {}, DEVICE)
-    setup = Setup(network, objective, place(prepared, DEVICE), RECIPE, task, 0, engine=Engine(compile="off"))
+    setup = Setup(
+        network=network,
+        objective=objective,
+        placed=place(prepared, DEVICE),
+        recipe=RECIPE,
+        task=task,
+        seed=0,
+        engine=Engine(compile="off"),
+    )
     training = Training(setup)
     next(training.epochs())
     return lambda: training._train(2)
@@ -176,8 +190,13 @@ def prepared_by_all_cores(files: list[Path], folder: Path) -> Callable[[], objec
     names = [path.name for path in files]
     split = (["train", "val", "test"] * len(files))[: len(files)]
     targets = np.zeros((len(files), 1), dtype=np.float32)
-    data = Data(("a",), files, targets, pd.DataFrame({"image": names, "patient": names, "split": split}))
-    source = Source(Dataset(name="files", load=lambda root: data), "", {}, folder)
+    data = Data(
+        labels=("a",),
+        images=files,
+        targets=targets,
+        table=pd.DataFrame({"image": names, "patient": names, "split": split}),
+    )
+    source = Source(dataset=Dataset(name="files", load=lambda root: data), code="", options={}, root=folder)
     caches = (folder / f"cache{number}" for number in range(10**6))
     return lambda: prepare(source, data, 256, next(caches))
 

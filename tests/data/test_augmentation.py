@@ -24,7 +24,7 @@ from harness.data.augmentation import (
 )
 from harness.errors import UnknownNameError
 
-TASK = Task(("a",), 1, 24, (0.5,), (0.25,), (0.1,))
+TASK = Task(labels=("a",), channels=1, size=24, mean=(0.5,), std=(0.25,), prevalence=(0.1,))
 
 
 def random_images(count: int = 4, side: int = 32) -> torch.Tensor:
@@ -190,12 +190,14 @@ def test_a_seed_repeats_the_draws_and_another_does_not():
 
 
 def test_normalizing_copies_grey_into_every_channel():
-    task = Task(("a",), 3, 8, (0.1, 0.2, 0.3), (0.5, 0.25, 1.0), (0.1,))
+    task = Task(labels=("a",), channels=3, size=8, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 1.0), prevalence=(0.1,))
     pixels = random_images(2, 8)
     normalized = normalize(pixels, task)
     assert normalized.shape == (2, 3, 8, 8)
     torch.testing.assert_close(normalized[:, 1], (pixels - 0.2) / 0.25)
-    alike = normalize(pixels, Task(("a",), 3, 8, (0.1,) * 3, (0.5,) * 3, (0.1,)))
+    alike = normalize(
+        pixels, Task(labels=("a",), channels=3, size=8, mean=(0.1,) * 3, std=(0.5,) * 3, prevalence=(0.1,))
+    )
     assert alike.shape == (2, 3, 8, 8)
     for channel in range(3):
         torch.testing.assert_close(alike[:, channel], normalized[:, 0])

@@ -20,7 +20,9 @@ COLUMNS = ["image", "label", "x", "y", "width", "height"]
 
 
 def run_checks(data, tmp_path):
-    source = Source(Dataset(name="some", load=lambda root: data), "", {}, tmp_path, allow_missing=True)
+    source = Source(
+        dataset=Dataset(name="some", load=lambda root: data), code="", options={}, root=tmp_path, allow_missing=True
+    )
     return {finding.name: finding for finding in check(data, prepare(source, data, 16, tmp_path / "cache"))}
 
 

@@ -24,7 +24,10 @@ IMAGES = 48 * 16 * 16
 @pytest.fixture
 def prepared(small_data, tmp_path) -> Prepared:
     return prepare(
-        Source(Dataset(name="some", load=lambda root: small_data), "", {}, tmp_path), small_data, 16, tmp_path
+        Source(dataset=Dataset(name="some", load=lambda root: small_data), code="", options={}, root=tmp_path),
+        small_data,
+        16,
+        tmp_path,
     )
 
 

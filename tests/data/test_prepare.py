@@ -32,12 +32,12 @@ def describe(paths: list[Path]) -> Data:
     split = np.array(["train", "val", "test"])[np.arange(len(paths)) % 3]
     table = pd.DataFrame({"image": names, "split": split, "patient": names})
     targets = np.zeros((len(paths), 1), dtype=np.float32)
-    return Data(("a",), paths, targets, table)
+    return Data(labels=("a",), images=paths, targets=targets, table=table)
 
 
 def source(folder: Path, **changes) -> Source:
     dataset = Dataset(name="some", load=lambda root: None)  # type: ignore[arg-type,return-value]
-    return dataclasses.replace(Source(dataset, "", {}, folder), **changes)
+    return dataclasses.replace(Source(dataset=dataset, code="", options={}, root=folder), **changes)
 
 
 def count_decoded(monkeypatch) -> list[int]:

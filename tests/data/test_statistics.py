@@ -37,7 +37,7 @@ def datasets(draw):
         }
     )
     targets = np.array([column([0.0, 1.0, np.nan]) for _ in range(2)], dtype=np.float32).T
-    return Data(("first", "second"), np.zeros((count, 8, 8), np.uint8), targets, table)
+    return Data(labels=("first", "second"), images=np.zeros((count, 8, 8), np.uint8), targets=targets, table=table)
 
 
 @given(datasets())

@@ -50,12 +50,18 @@ def make_predictions(seed: int) -> Predictions:
     targets[:2, 2] = 1  # two patients
     logits = np.random.default_rng(seed).normal(size=(200, 3)).astype(np.float32) + targets
     names = np.array([f"i{n}" for n in range(200)])
-    return Predictions(("a", "b", "c"), names, np.array([f"p{n}" for n in range(200)]), logits, targets)
+    return Predictions(
+        labels=("a", "b", "c"),
+        image=names,
+        patient=np.array([f"p{n}" for n in range(200)]),
+        logits=logits,
+        targets=targets,
+    )
 
 
 def test_a_label_that_two_patients_have_is_defined_in_all_and_in_no_mean(registry):
     auroc = registry.metric("auroc")
-    protocol = Protocol((auroc,), ("auroc",), "auroc", resamples=50)
+    protocol = Protocol(metrics=(auroc,), names=("auroc",), objective="auroc", resamples=50)
     found = [evaluate(make_predictions(seed), None, protocol) for seed in (1, 2)]
     parts = [one.metrics["auroc"] for one in found]
     assert all(part.per_label["c"].value is not None for part in parts)

@@ -30,11 +30,19 @@ def make_predictions(unknown: bool = False, count: int = 60) -> Predictions:
         targets[generator.random(targets.shape) < 0.3] = np.nan
     logits = generator.normal(size=(count, 4)).astype(np.float32) + np.nan_to_num(targets)
     names = np.array([f"i{n}" for n in range(count)])
-    return Predictions(("a", "b", "c", "d"), names, np.array([f"p{n // 2}" for n in range(count)]), logits, targets)
+    return Predictions(
+        labels=("a", "b", "c", "d"),
+        image=names,
+        patient=np.array([f"p{n // 2}" for n in range(count)]),
+        logits=logits,
+        targets=targets,
+    )
 
 
 def run(test: Predictions, metrics: list[Metric], val: Predictions | None = None, **changes) -> Evaluation:
-    plain = Protocol(tuple(metrics), tuple(metric.name for metric in metrics), metrics[0].name, resamples=20)
+    plain = Protocol(
+        metrics=tuple(metrics), names=tuple(metric.name for metric in metrics), objective=metrics[0].name, resamples=20
+    )
     return evaluate(test, val, dataclasses.replace(plain, **changes))
 
 
@@ -89,11 +97,11 @@ def test_a_policy_that_a_board_asks_for_is_fitted_beside_the_usual_ones(registry
 def test_nothing_defined_has_no_macro(registry):
     predictions = make_predictions()
     empty = Predictions(
-        predictions.labels,
-        predictions.image,
-        predictions.patient,
-        predictions.logits,
-        np.zeros_like(predictions.targets),
+        labels=predictions.labels,
+        image=predictions.image,
+        patient=predictions.patient,
+        logits=predictions.logits,
+        targets=np.zeros_like(predictions.targets),
     )
     part = measure(empty, [registry.metric("auroc")])["auroc"]
     assert (part.macro, part.labels_used) == (None, 0)
@@ -104,11 +112,11 @@ def test_the_order_of_images_and_labels_changes_no_bit(registry, unknown):
     predictions = make_predictions(unknown)
     rows, columns = np.random.default_rng(0).permutation(60), [3, 1, 0, 2]
     shuffled = Predictions(
-        tuple(predictions.labels[c] for c in columns),
-        predictions.image[rows],
-        predictions.patient[rows],
-        predictions.logits[rows][:, columns],
-        predictions.targets[rows][:, columns],
+        labels=tuple(predictions.labels[c] for c in columns),
+        image=predictions.image[rows],
+        patient=predictions.patient[rows],
+        logits=predictions.logits[rows][:, columns],
+        targets=predictions.targets[rows][:, columns],
     )
     metrics = [registry.metric(name) for name in ("auroc", "auprc", "brier", "ece")]
     ours, theirs = measure(predictions, metrics), measure(shuffled, metrics)

@@ -15,18 +15,18 @@ def make_predictions() -> Predictions:
     targets = generator.choice(np.array([0, 1, np.nan], dtype=np.float32), (20, 2))
     logits = generator.normal(size=(20, 2)).astype(np.float32)
     image, patient = (np.array([f"{kind}{n // many}" for n in range(20)]) for kind, many in (("i", 1), ("p", 2)))
-    return Predictions(("a", "b"), image, patient, logits, targets)
+    return Predictions(labels=("a", "b"), image=image, patient=patient, logits=logits, targets=targets)
 
 
 def test_scores_are_the_logistic_function_without_overflow():
     predictions = make_predictions()
     np.testing.assert_allclose(predictions.scores, 1 / (1 + np.exp(-predictions.logits.astype(float))), rtol=1e-14)
     extreme = Predictions(
-        ("a",),
-        np.array(["i"] * 3),
-        np.array(["p"] * 3),
-        np.array([[-1e4], [0], [1e4]], dtype=np.float32),
-        np.zeros((3, 1), dtype=np.float32),
+        labels=("a",),
+        image=np.array(["i"] * 3),
+        patient=np.array(["p"] * 3),
+        logits=np.array([[-1e4], [0], [1e4]], dtype=np.float32),
+        targets=np.zeros((3, 1), dtype=np.float32),
     )
     assert extreme.scores[:, 0].tolist() == [0.0, 0.5, 1.0]
 

@@ -38,13 +38,21 @@ def make_predictions(seed: int, count: int = 400) -> Predictions:
     targets = (generator.random((count, 2)) < [0.4, 0.2]).astype(np.float32)
     logits = (generator.normal(size=targets.shape) + 2 * targets - 1).astype(np.float32)
     names = np.array([f"i{n}" for n in range(count)])
-    return Predictions(("a", "b"), names, np.array([f"p{n // 2}" for n in range(count)]), logits, targets)
+    return Predictions(
+        labels=("a", "b"),
+        image=names,
+        patient=np.array([f"p{n // 2}" for n in range(count)]),
+        logits=logits,
+        targets=targets,
+    )
 
 
 @pytest.fixture
 def protocol(registry):
     metrics = tuple(registry.metric(name) for name in ("sensitivity", "specificity", "precision", "npv"))
-    return Protocol(metrics, ("sensitivity@val-spec0.9",), "sensitivity@val-spec0.9", resamples=200)
+    return Protocol(
+        metrics=metrics, names=("sensitivity@val-spec0.9",), objective="sensitivity@val-spec0.9", resamples=200
+    )
 
 
 def test_at_the_tests_own_prevalence_they_are_precision_and_npv(protocol):

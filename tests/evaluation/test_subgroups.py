@@ -241,7 +241,14 @@ def test_values_in_permuted_groups_are_scikit_learns(registry, batched):
 
 def make_macros(values, permuted) -> Macros:
     values, permuted = np.array(values), np.array(permuted)
-    return Macros(("F", "M", "X"), values, values[:, None] + np.zeros((3, 5)), permuted, 2, higher_is_better=True)
+    return Macros(
+        groups=("F", "M", "X"),
+        values=values,
+        resampled=values[:, None] + np.zeros((3, 5)),
+        permuted=permuted,
+        labels_used=2,
+        higher_is_better=True,
+    )
 
 
 def test_p_is_the_share_of_permutations_whose_largest_gap_is_as_large():

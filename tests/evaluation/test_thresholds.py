@@ -157,7 +157,13 @@ def test_each_policy_is_fitted_on_its_own_split():
     def predictions(logits):
         values = np.array(logits, dtype=np.float32)[:, None]
         names = np.array([f"i{n}" for n in range(len(values))])
-        return Predictions(("a",), names, names, values, np.array([[0], [1], [1]], dtype=np.float32))
+        return Predictions(
+            labels=("a",),
+            image=names,
+            patient=names,
+            logits=values,
+            targets=np.array([[0], [1], [1]], dtype=np.float32),
+        )
 
     val, test = predictions([-1, 0, 1]), predictions([-3, -2, 2])
     fitted = fit_thresholds(val, test)
@@ -179,7 +185,12 @@ def make_predictions(labels=("a", "b"), source="val.npz", seed=0):
     names = np.array([f"i{n}" for n in range(50)])
     targets = (generator.random((50, len(labels))) < 0.4).astype(np.float32)
     return Predictions(
-        labels, names, names, generator.normal(size=targets.shape).astype(np.float32), targets, source=source
+        labels=labels,
+        image=names,
+        patient=names,
+        logits=generator.normal(size=targets.shape).astype(np.float32),
+        targets=targets,
+        source=source,
     )
 
 

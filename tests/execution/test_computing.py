@@ -34,8 +34,18 @@ def toys() -> Registry:
 
 
 def make_board(folder: Path, precision: str) -> Board:
-    row = Row("tiny-cnn", "bce", "toy", {"recipe": {"epochs": 2, "precision": precision}})
-    return Board(folder / "board", "T", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
+    row = Row(model="tiny-cnn", loss="bce", recipe="toy", params={"recipe": {"epochs": 2, "precision": precision}})
+    return Board(
+        folder=folder / "board",
+        title="T",
+        about="",
+        objective="auroc",
+        seeds=(0,),
+        metrics=("auroc",),
+        dataset="toy",
+        options={},
+        rows=(row,),
+    )
 
 
 def ignore(*_: object) -> None:
@@ -45,7 +55,7 @@ def ignore(*_: object) -> None:
 @pytest.fixture
 def run_a_combo(toys, tmp_path) -> Run:
     def run(precision: str, device: torch.device | None = None) -> None:
-        settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
+        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
         (planned,) = planning.plan(make_board(tmp_path, precision), toys, settings, ignore)
         run_combo(dataclasses.replace(planned.job, device=device or settings.device), DeviceData(), ignore)
 
@@ -56,7 +66,7 @@ def run_a_combo(toys, tmp_path) -> Run:
 def run_a_trial(toys, tmp_path) -> Run:
     def run(precision: str, device: torch.device | None = None) -> None:
         board = make_board(tmp_path, precision)
-        settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
+        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
         context = open_context(board, toys, settings, "auroc", ignore)
         context.settings = dataclasses.replace(settings, device=device or settings.device)
         train(context, board.rows[0], 0, ignore)

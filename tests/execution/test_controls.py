@@ -29,9 +29,24 @@ def toys() -> Registry:
 
 
 def run(folder: Path, registry: Registry, seeds: tuple[int, ...] = (0,), only: str | None = None) -> list[Record]:
-    rows = add_controls([Row("toy-net", "bce", "toy", {"recipe": {"epochs": 8}}), Row("tiny-cnn", "bce", "toy")])
-    board = Board(folder / "board", "Toys", "", "auroc", seeds, ("auroc", "brier"), "toy", {"count": 200}, rows)
-    settings = Settings(folder / "data", folder / "cache", torch.device("cpu"), only)
+    rows = add_controls(
+        [
+            Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"epochs": 8}}),
+            Row(model="tiny-cnn", loss="bce", recipe="toy"),
+        ]
+    )
+    board = Board(
+        folder=folder / "board",
+        title="Toys",
+        about="",
+        objective="auroc",
+        seeds=seeds,
+        metrics=("auroc", "brier"),
+        dataset="toy",
+        options={"count": 200},
+        rows=rows,
+    )
+    settings = Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"), only=only)
     return list(local.run(planning.plan(board, registry, settings, lambda event: None), lambda event: None))
 
 
@@ -59,7 +74,7 @@ def test_shuffled_targets_teach_nothing(toys, tmp_path):
 
 
 def test_shuffling_keeps_each_splits_targets_and_leaves_the_test_split_alone(small_data, tmp_path):
-    source = Source(Dataset(name="some", load=lambda root: small_data), "", {}, tmp_path)
+    source = Source(dataset=Dataset(name="some", load=lambda root: small_data), code="", options={}, root=tmp_path)
     prepared = prepare(source, small_data, 16, tmp_path)
     shuffled = shuffle_targets(prepared, 3)
     split = small_data.table["split"].to_numpy()

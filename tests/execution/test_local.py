@@ -40,15 +40,25 @@ def board(tmp_path) -> Board:
 
 
 def make_board(folder: Path, *models: str, **changes) -> Board:
-    rows = tuple(Row(model, "bce", "toy") for model in models or ("toy-net",))
+    rows = tuple(Row(model=model, loss="bce", recipe="toy") for model in models or ("toy-net",))
     board = Board(
-        folder / "board", "Toys", "", "auroc", (0, 1), ("auroc", "auprc", "f1", "brier", "ece"), "toy", {}, rows
+        folder=folder / "board",
+        title="Toys",
+        about="",
+        objective="auroc",
+        seeds=(0, 1),
+        metrics=("auroc", "auprc", "f1", "brier", "ece"),
+        dataset="toy",
+        options={},
+        rows=rows,
     )
     return dataclasses.replace(board, **changes)
 
 
 def settings(folder: Path, **changes) -> Settings:
-    return dataclasses.replace(Settings(folder / "data", folder / "cache", torch.device("cpu")), **changes)
+    return dataclasses.replace(
+        Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu")), **changes
+    )
 
 
 def run(board: Board, registry: Registry, folder: Path, **changes) -> tuple[Record, ...]:
@@ -130,7 +140,7 @@ def test_another_row_changes_no_number(toys, tmp_path):
 
 def test_rows_of_several_sizes_are_each_trained_on_images_of_their_own(toys, tmp_path):
     sizes: tuple[dict[str, dict[str, int]], ...] = ({}, {"recipe": {"size": 24, "load_size": 24}})
-    rows = tuple(Row("toy-net", "bce", "toy", params) for params in sizes)
+    rows = tuple(Row(model="toy-net", loss="bce", recipe="toy", params=params) for params in sizes)
     together = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
     for place, row in enumerate(rows):
         (alone,) = run(make_board(tmp_path / str(place), rows=(row,), seeds=(0,)), toys, tmp_path)
@@ -198,7 +208,10 @@ def test_a_combo_that_fails_is_recorded_with_its_kind_and_the_others_go_on(toys,
 
 
 def test_weights_that_cannot_be_had_fail_the_combo_in_one_line(toys, tmp_path):
-    rows = (Row("chexnet", "bce", "toy", {"recipe": {"weights": "imagenet"}}), Row("toy-net", "bce", "toy"))
+    rows = (
+        Row(model="chexnet", loss="bce", recipe="toy", params={"recipe": {"weights": "imagenet"}}),
+        Row(model="toy-net", loss="bce", recipe="toy"),
+    )
     failed, done = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
     assert failed.failure is not None
     assert (failed.failure.kind, done.status) == ("data", "done")
@@ -206,14 +219,14 @@ def test_weights_that_cannot_be_had_fail_the_combo_in_one_line(toys, tmp_path):
 
 
 def test_where_no_combo_can_have_its_weights_nothing_is_prepared(toys, tmp_path):
-    rows = (Row("chexnet", "bce", "chexnet"), Row("vit-b16", "bce", "vit"))
+    rows = (Row(model="chexnet", loss="bce", recipe="chexnet"), Row(model="vit-b16", loss="bce", recipe="vit"))
     with pytest.raises(WeightsError, match="'chexnet' are not in the local cache"):
         planning.plan(make_board(tmp_path, rows=rows), toys, settings(tmp_path), ignore)
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_loss_that_cannot_leave_out_unknown_targets_is_skipped(toys, tmp_path):
-    rows = (Row("toy-net", "toy-scalar", "toy"), Row("toy-net", "bce", "toy"))
+    rows = (Row(model="toy-net", loss="toy-scalar", recipe="toy"), Row(model="toy-net", loss="bce", recipe="toy"))
     board = make_board(tmp_path, rows=rows, seeds=(0,), options={"unknown": True})
     skipped, done = run(board, toys, tmp_path)
     assert (skipped.status, done.status) == ("skipped", "done")
@@ -224,7 +237,7 @@ def test_a_loss_that_cannot_leave_out_unknown_targets_is_skipped(toys, tmp_path)
 
 
 def test_a_board_of_which_nothing_can_be_run_is_refused(toys, tmp_path):
-    rows = (Row("toy-net", "toy-scalar", "toy"),)
+    rows = (Row(model="toy-net", loss="toy-scalar", recipe="toy"),)
     board = make_board(tmp_path, rows=rows, options={"unknown": True})
     with pytest.raises(UsageError, match="nothing can be run: loss 'toy-scalar'"):
         run(board, toys, tmp_path)
@@ -234,7 +247,9 @@ def test_a_board_of_which_nothing_can_be_run_is_refused(toys, tmp_path):
 
 
 def test_a_loss_of_another_shape_than_declared_is_a_plugins_failure(toys, tmp_path):
-    (record,) = run(make_board(tmp_path, rows=(Row("toy-net", "toy-lying", "toy"),), seeds=(0,)), toys, tmp_path)
+    (record,) = run(
+        make_board(tmp_path, rows=(Row(model="toy-net", loss="toy-lying", recipe="toy"),), seeds=(0,)), toys, tmp_path
+    )
     assert record.failure is not None
     assert (record.failure.kind, "must return (8, 3)" in record.failure.message) == ("plugin", True)
 
@@ -270,8 +285,11 @@ def test_only_and_seeds_choose_and_force_repeats(toys, tmp_path):
         ({"dataset": "toyy"}, "unknown dataset 'toyy': did you mean 'toy'"),
         ({"metrics": ("auroc", "aucroc")}, "unknown metric 'aucroc': did you mean 'auroc'"),
         ({"metrics": ("auroc", "f1@0.7")}, "unknown threshold policy"),
-        ({"rows": (Row("toy-nett", "bce", "toy"),)}, "did you mean 'toy-net'"),
-        ({"rows": (Row("toy-net", "bce", "toy", {"recipe": {"weights": "gone.pth"}}),)}, "there is no such file"),
+        ({"rows": (Row(model="toy-nett", loss="bce", recipe="toy"),)}, "did you mean 'toy-net'"),
+        (
+            {"rows": (Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"weights": "gone.pth"}}),)},
+            "there is no such file",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_written(toys, tmp_path, changes, says):
@@ -290,7 +308,7 @@ def test_a_leak_that_is_allowed_is_run_and_noted(toys, tmp_path):
     ("select_on", "named"), [("objective", "auroc"), ("loss", "loss"), ("brier", "brier"), ("f1@0.5", "f1")]
 )
 def test_the_recipe_says_what_picks_the_epoch(toys, tmp_path, select_on, named):
-    rows = (Row("toy-net", "bce", "toy", {"recipe": {"select_on": select_on}}),)
+    rows = (Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"select_on": select_on}}),)
     (record,) = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
     assert record.training is not None
     assert record.training.select_on == named
@@ -300,7 +318,7 @@ def test_the_recipe_says_what_picks_the_epoch(toys, tmp_path, select_on, named):
 
 
 def test_an_unknown_choice_of_epoch_is_refused(toys, tmp_path):
-    rows = (Row("toy-net", "bce", "toy", {"recipe": {"select_on": "acuracy"}}),)
+    rows = (Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"select_on": "acuracy"}}),)
     with pytest.raises(UnknownNameError, match="unknown metric 'acuracy'"):
         run(make_board(tmp_path, rows=rows), toys, tmp_path)
 

@@ -31,9 +31,19 @@ def toys(tmp_path_factory) -> Registry:
 
 
 def make_job(registry: Registry, folder: Path, model: str = "tiny-cnn", **recipe: Any) -> Job:
-    row = Row(model, "bce", "toy", {"recipe": {"epochs": 2} | recipe})
-    board = Board(folder / "board", "T", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
-    where = Settings(folder / "data", folder / "cache", torch.device("cpu"))
+    row = Row(model=model, loss="bce", recipe="toy", params={"recipe": {"epochs": 2} | recipe})
+    board = Board(
+        folder=folder / "board",
+        title="T",
+        about="",
+        objective="auroc",
+        seeds=(0,),
+        metrics=("auroc",),
+        dataset="toy",
+        options={},
+        rows=(row,),
+    )
+    where = Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"))
     return planning.plan(board, registry, where, ignore)[0].job
 
 

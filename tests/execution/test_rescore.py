@@ -29,9 +29,19 @@ def toys() -> Registry:
 @pytest.fixture
 def board(tmp_path, toys) -> Board:
     """A board that has been run."""
-    row = Row("toy-net", "bce", "toy")
-    made = Board(tmp_path / "board", "Toys", "", "auroc", (0, 1), ("auroc", "f1"), "toy", {}, (row,))
-    settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
+    row = Row(model="toy-net", loss="bce", recipe="toy")
+    made = Board(
+        folder=tmp_path / "board",
+        title="Toys",
+        about="",
+        objective="auroc",
+        seeds=(0, 1),
+        metrics=("auroc", "f1"),
+        dataset="toy",
+        options={},
+        rows=(row,),
+    )
+    settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
     local.run(planning.plan(made, toys, settings, lambda event: None), lambda event: None)
     return made
 

@@ -43,7 +43,7 @@ def load(root):
     names = [str(number) for number in range(500)]
     table = pd.DataFrame({"image": names, "patient": names, "split": (["train", "val", "test"] * 500)[:500]})
     targets = np.arange(500, dtype=np.float32)[:, None] % 2
-    return Data(("label",), [Path(__file__)] * 500, targets, table, decode=decode)
+    return Data(labels=("label",), images=[Path(__file__)] * 500, targets=targets, table=table, decode=decode)
 
 @hookimpl
 def harness_datasets():
@@ -57,9 +57,21 @@ def toys() -> Registry:
 
 
 def make_plan(folder: Path, toys: Registry, *models: str, epochs: int = 3, **changes):
-    rows = tuple(Row(model, "bce", "toy", {"recipe": {"epochs": epochs}}) for model in models)
-    board = Board(folder / "board", "Toys", "", "auroc", (0,), ("auroc",), "toy", {}, rows)
-    settings = dataclasses.replace(Settings(folder / "data", folder / "cache", torch.device("cpu")), **changes)
+    rows = tuple(Row(model=model, loss="bce", recipe="toy", params={"recipe": {"epochs": epochs}}) for model in models)
+    board = Board(
+        folder=folder / "board",
+        title="Toys",
+        about="",
+        objective="auroc",
+        seeds=(0,),
+        metrics=("auroc",),
+        dataset="toy",
+        options={},
+        rows=rows,
+    )
+    settings = dataclasses.replace(
+        Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu")), **changes
+    )
     return planning.plan(board, toys, settings, lambda event: None)
 
 

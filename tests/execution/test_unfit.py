@@ -42,13 +42,23 @@ def _whole(monkeypatch) -> None:
 
 
 def settings(folder: Path) -> Settings:
-    return Settings(folder / "data", folder / "cache", torch.device("cpu"))
+    return Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"))
 
 
 def run(toys: Registry, folder: Path, *, workers: int) -> tuple[list[Record], list[Event]]:
     """Two combos one after another, each of which breaks a capture; the records in that order, and all events."""
-    row = Row("break-a-capture", "bce", "toy", {"recipe": {"epochs": 1}})
-    board = Board(folder / "board", "T", "", "auroc", (0, 1), ("auroc",), "toy", {}, (row,))
+    row = Row(model="break-a-capture", loss="bce", recipe="toy", params={"recipe": {"epochs": 1}})
+    board = Board(
+        folder=folder / "board",
+        title="T",
+        about="",
+        objective="auroc",
+        seeds=(0, 1),
+        metrics=("auroc",),
+        dataset="toy",
+        options={},
+        rows=(row,),
+    )
     events: list[Event] = []
     here = settings(folder)
     options = WorkerOptions(settings=here, devices=(torch.device("cpu"),), plugins=PLUGINS) if workers else None
@@ -100,11 +110,31 @@ def test_a_worker_is_replaced_before_it_runs_another_combo(toys, tmp_path):
     "workers", [pytest.param(0, id="alone"), pytest.param(1, id="worker", marks=[pytest.mark.slow])]
 )
 def test_a_search_goes_on_to_its_end_in_fresh_processes_where_it_has_some(toys, tmp_path, workers):
-    row = Row("break-a-capture", "bce", "toy", {"recipe": {"epochs": 1}})
-    board = Board(tmp_path / "board", "T", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
+    row = Row(model="break-a-capture", loss="bce", recipe="toy", params={"recipe": {"epochs": 1}})
+    board = Board(
+        folder=tmp_path / "board",
+        title="T",
+        about="",
+        objective="auroc",
+        seeds=(0,),
+        metrics=("auroc",),
+        dataset="toy",
+        options={},
+        rows=(row,),
+    )
     dimensions = {"recipe.lr": Dimension("recipe.lr", Choice((0.01, 0.02, 0.03)), "--search")}
     context = open_context(board, toys, settings(tmp_path), "auroc", lambda event: None)
-    plan = Plan("s", board, row, dimensions, {"recipe.lr": 0.01}, "auroc", True, context.fingerprint(row), 1)
+    plan = Plan(
+        name="s",
+        board=board,
+        row=row,
+        dimensions=dimensions,
+        defaults={"recipe.lr": 0.01},
+        objective="auroc",
+        higher_is_better=True,
+        fingerprint=context.fingerprint(row),
+        epochs=1,
+    )
     study = open_study(plan)
     events: list[Event] = []
     devices = (torch.device("cpu"),) * workers

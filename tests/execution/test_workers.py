@@ -34,7 +34,7 @@ def targets(tmp_path, monkeypatch):
 
 
 def make_places(count: int) -> list[Place]:
-    here = Settings(Path("data"), Path("cache"), torch.device("cpu"))
+    here = Settings(data_root=Path("data"), cache=Path("cache"), device=torch.device("cpu"))
     options = WorkerOptions(settings=here, devices=(torch.device("cpu"),) * count)
     return [Place(order) for order in share_out("a board", options)]
 

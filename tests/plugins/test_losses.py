@@ -8,7 +8,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from harness import Task
 
-TASK = Task(("a", "b", "c"), 1, 8, (0.5,), (0.25,), (0.1, 0.4, float("nan")))
+TASK = Task(labels=("a", "b", "c"), channels=1, size=8, mean=(0.5,), std=(0.25,), prevalence=(0.1, 0.4, float("nan")))
 NAMES = ["bce", "weighted-bce", "focal", "asymmetric"]
 
 

@@ -136,6 +136,6 @@ def test_a_file_that_is_damaged_or_something_else_is_refused(medmnist, tmp_path,
 def test_a_file_is_prepared_as_it_is(medmnist, tmp_path):
     arrays = make_arrays()
     np.savez_compressed(tmp_path / "chestmnist.npz", **arrays)
-    source = Source(Dataset(name="medmnist", load=medmnist), "", {}, tmp_path)
+    source = Source(dataset=Dataset(name="medmnist", load=medmnist), code="", options={}, root=tmp_path)
     prepared = prepare(source, medmnist(tmp_path), 28, tmp_path / "cache")
     np.testing.assert_array_equal(prepared.images[7:], arrays["test_images"])

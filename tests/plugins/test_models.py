@@ -16,7 +16,14 @@ HEAVY = ["chexnet", "efficientnet-b0", "efficientnet-b3", "resnet50", "vit-b16",
 
 def task(channels: int = 1, labels: int = 14, size: int = 64) -> Task:
     names = tuple(f"l{n}" for n in range(labels))
-    return Task(names, channels, size, (0.5,) * channels, (0.25,) * channels, (0.1,) * labels)
+    return Task(
+        labels=names,
+        channels=channels,
+        size=size,
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+        prevalence=(0.1,) * labels,
+    )
 
 
 @pytest.mark.parametrize("name", [*HEAVY, "tiny-cnn", "timm/resnet18"])

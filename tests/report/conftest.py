@@ -40,7 +40,7 @@ class Builder:
         self.folder = folder / "a-board"
 
     def row(self, model: str = "net", **params: Any) -> Row:
-        return Row(model, "bce", "demo", {"recipe": params} if params else {})
+        return Row(model=model, loss="bce", recipe="demo", params={"recipe": params} if params else {})
 
     def board(self, *models: str | Row, **changes: Any) -> Board:
         values: dict[str, Any] = {

@@ -51,9 +51,9 @@ def rendered(build, rows: list[tuple[Row, float]], seeds: tuple[int, ...] = (0, 
 def page_file(tmp_path_factory, make_builder) -> Path:
     """Three rows, one of them with another parameter, one partial."""
     rows = [
-        (Row("alpha", "bce", "demo"), 0.9),
-        (Row("beta", "focal", "demo", {"loss": {"gamma": 1.7}}), 0.85),
-        (Row("gamma", "bce", "long"), 0.7),
+        (Row(model="alpha", loss="bce", recipe="demo"), 0.9),
+        (Row(model="beta", loss="focal", recipe="demo", params={"loss": {"gamma": 1.7}}), 0.85),
+        (Row(model="gamma", loss="bce", recipe="long"), 0.7),
     ]
     return rendered(make_builder(tmp_path_factory.mktemp("board")), rows)
 
@@ -339,7 +339,10 @@ def test_nothing_is_wider_than_the_window_and_headings_stay(browser, page_file, 
 @pytest.mark.parametrize("width", [360, 1024])
 def test_long_names_widen_neither_page_nor_pictures(browser, make_builder, tmp_path, width):
     name = "timm/vit_base_patch16_clip_224.laion2b_ft_in12k_in1k"
-    file = rendered(make_builder(tmp_path), [(Row(name, "bce", "demo"), 0.9), (Row("b", "bce", "demo"), 0.8)])
+    file = rendered(
+        make_builder(tmp_path),
+        [(Row(model=name, loss="bce", recipe="demo"), 0.9), (Row(model="b", loss="bce", recipe="demo"), 0.8)],
+    )
     context = browser.new_context(viewport={"width": width, "height": 700})
     page = context.new_page()
     page.goto(file.as_uri())
@@ -353,7 +356,7 @@ def test_long_names_widen_neither_page_nor_pictures(browser, make_builder, tmp_p
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_star_stands_out_from_its_cell(browser, make_builder, tmp_path, theme):
-    rows = [(Row(name, "bce", "demo"), value) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7))]
+    rows = [(Row(model=name, loss="bce", recipe="demo"), value) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7))]
     file = rendered(make_builder(tmp_path), rows, seeds=(0, 1, 2))
     for page in open_page(browser, file, theme):
         page.locator("#drawing-pairs").scroll_into_view_if_needed()
@@ -366,10 +369,13 @@ def test_a_star_stands_out_from_its_cell(browser, make_builder, tmp_path, theme)
 
 
 def test_names_that_are_scripts_or_formulas_are_texts(browser, make_builder, tmp_path):
-    evil = Row(EVIL, "=cmd()", "demo", {"loss": {EVIL: EVIL}})
+    evil = Row(model=EVIL, loss="=cmd()", recipe="demo", params={"loss": {EVIL: EVIL}})
     builder = make_builder(tmp_path)
     builder.labels = (EVIL, "=1+1", "Hernia")
-    file = rendered(builder, [(evil, 0.9), (Row("b", "bce", EVIL), 0.8), (Row("c", "bce", "demo"), 0.7)])
+    file = rendered(
+        builder,
+        [(evil, 0.9), (Row(model="b", loss="bce", recipe=EVIL), 0.8), (Row(model="c", loss="bce", recipe="demo"), 0.7)],
+    )
     for page in open_page(browser, file, "light"):
         page.on("dialog", lambda dialog: pytest.fail(f"a name has run: {dialog.message}"))
         assert models(page)[0] == EVIL

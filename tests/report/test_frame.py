@@ -60,7 +60,7 @@ def test_undefined_values_are_empty_and_rows_without_a_result_are_there(build):
 
 @pytest.mark.parametrize("name", ["=cmd()", "+1", "-1", "@sum", "\t=1", "\r=1", "=HYPERLINK(1,2)"])
 def test_no_cell_is_a_formula_for_a_spreadsheet(build, name):
-    row = Row(name, "bce", "demo")
+    row = Row(model=name, loss="bce", recipe="demo")
     build.write(build.record(row, 0, failure=f"{name} again"))
     text = as_csv(read_results(build.board(row)).summary)
     cells = [cell for line in csv.reader(io.StringIO(text, newline="")) for cell in line]

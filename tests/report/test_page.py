@@ -134,7 +134,7 @@ def test_nothing_is_loaded_from_anywhere(build):
 
 
 def test_names_and_messages_are_escaped_wherever_they_stand(build):
-    row = Row(EVIL, EVIL, EVIL, {"loss": {EVIL: EVIL}})
+    row = Row(model=EVIL, loss=EVIL, recipe=EVIL, params={"loss": {EVIL: EVIL}})
     metric = {EVIL: build.metric(0.8)}
     build.write(
         build.record(
@@ -158,7 +158,7 @@ def test_names_and_messages_are_escaped_wherever_they_stand(build):
 
 
 def test_an_evil_row_name_stays_within_its_link(build):
-    row = Row('"><script>alert(1)</script>', "bce", "demo")
+    row = Row(model='"><script>alert(1)</script>', loss="bce", recipe="demo")
     build.write(build.record(row))
     page = Page(build.whole(render(build.board(row)).page.read_text()))
     assert len([attributes for attributes in page.all("script") if "type" not in attributes]) == OWN
@@ -308,7 +308,7 @@ def test_a_lone_row_leads_over_nobody(build):
 
 def test_no_folder_of_the_machine_stands_on_the_page(build):
     params = {"recipe": {"weights": "/home/anna/secret/w.safetensors"}}
-    text = render(build.board(Row("m", "l", "r", params))).page.read_text(encoding="utf-8")
+    text = render(build.board(Row(model="m", loss="l", recipe="r", params=params))).page.read_text(encoding="utf-8")
     assert "w.safetensors" in text
     assert "/home/anna" not in text
 

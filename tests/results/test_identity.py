@@ -64,24 +64,25 @@ def test_pixels_do_not(small_data):
     assert fingerprint(dataclasses.replace(small_data, images=small_data.images // 2)) == fingerprint(small_data)
 
 
-BASE = Row("tiny-cnn", "focal", "demo")
+BASE = Row(model="tiny-cnn", loss="focal", recipe="demo")
 
 
 def key(registry, row=BASE, seed=0, source=None, data="f", objective="auroc", weights="random", engine=1):
-    source = source or Source(Dataset(name="some", load=lambda root: None), "", {"size": 64}, Path())  # type: ignore[arg-type,return-value]
+    dataset = Dataset(name="some", load=lambda root: None)  # type: ignore[arg-type,return-value]
+    source = source or Source(dataset=dataset, code="", options={"size": 64}, root=Path())
     return combo_key(source, data, resolve(row, registry), seed, objective=objective, weights=weights, engine=engine)
 
 
 def test_a_key_is_repeatable_and_moves_with_every_choice(registry):
-    other = Source(Dataset(name="some", load=lambda root: None), "", {"size": 32}, Path())  # type: ignore[arg-type,return-value]
+    other = Source(dataset=Dataset(name="some", load=lambda root: None), code="", options={"size": 32}, root=Path())  # type: ignore[arg-type,return-value]
     newer = dataclasses.replace(other, options={"size": 64}, dataset=dataclasses.replace(other.dataset, version=2))
     variants: list[dict[str, Any]] = [
         {},
-        {"row": Row("chexnet", "focal", "demo")},
-        {"row": Row("tiny-cnn", "bce", "demo")},
-        {"row": Row("tiny-cnn", "focal", "demo", {"loss": {"gamma": 1.0}})},
-        {"row": Row("tiny-cnn", "focal", "demo", {"model": {"width": 8}})},
-        {"row": Row("tiny-cnn", "focal", "demo", {"recipe": {"augment.flip": False}})},
+        {"row": Row(model="chexnet", loss="focal", recipe="demo")},
+        {"row": Row(model="tiny-cnn", loss="bce", recipe="demo")},
+        {"row": Row(model="tiny-cnn", loss="focal", recipe="demo", params={"loss": {"gamma": 1.0}})},
+        {"row": Row(model="tiny-cnn", loss="focal", recipe="demo", params={"model": {"width": 8}})},
+        {"row": Row(model="tiny-cnn", loss="focal", recipe="demo", params={"recipe": {"augment.flip": False}})},
         {"seed": 1},
         {"data": "g"},
         {"objective": "auprc"},
@@ -96,23 +97,25 @@ def test_a_key_is_repeatable_and_moves_with_every_choice(registry):
 
 
 def test_a_parameter_given_at_its_default_changes_nothing(registry):
-    assert key(registry, Row("tiny-cnn", "focal", "demo", {"loss": {"gamma": 2.0}})) == key(registry)
+    assert key(registry, Row(model="tiny-cnn", loss="focal", recipe="demo", params={"loss": {"gamma": 2.0}})) == key(
+        registry
+    )
 
 
 def test_the_objective_does_not_matter_where_the_recipe_selects_by_itself(registry):
-    row = Row("tiny-cnn", "focal", "demo", {"recipe": {"select_on": "loss"}})
+    row = Row(model="tiny-cnn", loss="focal", recipe="demo", params={"recipe": {"select_on": "loss"}})
     assert key(registry, row, objective="auprc") == key(registry, row)
 
 
 def test_a_timm_name_means_its_full_name(registry):
-    assert key(registry, Row("timm/resnet18", "bce", "demo")) == key(
-        registry, Row("timm/resnet18.a1_in1k", "bce", "demo")
+    assert key(registry, Row(model="timm/resnet18", loss="bce", recipe="demo")) == key(
+        registry, Row(model="timm/resnet18.a1_in1k", loss="bce", recipe="demo")
     )
 
 
 def test_an_external_plugins_code_is_part_of_the_key(registry):
     choices = resolve(BASE, registry)
-    source = Source(Dataset(name="some", load=lambda root: None), "", {}, Path())  # type: ignore[arg-type,return-value]
+    source = Source(dataset=Dataset(name="some", load=lambda root: None), code="", options={}, root=Path())  # type: ignore[arg-type,return-value]
     keys = {
         combo_key(
             source, "f", dataclasses.replace(choices, code=code), 0, objective="auroc", weights="random", engine=1

@@ -27,7 +27,14 @@ def make_predictions(source="a.npz", count=12, first=0) -> Predictions:
     logits = (numbers[:, None] + np.array([0.1, 0.2, 0.3])).astype(np.float32)
     targets = np.stack([numbers % 2, numbers % 3 == 0, np.where(numbers % 5 == 0, np.nan, 1)], axis=1)
     image, patient = (np.array([f"{kind}{n // many:03}" for n in numbers]) for kind, many in (("i", 1), ("p", 2)))
-    return Predictions(("a", "b", "c"), image, patient, logits, targets.astype(np.float32), source=source)
+    return Predictions(
+        labels=("a", "b", "c"),
+        image=image,
+        patient=patient,
+        logits=logits,
+        targets=targets.astype(np.float32),
+        source=source,
+    )
 
 
 def shuffle(predictions: Predictions) -> Predictions:
@@ -127,11 +134,11 @@ def make_split(source, patients, *, known=True, name="{:08}_{:03}.png", patient=
     people = np.array([patient.format(number) for number in patients for _ in range(2)])
     logits = np.random.default_rng(len(source)).normal(size=(len(images), 2)).astype(np.float32)
     return Predictions(
-        ("a", "b"),
-        images,
-        people if known else images,
-        logits,
-        (logits > 0).astype(np.float32),
+        labels=("a", "b"),
+        image=images,
+        patient=people if known else images,
+        logits=logits,
+        targets=(logits > 0).astype(np.float32),
         patients_known=known,
         source=source,
     )

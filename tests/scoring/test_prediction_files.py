@@ -109,7 +109,9 @@ def test_a_dataset_gives_targets_and_patients_to_some_of_its_images(tmp_path, wr
 
 def test_an_npz_of_a_run_needs_nothing_else_and_a_targets_file_takes_the_place_of_its_own(tmp_path, targets):
     other = 1 - np.nan_to_num(TARGETS)
-    Predictions(LABELS, IMAGES, PATIENTS, SCORES.astype(np.float32), other).save(tmp_path / "run.npz")
+    Predictions(labels=LABELS, image=IMAGES, patient=PATIENTS, logits=SCORES.astype(np.float32), targets=other).save(
+        tmp_path / "run.npz"
+    )
     np.testing.assert_array_equal(read_predictions(tmp_path / "run.npz").targets, other)
     read = read_predictions(tmp_path / "run.npz", targets=targets)
     assert {cell: value[1] for cell, value in by_name(read).items()} == {c: v[1] for c, v in EXPECTED.items()}

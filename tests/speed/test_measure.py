@@ -41,7 +41,15 @@ RECIPE = Recipe(
 
 
 def request(registry, **changes) -> SpeedRequest:
-    made = SpeedRequest(registry.model("tiny-cnn"), registry.loss("bce"), RECIPE, 32, CPU, Engine(), plain_seconds=0)
+    made = SpeedRequest(
+        model=registry.model("tiny-cnn"),
+        loss=registry.loss("bce"),
+        recipe=RECIPE,
+        images=32,
+        device=CPU,
+        engine=Engine(),
+        plain_seconds=0,
+    )
     return dataclasses.replace(made, **changes)
 
 

@@ -51,7 +51,7 @@ def test_a_network_of_timm_keeps_its_contract(name):
 
 
 def examine_dataset(name, root, **options) -> dict[str, str]:
-    subject = Subject("dataset", REGISTRY.offer("dataset", name), data_root=root, options=options)
+    subject = Subject(kind="dataset", offer=REGISTRY.offer("dataset", name), data_root=root, options=options)
     outcomes = [check(subject) for check in checks_of("dataset")]
     return {outcome.check: outcome.message for outcome in outcomes if outcome.status == "failed"}
 

@@ -139,7 +139,7 @@ def test_the_check_of_a_captured_step_trains_by_the_engine(registry):
     from harness.testing.models import _train_by_engine
     from harness.testing.samples import placed
 
-    subject = testing.Subject("model", registry.offer("model", "tiny-cnn"))
+    subject = testing.Subject(kind="model", offer=registry.offer("model", "tiny-cnn"))
     with placed(64, "cpu") as images:
         found = [_train_by_engine(subject, images, graphs=graphs) for graphs in (True, False)]
     assert [note for _, note in found] == ["", ""]

@@ -91,7 +91,7 @@ def load(root):
     images = generator.integers(0, 255, (40, 16, 16), dtype=np.uint8)
     {change}
     targets = np.tile(np.array([[0.0], [0.0], [0.0], [1.0]], np.float32), (10, 1))
-    return harness.Data(("bright",), images, targets, table)
+    return harness.Data(labels=("bright",), images=images, targets=targets, table=table)
 
 @harness.hookimpl
 def harness_datasets():

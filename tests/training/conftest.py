@@ -18,7 +18,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture
 def prepared(small_data, tmp_path) -> Prepared:
-    source = Source(Dataset(name="some", load=lambda root: small_data), "", {}, tmp_path)
+    source = Source(dataset=Dataset(name="some", load=lambda root: small_data), code="", options={}, root=tmp_path)
     return prepare(source, small_data, 16, tmp_path)
 
 

@@ -45,7 +45,9 @@ def begin(prepared, recipe, task, monkeypatch):
         changed = dataclasses.replace(recipe, select_on="loss", epochs=4, **changes)
         placed = place(prepared, torch.device("cpu"), placement)
         objective, engine = make_objective(loss, task, {}, placed.device), Engine(graphs=captured)
-        training = Training(Setup(network, objective, placed, changed, task, 0, engine=engine))
+        training = Training(
+            Setup(network=network, objective=objective, placed=placed, recipe=changed, task=task, seed=0, engine=engine)
+        )
         training.predictor.batch = 5 if captured else 256
         return training
 

@@ -59,7 +59,14 @@ def begin(placed, recipe, task, tmp_path):
         changed = dataclasses.replace(recipe, **EVERYTHING | changes)
         torch.manual_seed(0)
         network = make_network() if build is None else build(dataclasses.replace(task, size=changed.size))
-        setup = Setup(network, make_objective(loss, task, {}, placed.device), placed, changed, task, 0)
+        setup = Setup(
+            network=network,
+            objective=make_objective(loss, task, {}, placed.device),
+            placed=placed,
+            recipe=changed,
+            task=task,
+            seed=0,
+        )
         (tmp_path / folder).mkdir(exist_ok=True)
         return Training(setup, lambda execution: Checkpoint(tmp_path / folder, circumstances or {"torch": "1"}))
 
@@ -241,14 +248,17 @@ from harness.registry import load_registry
 
 torch.set_num_threads(1)
 toy, folder, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-row = Row("toy-net", "bce", "toy", {"recipe": {"epochs": 6, "augment.crop_scale": [0.5, 1.0]}})
-board = Board(folder / "board", "Toys", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
+row = Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"epochs": 6, "augment.crop_scale": [0.5, 1.0]}})
+board = Board(
+    folder=folder / "board", title="Toys", about="", objective="auroc", seeds=(0,), metrics=("auroc",), dataset="toy",
+    options={}, rows=(row,),
+)
 
 def listen(event):
     if isinstance(event, EpochFinished) and event.epoch.number == kill_after:
         os.kill(os.getpid(), signal.SIGKILL)
 
-settings = Settings(folder / "data", folder / "cache", torch.device("cpu"))
+settings = Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"))
 (record,) = local.run(planning.plan(board, load_registry([toy]), settings, listen), listen)
 print(record.key)
 """

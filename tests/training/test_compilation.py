@@ -65,7 +65,17 @@ def begin(placed, recipe, task):
         changed = dataclasses.replace(recipe, select_on="loss", **changes)
         loss = Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none"))
         objective = make_objective(loss, task, {}, placed.device)
-        return Training(Setup(network, objective, placed, changed, task, 0, engine=Engine(compile=compile_)))
+        return Training(
+            Setup(
+                network=network,
+                objective=objective,
+                placed=placed,
+                recipe=changed,
+                task=task,
+                seed=0,
+                engine=Engine(compile=compile_),
+            )
+        )
 
     return make
 

@@ -57,13 +57,17 @@ def train(prepared, recipe, registry):
     ) -> tuple[list[float], Training]:
         chosen = {"precision": "bf16", "lr": 1e-4, "epochs": 1, "size": SIZE} | changes
         changed = dataclasses.replace(recipe, select_on="loss", **chosen)
-        task = Task(prepared.data.labels, 1, SIZE, (0.5,), (0.25,), (0.4, 0.4, 0.4))
+        task = Task(
+            labels=prepared.data.labels, channels=1, size=SIZE, mean=(0.5,), std=(0.25,), prevalence=(0.4, 0.4, 0.4)
+        )
         torch.manual_seed(0)
         network = registry.model(model).build(task, **({"drop_rate": dropout} if dropout else {})).to(CUDA)
         engine = engine or Engine(compile="off")
         placed = place(prepared, CUDA, engine.placement)
         objective = make_objective(registry.loss(loss), task, {}, CUDA)
-        training = Training(Setup(network, objective, placed, changed, task, 0, engine=engine))
+        training = Training(
+            Setup(network=network, objective=objective, placed=placed, recipe=changed, task=task, seed=0, engine=engine)
+        )
         return losses_of(training), training
 
     return start
@@ -171,10 +175,19 @@ class Asking(nn.Module):
 
 
 def test_a_network_that_cannot_be_captured_is_trained_eagerly_and_the_record_says_why(prepared, recipe):
-    task = Task(prepared.data.labels, 1, SIZE, (0.5,), (0.25,), (0.4, 0.4, 0.4))
+    task = Task(
+        labels=prepared.data.labels, channels=1, size=SIZE, mean=(0.5,), std=(0.25,), prevalence=(0.4, 0.4, 0.4)
+    )
     loss = Loss(name="bce", build=lambda task: nn.BCEWithLogitsLoss(reduction="none"))
     changed = dataclasses.replace(recipe, select_on="loss", size=SIZE, epochs=2)
-    setup = Setup(Asking().to(CUDA), make_objective(loss, task, {}, CUDA), place(prepared, CUDA), changed, task, 0)
+    setup = Setup(
+        network=Asking().to(CUDA),
+        objective=make_objective(loss, task, {}, CUDA),
+        placed=place(prepared, CUDA),
+        recipe=changed,
+        task=task,
+        seed=0,
+    )
     training = Training(setup)
     assert len(list(training.epochs())) == 2
     assert training.execution.step == "eager"
@@ -182,7 +195,9 @@ def test_a_network_that_cannot_be_captured_is_trained_eagerly_and_the_record_say
 
 
 def test_a_training_on_a_gpu_goes_on_where_it_was(prepared, recipe, registry, tmp_path):
-    task = Task(prepared.data.labels, 1, SIZE, (0.5,), (0.25,), (0.4, 0.4, 0.4))
+    task = Task(
+        labels=prepared.data.labels, channels=1, size=SIZE, mean=(0.5,), std=(0.25,), prevalence=(0.4, 0.4, 0.4)
+    )
     schedule = Schedule(kind="one-cycle")
     changed = dataclasses.replace(recipe, select_on="loss", size=SIZE, epochs=4, schedule=schedule, freeze_epochs=1)
 
@@ -190,7 +205,9 @@ def test_a_training_on_a_gpu_goes_on_where_it_was(prepared, recipe, registry, tm
         torch.manual_seed(0)
         network = registry.model("tiny-cnn").build(task, drop_rate=0.2).to(CUDA)
         objective = make_objective(registry.loss("bce"), task, {}, CUDA)
-        setup = Setup(network, objective, place(prepared, CUDA), changed, task, 0)
+        setup = Setup(
+            network=network, objective=objective, placed=place(prepared, CUDA), recipe=changed, task=task, seed=0
+        )
         return Training(setup, lambda execution: Checkpoint(tmp_path, {}))
 
     whole = list(Training(begin().setup).epochs())
@@ -262,13 +279,25 @@ def begin(prepared, recipe, registry):
     def make(
         network: nn.Module, engine: Engine | None = None, data: Prepared | None = None, **changes: Any
     ) -> Training:
-        task = Task(prepared.data.labels, 1, SIZE, (0.5,), (0.25,), (0.4, 0.4, 0.4))
+        task = Task(
+            labels=prepared.data.labels, channels=1, size=SIZE, mean=(0.5,), std=(0.25,), prevalence=(0.4, 0.4, 0.4)
+        )
         chosen = {"precision": "bf16", "lr": 1e-3, "epochs": 3, "size": SIZE} | changes
         changed = dataclasses.replace(recipe, select_on="loss", **chosen)
         engine = engine or Engine(compile="off")
         placed = place(data or prepared, CUDA, engine.placement)
         objective = make_objective(registry.loss("bce"), task, {}, CUDA)
-        return Training(Setup(network.to(CUDA), objective, placed, changed, task, 0, engine=engine))
+        return Training(
+            Setup(
+                network=network.to(CUDA),
+                objective=objective,
+                placed=placed,
+                recipe=changed,
+                task=task,
+                seed=0,
+                engine=engine,
+            )
+        )
 
     return make
 
@@ -276,7 +305,9 @@ def begin(prepared, recipe, registry):
 @pytest.fixture
 def build(prepared, registry):
     def make(model: str = "tiny-cnn", **params: Any) -> nn.Module:
-        task = Task(prepared.data.labels, 1, SIZE, (0.5,), (0.25,), (0.4, 0.4, 0.4))
+        task = Task(
+            labels=prepared.data.labels, channels=1, size=SIZE, mean=(0.5,), std=(0.25,), prevalence=(0.4, 0.4, 0.4)
+        )
         torch.manual_seed(0)
         network: nn.Module = registry.model(model).build(task, **params)
         return network

@@ -35,7 +35,15 @@ def setup(placed, recipe, task):
         changed = dataclasses.replace(recipe, **changes)
         judges = {} if judge is None else {"objective": Judge(judge)}
         changed = changed if judges else dataclasses.replace(changed, select_on="loss")
-        return Setup(network, make_objective(loss, task, {}, placed.device), placed, changed, task, 0, judges)
+        return Setup(
+            network=network,
+            objective=make_objective(loss, task, {}, placed.device),
+            placed=placed,
+            recipe=changed,
+            task=task,
+            seed=0,
+            judges=judges,
+        )
 
     return build
 

@@ -15,7 +15,7 @@ from harness.errors import PluginError
 from harness.training.objective import make_objective
 
 CPU = torch.device("cpu")
-TASK = Task(("a", "b", "c"), 1, 8, (0.5,), (0.25,), (0.1, 0.2, 0.3))
+TASK = Task(labels=("a", "b", "c"), channels=1, size=8, mean=(0.5,), std=(0.25,), prevalence=(0.1, 0.2, 0.3))
 BCE = torch.nn.functional.binary_cross_entropy_with_logits
 
 

@@ -69,15 +69,17 @@ def harness_models():
     return [Model(name="tuples", build=build)]
 '''
 ROWS = {
-    "from scratch": Row("toy-net", "bce", "toy"),
-    "batch norm": Row("tiny-cnn", "bce", "toy"),
-    "parameters": Row("tiny-cnn", "bce", "toy", {"model": {"width": 8, "drop_rate": 0.4}}),
-    "center crop": Row("toy-net", "bce", "toy", {"recipe": {"load_size": 20, "evaluate_at": "center-crop"}}),
-    "flip": Row("toy-net", "bce", "toy", {"recipe": {"load_size": 24, "evaluate_at": "flip"}}),
-    "bf16": Row("tiny-cnn", "bce", "toy", {"recipe": {"precision": "bf16"}}),
-    "average": Row("tiny-cnn", "bce", "toy", {"recipe": {"average_decay": 0.9}}),
-    "tuples": Row("tuples", "bce", "toy"),
-    "timm": Row("timm/test_vit", "bce", "toy", {"recipe": {"size": 32}}),
+    "from scratch": Row(model="toy-net", loss="bce", recipe="toy"),
+    "batch norm": Row(model="tiny-cnn", loss="bce", recipe="toy"),
+    "parameters": Row(model="tiny-cnn", loss="bce", recipe="toy", params={"model": {"width": 8, "drop_rate": 0.4}}),
+    "center crop": Row(
+        model="toy-net", loss="bce", recipe="toy", params={"recipe": {"load_size": 20, "evaluate_at": "center-crop"}}
+    ),
+    "flip": Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"load_size": 24, "evaluate_at": "flip"}}),
+    "bf16": Row(model="tiny-cnn", loss="bce", recipe="toy", params={"recipe": {"precision": "bf16"}}),
+    "average": Row(model="tiny-cnn", loss="bce", recipe="toy", params={"recipe": {"average_decay": 0.9}}),
+    "tuples": Row(model="tuples", loss="bce", recipe="toy"),
+    "timm": Row(model="timm/test_vit", loss="bce", recipe="toy", params={"recipe": {"size": 32}}),
 }
 
 
@@ -104,10 +106,22 @@ class Trained:
 
 def train(folder: Path, registry: Registry, row: Row) -> Trained:
     """Train a row with one seed; it is predicted in batches of `BATCH` images."""
-    board = Board(folder / "board", "t", "", "auroc", (0,), ("auroc", "f1"), "mirrored", {}, (row,))
+    board = Board(
+        folder=folder / "board",
+        title="t",
+        about="",
+        objective="auroc",
+        seeds=(0,),
+        metrics=("auroc", "f1"),
+        dataset="mirrored",
+        options={},
+        rows=(row,),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(prediction.BATCH, "cpu", BATCH)
-        planned = planning.plan(board, registry, Settings(folder / "data", folder / "cache", CPU), lambda _: None)
+        planned = planning.plan(
+            board, registry, Settings(data_root=folder / "data", cache=folder / "cache", device=CPU), lambda _: None
+        )
         (record,) = local.run(planned, lambda _: None)
     assert record.status == "done", record.failure
     return Trained(planned[0].job, record, board.folder / "runs" / record.key / "weights.safetensors")
@@ -287,7 +301,12 @@ def test_a_weight_file_is_initial_weights_as_before_with_what_it_says_and_withou
     save_file(load_file(trained["batch norm"].weights), plain)
     found = []
     for file in (trained["batch norm"].weights, plain):
-        row = Row("tiny-cnn", "bce", "toy", {"recipe": {"weights": str(file), "epochs": 1, "lr": 1e-9}})
+        row = Row(
+            model="tiny-cnn",
+            loss="bce",
+            recipe="toy",
+            params={"recipe": {"weights": str(file), "epochs": 1, "lr": 1e-9}},
+        )
         found.append(train(tmp_path / file.stem, plugins, row))
     assert np.array_equal(found[0].logits, found[1].logits)
     again = restore(found[0].weights, plugins, CPU)

@@ -46,7 +46,9 @@ def train(placed, recipe, task):
         plain = copy.deepcopy(network)
         changed = dataclasses.replace(recipe, select_on="loss", **changes)
         objective = make_objective(loss, task, {}, placed.device)
-        return Training(Setup(network, objective, placed, changed, task, 0, engine=engine)), plain
+        return Training(
+            Setup(network=network, objective=objective, placed=placed, recipe=changed, task=task, seed=0, engine=engine)
+        ), plain
 
     return start
 
@@ -287,7 +289,9 @@ AUGMENT = EVERYTHING["augment"]
 @pytest.mark.parametrize("evaluate_at", ["resize", "center-crop", "ten-crop", "flip"])
 def test_views_are_made_on_the_device_alone(evaluate_at):
     """On a pretended GPU, where every copy from the host and every question to the device is an error or is seen."""
-    task = Task(("a", "b"), 3, 24, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), (0.1, 0.2))
+    task = Task(
+        labels=("a", "b"), channels=3, size=24, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), prevalence=(0.1, 0.2)
+    )
     recipe = Recipe(name="r", load_size=32, size=24, augment=AUGMENT, evaluate_at=evaluate_at)  # type: ignore[arg-type]
     with FakeTensorMode():
         images = torch.empty(4, 32, 32, dtype=torch.uint8, device="cuda")
@@ -468,7 +472,7 @@ def test_prediction_takes_smaller_batches_where_the_memory_is_too_small(train):
 )
 def test_a_cpu_computes_in_what_suits_the_family(monkeypatch, registry, model, precision, channels_last):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    task = Task(("a",), 1, 64, (0.5,), (0.5,), (0.1,))
+    task = Task(labels=("a",), channels=1, size=64, mean=(0.5,), std=(0.5,), prevalence=(0.1,))
     with torch.device("meta"):
         network = registry.model(model).build(task)
     found = choose_numerics(Recipe(name="r"), torch.device("cpu"), network)

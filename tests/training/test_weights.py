@@ -22,7 +22,14 @@ from harness.training.weights import fill, load_initial_weights, read_weights, w
 
 def task(channels: int = 3, labels: int = 14, size: int = 64) -> Task:
     names = tuple(f"l{n}" for n in range(labels))
-    return Task(names, channels, size, (0.5,) * channels, (0.25,) * channels, (0.1,) * labels)
+    return Task(
+        labels=names,
+        channels=channels,
+        size=size,
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
+        prevalence=(0.1,) * labels,
+    )
 
 
 def make(

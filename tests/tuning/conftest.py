@@ -20,8 +20,18 @@ DIMENSIONS = {
 @pytest.fixture
 def make_plan(tmp_path):
     def make(**changes) -> Plan:
-        row = Row("toy-net", "bce", "toy")
-        board = Board(tmp_path / "board", "t", "", "auroc", (0,), ("auroc",), "toy", {}, (row,))
+        row = Row(model="toy-net", loss="bce", recipe="toy")
+        board = Board(
+            folder=tmp_path / "board",
+            title="t",
+            about="",
+            objective="auroc",
+            seeds=(0,),
+            metrics=("auroc",),
+            dataset="toy",
+            options={},
+            rows=(row,),
+        )
         values: dict[str, Any] = {
             "name": "s",
             "board": board,

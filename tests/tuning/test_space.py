@@ -21,7 +21,7 @@ from harness.tuning.space import (
     with_values,
 )
 
-ROW = Row("tiny-cnn", "focal", "demo")
+ROW = Row(model="tiny-cnn", loss="focal", recipe="demo")
 
 
 def gather(registry, *searched, file=None, fixed=None):
@@ -130,7 +130,7 @@ def test_nothing_to_search_is_refused_with_what_to_do(registry):
 
 
 def test_defaults_are_those_of_the_row_and_values_make_a_row(registry):
-    row = Row("tiny-cnn", "focal", "demo", {"loss": {"gamma": 1.5}})
+    row = Row(model="tiny-cnn", loss="focal", recipe="demo", params={"loss": {"gamma": 1.5}})
     defaults = default_values(gather(registry), resolve(row, registry))
     assert defaults["loss.gamma"] == 1.5
     changed = with_values(row, {"loss.gamma": 3.0, "recipe.augment.flip": True, "model.width": 9})

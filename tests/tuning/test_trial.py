@@ -35,10 +35,10 @@ def begin(toys, make_plan, tmp_path):
     """A plan for a model, and a context that has trained before: late imports leave cycles of their own, once."""
 
     def make(model: str) -> tuple[Plan, TrialContext]:
-        row = Row(model, "bce", "toy", {"recipe": {"epochs": 2}})
+        row = Row(model=model, loss="bce", recipe="toy", params={"recipe": {"epochs": 2}})
         dimensions = {"recipe.lr": Dimension("recipe.lr", Choice((0.01, 0.02)), "--search")}
         plan = make_plan(row=row, dimensions=dimensions, defaults={"recipe.lr": 0.01}, epochs=2)
-        settings = Settings(tmp_path / "data", tmp_path / "cache", torch.device("cpu"))
+        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
         context = open_context(plan.board, toys, settings, plan.objective, ignore)
         train(context, dataclasses.replace(row, model="toy-net"), 0, lambda value, epoch: None)
         return plan, context

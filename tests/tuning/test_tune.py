@@ -276,7 +276,7 @@ def test_confirming_trains_fresh_seeds_on_validation(harness, tmp_path):
 
 def make_report(make_plan) -> tuple[Path, str]:
     """The report of a study with a script for a name; its path, and its text."""
-    plan = make_plan(row=Row("<script>alert(1)</script>", "bce", "toy"))
+    plan = make_plan(row=Row(model="<script>alert(1)</script>", loss="bce", recipe="toy"))
     study = open_study(plan)
     for value in (0.5, 0.7, 0.6, 0.65, 0.8, 0.55):
         trial = study.ask()

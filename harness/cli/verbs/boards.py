@@ -133,14 +133,14 @@ def run(
 
     devices = find_devices(device)
     where = Settings(
-        data_root,
-        find_cache(cache_dir),
-        devices[0],
-        only,
-        split_numbers(seeds) or None,
-        force,
-        dry_run,
-        Engine(compile=compile_, placement=placement, deterministic=deterministic),
+        data_root=data_root,
+        cache=find_cache(cache_dir),
+        device=devices[0],
+        only=only,
+        seeds=split_numbers(seeds) or None,
+        force=force,
+        dry=dry_run,
+        engine=Engine(compile=compile_, placement=placement, deterministic=deterministic),
     )
     definition = define(request)
     at_work = _choose_workers(

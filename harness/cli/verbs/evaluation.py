@@ -85,7 +85,15 @@ def score(
     vals = _read_validation(val, targets, data)
     paired, notes = pair_validation(tests, vals, allow_overlap=allow_overlap)
     in_groups = resolve_metrics(MEASURED, registry)
-    protocol = Protocol(chosen, names, names[0], in_groups, resamples=resamples, seed=seed, prevalence=shares)
+    protocol = Protocol(
+        metrics=chosen,
+        names=names,
+        objective=names[0],
+        subgroup_metrics=in_groups,
+        resamples=resamples,
+        seed=seed,
+        prevalence=shares,
+    )
     found = evaluate_system(tests, paired, protocol)
     notes = [*notes, *found.notes]
     for note in notes:
@@ -163,7 +171,14 @@ def compare(
         data = _load_data(dataset, options, data_root, registry)
         read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
         require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
-        wish = ComparisonOptions(chosen, names, resamples or RESAMPLES, seed or "0", common=common, margin=margin)
+        wish = ComparisonOptions(
+            metrics=chosen,
+            names=names,
+            resamples=resamples or RESAMPLES,
+            seed=seed or "0",
+            common=common,
+            margin=margin,
+        )
         validation, notes = _read_validations(val, read, rows, targets, data, allow_overlap=allow_overlap)
         found = compare_predictions(read, wish, validation)
         notes = [

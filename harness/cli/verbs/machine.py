@@ -74,7 +74,18 @@ def speed(
         made = _speed_recipe(registry, recipe, number, size)
         count = images or max(IMAGES[where.type], made.batch_size)
         found.append(
-            measure_speed(SpeedRequest(chosen, lossy, made, count, where, engine, plain_seconds, first=not found))
+            measure_speed(
+                SpeedRequest(
+                    model=chosen,
+                    loss=lossy,
+                    recipe=made,
+                    images=count,
+                    device=where,
+                    engine=engine,
+                    plain_seconds=plain_seconds,
+                    first=not found,
+                )
+            )
         )
     if as_json:
         tables.print_json(_speed_as_plain(model, found, where))

@@ -122,7 +122,6 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search for better parameters on validation; it ends in a row for the board."""
-    from harness.board import Row
     from harness.cli.terminal import Display
     from harness.definition import BoardRequest, define
     from harness.execution.planning import Settings
@@ -146,23 +145,27 @@ def tune(
     )
     definition = define(request)
     devices = find_devices(device)
-    where = Settings(data_root, find_cache(cache_dir), devices[0], engine=Engine(compile=compile_))
+    where = Settings(
+        data_root=data_root, cache=find_cache(cache_dir), device=devices[0], engine=Engine(compile=compile_)
+    )
     set_up_process(where.engine, where.cache)
     count = len(devices) if workers is None else workers
     places = tuple(itertools.islice(itertools.cycle(devices), count))
     at_work = WorkerOptions(settings=where, devices=places, plugins=tuple(plugin or ()))
-    rows = _choose_rows(definition.board, split_names(models), split_names(losses), recipe)
+    fixed = parse_params(settings or ())
+    rows = _choose_rows(definition.board, split_names(models), split_names(losses), recipe, fixed)
     if study is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", study):
         raise UsageError(f"--study {study}: a name of letters, digits, '.', '_' and '-', since files are called by it")
     if study is not None and len(rows) > 1:
         raise UsageError(f"--study {study}: {len(rows)} studies cannot have one name; leave it out, or give one row")
     wish = SearchOptions(
-        trials, until, objective or definition.board.objective, sampler, pruner, seeds, confirm, storage, study,
-        space, tuple(searched or ()), parse_params(settings or ()),
+        trials=trials, until=until, objective=objective or definition.board.objective, sampler=sampler, pruner=pruner,
+        seeds=seeds, confirm=confirm, storage=storage, study=study, space=space, searched=tuple(searched or ()),
+        fixed=fixed,
     )  # fmt: skip
     with Display() as display:
         context = _open_context(definition.board, registry, where, wish.objective, display)
-        plans = [_plan(definition.board, Row(*names, params=wish.fixed), registry, wish, context) for names in rows]
+        plans = [_plan(definition.board, row, registry, wish, context) for row in rows]
     failures: list[HarnessError] = []
     if dry_run:
         found = [_print_space(plan, context, wish, at_work, as_json=as_json) for plan in plans]
@@ -180,7 +183,7 @@ def tune(
         raise typer.Exit(2 if any(isinstance(failure, UsageError) for failure in failures) else 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """What is asked of every study."""
 
@@ -199,9 +202,11 @@ class SearchOptions:
 
 
 def _choose_rows(
-    board: Board, models: Sequence[str], losses: Sequence[str], recipe: str | None
-) -> list[tuple[str, str, str]]:
-    """Model, loss and recipe of each study: those given, or the board's where it has but one."""
+    board: Board, models: Sequence[str], losses: Sequence[str], recipe: str | None, params: dict[str, dict[str, Any]]
+) -> list[Row]:
+    """Choose the row of each study: the model, loss and recipe given, or the board's where it has but one."""
+    from harness.board import Row
+
     known = {
         "--model": dict.fromkeys(row.model for row in board.systems),
         "--loss": dict.fromkeys(row.loss for row in board.systems),
@@ -213,7 +218,10 @@ def _choose_rows(
             if len(names) != 1:
                 raise UsageError(f"give {flag}: the board has {', '.join(names)}")
             chosen[flag] = tuple(names)
-    return list(itertools.product(chosen["--model"], chosen["--loss"], chosen["--recipe"]))
+    return [
+        Row(model=model, loss=loss, recipe=recipe, params=params)
+        for model, loss, recipe in itertools.product(chosen["--model"], chosen["--loss"], chosen["--recipe"])
+    ]
 
 
 def _run_studies(
@@ -256,6 +264,7 @@ def _run_study(
     as_json: bool,
 ) -> dict[str, Any]:
     """One study from its plan to its row; gives it as plain data."""
+    from harness.cli.study_listing import print_outcome
     from harness.cli.terminal import Display
     from harness.tuning import outcome as outcomes
     from harness.tuning.confirmation import confirm, keep, recall
@@ -285,7 +294,7 @@ def _run_study(
     added = add and not is_default(outcome.best) and _add(plan.board, outcome)
     described = outcomes.as_plain(outcome) | {"report": str(page), "added": added}
     if not as_json:
-        _print_outcome(outcome, page, plan.board, added=added, wanted=add)
+        print_outcome(outcome, page, added=added, wanted=add)
     return described
 
 
@@ -354,7 +363,7 @@ def _print_space(
     plan: Plan, context: TrialContext, wish: SearchOptions, at_work: WorkerOptions, *, as_json: bool
 ) -> dict[str, Any]:
     """The space with its origin, and how many trials the budget allows."""
-    from harness.cli import tables
+    from harness.cli.study_listing import print_space
     from harness.tuning.estimate import estimate
 
     measured = estimate(context, plan.row, plan.epochs, len(plan.seeds))
@@ -371,28 +380,5 @@ def _print_space(
         "trials_in_budget": fit,
     }
     if not as_json:
-        tables.print_space(plan.name, plan.dimensions, plan.defaults)
-        typer.echo(
-            f"a trial of {plan.epochs} epochs takes about {measured.seconds:.0f} s here, unless it is pruned"
-            + ("" if fit is None else f": about {fit} in the budget")
-        )
+        print_space(plan, measured.seconds, fit)
     return described
-
-
-def _print_outcome(outcome: StudyOutcome, page: Path, board: Board, *, added: bool, wanted: bool) -> None:
-    from harness.tuning.study import is_default
-
-    counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())
-    typer.echo(f"{outcome.plan.name}: {outcome.cost()} ({counts})")
-    if is_default(outcome.best):
-        typer.echo("the default configuration is the best: there is no row to add")
-    else:
-        if outcome.confirmation is not None:
-            typer.echo(outcome.confirmation.sentence(outcome.plan.objective))
-        else:
-            typer.echo("the best of many is flattered by chance; --confirm 3 trains it and the default again")
-        typer.echo(f"\n{outcome.row_text()}")
-        if wanted:
-            typer.echo("written to" if added else "is there already in", nl=False)
-            typer.echo(f" {board.folder / 'board.toml'}; measure it: harness run {board.folder}")
-    typer.echo(f"report: {page}")
