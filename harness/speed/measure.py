@@ -35,7 +35,6 @@ from harness.training.numerics import DTYPES, choose_numerics, computing
 from harness.training.pace import wait_for
 from harness.training.preparation import prepare_step, set_mode
 from harness.training.setup import batch_plan
-from harness.training.step import Step
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -191,7 +190,8 @@ def _measure_engine(request: SpeedRequest) -> Speed:
 
 def _take_rounds(request: SpeedRequest, training: Training, epochs: Iterator[Epoch]) -> list[Round]:
     """The engine's epochs, cut short to a part, in turns with the tight loop and, on a CPU, with a bare loop."""
-    steps = training.batches = max(2, math.ceil(PASSES * training.batches / ROUNDS))
+    steps = max(2, math.ceil(PASSES * training.batches / ROUNDS))
+    training.shorten_epochs(steps)
     tight = _make_tight_loop(training)
     bare = _make_bare_step(request, training.batch_size) if request.device.type == "cpu" else None
     if bare is not None:
@@ -215,9 +215,7 @@ def _take_rounds(request: SpeedRequest, training: Training, epochs: Iterator[Epo
 def _make_tight_loop(training: Training) -> Callable[[], None]:
     """The same step on one constant, already augmented batch; the network has to be in training mode when it is run."""
     index = training.setup.placed.splits["train"][: training.batch_size]
-    view = training.step.see(index, next(_images(training, index))).clone()
-    step = Step(training.setup, training.state, training.step.numerics, training.step.forward, lambda *_: view)
-    step.micro_batch = training.step.micro_batch
+    step = training.step.fix_view(index, next(_images(training, index)))
     execution = copy.deepcopy(training.execution)
     execution.compiled = False  # its network is what the engine made of it, compiled or not
     set_mode(training.setup, frozen=False)

@@ -81,8 +81,7 @@ class Training:
         )
         if self.execution.compiled:
             reset_compiler()
-        self.step = Step(setup, self.state, numerics, setup.network)
-        self.step.micro_batch = micro_batch
+        self.step = Step(setup, self.state, numerics, micro_batch)
         evaluated = setup.network if self.state.average is None else self.state.average.network
         self.predictor = Predictor(evaluated, placed, recipe, setup.task, numerics, setup.engine, self.execution)
         self.history: list[Epoch] = []
@@ -104,6 +103,10 @@ class Training:
             yield self.history[-1]
         for network in (self.setup.network, self.predictor.network):
             network.load_state_dict(self.best)
+
+    def shorten_epochs(self, batches: int) -> None:
+        """Train on so many batches in each epoch from now on, by which the schedule counts its steps, too."""
+        self.batches = batches
 
     def _run_epoch(self, number: int) -> None:
         started, lr = time.perf_counter(), self.schedule.rate((number - 1) * self.batches)
@@ -174,7 +177,7 @@ class Training:
     @property
     def _together(self) -> int:
         """Images that are trained on at a time."""
-        return self.step.micro_batch or self.batch_size
+        return self.execution.micro_batch or self.batch_size
 
     def _train_batches(self, number: int) -> tuple[float, Timing | None]:
         """One pass; gives the mean loss. The device is waited for at its end, and now and then to look at the loss."""

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-
-import torch
 
 from harness.errors import OutOfMemoryError, PluginError
 from harness.training.capture import side_stream
-from harness.training.compilation import Forward, compile_network
 from harness.training.engine import Execution, decide_graph
 from harness.training.memory import largest_divisor, largest_that_fits, release
 from harness.training.pace import wait_for
@@ -52,7 +48,10 @@ def prepare_step(step: Step, execution: Execution, batch_size: int, snapshot: Sn
 
     with side_stream(device):
         if execution.compiled:
-            _compile(step, execution, index, rewind)
+            obstacle = step.compile(index, rewind)
+            if obstacle is not None:
+                execution.compiled = False
+                execution.notes.append(f"the network could not be compiled: {obstacle}")
         if decide_graph(setup.engine, device):
             obstacle = step.capture(index, rewind)
             execution.step = "graph" if obstacle is None else "eager"
@@ -60,24 +59,6 @@ def prepare_step(step: Step, execution: Execution, batch_size: int, snapshot: Sn
                 execution.notes.append(f"the step could not be captured in a CUDA graph: {obstacle}")
     wait_for(device)
     execution.preparation_seconds += time.perf_counter() - started
-
-
-def _compile(step: Step, execution: Execution, index: torch.Tensor, rewind: Callable[[], None]) -> None:
-    """Compile by running one step; where that fails and was not asked for, go on without."""
-    setup = step.setup
-    images = setup.placed.images[index.to(setup.placed.images.device)].to(setup.placed.device)
-
-    def attempt(forward: Forward) -> None:
-        step.forward = forward
-        step(index, images)
-
-    try:
-        step.forward, reason = compile_network(setup.network, attempt, asked=setup.engine.compile == "on")
-    finally:
-        rewind()
-    if reason is not None:
-        execution.compiled = False
-        execution.notes.append(f"the network could not be compiled: {reason}")
 
 
 def start_over(step: Step, snapshot: Snapshot) -> None:
@@ -92,7 +73,7 @@ def make_room(step: Step, execution: Execution, batch_size: int, snapshot: Snaps
 
     Raises `OutOfMemoryError` with the largest batch that would fit.
     """
-    setup, too_many = step.setup, step.micro_batch or batch_size
+    setup, too_many = step.setup, execution.micro_batch or batch_size
     largest = largest_that_fits(too_many, step.try_gradients)
     step.state.put_back(snapshot)
     if setup.recipe.micro_batch != "auto" or largest == 0:
@@ -103,8 +84,9 @@ def make_room(step: Step, execution: Execution, batch_size: int, snapshot: Snaps
             f"the memory is too small for {what}, {largest} would fit: set recipe.batch_size to that, or "
             'recipe.micro_batch = "auto" to split batches'
         )
-    step.micro_batch = execution.micro_batch = largest_divisor(batch_size, largest)
+    execution.micro_batch = largest_divisor(batch_size, largest)
+    step.split_batches(execution.micro_batch)
     execution.notes.append(
         f"the memory is too small for {too_many} images at a time: batches of {batch_size} are split into "
-        f"parts of {step.micro_batch}"
+        f"parts of {execution.micro_batch}"
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from harness.data.augmentation import training_view
 from harness.errors import NotFiniteError, PluginError
 from harness.training.capture import NotCapturableError, capture, find_obstacle
+from harness.training.compilation import Forward, compile_network
 from harness.training.numerics import Numerics
 from harness.training.setup import Setup
 from harness.training.state import TrainingState
@@ -30,45 +31,55 @@ class Step:
         setup: Setup,
         state: TrainingState,
         numerics: Numerics,
-        forward: Callable[[Tensor], Tensor],
-        see: Callable[[Tensor, Tensor | None], Tensor] | None = None,
+        micro_batch: int | None = None,
+        forward: Forward | None = None,
+        view: Tensor | None = None,
     ) -> None:
+        """Make the step of a training; without `forward` by the network as it is.
+
+        Each batch is computed in parts of `micro_batch` images, where that is given. With a `view` (B, K, H, W) the
+        network sees that in place of every batch.
+        """
         device = setup.placed.device
-        self.setup, self.state, self.numerics, self.forward = setup, state, numerics, forward
-        self.given = see
-        """What the network is to see, where that is no view of the batch at hand; None: see `see`."""
-        self.micro_batch: int | None = None
-        self.epoch = torch.zeros((), dtype=torch.int64, device=device)
-        self.done = torch.zeros((), dtype=torch.int64, device=device)
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.inputs: tuple[Tensor, Tensor | None] | None = None
+        self.setup: Final = setup
+        self.state: Final = state
+        self._numerics = numerics
+        self._micro_batch = micro_batch
+        self._forward: Forward = setup.network if forward is None else forward
+        self._view = view
+        self._epoch = torch.zeros((), dtype=torch.int64, device=device)
+        self._done = torch.zeros((), dtype=torch.int64, device=device)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[Tensor, Tensor | None] | None = None
 
     def __call__(self, index: Tensor, images: Tensor | None) -> None:
         """Train on the images (B, S, S) uint8 at `index` (B,); without `images`, on those that are resident."""
-        if self.graph is None or self.inputs is None:
+        if self._graph is None or self._inputs is None:
             self._run(index, images)
             return
-        for fixed, given in zip(self.inputs, (index, images), strict=True):
+        for fixed, given in zip(self._inputs, (index, images), strict=True):
             if fixed is not None and given is not None:
                 fixed.copy_(given)
-        self.graph.replay()
+        self._graph.replay()
 
-    def see(self, index: Tensor, images: Tensor | None) -> Tensor:
-        """Return what the network sees of a batch, from its indices, and its images where they are streamed."""
-        if self.given is not None:
-            return self.given(index, images)
-        placed, setup = self.setup.placed, self.setup
-        if images is None:
-            images = placed.images.index_select(0, index)  # (B, S, S)
-        mirrors = placed.data.mirrors
-        return training_view(images, setup.recipe, setup.task, mirrors=mirrors, generator=self.state.generator)
+    def fix_view(self, index: Tensor, images: Tensor | None) -> Step:
+        """Return an eager step like this one whose network always sees what it sees of this batch now.
+
+        Its time is that of a step which augments nothing.
+        """
+        view = self._see(index, images).clone()
+        return Step(self.setup, self.state, self._numerics, self._micro_batch, self._forward, view)
+
+    def split_batches(self, micro_batch: int) -> None:
+        """Compute each batch in parts of so many images from now on."""
+        self._micro_batch = micro_batch
 
     def start_epoch(self, number: int) -> None:
         """Begin an epoch: its steps are counted from 0."""
-        self.epoch.fill_(number)
-        for counter, first in ((self.done, 0), (self.loss_sum, 0), (self.first_bad, -1)):
+        self._epoch.fill_(number)
+        for counter, first in ((self._done, 0), (self._loss_sum, 0), (self._first_bad, -1)):
             counter.fill_(first)
 
     def mean_loss(self) -> float:
@@ -76,10 +87,10 @@ class Step:
 
         Raises `NotFiniteError` with the first bad step.
         """
-        total, done, bad = float(self.loss_sum), int(self.done), int(self.first_bad)
+        total, done, bad = float(self._loss_sum), int(self._done), int(self._first_bad)
         if bad >= 0 or not math.isfinite(total):
             raise NotFiniteError(
-                f"the training loss stopped being a number in epoch {int(self.epoch)}, step {bad + 1}; "
+                f"the training loss stopped being a number in epoch {int(self._epoch)}, step {bad + 1}; "
                 "try a lower recipe.lr"
             )
         return total / max(1, done)
@@ -89,9 +100,26 @@ class Step:
         weights = [parameter.detach() for parameter in self.state.parameters()]
         if not bool(torch.stack(torch._foreach_norm(weights)).isfinite().all()):  # noqa: SLF001 - one launch for all
             raise NotFiniteError(
-                f"a weight stopped being a number by epoch {int(self.epoch)}, step {int(self.done)}; "
+                f"a weight stopped being a number by epoch {int(self._epoch)}, step {int(self._done)}; "
                 "try a lower recipe.lr"
             )
+
+    def compile(self, index: Tensor, rewind: Callable[[], None]) -> str | None:
+        """Compile the network by a step on the batch at `index`; gives why it cannot be, where it cannot.
+
+        Raises `PluginError` where the user asked for compiling.
+        """
+
+        def attempt(forward: Forward) -> None:
+            self._forward = forward
+            self(index, images)
+
+        setup, images = self.setup, self._fetch(index)
+        try:
+            self._forward, obstacle = compile_network(setup.network, attempt, asked=setup.engine.compile == "on")
+        finally:
+            rewind()
+        return obstacle
 
     def capture(self, index: Tensor, rewind: Callable[[], None]) -> str | None:
         """Make one CUDA graph of the step, for batches as long as `index`; gives why it cannot be, where it cannot."""
@@ -107,27 +135,41 @@ class Step:
         if obstacle is not None:
             return obstacle
         try:
-            self.graph = capture(lambda: self._run(*inputs), placed.device, rewind, [self.state.generator])
+            self._graph = capture(lambda: self._run(*inputs), placed.device, rewind, [self.state.generator])
         except NotCapturableError as error:
             return str(error)
-        self.inputs = inputs
+        self._inputs = inputs
         return None
 
     def drop_graph(self) -> None:
         """Let go of the captured graph, which holds on to its memory; steps are eager again."""
-        self.graph = self.inputs = None
+        self._graph = self._inputs = None
 
     def try_gradients(self, count: int) -> None:
         """Compute gradients of `count` images as a step would, and forget them: does the memory suffice?"""
         index = self.setup.placed.splits["train"][:count]
-        images = self.setup.placed.images[index.to(self.setup.placed.images.device)].to(self.setup.placed.device)
-        self._accumulate(index, images, None, self.setup.network)
+        self._accumulate(index, self._fetch(index), None, self.setup.network)
         self.state.optimizer.zero_grad(set_to_none=True)
 
-    def _run(self, index: Tensor, images: Tensor | None, forward: Callable[[Tensor], Tensor] | None = None) -> None:
+    def _fetch(self, index: Tensor) -> Tensor:
+        """Return the images (B, S, S) at `index` on the device, wherever they lie."""
+        placed = self.setup.placed
+        return placed.images[index.to(placed.images.device)].to(placed.device)
+
+    def _see(self, index: Tensor, images: Tensor | None) -> Tensor:
+        """Return what the network sees of a batch, from its indices, and its images where they are streamed."""
+        if self._view is not None:
+            return self._view
+        placed, setup = self.setup.placed, self.setup
+        if images is None:
+            images = placed.images.index_select(0, index)  # (B, S, S)
+        mirrors = placed.data.mirrors
+        return training_view(images, setup.recipe, setup.task, mirrors=mirrors, generator=self.state.generator)
+
+    def _run(self, index: Tensor, images: Tensor | None, forward: Forward | None = None) -> None:
         state, recipe = self.state, self.setup.recipe
         state.optimizer.zero_grad(set_to_none=True)
-        loss = self._accumulate(index, images, self.micro_batch, forward or self.forward)
+        loss = self._accumulate(index, images, self._micro_batch, forward or self._forward)
         if recipe.gradient_clip is not None:
             state.scaler.unscale_(state.optimizer)
             torch.nn.utils.clip_grad_norm_(state.parameters(), recipe.gradient_clip)
@@ -135,14 +177,12 @@ class Step:
         state.scaler.update()
         if state.average is not None:
             state.average.update()
-        newly_bad = ~loss.isfinite() & (self.first_bad < 0)  # stays on the device, so that no step waits for it
-        self.first_bad.copy_(torch.where(newly_bad, self.done, self.first_bad))
-        self.loss_sum += loss
-        self.done += 1
+        newly_bad = ~loss.isfinite() & (self._first_bad < 0)  # stays on the device, so that no step waits for it
+        self._first_bad.copy_(torch.where(newly_bad, self._done, self._first_bad))
+        self._loss_sum += loss
+        self._done += 1
 
-    def _accumulate(
-        self, index: Tensor, images: Tensor | None, micro_batch: int | None, forward: Callable[[Tensor], Tensor]
-    ) -> Tensor:
+    def _accumulate(self, index: Tensor, images: Tensor | None, micro_batch: int | None, forward: Forward) -> Tensor:
         """Add up the gradients of a batch, part by part; gives its loss ()."""
         setup, placed = self.setup, self.setup.placed
         targets = placed.targets.index_select(0, index)  # (B, C)
@@ -150,21 +190,21 @@ class Step:
         smoothing = setup.recipe.label_smoothing
         if smoothing:
             targets = targets * (1 - smoothing) + smoothing / 2
-        view = self.see(index, images)  # (B, K, H, W)
+        view = self._see(index, images)  # (B, K, H, W)
         # the gradients of parts add up to the batch's, since each part's loss is its share in the batch's mean
         part = micro_batch or len(index)
         whole = None if part == len(index) else targets.numel() if known is None else known.sum().clamp(min=1)
         total = torch.zeros((), device=placed.device)
         for first in range(0, len(index), part):
             chosen = slice(first, first + part)
-            with self.numerics.autocast():
-                logits = forward(self.numerics.arrange(view[chosen]))  # (part, C)
+            with self._numerics.autocast():
+                logits = forward(self._numerics.arrange(view[chosen]))  # (part, C)
             if logits.shape != targets[chosen].shape:
                 raise PluginError(
                     f"the network must give logits {tuple(targets[chosen].shape)}, one a label, got "
                     f"{tuple(logits.shape)}"
                 )
-            offered = {"epoch": self.epoch, "index": index[chosen]}
+            offered = {"epoch": self._epoch, "index": index[chosen]}
             loss = setup.objective(logits, targets[chosen], None if known is None else known[chosen], offered, whole)
             self.state.scaler.scale(loss).backward()
             total = total + loss.detach()

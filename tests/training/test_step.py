@@ -40,14 +40,19 @@ def train(placed, recipe, task):
     """Train for a step or more on fixed batches; gives the training and the plain network it began with."""
 
     def start(
-        network: nn.Module | None = None, loss: Loss = PLAIN, engine: Engine = DEFAULT_ENGINE, **changes: Any
+        network: nn.Module | None = None,
+        loss: Loss = PLAIN,
+        engine: Engine = DEFAULT_ENGINE,
+        known: torch.Tensor | None = None,
+        **changes: Any,
     ) -> tuple[Training, nn.Module]:
         network = network or make_network()
         plain = copy.deepcopy(network)
         changed = dataclasses.replace(recipe, select_on="loss", **changes)
         objective = make_objective(loss, task, {}, placed.device)
+        data = placed if known is None else dataclasses.replace(placed, known=known)
         return Training(
-            Setup(network=network, objective=objective, placed=placed, recipe=changed, task=task, seed=0, engine=engine)
+            Setup(network=network, objective=objective, placed=data, recipe=changed, task=task, seed=0, engine=engine)
         ), plain
 
     return start
@@ -128,16 +133,29 @@ def test_label_smoothing_moves_targets_towards_one_half(train):
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 4])
 def test_a_batch_in_parts_is_the_whole_batch(train, placed, micro_batch):
-    whole, _ = train(label_smoothing=0.1)
-    parts, _ = train(label_smoothing=0.1, micro_batch=micro_batch)
+    known = torch.ones_like(placed.targets)
+    known[::3, 1] = 0
+    whole, _ = train(label_smoothing=0.1, known=known)
+    parts, _ = train(label_smoothing=0.1, known=known, micro_batch=micro_batch)
     for training in (whole, parts):
-        known = torch.ones_like(placed.targets)
-        known[::3, 1] = 0
-        changed = dataclasses.replace(training.setup.placed, known=known)
-        training.step.setup = dataclasses.replace(training.setup, placed=changed)
         steps(training, batches_of(training, 3))
     assert parts.step.mean_loss() == pytest.approx(whole.step.mean_loss(), rel=1e-5)
     assert_equal_weights(whole.setup.network, parts.setup.network, rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_of_a_fixed_view_shows_the_network_one_batch_in_the_same_parts(train):
+    seen: list[torch.Tensor] = []
+    network = make_network()
+    network.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    training, _ = train(network, micro_batch=4, augment=Augment(flip=True, brightness=0.5))
+    one, other = batches_of(training, 2)
+    step = training.step.fix_view(one, None)
+    for index in (one, other):
+        step(index, None)
+    first, second = torch.cat(seen[:2]), torch.cat(seen[2:])
+    assert [len(part) for part in seen] == [4, 4, 4, 4]
+    assert torch.equal(first, second)
+    assert not torch.equal(first, view(training, one)), "augmented, as the batch was when it was fixed"
 
 
 def test_a_loss_that_reduces_by_itself_is_averaged_over_parts(train):
