@@ -44,17 +44,17 @@ from harness.results.record import (
 )
 from harness.results.store import WEIGHTS, predictions_file, run_folder
 from harness.training import VERSION
-from harness.training.build import make_judge, set_up
+from harness.training.build import make_validation_metric, set_up
 from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
-from harness.training.engine import DEFAULT_ENGINE, Engine, Execution
+from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execution
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
-from harness.training.pace import wait_for
 from harness.training.restore import describe_network, save_network
 from harness.training.setup import Setup
+from harness.training.timer import wait_for
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -75,7 +75,7 @@ class Job:
     objective: Metric
     """The board's: it picks the epoch where the recipe says so."""
     device: torch.device
-    engine: Engine = DEFAULT_ENGINE
+    engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
     prepare_seconds: float = 0.0
     """Seconds spent on decoding the images, or on opening them in the cache, for all combos of that size."""
     resume: bool = True
@@ -230,8 +230,8 @@ def _checkpoint(job: Job, execution: Execution) -> Checkpoint:
 def _set_up(job: Job, placed: Placed) -> Setup:
     recipe = job.choices.recipe
     names = {recipe.select_on, recipe.schedule.watch} - {"loss"}
-    judges = {name: make_judge(placed, _metric(job, name)) for name in names}
-    return set_up(job.choices, job.prepared, placed, job.combo.seed, judges, job.engine)
+    metrics = {name: make_validation_metric(placed, _metric(job, name)) for name in names}
+    return set_up(job.choices, job.prepared, placed, job.combo.seed, metrics, job.engine)
 
 
 def _metric(job: Job, name: str) -> Metric:

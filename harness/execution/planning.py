@@ -29,7 +29,7 @@ from harness.results.record import Record
 from harness.results.staleness import current_fingerprint, why_stale
 from harness.results.store import read_records
 from harness.training import VERSION
-from harness.training.engine import DEFAULT_ENGINE, Engine, set_up_process
+from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
 from harness.training.weights import require_imagenet, weights_identity
 
 OUTDATED = "choices or versions have changed"
@@ -50,7 +50,7 @@ class Settings:
     """Run what has a current record, too."""
     dry: bool = False
     """Only plan: decode nothing."""
-    engine: Engine = DEFAULT_ENGINE
+    engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ from harness.training.cost import count_flops
 from harness.training.fit import Epoch, Training
 from harness.training.memory import release
 from harness.training.numerics import DTYPES, choose_numerics, computing
-from harness.training.pace import wait_for
 from harness.training.preparation import prepare_step, set_mode
 from harness.training.setup import batch_plan
+from harness.training.timer import wait_for
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from harness.components import Recipe
-from harness.training.pace import wait_for
+from harness.training.timer import wait_for
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from harness.components import Recipe
 from harness.training.numerics import Numerics
-from harness.training.pace import wait_for
+from harness.training.timer import wait_for
 
 if TYPE_CHECKING:
     from torch import Tensor

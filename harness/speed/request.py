@@ -11,7 +11,7 @@ import torch
 from harness.components import Data, Loss, Model, Recipe, Task
 from harness.data.placement import place
 from harness.data.prepare import Prepared
-from harness.training.engine import Engine
+from harness.training.engine import EngineOptions
 from harness.training.objective import make_objective
 from harness.training.setup import Setup, batch_plan
 
@@ -34,7 +34,7 @@ class SpeedRequest:
     images: int
     """Random training images."""
     device: torch.device
-    engine: Engine
+    engine: EngineOptions
     plain_seconds: float = 20.0
     """How long the plain script is timed; 0: not at all."""
     first: bool = True

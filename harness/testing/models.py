@@ -272,7 +272,7 @@ def _train_by_engine(subject: Subject, images: Any, *, graphs: bool) -> tuple[di
     import torch
 
     from harness.components import Loss, Recipe
-    from harness.training.engine import Engine
+    from harness.training.engine import EngineOptions
     from harness.training.fit import Training
     from harness.training.objective import make_objective
     from harness.training.setup import Setup
@@ -292,7 +292,7 @@ def _train_by_engine(subject: Subject, images: Any, *, graphs: bool) -> tuple[di
         recipe=recipe,
         task=task,
         seed=0,
-        engine=Engine(compile="off", graphs=graphs),
+        engine=EngineOptions(compile="off", graphs=graphs),
     )
     training = Training(setup)
     for _ in training.epochs():

@@ -54,33 +54,31 @@ def check_a_short_training_runs(subject: Subject) -> None:
     from harness.components import Loss
     from harness.registry import load_registry
     from harness.testing.networks import build_seeded
-    from harness.training.engine import Engine
+    from harness.training.engine import EngineOptions
     from harness.training.fit import Training
     from harness.training.objective import make_objective
-    from harness.training.setup import Judge, Setup
+    from harness.training.setup import Setup, ValidationMetric
 
     check_every_field_is_valid(subject)
     recipe, task = _short(_recipe(subject)), make_task(size=SIZE)
     bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
     device = torch.device(subject.device)
     network = build_seeded(load_registry().model("tiny-cnn"), task).to(device)
-    judges = {name: Judge(lambda logits: float(logits.mean())) for name in (recipe.select_on, recipe.schedule.watch)}
+    metric = ValidationMetric(lambda logits: float(logits.mean()))
+    metrics = dict.fromkeys((recipe.select_on, recipe.schedule.watch), metric)
     with placed(recipe.load_size, subject.device) as images:
         objective = make_objective(bce, task, {}, device)
-        epochs = list(
-            Training(
-                Setup(
-                    network=network,
-                    objective=objective,
-                    placed=images,
-                    recipe=recipe,
-                    task=task,
-                    seed=0,
-                    judges=judges,
-                    engine=Engine(),
-                )
-            ).epochs()
+        setup = Setup(
+            network=network,
+            objective=objective,
+            placed=images,
+            recipe=recipe,
+            task=task,
+            seed=0,
+            validation_metrics=metrics,
+            engine=EngineOptions(),
         )
+        epochs = list(Training(setup).epochs())
     if not all(math.isfinite(epoch.train_loss) for epoch in epochs):
         raise ContractError("the training loss is not finite", "lower lr, or clip the gradient")
 

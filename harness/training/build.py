@@ -1,4 +1,4 @@
-"""From choices to what training is given: network, loss, and how validation judges them."""
+"""From choices to what training is given: network, loss, and the metrics of validation."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harness.errors import PluginError
 from harness.evaluation.measure import value_on_validation
 from harness.evaluation.predictions import Predictions
 from harness.metric_names import DEFAULT_POLICY
-from harness.training.engine import Engine
+from harness.training.engine import EngineOptions
 from harness.training.objective import make_objective
-from harness.training.setup import Judge, Setup, stream
+from harness.training.setup import Setup, ValidationMetric, stream
 from harness.training.task import make_task
 from harness.training.weights import load_initial_weights
 
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 
 def set_up(
-    choices: Choices, prepared: Prepared, placed: Placed, seed: int, judges: Mapping[str, Judge], engine: Engine
+    choices: Choices,
+    prepared: Prepared,
+    placed: Placed,
+    seed: int,
+    validation_metrics: Mapping[str, ValidationMetric],
+    engine: EngineOptions,
 ) -> Setup:
     """Build network and loss from the seed, on the device of the placed data.
 
@@ -46,7 +51,7 @@ def set_up(
         recipe=recipe,
         task=task,
         seed=seed,
-        judges=judges,
+        validation_metrics=validation_metrics,
         engine=engine,
     )
 
@@ -59,17 +64,17 @@ def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Mod
     return network
 
 
-def make_judge(placed: Placed, metric: Metric, policy: str = DEFAULT_POLICY) -> Judge:
-    """How validation logits are judged by a metric; decisions by a policy."""
+def make_validation_metric(placed: Placed, metric: Metric, policy: str = DEFAULT_POLICY) -> ValidationMetric:
+    """Make a metric a function of validation logits; one of decisions by a policy."""
     index = placed.splits["val"].cpu().numpy()
     table = placed.data.table
     image, patient = (table[column].to_numpy(dtype=str)[index] for column in ("image", "patient"))
     targets = placed.data.targets[index]  # (n, C)
 
-    def value(logits: Tensor) -> float:
+    def compute(logits: Tensor) -> float:
         predictions = Predictions(
             labels=placed.data.labels, image=image, patient=patient, logits=logits.cpu().numpy(), targets=targets
         )
         return value_on_validation(predictions, metric, policy)
 
-    return Judge(value, metric.higher_is_better)
+    return ValidationMetric(compute, metric.higher_is_better)

@@ -23,7 +23,7 @@ Compile = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineOptions:
     """How steps are to be executed, as far as a user may ask for it."""
 
     compile: Compile = "auto"
@@ -35,7 +35,7 @@ class Engine:
     """On CUDA: only operations that give the same bits each time, which are slower; some networks have none."""
 
 
-DEFAULT_ENGINE = Engine()
+DEFAULT_ENGINE_OPTIONS = EngineOptions()
 
 
 @dataclass(kw_only=True)
@@ -56,7 +56,7 @@ class Execution:
     """Why something is not as one would expect: a step that could not be captured, a batch that had to be split."""
 
 
-def decide_compile(engine: Engine, network: nn.Module, device: torch.device, images: int) -> bool:
+def decide_compile(engine: EngineOptions, network: nn.Module, device: torch.device, images: int) -> bool:
     """Whether a network is compiled for a training that sees so many images, epochs times batches times batch size.
 
     `auto` is a fixed rule: on CUDA, from a million parameters and a million images on. Compiling DenseNet-121 took an
@@ -71,12 +71,12 @@ def decide_compile(engine: Engine, network: nn.Module, device: torch.device, ima
     return device.type == "cuda" and parameters >= COMPILE_PARAMETERS and images >= COMPILE_IMAGES
 
 
-def decide_graph(engine: Engine, device: torch.device) -> bool:
+def decide_graph(engine: EngineOptions, device: torch.device) -> bool:
     """Whether steps and predictions are captured in CUDA graphs, where they can be."""
     return engine.graphs and device.type == "cuda"
 
 
-def set_up_process(engine: Engine, cache: Path) -> None:
+def set_up_process(engine: EngineOptions, cache: Path) -> None:
     """Settings of the whole process, before its first use of CUDA: memory, where compiled code is kept, determinism."""
     _keep_freed_memory()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))

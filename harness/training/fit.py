@@ -16,13 +16,13 @@ from harness.training.engine import Execution, decide_compile
 from harness.training.memory import is_out_of_memory
 from harness.training.numerics import choose_numerics
 from harness.training.optimization import Average, make_optimizer
-from harness.training.pace import WARM_UP, Pace, Timing
 from harness.training.prediction import Predictor
 from harness.training.preparation import make_room, prepare_step, set_mode, start_over
 from harness.training.schedule import RateSchedule
 from harness.training.setup import Setup, batch_plan, stream
 from harness.training.state import TrainingState
 from harness.training.step import Step
+from harness.training.timer import WARM_UP, StepTimer, Timing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ class Epoch:
     timing: Timing | None
     """The timing of its steps after the warm-up, if there were any."""
     values: Mapping[str, float] = field(default_factory=dict)
-    """What validation came to by each of the setup's judges, by its name."""
+    """What validation came to by each of the setup's validation metrics, by its name."""
 
 
 class Training:
@@ -115,8 +115,8 @@ class Training:
         seconds = time.perf_counter() - started - (self.execution.preparation_seconds - prepared_before)
         logits = self.predictor.logits("val")  # (n, C)
         val_loss = self._val_loss(logits, number)
-        recipe, values = self.setup.recipe, {name: judge.value(logits) for name, judge in self.setup.judges.items()}
-        watched, chosen = recipe.schedule.watch, recipe.select_on
+        values = {name: metric.compute(logits) for name, metric in self.setup.validation_metrics.items()}
+        watched, chosen = self.setup.recipe.schedule.watch, self.setup.recipe.select_on
         known = values | {"loss": val_loss}
         self.schedule.observe(known[watched], higher_is_better=self._is_higher_better(watched))
         value = known[chosen]
@@ -184,7 +184,7 @@ class Training:
         placed, step = self.setup.placed, self.step
         order = torch.randperm(len(placed.splits["train"]), generator=self.state.generator, device=placed.device)
         index = placed.splits["train"][order[: self.batches * self.batch_size]]
-        pace = Pace(placed.device, self.batch_size, warm_up=0 if self.prepared else WARM_UP)
+        timer = StepTimer(placed.device, self.batch_size, warm_up=0 if self.prepared else WARM_UP)
         step.start_epoch(number)
         rate = math.nan
         for place, (chosen, images) in enumerate(placed.batches(index.split(self.batch_size))):
@@ -192,16 +192,16 @@ class Training:
             if wanted != rate:
                 rate = wanted
                 self.rate.fill_(rate)
-            pace.tick()
+            timer.tick()
             step(chosen, images)
             if place % CHECK_EVERY == CHECK_EVERY - 1:
                 step.mean_loss()
-        timing = pace.stop()
+        timing = timer.stop()
         loss = step.mean_loss()
         step.require_finite_weights()
         return loss, timing
 
-    # --- judging ---------------------------------------------------------------------------------------------------
+    # --- validation ------------------------------------------------------------------------------------------------
 
     def _val_loss(self, logits: Tensor, number: int) -> float:
         placed = self.setup.placed
@@ -213,7 +213,7 @@ class Training:
 
     def _is_higher_better(self, name: str) -> bool:
         """Whether higher values are better of what the recipe means by a name."""
-        return name != "loss" and self.setup.judges[name].higher_is_better
+        return name != "loss" and self.setup.validation_metrics[name].higher_is_better
 
     def _is_better(self, value: float, *, higher_is_better: bool) -> bool:
         """Whether a value beats the best epoch's; one that is undefined beats none."""

@@ -14,10 +14,10 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.subgroups import find_groups
 from harness.training.capture import NotCapturableError, capture, find_obstacle, side_stream
 from harness.training.compilation import Forward, compile_network
-from harness.training.engine import Engine, Execution, decide_graph
+from harness.training.engine import EngineOptions, Execution, decide_graph
 from harness.training.memory import is_out_of_memory, release
 from harness.training.numerics import Numerics
-from harness.training.pace import wait_for
+from harness.training.timer import wait_for
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +36,7 @@ class Predictor:
         recipe: Recipe,
         task: Task,
         numerics: Numerics,
-        engine: Engine,
+        engine: EngineOptions,
         execution: Execution,
     ) -> None:
         self.network, self.placed, self.recipe, self.task, self.numerics = network, placed, recipe, task, numerics

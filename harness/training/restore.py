@@ -30,7 +30,7 @@ from harness.parameters import complete, defaults, override
 from harness.registry import Offer, Registry
 from harness.training import VERSION
 from harness.training.build import build_network
-from harness.training.engine import DEFAULT_ENGINE, Engine, Execution
+from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execution
 from harness.training.fit import Training
 from harness.training.numerics import choose_numerics, computing
 from harness.training.prediction import Predictor
@@ -172,7 +172,9 @@ class Restored:
     harness: str
     """Version of the harness that trained it."""
     compiled: bool
-    """Whether its stored predictions were made by compiled code: the same bits then take `Engine(compile="on")`."""
+    """Whether its stored predictions were made by compiled code; the same bits then take
+    `EngineOptions(compile="on")`.
+    """
     thresholds: Thresholds
     """Fitted on validation; the policy `0.5` needs none."""
     calibration: Mapping[str, Calibration]
@@ -187,7 +189,7 @@ class Restored:
         return self.task.labels
 
     def predict(
-        self, images: NDArray[np.uint8], *, batch: int | None = None, engine: Engine = DEFAULT_ENGINE
+        self, images: NDArray[np.uint8], *, batch: int | None = None, engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
     ) -> NDArray[np.float32]:
         """Logits (N, C) float32 of grey images (N, H, W) uint8.
 
@@ -209,7 +211,7 @@ class Restored:
                 predictor.batch = batch
             return predictor.logits("test").cpu().numpy()
 
-    def _make_predictor(self, images: NDArray[np.uint8], engine: Engine) -> Predictor:
+    def _make_predictor(self, images: NDArray[np.uint8], engine: EngineOptions) -> Predictor:
         """What predicts a split of at least one image."""
         placed = place(_prepare(images, self), self.device, engine.placement)
         numerics = choose_numerics(self.recipe, self.device, self.network)

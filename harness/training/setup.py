@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.components import Recipe, Task
 from harness.data.placement import Placed
-from harness.training.engine import DEFAULT_ENGINE, Engine
+from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions
 from harness.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A number that validation logits are judged by, such as a metric."""
+class ValidationMetric:
+    """A metric of the validation split, as a function of the network's logits."""
 
-    value: Callable[[Tensor], float]
-    """Logits (n, C) of the validation split -> its value; NaN where it is undefined."""
+    compute: Callable[[Tensor], float]
+    """Logits (n, C) of the validation split -> the metric's value; NaN where it is undefined."""
     higher_is_better: bool = True
 
 
@@ -35,9 +35,9 @@ class Setup:
     recipe: Recipe
     task: Task
     seed: int
-    judges: Mapping[str, Judge] = field(default_factory=dict)
-    """Judges by the names that the recipe uses (`select_on`, `schedule.watch`); `loss` needs none."""
-    engine: Engine = DEFAULT_ENGINE
+    validation_metrics: Mapping[str, ValidationMetric] = field(default_factory=dict)
+    """Metrics by the names that the recipe uses (`select_on`, `schedule.watch`); `loss` needs none."""
+    engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
 
 
 def stream(seed: int, purpose: str) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from harness.choices import resolve
 from harness.training.build import set_up
 from harness.training.fit import Training
-from harness.training.pace import WARM_UP
 from harness.training.setup import batch_plan
+from harness.training.timer import WARM_UP
 from harness.tuning.trial import TrialContext
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from harness.execution.events import Listener
 from harness.execution.planning import DataBySize, Settings
 from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.registry import Registry
-from harness.training.build import build_network, make_judge, set_up
+from harness.training.build import build_network, make_validation_metric, set_up
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
@@ -107,11 +107,11 @@ def _train(context: TrialContext, choices: Choices, seed: int, on_epoch: OnTrial
     prepared = context.data(choices.recipe.load_size)
     placed = context.place(prepared)
     recipe = choices.recipe
-    judges = {OBJECTIVE: make_judge(placed, context.objective, context.policy)}
+    metrics = {OBJECTIVE: make_validation_metric(placed, context.objective, context.policy)}
     for name in {recipe.select_on, recipe.schedule.watch} - {"loss", OBJECTIVE}:
         (metric,) = resolve_metrics([name], context.registry)
-        judges[name] = make_judge(placed, metric)
-    training = Training(set_up(choices, prepared, placed, seed, judges, context.settings.engine))
+        metrics[name] = make_validation_metric(placed, metric)
+    training = Training(set_up(choices, prepared, placed, seed, metrics, context.settings.engine))
     for epoch in training.epochs():
         on_epoch(epoch.values[OBJECTIVE], epoch)
     return training.predictor.predictions("val")

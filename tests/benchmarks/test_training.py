@@ -20,7 +20,7 @@ from harness.data.placement import place
 from harness.data.prepare import Prepared, prepare
 from harness.registry import load_registry
 from harness.speed.plain import write_originals
-from harness.training.engine import Engine, set_up_process
+from harness.training.engine import EngineOptions, set_up_process
 from harness.training.fit import Training
 from harness.training.numerics import choose_numerics
 from harness.training.objective import make_objective
@@ -35,7 +35,7 @@ BCE = nn.functional.binary_cross_entropy_with_logits
 @pytest.fixture(scope="module", autouse=True)
 def _all_cores(tmp_path_factory) -> Iterator[None]:
     """What a run sets up, with the cores that tests leave idle otherwise."""
-    set_up_process(Engine(), tmp_path_factory.mktemp("cache"))
+    set_up_process(EngineOptions(), tmp_path_factory.mktemp("cache"))
     threads = torch.get_num_threads()
     torch.set_num_threads(torch.multiprocessing.cpu_count())
     yield
@@ -79,7 +79,7 @@ def engine_epoch(model: str, prepared: Prepared) -> Callable[[], object]:
         recipe=RECIPE,
         task=task,
         seed=0,
-        engine=Engine(compile="off"),
+        engine=EngineOptions(compile="off"),
     )
     training = Training(setup)
     next(training.epochs())

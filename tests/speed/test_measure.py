@@ -22,8 +22,8 @@ from harness.speed.measure import measure_speed
 from harness.speed.plain import Originals, time_plain_script, write_originals
 from harness.speed.reference import BareStep, count_bytes, measure_copying
 from harness.speed.request import ROUNDS, SpeedRequest
-from harness.training import pace
-from harness.training.engine import Engine
+from harness.training import timer
+from harness.training.engine import EngineOptions
 from harness.training.numerics import choose_numerics
 from harness.training.step import Step
 
@@ -47,7 +47,7 @@ def request(registry, **changes) -> SpeedRequest:
         recipe=RECIPE,
         images=32,
         device=CPU,
-        engine=Engine(),
+        engine=EngineOptions(),
         plain_seconds=0,
     )
     return dataclasses.replace(made, **changes)
@@ -113,7 +113,7 @@ def test_a_slow_step_does_not_score_against_what_is_not_the_harness_s_code(regis
 
     clock = types.SimpleNamespace(perf_counter=clocked(lambda: now, 1e-6), time=time.time)
     monkeypatch.setattr(measure, "time", clock)
-    monkeypatch.setattr(pace, "time", clock)
+    monkeypatch.setattr(timer, "time", clock)
     monkeypatch.setattr(Step, "__call__", clocked(Step.__call__, 10.0))
     monkeypatch.setattr(BareStep, "__call__", clocked(BareStep.__call__, 1.0))
     speed = measure_speed(request(registry))
@@ -250,7 +250,7 @@ def test_the_tight_loop_augments_nothing_and_still_trains(registry, monkeypatch)
 
 
 def test_streamed_images_are_measured_too(registry):
-    speed = measure_speed(request(registry, engine=Engine(placement="streamed")))
+    speed = measure_speed(request(registry, engine=EngineOptions(placement="streamed")))
     assert speed.execution["placement"] == "streamed"
 
 

@@ -17,7 +17,7 @@ from harness import Augment, Loss, Schedule
 from harness.data.placement import place
 from harness.training import capture as capturing
 from harness.training.capture import NotCapturableError, broken_capture, capture
-from harness.training.engine import Engine
+from harness.training.engine import EngineOptions
 from harness.training.fit import Training
 from harness.training.objective import make_objective
 from harness.training.preparation import prepare_step
@@ -44,7 +44,7 @@ def begin(prepared, recipe, task, monkeypatch):
         loss = loss or Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none"))
         changed = dataclasses.replace(recipe, select_on="loss", epochs=4, **changes)
         placed = place(prepared, torch.device("cpu"), placement)
-        objective, engine = make_objective(loss, task, {}, placed.device), Engine(graphs=captured)
+        objective, engine = make_objective(loss, task, {}, placed.device), EngineOptions(graphs=captured)
         training = Training(
             Setup(network=network, objective=objective, placed=placed, recipe=changed, task=task, seed=0, engine=engine)
         )

@@ -12,7 +12,7 @@ from torch import nn
 
 from harness import Loss
 from harness.errors import PluginError
-from harness.training.engine import Compile, Engine
+from harness.training.engine import Compile, EngineOptions
 from harness.training.fit import Training
 from harness.training.objective import make_objective
 from harness.training.setup import Setup
@@ -73,7 +73,7 @@ def begin(placed, recipe, task):
                 recipe=changed,
                 task=task,
                 seed=0,
-                engine=Engine(compile=compile_),
+                engine=EngineOptions(compile=compile_),
             )
         )
 

@@ -19,7 +19,7 @@ from harness.data.prepare import Prepared
 from harness.training import capture as capturing
 from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
-from harness.training.engine import Engine
+from harness.training.engine import EngineOptions
 from harness.training.fit import Training
 from harness.training.numerics import computing
 from harness.training.objective import make_objective
@@ -53,7 +53,7 @@ def train(prepared, recipe, registry):
     """Train 20 steps on the GPU, and give each step's loss beside the training."""
 
     def start(
-        model: str, loss: str = "bce", engine: Engine | None = None, dropout: float = 0.0, **changes: Any
+        model: str, loss: str = "bce", engine: EngineOptions | None = None, dropout: float = 0.0, **changes: Any
     ) -> tuple[list[float], Training]:
         chosen = {"precision": "bf16", "lr": 1e-4, "epochs": 1, "size": SIZE} | changes
         changed = dataclasses.replace(recipe, select_on="loss", **chosen)
@@ -62,7 +62,7 @@ def train(prepared, recipe, registry):
         )
         torch.manual_seed(0)
         network = registry.model(model).build(task, **({"drop_rate": dropout} if dropout else {})).to(CUDA)
-        engine = engine or Engine(compile="off")
+        engine = engine or EngineOptions(compile="off")
         placed = place(prepared, CUDA, engine.placement)
         objective = make_objective(registry.loss(loss), task, {}, CUDA)
         training = Training(
@@ -97,7 +97,7 @@ LOSSES = ["bce", "weighted-bce", "focal", "asymmetric"]
 
 @pytest.mark.parametrize("model", MODELS)
 def test_captured_and_eager_steps_agree_for_every_network(train, model):
-    eager, plain = train(model, engine=Engine(graphs=False, compile="off"))
+    eager, plain = train(model, engine=EngineOptions(graphs=False, compile="off"))
     captured, training = train(model)
     assert (plain.execution.step, training.execution.step) == ("eager", "graph"), training.execution.notes
     torch.testing.assert_close(torch.tensor(captured), torch.tensor(eager), rtol=TOLERANCE, atol=TOLERANCE)
@@ -105,7 +105,7 @@ def test_captured_and_eager_steps_agree_for_every_network(train, model):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_captured_and_eager_steps_agree_for_every_loss(train, loss):
-    eager, _ = train("tiny-cnn", loss, Engine(graphs=False, compile="off"))
+    eager, _ = train("tiny-cnn", loss, EngineOptions(graphs=False, compile="off"))
     captured, training = train("tiny-cnn", loss)
     assert training.execution.step == "graph", training.execution.notes
     torch.testing.assert_close(torch.tensor(captured), torch.tensor(eager), rtol=TOLERANCE, atol=TOLERANCE)
@@ -114,8 +114,8 @@ def test_captured_and_eager_steps_agree_for_every_loss(train, loss):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_compiled_and_eager_steps_agree(train, model):
-    eager, _ = train(model, engine=Engine(graphs=False, compile="off"))
-    compiled, training = train(model, engine=Engine(compile="on"))
+    eager, _ = train(model, engine=EngineOptions(graphs=False, compile="off"))
+    compiled, training = train(model, engine=EngineOptions(compile="on"))
     assert training.execution.compiled
     assert training.execution.step == "graph", training.execution.notes
     torch.testing.assert_close(torch.tensor(compiled), torch.tensor(eager), rtol=TOLERANCE, atol=TOLERANCE)
@@ -159,7 +159,7 @@ def test_a_schedule_moves_a_captured_step(train):
 
 def test_streamed_and_resident_images_give_one_training(train):
     resident, _ = train("tiny-cnn")
-    streamed, training = train("tiny-cnn", engine=Engine(compile="off", placement="streamed"))
+    streamed, training = train("tiny-cnn", engine=EngineOptions(compile="off", placement="streamed"))
     assert training.execution.placement == "streamed"
     torch.testing.assert_close(torch.tensor(streamed), torch.tensor(resident), rtol=1e-3, atol=1e-3)
 
@@ -277,14 +277,14 @@ def begin(prepared, recipe, registry):
     """Make a training of any network on the GPU, of three epochs."""
 
     def make(
-        network: nn.Module, engine: Engine | None = None, data: Prepared | None = None, **changes: Any
+        network: nn.Module, engine: EngineOptions | None = None, data: Prepared | None = None, **changes: Any
     ) -> Training:
         task = Task(
             labels=prepared.data.labels, channels=1, size=SIZE, mean=(0.5,), std=(0.25,), prevalence=(0.4, 0.4, 0.4)
         )
         chosen = {"precision": "bf16", "lr": 1e-3, "epochs": 3, "size": SIZE} | changes
         changed = dataclasses.replace(recipe, select_on="loss", **chosen)
-        engine = engine or Engine(compile="off")
+        engine = engine or EngineOptions(compile="off")
         placed = place(data or prepared, CUDA, engine.placement)
         objective = make_objective(registry.loss("bce"), task, {}, CUDA)
         return Training(
@@ -379,7 +379,7 @@ def test_a_whole_streamed_epoch_reuses_its_buffers_rightly(begin, build, prepare
     """Twelve batches through two slots: a batch that overwrote another one would change what is learned."""
     deterministic = {"precision": "float32", "batch_size": 2, "epochs": 2, "optimizer": "sgd", "lr": 1e-3}
     resident = outcome(begin(build(), **deterministic))
-    streamed = begin(build(), Engine(compile="off", placement="streamed"), **deterministic)
+    streamed = begin(build(), EngineOptions(compile="off", placement="streamed"), **deterministic)
     found = outcome(streamed)
     assert streamed.execution.placement == "streamed"
     assert np.allclose(found, resident, rtol=1e-4, atol=1e-5)
@@ -396,7 +396,7 @@ def test_a_captured_prediction_is_the_eager_one(begin, build, evaluate_at, place
     changes = {"epochs": 1, "average_decay": 0.9, "evaluate_at": evaluate_at, "load_size": 16, "size": 12}
     changes |= {"precision": "float32"}
     network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 10 * 10, 3))
-    training = begin(network, Engine(compile="off", placement=placement), **changes)
+    training = begin(network, EngineOptions(compile="off", placement=placement), **changes)
     predictor = training.predictor
     predictor.batch = 5  # the last batch of a split is shorter
     list(training.epochs())
@@ -415,8 +415,8 @@ def test_a_captured_prediction_is_the_eager_one(begin, build, evaluate_at, place
 @pytest.mark.slow
 def test_a_network_is_frozen_and_thawed_when_it_is_compiled(begin, build):
     changes = {"freeze_epochs": 1, "epochs": 3, "average_decay": 0.9}
-    eager = outcome(begin(build("resnet50"), Engine(graphs=False, compile="off"), **changes))
-    compiled = begin(build("resnet50"), Engine(compile="on"), **changes)
+    eager = outcome(begin(build("resnet50"), EngineOptions(graphs=False, compile="off"), **changes))
+    compiled = begin(build("resnet50"), EngineOptions(compile="on"), **changes)
     before = {name: tensor.clone() for name, tensor in compiled.setup.network.named_parameters()}
     found = outcome(compiled)
     assert compiled.execution.compiled
@@ -442,7 +442,8 @@ def test_in_float32_a_captured_training_is_the_eager_one_bit_for_bit(begin, buil
     changes = {"precision": "float32", "optimizer": optimizer, "gradient_clip": 1.0, "average_decay": 0.9}
     changes |= {"schedule": Schedule(kind="one-cycle"), "augment": Augment(flip=True, crop_scale=(0.8, 1.0))}
     eager, captured = (
-        begin(build(), Engine(compile="off", graphs=graphs, deterministic=True), **changes) for graphs in (False, True)
+        begin(build(), EngineOptions(compile="off", graphs=graphs, deterministic=True), **changes)
+        for graphs in (False, True)
     )
     losses = [[epoch.train_loss for epoch in training.epochs()] for training in (eager, captured)]
     assert losses[0] == losses[1]

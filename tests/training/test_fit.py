@@ -14,7 +14,7 @@ from harness.data.augmentation import evaluation_views
 from harness.errors import NotFiniteError
 from harness.training.fit import Training
 from harness.training.objective import make_objective
-from harness.training.setup import Judge, Setup, batch_plan, stream
+from harness.training.setup import Setup, ValidationMetric, batch_plan, stream
 
 BCE = nn.functional.binary_cross_entropy_with_logits
 
@@ -30,11 +30,11 @@ def make_network(seed: int = 0) -> nn.Module:
 def setup(placed, recipe, task):
     def build(**changes):
         loss = changes.pop("loss", Loss(name="bce", build=lambda task: lambda x, y: BCE(x, y, reduction="none")))
-        judge = changes.pop("judge", None)
+        compute = changes.pop("compute", None)
         network = changes.pop("network", None) or make_network()
         changed = dataclasses.replace(recipe, **changes)
-        judges = {} if judge is None else {"objective": Judge(judge)}
-        changed = changed if judges else dataclasses.replace(changed, select_on="loss")
+        metrics = {} if compute is None else {"objective": ValidationMetric(compute)}
+        changed = changed if metrics else dataclasses.replace(changed, select_on="loss")
         return Setup(
             network=network,
             objective=make_objective(loss, task, {}, placed.device),
@@ -42,7 +42,7 @@ def setup(placed, recipe, task):
             recipe=changed,
             task=task,
             seed=0,
-            judges=judges,
+            validation_metrics=metrics,
         )
 
     return build
@@ -107,7 +107,7 @@ def test_a_schedule_can_watch_a_metric_instead_of_the_loss(setup):
     values = iter([0.5, 0.6, 0.6, 0.6, 0.7, 0.65])
     schedule = Schedule(kind="plateau", patience=0, factor=0.5, watch="objective")
     made = setup(epochs=6, lr=0.1, schedule=schedule)
-    made = dataclasses.replace(made, judges={"objective": Judge(lambda logits: next(values))})
+    made = dataclasses.replace(made, validation_metrics={"objective": ValidationMetric(lambda logits: next(values))})
     assert [epoch.lr for epoch in fit(made)] == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.025, 0.025])
 
 
@@ -128,7 +128,7 @@ def test_it_learns_what_can_be_seen(setup):
 
 def test_the_network_ends_with_the_best_epochs_weights(setup):
     values = iter([0.1, 0.7, 0.3, 0.7])
-    made = setup(epochs=4, judge=lambda logits: next(values))
+    made = setup(epochs=4, compute=lambda logits: next(values))
     weights = []
     epochs = []
     for epoch in fit(made):
@@ -151,12 +151,12 @@ def test_the_lowest_validation_loss_picks_where_no_metric_does(setup):
 
 def test_patience_stops_after_that_many_epochs_without_a_better_one(setup):
     values = iter([0.5, 0.6, 0.4, 0.4, 0.9])
-    assert len(list(fit(setup(epochs=5, patience=2, judge=lambda logits: next(values))))) == 4
+    assert len(list(fit(setup(epochs=5, patience=2, compute=lambda logits: next(values))))) == 4
 
 
 def test_an_undefined_value_never_beats_a_defined_one(setup):
     values = iter([float("nan"), 0.2, float("nan")])
-    assert [epoch.best for epoch in fit(setup(epochs=3, judge=lambda logits: next(values)))] == [True, True, False]
+    assert [epoch.best for epoch in fit(setup(epochs=3, compute=lambda logits: next(values)))] == [True, True, False]
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(setup):

@@ -26,7 +26,7 @@ from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.results.record import Record
 from harness.training import prediction
-from harness.training.engine import Engine
+from harness.training.engine import EngineOptions
 from harness.training.restore import Restored, restore
 from harness.training.task import make_task
 
@@ -256,7 +256,7 @@ def restored(scratch, plugins) -> Restored:
 
 
 def test_batches_of_any_size_give_the_same_but_for_rounding(restored, scratch):
-    for options in ({}, {"batch": 1}, {"engine": Engine(placement="streamed")}):
+    for options in ({}, {"batch": 1}, {"engine": EngineOptions(placement="streamed")}):
         np.testing.assert_allclose(restored.predict(scratch.images, **options), scratch.logits, atol=1e-5)
 
 

@@ -17,7 +17,7 @@ from harness import Augment, Loss, Recipe, Task
 from harness.data.augmentation import evaluation_views, training_view
 from harness.errors import NotFiniteError, OutOfMemoryError, PluginError
 from harness.training.capture import find_obstacle
-from harness.training.engine import DEFAULT_ENGINE, Engine, decide_compile
+from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, decide_compile
 from harness.training.fit import Training
 from harness.training.numerics import choose_numerics
 from harness.training.objective import make_objective
@@ -42,7 +42,7 @@ def train(placed, recipe, task):
     def start(
         network: nn.Module | None = None,
         loss: Loss = PLAIN,
-        engine: Engine = DEFAULT_ENGINE,
+        engine: EngineOptions = DEFAULT_ENGINE_OPTIONS,
         known: torch.Tensor | None = None,
         **changes: Any,
     ) -> tuple[Training, nn.Module]:
@@ -515,7 +515,9 @@ def test_a_compiled_network_trains_as_an_eager_one(train, registry, task, model)
     histories = []
     for compile_ in ("off", "on"):
         torch.manual_seed(0)
-        training, _ = train(registry.model(model).build(wide), size=32, epochs=3, engine=Engine(compile=compile_))
+        training, _ = train(
+            registry.model(model).build(wide), size=32, epochs=3, engine=EngineOptions(compile=compile_)
+        )
         histories.append([epoch.train_loss for epoch in training.epochs()])
         assert training.execution.compiled == (compile_ == "on")
         assert training.execution.notes == []
@@ -531,7 +533,7 @@ def test_a_network_that_cannot_be_compiled_is_refused_only_where_that_was_asked_
 
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(PluginError, match=r"torch.compile failed: RuntimeError: no compiler here; leave it to"):
-        list(train(engine=Engine(compile="on"))[0].epochs())
+        list(train(engine=EngineOptions(compile="on"))[0].epochs())
     monkeypatch.setattr("harness.training.fit.decide_compile", lambda *_: True)
     training, _ = train()
     monkeypatch.setattr("harness.training.fit.decide_compile", lambda *_: False)
@@ -544,11 +546,11 @@ def test_a_network_that_cannot_be_compiled_is_refused_only_where_that_was_asked_
 def test_compiling_follows_a_rule_of_device_parameters_and_images():
     small, large = nn.Linear(10, 10), nn.Linear(1000, 1000)
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [decide_compile(Engine(), large, cuda, images) for images in (999_999, 1_000_000)] == [False, True]
-    assert not decide_compile(Engine(), small, cuda, 10**6)
-    assert not decide_compile(Engine(), large, cpu, 10**6)
-    assert decide_compile(Engine(compile="on"), small, cpu, 1)
-    assert not decide_compile(Engine(compile="off"), large, cuda, 10**6)
+    assert [decide_compile(EngineOptions(), large, cuda, images) for images in (999_999, 1_000_000)] == [False, True]
+    assert not decide_compile(EngineOptions(), small, cuda, 10**6)
+    assert not decide_compile(EngineOptions(), large, cpu, 10**6)
+    assert decide_compile(EngineOptions(compile="on"), small, cpu, 1)
+    assert not decide_compile(EngineOptions(compile="off"), large, cuda, 10**6)
 
 
 @pytest.mark.parametrize("batch_size", [3, 8])

@@ -129,7 +129,7 @@ def run(
         controls=controls,
     )
     from harness.execution.planning import Settings
-    from harness.training.engine import Engine
+    from harness.training.engine import EngineOptions
 
     devices = find_devices(device)
     where = Settings(
@@ -140,7 +140,7 @@ def run(
         seeds=split_numbers(seeds) or None,
         force=force,
         dry=dry_run,
-        engine=Engine(compile=compile_, placement=placement, deterministic=deterministic),
+        engine=EngineOptions(compile=compile_, placement=placement, deterministic=deterministic),
     )
     definition = define(request)
     at_work = _choose_workers(

@@ -63,10 +63,10 @@ def speed(
     from harness.cli import tables
     from harness.speed.measure import measure_speed
     from harness.speed.request import SpeedRequest
-    from harness.training.engine import Engine, set_up_process
+    from harness.training.engine import EngineOptions, set_up_process
 
     registry, where = open_registry(plugin), find_device(device)
-    engine = Engine(compile=compile_, placement=placement)
+    engine = EngineOptions(compile=compile_, placement=placement)
     set_up_process(engine, find_cache(cache_dir))
     chosen, lossy = registry.model(model), registry.loss(loss)
     found: list[Speed] = []

@@ -127,7 +127,7 @@ def tune(
     from harness.execution.planning import Settings
     from harness.execution.workers import WorkerOptions
     from harness.parameters import parse_assignments, parse_params
-    from harness.training.engine import Engine, set_up_process
+    from harness.training.engine import EngineOptions, set_up_process
 
     registry = open_registry(plugin)
     until = None if budget is None else time.time() + parse_duration("--budget", budget)
@@ -146,7 +146,7 @@ def tune(
     definition = define(request)
     devices = find_devices(device)
     where = Settings(
-        data_root=data_root, cache=find_cache(cache_dir), device=devices[0], engine=Engine(compile=compile_)
+        data_root=data_root, cache=find_cache(cache_dir), device=devices[0], engine=EngineOptions(compile=compile_)
     )
     set_up_process(where.engine, where.cache)
     count = len(devices) if workers is None else workers

@@ -1,4 +1,4 @@
-"""How fast steps are, without making the device wait for each."""
+"""The time of steps, measured without waiting for the device at each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Timing:
     """The 95th percentile of the times of steps, in milliseconds."""
 
 
-class Pace:
+class StepTimer:
     """A clock for the steps of one epoch; the device is waited for twice, whatever their number."""
 
     def __init__(self, device: torch.device, batch_size: int, warm_up: int) -> None:
