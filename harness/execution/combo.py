@@ -52,9 +52,9 @@ from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execu
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
-from harness.training.restore import describe_network, save_network
 from harness.training.setup import Setup
 from harness.training.timer import wait_for
+from harness.training.weight_file import describe_network, write_weight_file
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -374,5 +374,5 @@ def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dic
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
     network, about = training.setup.network, describe_network(training, job.choices, evaluation)
-    write_atomically(folder / WEIGHTS, lambda path: save_network(path, network, about))
+    write_atomically(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))
     return digests | {WEIGHTS: file_digest(folder / WEIGHTS)}

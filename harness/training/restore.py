@@ -1,153 +1,37 @@
-"""A trained network read back from its weight file alone: what the file says beside the tensors, and what comes of it.
-
-safetensors keeps a file's metadata in no order, so that all of it stands in one entry: equal runs leave equal bytes.
-"""
+"""A trained network read back from its weight file alone, and applied to images."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import ValidationError
 
-from harness.choices import Choices
 from harness.components import Data, Model, Options, Recipe, Task
 from harness.data.placement import place
 from harness.data.prepare import Prepared, resize
 from harness.errors import DataError, HarnessError, PluginError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.calibration import Calibration
-from harness.evaluation.evaluate import Evaluation
-from harness.evaluation.parts import CalibrationPart, Number, Part
 from harness.parameters import complete, defaults, override
 from harness.registry import Offer, Registry
 from harness.training import VERSION
 from harness.training.build import build_network
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execution
-from harness.training.fit import Training
 from harness.training.numerics import choose_numerics, computing
 from harness.training.prediction import Predictor
+from harness.training.weight_file import WAY_OUT, NetworkPart, TaskPart, read_weight_file, simplify
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-ENTRY = "harness"
-"""Under which name the metadata of a weight file hold the description."""
-WAY_OUT = "train the row again: harness run BOARD --only ROW --force"
-
 Thresholds = Mapping[str, Mapping[str, float | None]]
 """Policy -> label -> threshold as a score in 0..1; None where validation has none."""
-
-
-# --- what the file says ----------------------------------------------------------------------------------------------
-
-
-class TaskPart(Part):
-    """The task that the network was built for, as `Task` has it."""
-
-    labels: tuple[str, ...]
-    channels: int
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    prevalence: tuple[Number, ...]
-
-
-class ModelPart(Part):
-    """Who builds the network, and with which parameters."""
-
-    name: str
-    version: int
-    code: str
-    """sha256 of an external plugin's files; empty for a bundled model."""
-    params: dict[str, Any]
-    """Complete: defaults included."""
-
-
-class RecipePart(Part):
-    """What of the recipe matters once training is over."""
-
-    name: str
-    load_size: int
-    size: int
-    evaluate_at: str
-    precision: str
-    """As the recipe has it: `auto` is decided on the device that the network is restored on."""
-
-
-class NetworkPart(Part):
-    """What a trained network needs beside its tensors to be built and applied."""
-
-    format: Literal[1] = 1
-    harness: str
-    engine: int
-    model: ModelPart
-    task: TaskPart
-    recipe: RecipePart
-    mirrors: bool
-    compiled: bool
-    thresholds: dict[str, dict[str, Number]]
-    """Policy -> label -> threshold as a score, of the policies that look at nothing but validation."""
-    calibration: dict[str, dict[str, tuple[Number, Number]]]
-    """`temperature` or `platt` -> label -> slope and intercept."""
-
-
-def describe_network(training: Training, choices: Choices, evaluation: Evaluation) -> dict[str, str]:
-    """The metadata of a finished training's weight file: all that is needed to restore the network, in one entry.
-
-    Thresholds and calibration are those of `evaluation`, without what was fitted on the test split.
-    """
-    task, recipe, model = training.setup.task, training.setup.recipe, choices.model
-    part = NetworkPart(
-        harness=importlib.metadata.version("cxr-harness"),
-        engine=VERSION,
-        model=ModelPart(
-            name=model.name,
-            version=model.version,
-            code=choices.code.get("model", ""),
-            params={name: _simplify(value) for name, value in choices.model_params.items()},
-        ),
-        task=TaskPart(**vars(task)),
-        recipe=RecipePart(**{name: getattr(recipe, name) for name in RecipePart.model_fields}),
-        mirrors=training.setup.placed.data.mirrors,
-        compiled=training.execution.compiled,
-        thresholds={policy: found for policy, found in evaluation.thresholds.items() if policy != "oracle"},
-        calibration=_gather_lines(evaluation.calibration),
-    )
-    return {ENTRY: json.dumps(part.model_dump())}
-
-
-def save_network(path: Path, network: nn.Module, about: Mapping[str, str]) -> None:
-    """Write a network's tensors to a .safetensors file, with `about` as its metadata."""
-    from safetensors.torch import save_file
-
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-    save_file(state, path, dict(about))
-
-
-def _simplify(value: object) -> Any:
-    """A parameter as JSON gives it back: tuples become lists."""
-    return json.loads(json.dumps(value, default=str))
-
-
-def _gather_lines(part: CalibrationPart | None) -> dict[str, dict[str, tuple[Number, Number]]]:
-    """Method -> label -> slope and intercept."""
-    methods = {} if part is None else {"temperature": part.temperature, "platt": part.platt}
-    return {
-        method: {label: (line.slope, line.intercept) for label, line in fitted.per_label.items()}
-        for method, fitted in methods.items()
-    }
-
-
-# --- the network again -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -248,7 +132,7 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
     is not there, is damaged, says nothing beside its tensors, or does not fit; `UnknownNameError` for a model that no
     plugin offers or a parameter that it no longer takes; `PluginError` where it cannot be built.
     """
-    part, tensors = _read(path)
+    part, tensors = read_weight_file(path)
     offer, model = _find_model(part.model.name, registry, path)
     recipe = override(Recipe(name=part.recipe.name), part.recipe.model_dump(exclude={"name"}))
     task = _read_task(part.task)
@@ -271,34 +155,6 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
         calibration={method: _read_lines(lines, task.labels) for method, lines in part.calibration.items()},
         changes=_find_changes(part, offer),
     )
-
-
-def _read(path: Path) -> tuple[NetworkPart, dict[str, Tensor]]:
-    """What a weight file says, and its tensors on the CPU. Raises `WeightsError`."""
-    from safetensors import SafetensorError, safe_open
-
-    asked = f"{path.name} was to be restored as a trained network"
-    if not path.is_file():
-        raise WeightsError(f"{asked}, but there is no such file; give the weights.safetensors of a finished row")
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(ENTRY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{asked}, but it is no whole .safetensors file ({error}); {WAY_OUT}") from error
-    if text is None:
-        raise WeightsError(
-            f"{asked}, but it holds tensors alone: which model built it, its labels and how images are normalized are "
-            f"missing; {WAY_OUT}"
-        )
-    try:
-        return NetworkPart.model_validate(json.loads(text)), tensors
-    except ValidationError as error:
-        first = error.errors()[0]
-        wrong = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
-    except ValueError as error:
-        wrong = str(error)
-    raise WeightsError(f"{asked}, but what it says is damaged or of a newer harness ({wrong}); {WAY_OUT}")
 
 
 def _find_model(name: str, registry: Registry, path: Path) -> tuple[Offer, Model]:
@@ -333,7 +189,7 @@ def _revive(params: Options, model: Model) -> dict[str, Any]:
     """Parameters as the model takes them: what is the default but for JSON is the default, such as a tuple."""
     usual = defaults(model.build)
     return {
-        name: usual[name] if name in usual and _simplify(usual[name]) == value else value
+        name: usual[name] if name in usual and simplify(usual[name]) == value else value
         for name, value in params.items()
     }
 

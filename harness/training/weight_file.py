@@ -1,0 +1,153 @@
+"""The weight file of a finished training: a network's tensors, and beside them all that is needed to restore it.
+
+safetensors keeps a file's metadata in no order, so that all of it stands in one entry: equal runs leave equal bytes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from harness.choices import Choices
+from harness.errors import WeightsError
+from harness.evaluation.evaluate import Evaluation
+from harness.evaluation.parts import CalibrationPart, Number, Part
+from harness.training import VERSION
+from harness.training.fit import Training
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ENTRY = "harness"
+"""Under which name the metadata of a weight file hold the description."""
+WAY_OUT = "train the row again: harness run BOARD --only ROW --force"
+
+
+class TaskPart(Part):
+    """The task that the network was built for, as `Task` has it."""
+
+    labels: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    prevalence: tuple[Number, ...]
+
+
+class ModelPart(Part):
+    """Who builds the network, and with which parameters."""
+
+    name: str
+    version: int
+    code: str
+    """sha256 of an external plugin's files; empty for a bundled model."""
+    params: dict[str, Any]
+    """Complete: defaults included."""
+
+
+class RecipePart(Part):
+    """What of the recipe matters once training is over."""
+
+    name: str
+    load_size: int
+    size: int
+    evaluate_at: str
+    precision: str
+    """As the recipe has it: `auto` is decided on the device that the network is restored on."""
+
+
+class NetworkPart(Part):
+    """What a trained network needs beside its tensors to be built and applied."""
+
+    format: Literal[1] = 1
+    harness: str
+    engine: int
+    model: ModelPart
+    task: TaskPart
+    recipe: RecipePart
+    mirrors: bool
+    compiled: bool
+    thresholds: dict[str, dict[str, Number]]
+    """Policy -> label -> threshold as a score, of the policies that look at nothing but validation."""
+    calibration: dict[str, dict[str, tuple[Number, Number]]]
+    """`temperature` or `platt` -> label -> slope and intercept."""
+
+
+def describe_network(training: Training, choices: Choices, evaluation: Evaluation) -> dict[str, str]:
+    """The metadata of a finished training's weight file: all that is needed to restore the network, in one entry.
+
+    Thresholds and calibration are those of `evaluation`, without what was fitted on the test split.
+    """
+    task, recipe, model = training.setup.task, training.setup.recipe, choices.model
+    part = NetworkPart(
+        harness=importlib.metadata.version("cxr-harness"),
+        engine=VERSION,
+        model=ModelPart(
+            name=model.name,
+            version=model.version,
+            code=choices.code.get("model", ""),
+            params={name: simplify(value) for name, value in choices.model_params.items()},
+        ),
+        task=TaskPart(**vars(task)),
+        recipe=RecipePart(**{name: getattr(recipe, name) for name in RecipePart.model_fields}),
+        mirrors=training.setup.placed.data.mirrors,
+        compiled=training.execution.compiled,
+        thresholds={policy: found for policy, found in evaluation.thresholds.items() if policy != "oracle"},
+        calibration=_gather_lines(evaluation.calibration),
+    )
+    return {ENTRY: json.dumps(part.model_dump())}
+
+
+def write_weight_file(path: Path, network: nn.Module, about: Mapping[str, str]) -> None:
+    """Write a network's tensors to a .safetensors file, with `about` as its metadata."""
+    from safetensors.torch import save_file
+
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    save_file(state, path, dict(about))
+
+
+def read_weight_file(path: Path) -> tuple[NetworkPart, dict[str, Tensor]]:
+    """Read what a weight file says, and its tensors on the CPU. Raises `WeightsError`."""
+    from safetensors import SafetensorError, safe_open
+
+    asked = f"{path.name} was to be restored as a trained network"
+    if not path.is_file():
+        raise WeightsError(f"{asked}, but there is no such file; give the weights.safetensors of a finished row")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(ENTRY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{asked}, but it is no whole .safetensors file ({error}); {WAY_OUT}") from error
+    if text is None:
+        raise WeightsError(
+            f"{asked}, but it holds tensors alone: which model built it, its labels and how images are normalized are "
+            f"missing; {WAY_OUT}"
+        )
+    try:
+        return NetworkPart.model_validate(json.loads(text)), tensors
+    except ValidationError as error:
+        first = error.errors()[0]
+        wrong = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+    except ValueError as error:
+        wrong = str(error)
+    raise WeightsError(f"{asked}, but what it says is damaged or of a newer harness ({wrong}); {WAY_OUT}")
+
+
+def simplify(value: object) -> Any:
+    """Return a parameter as JSON gives it back: tuples become lists."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def _gather_lines(part: CalibrationPart | None) -> dict[str, dict[str, tuple[Number, Number]]]:
+    """Method -> label -> slope and intercept."""
+    methods = {} if part is None else {"temperature": part.temperature, "platt": part.platt}
+    return {
+        method: {label: (line.slope, line.intercept) for label, line in fitted.per_label.items()}
+        for method, fitted in methods.items()
+    }
