@@ -113,15 +113,15 @@ def draw_boxes(pixels: Tensor, choices: Augment, generator: Generator) -> Tensor
     width, height = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
     fits = (width > 0) & (width <= side) & (height > 0) & (height <= side)
     first = fits.int().argmax(dim=1, keepdim=True)  # (B, 1) the first attempt that fits
-    found = fits.any(dim=1, keepdim=True)
+    any_fits = fits.any(dim=1, keepdim=True)
     # of a square image, the central box is all of it, or as much as the nearest allowed ratio leaves
     low, high = choices.crop_ratio
     whole = torch.full_like(width[:, :1], float(side))
-    width = torch.where(found, width.gather(1, first), (whole * min(1.0, high)).round())
-    height = torch.where(found, height.gather(1, first), (whole / max(1.0, low)).round())
+    width = torch.where(any_fits, width.gather(1, first), (whole * min(1.0, high)).round())
+    height = torch.where(any_fits, height.gather(1, first), (whole / max(1.0, low)).round())
     place = torch.rand(count, 2, generator=generator, device=device)  # (B, 2)
-    top = torch.where(found, (place[:, :1] * (side - height + 1)).floor(), ((side - height) / 2).floor())
-    left = torch.where(found, (place[:, 1:] * (side - width + 1)).floor(), ((side - width) / 2).floor())
+    top = torch.where(any_fits, (place[:, :1] * (side - height + 1)).floor(), ((side - height) / 2).floor())
+    left = torch.where(any_fits, (place[:, 1:] * (side - width + 1)).floor(), ((side - width) / 2).floor())
     return torch.cat([top, left, height, width], dim=1)
 
 

@@ -78,15 +78,15 @@ def _spellings(data: Data) -> Finding:
 def _duplicates(prepared: Prepared) -> Finding:
     """The same pixels under two names in different splits."""
     first: dict[bytes, int] = {}
-    found = []
+    pairs = []
     image, split = prepared.data.table["image"].to_numpy(), prepared.data.table["split"].to_numpy()
     for index, pixels in enumerate(prepared.images):
         twin = first.setdefault(hashlib.blake2b(pixels.tobytes(), digest_size=16).digest(), index)
         if split[twin] != split[index]:
-            found.append(f"{image[twin]} ({split[twin]}) = {image[index]} ({split[index]})")
+            pairs.append(f"{image[twin]} ({split[twin]}) = {image[index]} ({split[index]})")
     return _finding(
         "images in one split",
-        found,
+        pairs,
         "no image stands in two splits under two names",
         "images have the same pixels as one in another split; leave one of each pair out",
     )
@@ -108,17 +108,17 @@ def _unreadable(prepared: Prepared) -> Finding:
 
 def _classes(data: Data) -> Finding:
     """Labels that validation cannot decide on, or test cannot measure."""
-    split, found = data.table["split"].to_numpy(), []
+    split, lacking = data.table["split"].to_numpy(), []
     for name in ("val", "test"):
         targets = data.targets[split == name]
         for value, what in ((1, "positives"), (0, "negatives")):
             none = ~(targets == value).any(axis=0)
-            found += [
+            lacking += [
                 f"{label} has no {what} in {name}" for label, empty in zip(data.labels, none, strict=True) if empty
             ]
     return _finding(
         "labels measurable",
-        found,
+        lacking,
         "every label has positives and negatives in val and test",
         "times a label lacks a class in val or test: it is undefined there and left out of means; choose another split",
     )
@@ -146,14 +146,14 @@ def _boxes(data: Data) -> Finding:
         | (bottom > size[:, 1] + 0.5),
         "is where the label is negative": (row >= 0) & (column >= 0) & (data.targets[row, column] == 0),
     }
-    found = [
+    problematic = [
         f"{image}: the box of {label} {problem}"
         for problem, wrong in problems.items()
         for image, label in zip(boxes["image"][wrong], boxes["label"][wrong], strict=True)
     ]
     return _finding(
         "boxes",
-        found,
+        problematic,
         f"{len(boxes):,} boxes fit their labels and images (of {int((~np.isnan(size[:, 0])).sum()):,} the image's "
         "size is known)",
         "boxes do not fit their images or labels, so what is measured by them would be wrong; mend their file",
@@ -165,14 +165,14 @@ def _sizes(data: Data, wanted: set[str]) -> dict[str, tuple[int, int]]:
     from PIL import Image
 
     shape = getattr(data.images, "shape", None)
-    found: dict[str, tuple[int, int]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     for index, name in enumerate(data.table["image"]):
         if name not in wanted:
             continue
         file = data.images[index] if isinstance(data.images, Sequence) else None
         if shape is not None:
-            found[name] = shape[2], shape[1]
+            sizes[name] = shape[2], shape[1]
         elif isinstance(file, Path):
             with suppress(OSError, Image.DecompressionBombError), Image.open(file) as image:
-                found[name] = image.size
-    return found
+                sizes[name] = image.size
+    return sizes

@@ -99,21 +99,21 @@ def _present(source: Source, data: Data) -> tuple[NDArray[np.bool_], list[tuple[
     """Which images have a file, (N,), and the size and time of each that has; arrays are always there."""
     if not isinstance(data.images, Sequence):
         return np.ones(len(data.images), dtype=bool), [_stamp(path.stat()) for path in data.sources]
-    found = [_stat(path) for path in data.images]
-    present = np.array([stat is not None for stat in found], dtype=bool)
+    stats = [_stat(path) for path in data.images]
+    present = np.array([stat is not None for stat in stats], dtype=bool)
     absent = int((~present).sum())
-    if absent and (not source.allow_missing or absent == len(found)):
+    if absent and (not source.allow_missing or absent == len(stats)):
         first = _first(Path(data.images[int(i)]).name for i in np.flatnonzero(~present))
         way_out = (
             "check the folder"
-            if absent == len(found)
+            if absent == len(stats)
             else "complete the folder, or set allow_missing = true under [dataset] (--option allow_missing=true)"
         )
         raise DataError(
-            f"{absent:,} of {len(found):,} images of '{source.dataset.name}' are missing in {source.root}, "
+            f"{absent:,} of {len(stats):,} images of '{source.dataset.name}' are missing in {source.root}, "
             f"first {first}; {way_out}"
         )
-    return present, [_stamp(stat) for stat in found if stat is not None]
+    return present, [_stamp(stat) for stat in stats if stat is not None]
 
 
 def _stat(path: Path) -> os.stat_result | None:

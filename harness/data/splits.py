@@ -53,10 +53,10 @@ def require_disjoint(data: Data, *, allow: bool) -> Data:
 
     Patients whose ids differ in their spelling alone are not refused: the data's notes, and so every record, name them.
     """
-    found = [] if allow else leaks(data.table)
-    if found:
+    leaking = [] if allow else leaks(data.table)
+    if leaking:
         raise DataError(
-            f"patients in more than one split: {len(found):,}, first {', '.join(found[:3])}; mend the split, "
+            f"patients in more than one split: {len(leaking):,}, first {', '.join(leaking[:3])}; mend the split, "
             "or accept it with allow_leaks = true under [dataset] (--option allow_leaks=true)"
         )
     alike = find_alike_patients(data.table)

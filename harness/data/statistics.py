@@ -28,8 +28,8 @@ class LabelCounts:
     @property
     def prevalence(self) -> float:
         """Share of positives among the known; NaN where none is."""
-        known = self.positives + self.negatives
-        return self.positives / known if known else float("nan")
+        labeled = self.positives + self.negatives
+        return self.positives / labeled if labeled else float("nan")
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,16 @@ def _tally(column: pd.Series) -> dict[str, int]:
 
 
 def _ages(column: pd.Series) -> Ages | None:
-    known = column.dropna()
-    if known.empty:
+    ages = column.dropna()
+    if ages.empty:
         return None
-    return Ages(float(known.min()), float(known.median()), float(known.max()), int(column.isna().sum()))
+    return Ages(float(ages.min()), float(ages.median()), float(ages.max()), int(column.isna().sum()))
 
 
 def as_plain(statistics: Statistics) -> dict[str, Any]:
     """Return the statistics as plain data for JSON, prevalence included."""
     plain = asdict(statistics)
     for name, counts in statistics.groups.items():
-        for label, found in counts.labels.items():
-            plain["groups"][name]["labels"][label]["prevalence"] = found.prevalence
+        for label, of_label in counts.labels.items():
+            plain["groups"][name]["labels"][label]["prevalence"] = of_label.prevalence
     return plain

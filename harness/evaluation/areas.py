@@ -38,12 +38,12 @@ def _describe(score: Array, target: NDArray[np.float32], patient: NDArray[np.str
     if not _has_both(target[known]):
         return None
     score, target, patient = score[known], target[known], patient[known]
-    found = clustered.estimate_areas(score[:, None], target, patient)
+    estimate = clustered.estimate_areas(score[:, None], target, patient)
     _, covariance = delong.estimate_covariance(score[:, None], target)
     return {
-        "auroc": float(found.areas[0]),
-        "standard_error": _root(found.covariance[0, 0]),
-        "degrees_of_freedom": found.freedom,
+        "auroc": float(estimate.areas[0]),
+        "standard_error": _root(estimate.covariance[0, 0]),
+        "degrees_of_freedom": estimate.freedom,
         "interval": clustered.find_interval(score, target, patient),
         "delong": {"standard_error": _root(covariance[0, 0]), "interval": delong.find_interval(score, target)},
     }

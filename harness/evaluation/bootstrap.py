@@ -72,14 +72,14 @@ class Resampling:
     def locate(self, patients: NDArray[np.str_]) -> NDArray[np.intp]:
         """Column of `weights` (N,) for the patient of each image (N,). Raises `DataError` for one that is not in it."""
         names = np.asarray(patients).astype(str)
-        found = np.minimum(np.searchsorted(self.patients, names), len(self.patients) - 1)
-        strange = self.patients[found] != names
+        columns = np.minimum(np.searchsorted(self.patients, names), len(self.patients) - 1)
+        strange = self.patients[columns] != names
         if strange.any():
             raise DataError(
                 f"patient '{names[strange][0]}' is not among the {len(self.patients):,} that were resampled; draw the "
                 f"resamples from the patients of these predictions"
             )
-        return np.asarray(found)
+        return np.asarray(columns)
 
 
 def draw_resamples(patients: ArrayLike, resamples: int = 1000, *, seed: str) -> Resampling:
@@ -135,18 +135,19 @@ def resample(
     `workers`, the threads that a metric with `batched` is computed by (as many as there are processors). Raises
     `PluginError` for a metric that breaks its contract, `DataError` for a patient that was not resampled.
     """
-    given, known = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+    wide_scores, wide_targets = np.asarray(scores, dtype=np.float64), np.asarray(targets, dtype=np.float64)
     located = resampling.locate(patients)
-    values = np.full((len(resampling.weights), known.shape[1]), np.nan)  # (R, C)
+    values = np.full((len(resampling.weights), wide_targets.shape[1]), np.nan)  # (R, C)
 
     def fill(label: int) -> None:
-        rows = np.flatnonzero(~np.isnan(known[:, label]))
-        score, target, patient = given[rows, label], known[rows, label], located[rows]
+        rows = np.flatnonzero(~np.isnan(wide_targets[:, label]))
+        score, target, patient = wide_scores[rows, label], wide_targets[rows, label], located[rows]
         order = _sort(score, target, patient)  # whatever is summed is summed in this order
         sorted_rows = score[order], target[order], patient[order]
         values[:, label] = _resample_label(metric, *sorted_rows, resampling)
 
-    labels: list[int] = np.flatnonzero(defined_labels(given, known) & can_be_resampled(known, located)).tolist()
+    measurable = defined_labels(wide_scores, wide_targets) & can_be_resampled(wide_targets, located)
+    labels: list[int] = np.flatnonzero(measurable).tolist()
     if metric.batched is None:
         for label in labels:
             fill(label)

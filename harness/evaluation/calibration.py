@@ -114,9 +114,9 @@ def _sort_into_bins(
     scores: NDArray[np.float64], targets: NDArray[np.floating], bins: int, spacing: str
 ) -> tuple[Array, Array, NDArray[np.intp]]:
     """Known scores and targets, sorted so that sums do not depend on the order of images, and the bin of each."""
-    known = np.flatnonzero(~np.isnan(targets))
-    known = known[np.lexsort((targets[known], scores[known]))]
-    score, target = scores[known], targets[known].astype(np.float64)
+    order = np.flatnonzero(~np.isnan(targets))
+    order = order[np.lexsort((targets[order], scores[order]))]
+    score, target = scores[order], targets[order].astype(np.float64)
     if spacing == "width":
         return score, target, np.minimum((score * bins).astype(np.intp), bins - 1)
     first = np.searchsorted(score, score)  # of equal scores all take the place of the first
@@ -184,11 +184,11 @@ def follow(fitted: Calibration, before: Calibration) -> Calibration:
 
 def _fit_labels(logits: NDArray[np.floating], targets: NDArray[np.floating], fit: Fit) -> Calibration:
     wide = logits.astype(np.float64)
-    found = np.full((2, wide.shape[1]), np.nan)  # (2, C) slopes and intercepts
+    lines = np.full((2, wide.shape[1]), np.nan)  # (2, C) slopes and intercepts
     for label in np.flatnonzero(defined_labels(wide, targets)):
         known = ~np.isnan(targets[:, label])
-        found[:, label] = fit(wide[known, label], targets[known, label].astype(np.float64))
-    return Calibration(*found)
+        lines[:, label] = fit(wide[known, label], targets[known, label].astype(np.float64))
+    return Calibration(*lines)
 
 
 def _fit_slope(logits: Array, targets: Array) -> float:

@@ -66,11 +66,11 @@ def find_interval(
     """
     from scipy.special import expit, logit, stdtrit
 
-    found = estimate_areas(scores[:, None], targets, patients)
-    area, variance = float(found.areas[0]), float(found.covariance[0, 0])
+    estimate = estimate_areas(scores[:, None], targets, patients)
+    area, variance = float(estimate.areas[0]), float(estimate.covariance[0, 0])
     if math.isnan(variance) or not 0 < area < 1:
         return None
-    reach = stdtrit(found.freedom, (1 + level) / 2) * math.sqrt(max(variance, 0.0)) / (area * (1 - area))
+    reach = stdtrit(estimate.freedom, (1 + level) / 2) * math.sqrt(max(variance, 0.0)) / (area * (1 - area))
     return float(expit(logit(area) - reach)), float(expit(logit(area) + reach))
 
 
@@ -81,8 +81,8 @@ def compare_areas(a: Array, b: Array, targets: NDArray[np.floating], patients: N
     """
     from scipy.special import stdtr
 
-    found = estimate_areas(np.stack([a, b], axis=1), targets, patients)
-    return judge_difference(found.areas, found.covariance, lambda t: float(2 * stdtr(found.freedom, -abs(t))))
+    estimate = estimate_areas(np.stack([a, b], axis=1), targets, patients)
+    return judge_difference(estimate.areas, estimate.covariance, lambda t: float(2 * stdtr(estimate.freedom, -abs(t))))
 
 
 def _sum_patients(components: Array, located: NDArray[np.intp], count: int) -> tuple[Array, int]:

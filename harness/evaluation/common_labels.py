@@ -25,9 +25,9 @@ MOST_NAMED = 5
 def find_common(parts: Mapping[str, Sequence[MetricPart]]) -> dict[str, tuple[str, ...]]:
     """Metric -> the labels that the means of all of its parts are over, and those of its other threshold policies."""
     common: dict[str, dict[str, None]] = {}
-    for metric, found in parts.items():
+    for metric, of_metric in parts.items():
         base = metric.partition("@")[0]
-        for part in found:
+        for part in of_metric:
             averaged = averaged_labels(part)
             common[base] = {label: None for label in common.get(base, averaged) if label in averaged}
     return {metric: tuple(common.get(metric.partition("@")[0], ())) for metric in parts}
@@ -94,26 +94,26 @@ def _defined(part: MetricPart) -> dict[str, float]:
 
 def tell_labels(labels: Mapping[str, Sequence[str]], all_labels: Iterable[str]) -> list[str]:
     """Over which labels the numbers of metrics are, in words: a line for each set of labels that is not all of them."""
-    known = list(all_labels)
+    every = list(all_labels)
     return [
-        f"{_join(names)} {'are' if names[1:] else 'is'} over {len(found)} of {len(known)} labels, those averaged in "
-        f"all that stand side by side: without {_name_absent(found, known)}"
-        for found, names in _group(labels).items()
-        if not set(known) <= set(found)
+        f"{_join(names)} {'are' if names[1:] else 'is'} over {len(covered)} of {len(every)} labels, those averaged in "
+        f"all that stand side by side: without {_name_absent(covered, every)}"
+        for covered, names in _group(labels).items()
+        if not set(every) <= set(covered)
     ]
 
 
 def tell_pooled(labels: Mapping[str, Sequence[str]], all_labels: Iterable[str]) -> list[str]:
     """Over which labels the micro and weighted means of metrics are, in words; without any, seeds differ in them."""
-    known = list(all_labels)
+    every = list(all_labels)
     told = []
-    for found, names in _group(labels).items():
-        if not found:
+    for covered, names in _group(labels).items():
+        if not covered:
             what = f"left out: {'their' if names[1:] else 'its'} seeds are over different labels"
-        elif set(known) <= set(found):
-            what = f"over all {len(known)} labels"
+        elif set(every) <= set(covered):
+            what = f"over all {len(every)} labels"
         else:
-            what = f"over {len(found)} of {len(known)} labels: without {_name_absent(found, known)}"
+            what = f"over {len(covered)} of {len(every)} labels: without {_name_absent(covered, every)}"
         told.append(f"micro and weighted of {_join(names)} are {what}")
     return told
 
@@ -121,8 +121,8 @@ def tell_pooled(labels: Mapping[str, Sequence[str]], all_labels: Iterable[str]) 
 def _group(labels: Mapping[str, Sequence[str]]) -> dict[tuple[str, ...], list[str]]:
     """Labels -> the metrics that are over these."""
     metrics: dict[tuple[str, ...], list[str]] = {}
-    for metric, found in labels.items():
-        metrics.setdefault(tuple(found), []).append(metric)
+    for metric, covered in labels.items():
+        metrics.setdefault(tuple(covered), []).append(metric)
     return metrics
 
 
@@ -131,7 +131,7 @@ def _join(names: Sequence[str]) -> str:
     return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
 
 
-def _name_absent(labels: Sequence[str], known: Sequence[str]) -> str:
-    without = [label for label in known if label not in labels]
+def _name_absent(labels: Sequence[str], every: Sequence[str]) -> str:
+    without = [label for label in every if label not in labels]
     more = f" and {len(without) - MOST_NAMED} more" if without[MOST_NAMED:] else ""
     return ", ".join(without[:MOST_NAMED]) + more

@@ -141,21 +141,21 @@ def compare_pairs(
     both = combine(patients, (variance[first], freedom[first]), (variance[second], freedom[second]))
     p_patients, p = two_sided(delta, *alone), two_sided(delta, *both)
     judged = np.isfinite(variance[first] + variance[second])
-    error, known = (np.where(judged, one, other) for one, other in zip(both, alone, strict=True))
+    error, error_freedom = (np.where(judged, one, other) for one, other in zip(both, alone, strict=True))
     adjusted = adjust_holm(np.where(judged, p, p_patients), tests)
     columns: dict[str, Sequence[Any]] = {
         "a": [pair[0] for pair in wanted],
         "b": [pair[1] for pair in wanted],
         "delta": delta.tolist(),
-        "interval": _intervals(delta, error, known),
+        "interval": _intervals(delta, error, error_freedom),
         "interval_patients": _intervals(delta, *alone),
         "p_patients": _optional(p_patients),
         "p": _optional(np.where(judged, p, np.nan)),
         "p_holm": _optional(adjusted),
         "over": ["patients and seeds" if verdict else "patients" for verdict in judged.tolist()],
         "error": _optional(error),
-        "freedom": _optional(np.where(np.isinf(known), np.nan, known)),
-        "detectable": _optional(find_detectable(error, known, tests or len(wanted))),
+        "freedom": _optional(np.where(np.isinf(error_freedom), np.nan, error_freedom)),
+        "detectable": _optional(find_detectable(error, error_freedom, tests or len(wanted))),
     }
     return [Pair(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
@@ -235,42 +235,42 @@ def add_seeds(
     variance, freedom = estimate_seed_variances(values)
     reach = quantile(freedom, 1 - SIGNIFICANT / 2) * np.sqrt(variance)
     lowest, highest = (-math.inf, math.inf) if method == "percentile" else (0.0, 1.0)
-    found: list[Interval | None] = []
+    intervals: list[Interval | None] = []
     for seeds, interval, far in zip(values, over_patients, reach.tolist(), strict=True):
         if interval is None or math.isnan(far):
-            found.append(None)
+            intervals.append(None)
             continue
         mean = math.fsum(seeds) / len(seeds)
         low, high = mean - math.hypot(mean - interval[0], far), mean + math.hypot(interval[1] - mean, far)
-        found.append((max(low, lowest), min(high, highest)))
-    return found
+        intervals.append((max(low, lowest), min(high, highest)))
+    return intervals
 
 
 def estimate_seed_variances(values: Sequence[NDArray[np.float64]]) -> tuple[Array, Array]:
     """Variance of each system's mean over its seeds, of the values (k,) of each, and its degrees of freedom: (S,), NaN
     with fewer than three seeds.
     """
-    seeds = np.array([len(found) for found in values], dtype=np.float64)
+    seeds = np.array([len(own) for own in values], dtype=np.float64)
     judged = seeds >= FEWEST_SEEDS
     variance, freedom = np.full_like(seeds, np.nan), np.full_like(seeds, np.nan)
     if judged.any():
-        known = [found for found in values if len(found) >= FEWEST_SEEDS]
-        own = np.array([np.var(found - found[0], ddof=1) for found in known])  # exactly 0 where all are the same
-        found = find_spreads(own, seeds[judged] - 1)
-        variance[judged], freedom[judged] = found.variance / seeds[judged], found.freedom
+        repeated = [own for own in values if len(own) >= FEWEST_SEEDS]
+        variances = np.array([np.var(own - own[0], ddof=1) for own in repeated])  # exactly 0 where all are the same
+        spreads = find_spreads(variances, seeds[judged] - 1)
+        variance[judged], freedom[judged] = spreads.variance / seeds[judged], spreads.freedom
     return variance, freedom
 
 
 def _vary_over_patients(systems: Mapping[str, System], first: NDArray[np.intp], second: NDArray[np.intp]) -> Array:
     """Variance of each pair's resampled differences (M,); NaN where more than 5 % of them are undefined."""
     resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
-    found = np.full(len(first), np.nan)
+    variances = np.full(len(first), np.nan)
     for place in np.unique(first):  # a system against all others at once: all pairs would not fit into memory
         pairs = np.flatnonzero(first == place)
         differences = resamples[place] - resamples[second[pairs]]  # (pairs, R)
         defined = np.isnan(differences).mean(axis=1) <= MOST_MISSING
-        found[pairs[defined]] = _variance(differences[defined])
-    return found
+        variances[pairs[defined]] = _variance(differences[defined])
+    return variances
 
 
 def _variance(differences: Array) -> Array:

@@ -94,8 +94,8 @@ def _count_flagged(scores: NDArray[np.float64], targets: NDArray[np.floating]) -
     """True and false positives at each distinct score, from the highest down."""
     if not defined_labels(scores[:, None], targets[:, None])[0]:
         return None
-    known = np.flatnonzero(~np.isnan(targets))
-    order = known[np.argsort(-scores[known], kind="stable")]
+    rows = np.flatnonzero(~np.isnan(targets))
+    order = rows[np.argsort(-scores[rows], kind="stable")]
     ordered = scores[order]
     last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(order) - 1)  # of each run of equal scores
     true = np.cumsum(targets[order], dtype=np.float64)[last]

@@ -104,15 +104,15 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     measured = measure(test, protocol.metrics, thresholds, resampling)
     subgroups = find_subgroups(test, protocol, thresholds, resampling)
     objective = measured.get(full_name(protocol.objective, measured), next(iter(measured.values())))
-    micro = pool_labels(test, protocol.metrics, thresholds, {name: found.used for name, found in measured.items()})
+    micro = pool_labels(test, protocol.metrics, thresholds, {name: one.used for name, one in measured.items()})
     return Evaluation(
-        metrics={name: describe_metric(test, found, micro[name]) for name, found in measured.items()},
+        metrics={name: describe_metric(test, one, micro[name]) for name, one in measured.items()},
         thresholds=describe_thresholds(test, thresholds),
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
         calibration=None if val is None else calibrate(test, val),
         subgroups=describe_subgroups(test.labels, subgroups),
         resamples=Resamples(
-            macro={name: found.macro_resamples for name, found in measured.items()},
+            macro={name: one.macro_resamples for name, one in measured.items()},
             per_label={label: objective.resamples[:, number] for number, label in enumerate(test.labels)},
             curves=dict(_trace_curves(test)),
             groups=_gather_draws(subgroups, "resampled"),
@@ -184,8 +184,8 @@ def calibrate(test: Predictions, val: Predictions) -> CalibrationPart:
     before = _describe_calibration(test, unchanged, own, test.scores)
     temperature = _apply_calibration(test, fit_temperature(val.logits, val.targets), own)
     platt = _apply_calibration(test, fit_platt(val.logits, val.targets), own)
-    known = np.array([label in before and label in temperature and label in platt for label in test.labels])
-    used = np.array(test.labels)[choose_labels(known, test.targets, test.patient)].tolist()
+    complete = np.array([label in before and label in temperature and label in platt for label in test.labels])
+    used = np.array(test.labels)[choose_labels(complete, test.targets, test.patient)].tolist()
     return CalibrationPart(
         labels_used=len(used),
         left_out=[label for label in test.labels if label not in used],
@@ -226,11 +226,11 @@ def _describe_calibration(
 
 
 def _average_calibration(per_label: Mapping[str, LabelCalibration], used: Sequence[str]) -> CalibratedPart:
-    found = [per_label[label] for label in used]
+    parts = [per_label[label] for label in used]
     return CalibratedPart(
-        brier=_mean([part.brier.score for part in found]),
-        ece=_mean([part.ece for part in found]),
-        ece_mass=_mean([part.ece_mass for part in found]),
+        brier=_mean([part.brier.score for part in parts]),
+        ece=_mean([part.ece for part in parts]),
+        ece_mass=_mean([part.ece_mass for part in parts]),
         per_label=dict(per_label),
     )
 
@@ -268,12 +268,12 @@ def find_subgroups(
     )
 
 
-def describe_subgroups(labels: Sequence[str], found: Mapping[str, Subgroups]) -> dict[str, SubgroupPart] | None:
+def describe_subgroups(labels: Sequence[str], columns: Mapping[str, Subgroups]) -> dict[str, SubgroupPart] | None:
     """Describe subgroups as a record has them, by column."""
-    return {column: _describe_column(labels, subgroups) for column, subgroups in found.items()} or None
+    return {column: _describe_column(labels, subgroups) for column, subgroups in columns.items()} or None
 
 
-def _describe_column(labels: Sequence[str], found: Subgroups) -> SubgroupPart:
+def _describe_column(labels: Sequence[str], subgroups: Subgroups) -> SubgroupPart:
     groups = [
         GroupPart(
             name=group.name,
@@ -286,16 +286,16 @@ def _describe_column(labels: Sequence[str], found: Subgroups) -> SubgroupPart:
                 metric: dict(zip(labels, map(float, values), strict=True)) for metric, values in group.per_label.items()
             },
         )
-        for group in found.groups
+        for group in subgroups.groups
     ]
-    gaps = {metric: None if gap is None else GapPart(**vars(gap)) for metric, gap in found.gaps.items()}
-    return SubgroupPart(groups=groups, gaps=gaps, unknown=found.unknown)
+    gaps = {metric: None if gap is None else GapPart(**vars(gap)) for metric, gap in subgroups.gaps.items()}
+    return SubgroupPart(groups=groups, gaps=gaps, unknown=subgroups.unknown)
 
 
-def _gather_draws(found: Mapping[str, Subgroups], kind: str) -> dict[str, NDArray[np.float64]]:
+def _gather_draws(columns: Mapping[str, Subgroups], kind: str) -> dict[str, NDArray[np.float64]]:
     """`COLUMN/METRIC` -> macros by group (G, R or B)."""
     return {
         f"{column}/{metric}": getattr(macros, kind)
-        for column, subgroups in found.items()
+        for column, subgroups in columns.items()
         for metric, macros in subgroups.macros.items()
     }

@@ -48,10 +48,10 @@ def find_intervals(
 ) -> list[tuple[float, float] | None]:
     """`find_interval` of each value (S,) and row of resamples (S, R), at once of those that share a method."""
     missing = np.isnan(resamples)  # (S, R)
-    known = ~np.isnan(values) & (missing.mean(axis=1) <= MOST_MISSING)
-    found: list[tuple[float, float] | None] = [None] * len(values)
+    usable = ~np.isnan(values) & (missing.mean(axis=1) <= MOST_MISSING)
+    intervals: list[tuple[float, float] | None] = [None] * len(values)
     for method in METHODS:
-        of_method = known & np.array([name == method for name in methods], dtype=np.bool_)
+        of_method = usable & np.array([name == method for name in methods], dtype=np.bool_)
         whole = np.flatnonzero(of_method & ~missing.any(axis=1))
         # rows that lack resamples go one by one, since each may lack others
         groups = [whole, *(np.array([row]) for row in np.flatnonzero(of_method & missing.any(axis=1)))]
@@ -62,8 +62,8 @@ def find_intervals(
             low, high = FIND[method](values[rows], drawn, level)
             low, high = np.minimum(low, values[rows]), np.maximum(high, values[rows])
             for row, *ends in zip(rows.tolist(), low.tolist(), high.tolist(), strict=True):
-                found[row] = (ends[0], ends[1])
-    return found
+                intervals[row] = (ends[0], ends[1])
+    return intervals
 
 
 def explain_absence(
@@ -98,12 +98,12 @@ def explain_omission(
 
 def _describe_few(labels: Sequence[str], targets: NDArray[np.floating], patients: NDArray[np.str_]) -> dict[str, str]:
     """Label -> how many patients have it, or lack it, in words, where these are too few."""
-    found = {}
+    few = {}
     for label, column in zip(labels, targets.T, strict=True):
         have, lack = (len(np.unique(patients[column == kind])) for kind in (1, 0))
         if min(have, lack) < FEWEST_CARRIERS:
-            found[label] = f"{have} have {label}" if have < FEWEST_CARRIERS else f"{lack} lack {label}"
-    return found
+            few[label] = f"{have} have {label}" if have < FEWEST_CARRIERS else f"{lack} lack {label}"
+    return few
 
 
 def _name_some(texts: Sequence[str]) -> str:

@@ -55,8 +55,8 @@ def rank(scores: NDArray[np.float64], targets: NDArray[np.float64], rows: NDArra
     if not len(order):
         return Ranking(ordered_rows, positive, order)
     ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, len(order))
-    found = np.logical_or.reduceat(positive, np.append(0, ends[:-1]))
-    closes = np.append(found[:-1] | found[1:], True)  # the last group ends the ranking
+    has_positive = np.logical_or.reduceat(positive, np.append(0, ends[:-1]))
+    closes = np.append(has_positive[:-1] | has_positive[1:], True)  # the last group ends the ranking
     return Ranking(ordered_rows, positive, ends[closes])
 
 
@@ -139,15 +139,15 @@ def _auroc(
             _add_rows(rows[start:end], weights, negatives, run)
         else:
             for b in range(count):
-                tied, found = negatives[b] * 0, positives[b] * 0
+                tied, gain = negatives[b] * 0, positives[b] * 0
                 for i in range(start, end):
                     if positive[i]:
-                        found += weights[rows[i], b]
+                        gain += weights[rows[i], b]
                     else:
                         tied += weights[rows[i], b]
-                misranked[b] += np.float64(found) * (negatives[b] + tied / 2)
+                misranked[b] += np.float64(gain) * (negatives[b] + tied / 2)
                 negatives[b] += tied
-                positives[b] += found
+                positives[b] += gain
         start = end
     for b in range(count):
         both = np.float64(positives[b]) * negatives[b]
@@ -178,8 +178,8 @@ def _average_precision(
                 for b in range(count):
                     sums[b] += weights[row, b]
             for b in range(count):
-                found = positives[b] - before[b]
-                total[b] += found * (positives[b] / (positives[b] + negatives[b])) if found > 0 else 0.0
+                gain = positives[b] - before[b]
+                total[b] += gain * (positives[b] / (positives[b] + negatives[b])) if gain > 0 else 0.0
         start = end
     for b in range(count):
         total[b] = total[b] / positives[b] if positives[b] > 0 else np.nan

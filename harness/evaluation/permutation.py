@@ -52,10 +52,10 @@ def permute_groups(
     `group` (N,) has numbers, or `NO_GROUP`, which stays. Each patient takes over the names of another, image by image
     and from the first again where there are too few: who has one name for all images has one afterwards.
     """
-    known = np.flatnonzero(group != NO_GROUP)
-    _, owner = np.unique(patients[known], return_inverse=True)
+    grouped = np.flatnonzero(group != NO_GROUP)
+    _, owner = np.unique(patients[grouped], return_inverse=True)
     order = np.argsort(owner, kind="stable")
-    known, names, owner = known[order], group[known][order], owner[order]
+    grouped, names, owner = grouped[order], group[grouped][order], owner[order]
     count = np.bincount(owner)  # (P,) images of each patient
     start = np.cumsum(count) - count
     place = np.arange(len(owner)) - start[owner]  # of an image among its patient's
@@ -67,9 +67,9 @@ def permute_groups(
         others = np.stack([generator.permutation(len(count)) for _ in range(size)], axis=1)  # (P, b)
         block = np.full((len(group), size), NO_GROUP, dtype=np.uint16)  # (N, b)
         if alike:
-            block[known] = names[start[others]][owner]
+            block[grouped] = names[start[others]][owner]
         else:
-            block[known] = names[start[others][owner] + place[:, None] % count[others][owner]]
+            block[grouped] = names[start[others][owner] + place[:, None] % count[others][owner]]
         yield block
 
 
@@ -86,17 +86,17 @@ def measure_permuted(
         for name, question in questions.items()
     }
     used = {group for question in questions.values() for group in question.groups}
-    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in questions}
+    macros: dict[str, list[NDArray[np.float64]]] = {name: [] for name in questions}
     with ThreadPoolExecutor(count_processors()) as pool:
         for block in blocks if questions else ():
             masks = {group: (block == group).view(np.uint8) for group in used}  # (N, b) each
             for name, labels in prepared.items():
                 values = np.stack(list(pool.map(lambda weigh, of=masks: weigh(of), labels)), axis=2)  # (G, b, C)
                 all_labels = np.ones(len(labels), dtype=np.bool_)
-                found[name].append(np.stack([average_labels(of_group, all_labels) for of_group in values]))
+                macros[name].append(np.stack([average_labels(of_group, all_labels) for of_group in values]))
     return {
         name: np.concatenate(parts, axis=1) if parts else np.empty((len(questions[name].groups), 0))
-        for name, parts in found.items()
+        for name, parts in macros.items()
     }
 
 

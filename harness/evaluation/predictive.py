@@ -69,7 +69,7 @@ def predict_values(
     """Policy -> predictive values of one seed, wherever both rates were measured at its thresholds."""
     columns = [labels.index(label) for label in prevalence]
     shares = list(prevalence.values())
-    found = {}
+    predictive = {}
     for name, sensitivity in measured.items():
         base, _, policy = name.partition("@")
         specificity = measured.get(f"{RATES[1]}@{policy}")
@@ -82,8 +82,8 @@ def predict_values(
                 (sensitivity.resamples, specificity.resamples),
             )
         )
-        found[policy] = Predictive(values, resamples)
-    return found
+        predictive[policy] = Predictive(values, resamples)
+    return predictive
 
 
 def average_predictive(seeds: Sequence[Mapping[str, Predictive]]) -> dict[str, Predictive]:
@@ -98,10 +98,10 @@ def average_predictive(seeds: Sequence[Mapping[str, Predictive]]) -> dict[str, P
 
 
 def describe_predictive(
-    found: Mapping[str, Predictive], prevalence: Mapping[str, float]
+    predictive: Mapping[str, Predictive], prevalence: Mapping[str, float]
 ) -> dict[str, dict[str, PredictivePart]] | None:
     """Describe predictive values as a record has them; None where no prevalence is given, or no rates were measured."""
-    if not prevalence or not found:
+    if not prevalence or not predictive:
         return None
     return {
         policy: {
@@ -114,5 +114,5 @@ def describe_predictive(
             )
             for i, (label, share) in enumerate(prevalence.items())
         }
-        for policy, one in found.items()
+        for policy, one in predictive.items()
     }

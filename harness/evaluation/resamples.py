@@ -48,10 +48,10 @@ class Resamples:
 
     def as_bytes(self) -> bytes:
         """An .npz of float32, without pickled objects; the same content gives the same bytes."""
-        found = self.macro, self.per_label, self.curves, self.groups, self.permuted
+        sections = self.macro, self.per_label, self.curves, self.groups, self.permuted
         arrays = {
             f"{group}/{name}": values.astype(np.float32)
-            for group, of_group in zip(SECTIONS, found, strict=True)
+            for group, of_group in zip(SECTIONS, sections, strict=True)
             for name, values in of_group.items()
         }
         arrays[DRAWN] = np.empty(0, dtype=np.float32)

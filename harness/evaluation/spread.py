@@ -68,10 +68,10 @@ def _find_agreeing(variance: Array, freedom: Array) -> NDArray[np.bool_]:
         own = np.where(agrees, freedom, 0)
         share = np.where(agrees, _kept_share(freedom, total), 0)
         others = _divide(squares - own * variance, kept - own * share)
-        found = _agree(variance, freedom, others, total - own)
-        if (found == agrees).all():
+        revised = _agree(variance, freedom, others, total - own)
+        if (revised == agrees).all():
             break
-        agrees = found
+        agrees = revised
     return agrees
 
 
@@ -81,8 +81,8 @@ def _agree(variance: Array, freedom: Array, others: Array, freedom_of_others: Ar
     with np.errstate(over="ignore"):
         ratio = variance / np.maximum(others, np.finfo(np.float64).tiny)
     ratio = np.where((variance == 0) & (others <= 0), 1.0, ratio)
-    known = np.maximum(freedom_of_others, 1)
-    inside = (fdtrc(freedom, known, ratio) >= WIDER) & (fdtr(freedom, known, ratio) >= NARROWER)
+    denominator = np.maximum(freedom_of_others, 1)
+    inside = (fdtrc(freedom, denominator, ratio) >= WIDER) & (fdtr(freedom, denominator, ratio) >= NARROWER)
     return np.asarray(inside | (freedom_of_others == 0))  # from nothing nobody stands apart
 
 

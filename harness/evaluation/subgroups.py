@@ -104,7 +104,7 @@ def find_groups(data: Data) -> dict[str, NDArray[np.str_]]:
 
     A column that is the same for all, or known of none, is left out.
     """
-    found = {}
+    groups = {}
     for name in data.subgroups:
         if name not in data.table:
             continue
@@ -112,8 +112,8 @@ def find_groups(data: Data) -> dict[str, NDArray[np.str_]]:
         values = band_ages(column.to_numpy(dtype=np.float64)) if name == "age" else column.to_numpy(dtype=object)
         texts = np.array(["" if _is_unknown(value) else str(value) for value in values], dtype=str)
         if len(set(texts.tolist()) - {""}) > 1:
-            found[name] = texts
-    return found
+            groups[name] = texts
+    return groups
 
 
 def _is_unknown(value: object) -> bool:
@@ -146,7 +146,7 @@ def measure_subgroups(
     Permutations depend on the column, the order of a patient's images and the text `seed`. Raises what `resample`
     raises.
     """
-    found = {}
+    subgroups = {}
     for name, values in columns.items():
         groups, rows_of, unknown = _measure_groups(values, metrics, given, targets, patients)
         asked = {
@@ -161,8 +161,8 @@ def measure_subgroups(
             for metric, one in asked.items()
         }
         gaps = {metric.name: find_gap([macros[metric.name]]) if metric.name in macros else None for metric in metrics}
-        found[name] = Subgroups(groups, macros, gaps, unknown)
-    return found
+        subgroups[name] = Subgroups(groups, macros, gaps, unknown)
+    return subgroups
 
 
 def _number_groups(rows_of: Mapping[str, NDArray[np.intp]], count: int) -> NDArray[np.uint16]:
@@ -206,7 +206,7 @@ def average_subgroups(seeds: Sequence[Subgroups]) -> Subgroups:
     first = seeds[0]
     groups = [_average_group([seed.groups[place] for seed in seeds]) for place in range(len(first.groups))]
     macros = {name: [seed.macros[name] for seed in seeds if name in seed.macros] for name in first.gaps}
-    shared = {name: found for name, found in macros.items() if len(found) == len(seeds) and _agree(found)}
+    shared = {name: of_seeds for name, of_seeds in macros.items() if len(of_seeds) == len(seeds) and _agree(of_seeds)}
     gaps = {name: find_gap(shared[name]) if name in shared else None for name in first.gaps}
     return Subgroups(tuple(groups), {}, gaps, first.unknown)
 
@@ -234,11 +234,11 @@ def _measure_groups(
     import pandas as pd
 
     column = pd.Series(values, dtype=object)
-    known = column.notna().to_numpy()
-    names = column[known].astype(str).to_numpy(dtype=str)
-    inside = {str(name): np.flatnonzero(known)[names == name] for name in np.unique(names)}
+    grouped = column.notna().to_numpy()
+    names = column[grouped].astype(str).to_numpy(dtype=str)
+    inside = {str(name): np.flatnonzero(grouped)[names == name] for name in np.unique(names)}
     groups = tuple(_measure_group(name, rows, metrics, given, targets, patients) for name, rows in inside.items())
-    return groups, inside, int((~known).sum())
+    return groups, inside, int((~grouped).sum())
 
 
 def _measure_group(
@@ -262,13 +262,13 @@ def _measure_group(
         positives=positives,
         negatives=negatives,
         per_label=values,
-        macro={metric: _macro(found) for metric, found in values.items()},
+        macro={metric: _macro(by_label) for metric, by_label in values.items()},
     )
 
 
 def find_shared(values: Mapping[str, NDArray[np.float64]]) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """The groups that have any label scored, of values (C,) by group, and the labels (C,) that all of those have."""
-    names = tuple(name for name, found in values.items() if not np.isnan(found).all())
+    names = tuple(name for name, by_label in values.items() if not np.isnan(by_label).all())
     shared = np.asarray(~np.isnan([values[name] for name in names]).any(axis=0)) if names else np.zeros(0, np.bool_)
     return names, shared
 

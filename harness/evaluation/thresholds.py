@@ -36,15 +36,15 @@ def fit_thresholds(
     """
     if val is not None:
         val = val.arrange(test.labels, test.source)
-    found = {}
+    thresholds = {}
     for policy in policies:
         if policy == "0.5":
-            found[policy] = _split_in_half(test)
+            thresholds[policy] = _split_in_half(test)
         elif policy == "oracle":
-            found[policy] = maximal_f1_thresholds(test.ranks, test.targets)
+            thresholds[policy] = maximal_f1_thresholds(test.ranks, test.targets)
         elif val is not None:
-            found[policy] = fit_on_validation(policy, val, test)
-    return found
+            thresholds[policy] = fit_on_validation(policy, val, test)
+    return thresholds
 
 
 def fit_on_validation(policy: str, val: Predictions, test: Predictions | None = None) -> NDArray[np.float64]:
@@ -142,8 +142,8 @@ def _choose_one(scores: NDArray[np.float64], targets: NDArray[np.floating], meri
     scores, targets = scores[order], targets[order].astype(np.float64)
     last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # of each run of equal scores
     tp = np.cumsum(targets)[last]  # (K,)
-    found = merit(tp, last + 1.0 - tp)
-    return float("nan") if np.isnan(found).any() else float(scores[last[np.argmax(found)]])
+    merits = merit(tp, last + 1.0 - tp)
+    return float("nan") if np.isnan(merits).any() else float(scores[last[np.argmax(merits)]])
 
 
 def decide(scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -110,11 +110,11 @@ def tell_margin(metric: str, pair: Pair, margin: Margin, size: float, pairs: int
 def tell_detectable(pairs: Sequence[Pair], seeds: Mapping[str, int]) -> str:
     """What could have been seen, in a sentence; empty where nothing could be tested. `seeds`: system -> how many."""
     judged = [pair for pair in pairs if pair.p is not None and pair.detectable is not None]
-    known = judged or [pair for pair in pairs if pair.detectable is not None]
-    sizes = [pair.detectable for pair in known if pair.detectable is not None]
+    tested = judged or [pair for pair in pairs if pair.detectable is not None]
+    sizes = [pair.detectable for pair in tested if pair.detectable is not None]
     if not sizes:
         return ""
-    counts = sorted({seeds[name] for pair in known for name in (pair.a, pair.b)})
+    counts = sorted({seeds[name] for pair in tested for name in (pair.a, pair.b)})
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     given = f"these patients and {many} seeds" if judged else "these patients, the trained networks as they are"
     adjusted = f" ({len(pairs)} pairs, Holm-adjusted)" if len(pairs) > 1 else ""

@@ -117,9 +117,9 @@ class Training:
         val_loss = self._val_loss(logits, number)
         values = {name: metric.compute(logits) for name, metric in self.setup.validation_metrics.items()}
         watched, chosen = self.setup.recipe.schedule.watch, self.setup.recipe.select_on
-        known = values | {"loss": val_loss}
-        self.schedule.observe(known[watched], higher_is_better=self._is_higher_better(watched))
-        value = known[chosen]
+        outcomes = values | {"loss": val_loss}
+        self.schedule.observe(outcomes[watched], higher_is_better=self._is_higher_better(watched))
+        value = outcomes[chosen]
         improved = self._is_better(value, higher_is_better=self._is_higher_better(chosen))
         if improved:
             self.best = _copy(self.predictor.network.state_dict())
@@ -151,10 +151,10 @@ class Training:
             return self._train_batches(number)
         snapshot, short = self.state.take(), 0
         while True:
-            known = len(self.execution.notes)
+            notes_before = len(self.execution.notes)
             try:
                 prepare_step(self.step, self.execution, self.batch_size, snapshot)
-                found = self._train_batches(number)
+                result = self._train_batches(number)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -165,9 +165,9 @@ class Training:
                         f"the memory was too small for {short} images at a time at first, and sufficed when that was "
                         "tried again"
                     )
-                return found
+                return result
             # out of reach of the exception, which holds on to what filled the memory
-            del self.execution.notes[known:]
+            del self.execution.notes[notes_before:]
             start_over(self.step, snapshot)
             if self._together == short:
                 make_room(self.step, self.execution, self.batch_size, snapshot)

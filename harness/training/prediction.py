@@ -75,12 +75,12 @@ class Predictor:
     def _predict(self, index: Tensor) -> Tensor:
         if not self.prepared:
             self._prepare()
-        found = torch.empty((len(index), len(self.task.labels)), device=self.placed.device)  # (n, C)
+        logits = torch.empty((len(index), len(self.task.labels)), device=self.placed.device)  # (n, C)
         first = 0
         for chosen, images in self.placed.batches(index.split(self.batch)):
-            found[first : first + len(chosen)] = self._run_batch(chosen, images)
+            logits[first : first + len(chosen)] = self._run_batch(chosen, images)
             first += len(chosen)
-        return found
+        return logits
 
     def _run_batch(self, index: Tensor, images: Tensor | None) -> Tensor:
         """Logits (b, C) of at most a batch; what is compiled or captured runs a whole one, whose last rows may be an

@@ -159,11 +159,11 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
 
 def _find_model(name: str, registry: Registry, path: Path) -> tuple[Offer, Model]:
     """The model of that name. Raises `UnknownNameError`."""
-    known = registry.offers["model"]
-    if name not in known and f"{name.partition('/')[0]}/*" not in known:
+    offers = registry.offers["model"]
+    if name not in offers and f"{name.partition('/')[0]}/*" not in offers:
         hint = f"{path.name} was trained with it: give its plugin by --plugin FILE"
         broken = ", ".join(problem.plugin for problem in registry.problems)
-        raise UnknownNameError("model", name, known, f"{hint}; not loaded: {broken}" if broken else hint)
+        raise UnknownNameError("model", name, offers, f"{hint}; not loaded: {broken}" if broken else hint)
     offer = registry.offer("model", name)
     return offer, registry.model(name)
 
@@ -180,8 +180,8 @@ def _read_number(value: float | None) -> float:
 
 def _read_lines(lines: Mapping[str, tuple[float | None, float | None]], labels: tuple[str, ...]) -> Calibration:
     """Lines by label as a calibration (C,); NaN for a label without one."""
-    found = [lines.get(label, (None, None)) for label in labels]
-    slopes, intercepts = (np.array([_read_number(value) for value in values]) for values in zip(*found, strict=True))
+    pairs = [lines.get(label, (None, None)) for label in labels]
+    slopes, intercepts = (np.array([_read_number(value) for value in values]) for values in zip(*pairs, strict=True))
     return Calibration(slopes, intercepts)
 
 

@@ -30,14 +30,14 @@ class TrainingState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that a step changes, by a name that stays; not copies. Random states are not among them."""
-        found = _name_tensors("network", self.network) | _name_tensors("loss", self.loss)
+        tensors = _name_tensors("network", self.network) | _name_tensors("loss", self.loss)
         if self.average is not None:
-            found |= _name_tensors("average", self.average.network) | {"average.updates": self.average.updates}
+            tensors |= _name_tensors("average", self.average.network) | {"average.updates": self.average.updates}
         for number, parameter in enumerate(self.parameters()):
             for name, value in self.optimizer.state.get(parameter, {}).items():
                 if isinstance(value, torch.Tensor):
-                    found[f"optimizer.{number}.{name}"] = value
-        return found
+                    tensors[f"optimizer.{number}.{name}"] = value
+        return tensors
 
     def parameters(self) -> list[nn.Parameter]:
         """What the optimizer moves, in its order."""

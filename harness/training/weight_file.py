@@ -97,7 +97,7 @@ def describe_network(training: Training, choices: Choices, evaluation: Evaluatio
         recipe=RecipePart(**{name: getattr(recipe, name) for name in RecipePart.model_fields}),
         mirrors=training.setup.placed.data.mirrors,
         compiled=training.execution.compiled,
-        thresholds={policy: found for policy, found in evaluation.thresholds.items() if policy != "oracle"},
+        thresholds={policy: by_label for policy, by_label in evaluation.thresholds.items() if policy != "oracle"},
         calibration=_gather_lines(evaluation.calibration),
     )
     return {ENTRY: json.dumps(part.model_dump())}

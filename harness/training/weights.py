@@ -162,17 +162,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"{path.name} holds no weights that can be read safely: {_reason(error)}") from error
-    while isinstance(found, Mapping):
-        inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
-        found = inner
+        content = inner
     tensors = (
-        {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
-        if isinstance(found, Mapping)
+        {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+        if isinstance(content, Mapping)
         else {}
     )
     if not tensors:
@@ -273,7 +273,7 @@ def _head(network: nn.Module, own: Mapping[str, Tensor], fitting: Mapping[str, T
 
 def _in_modules(name: str, head: set[str]) -> bool:
     """Whether a tensor belongs to a module of the head, though the network has none of that name there."""
-    return any(name.rpartition(".")[0] == known.rpartition(".")[0] for known in head)
+    return any(name.rpartition(".")[0] == other.rpartition(".")[0] for other in head)
 
 
 def _complain(
