@@ -306,9 +306,9 @@ def board_text(board: Board, rows: Sequence[str]) -> str:
 
 
 def save_board(folder: Path, text: str) -> Board:
-    """Check a definition, then write it to its folder."""
+    """Check a definition, then write it to its folder; where `board.toml` is a link, to the file that it leads to."""
     board = parse_board(text, folder)
-    write_atomically(folder / BOARD_FILE, text)
+    write_atomically((folder / BOARD_FILE).resolve(), text)
     return board
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from harness.board import (
     save_board,
 )
 from harness.errors import UsageError
-from harness.files import write_atomically
+from harness.files import exclusive, write_atomically
 from harness.parameters import Params
 
 PUBLISHED = "published.toml"
@@ -56,13 +56,37 @@ class Definition:
     """The new `board.toml`; None where the folder's own is right."""
     published: str = ""
     """The `published.toml` that comes with a new folder."""
+    added: tuple[Row, ...] = ()
+    """The rows that the folder lacks."""
 
     def write(self) -> None:
-        """Bring the folder up to date."""
-        if self.text is not None:
-            save_board(self.board.folder, self.text)
-        if self.published:
-            write_atomically(self.board.folder / PUBLISHED, self.published)
+        """Bring the folder up to date.
+
+        Decoding images may have taken an hour since the folder was read: what others wrote to its `board.toml` in the
+        meantime stays. Raises `UsageError` where that has made it a board of other data.
+        """
+        if self.text is None:
+            return
+        with exclusive(self.board.folder):
+            if not (self.board.folder / BOARD_FILE).is_file():
+                save_board(self.board.folder, self.text)
+                if self.published:
+                    write_atomically(self.board.folder / PUBLISHED, self.published)
+                return
+        board = self.board
+        _require_same_data(read_board(board.folder), board.dataset, board.options, board.seeds)
+        add_rows(board.folder, self.added)
+
+
+def add_rows(folder: Path, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Add rows to the `board.toml` of a folder as it is now; gives those that it lacked."""
+    with exclusive(folder):
+        text = (folder / BOARD_FILE).read_text(encoding="utf-8")
+        there = {row.name for row in parse_board(text, folder).rows}
+        lacking = tuple(row for row in rows if row.name not in there)
+        if lacking:
+            save_board(folder, _append_rows(text, lacking))
+    return lacking
 
 
 def define(request: BoardRequest) -> Definition:
@@ -76,21 +100,17 @@ def define(request: BoardRequest) -> Definition:
         wanted = replace(wanted, rows=add_controls(wanted.rows))
     if not (wanted.folder / BOARD_FILE).is_file():
         published = _original_text(request.board, PUBLISHED) if request.board else ""
-        return _define(wanted.folder, _new_text(wanted, request), published)
+        board = parse_board(text := _new_text(wanted, request), wanted.folder)
+        return Definition(board, text, published, board.rows)
     existing = read_board(wanted.folder)
-    _require_same_data(existing, wanted, request)
+    options = wanted.options if request.board is None else {**existing.options, **request.options}
+    _require_same_data(existing, wanted.dataset, options, request.seeds)
     known = {row.name for row in existing.rows}
     added = [row for row in wanted.rows if row.name not in known]
     if not added:
         return Definition(existing, None)
-    text = (wanted.folder / BOARD_FILE).read_text(encoding="utf-8").rstrip()
-    if any(row.control is not None for row in added):
-        text = _with_controls(text)
-    return _define(wanted.folder, "\n\n".join([text, "\n".join(_one_row(row) for row in added if row.control is None)]))
-
-
-def _define(folder: Path, text: str, published: str = "") -> Definition:
-    return Definition(parse_board(text, folder), text, published)
+    text = _append_rows((wanted.folder / BOARD_FILE).read_text(encoding="utf-8"), added)
+    return Definition(parse_board(text, wanted.folder), text, added=tuple(added))
 
 
 def _new_text(wanted: Board, request: BoardRequest) -> str:
@@ -103,6 +123,12 @@ def _new_text(wanted: Board, request: BoardRequest) -> str:
     else:
         rows = [_one_row(row) for row in wanted.systems]
     return board_text(wanted, rows)
+
+
+def _append_rows(text: str, rows: Sequence[Row]) -> str:
+    """A board's text with more rows at its end; its comments stay, and control rows become `controls = true`."""
+    text = _with_controls(text) if any(row.control is not None for row in rows) else text
+    return "\n\n".join([text.rstrip(), "\n".join(_one_row(row) for row in rows if row.control is None)])
 
 
 def _with_controls(text: str) -> str:
@@ -160,19 +186,16 @@ def _from_board(request: BoardRequest) -> Board:
     return replace(original, options=original.options | dict(request.options), rows=rows)
 
 
-def _require_same_data(existing: Board, wanted: Board, request: BoardRequest) -> None:
+def _require_same_data(existing: Board, dataset: str, options: Mapping[str, Any], seeds: Sequence[int]) -> None:
     """One board, one dataset: results on different data cannot be compared."""
     way_out = f"give another --board DIR, or edit {existing.folder / BOARD_FILE}"
-    if existing.dataset != wanted.dataset:
+    if existing.dataset != dataset:
+        raise UsageError(f"the board in {existing.folder} is of '{existing.dataset}', not '{dataset}'; {way_out}")
+    if options != existing.options:
         raise UsageError(
-            f"the board in {existing.folder} is of '{existing.dataset}', not '{wanted.dataset}'; {way_out}"
+            f"the board in {existing.folder} has the dataset options {existing.options}, not {options}; {way_out}"
         )
-    asked = wanted.options if request.board is None else {**existing.options, **request.options}
-    if asked != existing.options:
-        raise UsageError(
-            f"the board in {existing.folder} has the dataset options {existing.options}, not {asked}; {way_out}"
-        )
-    extra = set(request.seeds) - set(existing.seeds)
+    extra = set(seeds) - set(existing.seeds)
     if extra:
         raise UsageError(
             f"the board in {existing.folder} has the seeds {list(existing.seeds)}, not {sorted(extra)}; {way_out}"

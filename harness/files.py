@@ -130,6 +130,22 @@ def lock(handle: int) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Let one process at a time through a block that reads a file of a folder and writes it again.
+
+    The others wait; such a block is short. Where the file system has no locks nobody waits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _umask() -> int:
     """The process's umask; it can only be read by setting it."""
     mask = os.umask(0o022)

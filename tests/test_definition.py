@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,43 @@ def test_half_a_request_says_what_is_missing(tmp_path):
         define(BoardRequest(folder=tmp_path, dataset="phantom", models=("a",)))
     with pytest.raises(UsageError, match="not both"):
         define(BoardRequest(board="demo", dataset="phantom"))
+
+
+def test_rows_that_others_wrote_since_the_board_was_read_stay(tmp_path):
+    define(parts(tmp_path)).write()
+    slow = define(parts(tmp_path, models=("slow",)))
+    define(parts(tmp_path, models=("quick",))).write()
+    path = tmp_path / "board.toml"
+    path.write_text(path.read_text().replace('models = ["a", "b"]', 'models = ["a"]') + "\n# by hand\n")
+    slow.write()
+    assert [row.model for row in read_board(tmp_path).rows] == ["a", "quick", "slow"]
+    assert "# by hand" in path.read_text()
+
+
+def test_two_that_make_a_board_at_the_same_time_share_it_unless_their_data_differ(tmp_path):
+    first, second = define(parts(tmp_path)), define(parts(tmp_path, models=("c",)))
+    other = define(parts(tmp_path, options={"size": 32}))
+    first.write()
+    second.write()
+    assert [row.model for row in read_board(tmp_path).rows] == ["a", "b", "c"]
+    with pytest.raises(UsageError, match="has the dataset options"):
+        other.write()
+
+
+def test_many_that_add_rows_at_once_lose_none(tmp_path):
+    define(parts(tmp_path)).write()
+    definitions = [define(parts(tmp_path, models=(f"m{number}",))) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda one: one.write(), definitions))
+    assert {row.model for row in read_board(tmp_path).rows} == {"a", "b", *(f"m{number}" for number in range(8))}
+
+
+def test_a_board_file_that_is_a_link_stays_one(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    define(parts(tmp_path / "board")).write()
+    path = tmp_path / "board" / "board.toml"
+    path.rename(tmp_path / "elsewhere" / "mine.toml")
+    path.symlink_to("../elsewhere/mine.toml")
+    define(parts(tmp_path / "board", models=("c",))).write()
+    assert path.is_symlink()
+    assert '"c"' in (tmp_path / "elsewhere" / "mine.toml").read_text()

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
     from harness.registry import Registry
-    from harness.tuning.outcome import StudyOutcome
     from harness.tuning.study import Plan, Pruner, Sampler
     from harness.tuning.trial import TrialContext
 
@@ -266,6 +265,7 @@ def _run_study(
     """One study from its plan to its row; gives it as plain data."""
     from harness.cli.study_listing import print_outcome
     from harness.cli.terminal import Display
+    from harness.definition import add_rows
     from harness.tuning import outcome as outcomes
     from harness.tuning.confirmation import confirm, keep, recall
     from harness.tuning.report import write_report
@@ -291,7 +291,7 @@ def _run_study(
             keep(study, outcome.best.number, confirmation)
             outcome = replace(outcome, confirmation=confirmation)
             write_report(outcome, study)
-    added = add and not is_default(outcome.best) and _add(plan.board, outcome)
+    added = add and not is_default(outcome.best) and bool(add_rows(plan.board.folder, [outcome.row]))
     described = outcomes.as_plain(outcome) | {"report": str(page), "added": added}
     if not as_json:
         print_outcome(outcome, page, added=added, wanted=add)
@@ -339,18 +339,6 @@ def _plan(board: Board, row: Row, registry: Registry, wish: SearchOptions, conte
         seeds=tuple(range(wish.seeds)),
         storage=wish.storage,
     )
-
-
-def _add(board: Board, outcome: StudyOutcome) -> bool:
-    """Write the row to `board.toml`; False where it is there already."""
-    from harness.board import BOARD_FILE, read_board, save_board
-
-    if outcome.row.name in {row.name for row in read_board(board.folder).rows}:
-        return False
-    path = board.folder / BOARD_FILE
-    text = path.read_text(encoding="utf-8").rstrip()
-    save_board(board.folder, f"{text}\n\n{outcome.row_text()}")
-    return True
 
 
 def _explain_interruption(plan: Plan) -> None:
