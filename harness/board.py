@@ -60,6 +60,11 @@ def file_name(text: str) -> str:
     return re.sub(r"^\.|[^A-Za-z0-9._-]", "_", text)
 
 
+def combo_name(row: str, seed: int) -> str:
+    """What a row with a seed is called, and its record."""
+    return f"{row}--s{seed}"
+
+
 @dataclass(frozen=True)
 class Combo:
     """What is trained once: a row of a board with one seed."""
@@ -71,8 +76,8 @@ class Combo:
 
     @property
     def name(self) -> str:
-        """The row's name and the seed: also the name of its record."""
-        return f"{self.row.name}--s{self.seed}"
+        """The row's name and the seed, by which its record is called."""
+        return combo_name(self.row.name, self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness.errors import StorageError
@@ -33,21 +33,13 @@ def write_atomically(path: Path, content: Content) -> None:
     A process that is killed leaves at most a file for `sweep` to find. Raises `StorageError` where the folder cannot be
     written.
     """
-    write_together({path: content})
-
-
-def write_together(contents: Mapping[Path, Content]) -> None:
-    """Write several files: none is renamed to its place before all are written. Raises `StorageError`."""
-    with contextlib.ExitStack() as stack:
-        written = {path: stack.enter_context(_write_beside(path, content)) for path, content in contents.items()}
-        for path, temporary in written.items():
-            with _explain(path):
-                temporary.replace(path)
+    with write_beside(path, content) as temporary, _explain(path):
+        temporary.replace(path)
 
 
 @contextlib.contextmanager
-def _write_beside(path: Path, content: Content) -> Iterator[Path]:
-    """A temporary file that holds the content, locked; gone in the end unless it was renamed."""
+def write_beside(path: Path, content: Content) -> Iterator[Path]:
+    """Write a temporary file, locked, for the block to rename; gone in the end where it was not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=f"-{path.name}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from pathlib import Path
 
 import pytest
 
 from harness.errors import UsageError
-from harness.files import file_digest, write_atomically, write_together
+from harness.files import file_digest, write_atomically
 
 
 def test_a_file_is_written_with_its_folder(tmp_path):
@@ -30,19 +29,6 @@ def test_a_failure_leaves_the_old_content_and_no_other_file(tmp_path):
         write_atomically(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_of_files_that_belong_together_none_is_replaced_when_one_cannot_be_written(tmp_path):
-    first, second = tmp_path / "a.npz", tmp_path / "a.json"
-    write_together({first: "old", second: "old"})
-
-    def fail(temporary: Path) -> None:
-        raise OSError(errno.ENOSPC, "full")
-
-    with pytest.raises(UsageError, match="No space left on device"):
-        write_together({first: "new", second: fail})
-    assert (first.read_text(), second.read_text()) == ("old", "old")
-    assert sorted(tmp_path.iterdir()) == [second, first]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

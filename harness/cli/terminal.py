@@ -84,7 +84,7 @@ class Display(AbstractContextManager["Display"]):
                 note = f"loss {epoch.train_loss:.4f}, validation {epoch.val_loss:.4f}{' *' if epoch.best else ''}"
                 self._advance(event.name, event.name, epoch.number, event.epochs, note)
             case ComboFinished():
-                self._forget(f"{event.record.combo.row}--s{event.record.combo.seed}")
+                self._forget(event.record.combo.name)
                 if "board" in self.tasks:
                     self.progress.advance(self.tasks["board"])
                 self._say(describe(event.record, event.seconds))

@@ -110,11 +110,18 @@ class Predictions:
         )
 
     def save(self, path: Path) -> None:
-        """Write an .npz without pickled objects.
+        """Write an .npz without pickled objects, whole or not at all.
 
         It holds `labels` (C), `image` (N), `patient` (N) where known, `targets` (N, C), and `logits` or, where scores
         were given, `scores` (N, C).
         """
+        write_atomically(path, self.write)
+
+    def write(self, path: Path) -> None:
+        """Write the same file straight to its place."""
+        np.savez_compressed(path, **self._arrays())
+
+    def _arrays(self) -> dict[str, Any]:
         arrays: dict[str, Any] = {"labels": np.array(self.labels, dtype=str), "image": self.image}
         if self.patients_known:
             arrays["patient"] = self.patient
@@ -123,8 +130,7 @@ class Predictions:
         else:
             arrays["scores"] = self.given_scores
         arrays["targets"] = self.targets
-        arrays |= {f"{COLUMN}{name}": values for name, values in self.columns.items()}
-        write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+        return arrays | {f"{COLUMN}{name}": values for name, values in self.columns.items()}
 
 
 def make_scores(logits: NDArray[np.floating]) -> NDArray[np.float64]:

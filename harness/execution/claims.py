@@ -26,9 +26,8 @@ from typing import Any, Self
 
 from harness.errors import ClaimLostError, StorageError
 from harness.files import TEMPORARY, lock, storage_problem
-from harness.results.store import RUNS
+from harness.results.layout import claims_path
 
-FOLDER = "claims"
 LEASE = 60.0
 """Seconds after which a claim that is not renewed may be taken over."""
 RENEWALS = 6
@@ -59,7 +58,7 @@ class Claims:
     """The claims of a board."""
 
     def __init__(self, board_folder: Path, lease: float = LEASE) -> None:
-        self.folder = board_folder / RUNS / FOLDER
+        self.folder = claims_path(board_folder)
         self.lease = lease
 
     def take(self, name: str, **about: Any) -> Claim | None:

@@ -26,9 +26,11 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
-from harness.files import file_digest, is_full, write_atomically
+from harness.files import is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
+from harness.results.artifacts import stage
+from harness.results.layout import WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub
 from harness.results.record import (
     ComboPart,
@@ -42,7 +44,7 @@ from harness.results.record import (
     SplitCounts,
     TrainingPart,
 )
-from harness.results.store import WEIGHTS, predictions_file, run_folder
+from harness.results.store import run_folder
 from harness.training import VERSION
 from harness.training.build import make_validation_metric, set_up
 from harness.training.capture import broken_capture
@@ -361,18 +363,18 @@ def _describe_cost(job: Job, training: Training, watch: Stopwatch, energy: Energ
 
 
 def _save_predictions(job: Job, predictions: dict[str, Predictions]) -> dict[str, str]:
-    """Keep predictions under `runs/<key>/`; gives each file's sha256."""
+    """Stage predictions under `runs/<key>/`, until the record is written; gives each file's sha256."""
     job.guard()
     folder = run_folder(job.board_folder, job.key)
-    for split, found in predictions.items():
-        found.save(folder / predictions_file(split))
-    return {predictions_file(split): file_digest(folder / predictions_file(split)) for split in predictions}
+    return {
+        predictions_file(split): stage(folder / predictions_file(split), found.write)
+        for split, found in predictions.items()
+    }
 
 
 def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dict[str, Predictions]) -> dict[str, str]:
-    """Keep predictions and best weights, which can be restored, under `runs/<key>/`; gives each file's sha256."""
+    """Stage predictions and best weights, which can be restored, under `runs/<key>/`; gives each file's sha256."""
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
     network, about = training.setup.network, describe_network(training, job.choices, evaluation)
-    write_atomically(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))
-    return digests | {WEIGHTS: file_digest(folder / WEIGHTS)}
+    return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}

@@ -23,11 +23,13 @@ from harness.execution.events import (
 )
 from harness.execution.forecast import Forecast, measure_work
 from harness.execution.interruption import Left
+from harness.results.layout import RESUME, run_path
 from harness.results.record import FailureKind, Record
-from harness.results.store import RUNS, read_record, sweep_board, write_record
-from harness.training.checkpoint import NAME as RESUME
+from harness.results.store import read_record, sweep_board, write_record
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.execution.planning import Planned
     from harness.training.fit import Epoch
 
@@ -139,7 +141,10 @@ class Dispatch:
         self.listener(EpochFinished(task.job.combo.name, epoch, task.job.choices.recipe.epochs))
 
     def finish(self, task: RunningCombo, result: Result) -> bool:
-        """Write what a combo left, or tell that it is to be tried again: then False."""
+        """Write what a combo left, or tell that it is to be tried again: then False.
+
+        A failure does not take the place of a result that is done and current: one that was forced to run again.
+        """
         failure = result.record.failure
         may_pass = failure is not None and result.record.status == "failed" and failure.kind in MAY_PASS
         if may_pass and task.attempt <= self.retries and failure is not None:
@@ -149,18 +154,28 @@ class Dispatch:
             return False
         try:
             task.claim.require()
-            record = write_record(task.job.board_folder, result.record, result.resamples)
+            record = self._write(task.job.board_folder, result)
         except ClaimLostError:
             self.lose(task)
             return True
         if record.status == "done":
-            (task.job.board_folder / RUNS / record.key / RESUME).unlink(missing_ok=True)  # nor a moment earlier
+            (run_path(task.job.board_folder, record.key) / RESUME).unlink(missing_ok=True)  # nor a moment earlier
         name = task.job.combo.name
         self.records[name] = record
         self.forecast.learn(record)
         self._end(task)
         self.listener(ComboFinished(record, time.perf_counter() - task.started))
         return True
+
+    def _write(self, folder: Path, result: Result) -> Record:
+        """Write a record; gives it as it was written, or a failure that leaves a finished result as it was."""
+        record, failure = result.record, result.record.failure
+        if failure is not None:
+            before = read_record(folder, record.combo.row, record.combo.seed)
+            if before is not None and (before.status, before.key) == ("done", record.key):
+                kept = failure.model_copy(update={"message": f"{failure.message} (the result that was there stays)"})
+                return record.model_copy(update={"failure": kept})
+        return write_record(folder, record, result.resamples)
 
     def put_back(self, task: RunningCombo) -> None:
         """To be tried again by whoever is free."""

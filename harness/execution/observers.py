@@ -71,7 +71,7 @@ def as_plain(event: Event) -> dict[str, Any] | None:
             record = event.record
             found = {
                 "event": "combo finished",
-                "combo": f"{record.combo.row}--s{record.combo.seed}",
+                "combo": record.combo.name,
                 "status": record.status,
                 "seconds": event.seconds,
                 "metrics": {name: part.macro for name, part in record.metrics.items()},

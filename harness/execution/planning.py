@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from harness.board import Board, Combo, Row
+from harness.board import Board, Combo, Row, combo_name
 from harness.choices import Choices, resolve, resolve_metrics, resolve_rows
 from harness.components import SPLITS, Data
 from harness.data.loading import Source, find_source, load_disjoint
@@ -172,7 +172,7 @@ class CurrentKeys:
         reason = why_stale(board, record, self.fingerprint)
         if reason is not None or record.external is not None:
             return reason
-        key = self.keys.get(f"{record.combo.row}--s{record.combo.seed}", record.key)
+        key = self.keys.get(record.combo.name, record.key)
         return OUTDATED if key != record.key else None
 
 
@@ -200,7 +200,7 @@ def _row_keys(board: Board, row: Row, registry: Registry, fingerprint: str) -> d
     weights = weights_identity(choices.model, choices.recipe.weights)
     objective = registry.metric(board.objective.partition("@")[0]).name
     return {
-        f"{row.name}--s{seed}": combo_key(
+        combo_name(row.name, seed): combo_key(
             source, fingerprint, choices, seed, objective=objective, weights=weights, engine=VERSION
         )
         for seed in board.seeds

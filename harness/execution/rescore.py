@@ -13,10 +13,11 @@ from harness.evaluation.predictions import Predictions, load_predictions
 from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import Claim, Claims
 from harness.execution.combo import describe_evaluation
-from harness.files import file_digest
 from harness.registry import Registry
+from harness.results.artifacts import read_artifact
+from harness.results.layout import predictions_file, run_path
 from harness.results.record import Record
-from harness.results.store import RUNS, predictions_file, read_record, read_records, write_record
+from harness.results.store import read_record, read_records, write_record
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
     for found in read_records(board.folder).records:
         if found.status != "done":
             continue
-        name = f"{found.combo.row}--s{found.combo.seed}"
+        name = found.combo.name
         tell(name)
         claim = claims.take(name)
         if claim is None:
@@ -73,11 +74,12 @@ def _has_no_validation(record: Record) -> bool:
 
 
 def _load(board: Board, record: Record, split: str) -> Predictions:
-    path = board.folder / RUNS / record.key / predictions_file(split)
-    if not path.is_file():
-        raise DataError(f"its predictions are not in {path.parent}; bring them, or run it again with --force")
-    if file_digest(path) != record.artifacts.get(path.name):
+    path = run_path(board.folder, record.key) / predictions_file(split)
+    predictions = read_artifact(path, record.artifacts.get(path.name), load_predictions)
+    if predictions is not None:
+        return predictions
+    if path.is_file():
         raise DataError(
             f"{path} is not what the record was made of; bring the right file, or run it again with --force"
         )
-    return load_predictions(path)
+    raise DataError(f"its predictions are not in {path.parent}; bring them, or run it again with --force")

@@ -49,8 +49,9 @@ from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, read_published
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
+from harness.results.layout import RECORDS
 from harness.results.record import Record
-from harness.results.store import FOLDER, copy_records, read_curves, read_groups
+from harness.results.store import copy_records, read_curves, read_groups
 
 PAGE_FILE = "index.html"
 SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
@@ -82,7 +83,7 @@ def render(board: Board, out: Path | None = None) -> Rendered:
         figures = make_figures(found.summary, _read_best_curves(found.summary))
     text = render_text(found.summary, found.problems, published, figures)
     if out is not None:
-        copy_records(board.folder, out)
+        copy_records(board.folder, (record for row in found.summary.rows for record in row.records), out)
     folder = out or board.folder
     write_atomically(folder / frame.TABLE_FILE, frame.as_csv(found.summary))
     write_atomically(folder / PAGE_FILE, text)
@@ -260,7 +261,7 @@ def anchor(name: str) -> str:
 
 def _record_link(record: Record, suffix: str = ".json") -> str:
     """Where a record lies, or what lies beside it, seen from the page."""
-    return f"{FOLDER}/{quote(f'{record.combo.row}--s{record.combo.seed}{suffix}', safe='')}"
+    return f"{RECORDS}/{quote(record.combo.name + suffix, safe='')}"
 
 
 def _format_choice(value: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from harness.board import combo_name
 from harness.evaluation.common_labels import resampled, resampled_by_label
 from harness.evaluation.wording import explain_no_interval
 
@@ -26,7 +27,7 @@ Labels = Mapping[str, Sequence[str]]
 
 def gather(row: RowSummary, resamples: Mapping[str, Resamples]) -> tuple[Resamples, ...]:
     """What lies beside the records that count, a seed each; nothing where one of them lies alone."""
-    found = [resamples.get(f"{row.name}--s{seed}") for seed in row.seeds]
+    found = [resamples.get(combo_name(row.name, seed)) for seed in row.seeds]
     there = tuple(one for one in found if one is not None)
     lengths = {len(values) for one in there for values in one.macro.values()}
     return there if len(there) == len(found) and len(lengths) == 1 else ()

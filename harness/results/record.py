@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from harness.board import combo_name
 from harness.evaluation.parts import STRICT, CalibrationPart, MetricPart, Number, Part, PredictivePart, SubgroupPart
 
 SCHEMA: Literal[2] = 2
@@ -38,6 +39,11 @@ class ComboPart(Part):
     row: str = Field(pattern=ROW, description="with the seed, the name of the record's file")
     control: str | None = Field(default=None, description="what a control row checks: prevalence or shuffled")
     resolved: dict[str, Any] = Field(description="the recipe in full, and the model's and loss's parameters")
+
+    @property
+    def name(self) -> str:
+        """The row's name and the seed, by which the record is called."""
+        return combo_name(self.row, self.seed)
 
 
 class SplitCounts(Part):

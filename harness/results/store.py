@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from harness.board import BOARD_FILE, combo_name
 from harness.errors import DataError, StorageError, UsageError
 from harness.evaluation.resamples import Resamples, load_curves, load_groups, load_values
-from harness.files import TEMPORARY, file_digest, sweep, write_atomically, write_together
+from harness.files import TEMPORARY, sweep, write_atomically
+from harness.results.artifacts import Artifact, discard, read_artifact, settle, stage
+from harness.results.layout import ASIDE, RECORDS, RESAMPLES, RUN_FILES, RUNS, record_path, resamples_path, run_path
 from harness.results.migration import parse_record
 from harness.results.record import DatasetPart, Record
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-FOLDER = "records"
-ASIDE = "aside"
-"""The folder in it for files that are no records of the board."""
-RESAMPLES_FILE = "resamples.npz"
-"""Under which name a record's `artifacts` hold the digest of the file beside it."""
-RUNS = "runs"
-WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -56,65 +51,60 @@ def uncollected() -> Iterator[None]:
 def write_record(folder: Path, record: Record, resamples: Resamples | None = None) -> Record:
     """Write a record to its place in a board's folder, whole or not at all, with its resamples beside it.
 
-    Gives the record as it was written: with the digest of the resamples.
+    Whatever was staged for it takes its place. Gives the record as it was written: with the digest of the resamples.
     """
-    path, beside = record_path(folder, record), resamples_path(folder, record)
-    artifacts = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES_FILE}
-    contents: dict[Path, bytes | str] = {}
+    beside = resamples_path(folder, record.combo.name)
+    artifacts = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES}
     if resamples is not None:
-        content = contents[beside] = resamples.as_bytes()
-        artifacts[RESAMPLES_FILE] = hashlib.sha256(content).hexdigest()
+        artifacts[RESAMPLES] = stage(beside, resamples.as_bytes())
     written = record.model_copy(update={"artifacts": artifacts})
-    contents[path] = written.model_dump_json(indent=1) + "\n"
-    write_together(contents)  # the record last: a kill between the two leaves a combo that is run, or resumed, again
-    if resamples is None:
-        beside.unlink(missing_ok=True)
+    try:
+        write_atomically(record_path(folder, record.combo.name), written.model_dump_json(indent=1) + "\n")
+    except StorageError:
+        if resamples is not None:
+            discard(beside, artifacts[RESAMPLES])
+        raise
+    settle_artifacts(folder, written)
     return written
 
 
-def record_path(folder: Path, record: Record) -> Path:
-    """Where a record lies."""
-    return folder / FOLDER / f"{record.combo.row}--s{record.combo.seed}.json"
+def settle_artifacts(folder: Path, record: Record) -> None:
+    """Give everything its place that was staged for a record, which has its own."""
+    settle(resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES))
+    for name in RUN_FILES:
+        if name in record.artifacts:
+            settle(run_path(folder, record.key) / name, record.artifacts[name])
 
 
-def resamples_path(folder: Path, record: Record) -> Path:
-    """Where a record's resamples lie; not by with_suffix, which would cut a name after its last dot."""
-    return folder / FOLDER / f"{record.combo.row}--s{record.combo.seed}.npz"
+def remove_record(folder: Path, record: Record) -> None:
+    """Remove a record, then what lies beside it."""
+    record_path(folder, record.combo.name).unlink(missing_ok=True)
+    settle(resamples_path(folder, record.combo.name), None)
 
 
 def read_resamples(folder: Path, record: Record) -> Resamples | None:
     """What lies beside a record, without curves; None where there is nothing, or not what the record says."""
-    beside = _find_beside(folder, record)
-    return None if beside is None else load_values(beside)
+    return _read_beside(folder, record, load_values)
 
 
 def read_curves(folder: Path, record: Record) -> Mapping[str, NDArray[np.float64]]:
     """The curves that lie beside a record; none where there is nothing, or not what the record says."""
-    beside = _find_beside(folder, record)
     try:
-        return {} if beside is None else load_curves(beside)
+        return _read_beside(folder, record, load_curves) or {}
     except DataError:
         return {}
 
 
 def read_groups(folder: Path, record: Record) -> Resamples | None:
     """What lies beside a record about groups of patients; None where there is nothing, or not what the record says."""
-    beside = _find_beside(folder, record)
     try:
-        return None if beside is None else load_groups(beside)
+        return _read_beside(folder, record, load_groups)
     except DataError:
         return None
 
 
-def _find_beside(folder: Path, record: Record) -> Path | None:
-    beside = resamples_path(folder, record)
-    if (
-        RESAMPLES_FILE not in record.artifacts
-        or not beside.is_file()
-        or file_digest(beside) != record.artifacts[RESAMPLES_FILE]
-    ):
-        return None
-    return beside
+def _read_beside(folder: Path, record: Record, load: Callable[[Path], Artifact]) -> Artifact | None:
+    return read_artifact(resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES), load)
 
 
 def read_records(folder: Path) -> Found:
@@ -130,45 +120,64 @@ def read_records(folder: Path) -> Found:
             same = datasets.setdefault(found.dataset.fingerprint, found.dataset)
             records.append(found.model_copy(update={"dataset": same}) if same == found.dataset else found)
         else:
-            problems.append(f"{FOLDER}/{path.name} {found}")
+            problems.append(f"{RECORDS}/{path.name} {found}")
     records.sort(key=lambda record: (record.combo.row, record.combo.seed))
     return Found(tuple(records), tuple(problems))
 
 
 def read_record(folder: Path, row: str, seed: int) -> Record | None:
     """One combo's record; None where there is none, or a file that is none. Raises `DataError` for a newer schema."""
-    found = _read(folder / FOLDER / f"{row}--s{seed}.json")
+    found = _read(record_path(folder, combo_name(row, seed)))
     return found if isinstance(found, Record) else None
 
 
 def set_aside(folder: Path) -> tuple[str, ...]:
     """Move files that are no records of the board out of the way of those that will be written, to `records/aside/`.
 
-    Gives one line for each. Nothing is deleted, and nothing there replaced. A record of a newer schema is one all the
-    same: for it `DataError` is raised.
+    The resamples beside such a file go with it. Gives one line for each. Nothing is deleted, and nothing there
+    replaced. A record of a newer schema is one all the same: for it `DataError` is raised.
     """
     lines = []
     for path in _record_files(folder):
         found = _read(path)
         if isinstance(found, Record):
             continue
-        aside = path.parent / ASIDE
         try:
-            aside.mkdir(exist_ok=True)
-            place, number = aside / path.name, 1
-            while place.exists():
-                place, number = aside / f"{path.stem}.{number}{path.suffix}", number + 1
+            place = _find_free_place(path)
             path.rename(place)
+            beside = resamples_path(folder, path.stem)
+            if beside.exists():
+                beside.rename(place.with_name(f"{place.stem}.npz"))
         except FileNotFoundError:
             continue  # another process was quicker
         except OSError as error:
             raise StorageError(f"cannot move {path}: {error.strerror}; choose a folder that can be written") from None
-        lines.append(f"{FOLDER}/{path.name} {found}; it is set aside as {place.relative_to(folder)}")
+        lines.append(f"{RECORDS}/{path.name} {found}; it is set aside as {place.relative_to(folder)}")
     return tuple(lines)
 
 
+def _find_free_place(path: Path) -> Path:
+    """A name in `records/aside/` that neither a record nor its resamples have."""
+    aside = path.parent / ASIDE
+    aside.mkdir(exist_ok=True)
+    names = (path.stem if number == 0 else f"{path.stem}.{number}" for number in itertools.count())
+    free = next(name for name in names if not any((aside / f"{name}{end}").exists() for end in (path.suffix, ".npz")))
+    return aside / f"{free}{path.suffix}"
+
+
+def read_aside(folder: Path) -> Found:
+    """Read what was set aside: records under another's name, and one line for each file that cannot be read."""
+    records, problems = [], []
+    for path in sorted((folder / RECORDS / ASIDE).glob("*.json")):
+        try:
+            records.append(parse_record(path.read_bytes()))
+        except (DataError, ValidationError, OSError):
+            problems.append(f"{path.relative_to(folder)} is no record that can be read")
+    return Found(tuple(records), tuple(problems))
+
+
 def _record_files(folder: Path) -> list[Path]:
-    found = (folder / FOLDER).glob("*.json")
+    found = (folder / RECORDS).glob("*.json")
     return sorted(path for path in found if not path.name.startswith((TEMPORARY, ".")))
 
 
@@ -183,7 +192,7 @@ def _read(path: Path) -> Record | str:
         return f"is no record: {': '.join(filter(None, ('.'.join(map(str, first['loc'])), first['msg'])))}"
     except OSError as error:
         return f"is no record: {error.strerror}"
-    if path.stem == f"{record.combo.row}--s{record.combo.seed}":
+    if path.stem == record.combo.name:
         return record
     return f"holds the record of {record.combo.row}, seed {record.combo.seed}"
 
@@ -196,7 +205,7 @@ class AllResamples(Mapping[str, Resamples]):
 
     def __init__(self, folder: Path, records: Iterable[Record]) -> None:
         self._folder = folder
-        self._records = {f"{r.combo.row}--s{r.combo.seed}": r for r in records if RESAMPLES_FILE in r.artifacts}
+        self._records = {r.combo.name: r for r in records if RESAMPLES in r.artifacts}
 
     def __getitem__(self, name: str) -> Resamples:
         found = None
@@ -213,29 +222,30 @@ class AllResamples(Mapping[str, Resamples]):
         return len(self._records)
 
 
-def copy_records(folder: Path, out: Path) -> None:
-    """Copy a board's records with what lies beside them into another folder, each file whole or not at all.
+def copy_records(folder: Path, records: Iterable[Record], out: Path) -> None:
+    """Copy records that were read from a board, with the resamples that fit them, into a folder that is no board.
 
-    Raises `UsageError` where that is the board's own folder, or cannot be written.
+    What else lies beside them stays where it is, such as a link out of the board. Each file is written whole or not at
+    all. Raises `UsageError` where the folder holds a board, and `StorageError` where it cannot be written.
     """
     if out.resolve() == folder.resolve():
         raise UsageError(f"{out} is the board's own folder: its page is made there without being asked for")
-    for path in sorted((folder / FOLDER).glob("[!.]*")):
-        if path.suffix in (".json", ".npz"):
-            write_atomically(out / FOLDER / path.name, path.read_bytes())
-
-
-def predictions_file(split: str) -> str:
-    """The name of a split's predictions in a combo's run folder."""
-    return f"predictions-{split}.npz"
+    if (out / BOARD_FILE).exists():
+        raise UsageError(f"{out} is a board: its records would be overwritten; give another folder with --out")
+    for record in records:
+        name = record.combo.name
+        beside, digest = resamples_path(folder, name), record.artifacts.get(RESAMPLES)
+        resamples = None if beside.is_symlink() else read_artifact(beside, digest, Path.read_bytes)
+        if resamples is not None:
+            write_atomically(resamples_path(out, name), resamples)
+        write_atomically(record_path(out, name), record_path(folder, name).read_bytes())
 
 
 def run_folder(folder: Path, key: str) -> Path:
     """Where a combo's predictions and weights lie, which are not committed; made with a .gitignore that says so."""
-    runs = folder / RUNS
-    if not (runs / ".gitignore").exists():
-        write_atomically(runs / ".gitignore", "*\n")
-    path = runs / key
+    path = run_path(folder, key)
+    if not (path.parent / ".gitignore").exists():
+        write_atomically(path.parent / ".gitignore", "*\n")
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
@@ -246,4 +256,4 @@ def run_folder(folder: Path, key: str) -> Path:
 def sweep_board(folder: Path) -> None:
     """Remove what killed processes were about to rename in a board's folder."""
     runs = folder / RUNS
-    sweep([folder, folder / FOLDER, runs, *(path for path in runs.glob("*") if path.is_dir())])
+    sweep([folder, folder / RECORDS, runs, *(path for path in runs.glob("*") if path.is_dir())])

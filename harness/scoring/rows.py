@@ -12,12 +12,12 @@ from harness.board import find_board, read_board
 from harness.errors import DataError, UnknownNameError, UsageError
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
-from harness.files import file_digest
 from harness.metric_names import full_name
+from harness.results.artifacts import read_artifact
+from harness.results.layout import RECORDS, predictions_file, run_path
 from harness.results.record import DatasetPart, Record
 from harness.results.staleness import current_fingerprint, why_stale
-from harness.results.store import FOLDER as RECORDS
-from harness.results.store import RUNS, read_records, read_resamples
+from harness.results.store import read_records, read_resamples
 from harness.scoring.prediction_files import read_predictions
 
 SEPARATOR = "::"
@@ -119,12 +119,15 @@ def resolve_recorded(names: Sequence[str], rows: Mapping[str, MeasuredRow]) -> d
 
 def read_row_predictions(name: str, row: MeasuredRow, split: Literal["test", "val"] = "test") -> list[Predictions]:
     """Read the predictions of a row's seeds. Raises `DataError` where these are lost, or not what the record says."""
-    file = f"predictions-{split}.npz"
-    paths = {row.folder / RUNS / record.key / file: record for record in row.records}
-    for path, record in paths.items():
-        if not path.is_file() or file_digest(path) != record.artifacts.get(file):
+    file = predictions_file(split)
+    predictions = []
+    for record in row.records:
+        path = run_path(row.folder, record.key) / file
+        stored = read_artifact(path, record.artifacts.get(file), read_predictions)
+        if stored is None:
             raise DataError(
                 f"{name}, seed {record.combo.seed}: its predictions are not in {path} (they are not committed with a "
                 f"board); make them: {row.command}"
             )
-    return [read_predictions(path) for path in paths]
+        predictions.append(stored)
+    return predictions

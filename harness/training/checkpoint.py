@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.files import write_atomically
+from harness.results.layout import RESUME
 from harness.training.state import Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-NAME = "resume.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Checkpoint:
     def __init__(
         self, folder: Path, circumstances: Mapping[str, str], guard: Callable[[], None] = lambda: None
     ) -> None:
-        self.path = folder / NAME
+        self.path = folder / RESUME
         self.circumstances = dict(circumstances)
         """What a state must have in common with the training that goes on from it."""
         self.guard = guard

@@ -11,10 +11,10 @@ from harness.files import write_atomically
 from harness.report.figures.embedding import draw_still
 from harness.report.figures.style import count
 from harness.report.page import content_security_policy, make_environment, read_part
+from harness.results.layout import study_path
 from harness.text import describe_seconds, format_value
 from harness.tuning.figures import draw_study
 from harness.tuning.slots import why_failed
-from harness.tuning.storage import FOLDER
 from harness.tuning.study import is_default, values_of
 from harness.tuning.worker import SECONDS
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def write_report(outcome: StudyOutcome, study: optuna.Study) -> Path:
     """Write `studies/NAME.html` in the board's folder, whole or not at all, and give its path."""
-    path = outcome.plan.board.folder / FOLDER / f"{outcome.plan.name}.html"
+    path = study_path(outcome.plan.board.folder, outcome.plan.name, ".html")
     write_atomically(path, report_text(outcome, study))
     return path
 

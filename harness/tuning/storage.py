@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.errors import HarnessError, UsageError
+from harness.results.layout import study_path
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.storages.journal import JournalFileOpenLock
 
-FOLDER = "studies"
 WAIT = 10
 """Seconds for which an answer is waited."""
 GRACE = 30
@@ -28,7 +28,7 @@ GRACE = 30
 
 def journal_path(folder: Path, study: str) -> Path:
     """Where a study's journal lies in a board's folder."""
-    return folder / FOLDER / f"{study}.journal"
+    return study_path(folder, study, ".journal")
 
 
 def open_storage(url: str | None, folder: Path, study: str) -> BaseStorage:

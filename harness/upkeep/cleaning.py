@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.board import Board
-from harness.execution.claims import FOLDER as CLAIMS
 from harness.execution.claims import LEASE, Claims
 from harness.execution.planning import CurrentKeys
 from harness.files import TEMPORARY, find_left
+from harness.results.artifacts import find_place, is_staged
+from harness.results.layout import CLAIMS, RECORDS, RESUME, RUN_FILES, RUNS, record_path, resamples_path, run_path
 from harness.results.record import Record
-from harness.results.store import FOLDER, RUNS, read_records, record_path, resamples_path
-from harness.training.checkpoint import NAME as RESUME
+from harness.results.store import read_aside, read_records
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,33 @@ class Waste:
 def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
     """Stale records, what belongs to no record, and what killed processes left. Nothing that is being run, none of the
     trainings that a run would go on with, and nothing that was set aside.
+
+    A file that cannot be read may be a record: while there is one, nothing is taken for belonging to no record.
     """
-    claims = Claims(board.folder)
+    folder, claims = board.folder, Claims(board.folder)
     found_claims = claims.read()
     held = [claim for claim in found_claims if not claim.is_abandoned(LEASE)]
     abandoned = [claim for claim in found_claims if claim not in held]
-    records = read_records(board.folder).records
+    records, aside = read_records(folder).records, read_aside(folder)
     stale = {id(r): why for r in records if (why := current.why_stale(board, r)) is not None}
-    kept = {record.key for record in records if id(record) not in stale}
+    kept = {record.key for record in records if id(record) not in stale} | {record.key for record in aside.records}
     kept |= {str(claim.about.get("key")) for claim in held} | set(current.keys.values())
     found = [
-        *_stale_files(board.folder, ((r, stale[id(r)]) for r in records if id(r) in stale)),
-        *_orphans(board.folder),
-        *_finished(board.folder, kept - {str(claim.about.get("key")) for claim in held}, records),
-        *_run_folders(board.folder, kept, complete=current.fingerprint is not None and not current.unknown),
+        *_stale_files(folder, ((r, stale[id(r)]) for r in records if id(r) in stale)),
+        *_left(folder),
+        *_finished(folder, kept - {str(claim.about.get("key")) for claim in held}, records),
         *((claims.folder / f"{claim.name}.json", "its owner lives no more") for claim in abandoned),
     ]
+    if not find_unreadable(folder):
+        complete = current.fingerprint is not None and not current.unknown
+        found += [*_orphans(folder), *_run_folders(folder, kept, complete=complete)]
+        found += _staged(folder, {claim.name for claim in held}, {str(claim.about.get("key")) for claim in held})
     return tuple(Waste(path, reason, _size(path)) for path, reason in found)
+
+
+def find_unreadable(folder: Path) -> tuple[str, ...]:
+    """One line for each file among a board's records, those set aside too, that cannot be read."""
+    return read_records(folder).problems + read_aside(folder).problems
 
 
 def remove(waste: Sequence[Waste], board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
@@ -64,24 +74,38 @@ def remove(waste: Sequence[Waste], board: Board, current: CurrentKeys) -> tuple[
 
 def _stale_files(folder: Path, stale: Iterable[tuple[Record, str]]) -> Iterator[tuple[Path, str]]:
     for record, reason in stale:
-        yield record_path(folder, record), f"stale: {reason}"
-        if (beside := resamples_path(folder, record)).exists():
+        yield record_path(folder, record.combo.name), f"stale: {reason}"
+        if (beside := resamples_path(folder, record.combo.name)).exists():
             yield beside, "of a stale record"
 
 
-def _orphans(folder: Path) -> Iterator[tuple[Path, str]]:
-    records = folder / FOLDER
-    for path in sorted(records.glob("*.npz")):
-        if not path.name.startswith(TEMPORARY) and not path.with_name(f"{path.stem}.json").exists():
-            yield path, "belongs to no record"
+def _left(folder: Path) -> Iterator[tuple[Path, str]]:
     runs = folder / RUNS
-    for place in (folder, records, runs, *(path for path in sorted(runs.glob("*")) if path.is_dir())):
+    for place in (folder, folder / RECORDS, runs, *(path for path in sorted(runs.glob("*")) if path.is_dir())):
         yield from ((path, "left by a process that was killed") for path in find_left([place]))
+
+
+def _orphans(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted((folder / RECORDS).glob("*.npz")):
+        hidden = path.name.startswith(TEMPORARY) or is_staged(path)
+        if not hidden and not record_path(folder, path.stem).exists():
+            yield path, "belongs to no record"
+
+
+def _staged(folder: Path, names: set[str], keys: set[str]) -> Iterator[tuple[Path, str]]:
+    """What was staged by a process that was killed before it wrote the record; not what is being run now."""
+    records = read_records(folder).records
+    used = {digest[:16] for record in records for digest in record.artifacts.values()}
+    places = [*(folder / RECORDS).glob("*"), *(folder / RUNS).glob("*/*")]
+    for path in sorted(path for path in places if is_staged(path) and not path.name.startswith(TEMPORARY)):
+        running = path.parent.name in keys or find_place(path).stem in names
+        if not running and path.suffixes[-2].removeprefix(".") not in used:
+            yield path, "left by a process that was killed"
 
 
 def _finished(folder: Path, kept: set[str], records: Iterable[Record]) -> Iterator[tuple[Path, str]]:
     for record in records:
-        path = folder / RUNS / record.key / RESUME
+        path = run_path(folder, record.key) / RESUME
         if record.status == "done" and record.key in kept and path.is_file():
             yield path, "of a training that is finished"
 
@@ -93,12 +117,8 @@ def _run_folders(folder: Path, kept: set[str], *, complete: bool) -> Iterator[tu
         begun = (path / RESUME).exists()
         if begun and not complete:
             continue  # a run might go on with it: its key cannot be told here
-        if {one.name for one in path.iterdir()} <= KNOWN:  # an observer's folder is its own affair
+        if {find_place(one).name for one in path.iterdir()} <= {RESUME, *RUN_FILES}:  # an observer's is its own affair
             yield path, "an interrupted training that the board does not ask for" if begun else "belongs to no record"
-
-
-KNOWN = {RESUME, "predictions-val.npz", "predictions-test.npz", "weights.safetensors"}
-"""Files of a run folder."""
 
 
 def _size(path: Path) -> int:

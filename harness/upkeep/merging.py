@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import fnmatch
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.board import Board
 from harness.errors import UsageError
-from harness.files import file_digest, write_atomically
-from harness.results.record import Record
-from harness.results.staleness import why_stale
-from harness.results.store import (
-    RESAMPLES_FILE,
-    RUNS,
-    WEIGHTS,
-    predictions_file,
-    read_records,
-    record_path,
-    resamples_path,
-    run_folder,
-)
-
-ARTIFACTS = (predictions_file("val"), predictions_file("test"), WEIGHTS)
+from harness.files import write_atomically
+from harness.results.artifacts import read_artifact, stage
+from harness.results.layout import RESAMPLES, RUN_FILES, record_path, resamples_path, run_path
+from harness.results.record import DatasetPart, Record
+from harness.results.staleness import current_fingerprint, why_stale
+from harness.results.store import read_records, run_folder, settle_artifacts
 
 
 @dataclass(frozen=True)
@@ -45,68 +36,100 @@ class Conflict:
 class Merged:
     """What became of the records of other folders; each list has `ROW--sSEED`."""
 
-    taken: tuple[str, ...]
-    replaced: tuple[str, ...]
-    same: tuple[str, ...]
-    left: tuple[str, ...]
+    taken: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     """One line for each that was not taken, and why."""
-    conflicts: tuple[Conflict, ...]
+    conflicts: list[Conflict] = field(default_factory=list)
 
 
 def merge(board: Board, sources: Sequence[Path], replace: str | None = None) -> Merged:
     """Take into a board what other folders of it have and it lacks: records, resamples, predictions and weights.
 
     A record replaces one that failed, or one that does not belong to the board any more, when it does itself. Same key
-    and same numbers are the same. Anything else of one name is a conflict: this board's stays, unless `replace`, a glob
-    over names, says otherwise. Raises `UsageError` for a folder without records.
+    and same numbers are the same. A record that was measured on other data than the board's own is left. Anything else
+    of one name is a conflict: this board's stays, unless `replace`, a glob over names, says otherwise. Raises
+    `UsageError` for a folder without records.
     """
-    taken: list[str] = []
-    replaced: list[str] = []
-    same: list[str] = []
-    left: list[str] = []
-    conflicts: list[Conflict] = []
+    merged = Merged()
+    records = {record.combo.name: record for record in read_records(board.folder).records}
+    data = _find_data(board, records.values())
     for folder in sources:
-        found = read_records(folder)
-        if not found.records and not found.problems:
+        there = read_records(folder)
+        if not there.records and not there.problems:
             raise UsageError(f"{folder} holds no records; give the folder of a board")
-        left += [f"{folder}/{problem}" for problem in found.problems]
-        for theirs in found.records:
-            name = f"{theirs.combo.row}--s{theirs.combo.seed}"
-            ours = next((r for r in read_records(board.folder).records if _combo(r) == _combo(theirs)), None)
-            verdict = _judge(board, ours, theirs)
-            if ours is not None and verdict == "same":
-                same.append(name)
-            elif verdict.startswith("stale: "):
-                left.append(f"{folder}: {name} is left: {verdict.removeprefix('stale: ')}")
-            elif ours is None or verdict == "better" or (replace is not None and fnmatch.fnmatchcase(name, replace)):
-                _copy(board.folder, folder, theirs)
-                (taken if ours is None else replaced).append(name)
-            elif verdict == "worse":
-                left.append(f"{folder}: {name} is left: it {theirs.status}, this board's is {ours.status}")
-            else:
-                objective = board.objective
-                conflicts.append(
-                    Conflict(name, str(folder), verdict, _value(ours, objective), _value(theirs, objective))
-                )
-    return Merged(tuple(taken), tuple(replaced), tuple(same), tuple(left), tuple(conflicts))
+        merged.left.extend(f"{folder}/{problem}" for problem in there.problems)
+        data = data or _find_data(board, there.records)
+        for theirs in there.records:
+            if _merge_record(board, folder, theirs, records.get(theirs.combo.name), data, replace, merged):
+                records[theirs.combo.name] = theirs
+    return merged
 
 
-def _combo(record: Record) -> tuple[str, int]:
-    return record.combo.row, record.combo.seed
+def _merge_record(
+    board: Board,
+    source: Path,
+    theirs: Record,
+    ours: Record | None,
+    data: DatasetPart | None,
+    replace: str | None,
+    merged: Merged,
+) -> bool:
+    """Settle what becomes of one record, and note it; whether it was taken."""
+    name, verdict = theirs.combo.name, _judge(board, ours, theirs, data)
+    if ours is not None and verdict == "same":
+        merged.same.append(name)
+    elif verdict.startswith("stale: "):
+        merged.left.append(f"{source}: {name} is left: {verdict.removeprefix('stale: ')}")
+    elif ours is None or verdict == "better" or (replace is not None and fnmatch.fnmatchcase(name, replace)):
+        _copy(board.folder, source, theirs)
+        (merged.taken if ours is None else merged.replaced).append(name)
+        return True
+    elif verdict == "worse":
+        merged.left.append(f"{source}: {name} is left: it {theirs.status}, this board's is {ours.status}")
+    else:
+        values = (_value(record, board.objective) for record in (ours, theirs))
+        merged.conflicts.append(Conflict(name, str(source), verdict, *values))
+    return False
 
 
-def _judge(board: Board, ours: Record | None, theirs: Record) -> str:
+def _find_data(board: Board, records: Iterable[Record]) -> DatasetPart | None:
+    """The data that a board's finished records were measured on; None where there are none."""
+    done = [record for record in records if record.status == "done"]
+    current = current_fingerprint(board, done)
+    return next((record.dataset for record in done if record.dataset.fingerprint == current), None)
+
+
+def _describe_difference(theirs: DatasetPart, ours: DatasetPart) -> str:
+    """What differs between the data of two records that have different fingerprints."""
+    differences = []
+    if theirs.labels != ours.labels:
+        differences.append(f"labels {', '.join(theirs.labels)} instead of {', '.join(ours.labels)}")
+    for split in dict.fromkeys((*ours.splits, *theirs.splits)):
+        counts = [part.splits[split].images if split in part.splits else 0 for part in (theirs, ours)]
+        if counts[0] != counts[1]:
+            differences.append(f"{counts[0]:,} {split} images instead of {counts[1]:,}")
+    if not differences:
+        prints = f"fingerprint {theirs.fingerprint[:8]} instead of {ours.fingerprint[:8]}"
+        differences.append(f"as many images, but other ones, or other labels or patients: {prints}")
+    return f"it was measured on other data ({'; '.join(differences)}); keep it in a board of its own"
+
+
+def _judge(board: Board, ours: Record | None, theirs: Record, data: DatasetPart | None) -> str:
     """`same`, `better`, `worse`, `stale: ` and why, or what the conflict is."""
     stale = why_stale(board, theirs, theirs.dataset.fingerprint)
     if stale is not None:
         return f"stale: {stale}"
+    if data is not None and theirs.dataset.fingerprint != data.fingerprint:
+        return f"stale: {_describe_difference(theirs.dataset, data)}"
     if ours is None:
         return "better"
     if ours.status != "done" or theirs.status != "done":
         if theirs.status == "done":
             return "better"
         return "worse" if ours.status == "done" else "same"
-    if why_stale(board, ours, ours.dataset.fingerprint) is not None:
+    if why_stale(board, ours, theirs.dataset.fingerprint) is not None:
         return "better"
     if ours.key != theirs.key:
         return "other choices, data or versions (another key)"
@@ -119,17 +142,20 @@ def _value(record: Record, objective: str) -> float | None:
 
 
 def _copy(target: Path, source: Path, record: Record) -> None:
-    """Artifacts and resamples first, then the record that speaks of them; each whole, and what its digest says."""
-    for name in ARTIFACTS:
-        path = source / RUNS / record.key / name
-        if path.is_file() and file_digest(path) == record.artifacts.get(name):
-            write_atomically(run_folder(target, record.key) / name, partial(shutil.copyfile, path))
-    beside = resamples_path(source, record)
-    if beside.is_file() and file_digest(beside) == record.artifacts.get(RESAMPLES_FILE):
-        write_atomically(resamples_path(target, record), partial(shutil.copyfile, beside))
-    else:
-        resamples_path(target, record).unlink(missing_ok=True)
-    write_atomically(record_path(target, record), record_path(source, record).read_bytes())
+    """Stage what belongs to a record, each file that is what its digest says, then write the record."""
+    name, key = record.combo.name, record.key
+    places = {RESAMPLES: (resamples_path(source, name), resamples_path(target, name))}
+    if run_path(source, key).is_dir():
+        run_folder(target, key)
+        places |= {file: (run_path(source, key) / file, run_path(target, key) / file) for file in RUN_FILES}
+    for file, (there, here) in places.items():
+        read_artifact(there, record.artifacts.get(file), partial(_stage_copy, here))
+    write_atomically(record_path(target, name), record_path(source, name).read_bytes())
+    settle_artifacts(target, record)
+
+
+def _stage_copy(place: Path, path: Path) -> str:
+    return stage(place, partial(shutil.copyfile, path))
 
 
 def as_plain(merged: Merged) -> dict[str, Any]:

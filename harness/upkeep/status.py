@@ -12,9 +12,9 @@ from harness.board import Board, Combo
 from harness.execution.claims import LEASE, Claims, Held
 from harness.execution.forecast import Forecast
 from harness.execution.planning import CurrentKeys
+from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
-from harness.results.store import RUNS, read_records
-from harness.training.checkpoint import NAME as RESUME
+from harness.results.store import read_records
 
 ComboState = Literal["done", "submitted", "failed", "skipped", "stale", "running", "waiting"]
 
@@ -105,7 +105,7 @@ def _describe(
         return ComboStatus(combo.name, "running", detail, running=running)
     if record is None:
         key = current.keys.get(combo.name)
-        begun = key is not None and (board.folder / RUNS / key / RESUME).is_file()
+        begun = key is not None and (run_path(board.folder, key) / RESUME).is_file()
         return ComboStatus(combo.name, "waiting", "goes on after its last epoch" if begun else "")
     stale = current.why_stale(board, record)
     if stale is not None:
@@ -117,7 +117,7 @@ def _describe(
 
 def _describe_other(board: Board, record: Record, current: CurrentKeys) -> ComboStatus:
     """A record of which no combo of the board is the origin."""
-    name, stale = f"{record.combo.row}--s{record.combo.seed}", current.why_stale(board, record)
+    name, stale = record.combo.name, current.why_stale(board, record)
     if stale is not None:
         return ComboStatus(name, "stale", stale)
     return ComboStatus(name, "submitted", "external, not trained here")

@@ -27,11 +27,13 @@ from harness.evaluation.subgroups import MEASURED, find_groups
 from harness.execution.combo import describe_evaluation, describe_splits
 from harness.files import file_digest
 from harness.registry import Registry
+from harness.results.artifacts import stage
 from harness.results.identity import fingerprint
+from harness.results.layout import predictions_file
 from harness.results.provenance import describe_run, scrub
 from harness.results.record import ComboPart, DatasetPart, Record
 from harness.results.staleness import current_fingerprint
-from harness.results.store import predictions_file, read_record, read_records, run_folder, write_record
+from harness.results.store import read_records, remove_record, run_folder, write_record
 from harness.scoring.alignment import require_distinct
 from harness.scoring.prediction_files import read_predictions
 
@@ -94,12 +96,12 @@ def submit(
     tests = [_read(path, data, "test") for path in submission.tests]
     require_distinct(tests)
     seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]
-    for one in seeds:
-        earlier = read_record(board.folder, row_name(submission.name), one.seed)
-        if earlier is not None and earlier.key != one.key and not replace_old:
-            raise UsageError(
-                f"the board has other predictions of '{submission.name}'; choose another --name, or --replace them"
-            )
+    keys = {one.key for one in seeds}
+    earlier = [r for r in read_records(board.folder).records if r.combo.row == row_name(submission.name)]
+    if not {record.key for record in earlier} <= keys and not replace_old:
+        raise UsageError(
+            f"the board has other predictions of '{submission.name}'; choose another --name, or --replace them"
+        )
     described = DatasetPart(
         name=source.dataset.name,
         about=source.dataset.about,
@@ -110,7 +112,14 @@ def submit(
     )
     notes = [f"patients of the dataset: {data.notes[ALIKE]}"] if ALIKE in data.notes else []
     notes += [note for one in seeds for each in (one.test, one.val) if each is not None for note in each.notes]
-    return Submitted(tuple(_write(board, submission, one, described) for one in seeds), tuple(dict.fromkeys(notes)))
+    made = [_make_record(board, submission, one, described) for one in seeds]
+    for record in earlier:  # a row is of one submission: what is replaced goes first, and whole
+        if record.key not in keys:
+            remove_record(board.folder, record)
+    records = (
+        write_record(board.folder, record, one.evaluation.resamples) for record, one in zip(made, seeds, strict=True)
+    )
+    return Submitted(tuple(records), tuple(dict.fromkeys(notes)))
 
 
 def row_name(name: str) -> str:
@@ -126,13 +135,12 @@ def _evaluate(submission: Submission, seed: int, test: Predictions, data: Data, 
     return _Seed(seed, key, test, val, evaluate(test, val, protocol))
 
 
-def _write(board: Board, submission: Submission, one: _Seed, data: DatasetPart) -> Record:
+def _make_record(board: Board, submission: Submission, one: _Seed, data: DatasetPart) -> Record:
     folder, artifacts = run_folder(board.folder, one.key), {}
     for split, predictions in {"test": one.test, "val": one.val}.items():
         if predictions is not None:
             path = folder / predictions_file(split)
-            predictions.save(path)
-            artifacts[path.name] = file_digest(path)
+            artifacts[path.name] = stage(path, predictions.write)
     combo = ComboPart(
         dataset=board.dataset,
         options=dict(board.options),
@@ -144,7 +152,7 @@ def _write(board: Board, submission: Submission, one: _Seed, data: DatasetPart) 
         row=row_name(submission.name),
         resolved={},
     )
-    record = Record(
+    return Record(
         key=one.key,
         combo=combo,
         external=scrub(submission.about.strip()),
@@ -154,7 +162,6 @@ def _write(board: Board, submission: Submission, one: _Seed, data: DatasetPart) 
         provenance=describe_run(torch.device("cpu")),
         **describe_evaluation(one.evaluation),
     )
-    return write_record(board.folder, record, one.evaluation.resamples)
 
 
 def _load_data(board: Board, source: Source, cache: Path) -> tuple[Data, str]:

@@ -16,14 +16,16 @@ from harness.errors import DataError, HarnessError
 from harness.evaluation.parts import MetricPart
 from harness.evaluation.resamples import load_resamples
 from harness.execution.planning import CurrentKeys
-from harness.files import TEMPORARY, file_digest
+from harness.files import TEMPORARY
 from harness.parameters import Params
 from harness.report.page import PAGE_FILE as PAGE
 from harness.report.page import render
 from harness.report.published import read_published
+from harness.results.artifacts import find_place, has_artifact, is_staged, read_artifact
+from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
-from harness.results.store import ASIDE, FOLDER, RESAMPLES_FILE, RUNS, read_records, record_path, resamples_path
+from harness.results.store import read_records
 from harness.upkeep.submission import row_name
 
 
@@ -67,7 +69,7 @@ def _check_published(board: Board) -> Iterator[Fault]:
 
 
 def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterator[Fault]:
-    file = str(record_path(board.folder, record).relative_to(board.folder))
+    file = str(record_path(board.folder, record.combo.name).relative_to(board.folder))
     expected = _row_name(board, record)
     if record.combo.row != expected:
         yield Fault(file, f"its row would be called {expected}: its parts and its name do not belong together")
@@ -131,34 +133,38 @@ def _find_paths(document: Any) -> Iterator[str]:
 
 def _check_files(folder: Path, record: Record) -> Iterator[Fault]:
     """Resamples are committed and have to be there; predictions and weights are not, and are checked where they are."""
-    beside = resamples_path(folder, record)
+    beside, digest = resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES)
     name = str(beside.relative_to(folder))
-    if RESAMPLES_FILE in record.artifacts and not beside.is_file():
-        yield Fault(name, "is missing: its record speaks of it; harness rescore makes it anew")
-    elif RESAMPLES_FILE in record.artifacts and file_digest(beside) != record.artifacts[RESAMPLES_FILE]:
-        yield Fault(name, "is not what its record was made with: its sha256 differs; harness rescore makes it anew")
-    elif RESAMPLES_FILE in record.artifacts:
-        try:
-            load_resamples(beside)
-        except DataError as error:
-            yield Fault(name, str(error))
-    elif record.status == "done":
-        yield Fault(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
+    try:
+        resamples = read_artifact(beside, digest, load_resamples)
+    except DataError as error:
+        yield Fault(name, str(error))
+    else:
+        if resamples is None and digest is not None and beside.is_file():
+            yield Fault(
+                name, "is not what its record was made with: its sha256 differs; harness rescore makes it again"
+            )
+        elif resamples is None and digest is not None:
+            yield Fault(name, "is missing: its record speaks of it; harness rescore makes it again")
+        elif resamples is None and record.status == "done":
+            yield Fault(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
     for artifact, digest in record.artifacts.items():
-        path = folder / RUNS / record.key / artifact
-        if path.parent.parent.parent == folder and path.is_file() and file_digest(path) != digest:
+        path = run_path(folder, record.key) / artifact
+        if path.parent.parent.parent == folder and path.is_file() and not has_artifact(path, digest):
             yield Fault(str(path.relative_to(folder)), "is not what its record was made with: its sha256 differs")
 
 
 def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Fault]:
-    expected = {path for r in records for path in (record_path(folder, r), resamples_path(folder, r))}
-    for path in sorted((folder / FOLDER).glob("*")):
+    expected = {
+        path for r in records for path in (place(folder, r.combo.name) for place in (record_path, resamples_path))
+    }
+    for path in sorted((folder / RECORDS).glob("*")):
         if path in expected or path.suffix == ".json":
             continue
         name = str(path.relative_to(folder))
         if path.name == ASIDE:
             yield from (Fault(f"{name}/{one.name}", "was set aside", problem=False) for one in sorted(path.iterdir()))
-        elif path.name.startswith(TEMPORARY):
+        elif path.name.startswith(TEMPORARY) or (is_staged(path) and find_place(path) in expected):
             yield Fault(name, "was left by a process that was killed; harness clean removes it", problem=False)
         else:
             yield Fault(name, "belongs to no record")
@@ -175,4 +181,4 @@ def _check_page(board: Board) -> Iterator[Fault]:
     except HarnessError:
         return  # found above
     if current != page.read_bytes():
-        yield Fault(PAGE, "is not what the records give; harness leaderboard makes it anew")
+        yield Fault(PAGE, "is not what the records give; harness leaderboard makes it again")

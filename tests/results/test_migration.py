@@ -10,9 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import DataError
+from harness.results.layout import record_path
 from harness.results.migration import STEPS, migrate, parse_record
 from harness.results.record import SCHEMA
-from harness.results.store import read_record, read_records, record_path, set_aside, write_record
+from harness.results.store import read_record, read_records, set_aside, write_record
 
 OLD = Path(__file__).parents[1] / "fixtures" / "record-of-schema-1.json"
 """Of the demo board, as the harness wrote it while the schema was 1."""
@@ -52,7 +53,7 @@ def test_a_board_with_old_records_is_read_and_what_is_written_is_of_todays_schem
     assert read_record(tmp_path, "tiny-cnn--bce--demo", 0) == record
     assert set_aside(tmp_path) == ()
     assert json.loads(path.read_text())["schema"] == 1
-    assert record_path(tmp_path, write_record(tmp_path, record)) == path
+    assert record_path(tmp_path, write_record(tmp_path, record).combo.name) == path
     assert json.loads(path.read_text())["schema"] == SCHEMA
 
 

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from harness.evaluation.parts import LabelValue, MetricPart
 from harness.evaluation.resamples import Resamples
+from harness.results.layout import record_path
 from harness.results.provenance import command, scrub
 from harness.results.record import ComboPart, DatasetPart, ProvenancePart, Record
-from harness.results.store import read_records, read_resamples, record_path, run_folder, write_record
+from harness.results.store import read_records, read_resamples, run_folder, write_record
 
 
 def make_record(row: str = "a--b--c", seed: int = 0, macro: float = 0.5) -> Record:
@@ -47,7 +48,7 @@ def test_records_read_back_equal_in_the_order_of_row_and_seed(tmp_path):
 
 
 def test_undefined_is_null_never_nan(tmp_path):
-    text = record_path(tmp_path, write_record(tmp_path, make_record(macro=math.nan))).read_text()
+    text = record_path(tmp_path, write_record(tmp_path, make_record(macro=math.nan)).combo.name).read_text()
     document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in a record"))
     assert document["metrics"]["auroc"]["macro"] is None
     assert document["metrics"]["auroc"]["per_label"]["x"]["value"] is None
@@ -55,7 +56,7 @@ def test_undefined_is_null_never_nan(tmp_path):
 
 
 def test_a_damaged_foreign_or_misplaced_file_is_named_and_left(tmp_path):
-    path = record_path(tmp_path, write_record(tmp_path, make_record()))
+    path = record_path(tmp_path, write_record(tmp_path, make_record()).combo.name)
     (path.parent / "cut--s0.json").write_text(path.read_text()[:100])
     (path.parent / "foreign--s0.json").write_text('{"hello": 1}')
     (path.parent / "moved--s0.json").write_text(path.read_text())
@@ -136,7 +137,7 @@ def test_resamples_lie_beside_their_record_and_are_known_by_digest(tmp_path):
 
 def test_what_a_killed_process_was_about_to_rename_is_no_record_and_no_problem(tmp_path):
     record = write_record(tmp_path, make_record())
-    path = record_path(tmp_path, record)
+    path = record_path(tmp_path, record.combo.name)
     path.with_name(f".{path.name}.abc123.json").write_text(path.read_text())
     found = read_records(tmp_path)
     assert found.records == (record,)

@@ -278,7 +278,7 @@ WRONG = {
         "leave one of each pair out",
     ),
     "a dataset with boxes of other columns": (
-        dataset().replace("targets, table)", "targets, table, boxes=pd.DataFrame({'image': ['0'], 'w': [1]}))"),
+        dataset().replace("table=table)", "table=table, boxes=pd.DataFrame({'image': ['0'], 'w': [1]}))"),
         "loads",
         "mend what the message names",
     ),

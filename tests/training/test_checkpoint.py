@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from harness import Augment, Loss, Schedule, Task
-from harness.training.checkpoint import NAME, Checkpoint
+from harness.results.layout import RESUME
+from harness.training.checkpoint import Checkpoint
 from harness.training.fit import Training
 from harness.training.objective import make_objective
 from harness.training.setup import Setup
@@ -198,7 +199,7 @@ def test_a_state_made_elsewhere_is_discarded_with_one_line(begin):
 
 def test_a_damaged_state_is_discarded_with_one_line(begin, tmp_path):
     interrupt(begin("cut"), 2)
-    path = tmp_path / "cut" / NAME
+    path = tmp_path / "cut" / RESUME
     path.write_bytes(path.read_bytes()[:500])
     training = begin("cut")
     assert [epoch.number for epoch in training.epochs()] == [1, 2, 3, 4, 5]
@@ -218,7 +219,7 @@ def test_a_state_of_another_network_is_discarded_and_nothing_of_it_is_left(begin
 def test_a_state_of_other_parameters_is_discarded_and_nothing_of_it_is_left(begin, tmp_path, optimizer, change):
     expected = list(begin("whole", optimizer=optimizer).epochs())
     interrupt(begin("cut", optimizer=optimizer), 2)
-    path = tmp_path / "cut" / NAME
+    path = tmp_path / "cut" / RESUME
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
@@ -295,4 +296,4 @@ def test_a_killed_run_goes_on_and_leaves_the_same_bits(tmp_path):
     ]
     assert histories[0] == histories[1]
     assert len(histories[0]) == 6
-    assert not (runs[1] / NAME).exists()
+    assert not (runs[1] / RESUME).exists()

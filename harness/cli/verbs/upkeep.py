@@ -137,11 +137,11 @@ def submit(
     name: Annotated[str, typer.Option(help="What the row is called.")],
     predictions: Annotated[
         list[str],
-        typer.Option(metavar="PAGE_FILE", help="Test predictions, .npz or .csv; one a seed, with commas between."),
+        typer.Option(metavar="FILE", help="Test predictions, .npz or .csv; one a seed, with commas between."),
     ],
     about: Annotated[str, typer.Option(help="Whose they are, how they were made, where that can be read.")],
     val: Annotated[
-        list[str] | None, typer.Option(metavar="PAGE_FILE", help="Likewise of the validation split, for thresholds.")
+        list[str] | None, typer.Option(metavar="FILE", help="Likewise of the validation split, for thresholds.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of earlier ones of that name.")] = False,
     data_root: DataRoot = Path("data"),
@@ -174,11 +174,14 @@ def clean(
 ) -> None:
     """List what is stale or belongs to no record, with sizes, and remove it after asking."""
     from harness.cli import tables
+    from harness.cli.terminal import warn
     from harness.report.page import PAGE_FILE, render
-    from harness.upkeep.cleaning import find_waste, remove
+    from harness.upkeep.cleaning import find_unreadable, find_waste, remove
 
     found, current = _examine(board, plugin)
-    waste = find_waste(found, current)
+    waste, unreadable = find_waste(found, current), find_unreadable(found.folder)
+    for problem in unreadable:
+        warn(f"{problem}; while it lies there, what seems to belong to no record stays: repair or remove it")
     if not as_json:
         _print_waste(waste, found.folder)
     wanted = bool(waste) and (yes or (not as_json and typer.confirm("remove all of it?")))
@@ -190,7 +193,8 @@ def clean(
             render(found)
     if as_json:
         items = [{"path": str(w.path.relative_to(found.folder)), "reason": w.reason, "bytes": w.size} for w in waste]
-        tables.print_json({"board": str(found.folder), "waste": items, "removed": wanted})
+        said = {"waste": items, "unreadable": list(unreadable), "removed": wanted}
+        tables.print_json({"board": str(found.folder)} | said)
 
 
 def _print_waste(waste: Sequence[Waste], folder: Path) -> None:

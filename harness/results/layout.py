@@ -1,0 +1,55 @@
+"""Where everything lies in a board's folder: the one place that knows these names.
+
+A combo is called `ROW--sSEED`, see `harness.board.combo_name`. What is under `runs/` is not committed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RECORDS = "records"
+ASIDE = "aside"
+"""The folder in `records/` for files that are no records of the board."""
+RUNS = "runs"
+CLAIMS = "claims"
+"""The folder in `runs/` that says which combos are being run."""
+STUDIES = "studies"
+
+RESAMPLES = "resamples.npz"
+"""Under which name a record's `artifacts` hold the digest of the resamples beside it."""
+WEIGHTS = "weights.safetensors"
+RESUME = "resume.safetensors"
+
+
+def record_path(folder: Path, combo: str) -> Path:
+    """Where the record of a combo lies."""
+    return folder / RECORDS / f"{combo}.json"
+
+
+def resamples_path(folder: Path, combo: str) -> Path:
+    """Where the resamples of a combo lie; not by with_suffix, which would cut a name after its last dot."""
+    return folder / RECORDS / f"{combo}.npz"
+
+
+def run_path(folder: Path, key: str) -> Path:
+    """Where predictions, weights and checkpoint of the combo with that key lie."""
+    return folder / RUNS / key
+
+
+def predictions_file(split: str) -> str:
+    """What a split's predictions are called in a run's folder."""
+    return f"predictions-{split}.npz"
+
+
+RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS)
+"""What a finished combo leaves in its run's folder."""
+
+
+def claims_path(folder: Path) -> Path:
+    """Where the claims of a board lie."""
+    return folder / RUNS / CLAIMS
+
+
+def study_path(folder: Path, study: str, suffix: str) -> Path:
+    """Where a file of a study lies: its journal or its page."""
+    return folder / STUDIES / f"{study}{suffix}"
