@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from harness.training.state import Snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+DIGEST = "digest"
+"""Where the metadata hold the digest of everything else in the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,7 @@ class Checkpoint:
             "scaler": dict(saved.snapshot.scaler),
         }
         metadata = {name: json.dumps(value) for name, value in about.items()}
+        metadata[DIGEST] = digest_state(tensors, metadata)
         write_atomically(self.path, lambda path: save_file(tensors, path, metadata))
 
     def read(self) -> tuple[Saved | None, str | None]:
@@ -66,8 +71,11 @@ class Checkpoint:
             return None, None
         try:
             with safe_open(self.path, framework="pt") as file:
-                about = {name: json.loads(value) for name, value in file.metadata().items()}
+                metadata = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+            if metadata.pop(DIGEST, "") != digest_state(tensors, metadata):
+                return None, "it is damaged: what it holds is not what was written"
+            about = {name: json.loads(value) for name, value in metadata.items()}
             differing = [
                 f"{name} {about['circumstances'].get(name)}, now {value}"
                 for name, value in self.circumstances.items()
@@ -87,3 +95,14 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove the resume state: the training is over."""
         self.path.unlink(missing_ok=True)
+
+
+def digest_state(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Make the digest of tensors on the CPU, with their names, types and shapes, and of what is said of them."""
+    import torch
+
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

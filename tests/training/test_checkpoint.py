@@ -22,7 +22,7 @@ from torch import nn
 
 from harness import Augment, Loss, Schedule, Task
 from harness.results.layout import RESUME
-from harness.training.checkpoint import Checkpoint
+from harness.training.checkpoint import DIGEST, Checkpoint, digest_state
 from harness.training.fit import Training
 from harness.training.objective import make_objective
 from harness.training.setup import Setup
@@ -206,6 +206,53 @@ def test_a_damaged_state_is_discarded_with_one_line(begin, tmp_path):
     assert "cannot be read" in training.execution.notes[0]
 
 
+@pytest.mark.parametrize("group", ["state", "random", "best"])
+def test_a_state_with_a_flipped_bit_is_discarded_with_one_line(begin, tmp_path, group):
+    expected = list(begin("whole").epochs())
+    interrupt(begin("cut"), 2)
+    path = tmp_path / "cut" / RESUME
+    content = bytearray(path.read_bytes())
+    header = int.from_bytes(content[:8], "little")
+    places = json.loads(content[8 : 8 + header])
+    begins, ends = max(
+        (about["data_offsets"] for name, about in places.items() if name.startswith(f"{group}/")),
+        key=lambda place: place[1] - place[0],
+    )
+    content[8 + header + (begins + ends) // 2] ^= 1
+    path.write_bytes(content)
+    training = begin("cut")
+    assert stripped(training.epochs()) == stripped(expected)
+    assert training.execution.notes == [
+        "training began anew, its resume state was discarded: it is damaged: what it holds is not what was written"
+    ]
+
+
+@pytest.mark.parametrize("found", [b"train_loss", b"schedule", b"state/optimizer", b"best/"])
+def test_a_state_with_another_letter_in_its_header_is_discarded(begin, tmp_path, found):
+    interrupt(begin("cut"), 2)
+    path = tmp_path / "cut" / RESUME
+    content = path.read_bytes()
+    assert found in content
+    path.write_bytes(content.replace(found, found[:-2] + b"_" + found[-1:], 1))
+    training = begin("cut")
+    assert [epoch.number for epoch in training.epochs()] == [1, 2, 3, 4, 5]
+    assert "it is damaged" in training.execution.notes[0]
+
+
+@pytest.mark.parametrize("wrong", [b"1", b"5"])
+def test_a_number_in_the_history_that_has_changed_is_noticed(begin, tmp_path, wrong):
+    """Digits of the learning rate's epochs would otherwise be read as they stand."""
+    interrupt(begin("cut"), 2)
+    path = tmp_path / "cut" / RESUME
+    content = path.read_bytes()
+    place = content.index(b"val_loss") + len(b'val_loss\\": 0.')
+    assert content[place : place + 1].isdigit()
+    path.write_bytes(content[:place] + (wrong if content[place : place + 1] != wrong else b"7") + content[place + 1 :])
+    training = begin("cut")
+    assert len(list(training.epochs())) == 5
+    assert "it is damaged" in training.execution.notes[0]
+
+
 def test_a_state_of_another_network_is_discarded_and_nothing_of_it_is_left(begin, tmp_path):
     expected = list(begin("whole").epochs())
     interrupt(begin("cut", average_decay=None), 2)
@@ -229,7 +276,8 @@ def test_a_state_of_other_parameters_is_discarded_and_nothing_of_it_is_left(begi
     else:
         _, _, key = name.removeprefix("state/").split(".")
         tensors[f"state/optimizer.99.{key}"] = tensors[name].clone()
-    save_file(tensors, path, metadata)
+    del metadata[DIGEST]
+    save_file(tensors, path, {**metadata, DIGEST: digest_state(tensors, metadata)})
     training = begin("cut", optimizer=optimizer)
     assert stripped(training.epochs()) == stripped(expected)
     assert "does not fit this training" in training.execution.notes[0]
