@@ -25,6 +25,7 @@ from harness.execution.events import (
     ComboStarted,
     EpochFinished,
     Event,
+    Noted,
     Preparing,
     Printed,
     ProcessUnfit,
@@ -101,9 +102,11 @@ class Display(AbstractContextManager["Display"]):
             case _:
                 self._remark(event)
 
-    def _remark(self, event: ComboRetried | ComboLost | Waiting | Stopping | ProcessUnfit) -> None:
+    def _remark(self, event: Noted | ComboRetried | ComboLost | Waiting | Stopping | ProcessUnfit) -> None:
         """Show something out of the ordinary."""
         match event:
+            case Noted():
+                self._say(f"[yellow]-[/] {_plain(event.text)}")
             case ComboRetried():
                 what = f"{event.failure.kind}: {_plain(event.failure.message)}"
                 self._say(f"[yellow]↻[/] {event.name}: {what}; retry {event.retry} of {event.retries}")

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock
 
 from harness.components import Data
+from harness.data.cache import PIXELS, Account, Manifest, examine, identify, locked
+from harness.data.decoding import Failure, decode_chunks
 from harness.data.loading import Source
-from harness.errors import DataError, StorageError
-from harness.files import storage_problem, sweep, write_atomically
-from harness.machine import count_processors
+from harness.errors import DataError
+from harness.files import sweep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 1
-"""Version of the preparation, raised when the same file gives other pixels."""
-CHUNK = 8
-"""Images that a thread decodes before it reports."""
+VERSION = 2
+"""Version of the preparation, raised when the same file gives other pixels, or the cache has another form."""
 SAVE_EVERY = 5.0
 """Seconds of work at most that an interruption loses."""
+ATTEMPTS = 2
+"""Times that a file is tried which could not be read."""
 
 Progress = Callable[[int, int], None]
 """A function that is told how many images of how many are done."""
+Remark = Callable[[str], None]
+"""A function that is told what a person should know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,38 +58,41 @@ def prepare(
     load_size: int,
     cache: Path,
     progress: Progress | None = None,
+    remark: Remark | None = None,
     *,
     decode_now: bool = True,
+    check_all: bool = False,
 ) -> Prepared:
     """Decode images to `load_size` x `load_size` grey pixels, squashing those that are not square, or open the cache.
 
-    Interrupted work continues where it stopped; two processes take turns. Without `decode_now`, images that are not in
-    the cache stay undecoded: the data is told, `images` is empty, and nothing is written.
+    Interrupted work continues where it stopped; two processes take turns. What the cache holds is checked, by a sample
+    (see `harness.data.cache`) or whole with `check_all`; damaged images are decoded again, which is remarked. Without
+    `decode_now`, nothing is decoded, checked or written: the data is told, and `images` is empty.
 
-    Raises `DataError` for missing files unless `source.allow_missing`, and where no image is left; `StorageError` for a
-    cache that cannot be written.
+    Raises `DataError` for missing files unless `source.allow_missing`, for files that could not be read this time, and
+    where no image is left; `StorageError` for a cache that cannot be read or written.
     """
     present, stamps = _present(source, data)
     missing = tuple(data.table["image"][~present].astype(str))
     data = data.select(present)
     folder = cache / f"{source.dataset.name}-{load_size}px-{_key(source, data, stamps, load_size)}"
-    manifest = _finished(folder)
-    if manifest is None and not decode_now:
-        return Prepared(data, np.empty((0, load_size, load_size), dtype=np.uint8), missing, {}, "")
-    if manifest is None:
-        with _locked(folder):
-            sweep([folder])
-            manifest = _finished(folder) or _decode_all(data, load_size, folder, progress)
-    unreadable: dict[str, str] = manifest["unreadable"]
+    if decode_now:
+        finished = _obtain(source, data, folder, load_size, progress, remark, check_all=check_all)
+    else:
+        finished = Manifest.read(folder) or Manifest(0, {}, "")
+    unreadable = finished.unreadable
     data = data.select(~data.table["image"].astype(str).isin(list(unreadable)).to_numpy(dtype=bool))
     if not len(data.table):
         raise DataError(
             f"no image of dataset '{source.dataset.name}' could be read; first: {_first(unreadable.items())}"
         )
+    if not decode_now:
+        images = np.empty((0, load_size, load_size), dtype=np.uint8)
+        return Prepared(data, images, missing, unreadable, finished.digest)
     shape = (len(data.table), load_size, load_size)
     # copy-on-write, so that torch takes it for writable; nothing writes
     images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
-    return Prepared(data, images, missing, unreadable, manifest["digest"])
+    return Prepared(data, images, missing, unreadable, finished.digest)
 
 
 # --- which images, and under which key -------------------------------------------------------------------------------
@@ -99,7 +102,7 @@ def _present(source: Source, data: Data) -> tuple[NDArray[np.bool_], list[tuple[
     """Which images have a file, (N,), and the size and time of each that has; arrays are always there."""
     if not isinstance(data.images, Sequence):
         return np.ones(len(data.images), dtype=bool), [_stamp(path.stat()) for path in data.sources]
-    stats = [_stat(path) for path in data.images]
+    stats = [_stat(source, path) for path in data.images]
     present = np.array([stat is not None for stat in stats], dtype=bool)
     absent = int((~present).sum())
     if absent and (not source.allow_missing or absent == len(stats)):
@@ -116,11 +119,17 @@ def _present(source: Source, data: Data) -> tuple[NDArray[np.bool_], list[tuple[
     return present, [_stamp(stat) for stat in stats if stat is not None]
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _stat(source: Source, path: Path) -> os.stat_result | None:
+    """The file's stat; none where there is no file. Raises `DataError` where that cannot be told."""
     try:
         return os.stat(path)  # noqa: PTH116 - Path.stat costs half as much again, 112,120 times
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise DataError(
+            f"cannot tell whether image {path} of '{source.dataset.name}' is there: {error.strerror}; see to its "
+            "disk or its permissions and run the same command again"
+        ) from None
 
 
 def _stamp(stat: os.stat_result) -> tuple[int, int]:
@@ -128,7 +137,14 @@ def _stamp(stat: os.stat_result) -> tuple[int, int]:
 
 
 def _key(source: Source, data: Data, stamps: list[tuple[int, int]], load_size: int) -> str:
-    """What the pixels depend on. Files speak for themselves; an array also depends on the dataset's options."""
+    """What the pixels depend on. Files speak for themselves; an array also depends on the dataset's options.
+
+    A file is known by its place, its size and its time: two folders never share pixels, and a dataset that is moved is
+    decoded once more, which costs time and no more. Contents would know a moved dataset again, but reading all of them
+    at every start takes minutes, and a sample would take two folders for one that differ in a few files. The price is
+    that files which are replaced where they lie, by others of equal sizes and times, pass for the old ones; touching
+    one of them has all decoded again.
+    """
     identity = {
         "prepare": VERSION,
         "dataset": [source.dataset.name, source.dataset.version, source.code],
@@ -138,176 +154,92 @@ def _key(source: Source, data: Data, stamps: list[tuple[int, int]], load_size: i
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
     digest.update("\n".join(data.table["image"].astype(str)).encode())
+    digest.update("\n".join(_places(data.images if isinstance(data.images, Sequence) else data.sources)).encode())
     return digest.hexdigest()[:16]
+
+
+def _places(paths: Iterable[Path]) -> Iterator[str]:
+    """Where files lie: their folders, links resolved (quicker than resolving each file), and their names."""
+    folders: dict[str, str] = {}
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        yield f"{folders[folder]}/{name}"
 
 
 # --- decoding --------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Make a folder of the cache this process's. Raises `StorageError` where it cannot be written."""
-    lock = FileLock(folder / "lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise StorageError(f"cannot write the cache {folder}: {error.strerror}; choose another --cache-dir") from None
-    try:
-        yield
-    finally:
-        lock.release()
+def _obtain(
+    source: Source,
+    data: Data,
+    folder: Path,
+    load_size: int,
+    progress: Progress | None,
+    remark: Remark | None,
+    *,
+    check_all: bool,
+) -> Manifest:
+    """The manifest of a folder's finished work, decoded where there is none or where it is damaged."""
+    found = examine(folder, load_size, check_all=check_all)
+    if found.finished is not None:
+        return found.finished
+    with locked(folder):
+        sweep([folder])
+        if found.damage is None or found.files != identify(folder):  # another process may have been at work
+            found = examine(folder, load_size)
+        if found.damage is not None and remark is not None:
+            remark(
+                f"the decoded images in {folder} are damaged: {found.damage}; they are removed, and decoded again from "
+                "the dataset's files"
+            )
+        return found.finished or _decode_all(source, data, Account.open(folder, len(data.table), load_size), progress)
 
 
-PIXELS, DONE, DIGESTS, MANIFEST = "pixels.u8", "done.npy", "digests.npy", "manifest.json"
+def _decode_all(source: Source, data: Data, account: Account, progress: Progress | None) -> Manifest:
+    """Decode what is not done yet, keeping account of it beside the pixels.
 
-
-def _finished(folder: Path) -> dict[str, Any] | None:
-    """The manifest of finished work; a pixel file of another length than it says is work to be done again."""
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return manifest if (folder / PIXELS).stat().st_size == manifest["bytes"] else None
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _decode_all(data: Data, load_size: int, folder: Path, progress: Progress | None) -> dict[str, Any]:
-    """Decode what is not done yet, keeping account of it beside the pixels, and write the manifest."""
-    count = len(data.table)
-    done, digests = _resume(folder, count, load_size)
-    pixels = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r+", shape=(count, load_size, load_size))
-    unreadable: dict[int, str] = {}
-    saved = time.monotonic()
-    for finished in _decode_chunks(data, load_size, np.flatnonzero(~done)):
-        for index, image in finished:
-            if isinstance(image, str):
-                unreadable[index] = image
-                continue
-            pixels[index] = image
-            digests[index] = np.frombuffer(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), dtype=np.uint8)
-            done[index] = True
-        if progress is not None:
-            progress(int(done.sum()) + len(unreadable), count)
-        if time.monotonic() - saved > SAVE_EVERY:
-            _account(folder, pixels, done, digests)
-            saved = time.monotonic()
-    _account(folder, pixels, done, digests)
-    _compact(folder, pixels, done)
-    manifest = {
-        "bytes": int(done.sum()) * load_size * load_size,
-        "unreadable": {str(data.table["image"].iloc[index]): reason for index, reason in sorted(unreadable.items())},
-        "digest": hashlib.sha256(digests[done].tobytes()).hexdigest(),
-    }
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))
-    for name in (DONE, DIGESTS):
-        (folder / name).unlink(missing_ok=True)
-    return manifest
-
-
-def _resume(folder: Path, count: int, load_size: int) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    """The account of an interrupted run, or a new one beside an empty pixel file."""
-    size = count * load_size * load_size
-    try:
-        done, digests = (np.load(folder / name, allow_pickle=False) for name in (DONE, DIGESTS))
-        if done.shape == (count,) and digests.shape == (count, 16) and (folder / PIXELS).stat().st_size == size:
-            return done, digests
-    except (OSError, ValueError):
-        pass
-    try:
-        with (folder / PIXELS).open("wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)  # a memory map of a full disk would kill the process
-            file.truncate(size)
-    except OSError as error:
-        reason = storage_problem(error) or error.strerror
-        (folder / PIXELS).unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {folder / PIXELS} ({size:,} bytes): {reason}; choose another --cache-dir"
-        ) from None
-    return np.zeros(count, dtype=bool), np.zeros((count, 16), dtype=np.uint8)
-
-
-def _account(folder: Path, pixels: np.memmap[Any, Any], done: NDArray[np.bool_], digests: NDArray[np.uint8]) -> None:
-    """Pixels first, then what says that they are there."""
-    pixels.flush()
-    write_atomically(folder / DIGESTS, lambda path: np.save(path, digests))
-    write_atomically(folder / DONE, lambda path: np.save(path, done))
-
-
-def _compact(folder: Path, pixels: np.memmap[Any, Any], done: NDArray[np.bool_]) -> None:
-    """Close the gaps that unreadable images leave, so that the file holds the images in use and no others."""
-    if done.all():
-        return
-    (folder / DONE).unlink(missing_ok=True)  # half-compacted pixels must not pass for an account's
-    kept = np.flatnonzero(done)
-    for place, index in enumerate(kept):
-        pixels[place] = pixels[index]
-    pixels.flush()
-    os.truncate(folder / PIXELS, len(kept) * pixels[0].nbytes)
-
-
-Decoded = list[tuple[int, "NDArray[np.uint8] | str"]]
-
-
-def _decode_chunks(data: Data, load_size: int, indices: NDArray[np.intp]) -> Iterator[Decoded]:
-    """Decode by threads (Pillow and NumPy let go of the interpreter's lock), few chunks ahead of what is taken."""
-    chunks = iter([indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)])
-    workers = count_processors()
-    with ThreadPoolExecutor(workers) as pool:
-
-        def submit(count: int) -> set[Future[Decoded]]:
-            return {pool.submit(_decode_chunk, data, load_size, chunk) for chunk in itertools.islice(chunks, count)}
-
-        waiting = submit(4 * workers)
-        try:
-            while waiting:
-                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                waiting |= submit(len(ended))
-                yield from (future.result() for future in ended)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _decode_chunk(data: Data, load_size: int, chunk: NDArray[np.intp]) -> Decoded:
-    decoded: Decoded = []
-    for index in map(int, chunk):
-        try:
-            decoded.append((index, _read(data, index, load_size)))
-        except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a decoder raise, the others go on
-            decoded.append((index, f"{type(error).__name__}: {error}"))
-    return decoded
-
-
-def _read(data: Data, index: int, load_size: int) -> NDArray[np.uint8]:
-    """Image `index` as (load_size, load_size) uint8."""
-    image = data.images[index]
-    pixels = (data.decode or decode)(Path(image)) if isinstance(image, str | os.PathLike) else image
-    if pixels.dtype != np.uint8 or pixels.ndim != 2:
-        raise DataError(f"an image must be (H, W) uint8, got {pixels.shape} {pixels.dtype}")
-    return resize(pixels, load_size)
-
-
-def decode(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as grey (H, W) uint8: 16-bit values are divided by 257, colors and palettes become luma
-    (ITU-R 601-2), transparency is ignored.
+    A file that could not be read is tried again when all others are done. Raises `DataError` where it cannot be read
+    still: the next time goes on from here.
     """
-    from PIL import Image
+    unreadable: dict[int, str] = {}
+    unread: dict[int, str] = {}
+    for _ in range(ATTEMPTS):
+        left = np.flatnonzero(~account.done)
+        unread = _decode_into(account, data, left[~np.isin(left, list(unreadable))], unreadable, progress)
+        if not unread:
+            break
+    names = data.table["image"].astype(str)
+    if unread:
+        account.save()
+        first, reason = min(unread.items())
+        raise DataError(
+            f"{len(unread):,} of {len(names):,} images of '{source.dataset.name}' could not be read, first "
+            f"{names.iloc[first]}: {reason}; see to that and run the same command again, which decodes these alone (or "
+            "remove the files and set allow_missing = true under [dataset])"
+        )
+    return account.finish({names.iloc[index]: reason for index, reason in sorted(unreadable.items())})
 
-    with Image.open(path) as image:
-        if image.mode.startswith("I"):  # 16-bit grey
-            return np.round(np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8)
-        if image.mode == "F":
-            raise DataError("floating-point images have no known range; convert them to 8 or 16 bits")
-        return np.asarray(image.convert("L"))
 
-
-def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Squash an image (H, W) to (size, size) by an antialiased bilinear filter (Pillow's, as torchvision's Resize)."""
-    from PIL import Image
-
-    if pixels.shape == (size, size):
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+def _decode_into(
+    account: Account, data: Data, indices: NDArray[np.intp], unreadable: dict[int, str], progress: Progress | None
+) -> dict[int, str]:
+    """Decode some images, noting which are unreadable; gives those whose files could not be read, and why."""
+    unread: dict[int, str] = {}
+    saved = time.monotonic()
+    for finished in decode_chunks(data, account.pixels.shape[1], indices):
+        for index, image in finished:
+            if isinstance(image, Failure):
+                (unreadable if image.lasting else unread)[index] = image.reason
+            else:
+                account.enter(index, image)
+        if progress is not None:
+            progress(int(account.done.sum()) + len(unreadable), len(data.table))
+        if time.monotonic() - saved > SAVE_EVERY:
+            account.save()
+            saved = time.monotonic()
+    return unread
 
 
 def _first(names: Iterable[object], count: int = 3) -> str:

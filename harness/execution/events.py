@@ -23,6 +23,13 @@ class Preparing:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something about the data that a person should know, and that has been seen to."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class ComboStarted:
     """A combo's training begins."""
 
@@ -127,6 +134,7 @@ class TrialFinished:
 
 Event = (
     Preparing
+    | Noted
     | ComboStarted
     | EpochFinished
     | ComboFinished

@@ -21,7 +21,7 @@ from harness.evaluation.predictive import require_prevalence
 from harness.evaluation.subgroups import MEASURED
 from harness.execution.combo import Job, reason_to_skip
 from harness.execution.controls import shuffle_targets
-from harness.execution.events import Listener, Preparing
+from harness.execution.events import Listener, Noted, Preparing
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint
 from harness.results.provenance import scrub_paths
@@ -80,9 +80,12 @@ class DataBySize:
             def progress(done: int, total: int) -> None:
                 self.listener(Preparing(self.source.dataset.name, done, total))
 
+            def remark(text: str) -> None:
+                self.listener(Noted(text))
+
             where, decode_now = self.settings.cache, not self.settings.dry
             started = time.perf_counter()
-            prepared = prepare(self.source, self.data, load_size, where, progress, decode_now=decode_now)
+            prepared = prepare(self.source, self.data, load_size, where, progress, remark, decode_now=decode_now)
             _require_splits(self.source, prepared.data)
             seconds = time.perf_counter() - started
             self.sizes[load_size] = SizedData(prepared, fingerprint(prepared.data), seconds)

@@ -13,8 +13,9 @@ import pandas as pd
 import torch
 
 from harness.components import Data, Model, Options, Recipe, Task
+from harness.data.decoding import resize
 from harness.data.placement import place
-from harness.data.prepare import Prepared, resize
+from harness.data.prepare import Prepared
 from harness.errors import DataError, HarnessError, PluginError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.calibration import Calibration
 from harness.parameters import complete, defaults, override

@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from harness import Data, DataError, Dataset
+from harness.data import decoding
 from harness.data import prepare as module
+from harness.data.decoding import decode, resize
 from harness.data.loading import Source
-from harness.data.prepare import decode, prepare, resize
+from harness.data.prepare import prepare
 
 
 def save_images(folder: Path, count: int = 6, size: int = 20) -> Data:
@@ -42,13 +44,13 @@ def source(folder: Path, **changes) -> Source:
 
 def count_decoded(monkeypatch) -> list[int]:
     decoded: list[int] = []
-    original = module._read
+    original = decoding.read_image
 
     def count(data: Data, index: int, size: int) -> np.ndarray:
         decoded.append(index)
         return original(data, index, size)
 
-    monkeypatch.setattr(module, "_read", count)
+    monkeypatch.setattr(decoding, "read_image", count)
     return decoded
 
 
@@ -95,9 +97,9 @@ def test_the_split_does_not_matter_to_the_cache_of_files(tmp_path, monkeypatch):
 
 def test_interrupted_work_continues(tmp_path, monkeypatch):
     data = save_images(tmp_path)
-    monkeypatch.setattr(module, "CHUNK", 1)
+    monkeypatch.setattr(decoding, "CHUNK", 1)
     monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
-    original = module._read
+    original = decoding.read_image
 
     def stop_at_four(data: Data, index: int, size: int):
         if index == 4:
@@ -106,10 +108,10 @@ def test_interrupted_work_continues(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(data, index, size)
 
-    monkeypatch.setattr(module, "_read", stop_at_four)
+    monkeypatch.setattr(decoding, "read_image", stop_at_four)
     with pytest.raises(KeyboardInterrupt):
         prepare(source(tmp_path), data, 8, tmp_path / "cache")
-    monkeypatch.setattr(module, "_read", original)
+    monkeypatch.setattr(decoding, "read_image", original)
     decoded = count_decoded(monkeypatch)
     resumed = prepare(source(tmp_path), data, 8, tmp_path / "cache")
     assert 1 <= len(decoded) < 6

@@ -261,7 +261,7 @@ def test_batches_of_any_size_give_the_same_but_for_rounding(restored, scratch):
 
 
 def test_images_of_another_size_are_squashed_as_decoding_does_it(trained, plugins):
-    from harness.data.prepare import resize
+    from harness.data.decoding import resize
 
     crop = restore(trained["center crop"].weights, plugins, CPU)
     tall = np.random.default_rng(0).integers(0, 255, (3, 40, 30), dtype=np.uint8)

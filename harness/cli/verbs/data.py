@@ -56,13 +56,17 @@ def check_dataset(
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Look for leaks, duplicates, damaged files and labels that cannot be measured; exit 1 where something is wrong."""
+    """Look for leaks, duplicates, damaged files and labels that cannot be measured; exit 1 where something is wrong.
+
+    Every decoded image in the cache is compared with its digest; where one has changed, all are decoded again.
+    """
     from harness.cli import tables
     from harness.data import checks, loading
 
     source = open_source(name, options, data_root, plugin)
     data = loading.load(source)
-    findings = checks.check(data, _prepare(source, data, load_size, cache_dir, allow_missing=True))
+    prepared = _prepare(source, data, load_size, cache_dir, allow_missing=True, check_all=True)
+    findings = checks.check(data, prepared)
     if as_json:
         tables.print_json({"findings": [finding.as_plain() for finding in findings]})
     else:
@@ -102,12 +106,20 @@ def prepare_dataset(
         typer.echo(f"unreadable: {image}: {reason}")
 
 
-def _prepare(source: Source, data: Data, load_size: int, cache_dir: Path | None, *, allow_missing: bool) -> Prepared:
+def _prepare(
+    source: Source,
+    data: Data,
+    load_size: int,
+    cache_dir: Path | None,
+    *,
+    allow_missing: bool,
+    check_all: bool = False,
+) -> Prepared:
     from dataclasses import replace
 
     from harness.cli.terminal import Display
     from harness.data.prepare import prepare
-    from harness.execution.events import Preparing
+    from harness.execution.events import Noted, Preparing
 
     with Display() as display:
         return prepare(
@@ -116,4 +128,6 @@ def _prepare(source: Source, data: Data, load_size: int, cache_dir: Path | None,
             load_size,
             find_cache(cache_dir),
             lambda done, total: display(Preparing(source.dataset.name, done, total)),
+            lambda text: display(Noted(text)),
+            check_all=check_all,
         )
