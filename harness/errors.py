@@ -9,7 +9,7 @@ HarnessError            a message for a person; the command line prints it witho
 ├── PluginError         a plugin that breaks its contract
 ├── NotFiniteError      a loss or a weight that stopped being a number
 ├── OutOfMemoryError    a batch that the memory is too small for
-└── ClaimLostError      a combo that another process has taken over
+└── ClaimLostError      work that another process has taken over
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class OutOfMemoryError(HarnessError):
 
 
 class ClaimLostError(HarnessError):
-    """A combo that another process has taken over, since this one did not renew its claim in time."""
+    """Work that another process has taken over, since this one did not renew its lease in time."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

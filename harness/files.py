@@ -8,17 +8,22 @@ import fcntl
 import hashlib
 import os
 import re
-import tempfile
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness.errors import StorageError
+from harness.leases import Owner, identify_machine
 
 TEMPORARY = ".tmp-"
 """How the names of files begin that are being written."""
-YOUNG = 1.0
-"""Seconds for which a temporary file may not yet be locked by who writes it."""
+OWNED = re.compile(re.escape(TEMPORARY) + r"([0-9a-f]{16})-(\d+)-")
+"""How a temporary file's name says which machine's process writes it."""
+LONGEST = 40
+"""Characters of a name that its temporary file has, too: names have an end at 255."""
+OLD = 24 * 3600.0
+"""Seconds after which a temporary file is left over, if it cannot be told whether its writer lives."""
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.ENOTDIR}
 """Errors of a place that cannot be written, whatever is written."""
 
@@ -39,28 +44,26 @@ def write_atomically(path: Path, content: Content) -> None:
 
 @contextlib.contextmanager
 def write_beside(path: Path, content: Content) -> Iterator[Path]:
-    """Write a temporary file, locked, for the block to rename; gone in the end where it was not."""
+    """Write a temporary file for the block to rename; it is gone in the end where it was not."""
+    temporary = path.with_name(make_temporary_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=f"-{path.name}")
+        temporary.touch(exist_ok=False)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from None
-    temporary = Path(name)
     try:
         with _explain(path):
-            lock(handle)
             if callable(content):
                 content(temporary)
             else:
                 temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
-            with temporary.open("rb+") as written:  # not the handle: content may have made the file again
+            with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o666 & ~_umask())  # content may have made the file itself
         yield temporary
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -99,27 +102,35 @@ def sweep(folders: Iterable[Path]) -> list[Path]:
 
 
 def find_left(folders: Iterable[Path]) -> Iterator[Path]:
-    """What killed processes were about to rename in some folders: nobody has it locked any more."""
+    """Find what killed processes were about to rename in some folders.
+
+    A file stays while its writer may live. Whether a process of this machine does can be told; of all others nothing is
+    known, and their files are left over after a day.
+    """
     for folder in folders:
         for path in sorted(folder.glob(f"{TEMPORARY}*")):
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                if time.time() - os.fstat(file.fileno()).st_mtime > YOUNG and lock(file.fileno()):
+            with contextlib.suppress(OSError):
+                writer, is_old = _find_writer(path), time.time() - path.lstat().st_mtime > OLD
+                if writer.is_dead() or (is_old and not writer.is_here()):
                     yield path
+
+
+def make_temporary_name(name: str) -> str:
+    """Make a new name for what this process is about to rename to `name`; its end is the same."""
+    machine = identify_machine() or "unknown"
+    return f"{TEMPORARY}{machine}-{os.getpid()}-{secrets.token_hex(4)}-{name[-LONGEST:]}"
+
+
+def _find_writer(path: Path) -> Owner:
+    """Find in the name of a temporary file who writes it."""
+    found = OWNED.match(path.name)
+    return Owner(found[1], int(found[2])) if found else Owner()
 
 
 def file_digest(path: Path) -> str:
     """The sha256 of a file as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def lock(handle: int) -> bool:
-    """Lock an open file for as long as it is open, unless somebody else has; a dead process's lock is gone."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN)  # no locks on that file system: time must do
-    return True
 
 
 @contextlib.contextmanager

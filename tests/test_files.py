@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from harness import leases
 from harness.errors import UsageError
-from harness.files import file_digest, write_atomically
+from harness.files import file_digest, sweep, write_atomically
 
 
 def test_a_file_is_written_with_its_folder(tmp_path):
@@ -35,3 +40,87 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot write .*file/x"):
         write_atomically(tmp_path / "file" / "x", "")
+
+
+# --- what is left over -----------------------------------------------------------------------------------------------
+
+BEGIN = """
+import sys, time
+from pathlib import Path
+from harness.files import write_atomically
+def write(path):
+    path.write_text("half")
+    print("begun", flush=True)
+    input()
+write_atomically(Path(sys.argv[1]), write)
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process that is writing a file, and the temporary one that it writes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGIN, str(tmp_path / "x.json")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    (temporary,) = tmp_path.iterdir()
+    yield process, temporary
+    process.kill()
+    process.communicate()
+
+
+def age(path: Path, seconds: float) -> None:
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_what_a_process_of_this_machine_writes_stays_while_it_lives_and_goes_when_it_is_dead(tmp_path, writer):
+    process, temporary = writer
+    assert sweep([tmp_path]) == []
+    age(temporary, 1e6)
+    assert sweep([tmp_path]) == []
+    age(temporary, -5)
+    process.kill()
+    process.communicate()
+    assert sweep([tmp_path]) == [temporary]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_machine_writes_stays_for_a_day(tmp_path, writer, monkeypatch):
+    _, temporary = writer
+    monkeypatch.setattr(leases, "identify_machine", lambda: "another")
+    for seconds in (2, 3600, 23 * 3600):
+        age(temporary, seconds)
+        assert sweep([tmp_path]) == []
+    age(temporary, 25 * 3600)
+    assert sweep([tmp_path]) == [temporary]
+
+
+@pytest.mark.parametrize("name", [".tmp-x", ".tmp-abc123-x.json", ".tmp-unknown-1-ab-x", f".tmp-{'0' * 16}-{2**70}-x"])
+def test_what_names_no_writer_stays_for_a_day(tmp_path, name):
+    left = tmp_path / name
+    left.write_text("half")
+    age(left, 23 * 3600)
+    assert sweep([tmp_path]) == []
+    age(left, 25 * 3600)
+    assert sweep([tmp_path]) == [left]
+
+
+def test_where_the_machine_cannot_be_told_nothing_is_swept_that_may_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.files.identify_machine", lambda: None)
+
+    def write(path: Path) -> None:
+        path.write_text("whole")
+        assert sweep([tmp_path]) == []
+
+    write_atomically(tmp_path / "x", write)
+    assert (tmp_path / "x").read_text() == "whole"
+
+
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path):
+    path = tmp_path / f"{'ä' * 125}.json"
+    write_atomically(path, lambda temporary: temporary.with_suffix(".json").write_text("text") and None)
+    assert path.read_text() == "text"

@@ -39,7 +39,7 @@ def test_the_public_forge_runs_the_slow_tests_every_week_and_when_asked():
 def test_the_platforms_are_those_that_have_what_the_code_uses():
     systems = [line for line in PROJECT["project"]["classifiers"] if line.startswith("Operating System")]
     assert systems == ["Operating System :: MacOS", "Operating System :: POSIX :: Linux"]
-    assert "import fcntl" in (ROOT / "harness" / "files.py").read_text()  # why Windows is not among them
+    assert "import fcntl" in (ROOT / "harness" / "locks.py").read_text()  # why Windows is not among them
     assert "Windows is not supported" in (ROOT / "README.md").read_text()
 
 

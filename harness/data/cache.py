@@ -18,17 +18,18 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from filelock import FileLock
 
 from harness.errors import StorageError
 from harness.files import storage_problem, write_atomically
+from harness.locks import hold_lock
 from harness.machine import count_processors, identify_boot
 
 if TYPE_CHECKING:
@@ -48,19 +49,12 @@ BATCH = 2**20
 """Bytes that a thread checks before it reports."""
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make a folder of the cache this process's. Raises `StorageError` where it cannot be written."""
-    lock = FileLock(folder / "lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise StorageError(f"cannot write the cache {folder}: {error.strerror}; choose another --cache-dir") from None
-    try:
-        yield
-    finally:
-        lock.release()
+def lock(folder: Path, remark: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
+    """Make a folder of the cache this process's; who has to wait remarks it.
+
+    Raises `StorageError` where it cannot be written.
+    """
+    return hold_lock(folder / "lock", f"the decoded images in {folder}", remark, "choose another --cache-dir")
 
 
 def digest_image(pixels: bytes) -> bytes:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from harness.errors import ClaimLostError
-from harness.execution.claims import LEASE, Claim, Claims, Keeper
+from harness.execution.claims import Claims
 from harness.execution.combo import Job, Result
 from harness.execution.events import (
     ComboFinished,
@@ -23,6 +23,8 @@ from harness.execution.events import (
 )
 from harness.execution.forecast import Forecast, measure_work
 from harness.execution.interruption import Left
+from harness.lease_files import FileLease
+from harness.leases import LEASE, Keeper
 from harness.results.layout import RESUME, run_path
 from harness.results.record import FailureKind, Record
 from harness.results.store import read_record, sweep_board, write_record
@@ -42,7 +44,7 @@ class RunningCombo:
     """A combo that is being run."""
 
     planned: Planned
-    claim: Claim
+    claim: FileLease
     number: int
     """The combo's number among those that this run has begun, from 1."""
     attempt: int = 1

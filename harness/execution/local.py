@@ -12,7 +12,6 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from harness.errors import ClaimLostError
-from harness.execution.claims import LEASE
 from harness.execution.combo import Result, run_combo
 from harness.execution.dispatch import Dispatch, RunningCombo
 from harness.execution.events import Listener, ProcessUnfit
@@ -21,6 +20,7 @@ from harness.execution.planning import Planned
 from harness.execution.pool import POLL, Pool
 from harness.execution.supervision import Inbox
 from harness.execution.workers import WorkerOptions, why_unfit
+from harness.leases import LEASE
 from harness.results.record import Record
 from harness.training.memory import DeviceData
 

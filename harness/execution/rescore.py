@@ -11,8 +11,9 @@ from harness.errors import ClaimLostError, DataError
 from harness.evaluation.evaluate import Protocol, evaluate
 from harness.evaluation.predictions import Predictions, load_predictions
 from harness.evaluation.subgroups import MEASURED
-from harness.execution.claims import Claim, Claims
+from harness.execution.claims import Claims
 from harness.execution.combo import describe_evaluation
+from harness.lease_files import FileLease
 from harness.registry import Registry
 from harness.results.artifacts import read_artifact
 from harness.results.layout import predictions_file, run_path
@@ -59,7 +60,7 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
     return Rescored(tuple(done), tuple(left))
 
 
-def _evaluate_again(board: Board, record: Record, protocol: Protocol, claim: Claim) -> None:
+def _evaluate_again(board: Board, record: Record, protocol: Protocol, claim: FileLease) -> None:
     test = _load(board, record, "test")
     val = None if _has_no_validation(record) else _load(board, record, "val")
     evaluation = evaluate(test, val, protocol)

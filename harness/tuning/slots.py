@@ -3,21 +3,21 @@
 A study is to have an exact number of trials, whoever runs them: processes and machines that know nothing of each other
 but the storage. A worker asks for a trial, then looks whether there is room for it: trials have numbers in the order in
 which they came, and of those that count only the first `total` may run. One too many is given up before anything is
-trained. While a worker lives it changes its trial's lease; a trial whose lease has not changed for a minute by the
-watch of whoever looks is lost: it counts no more, and is enqueued again, once.
+trained. A running trial is a lease (`harness.leases`): while a worker lives it changes an attribute of its trial, and
+how long that has not changed is told by the watch of whoever looks. An abandoned trial counts no more, and is enqueued
+again, once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from harness.execution.claims import LEASE, RENEWALS, machine_identity, process_lives, process_started
+from harness.errors import ClaimLostError
+from harness.leases import LEASE, Keeper, Owner, is_abandoned
 
 if TYPE_CHECKING:
     import optuna
@@ -79,7 +79,7 @@ class Slots:
         if not tally.waiting and tally.taken >= self.total:
             return None
         trial = self.study.ask()
-        trial.set_user_attr(LEASED, _lease(0))
+        TrialLease(self, trial).begin()
         tally = count_trials(self.study)
         before = sum(
             other.number < trial.number for group in (tally.finished, tally.running, tally.waiting) for other in group
@@ -103,43 +103,28 @@ class Slots:
 
     @contextlib.contextmanager
     def hold(self, trial: optuna.Trial) -> Iterator[None]:
-        """Renew a trial's lease until the block ends."""
-        ended = threading.Event()
-
-        def renew() -> None:
-            beat = 0
-            while not ended.wait(self.lease / RENEWALS):
-                beat += 1
-                with contextlib.suppress(Exception):  # a storage that does not answer now may answer the next time
-                    trial.set_user_attr(LEASED, _lease(beat))
-
-        thread = threading.Thread(target=renew, daemon=True)
-        thread.start()
-        try:
+        """Renew a trial's lease until the block ends; one that has come to no end by then is given back."""
+        with Keeper(self.lease) as keeper:
+            keeper.keep(TrialLease(self, trial))
             yield
-        finally:
-            ended.set()
-            thread.join()
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         lease = trial.user_attrs.get(LEASED)
-        if isinstance(lease, dict) and lease.get("machine") == machine_identity():
-            return not process_lives(lease.get("process"), lease.get("process_started"))
-        before, when = self._seen.get(trial.number, (None, 0.0))
+        before, since = self._seen.get(trial.number, (None, 0.0))
         if trial.number not in self._seen or before != lease:
-            self._seen[trial.number] = (lease, time.monotonic())
-            return False
-        return time.monotonic() - when > self.lease
+            since = monotonic()
+            self._seen[trial.number] = (lease, since)
+        return is_abandoned(Owner.read(lease), monotonic() - since, self.lease)
 
     def give_back_of(self, process: int) -> None:
-        """A process of this machine was ended on purpose: what it had begun is given back."""
+        """Give back what a process of this machine had begun, which was ended on purpose."""
         for trial in count_trials(self.study).running:
-            lease = trial.user_attrs.get(LEASED)
-            if isinstance(lease, dict) and (lease["machine"], lease["process"]) == (machine_identity(), process):
+            owner = Owner.read(trial.user_attrs.get(LEASED))
+            if owner.is_here() and owner.process == process:
                 self._give_up(trial, died=False)
 
     def give_back(self, number: int) -> None:
-        """A trial of this worker was interrupted: it is enqueued again, for whoever continues."""
+        """Enqueue a trial of this worker again that was interrupted, for whoever continues; a finished one stays."""
         trial = next((one for one in count_trials(self.study).running if one.number == number), None)
         if trial is not None:
             self._give_up(trial, died=False)
@@ -162,14 +147,36 @@ class Slots:
             self.study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | trial.params, user_attrs=kept)
 
 
-def _lease(beat: int) -> dict[str, Any]:
-    process = os.getpid()
-    return {
-        "machine": machine_identity(),
-        "process": process,
-        "process_started": process_started(process),
-        "beat": beat,
-    }
+@dataclass(eq=False)
+class TrialLease:
+    """A trial that is this process's."""
+
+    slots: Slots
+    trial: optuna.Trial
+    beat: int = 0
+    """How often it was renewed: what changes."""
+    owner: Owner = field(default_factory=Owner.here)
+
+    def begin(self) -> None:
+        """Say whose it is. Nothing names the host: studies may be published."""
+        about = {name: value for name, value in vars(self.owner).items() if name != "host"}
+        self.trial.set_user_attr(LEASED, about | {"beat": self.beat})
+
+    def renew(self) -> None:
+        """Renew the lease. Raises `ClaimLostError` where others have taken this worker for dead."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        self.beat += 1
+        try:
+            self.begin()
+        except UpdateFinishedTrialError:
+            raise ClaimLostError(
+                f"trial {self.trial.number} was taken over by another process: this one did not renew its lease"
+            ) from None
+
+    def release(self) -> None:
+        """Give it back, if it has not come to its end."""
+        self.slots.give_back(self.trial.number)
 
 
 def why_failed(trial: FrozenTrial, attributes: dict[str, Any]) -> dict[str, str] | None:

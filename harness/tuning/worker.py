@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from harness.board import Row
 from harness.errors import DataError, UsageError
-from harness.execution.claims import LEASE
 from harness.execution.workers import WorkOrder, begin_work, why_unfit
+from harness.leases import LEASE
 from harness.tuning.slots import FAILURE, Slots
 from harness.tuning.space import with_values
 from harness.tuning.storage import answering, is_of_storage
@@ -93,12 +93,8 @@ def work(
     while limits.until is None or time.time() < limits.until:
         trial = slots.take()
         if trial is not None:
-            try:
-                with slots.hold(trial):
-                    run_trial(study, trial, plan, context, on_progress)
-            except KeyboardInterrupt:
-                slots.give_back(trial.number)
-                raise
+            with slots.hold(trial):
+                run_trial(study, trial, plan, context, on_progress)
             on_progress(Over(trial.number))
             if unfit is None:
                 unfit = why_unfit(context.settings.device)

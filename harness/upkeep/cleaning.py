@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.board import Board
-from harness.execution.claims import LEASE, Claims
+from harness.execution.claims import Claims
 from harness.execution.planning import CurrentKeys
 from harness.files import TEMPORARY, find_left
+from harness.leases import LEASE
 from harness.results.artifacts import find_place, is_staged
 from harness.results.layout import CLAIMS, RECORDS, RESUME, RUN_FILES, RUNS, record_path, resamples_path, run_path
 from harness.results.record import Record

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.board import Board, Combo
-from harness.execution.claims import LEASE, Claims, Held
+from harness.execution.claims import Claims
 from harness.execution.forecast import Forecast
 from harness.execution.planning import CurrentKeys
+from harness.lease_files import Held
+from harness.leases import LEASE
 from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
 from harness.results.store import read_records

@@ -1,11 +1,9 @@
-"""A combo is claimed by one process; a claim outlives its owner by its lease at most."""
+"""Claims are leases in files, which tell what goes on; what every lease is, tests/test_leases.py says."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ClaimLostError, StorageError
-from harness.execution.claims import Claim, Claims, Keeper
+from harness.execution.claims import Claims
 from harness.files import sweep
+from harness.lease_files import FileLease
 
 
 @pytest.fixture
@@ -22,56 +21,43 @@ def claims(tmp_path) -> Claims:
     return Claims(tmp_path)
 
 
-def take(claims: Claims, **about: object) -> Claim:
+def take(claims: Claims, **about: object) -> FileLease:
     claim = claims.take("a--s0", **about)
     assert claim is not None
     return claim
 
 
-def age(claim: Claim, seconds: float) -> None:
+def age(claim: FileLease, seconds: float) -> None:
     """As if it had not been renewed for so long."""
     os.utime(claim.path, (time.time() - seconds,) * 2)
 
 
-def move_elsewhere(claim: Claim) -> None:
+def move_elsewhere(claim: FileLease) -> None:
     """As if its owner ran on another machine."""
     claim.about["machine"] = "another"
     claim.tell()
 
 
-def test_a_combo_is_claimed_once_until_it_is_released(claims):
-    first = take(claims)
+def test_combos_are_claimed_one_by_one(claims):
+    take(claims)
     assert claims.take("a--s0") is None
     assert claims.take("b--s0") is not None
-    first.release()
-    take(claims)
 
 
-def test_of_many_that_reach_for_a_combo_one_gets_it(tmp_path):
-    dead = take(Claims(tmp_path))
-    age(dead, 61)
-    got: list[Claim | None] = []
+def test_of_many_that_take_over_a_claim_none_leaves_a_file(claims):
+    age(take(claims), 61)
     barrier = threading.Barrier(16)
 
     def reach() -> None:
         barrier.wait()
-        got.append(Claims(tmp_path).take("a--s0"))
+        claims.take("a--s0")
 
     threads = [threading.Thread(target=reach) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    living = []
-    for claim in got:
-        if claim is not None:
-            try:
-                claim.require()
-            except ClaimLostError:
-                continue
-            living.append(claim)
-    assert len(living) == 1
-    assert [path.name for path in living[0].path.parent.iterdir()] == ["a--s0.json"]
+    assert [path.name for path in claims.folder.iterdir()] == ["a--s0.json"]
 
 
 def test_a_claim_is_taken_over_when_its_lease_is_over_and_its_owner_may_write_no_more(claims):
@@ -107,40 +93,6 @@ def test_a_claim_is_taken_over_while_another_process_sweeps(claims, monkeypatch)
     second.require()
     with pytest.raises(ClaimLostError):
         first.require()
-
-
-def test_a_renewed_claim_stays(claims):
-    claim = take(claims)
-    move_elsewhere(claim)
-    age(claim, 61)
-    claim.renew()
-    assert claims.take("a--s0") is None
-
-
-def test_a_keeper_renews_and_releases(tmp_path):
-    claims = Claims(tmp_path, lease=0.6)
-    with Keeper(0.6) as keeper:
-        claim = take(claims)
-        keeper.keep(claim)
-        move_elsewhere(claim)
-        for _ in range(10):
-            time.sleep(0.1)
-            assert claims.take("a--s0") is None
-    assert not claim.path.exists()
-
-
-def test_the_death_of_an_owner_on_this_machine_is_seen_at_once(tmp_path):
-    code = "import sys; from pathlib import Path; from harness.execution.claims import Claims; "
-    code += "Claims(Path(sys.argv[1])).take('a--s0'); print('taken', flush=True); input()"
-    owner = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert owner.stdout is not None
-    assert owner.stdout.readline() == "taken\n"
-    assert Claims(tmp_path).take("a--s0") is None
-    owner.kill()
-    owner.communicate()
-    take(Claims(tmp_path))
 
 
 def test_a_claim_tells_how_far_its_combo_is(claims):

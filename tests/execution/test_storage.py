@@ -10,7 +10,7 @@ import pytest
 
 from harness.board import read_board
 from harness.errors import StorageError
-from harness.files import sweep, write_atomically
+from harness.files import write_atomically
 from harness.results.store import read_records
 
 NEW = ("run", "--dataset", "toy", "--losses", "bce", "--recipes", "toy", "--seeds", "0,1,2", "--models", "toy-net")
@@ -100,19 +100,3 @@ def test_an_error_of_a_library_about_the_disk_is_one_of_the_disk(tmp_path):
     with pytest.raises(StorageError, match="No space left on device; make room"):
         write_atomically(tmp_path / "x", fail)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_what_is_being_written_is_not_swept_and_what_a_dead_process_left_is(tmp_path):
-    left = tmp_path / ".tmp-dead-x"
-    left.write_text("half")
-    os.utime(left, (1, 1))
-    swept: list[Path] = []
-
-    def write(path: Path) -> None:
-        path.write_text("half")
-        os.utime(path, (1, 1))
-        swept.extend(sweep([tmp_path]))
-
-    write_atomically(tmp_path / "x", write)
-    assert swept == [left]
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from optuna.trial import Trial, TrialState
 
 from harness.components import Float
 from harness.errors import UsageError
+from harness.leases import identify_machine
 from harness.tuning.slots import LEASED, RETRY_OF, Slots, best_of, count_trials, why_failed
 from harness.tuning.space import Dimension
 from harness.tuning.study import ask_values, is_default, open_study, values_of
 
-DEAD = {"machine": None, "process": None, "process_started": None, "beat": 1}
-
 
 def dead_lease():
     """What a worker of this machine leaves that has died."""
-    from harness.execution.claims import machine_identity
-
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    return {"machine": machine_identity(), "process": process.pid, "process_started": 1.0, "beat": 3}
+    return {"machine": identify_machine(), "process": process.pid, "process_started": 1.0, "beat": 3}
 
 
 def take(slots) -> Trial:
@@ -105,35 +102,6 @@ def test_the_trial_of_a_dead_worker_is_run_again_with_its_values_once(make_plan)
     assert slots.is_over()
 
 
-def test_a_lease_that_changes_is_alive_and_one_that_does_not_is_lost(make_plan):
-    plan = make_plan()
-    study = open_study(plan)
-    trial = take(Slots(study, 1))
-    trial.set_user_attr(LEASED, DEAD | {"machine": "elsewhere"})
-    watch = Slots(open_study(plan), 1, lease=0.2)
-    for beat in range(3):
-        trial.set_user_attr(LEASED, DEAD | {"machine": "elsewhere", "beat": beat})
-        watch.recover()
-        time.sleep(0.15)
-    assert len(count_trials(study).running) == 1
-    until = time.monotonic() + 10
-    while count_trials(study).running and time.monotonic() < until:
-        watch.recover()
-        time.sleep(0.05)
-    assert [len(group) for group in vars(count_trials(study)).values()] == [0, 0, 1]
-
-
-def test_a_held_trial_renews_its_lease(make_plan):
-    study = open_study(make_plan())
-    slots = Slots(study, 1, lease=0.1)
-    trial = take(slots)
-    with slots.hold(trial):
-        until = time.monotonic() + 10
-        while study.trials[0].user_attrs[LEASED]["beat"] < 2 and time.monotonic() < until:
-            time.sleep(0.01)
-    assert study.trials[0].user_attrs[LEASED]["beat"] >= 2
-
-
 def test_an_interrupted_trial_is_given_back_however_often(make_plan):
     plan = make_plan()
     study = open_study(plan)
@@ -143,6 +111,37 @@ def test_an_interrupted_trial_is_given_back_however_often(make_plan):
         Slots(study, 1).give_back(trial.number)
     assert run_all(Slots(study, 1), study, plan) == [3]
     assert is_default(study.trials[3])
+
+
+def test_a_trial_that_is_held_is_given_back_unless_it_came_to_its_end(make_plan):
+    plan = make_plan()
+    study = open_study(plan)
+    slots = Slots(study, 2)
+    for end in (KeyboardInterrupt, RuntimeError):
+        trial = take(slots)
+        with pytest.raises(end), slots.hold(trial):
+            raise end
+    trial = take(slots)
+    with slots.hold(trial):
+        study.tell(trial, 0.5)
+    tally = count_trials(study)
+    assert [len(group) for group in (tally.finished, tally.running, tally.waiting)] == [1, 0, 0]
+    assert run_all(slots, study, plan) == [3]
+
+
+def test_what_was_ended_on_purpose_is_given_back_and_nothing_of_others(make_plan):
+    study = open_study(make_plan())
+    mine, other = take(Slots(study, 2)), take(Slots(study, 2))
+    other.set_user_attr(LEASED, {"machine": "elsewhere", "process": os.getpid(), "process_started": 1, "beat": 0})
+    Slots(study, 2).give_back_of(os.getpid())
+    assert [trial.number for trial in count_trials(study).running] == [other.number]
+    assert study.trials[mine.number].state == TrialState.FAIL
+
+
+def test_a_study_does_not_name_the_host(make_plan):
+    study = open_study(make_plan())
+    take(Slots(study, 1))
+    assert set(study.trials[0].user_attrs[LEASED]) == {"machine", "process", "process_started", "beat"}
 
 
 @pytest.mark.parametrize("url", [None, "sqlite"])
