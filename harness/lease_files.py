@@ -42,8 +42,8 @@ class Held:
 class FileLease:
     """A lease that is this process's."""
 
-    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        self.path, self.token, self.about = path, secrets.token_hex(16), vars(Owner.here()) | dict(about)
+    def __init__(self, path: Path, token: str, about: Mapping[str, Any]) -> None:
+        self.path, self.token, self.about = path, token, dict(about)
 
     def begin(self) -> bool:
         """Make the file; False where there is one."""
@@ -112,7 +112,7 @@ def take(path: Path, lease: float, about: Mapping[str, Any]) -> FileLease | None
 
     Raises `StorageError` where the folder cannot be written.
     """
-    taken = FileLease(path, about)
+    taken = FileLease(path, secrets.token_hex(16), vars(Owner.here()) | dict(about))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(3):

@@ -368,6 +368,7 @@ def test_a_machine_is_told_by_more_than_its_name(monkeypatch, tmp_path, hidden):
     monkeypatch.setattr(leases, "PROCESSES", tmp_path)
     first = identify_machine.__wrapped__()
     (tmp_path / hidden).unlink()
+    assert first is not None
     assert (len(first), identify_machine.__wrapped__()) == (16, None)
     if hidden == "self/ns/pid":
         (tmp_path / hidden).symlink_to("pid:[2]")

@@ -103,11 +103,11 @@ def work(parent: Connection, order: WorkOrder) -> None:
 
 
 def _run(parent: Connection, told: Run, job: Job, on_device: DeviceData) -> Finished | Stopped | Refused:
-    from harness.execution.claims import Claim
     from harness.execution.combo import failed_result, run_combo
+    from harness.lease_files import FileLease
     from harness.results.record import FailurePart
 
-    claim, process = Claim(told.claim, told.token, {}), os.getpid()
+    claim, process = FileLease(told.claim, told.token, {}), os.getpid()
 
     def guard() -> None:
         if os.getpid() != process:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -211,3 +214,37 @@ def test_the_memory_map_is_not_written_through(tmp_path, small_data):
     prepared.images[0] = 0
     again = prepare(source(tmp_path), small_data, 16, tmp_path / "cache")
     np.testing.assert_array_equal(again.images, small_data.images)
+
+
+def test_a_cache_on_a_disk_without_locks_is_made_as_any_other(tmp_path, monkeypatch):
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    data = save_images(tmp_path)
+    expected = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    prepared = prepare(source(tmp_path), data, 8, tmp_path / "other")
+    assert prepared.digest == expected.digest
+    (folder,) = (tmp_path / "other").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in (tmp_path / "cache" / folder.name).iterdir()
+    )
+
+
+def test_who_waits_for_another_process_that_decodes_says_so(tmp_path):
+    data = save_images(tmp_path)
+    cache = tmp_path / "cache"
+    prepare(source(tmp_path), data, 8, cache)
+    (folder,) = cache.iterdir()
+    (folder / "manifest.json").unlink()
+    remarks: list[str] = []
+    with (folder / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def remark(text: str) -> None:
+            remarks.append(text)
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        prepare(source(tmp_path), data, 8, cache, remark=remark)
+    (said,) = remarks
+    assert said.startswith(f"waiting for the decoded images in {folder}: process {os.getpid()} on ")
