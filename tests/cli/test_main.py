@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,37 @@ def test_data_verbs_describe_check_and_prepare(harness):
     code, out, _ = harness("data", "prepare", "toy", "--load-size", "16", "--json")
     assert (code, json.loads(out)["images"]) == (0, 48)
     assert "phantom" in harness("data", "list")[1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "data prepare toy --load-size 16",
+        "run --dataset toy --models toy-net --losses bce --recipes toy --seeds 0 --board b",
+    ],
+)
+def test_who_waits_for_another_process_that_decodes_is_told_so_on_standard_error(
+    harness, monkeypatch, tmp_path, command
+):
+    from harness import locks
+
+    harness("data", "prepare", "toy", "--load-size", "16")
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / "manifest.json").unlink()
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    with (folder / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        sleep = time.sleep
+
+        def end(seconds: float) -> None:
+            fcntl.flock(file, fcntl.LOCK_UN)
+            monkeypatch.setattr(time, "sleep", sleep)
+
+        monkeypatch.setattr(time, "sleep", end)
+        code, out, err = harness(*command.split())
+    assert code == 0
+    assert f"- waiting for the decoded images in {folder}: process " in err.replace("\n", " ")
+    assert "waiting" not in out
 
 
 def test_set_adds_rows_that_carry_the_parameter(harness):
