@@ -1,4 +1,4 @@
-"""Claims are leases in files, which tell what goes on; what every lease is, tests/test_leases.py says."""
+"""Claims are leases in files, which tell what goes on; what every lease is, tests/test_lease_stores.py says."""
 
 from __future__ import annotations
 
