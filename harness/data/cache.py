@@ -49,7 +49,7 @@ BATCH = 2**20
 """Bytes that a thread checks before it reports."""
 
 
-def lock(folder: Path, remark: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
+def locked(folder: Path, remark: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
     """Make a folder of the cache this process's; who has to wait remarks it.
 
     Raises `StorageError` where it cannot be written.

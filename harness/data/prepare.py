@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Data
-from harness.data.cache import PIXELS, Account, Manifest, examine, identify, lock
+from harness.data.cache import PIXELS, Account, Manifest, examine, identify, locked
 from harness.data.decoding import Failure, decode_chunks
 from harness.data.loading import Source
 from harness.errors import DataError
@@ -185,7 +185,7 @@ def _obtain(
     found = examine(folder, load_size, check_all=check_all)
     if found.finished is not None:
         return found.finished
-    with lock(folder, remark):
+    with locked(folder, remark):
         sweep([folder])
         if found.damage is None or found.files != identify(folder):  # another process may have been at work
             found = examine(folder, load_size)

@@ -262,12 +262,12 @@ def test_what_another_process_has_mended_meanwhile_is_not_decoded_again(desk, mo
     zero(desk.find(module.PIXELS))
 
     @contextlib.contextmanager
-    def wait_for_other(folder: Path) -> Iterator[None]:
+    def wait_for_other(folder: Path, remark: Callable[[str], None] | None) -> Iterator[None]:
         monkeypatch.setattr(preparing, "locked", module.locked)
         desk.prepare()
         desk.decoded.clear()
         desk.said.clear()
-        with module.locked(folder):
+        with module.locked(folder, remark):
             yield
 
     monkeypatch.setattr(preparing, "locked", wait_for_other)
