@@ -1,10 +1,23 @@
-"""What of this machine the process may use."""
+"""What of this machine the process may use, and how it starts another Python."""
 
 from __future__ import annotations
 
 import os
+import sys
 from functools import cache
 from pathlib import Path
+
+SAFE_PATH = "PYTHONSAFEPATH"
+"""The variable by which every Python below leaves the current folder off its path: a file that lies there is not run."""
+
+_BEGINNING = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+sys.path[:] = {path!a}
+_spec = spec_from_file_location("harness", {file!a})
+sys.modules["harness"] = module_from_spec(_spec)
+_spec.loader.exec_module(sys.modules["harness"])
+"""
 
 
 def count_processors() -> int:
@@ -21,3 +34,19 @@ def identify_boot() -> str:
         import psutil
 
         return str(round(psutil.boot_time()))
+
+
+def python_command(code: str, *arguments: str) -> list[str]:
+    """Give the command that runs `code` in another Python, which has this process's own harness and `sys.path`.
+
+    The current folder is not on that path, even where it is on this one because somebody is typing: what a board came
+    with may lie there. Start it with `safe_environment()`, so that the same holds for what it starts.
+    """
+    path = [entry for entry in sys.path if entry and isinstance(entry, str)]
+    beginning = _BEGINNING.format(path=path, file=str(Path(__file__).with_name("__init__.py")))
+    return [sys.executable, "-P", "-c", beginning + code, *arguments]
+
+
+def safe_environment(**more: str) -> dict[str, str]:
+    """This process's environment for another one, whose own Python processes do not look into the current folder."""
+    return os.environ | {SAFE_PATH: "1"} | more

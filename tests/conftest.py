@@ -85,6 +85,7 @@ def harness(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("HARNESS_DEVICE", "cpu")
     monkeypatch.setenv("HARNESS_WORKERS", "0")
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("PYTHONSAFEPATH", "")  # which main sets, for what it starts; as it was afterwards
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["harness", *arguments])

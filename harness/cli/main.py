@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from harness.cli.verbs import boards, data, evaluation, machine, plugins, reading, tuning, upkeep
 from harness.errors import HarnessError
+from harness.machine import SAFE_PATH
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,6 +49,7 @@ data_app.command("prepare")(data.prepare_dataset)
 
 def main() -> None:
     """Run the command line: a mistake is one line and exit code 2, an interruption 130."""
+    os.environ[SAFE_PATH] = "1"  # for what libraries and plugins start
     try:
         app()
     except HarnessError as error:

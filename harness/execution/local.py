@@ -21,6 +21,7 @@ from harness.execution.pool import POLL, Pool
 from harness.execution.supervision import Inbox
 from harness.execution.workers import WorkerOptions, why_unfit
 from harness.leases import LEASE
+from harness.results.provenance import find_commit
 from harness.results.record import Record
 from harness.training.memory import DeviceData
 
@@ -68,6 +69,7 @@ def run(
 
 def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
     """One combo after another, in this process; what plugins print goes to standard error."""
+    find_commit()
     on_device, load_size, unfit = DeviceData(), None, None
     while dispatch.todo and not interruption.asked:
         task = dispatch.take(load_size)

@@ -2,7 +2,8 @@
 
 A worker runs one function of an importable module, `target(connection, *arguments)`, in a new Python process with a
 session of its own: nothing is inherited but environment, `sys.path` and `sys.argv`, so that a parent that has touched
-no GPU has workers that can. What the worker says arrives in the parent's `inbox` as pairs of the worker and
+no GPU has workers that can. The harness is the parent's own, and no file is run because it lies in the current folder.
+What the worker says arrives in the parent's `inbox` as pairs of the worker and
 
 - whatever plain object it sent through its connection, in order;
 - `Printed`, what it and its children wrote to standard output and standard error;
@@ -32,6 +33,8 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
+
+from harness.machine import python_command, safe_environment
 
 TAIL = 8192
 """Bytes of a worker's last output that are kept."""
@@ -88,7 +91,8 @@ class Worker:
         code = BOOT.format(connection=theirs.fileno(), lifeline=read)
         with theirs, os.fdopen(read, "rb"):
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, the text above
-                [sys.executable, "-c", code],
+                python_command(code),
+                env=safe_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -96,7 +100,7 @@ class Worker:
                 start_new_session=True,
             )
         self._threads = [threading.Thread(target=task, daemon=True) for task in (self._read, self._drain)]
-        self.send((sys.path, sys.argv))
+        self.send(sys.argv)
         self.send((target, arguments))
         for thread in self._threads:
             thread.start()
@@ -217,7 +221,7 @@ def _live(connection: int, lifeline: int) -> None:
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     os.register_at_fork(after_in_child=lambda: _fall_silent(connection))
     with Connection(connection) as parent, contextlib.suppress(EOFError, BrokenPipeError):
-        sys.path[:], sys.argv[:] = parent.recv()
+        sys.argv[:] = parent.recv()
         target, arguments = parent.recv()
         target(parent, *arguments)
 

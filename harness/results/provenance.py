@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import importlib.metadata
+import os
 import platform
 import re
 import socket
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "pillow")
+ANOTHER_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
+"""Variables by which a hook's children are told of the repository that is committed to, which is another one."""
 
 
 def describe_run(device: torch.device) -> ProvenancePart:
@@ -29,7 +32,7 @@ def describe_run(device: torch.device) -> ProvenancePart:
 
     return ProvenancePart(
         harness=importlib.metadata.version("cxr-harness"),
-        commit=_commit(),
+        commit=find_commit(),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
         python=platform.python_version(),
         device=device_name(device),
@@ -99,12 +102,17 @@ def _user() -> str:
 
 
 @cache
-def _commit() -> str | None:
-    """The commit of the checkout that this code runs from, with `+` where it was changed; None without a checkout."""
+def find_commit() -> str | None:
+    """The commit of the checkout that this code runs from, with `+` where it was changed; None without a checkout.
+
+    It is found once, when it is first asked for: before a training, since somebody may commit meanwhile.
+    """
     folder = Path(__file__).parent
+    environment = {name: value for name, value in os.environ.items() if name not in ANOTHER_REPOSITORY}
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607 - fixed arguments
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 - fixed arguments
         return done.stdout.strip()
 
     try:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.components import Task
+from harness.machine import python_command, safe_environment
 from harness.testing.contract import ContractError, Subject
 
 if TYPE_CHECKING:
@@ -117,9 +116,9 @@ def watch_elsewhere(subject: Subject, events: Sequence[Mapping[str, Any]]) -> di
 
 def _run(code: str, asked: Mapping[str, Any], what: str) -> dict[str, Any]:
     """The JSON that a process prints last. Raises `ContractError` with the last line of its error otherwise."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = safe_environment(HF_HUB_OFFLINE="1", WANDB_MODE="offline", PYTHONDONTWRITEBYTECODE="1")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", code, json.dumps(asked)]
+        command = python_command(code, json.dumps(asked))
         try:
             done = subprocess.run(  # noqa: S603 - the program is the text above
                 command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False

@@ -23,6 +23,7 @@ from harness.execution import local, planning
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished
 from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
+from harness.results.provenance import find_commit
 from harness.results.record import Record
 from harness.results.store import read_records
 
@@ -85,6 +86,18 @@ def test_every_combo_leaves_a_record_with_everything_in_it(board, toys, tmp_path
     assert record.combo.resolved["recipe"]["lr"] == 0.01
     assert record.thresholds["0.5"] == {"first": 0.5, "second": 0.5, "third": 0.5}
     assert str(tmp_path) not in record.model_dump_json()
+
+
+def test_the_commit_is_looked_up_before_the_first_training(board, toys, tmp_path):
+    found = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, ComboStarted):
+            found.append(find_commit.cache_info().currsize)
+
+    find_commit.cache_clear()
+    local.run(planning.plan(board, toys, settings(tmp_path), ignore), listen)
+    assert found == [1, 1]
 
 
 def test_what_is_stored_is_what_was_measured(board, toys, tmp_path):

@@ -1,0 +1,42 @@
+"""A record says which code has run, and nothing of whose machine it was."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.results.provenance import find_commit
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def fresh():
+    """Nothing is remembered of the commit, before and after."""
+    find_commit.cache_clear()
+    yield
+    find_commit.cache_clear()
+
+
+def make_repository(folder: Path) -> None:
+    """Make a repository with one commit of a file that the harness has, too."""
+    (folder / "provenance.py").write_text("")
+    settings = ["-c", "user.name=n", "-c", "user.email=e"]
+    for command in (["init", "-q"], ["add", "."], [*settings, "commit", "-qm", "another"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+def test_the_commit_is_that_of_the_code_whatever_repository_the_folder_or_a_hook_is_of(tmp_path, monkeypatch, fresh):
+    if not (ROOT / ".git").exists():
+        pytest.skip("the tests are not of a checkout")
+    told = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    make_repository(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    found = find_commit()
+    assert found is not None
+    assert found.removesuffix("+") == told.stdout.strip()
