@@ -17,19 +17,6 @@ from harness.execution.supervision import Death, Inbox, Worker
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 TINY = ("--dataset", "toy", "--models", "toy-net", "--losses", "bce", "--recipes", "toy", "--seeds", "0")
-    "--dataset",
-    "toy",
-    "--models",
-    "toy-net",
-    "--losses",
-    "bce",
-    "--recipes",
-    "toy",
-    "--seeds",
-    "0",
-    "--board",
-    "b",
-)
 TRAPS = ("queue.py", "pickle.py", "multiprocessing.py", "numpy.py", "torch.py", "harness/__init__.py")
 BETRAY = "open({path!r}, 'a').write(__name__ + ' ')\n"
 
@@ -89,7 +76,18 @@ def start(target) -> object:
 def test_a_run_with_workers_runs_no_file_of_the_current_folder(pit, tmp_path):
     variables = {"HARNESS_PLUGIN": str(TOY), "HARNESS_DEVICE": "cpu", "HARNESS_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from harness.cli.main import main; main()", "run", *TINY, "--board", "b", "--workers", "1"],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            "from harness.cli.main import main; main()",
+            "run",
+            *TINY,
+            "--board",
+            "b",
+            "--workers",
+            "1",
+        ],
         env=os.environ | variables,
         capture_output=True,
         text=True,
