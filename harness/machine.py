@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from functools import cache
 from pathlib import Path
 
+from harness.errors import UsageError
+
+DRAWING = 72 * 2**30
+"""Bytes of address space in which a page can be drawn: the library reserves 64 GiB of it, and uses next to none."""
 SAFE_PATH = "PYTHONSAFEPATH"
-"""The variable by which every Python below leaves the current folder off its path: a file that lies there is not run."""
+"""The variable by which every Python below leaves the current folder off its path: no file there is run."""
 
 _BEGINNING = """
 import sys
@@ -34,6 +39,22 @@ def identify_boot() -> str:
         import psutil
 
         return str(round(psutil.boot_time()))
+
+
+def find_address_limit() -> int | None:
+    """Find the bytes of address space that the process may have (`ulimit -v`); None where nothing limits it."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def require_drawing() -> None:
+    """Raise `UsageError` where a page cannot be drawn: the library would abort the process, after hours of training."""
+    limit = find_address_limit()
+    if limit is not None and limit < DRAWING:
+        raise UsageError(
+            f"the address space is limited to {limit / 2**30:.0f} GiB, and drawing a page reserves "
+            f"{DRAWING / 2**30:.0f} GiB of it (hardly any memory); lift the limit with ulimit -v unlimited"
+        )
 
 
 def python_command(code: str, *arguments: str) -> list[str]:

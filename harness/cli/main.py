@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from harness.cli.streams import find_lost_output, prepare_streams, require_text
 from harness.cli.verbs import boards, data, evaluation, machine, plugins, reading, tuning, upkeep
 from harness.errors import HarnessError
-from harness.machine import SAFE_PATH
+from harness.machine import SAFE_PATH, find_address_limit
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,17 +49,34 @@ data_app.command("prepare")(data.prepare_dataset)
 
 
 def main() -> None:
-    """Run the command line: a mistake is one line and exit code 2, an interruption 130."""
+    """Run the command line: a mistake is one line and exit code 2, an interruption 130; output that is lost gives 1."""
+    prepare_streams()
     os.environ[SAFE_PATH] = "1"  # for what libraries and plugins start
     try:
+        require_text(sys.argv[1:], os.environ)
         app()
     except HarnessError as error:
-        from harness.cli.terminal import fail
-
-        fail(str(error))
-        sys.exit(2)
+        _give_up(str(error), 2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (ImportError, MemoryError) as error:
+        if find_address_limit() is None:
+            raise
+        _give_up(f"{str(error) or 'the memory is used up'}; the address space is limited: try ulimit -v unlimited", 1)
+    except SystemExit as end:
+        lost = None if end.code else find_lost_output()
+        if isinstance(lost, BrokenPipeError):  # a reader such as head has seen enough
+            sys.exit(1)
+        if lost is not None:
+            _give_up(f"standard output cannot be written: {lost.strerror}; what was made is kept, print it again", 1)
+        raise
+
+
+def _give_up(message: str, code: int) -> NoReturn:
+    from harness.cli.terminal import fail
+
+    fail(message)
+    sys.exit(code)
 
 
 def _version(wanted: bool) -> None:

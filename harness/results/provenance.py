@@ -71,7 +71,7 @@ def _without_folder(argument: str) -> str:
 
 def scrub(text: str) -> str:
     """Take absolute paths (their last part stays), the host's name and the user's name out of a text."""
-    text = scrub_paths(text)
+    text = scrub_paths(text).encode("utf-8", "backslashreplace").decode()  # names of files may be no text
     host = socket.gethostname()
     for name, stand_in in ((host, "HOST"), (host.partition(".")[0], "HOST"), (_user(), "USER")):
         if len(name) > 3:

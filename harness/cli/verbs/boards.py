@@ -31,6 +31,7 @@ from harness.cli.options import (
 )
 from harness.cli.verbs.shared import open_registry, print_board
 from harness.errors import UsageError
+from harness.machine import require_drawing
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +116,7 @@ def run(
     from harness.definition import BoardRequest, define
     from harness.parameters import parse_assignments, parse_params
 
+    require_drawing()
     registry = open_registry(plugin)
     request = BoardRequest(
         board=board,

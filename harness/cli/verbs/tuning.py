@@ -29,6 +29,7 @@ from harness.cli.options import (
 )
 from harness.cli.verbs.shared import open_registry
 from harness.errors import HarnessError, UsageError
+from harness.machine import require_drawing
 
 if TYPE_CHECKING:
     import optuna
@@ -128,6 +129,7 @@ def tune(
     from harness.parameters import parse_assignments, parse_params
     from harness.training.engine import EngineOptions, set_up_process
 
+    require_drawing()
     registry = open_registry(plugin)
     until = None if budget is None else time.time() + parse_duration("--budget", budget)
     request = BoardRequest(

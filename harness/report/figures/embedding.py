@@ -9,6 +9,7 @@ from functools import cache
 
 from markupsafe import Markup
 
+from harness.machine import require_drawing
 from harness.report.figures.style import Figure
 
 VEGA_LITE = "6.4"
@@ -43,6 +44,7 @@ def bundle() -> str:
 
 def draw_still(figure: Figure) -> Markup:
     """The picture as a small SVG, the same on every machine: fonts come with the library."""
+    require_drawing()
     import vl_convert
 
     specification = dict(figure.specification)
