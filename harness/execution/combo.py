@@ -31,7 +31,7 @@ from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
 from harness.results.layout import WEIGHTS, predictions_file
-from harness.results.provenance import describe_run, scrub
+from harness.results.provenance import describe_run, scrub, scrub_paths
 from harness.results.record import (
     ComboPart,
     DatasetPart,
@@ -273,7 +273,7 @@ def _record(job: Job, provenance: ProvenancePart | None = None, **parts: object)
 def _published(values: Mapping[str, object]) -> dict[str, object]:
     """Values as JSON has them, without folders of this machine: a weight file is known by its digest in the key."""
     plain = json.loads(json.dumps(dict(values), default=str))
-    return {name: scrub(value) if isinstance(value, str) else value for name, value in plain.items()}
+    return {name: scrub_paths(value) if isinstance(value, str) else value for name, value in plain.items()}
 
 
 def _describe_data(job: Job) -> DatasetPart:

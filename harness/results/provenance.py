@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import getpass
 import importlib.metadata
+import json
 import os
 import platform
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
+from harness.components import Recipe
 from harness.machine import count_processors
-from harness.results.record import ProvenancePart
+from harness.results.record import ProvenancePart, Record
 
 if TYPE_CHECKING:
     import torch
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "pillow")
+PART = r"(?:[/\\][^\s/\\:'\",;()=]+)"
+"""A part of a path with the separator before it, as a regular expression."""
 ANOTHER_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
 """Variables by which a hook's children are told of the repository that is committed to, which is another one."""
 
@@ -60,7 +67,9 @@ def device_name(device: torch.device) -> str:
 
 def command() -> str:
     """The command line as it could be typed elsewhere, without folders of this machine."""
-    return scrub(" ".join(["harness", *map(_without_folder, sys.argv[1:])]))
+    text = _as_text(scrub_paths(" ".join(["harness", *map(_without_folder, sys.argv[1:])])))
+    # a plain word may be a model, or its optimizer: only a name like gpu07 can be nothing else
+    return _replace_names(text, lambda name: not name.isalpha())
 
 
 def _without_folder(argument: str) -> str:
@@ -70,23 +79,48 @@ def _without_folder(argument: str) -> str:
 
 
 def scrub(text: str) -> str:
-    """Take absolute paths (their last part stays), the host's name and the user's name out of a text."""
-    text = scrub_paths(text).encode("utf-8", "backslashreplace").decode()  # names of files may be no text
+    """Take absolute paths (their last part stays), the host's name and the user's name out of a message.
+
+    A name that is also a word of records stays: `loss` and `adam` tell nobody's name. For values there is
+    `scrub_paths`: what was chosen is never written as another word.
+    """
+    return _replace_names(_as_text(scrub_paths(text)), lambda name: name.lower() not in _vocabulary())
+
+
+def scrub_paths(text: str) -> str:
+    """Take absolute paths out of a text: their last part stays. The same on every machine.
+
+    Within a text a path is what is quoted or has two parts at least: `x /y` may be a label.
+    """
+    if re.fullmatch(rf"(?:~|[A-Za-z]:)?{PART}+[/\\]?", text):
+        return _last_part(text)
+    text = re.sub(r"(?<=')(?:~|[A-Za-z]:)?[/\\][^'\n]*(?=')", lambda match: _last_part(match.group()), text)
+    return re.sub(
+        rf"(?<![\w./<])(?!//)(?:(?:~|[A-Za-z]:){PART}+|{PART}{{2,}})[/\\]?",
+        lambda match: _last_part(match.group()),
+        text,
+    )
+
+
+def _as_text(text: str) -> str:
+    """The text with escapes for what is none, as names of files can be."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _replace_names(text: str, tells: Callable[[str], bool]) -> str:
+    """Take the host's and the user's name out of a text, where the name tells who that is."""
     host = socket.gethostname()
     for name, stand_in in ((host, "HOST"), (host.partition(".")[0], "HOST"), (_user(), "USER")):
-        if len(name) > 3:
+        if len(name) > 3 and tells(name):
             text = re.sub(rf"\b{re.escape(name)}\b", stand_in, text)
     return text
 
 
-def scrub_paths(text: str) -> str:
-    """Take absolute paths out of a text: their last part stays. The same on every machine."""
-    text = re.sub(r"(?<=')(?:~|[A-Za-z]:)?[/\\][^'\n]*(?=')", lambda match: _last_part(match.group()), text)
-    return re.sub(
-        r"(?<![\w./<])(?!//)(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'\",;()=]+)+[/\\]?",
-        lambda match: _last_part(match.group()),
-        text,
-    )
+@cache
+def _vocabulary() -> frozenset[str]:
+    """The words that records are written in (their keys, what a recipe may choose from), and names that many have."""
+    schemas = Record.model_json_schema(), TypeAdapter(Recipe).json_schema()
+    return frozenset(re.findall(r"\w+", json.dumps(schemas).lower())) | {"root", "user", "localhost"}
 
 
 def _last_part(path: str) -> str:
@@ -95,10 +129,9 @@ def _last_part(path: str) -> str:
 
 def _user() -> str:
     try:
-        name = getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):
         return ""
-    return "" if name in ("root", "user") else name
 
 
 @cache

@@ -46,7 +46,8 @@ def test_standard_error_that_cannot_be_written_changes_nothing(tmp_path, redirec
 def test_closed_standard_output_is_taken_by_no_file(tmp_path):
     code = (
         "import os, sys; from harness.cli.streams import prepare_streams; prepare_streams()\n"
-        "made = open('made', 'w'); print('lost'); os.write(1, b'lost'); os.write(2, b'lost'); made.write(str(sys.stdin))"
+        "made = open('made', 'w'); print('lost'); os.write(1, b'lost'); os.write(2, b'lost')\n"
+        "made.write(str(sys.stdin))"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], cwd=tmp_path, check=False)
@@ -102,7 +103,7 @@ def test_a_worker_prints_letters_that_its_output_does_not_know(tmp_path, monkeyp
         monkeypatch.setenv(name, value)
     inbox: Inbox = SimpleQueue()
     Worker(inbox, __import__("printing_target").show).join()
-    said = []
+    said: list[object] = []
     while not said or not isinstance(said[-1], Death):
         said.append(inbox.get(timeout=60)[1])
     assert said[-1] == Death("exit", "the worker process ended with exit code 0", 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.results.provenance import find_commit
+from harness.results.provenance import command, find_commit, scrub
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,8 +24,8 @@ def make_repository(folder: Path) -> None:
     """Make a repository with one commit of a file that the harness has, too."""
     (folder / "provenance.py").write_text("")
     settings = ["-c", "user.name=n", "-c", "user.email=e"]
-    for command in (["init", "-q"], ["add", "."], [*settings, "commit", "-qm", "another"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+    for words in (["init", "-q"], ["add", "."], [*settings, "commit", "-qm", "another"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
 
 
 def test_the_commit_is_that_of_the_code_whatever_repository_the_folder_or_a_hook_is_of(tmp_path, monkeypatch, fresh):
@@ -40,3 +40,25 @@ def test_the_commit_is_that_of_the_code_whatever_repository_the_folder_or_a_hook
     found = find_commit()
     assert found is not None
     assert found.removesuffix("+") == told.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["loss", "adam", "Adam", "cosine", "image", "test", "a", "root", ""])
+def test_a_user_or_host_who_is_called_like_a_word_of_records_changes_no_message(monkeypatch, name):
+    monkeypatch.setenv("LOGNAME", name)
+    monkeypatch.setattr("socket.gethostname", lambda: name)
+    text = "the loss of adam, Adam and cosine is no test of an image, a root said"
+    assert scrub(text) == text
+
+
+def test_anybody_else_is_taken_out_of_messages(monkeypatch):
+    monkeypatch.setenv("LOGNAME", "anna")
+    assert scrub("no home of anna in /home/anna/x.png") == "no home of USER in x.png"
+
+
+@pytest.mark.parametrize("name", ["adam", "demo", "chexnet"])
+def test_a_command_keeps_its_words_whatever_the_user_is_called(monkeypatch, name):
+    monkeypatch.setenv("LOGNAME", name)
+    monkeypatch.setattr("socket.gethostname", lambda: name)
+    words = ["harness", "run", "demo", "--models", "chexnet", "--set", "recipe.optimizer=adam"]
+    monkeypatch.setattr("sys.argv", words)
+    assert command() == " ".join(words)

@@ -102,6 +102,9 @@ def test_what_runs_leave_is_kept_out_of_version_control(tmp_path):
         ("error:/home/anna/x", "error:x"),
         ("cannot open '/srv/My Scans/Anna Doe/y.png': no", "cannot open 'y.png': no"),
         ("<b>bold</b>", "<b>bold</b>"),
+        ("label 'x /y' of x /y, left /right", "label 'x /y' of x /y, left /right"),
+        ("/scratch", "scratch"),
+        ("cannot open b\udcff.png", "cannot open b\\udcff.png"),
     ],
 )
 def test_folders_of_a_machine_are_taken_out_of_texts(text, scrubbed):
