@@ -96,9 +96,10 @@ def submit(
     tests = [_read(path, data, "test") for path in submission.tests]
     require_distinct(tests)
     seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]
-    keys = {one.key for one in seeds}
+    keys = {(one.seed, one.key) for one in seeds}
     earlier = [r for r in read_records(board.folder).records if r.combo.row == row_name(submission.name)]
-    if not {record.key for record in earlier} <= keys and not replace_old:
+    other = [record for record in earlier if (record.combo.seed, record.key) not in keys]
+    if other and not replace_old:
         raise UsageError(
             f"the board has other predictions of '{submission.name}'; choose another --name, or --replace them"
         )
@@ -113,9 +114,8 @@ def submit(
     notes = [f"patients of the dataset: {data.notes[ALIKE]}"] if ALIKE in data.notes else []
     notes += [note for one in seeds for each in (one.test, one.val) if each is not None for note in each.notes]
     made = [_make_record(board, submission, one, described) for one in seeds]
-    for record in earlier:  # a row is of one submission: what is replaced goes first, and whole
-        if record.key not in keys:
-            remove_record(board.folder, record)
+    for record in other:  # a row is of one submission: what is replaced goes first, and whole
+        remove_record(board.folder, record)
     records = (
         write_record(board.folder, record, one.evaluation.resamples) for record, one in zip(made, seeds, strict=True)
     )
