@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
-import signal
 import tempfile
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +25,7 @@ from harness.execution.planning import CurrentKeys, Settings, find_current_keys
 from harness.execution.rescore import rescore
 from harness.registry import Registry, load_registry
 from harness.report.page import render
-from harness.results.layout import RESAMPLES, record_path, resamples_path, run_path
+from harness.results.layout import RESAMPLES, claims_path, record_path, resamples_path, run_path
 from harness.results.record import Record
 from harness.results.store import read_records, set_aside
 from harness.upkeep.cleaning import find_waste, remove
@@ -36,7 +33,7 @@ from harness.upkeep.merging import merge
 from harness.upkeep.submission import Submission, submit
 from harness.upkeep.validation import validate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 TOY = Path(__file__).parent.parent / "fixtures" / "toy.py"
 BOARD = """
@@ -58,22 +55,31 @@ CHANGES = ("rename", "replace", "unlink")
 """What a process may be killed before."""
 
 
-def kill_at(step: int) -> None:
-    """Let this process be killed before its so-manieth change of a name."""
+class Killed(BaseException):
+    """Stands for SIGKILL: from here on nothing more is changed on the disk, whatever cleans up."""
+
+
+def run_killed(act: Callable[[], object], step: int) -> None:
+    """Do something until its so-manieth change of a name, at which it is killed, or to its end.
+
+    All in this process, since a fork of one whose libraries have threads may hang and a new one takes seconds.
+    """
     left = step
 
     def count(change: Callable[..., object]) -> Callable[..., object]:
         def counted(*arguments: object, **options: object) -> object:
             nonlocal left
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
             left -= 1
+            if left < 0:
+                raise Killed
             return change(*arguments, **options)
 
         return counted
 
-    for name in CHANGES:
-        setattr(Path, name, count(getattr(Path, name)))
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+        for name in CHANGES:
+            patch.setattr(Path, name, count(getattr(Path, name)))
+        act()
 
 
 class Sequences(RuleBasedStateMachine):
@@ -101,7 +107,6 @@ class Sequences(RuleBasedStateMachine):
             set_aside(self.folder)
             chosen = self.settings(force)
             local.run(planning.plan(self.board(), self.registry, chosen, lambda _: None), lambda _: None)
-            render(self.board())
 
         self.do(act, killed)
         if killed is None:
@@ -207,13 +212,14 @@ class Sequences(RuleBasedStateMachine):
         }
 
     def do(self, act: Callable[[], object], killed: int | None, keep: set[tuple[str, int]] | None = None) -> None:
-        """Do something, in a process that is killed on its way or in this one; what was finished must be there."""
+        """Do something, perhaps killed on its way; what was finished must be there."""
         before = self.done()
         intact = {name for name, record in before.items() if self.is_whole(record)}
         if killed is None:
             act()
         else:
             run_killed(act, killed)
+            shutil.rmtree(claims_path(self.folder), ignore_errors=True)  # of a dead process they would be taken over
         after = self.done()
         kept = set(before) if keep is None else keep
         assert kept <= set(after), f"lost {kept - set(after)}"
@@ -259,19 +265,6 @@ class Sequences(RuleBasedStateMachine):
         return wrong | {p.name for p in (self.folder / "records").glob("notes.txt")}
 
 
-def run_killed(act: Callable[[], object], step: int) -> None:
-    """Do something in a process of its own that is killed before its so-manieth change of a name, or ends."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on forks of processes with threads
-        child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            kill_at(step)
-            act()
-        os._exit(0)
-    os.waitpid(child, 0)
-
-
 @pytest.fixture
 def original(tmp_path, monkeypatch) -> Path:
     """Two boards that were run, and predictions to submit."""
@@ -284,7 +277,6 @@ def original(tmp_path, monkeypatch) -> Path:
         board = read_board(folder)
         settings = Settings(data_root=folder, cache=tmp_path / "cache", device=torch.device("cpu"))
         records = local.run(planning.plan(board, registry, settings, lambda _: None), lambda _: None)
-        render(board)
     stored = load_predictions(run_path(tmp_path / "other", records[0].key) / "predictions-test.npz")
     for skill in (1.0, 3.0):
         for number in range(3):
@@ -299,6 +291,9 @@ def original(tmp_path, monkeypatch) -> Path:
 def test_no_sequence_of_commands_kills_and_edits_loses_or_mixes_results(original):
     case = Sequences.TestCase()
     case.settings = settings(
-        max_examples=200, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=200,
+        stateful_step_count=8,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
     case.runTest()
