@@ -96,7 +96,7 @@ def submit(
     tests = [_read(path, data, "test") for path in submission.tests]
     require_distinct(tests)
     seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]
-    keys = {(one.seed, one.key) for one in seeds}
+    keys, about = {(one.seed, one.key) for one in seeds}, scrub(submission.about.strip())
     earlier = [r for r in read_records(board.folder).records if r.combo.row == row_name(submission.name)]
     other = [record for record in earlier if (record.combo.seed, record.key) not in keys]
     if other and not replace_old:
@@ -113,9 +113,10 @@ def submit(
     )
     notes = [f"patients of the dataset: {data.notes[ALIKE]}"] if ALIKE in data.notes else []
     notes += [note for one in seeds for each in (one.test, one.val) if each is not None for note in each.notes]
-    made = [_make_record(board, submission, one, described) for one in seeds]
-    for record in other:  # a row is of one submission: what is replaced goes first, and whole
-        remove_record(board.folder, record)
+    made = [_make_record(board, submission, one, described, about) for one in seeds]
+    for record in earlier:  # a row is of one submission: what is replaced goes first, and whole
+        if record in other or record.external != about:
+            remove_record(board.folder, record)
     records = (
         write_record(board.folder, record, one.evaluation.resamples) for record, one in zip(made, seeds, strict=True)
     )
@@ -135,7 +136,7 @@ def _evaluate(submission: Submission, seed: int, test: Predictions, data: Data, 
     return _Seed(seed, key, test, val, evaluate(test, val, protocol))
 
 
-def _make_record(board: Board, submission: Submission, one: _Seed, data: DatasetPart) -> Record:
+def _make_record(board: Board, submission: Submission, one: _Seed, data: DatasetPart, about: str) -> Record:
     folder, artifacts = run_folder(board.folder, one.key), {}
     for split, predictions in {"test": one.test, "val": one.val}.items():
         if predictions is not None:
@@ -155,7 +156,7 @@ def _make_record(board: Board, submission: Submission, one: _Seed, data: Dataset
     return Record(
         key=one.key,
         combo=combo,
-        external=scrub(submission.about.strip()),
+        external=about,
         status="done",
         dataset=data,
         artifacts=artifacts,

@@ -59,13 +59,14 @@ def list_files(board: Path) -> set[str]:
 
 
 def test_clean_leaves_what_may_belong_to_a_record_that_it_cannot_read(harness, board):
-    path = record_path(board, f"{NET}--s0")
+    submit(harness, board, 1, 1.0)
+    path = record_path(board, "external--theirs--s0")
     path.write_text(CONFLICT.format(path.read_text(), path.read_text()))
     before = list_files(board)
     document = run_json(harness, "clean", "b", "--yes")
     assert list_files(board) == before
     assert document["waste"] == []
-    assert f"{NET}--s0.json" in document["unreadable"][0]
+    assert "external--theirs--s0.json" in document["unreadable"][0]
     assert "stays: repair or remove it" in harness("clean", "b", "--yes")[2]
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from harness.board import Board, read_board
 from harness.evaluation.predictions import load_predictions
@@ -266,7 +266,7 @@ class Sequences(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def original(tmp_path, monkeypatch) -> Path:
+def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two boards that were run, and predictions to submit."""
     monkeypatch.setenv("HARNESS_PLUGIN", str(TOY))
     registry = load_registry([TOY])
@@ -289,11 +289,5 @@ def original(tmp_path, monkeypatch) -> Path:
 
 
 def test_no_sequence_of_commands_kills_and_edits_loses_or_mixes_results(original):
-    case = Sequences.TestCase()
-    case.settings = settings(
-        max_examples=200,
-        stateful_step_count=8,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    case.runTest()
+    chosen = settings(max_examples=200, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(Sequences, settings=chosen)
