@@ -21,12 +21,13 @@ from harness.execution.events import (
     Stopping,
     Waiting,
 )
+from harness.execution.failures import may_pass
 from harness.execution.forecast import Forecast, measure_work
 from harness.execution.interruption import Left
 from harness.lease_files import FileLease
 from harness.leases import LEASE, Keeper
 from harness.results.layout import RESUME, run_path
-from harness.results.record import FailureKind, Record
+from harness.results.record import Record
 from harness.results.store import read_record, sweep_board, write_record
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from harness.execution.planning import Planned
     from harness.training.fit import Epoch
 
-MAY_PASS: frozenset[FailureKind] = frozenset({"crashed", "interrupted", "out_of_memory", "timeout"})
-"""Failures that may not come again: what else ran on the machine had its part in them."""
+POLL = 1.0
+"""Seconds between two looks at what other processes have left."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -148,8 +149,8 @@ class Dispatch:
         A failure does not take the place of a result that is done and current: one that was forced to run again.
         """
         failure = result.record.failure
-        may_pass = failure is not None and result.record.status == "failed" and failure.kind in MAY_PASS
-        if may_pass and task.attempt <= self.retries and failure is not None:
+        tries_left = result.record.status == "failed" and task.attempt <= self.retries
+        if tries_left and failure is not None and may_pass(failure):
             task.attempt += 1
             task.started = time.perf_counter()
             self.listener(ComboRetried(task.job.combo.name, failure, task.attempt - 1, self.retries))

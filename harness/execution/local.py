@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-import time
 from collections.abc import Sequence
-from dataclasses import replace
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from harness.errors import ClaimLostError
-from harness.execution.combo import Result, run_combo
-from harness.execution.dispatch import Dispatch, RunningCombo
-from harness.execution.events import Listener, ProcessUnfit
+from harness.execution.dispatch import Dispatch
+from harness.execution.events import Listener
 from harness.execution.interruption import Interrupted, Interruption
 from harness.execution.planning import Planned
-from harness.execution.pool import POLL, Pool
-from harness.execution.supervision import Inbox
-from harness.execution.workers import WorkerOptions, why_unfit
+from harness.execution.pool import Pool
+from harness.execution.single import SingleProcess
+from harness.execution.workers import WorkerOptions
 from harness.leases import LEASE
-from harness.results.provenance import find_commit
 from harness.results.record import Record
-from harness.training.memory import DeviceData
 
-if TYPE_CHECKING:
-    from harness.training.fit import Epoch
+
+class Executor(Protocol):
+    """What runs the combos of a `Dispatch`: it takes one, tells of its epochs, and finishes, loses or gives it back."""
+
+    interruption: Interruption
+    """Listens for Ctrl-C while `run` goes on."""
+
+    def run(self) -> None:
+        """Run all that is to do; return when it is done, or when what was under way has stopped after a Ctrl-C."""
 
 
 def run(
@@ -45,57 +42,19 @@ def run(
 
     Raises `Interrupted` after Ctrl-C, with what is left; `StorageError` where nothing can be written.
     """
-    inbox: Inbox = SimpleQueue()
     dispatch = Dispatch(planned, listener, lease=lease, retries=retries)
-
-    def tell() -> None:
-        """Ask for the end of the run, from within a signal's handler, which may do little itself."""
-        inbox.put((None, None))
-        if options is None:
-            threading.Thread(target=dispatch.stop).start()
-
-    with dispatch, Interruption(tell) as interruption:
+    executor = _choose_executor(planned, dispatch, options)
+    with dispatch, executor.interruption:
         try:
-            if options is None or not planned:
-                _run_here(dispatch, interruption)
-            else:
-                Pool(planned[0].job.board, options, dispatch, interruption, inbox).run()
+            executor.run()
         except KeyboardInterrupt:
             raise Interrupted(dispatch.unfinished()) from None
-        if interruption.asked:
+        if executor.interruption.asked:
             raise Interrupted(dispatch.unfinished())
     return dispatch.results()
 
 
-def _run_here(dispatch: Dispatch, interruption: Interruption) -> None:
-    """One combo after another, in this process; what plugins print goes to standard error."""
-    find_commit()
-    on_device, load_size, unfit = DeviceData(), None, None
-    while dispatch.todo and not interruption.asked:
-        task = dispatch.take(load_size)
-        if task is None:
-            dispatch.wait()
-            time.sleep(POLL if dispatch.todo else 0)
-            continue
-        load_size = task.job.choices.recipe.load_size
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                result = _run_task(task, on_device, dispatch, interruption)
-                while not dispatch.finish(task, result):
-                    result = _run_task(task, on_device, dispatch, interruption)
-        except ClaimLostError:
-            dispatch.lose(task)
-        if unfit is None:
-            unfit = why_unfit(task.job.device)
-            if unfit is not None:
-                dispatch.listener(ProcessUnfit(str(task.job.device), unfit, replaced=False))
-
-
-def _run_task(task: RunningCombo, on_device: DeviceData, dispatch: Dispatch, interruption: Interruption) -> Result:
-    def advance(epoch: Epoch) -> None:
-        dispatch.advance(task, epoch)
-        if interruption.asked:
-            raise KeyboardInterrupt
-
-    task.claim.tell(device=str(task.job.device))
-    return run_combo(replace(task.job, guard=task.claim.require, resume=task.resume), on_device, advance)
+def _choose_executor(planned: Sequence[Planned], dispatch: Dispatch, options: WorkerOptions | None) -> Executor:
+    if options is None or not planned:
+        return SingleProcess(dispatch)
+    return Pool(planned[0].job.board, options, dispatch)

@@ -7,39 +7,27 @@ costs the combo that it was running a failure that says why, and is replaced.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
 
 from harness.board import Board
 from harness.errors import ClaimLostError, StorageError
 from harness.execution.combo import failed_result
-from harness.execution.dispatch import Dispatch, RunningCombo
+from harness.execution.dispatch import POLL, Dispatch, RunningCombo
 from harness.execution.events import Printed, ProcessUnfit
+from harness.execution.failures import explain_death
 from harness.execution.host import HostMemory, measure_memory
 from harness.execution.interruption import Interruption
-from harness.execution.supervision import Death, DeathKind, Inbox
+from harness.execution.supervision import Death, Inbox
 from harness.execution.worker import EpochDone, Finished, Ready, Refused, Run, Stop, Stopped, work
 from harness.execution.workers import Place, WorkerOptions, Workers, share_out
-from harness.results.provenance import scrub
-from harness.results.record import FailureKind, FailurePart, ProvenancePart
-
-if TYPE_CHECKING:
-    pass
+from harness.results.record import ProvenancePart
 
 TICK = 0.1
 """Seconds between two looks at clocks and memory."""
-POLL = 1.0
-"""Seconds between two looks at what other processes have left."""
 FALSE_STARTS = 2
 """Workers in a row that may die at one place before they are ready."""
-FAILURE_OF_DEATH: Mapping[DeathKind, FailureKind] = {
-    "out_of_memory": "out_of_memory",
-    "timeout": "timeout",
-    "killed": "interrupted",
-}
-"""What a worker's death makes of its combo; `crashed` otherwise."""
 
 
 @dataclass(eq=False)
@@ -61,10 +49,12 @@ class Seat(Place):
 class Pool:
     """The workers of one run."""
 
-    def __init__(
-        self, board: Board, options: WorkerOptions, dispatch: Dispatch, interruption: Interruption, inbox: Inbox
-    ) -> None:
-        self.options, self.dispatch, self.interruption = options, dispatch, interruption
+    def __init__(self, board: Board, options: WorkerOptions, dispatch: Dispatch) -> None:
+        inbox: Inbox = SimpleQueue()
+        self.options, self.dispatch = options, dispatch
+        self.interruption = Interruption(
+            lambda: inbox.put((None, None))
+        )  # its handler wakes `run`, which does the rest
         self.seats = [Seat(order) for order in share_out(board, options)]
         self.workers = Workers(inbox, work, self.seats, false_starts=FALSE_STARTS, proof="they had loaded the board")
         self._next_look = 0.0
@@ -191,11 +181,7 @@ class Pool:
         if death.kind == "killed" and self.interruption.asked:  # a scheduler that ends a job signals all its processes
             self.dispatch.give_back(task)
             return
-        failure = FailurePart(
-            kind=FAILURE_OF_DEATH.get(death.kind, "crashed"),
-            message=scrub(death.reason),
-            where=f"after epoch {task.epoch} of {task.job.choices.recipe.epochs}",
-        )
+        failure = explain_death(death, f"after epoch {task.epoch} of {task.job.choices.recipe.epochs}")
         finished = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         made_by = provenance.model_copy(update={"finished": finished})
         if not self.dispatch.finish(task, failed_result(task.job, failure, made_by)):

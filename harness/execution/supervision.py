@@ -36,6 +36,7 @@ from queue import SimpleQueue
 from typing import Any, Literal
 
 from harness.machine import python_command, safe_environment
+from harness.results.record import FailureKind
 
 TAIL = 8192
 """Bytes of a worker's last output that are kept."""
@@ -46,7 +47,7 @@ BOOT = "from harness.execution.supervision import _live; _live({connection}, {li
 LINGER = 2.0
 """Seconds for which the last words of a dead worker are waited for, where a daemon that it left holds the line."""
 
-DeathKind = Literal["exit", "signal", "killed", "out_of_memory", "timeout", "stopped"]
+DeathKind = Literal["exit", "signal", "killed", "stopped"] | FailureKind
 FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 """Signals that a process gets from somebody, not by what it does."""
 
@@ -63,9 +64,9 @@ class Death:
     """Why a worker is no more."""
 
     kind: DeathKind
-    """`exit`: it ended by itself; `signal`: it crashed; `killed`: by someone else; `out_of_memory`: killed, most likely
-    by the kernel for lack of memory, or by the parent for taking too much of it; `timeout`, `stopped`: killed by the
-    parent."""
+    """`exit`: it ended by itself; `signal`: it crashed; `killed`: by someone else; `stopped`: by the parent, which no
+    longer needs it. A kind of failure: what it ran has failed so, and the parent killed it for that; or most likely the
+    kernel did, for lack of memory (`out_of_memory`)."""
     reason: str
     code: int | None = None
     """The exit code where `kind` is `exit`; 0 means that the function returned."""
