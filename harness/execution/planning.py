@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from harness.board import Board, Combo, Row, combo_name
-from harness.choices import Choices, resolve, resolve_metrics, resolve_rows
-from harness.components import SPLITS, Data
+from harness.board import Board, Combo
+from harness.choices import Choices, resolve_metrics, resolve_rows
+from harness.components import SPLITS, Data, Metric
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import Prepared, prepare
-from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError
+from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
 from harness.evaluation.predictive import require_prevalence
 from harness.evaluation.subgroups import MEASURED
@@ -26,13 +26,10 @@ from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
-from harness.results.staleness import current_fingerprint, why_stale
 from harness.results.store import read_records
 from harness.training import VERSION
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
 from harness.training.weights import require_imagenet, weights_identity
-
-OUTDATED = "choices or versions have changed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +108,6 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     _require_no_folders(board)
     rows = resolve_rows(board, registry)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (_list_metrics(board, rows), MEASURED))
-    objective = next(metric for metric in metrics if metric.name == board.objective.partition("@")[0])
     chosen = _choose(board, settings)
     # a weight file that is not there ends the run before it begins
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
@@ -120,94 +116,64 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     data = DataBySize(source, settings, listener, load_disjoint(source))
     _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
+    maker = JobMaker(
+        board=board, settings=settings, source=source, metrics=metrics, in_groups=in_groups, weights=weights
+    )
     planned = []
     for combo in chosen:
-        choices = rows[combo.row.name]
-        sized = data.at(choices.recipe.load_size)
+        choices = used[combo.row.name]
+        job = maker.make(combo, choices, data.at(choices.recipe.load_size))
+        before = records.get((combo.row.name, combo.seed))
+        planned.append(Planned(job, _reason(before, job.key, settings), before))
+    _refuse_if_all_are_skipped([item.job for item in planned])
+    return tuple(planned)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JobMaker:
+    """Makes the jobs of a plan of what all of them have in common."""
+
+    board: Board
+    settings: Settings
+    source: Source
+    metrics: tuple[Metric, ...]
+    in_groups: tuple[Metric, ...]
+    """Metrics of subgroups."""
+    weights: Mapping[str, str]
+    """Row -> the identity of its initial weights."""
+
+    def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
+        """Make the job of a combo, with images of the size that it loads.
+
+        Raises `UnknownNameError` or `UsageError` for a prevalence that cannot be meant.
+        """
+        board, settings = self.board, self.settings
         require_prevalence(board.prevalence, sized.prepared.data.labels)
-        key = combo_key(
-            source,
-            sized.fingerprint,
-            choices,
-            combo.seed,
-            objective=objective.name,
-            weights=weights[combo.row.name],
-            engine=VERSION,
-        )
+        objective = next(metric for metric in self.metrics if metric.name == board.objective.partition("@")[0])
         shuffled = combo.row.control == "shuffled"
-        job = Job(
+        return Job(
             board=board,
             combo=combo,
             choices=choices,
-            key=key,
-            source=source,
+            key=combo_key(
+                self.source,
+                sized.fingerprint,
+                choices,
+                combo.seed,
+                objective=objective.name,
+                weights=self.weights[combo.row.name],
+                engine=VERSION,
+            ),
+            source=self.source,
             prepared=shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared,
             fingerprint=sized.fingerprint,
-            protocol=Protocol.of_board(board, metrics, in_groups, sized.fingerprint),
+            protocol=Protocol.of_board(board, self.metrics, self.in_groups, sized.fingerprint),
             objective=objective,
             device=settings.device,
             engine=settings.engine,
             prepare_seconds=sized.seconds,
             resume=not settings.force,
         )
-        before = records.get((combo.row.name, combo.seed))
-        planned.append(Planned(job, _reason(before, key, settings), before))
-    _refuse_if_all_are_skipped([item.job for item in planned])
-    return tuple(planned)
-
-
-# --- without data -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class CurrentKeys:
-    """The keys that a board's combos would have today."""
-
-    fingerprint: str | None
-    """The fingerprint of the data, as the records have it; None without records."""
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """Combo -> its key."""
-    unknown: Mapping[str, str] = field(default_factory=dict)
-    """Row -> why its keys cannot be told here: a plugin or a weight file is missing."""
-
-    def why_stale(self, board: Board, record: Record) -> str | None:
-        """Why a record is none of the board as it is now; None where it is, or where that cannot be told."""
-        reason = why_stale(board, record, self.fingerprint)
-        if reason is not None or record.external is not None:
-            return reason
-        key = self.keys.get(record.combo.name, record.key)
-        return OUTDATED if key != record.key else None
-
-
-def find_current_keys(board: Board, registry: Registry, records: Iterable[Record]) -> CurrentKeys:
-    """Find the keys without data, by the fingerprint of the records.
-
-    Nothing is raised: a plugin or a weight file that is missing here is named in `unknown`.
-    """
-    fingerprint = current_fingerprint(board, records)
-    if fingerprint is None:
-        return CurrentKeys(None)
-    keys: dict[str, str] = {}
-    unknown: dict[str, str] = {}
-    for row in board.rows:
-        try:
-            keys |= _row_keys(board, row, registry, fingerprint)
-        except HarnessError as error:
-            unknown[row.name] = str(error)
-    return CurrentKeys(fingerprint, keys, unknown)
-
-
-def _row_keys(board: Board, row: Row, registry: Registry, fingerprint: str) -> dict[str, str]:
-    choices = resolve(row, registry)
-    source = find_source(registry.offer("dataset", board.dataset), board.options, Path())
-    weights = weights_identity(choices.model, choices.recipe.weights)
-    objective = registry.metric(board.objective.partition("@")[0]).name
-    return {
-        combo_name(row.name, seed): combo_key(
-            source, fingerprint, choices, seed, objective=objective, weights=weights, engine=VERSION
-        )
-        for seed in board.seeds
-    }
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

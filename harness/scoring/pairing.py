@@ -195,30 +195,21 @@ def compare_predictions(
     measured = {
         name: [
             _measure(seed, val, wish.metrics, asked, resampling)
-            for seed, val in zip(found, (validation or {}).get(name, [None] * len(found)), strict=True)
+            for seed, val in zip(aligned, (validation or {}).get(name, [None] * len(aligned)), strict=True)
         ]
-        for name, found in seeds.items()
+        for name, aligned in seeds.items()
     }
-    methods = {metric.name: metric.interval for metric in wish.metrics}
     compared, notes, absent = [], [] if first.patients_known else [NO_PATIENTS], {}
     for metric, higher in asked.items():
-        by_system = {name: [values[metric] for values in found] for name, found in measured.items()}
         defined = _find_defined(metric, measured)
         if not defined.any():
             notes.append(f"{metric} is not compared: no label is defined in every seed of every system")
             continue
         used = choose_labels(defined, first.targets, resampling.locate(first.patient))
-        labels = tuple(label for label, taken in zip(first.labels, used, strict=True) if taken)
-        whole = {name: _make_system(found, used) for name, found in by_system.items()}
-        single = {
-            label: {name: _make_system(found, np.array(first.labels) == label) for name, found in by_system.items()}
-            for label in labels
-        }
-        method = methods[split_name(metric)[0]]
-        compared.append(_compare(metric, higher, method, labels, whole, single, wish.margin))
+        by_system = {name: [values[metric] for values in of_seeds] for name, of_seeds in measured.items()}
+        compared.append(_compare_measured(metric, higher, by_system, first.labels, used, wish.margin))
         if _lacks_interval(compared[-1]):
-            drawn = max((system.resamples for system in whole.values()), key=lambda found: np.isnan(found).mean())
-            absent[metric] = explain_absence(labels, first.targets[:, used], first.patient, drawn)
+            absent[metric] = _explain_absence(compared[-1], first, used)
     if not compared:
         raise DataError("; ".join(notes))
     return Comparison(
@@ -230,6 +221,31 @@ def compare_predictions(
         notes=[*notes, *_note(compared, first.labels, absent)],
         margin=wish.margin,
     )
+
+
+def _compare_measured(
+    metric: str,
+    higher: bool,
+    by_system: Mapping[str, Sequence[Measured]],
+    labels: Sequence[str],
+    used: np.ndarray,
+    margin: float | None,
+) -> MetricComparison:
+    """Compare systems, each one metric of its seeds, over the labels (C,) that are `used`, and in each of them."""
+    taken = tuple(label for label, is_used in zip(labels, used, strict=True) if is_used)
+    whole = {name: _make_system(seeds, used) for name, seeds in by_system.items()}
+    single = {
+        label: {name: _make_system(seeds, np.array(labels) == label) for name, seeds in by_system.items()}
+        for label in taken
+    }
+    method = next(iter(by_system.values()))[0].metric.interval
+    return _compare(metric, higher, method, taken, whole, single, margin)
+
+
+def _explain_absence(compared: MetricComparison, first: Predictions, used: np.ndarray) -> str:
+    """Why a metric has no interval, by the system with the most resamples that are undefined."""
+    drawn = max((system.resamples for system in compared.systems.values()), key=lambda one: np.isnan(one).mean())
+    return explain_absence(compared.labels, first.targets[:, used], first.patient, drawn)
 
 
 def resolve_measured(metrics: Sequence[Metric], names: Sequence[str], *, validated: bool) -> dict[str, bool]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.board import Board
 from harness.execution.claims import Claims
-from harness.execution.planning import CurrentKeys
+from harness.execution.keys import CurrentKeys
 from harness.files import TEMPORARY, find_left
 from harness.leases import LEASE
 from harness.results.artifacts import find_place, is_staged

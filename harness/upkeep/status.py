@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness.board import Board, Combo
 from harness.execution.claims import Claims
 from harness.execution.forecast import Forecast
-from harness.execution.planning import CurrentKeys
+from harness.execution.keys import CurrentKeys
 from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.layout import RESUME, run_path

@@ -15,7 +15,7 @@ from harness.board import Board, Row
 from harness.errors import DataError, HarnessError
 from harness.evaluation.parts import MetricPart
 from harness.evaluation.resamples import load_resamples
-from harness.execution.planning import CurrentKeys
+from harness.execution.keys import CurrentKeys
 from harness.files import TEMPORARY
 from harness.parameters import Params
 from harness.report.page import PAGE_FILE as PAGE

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.board import Board
-    from harness.execution.planning import CurrentKeys
+    from harness.execution.keys import CurrentKeys
     from harness.upkeep.cleaning import Waste
     from harness.upkeep.merging import Merged
     from harness.upkeep.status import BoardStatus
@@ -209,7 +209,7 @@ def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
 def _examine(board: str, plugin: list[Path] | None) -> tuple[Board, CurrentKeys]:
     """A board, and what a run would make of it today."""
     from harness.board import open_board
-    from harness.execution.planning import find_current_keys
+    from harness.execution.keys import find_current_keys
     from harness.results.store import read_records
 
     found = open_board(board)

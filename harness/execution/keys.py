@@ -1,0 +1,71 @@
+"""The keys that a board's combos would have today, told without data: by the fingerprint of its records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.board import Board, Row, combo_name
+from harness.choices import resolve
+from harness.data.loading import find_source
+from harness.errors import HarnessError
+from harness.registry import Registry
+from harness.results.identity import combo_key
+from harness.results.record import Record
+from harness.results.staleness import current_fingerprint, why_stale
+from harness.training import VERSION
+from harness.training.weights import weights_identity
+
+OUTDATED = "choices or versions have changed"
+
+
+@dataclass(frozen=True)
+class CurrentKeys:
+    """The keys that a board's combos would have today."""
+
+    fingerprint: str | None
+    """The fingerprint of the data, as the records have it; None without records."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Combo -> its key."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """Row -> why its keys cannot be told here: a plugin or a weight file is missing."""
+
+    def why_stale(self, board: Board, record: Record) -> str | None:
+        """Why a record is none of the board as it is now; None where it is, or where that cannot be told."""
+        reason = why_stale(board, record, self.fingerprint)
+        if reason is not None or record.external is not None:
+            return reason
+        key = self.keys.get(record.combo.name, record.key)
+        return OUTDATED if key != record.key else None
+
+
+def find_current_keys(board: Board, registry: Registry, records: Iterable[Record]) -> CurrentKeys:
+    """Find the keys without data, by the fingerprint of the records.
+
+    Nothing is raised: a plugin or a weight file that is missing here is named in `unknown`.
+    """
+    fingerprint = current_fingerprint(board, records)
+    if fingerprint is None:
+        return CurrentKeys(None)
+    keys: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    for row in board.rows:
+        try:
+            keys |= _row_keys(board, row, registry, fingerprint)
+        except HarnessError as error:
+            unknown[row.name] = str(error)
+    return CurrentKeys(fingerprint, keys, unknown)
+
+
+def _row_keys(board: Board, row: Row, registry: Registry, fingerprint: str) -> dict[str, str]:
+    choices = resolve(row, registry)
+    source = find_source(registry.offer("dataset", board.dataset), board.options, Path())
+    weights = weights_identity(choices.model, choices.recipe.weights)
+    objective = registry.metric(board.objective.partition("@")[0]).name
+    return {
+        combo_name(row.name, seed): combo_key(
+            source, fingerprint, choices, seed, objective=objective, weights=weights, engine=VERSION
+        )
+        for seed in board.seeds
+    }
