@@ -6,20 +6,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.evaluation.wording import MORE_SEEDS
-from harness.metric_names import full_name
-from harness.report.format import (
-    EXTERNAL,
-    format_interval,
-    format_number,
-    format_spread,
-    tell_all_absences,
-    tell_all_labels,
-)
+from harness.report.column import InTerminal
+from harness.report.columns import list_terminal_columns
+from harness.report.format import tell_all_absences, tell_all_labels
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.report.leaderboard import Leaderboard, RowSummary, Spread
+    from harness.report.leaderboard import Leaderboard
 
 
 def as_plain(summary: Leaderboard) -> dict[str, Any]:
@@ -50,39 +44,33 @@ def table(summary: Leaderboard, width: int) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    asked = [full_name(name, summary.metrics) for name in summary.board.metrics]
-    metrics = [name for name in dict.fromkeys([summary.objective, *asked]) if name in summary.metrics]
-    columns: dict[str, list[str]] = {
-        "#": [str(row.rank or "") for row in summary.rows],
-        "group": [str(row.group or "") for row in summary.rows],
-        "row": [row.name for row in summary.rows],
-        **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics[:1]},
-        "95 %": [format_interval(row.metrics.get(summary.objective)) for row in summary.rows],
-        **{name: [format_spread(row.metrics.get(name)) for row in summary.rows] for name in metrics[1:]},
-        "seeds": [_format_seeds(row, summary) for row in summary.rows],
-        "images/s": [format_number(row.efficiency.get("train_images_per_second"), 0) for row in summary.rows],
-        "minutes": [format_number(row.efficiency.get("train_minutes"), 1) for row in summary.rows],
-        "status": [_format_status(row) for row in summary.rows],
-    }
-    widths = {name: max(len(text) for text in (name, *texts)) + 2 for name, texts in columns.items()}
-    shown = {"#", "row", *metrics[:1], "seeds", "status"}
-    shown |= {name for name in ("group", "95 %") if any(columns[name])}
-    wanted = ["images/s", "minutes", *metrics[1:]] if summary.timings_compare else metrics[1:]
-    if sum(widths[name] for name in shown) > width + 2 and any(columns["95 %"]):
-        columns[summary.objective] = [_format_mean(row.metrics.get(summary.objective)) for row in summary.rows]
-    for name in wanted:
-        if sum(widths[other] for other in shown) + widths[name] <= width + 2:  # no gap after the last
-            shown.add(name)
     made = Table(
         box=None, pad_edge=False, padding=(0, 2, 0, 0), title=escape(summary.board.title), title_justify="left"
     )
-    for name in (name for name in columns if name in shown):
-        made.add_column(escape(name), justify="left" if name in ("row", "status") else "right", overflow="fold")
-    for texts in zip(*(columns[name] for name in columns if name in shown), strict=True):
+    shown = _choose_columns(summary, width)
+    for column, _ in shown:
+        made.add_column(escape(column.heading), justify="left" if column.is_text else "right", overflow="fold")
+    for texts in zip(*(texts for _, texts in shown), strict=True):
         made.add_row(*map(escape, texts))
     made.caption_justify, made.caption_style = "left", ""
     made.caption = escape("\n".join(_remarks(summary))) or None
     return made
+
+
+def _choose_columns(summary: Leaderboard, width: int) -> list[tuple[InTerminal, list[str]]]:
+    """The columns that fit, each with what it says of the rows."""
+    columns = list_terminal_columns(summary)
+    texts = {column: [column.text(row, summary) for row in summary.rows] for column in columns}
+    widths = {column: max(len(text) for text in (column.heading, *texts[column])) + 2 for column in columns}
+    shown = {c for c in columns if c.shown == "always" or (c.shown == "filled" and any(texts[c]))}
+    if sum(widths[column] for column in shown) > width + 2:
+        texts |= {c: [c.narrow(row, summary) for row in summary.rows] for c in columns if c.narrow is not None}
+    for turn in ("early", "late"):
+        for column in columns:
+            taken = sum(widths[other] for other in shown)
+            if column.shown == turn and taken + widths[column] <= width + 2:  # no gap after the last
+                shown.add(column)
+    return [(column, texts[column]) for column in columns if column in shown]
 
 
 def _remarks(summary: Leaderboard) -> list[str]:
@@ -99,17 +87,3 @@ def _remarks(summary: Leaderboard) -> list[str]:
         machines = "; ".join(f"{device}, harness {version}" for device, version in summary.machines)
         remarks.append(f"times are not compared, they come from {machines}")
     return remarks
-
-
-def _format_seeds(row: RowSummary, summary: Leaderboard) -> str:
-    return f"{len(row.seeds)}" if row.external is not None else f"{len(row.seeds)}/{len(summary.board.seeds)}"
-
-
-def _format_status(row: RowSummary) -> str:
-    if row.external is not None:
-        return f"{row.status}, {EXTERNAL}"
-    return f"control, {row.status}" if row.control else row.status
-
-
-def _format_mean(spread: Spread | None) -> str:
-    return "" if spread is None else f"{spread.mean:.4f}"

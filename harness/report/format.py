@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from harness.evaluation.common_labels import tell_labels
 from harness.evaluation.wording import tell_absences
@@ -53,3 +56,15 @@ def format_pair(interval: tuple[float, float] | None, digits: int = 3) -> str:
 def format_number(value: float | None, digits: int) -> str:
     """A number with thousands separated; empty where there is none."""
     return "" if value is None or math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def anchor(name: str) -> str:
+    """The id of a row's details."""
+    return "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def mark_breaks(name: str) -> Markup:
+    """A name that wraps after `_`, `/`, `.` and before `@`, nowhere else."""
+    parts = [part for part in re.split(r"(?<=[_/])|(?<=\.)(?!\d)|(?=@)", name) if part]
+    whole = Markup('<span class="part">{}</span>')  # browsers would break after a hyphen, too
+    return Markup("<wbr>").join(whole.format(part) if "-" in part else part for part in parts)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.board import open_board
-from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.report.column import Value
+from harness.report.columns import list_csv_columns
+from harness.report.leaderboard import Leaderboard
 from harness.report.summary import read_results
 
 if TYPE_CHECKING:
@@ -26,25 +26,14 @@ TABLE_FILE = "board.csv"
 DIGITS = 6
 """Digits after the point; what lies beyond says nothing, and may differ between machines."""
 
-Value = str | int | float | None
-
 _FORMULAS = ("=", "+", "-", "@")
 """Beginnings of texts that a spreadsheet takes for a formula."""
 
 
 def as_rows(summary: Leaderboard) -> list[dict[str, Value]]:
     """The table, a dictionary a row; all have the same columns in the same order."""
-    costs = sorted({name for row in summary.rows for name in row.efficiency})
-    labels = summary.data.labels if summary.data else []
-    return [
-        {
-            **_describe(row, summary),
-            **_measure(row, summary),
-            **_price(row, costs),
-            **_measure_labels(row, summary, labels),
-        }
-        for row in summary.rows
-    ]
+    columns = list_csv_columns(summary)
+    return [{column.name: _rounded(column.value(row, summary)) for column in columns} for row in summary.rows]
 
 
 def as_csv(summary: Leaderboard) -> str:
@@ -71,59 +60,10 @@ def read_frame(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(as_rows(read_results(open_board(folder)).summary))
 
 
-# --- columns ---------------------------------------------------------------------------------------------------------
-
-
-def _describe(row: RowSummary, summary: Leaderboard) -> dict[str, Value]:
-    return {
-        "rank": row.rank,
-        "group": row.group,
-        "row": row.name,
-        "model": row.model,
-        "loss": row.loss,
-        "recipe": row.recipe,
-        "params": json.dumps(row.params, sort_keys=True) if row.params else None,
-        "control": row.control,
-        "status": row.status,
-        "reasons": "; ".join(row.reasons) or None,
-        "seeds": " ".join(map(str, row.seeds)) or None,
-        "dataset": summary.board.dataset,
-        "fingerprint": next((r.dataset.fingerprint for r in row.records if r.combo.seed in row.seeds), None),
-    }
-
-
-def _measure(row: RowSummary, summary: Leaderboard) -> dict[str, Value]:
-    values: dict[str, Value] = {}
-    for metric in summary.metrics:
-        spread = row.metrics.get(metric)
-        low, high = (spread.interval if spread else None) or (None, None)
-        lowest, highest = (spread.interval_seeds if spread else None) or (None, None)
-        values[metric] = _rounded(spread.mean if spread else None)
-        values[f"{metric}_deviation"] = _rounded(spread.deviation if spread else None)
-        values[f"{metric}_low"], values[f"{metric}_high"] = _rounded(low), _rounded(high)
-        values[f"{metric}_seeds_low"], values[f"{metric}_seeds_high"] = _rounded(lowest), _rounded(highest)
-    return values
-
-
-def _price(row: RowSummary, costs: Sequence[str]) -> dict[str, Value]:
-    return {name: _rounded(row.efficiency.get(name)) for name in costs}
-
-
-def _measure_labels(row: RowSummary, summary: Leaderboard, labels: Sequence[str]) -> dict[str, Value]:
-    values: dict[str, Value] = {}
-    for metric in summary.metrics:
-        for label in labels:
-            values[f"{metric}[{label}]"] = _rounded(row.per_label.get(metric, {}).get(label))
-            if metric == summary.objective:
-                low, high = row.label_intervals.get(label, (None, None))
-                values[f"{metric}[{label}]_low"], values[f"{metric}[{label}]_high"] = _rounded(low), _rounded(high)
-    return values
-
-
-def _rounded(value: float | None) -> int | float | None:
-    """Return a value without needless digits; a whole number as one."""
-    if value is None:
-        return None
+def _rounded(value: Value) -> Value:
+    """Return a number without needless digits; a whole number as one."""
+    if value is None or isinstance(value, str):
+        return value
     short = round(value, DIGITS)
     return int(short) if float(short).is_integer() and abs(short) >= 2 else short
 

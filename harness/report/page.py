@@ -10,7 +10,6 @@ import base64
 import hashlib
 import importlib.resources
 import itertools
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,20 +25,23 @@ from harness.board import CONTROLS, Board
 from harness.evaluation.common_labels import tell_pooled
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
-from harness.metric_names import explain_policies, full_name
+from harness.metric_names import explain_policies
 from harness.report import frame
+from harness.report.columns import list_page_columns
 from harness.report.details import RowDetails, describe_execution, gather_details, gather_origins
-from harness.report.drawing import draw_axis, draw_history, draw_spread, make_scale
+from harness.report.drawing import draw_history
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
 from harness.report.format import (
     EXTERNAL,
+    anchor,
     format_interval,
     format_number,
     format_pair,
     format_spread,
+    mark_breaks,
     tell_all_absences,
     tell_all_labels,
 )
@@ -58,8 +60,6 @@ SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
 """Parts of `templates/` that make the page answer to its reader."""
 DETAILED = 500
 """Rows whose labels and details stand in the page, the best first; those of others are in their records."""
-BAR = "interval and seeds"
-"""The column that draws the objective."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +125,7 @@ def render_text(
 
 def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]) -> dict[str, Any]:
     """What the page's parts show, by the name under which their templates know it."""
-    objective = [row.metrics[summary.objective] for row in summary.ranked]
-    scale = make_scale(value for spread in objective for value in (*spread.values, *(spread.interval or ())))
-    columns = _columns(summary)
-    asked = {full_name(name, summary.metrics) for name in summary.board.metrics}
+    columns = list_page_columns(summary)
     metrics = [summary.objective, *(name for name in summary.metrics if name != summary.objective)]
     curves = next((f.labels for f in figures if f.labels), ())
     return {
@@ -142,12 +139,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "shuffled": judge_shuffled(summary),
         "published": published,
         "columns": columns,
-        "choosable": {
-            **dict.fromkeys(["group"] if summary.grouped else [], True),
-            **dict.fromkeys([summary.objective, BAR, "loss", "recipe", "seeds", "status"], True),
-            **{name: name in asked for name in metrics[1:]},
-            **{column.heading: True for column in columns},
-        },
+        "choosable": {column.heading: column.usual for column in columns if column.usual is not None},
         "filters": {
             name: list(dict.fromkeys(str(getattr(row, name)) for row in summary.rows if not row.control))
             for name in ("model", "loss", "recipe")
@@ -157,9 +149,6 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "oracle": [name for name in summary.metrics if name.endswith("@oracle")],
         "policies": explain_policies(summary.metrics),
         "leaders": summary.leaders,
-        "bar": BAR,
-        "axis": draw_axis(scale),
-        "dots": lambda row: draw_spread(row.metrics[summary.objective], scale, summary.objective) if row.rank else "",
         "conditions": _conditions(summary),
         "figures": figures,
         "curve_labels": curves,
@@ -248,15 +237,10 @@ def make_environment() -> jinja2.Environment:
         "pair": format_pair,
         "anchor": anchor,
         "record_link": _record_link,
-        "breakable": _breakable,
+        "breakable": mark_breaks,
         "choice": _format_choice,
     }
     return environment
-
-
-def anchor(name: str) -> str:
-    """The id of a row's details."""
-    return "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def _record_link(record: Record, suffix: str = ".json") -> str:
@@ -273,46 +257,7 @@ def _format_choice(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _breakable(name: str) -> Markup:
-    """A name that wraps after `_`, `/`, `.` and before `@`, nowhere else."""
-    parts = [part for part in re.split(r"(?<=[_/])|(?<=\.)(?!\d)|(?=@)", name) if part]
-    whole = Markup('<span class="part">{}</span>')  # browsers would break after a hyphen, too
-    return Markup("<wbr>").join(whole.format(part) if "-" in part else part for part in parts)
-
-
 # --- what the template shows -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column about cost."""
-
-    name: str
-    """The column's name in `RowSummary.efficiency`."""
-    heading: str
-    digits: int
-    factor: float
-    timed: bool
-    """Whether it is a time, which stands beside others of one device and version only."""
-
-
-COLUMNS = (
-    Column("train_images_per_second", "train images/s", 0, 1.0, timed=True),
-    Column("inference_images_per_second", "test images/s", 0, 1.0, timed=True),
-    Column("train_minutes", "train minutes", 1, 1.0, timed=True),
-    Column("device_hours", "device hours", 2, 1.0, timed=True),
-    Column("parameters", "parameters (M)", 2, 1e-6, timed=False),
-    Column("peak_device_bytes", "peak memory (MiB)", 0, 2.0**-20, timed=False),
-)
-
-
-def _columns(summary: Leaderboard) -> list[Column]:
-    """Costs that some row has, and times only where they compare."""
-    return [
-        column
-        for column in COLUMNS
-        if any(column.name in row.efficiency for row in summary.rows) and (summary.timings_compare or not column.timed)
-    ]
 
 
 def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:

@@ -1,0 +1,212 @@
+"""The columns of a board's tables: the page's ranking and its chooser, `board.csv`, and the terminal's table.
+
+Each column is one entry, which says what it has to say of a row to whichever of them shows it. A new one is an entry,
+and its place in `list_page_columns`, `list_csv_columns` or `list_terminal_columns`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from markupsafe import Markup
+
+from harness.report.column import Cell, Column, InTerminal, OnPage, Value, make_small
+from harness.report.drawing import NOTHING
+from harness.report.format import EXTERNAL, anchor, format_number, mark_breaks
+from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.report.metric_columns import (
+    INTERVAL,
+    describe_metric,
+    describe_objective,
+    draw_objective,
+    expand_labels,
+    expand_metric,
+    list_asked,
+)
+
+# --- which columns, in which order -----------------------------------------------------------------------------------
+
+
+def list_page_columns(summary: Leaderboard) -> list[OnPage]:
+    """The columns of the page's ranking; the first one heads the rows."""
+    metrics = [name for name in summary.metrics if name != summary.objective]
+    groups = [GROUP] if summary.grouped else []
+    objective = [describe_objective(summary), draw_objective(summary)]
+    of_metrics = [describe_metric(summary, name) for name in metrics]
+    costs = [cost for cost in _list_costs(summary) if any(cost.name in row.efficiency for row in summary.rows)]
+    columns = [MODEL, RANK, *groups, *objective, LOSS, RECIPE, SEEDS, STATUS, *of_metrics, *costs]
+    return [column.page for column in columns if column.page is not None]
+
+
+def list_csv_columns(summary: Leaderboard) -> list[Column]:
+    """The columns of `board.csv`."""
+    what = [RANK, GROUP, ROW, MODEL, LOSS, RECIPE, PARAMS, CONTROL, STATUS, REASONS, SEEDS, DATASET, FINGERPRINT]
+    metrics = [column for name in summary.metrics for column in expand_metric(name)]
+    spent = sorted({name for row in summary.rows for name in row.efficiency})
+    labels = summary.data.labels if summary.data else []
+    return [
+        *what,
+        *metrics,
+        *(Column(name=name, value=_value_cost(name)) for name in spent),
+        *(column for name in summary.metrics for column in expand_labels(summary, name, labels)),
+    ]
+
+
+def list_terminal_columns(summary: Leaderboard) -> list[InTerminal]:
+    """The columns of the terminal's table: the board's metrics and what stands beside them."""
+    names = [summary.objective, *list_asked(summary)]
+    measured = [name for name in dict.fromkeys(names) if name in summary.metrics]
+    metrics = [
+        describe_objective(summary) if name == summary.objective else describe_metric(summary, name, leads=place == 0)
+        for place, name in enumerate(measured)
+    ]
+    columns = [RANK, GROUP, ROW, *metrics[:1], INTERVAL, *metrics[1:], SEEDS, *_list_costs(summary), STATUS]
+    return [column.terminal for column in columns if column.terminal is not None]
+
+
+# --- what a row is ---------------------------------------------------------------------------------------------------
+
+
+def _assign(row: RowSummary, component: str) -> Markup:
+    """The parameters of a component that are not its defaults."""
+    values = row.params.get(component, {})
+    return NOTHING.join(make_small(f"{name} = {value}") for name, value in values.items())
+
+
+def _show_model(row: RowSummary, summary: Leaderboard) -> Cell:
+    name = mark_breaks(f"control: {row.control}" if row.control else row.model)
+    shown = Markup('<a href="#{}">{}</a>').format(anchor(row.name), name) + _assign(row, "model")
+    if row.loss and row.external is None:
+        shown += make_small(f"{row.loss}, {row.recipe}", "small narrow")
+    if row.external is not None:
+        shown += make_small(EXTERNAL)
+    if row.params:
+        shown += make_small(row.tuned or "with other parameters", "small tuned")
+    return Cell(shown, value=row.control or row.model)
+
+
+def _show_seeds(row: RowSummary, summary: Leaderboard) -> Cell:
+    return Cell(f"{len(row.seeds)}" if row.external is not None else f"{len(row.seeds)} of {len(summary.board.seeds)}")
+
+
+def _format_seeds(row: RowSummary, summary: Leaderboard) -> str:
+    return f"{len(row.seeds)}" if row.external is not None else f"{len(row.seeds)}/{len(summary.board.seeds)}"
+
+
+def _show_status(row: RowSummary, summary: Leaderboard) -> Cell:
+    badge = Markup('<span class="status {}">{}{}</span>')
+    return Cell(badge.format(row.status, "control, " if row.control else "", row.status), row.status, "text")
+
+
+def _format_status(row: RowSummary, summary: Leaderboard) -> str:
+    if row.external is not None:
+        return f"{row.status}, {EXTERNAL}"
+    return f"control, {row.status}" if row.control else row.status
+
+
+RANK = Column(
+    name="rank",
+    value=lambda row, _: row.rank,
+    page=OnPage(heading="rank", cell=lambda row, _: Cell(row.rank or "", kind="rank"), first="ascending", usual=None),
+    terminal=InTerminal(heading="#", text=lambda row, _: str(row.rank or "")),
+)
+GROUP = Column(
+    name="group",
+    value=lambda row, _: row.group,
+    page=OnPage(heading="group", cell=lambda row, _: Cell(row.group or "", kind="group"), first="ascending"),
+    terminal=InTerminal(heading="group", text=lambda row, _: str(row.group or ""), shown="filled"),
+)
+ROW = Column(
+    name="row",
+    value=lambda row, _: row.name,
+    terminal=InTerminal(heading="row", text=lambda row, _: row.name, is_text=True),
+)
+MODEL = Column(
+    name="model",
+    value=lambda row, _: row.model,
+    page=OnPage(heading="model", cell=_show_model, first="ascending", kind="first text", is_number=False, usual=None),
+)
+LOSS = Column(
+    name="loss",
+    value=lambda row, _: row.loss,
+    page=OnPage(
+        heading="loss",
+        cell=lambda row, _: Cell(Markup("{}{}").format(row.loss, _assign(row, "loss")), row.loss, "text"),
+        first="ascending",
+        kind="text",
+        is_number=False,
+    ),
+)
+RECIPE = Column(
+    name="recipe",
+    value=lambda row, _: row.recipe,
+    page=OnPage(
+        heading="recipe",
+        cell=lambda row, _: Cell(Markup("{}{}").format(row.recipe, _assign(row, "recipe")), row.recipe, "text"),
+        first="ascending",
+        kind="text",
+        is_number=False,
+    ),
+)
+PARAMS = Column(name="params", value=lambda row, _: json.dumps(row.params, sort_keys=True) if row.params else None)
+CONTROL = Column(name="control", value=lambda row, _: row.control)
+STATUS = Column(
+    name="status",
+    value=lambda row, _: row.status,
+    page=OnPage(heading="status", cell=_show_status, first="ascending", kind="text", is_number=False),
+    terminal=InTerminal(heading="status", text=_format_status, is_text=True),
+)
+REASONS = Column(name="reasons", value=lambda row, _: "; ".join(row.reasons) or None)
+SEEDS = Column(
+    name="seeds",
+    value=lambda row, _: " ".join(map(str, row.seeds)) or None,
+    page=OnPage(heading="seeds", cell=_show_seeds),
+    terminal=InTerminal(heading="seeds", text=_format_seeds),
+)
+DATASET = Column(name="dataset", value=lambda _, summary: summary.board.dataset)
+FINGERPRINT = Column(
+    name="fingerprint",
+    value=lambda row, _: next((r.dataset.fingerprint for r in row.records if r.combo.seed in row.seeds), None),
+)
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+def _value_cost(name: str) -> Callable[[RowSummary, Leaderboard], Value]:
+    return lambda row, _: row.efficiency.get(name)
+
+
+def _describe_cost(
+    name: str, heading: str, digits: int, factor: float = 1.0, *, timed: bool = False, terminal: str = ""
+) -> Column:
+    """A number of `RowSummary.efficiency`; `terminal` is its heading there, where it is shown there."""
+
+    def format_cost(row: RowSummary, _: Leaderboard) -> str:
+        value = row.efficiency.get(name)
+        return format_number(None if value is None else value * factor, digits)
+
+    return Column(
+        name=name,
+        value=_value_cost(name),
+        page=OnPage(heading=heading, cell=lambda row, summary: Cell(format_cost(row, summary))),
+        terminal=InTerminal(heading=terminal, text=format_cost, shown="early") if terminal else None,
+        timed=timed,
+    )
+
+
+COSTS = (
+    _describe_cost("train_images_per_second", "train images/s", 0, timed=True, terminal="images/s"),
+    _describe_cost("inference_images_per_second", "test images/s", 0, timed=True),
+    _describe_cost("train_minutes", "train minutes", 1, timed=True, terminal="minutes"),
+    _describe_cost("device_hours", "device hours", 2, timed=True),
+    _describe_cost("parameters", "parameters (M)", 2, 1e-6),
+    _describe_cost("peak_device_bytes", "peak memory (MiB)", 0, 2.0**-20),
+)
+"""Costs that the page shows; `board.csv` has every one of a record."""
+
+
+def _list_costs(summary: Leaderboard) -> list[Column]:
+    """The costs, times only where they compare."""
+    return [column for column in COSTS if summary.timings_compare or not column.timed]
