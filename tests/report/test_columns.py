@@ -37,9 +37,9 @@ def test_a_new_column_stands_in_every_table(build, monkeypatch):
     assert 'data-column="epochs &lt;all&gt;" data-first="descending" data-kind="number"' in text
     assert '<td data-tip="over seeds">2 &amp; more</td>' in text
     assert [row["epochs"] for row in as_rows(summary)] == [6, 0]
-    console = Console(file=io.StringIO(), width=200)
-    console.print(table(summary, 200))
-    assert "2 in all" in console.file.getvalue()
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(table(summary, 200))
+    assert "2 in all" in printed.getvalue()
 
 
 def test_every_row_of_the_page_has_a_cell_for_each_heading(build):
