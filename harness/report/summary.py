@@ -22,7 +22,7 @@ from harness.report.significance import (
 from harness.results.provenance import scrub_paths
 from harness.results.record import EfficiencyPart, Record
 from harness.results.staleness import current_fingerprint, why_stale
-from harness.results.store import AllResamples, read_records, uncollected
+from harness.results.store import AllResamples, read_records
 
 if TYPE_CHECKING:
     from harness.evaluation.resamples import Resamples
@@ -44,10 +44,9 @@ class BoardResults:
 
 def read_results(board: Board) -> BoardResults:
     """Read a board's records and resamples and summarize them, once for all that shows them."""
-    with uncollected():
-        found = read_records(board.folder)
-        resamples = AllResamples(board.folder, found.records)
-        return BoardResults(summarize(board, found.records, resamples), resamples, found.problems)
+    found = read_records(board.folder)
+    resamples = AllResamples(board.folder, found.records)
+    return BoardResults(summarize(board, found.records, resamples), resamples, found.problems)
 
 
 def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, Resamples] | None = None) -> Leaderboard:

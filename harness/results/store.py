@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,18 +33,6 @@ class Found:
     """The records that could be read, in the order of row and seed."""
     problems: tuple[str, ...]
     """One line for each file that could not be read."""
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Suspend the search for garbage: of the million objects that are made, all stay."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def write_record(folder: Path, record: Record, resamples: Resamples | None = None) -> Record:
