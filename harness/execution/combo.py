@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from harness.board import Board, Combo
 from harness.choices import Choices
-from harness.components import SPLITS, Data, Metric
+from harness.components import Metric
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
@@ -30,6 +29,7 @@ from harness.files import is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
+from harness.results.description import describe_evaluation, describe_splits
 from harness.results.layout import WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub, scrub_paths
 from harness.results.record import (
@@ -41,7 +41,6 @@ from harness.results.record import (
     FailurePart,
     ProvenancePart,
     Record,
-    SplitCounts,
     TrainingPart,
 )
 from harness.results.store import run_folder
@@ -200,11 +199,6 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
     return Result(record, evaluation.resamples)
 
 
-def describe_evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    """The parts of a record that come from predictions alone."""
-    return {name: value for name, value in vars(evaluation).items() if name != "resamples"}
-
-
 def _measure_prevalence(job: Job) -> Result:
     """The control that trains nothing."""
     predictions = {split: predict_prevalence(job.prepared.data, split) for split in ("val", "test")}
@@ -296,20 +290,6 @@ def _describe_data(job: Job) -> DatasetPart:
         notes=notes,
         pixels=prepared.digest,
     )
-
-
-def describe_splits(data: Data) -> dict[str, SplitCounts]:
-    """How much each split holds."""
-    splits = {}
-    for split in SPLITS:
-        chosen = data.table["split"].to_numpy() == split
-        positives = (data.targets[chosen] == 1).sum(axis=0)
-        splits[split] = SplitCounts(
-            images=int(chosen.sum()),
-            patients=int(data.table["patient"][chosen].nunique()),
-            positives={label: int(n) for label, n in zip(data.labels, positives, strict=True)},
-        )
-    return splits
 
 
 def _describe_training(job: Job, training: Training) -> TrainingPart:

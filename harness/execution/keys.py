@@ -1,4 +1,4 @@
-"""The keys that a board's combos would have today, told without data: by the fingerprint of its records."""
+"""The keys that a board's combos would have today, found without data and without torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from harness.choices import resolve
 from harness.data.loading import find_source
 from harness.errors import HarnessError
 from harness.registry import Registry
-from harness.results.identity import combo_key
+from harness.results.identity import combo_key, weights_identity
 from harness.results.record import Record
 from harness.results.staleness import current_fingerprint, why_stale
 from harness.training import VERSION
-from harness.training.weights import weights_identity
 
 OUTDATED = "choices or versions have changed"
 

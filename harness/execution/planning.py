@@ -23,13 +23,13 @@ from harness.execution.combo import Job, reason_to_skip
 from harness.execution.controls import shuffle_targets
 from harness.execution.events import Listener, Noted, Preparing
 from harness.registry import Registry
-from harness.results.identity import combo_key, fingerprint
+from harness.results.identity import combo_key, fingerprint, weights_identity
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
 from harness.results.store import read_records
 from harness.training import VERSION
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
-from harness.training.weights import require_imagenet, weights_identity
+from harness.training.weights import require_imagenet
 
 
 @dataclass(frozen=True, kw_only=True)

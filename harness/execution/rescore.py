@@ -12,10 +12,10 @@ from harness.evaluation.evaluate import Protocol, evaluate
 from harness.evaluation.predictions import Predictions, load_predictions
 from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import Claims
-from harness.execution.combo import describe_evaluation
 from harness.lease_files import FileLease
 from harness.registry import Registry
 from harness.results.artifacts import read_artifact
+from harness.results.description import describe_evaluation
 from harness.results.layout import predictions_file, run_path
 from harness.results.record import Record
 from harness.results.store import read_record, read_records, write_record

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.choices import Choices
-from harness.components import Data
+from harness.components import Data, Model
+from harness.errors import WeightsError
+from harness.files import file_digest
 from harness.parameters import recipe_values
 
 if TYPE_CHECKING:
@@ -53,3 +56,19 @@ def combo_key(
         "control": choices.row.control,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def weights_identity(model: Model, weights: str) -> str:
+    """`random`, `imagenet`, or `sha256:...` of a file. Raises `WeightsError` where there are no such weights."""
+    if weights == "random":
+        return weights
+    if weights == "imagenet":
+        if model.pretrained is None:
+            raise WeightsError(
+                f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file"
+            )
+        return weights
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"recipe.weights is '{weights}': neither random nor imagenet, and there is no such file")
+    return f"sha256:{file_digest(path)}"

@@ -20,7 +20,6 @@ import torch
 
 from harness.components import Model, Options, Task
 from harness.errors import WeightsError
-from harness.files import file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,22 +40,6 @@ class Loaded:
     """How many tensors found their place."""
     head: tuple[str, ...]
     """The head's tensors that stayed random, since the weights are of other labels."""
-
-
-def weights_identity(model: Model, weights: str) -> str:
-    """`random`, `imagenet`, or `sha256:...` of a file. Raises `WeightsError` where there are no such weights."""
-    if weights == "random":
-        return weights
-    if weights == "imagenet":
-        if model.pretrained is None:
-            raise WeightsError(
-                f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file"
-            )
-        return weights
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"recipe.weights is '{weights}': neither random nor imagenet, and there is no such file")
-    return f"sha256:{file_digest(path)}"
 
 
 def load_initial_weights(network: nn.Module, model: Model, task: Task, weights: str, params: Options) -> Loaded:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.board import Board, Row
 from harness.components import Choice, Float, Int
 from harness.errors import UsageError
+from harness.tuning.methods import Pruner, Sampler, make_pruner, make_sampler
 from harness.tuning.space import Dimension, Dimensions
 from harness.tuning.storage import WAIT, answering, open_storage
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
-    from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
-
-Sampler = Literal["tpe", "random", "gp"]
-Pruner = Literal["hyperband", "median", "none"]
 
 DEFINITION = "harness"
 """Under which a study keeps what it is."""
@@ -82,7 +77,8 @@ def open_study(plan: Plan) -> optuna.Study:
     folder: Path = plan.board.folder
     storage = open_storage(plan.storage, folder, plan.name)
     direction: Literal["maximize", "minimize"] = "maximize" if plan.higher_is_better else "minimize"
-    tools: dict[str, Any] = {"storage": storage, "sampler": _make_sampler(plan), "pruner": _make_pruner(plan)}
+    sampler, pruner = make_sampler(plan.sampler), make_pruner(plan.pruner, plan.epochs)
+    tools: dict[str, Any] = {"storage": storage, "sampler": sampler, "pruner": pruner}
     with answering(plan.storage):
         try:
             study = optuna.create_study(study_name=plan.name, direction=direction, **tools)
@@ -143,35 +139,6 @@ def distributions(dimensions: Dimensions) -> dict[str, BaseDistribution]:
                 return CategoricalDistribution(options)
 
     return {name: convert(dimension.values) for name, dimension in dimensions.items()}
-
-
-def _make_sampler(plan: Plan) -> BaseSampler:
-    """Unseeded: workers of one study must not draw the same."""
-    import optuna
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        match plan.sampler:
-            case "random":
-                return optuna.samplers.RandomSampler()
-            case "gp":
-                return optuna.samplers.GPSampler()
-            case "tpe":  # a running trial counts as a bad one, so that workers do not all try one place
-                return optuna.samplers.TPESampler(constant_liar=True)
-
-
-def _make_pruner(plan: Plan) -> BasePruner:
-    import optuna
-
-    match plan.pruner:
-        case "none":
-            return optuna.pruners.NopPruner()
-        case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
-        case "hyperband":
-            if plan.epochs < 3:  # no epoch between the first and the last at which to compare
-                return optuna.pruners.NopPruner()
-            return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=plan.epochs, reduction_factor=3)
 
 
 def _await_definition(study: optuna.Study) -> None:

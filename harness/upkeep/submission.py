@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from harness.board import Board, file_name
 from harness.choices import resolve_metrics
@@ -24,10 +23,10 @@ from harness.errors import DataError, UsageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.subgroups import MEASURED, find_groups
-from harness.execution.combo import describe_evaluation, describe_splits
 from harness.files import file_digest
 from harness.registry import Registry
 from harness.results.artifacts import stage
+from harness.results.description import describe_evaluation, describe_splits
 from harness.results.identity import fingerprint
 from harness.results.layout import predictions_file
 from harness.results.provenance import describe_run, scrub
@@ -137,6 +136,8 @@ def _evaluate(submission: Submission, seed: int, test: Predictions, data: Data, 
 
 
 def _make_record(board: Board, submission: Submission, one: _Seed, data: DatasetPart, about: str) -> Record:
+    import torch
+
     folder, artifacts = run_folder(board.folder, one.key), {}
     for split, predictions in {"test": one.test, "val": one.val}.items():
         if predictions is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from harness import Dataset
 from harness.board import Row
 from harness.choices import resolve
 from harness.data.loading import Source
-from harness.results.identity import combo_key, fingerprint
+from harness.errors import WeightsError
+from harness.results.identity import combo_key, fingerprint, weights_identity
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -123,3 +125,15 @@ def test_an_external_plugins_code_is_part_of_the_key(registry):
         for code in ({}, {"model": "1"}, {"model": "2"}, {"loss": "1"})
     }
     assert len(keys) == 4
+
+
+def test_weights_are_identified_by_their_files_digest(tmp_path, registry):
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"weights")
+    model = registry.model("chexnet")
+    assert weights_identity(model, str(path)) == f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
+    assert (weights_identity(model, "random"), weights_identity(model, "imagenet")) == ("random", "imagenet")
+    with pytest.raises(WeightsError, match="there is no such file"):
+        weights_identity(model, "imagnet")
+    with pytest.raises(WeightsError, match="has no ImageNet weights"):
+        weights_identity(registry.model("tiny-cnn"), "imagenet")

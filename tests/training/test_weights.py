@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import socket
 import threading
@@ -17,7 +16,7 @@ from torch import nn
 from harness import Model, Task
 from harness.errors import WeightsError
 from harness.training import weights
-from harness.training.weights import fill, load_initial_weights, read_weights, weights_identity
+from harness.training.weights import fill, load_initial_weights, read_weights
 
 
 def task(channels: int = 3, labels: int = 14, size: int = 64) -> Task:
@@ -173,18 +172,6 @@ def test_a_file_that_would_run_code_or_holds_no_tensors_is_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "empty.pth")
     with pytest.raises(WeightsError, match="holds no tensors by name"):
         read_weights(tmp_path / "empty.pth")
-
-
-def test_identity_is_the_files_digest(tmp_path, registry):
-    path = tmp_path / "w.pth"
-    path.write_bytes(b"weights")
-    model = registry.model("chexnet")
-    assert weights_identity(model, str(path)) == f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
-    assert (weights_identity(model, "random"), weights_identity(model, "imagenet")) == ("random", "imagenet")
-    with pytest.raises(WeightsError, match="there is no such file"):
-        weights_identity(model, "imagnet")
-    with pytest.raises(WeightsError, match="has no ImageNet weights"):
-        weights_identity(registry.model("tiny-cnn"), "imagenet")
 
 
 def test_offline_one_line_says_what_to_do(registry):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,7 @@ from harness.cli.options import (
 from harness.cli.verbs.shared import open_registry
 from harness.errors import HarnessError, UsageError
 from harness.machine import require_drawing
+from harness.tuning.methods import Pruner, Sampler
 
 if TYPE_CHECKING:
     import optuna
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
     from harness.registry import Registry
-    from harness.tuning.study import Plan, Pruner, Sampler
+    from harness.tuning.study import Plan
     from harness.tuning.trial import TrialContext
 
 TRIALS = 20
@@ -75,10 +76,8 @@ def tune(
     objective: Annotated[
         str | None, typer.Option(help="Metric, on validation.", show_default="the board's objective")
     ] = None,
-    sampler: Annotated[Literal["tpe", "random", "gp"], typer.Option(help="Which values are tried next.")] = "tpe",
-    pruner: Annotated[
-        Literal["hyperband", "median", "none"], typer.Option(help="Which trials are stopped early.")
-    ] = "hyperband",
+    sampler: Annotated[Sampler, typer.Option(help="Which values are tried next.")] = "tpe",
+    pruner: Annotated[Pruner, typer.Option(help="Which trials are stopped early.")] = "hyperband",
     space: Annotated[
         Path | None,
         typer.Option("--space", metavar="BOARD_FILE", help="A TOML file that replaces the space of the components."),
