@@ -21,6 +21,7 @@ from harness.files import write_atomically
 from harness.parameters import Params, flatten
 
 BOARD_FILE = "board.toml"
+PUBLISHED_FILE = "published.toml"
 CONTROLS = {
     "prevalence": "says of every image how frequent a label is in training; its AUROC is exactly 0.5",
     "shuffled": "is trained and validated on targets shuffled over images; its AUROC must not be above 0.5",

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.board import (
     BOARD_FILE,
+    PUBLISHED_FILE,
     Board,
     Row,
     add_controls,
@@ -24,8 +25,6 @@ from harness.board import (
 from harness.errors import UsageError
 from harness.files import exclusive, write_atomically
 from harness.parameters import Params
-
-PUBLISHED = "published.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ class Definition:
             if not (self.board.folder / BOARD_FILE).is_file():
                 save_board(self.board.folder, self.text)
                 if self.published:
-                    write_atomically(self.board.folder / PUBLISHED, self.published)
+                    write_atomically(self.board.folder / PUBLISHED_FILE, self.published)
                 return
         board = self.board
         _require_same_data(read_board(board.folder), board.dataset, board.options, board.seeds)
@@ -99,7 +98,7 @@ def define(request: BoardRequest) -> Definition:
     if request.controls:
         wanted = replace(wanted, rows=add_controls(wanted.rows))
     if not (wanted.folder / BOARD_FILE).is_file():
-        published = _original_text(request.board, PUBLISHED) if request.board else ""
+        published = _original_text(request.board, PUBLISHED_FILE) if request.board else ""
         board = parse_board(text := _new_text(wanted, request), wanted.folder)
         return Definition(board, text, published, board.rows)
     existing = read_board(wanted.folder)

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from harness.board import BOARD_FILE
 from harness.cli.tables import output
 from harness.tuning.outcome import StudyOutcome
 from harness.tuning.study import Plan, is_default
@@ -46,5 +47,5 @@ def print_outcome(outcome: StudyOutcome, page: Path, *, added: bool, wanted: boo
         if wanted:
             folder = outcome.plan.board.folder
             typer.echo("written to" if added else "is there already in", nl=False)
-            typer.echo(f" {folder / 'board.toml'}; measure it: harness run {folder}")
+            typer.echo(f" {folder / BOARD_FILE}; measure it: harness run {folder}")
     typer.echo(f"report: {page}")

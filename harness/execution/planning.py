@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from harness.board import Board, Combo
+from harness.board import BOARD_FILE, Board, Combo
 from harness.choices import Choices, resolve_metrics, resolve_rows
 from harness.components import SPLITS, Data, Metric
 from harness.data.loading import Source, find_source, load_disjoint
@@ -191,7 +191,7 @@ def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
         if seed not in board.seeds:
             known = ", ".join(map(str, board.seeds))
             raise UsageError(
-                f"--seeds {seed}: the board has the seeds {known}; add it to seeds in {board.folder / 'board.toml'}"
+                f"--seeds {seed}: the board has the seeds {known}; add it to seeds in {board.folder / BOARD_FILE}"
             )
     found = tuple(
         combo

@@ -30,9 +30,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from harness.board import PUBLISHED_FILE
 from harness.errors import UsageError
-
-PUBLISHED_FILE = "published.toml"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.board import Board, Row
+from harness.board import BOARD_FILE, PUBLISHED_FILE, Board, Row
 from harness.errors import DataError, HarnessError
 from harness.evaluation.parts import MetricPart
 from harness.evaluation.resamples import load_resamples
@@ -50,7 +50,7 @@ def validate(board: Board, current: CurrentKeys) -> tuple[Fault, ...]:
         *(finding for record in found.records for finding in _check_record(board, record, current)),
         *_check_orphans(board.folder, found.records),
         *_check_page(board),
-        *(Fault("board.toml", f"{row}: its keys were not checked: {why}", problem=False)
+        *(Fault(BOARD_FILE, f"{row}: its keys were not checked: {why}", problem=False)
           for row, why in current.unknown.items()),
     )  # fmt: skip
 
@@ -58,14 +58,14 @@ def validate(board: Board, current: CurrentKeys) -> tuple[Fault, ...]:
 def _check_definition(board: Board) -> Iterator[Fault]:
     document = [dict(board.options), *({name: dict(part) for name, part in row.params.items()} for row in board.rows)]
     for text in dict.fromkeys(_find_paths(document)):
-        yield Fault("board.toml", f"holds a path of a machine: {text}; name it from the folder where runs are started")
+        yield Fault(BOARD_FILE, f"holds a path of a machine: {text}; name it from the folder where runs are started")
 
 
 def _check_published(board: Board) -> Iterator[Fault]:
     try:
         read_published(board.folder)
     except HarnessError as error:
-        yield Fault("published.toml", str(error))
+        yield Fault(PUBLISHED_FILE, str(error))
 
 
 def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterator[Fault]:

@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from harness.board import Board, read_board
 from harness.evaluation.predictions import load_predictions
 from harness.execution import local, planning
-from harness.execution.planning import CurrentKeys, Settings, find_current_keys
+from harness.execution.keys import CurrentKeys, find_current_keys
+from harness.execution.planning import Settings
 from harness.execution.rescore import rescore
 from harness.registry import Registry, load_registry
 from harness.report.page import render

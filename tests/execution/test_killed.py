@@ -25,7 +25,7 @@ def outcome(board: Path) -> dict[str, object]:
     """Everything that is to be the same, bit for bit: metrics, history, bytes of predictions, weights and resamples."""
     found: dict[str, object] = {}
     for record in read_records(board).records:
-        name = f"{record.combo.row}--s{record.combo.seed}"
+        name = record.combo.name
         found[name] = record.status, record.metrics, record.thresholds, record.artifacts
         assert record.training is not None
         found[f"{name} training"] = record.training.model_dump(exclude={"history": {"__all__": {"seconds"}}})

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.board import combo_name
 from harness.cli.difference_listing import as_markdown, as_plain, as_text, count_kinds
 from harness.evaluation.comparison import System, compare_pairs
 from harness.evaluation.resamples import Resamples
@@ -26,7 +27,7 @@ def state(build, values, *, own=0.001, board=None, with_resamples=True, **change
             record = build.record(model, seed, auroc, **changes)
             records.append(record)
             noise = np.random.default_rng([number, seed]).normal(0, own, 400)
-            resamples[f"{record.combo.row}--s{seed}"] = Resamples({"auroc": auroc + CHANCE + noise}, {})
+            resamples[combo_name(record.combo.row, seed)] = Resamples({"auroc": auroc + CHANCE + noise}, {})
     board = board or build.board(*values, seeds=tuple(range(max(map(len, values.values())))))
     return BoardResults(summarize(board, records, resamples), resamples if with_resamples else {})
 
@@ -57,10 +58,7 @@ def test_a_metric_of_which_less_is_better_gets_better_by_falling(build):
     def one(value):
         metrics = {"auroc": build.metric(0.8), "brier": build.metric(value, higher_is_better=False)}
         records = [build.record("net", seed, metrics) for seed in (0, 1, 2)]
-        drawn = {
-            r.combo.row + f"--s{r.combo.seed}": Resamples({"auroc": 0.8 + CHANCE, "brier": value + CHANCE}, {})
-            for r in records
-        }
+        drawn = {r.combo.name: Resamples({"auroc": 0.8 + CHANCE, "brier": value + CHANCE}, {}) for r in records}
         return BoardResults(summarize(build.board("net", seeds=(0, 1, 2)), records, drawn), drawn)
 
     change = only(compare_states(one(0.2), one(0.1)))
@@ -73,7 +71,7 @@ def test_differences_are_those_of_the_comparison_of_systems_adjusted_for_the_row
     systems = {
         f"{when} {row}": System(
             np.array(values.summary.rows[[r.model for r in values.summary.rows].index(row)].metrics["auroc"].values),
-            np.array([values.resamples[f"{row}--bce--demo--s{seed}"].macro["auroc"] for seed in (0, 1, 2)]),
+            np.array([values.resamples[combo_name(f"{row}--bce--demo", seed)].macro["auroc"] for seed in (0, 1, 2)]),
         )
         for when, values in (("before", before), ("after", after))
         for row in ("a", "b")
@@ -102,7 +100,9 @@ def lose_hernia(build, rows, *, without=""):
             known = {label: one.value for label, one in metrics["auroc"].per_label.items() if one.value is not None}
             macro = {name: part.macro + noise for name, part in metrics.items()}
             records.append(record)
-            drawn[f"{model}--bce--demo--s{seed}"] = Resamples(macro, {label: v + noise for label, v in known.items()})
+            drawn[combo_name(f"{model}--bce--demo", seed)] = Resamples(
+                macro, {label: v + noise for label, v in known.items()}
+            )
     return BoardResults(summarize(build.board(*rows, seeds=(0, 1, 2)), records, drawn), drawn)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.board import combo_name
 from harness.evaluation.curves import trace_net_benefit
 from harness.evaluation.resamples import Resamples
 from harness.report.figures import MOST_ROWS, make_figures
@@ -33,16 +34,14 @@ def beside(records) -> dict[str, Resamples]:
     for number, record in enumerate(records):
         noise = np.random.default_rng(number).normal(0, 0.01, 200)
         macro = {name: part.macro + noise for name, part in record.metrics.items() if part.macro is not None}
-        found[f"{record.combo.row}--s{record.combo.seed}"] = Resamples(
-            macro, dict.fromkeys(LABELS, macro["auroc"]), curves
-        )
+        found[record.combo.name] = Resamples(macro, dict.fromkeys(LABELS, macro["auroc"]), curves)
     return found
 
 
 def pictures(summary, drawn):
     """Of the curves that lie beside first seeds."""
     return make_figures(
-        summary, {row.name: drawn[f"{row.name}--s{row.seeds[0]}"].curves for row in summary.ranked[:MOST_ROWS]}
+        summary, {row.name: drawn[combo_name(row.name, row.seeds[0])].curves for row in summary.ranked[:MOST_ROWS]}
     )
 
 

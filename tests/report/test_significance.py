@@ -8,6 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
+from harness.board import combo_name
 from harness.cli.board_listing import as_plain, table
 from harness.cli.row_listing import as_text
 from harness.evaluation.comparison import System, compare_pairs
@@ -27,7 +28,7 @@ def beside(records, spread: float = 0.01, own: float = 0.002) -> dict[str, Resam
         noise = shared + np.random.default_rng(number + 1).normal(0, own, 400)
         macro = {name: part.macro + noise for name, part in record.metrics.items() if part.macro is not None}
         labels = {label: macro["auroc"] + 0.01 * place for place, label in enumerate(LABELS, start=-1)}
-        found[f"{record.combo.row}--s{record.combo.seed}"] = Resamples(macro, labels)
+        found[record.combo.name] = Resamples(macro, labels)
     return found
 
 
@@ -43,7 +44,7 @@ def test_a_rows_interval_is_that_of_its_mean_over_seeds(three):
     board, records = three
     drawn = beside(records)
     row = summarize(board, records, drawn).ranked[0]
-    both = np.mean([drawn[f"{row.name}--s{seed}"].macro["auroc"] for seed in (0, 1, 2)], axis=0)
+    both = np.mean([drawn[combo_name(row.name, seed)].macro["auroc"] for seed in (0, 1, 2)], axis=0)
     assert row.metrics["auroc"].interval == pytest.approx(tuple(np.quantile(both, [0.025, 0.975])))
     low, high = row.label_intervals["Hernia"]
     expected, value = np.quantile(both + 0.01, [0.025, 0.975]), row.per_label["auroc"]["Hernia"]
@@ -71,7 +72,7 @@ def test_the_pairs_are_those_of_the_paired_comparison(three):
     systems = {
         row.name: System(
             np.array(row.metrics["auroc"].values),
-            np.array([drawn[f"{row.name}--s{s}"].macro["auroc"] for s in (0, 1, 2)]),
+            np.array([drawn[combo_name(row.name, s)].macro["auroc"] for s in (0, 1, 2)]),
         )
         for row in summary.ranked
     }
@@ -326,7 +327,7 @@ def test_an_interval_over_patients_and_seeds_holds_nothing_that_the_metric_canno
             metric = build.metric(value).model_copy(update={"interval_method": method})
             records.append(build.record(model, seed, {"auroc": metric}))
             noise = np.random.default_rng(seed).uniform(0, 0.02, 400)
-            drawn[f"{model}--bce--demo--s{seed}"] = Resamples({"auroc": abs(noise - (model == "high"))}, {})
+            drawn[combo_name(f"{model}--bce--demo", seed)] = Resamples({"auroc": abs(noise - (model == "high"))}, {})
     summary = summarize(build.board(*values, seeds=(0, 1, 2)), records, drawn)
     ends = [row.metrics["auroc"].interval_seeds for row in summary.ranked]
     assert [pair is not None and 0 <= pair[0] < pair[1] <= 1 for pair in ends] == [inside] * 2
@@ -365,7 +366,7 @@ def test_rows_are_averaged_over_the_labels_that_all_have(build):
         noise = np.random.default_rng(number).normal(0, 0.002, 400)
         part = record.metrics["auroc"]
         labels = {name: one.value + noise for name, one in part.per_label.items() if one.value is not None}
-        drawn[f"{record.combo.row}--s{record.combo.seed}"] = Resamples({"auroc": part.macro + noise}, labels)
+        drawn[record.combo.name] = Resamples({"auroc": part.macro + noise}, labels)
     summary = summarize(build.board(*values, seeds=(0, 1, 2)), records, drawn)
     assert [(row.model, round(row.metrics["auroc"].mean, 3)) for row in summary.ranked] == [
         ("whole", 0.85),
@@ -405,7 +406,9 @@ def test_leaders_of_a_label_are_adjusted_for_having_been_picked(build):
                 value = 0.8 + patients + generator.normal(0, 0.001)
                 record = build.record(f"m{n}", seed, {"auroc": build.metric(value, None, None)})
                 records.append(record)
-                drawn[f"{record.combo.row}--s{seed}"] = Resamples({"auroc": value + noise}, {"Edema": value + noise})
+                drawn[combo_name(record.combo.row, seed)] = Resamples(
+                    {"auroc": value + noise}, {"Edema": value + noise}
+                )
         summary = summarize(build.board(*(f"m{n}" for n in range(8)), seeds=(0, 1, 2)), records, drawn)
         wrong += len(summary.leaders["Edema"]) < 8
     assert wrong / boards <= 0.08

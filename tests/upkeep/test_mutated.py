@@ -141,7 +141,7 @@ def folder(harness, toy_board, tmp_path) -> Path:
 def results(board: Path, damaged: Path) -> dict[str, object]:
     """The numbers of the records that were not damaged."""
     found = read_records(board).records
-    return {path: r.metrics for r in found if (path := f"{r.combo.row}--s{r.combo.seed}") != damaged.stem}
+    return {path: r.metrics for r in found if (path := r.combo.name) != damaged.stem}
 
 
 def examine(harness, folder: Path, chance: random.Random) -> None:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.board import open_board
 from harness.evaluation.predictions import load_predictions
 from harness.execution.claims import Claims
 from harness.files import write_atomically
+from harness.results import store
+from harness.results.layout import record_path
+from harness.results.migration import parse_record
 from harness.results.record import Record
 from harness.results.store import read_records, write_record
+from harness.upkeep.merging import merge
+from tests.conftest import TOY
 
 NET, TINY = "toy-net--bce--toy", "tiny-cnn--bce--toy"
 
@@ -441,3 +449,43 @@ def test_a_record_is_written_where_its_name_says_and_nowhere_else(board):
         document["combo"]["row"] = row
         with pytest.raises(ValueError, match="row"):
             write_record(board, Record.model_validate(document))
+
+
+# --- what the verbs do without ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "verbs", [("status", "clean"), pytest.param(("merge", "validate"), marks=pytest.mark.slow)], ids=" and ".join
+)
+def test_looking_after_a_board_imports_no_torch(board, toy_board, verbs):
+    asked = [[verb, str(board), *([str(toy_board)] if verb == "merge" else [])] for verb in verbs]
+    code = f"""
+import sys
+import harness.upkeep.merging, harness.upkeep.submission, harness.upkeep.validation
+from harness.cli.main import main
+for arguments in {asked}:
+    sys.argv = ["harness", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code
+    print(arguments[0], [module for module in ("torch", "timm", "optuna") if module in sys.modules])
+"""
+    environment = os.environ | {"HARNESS_PLUGIN": str(TOY)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert [line for line in done.stdout.splitlines() if line.endswith("]")] == [f"{verb} []" for verb in verbs]
+
+
+def test_a_merge_reads_each_record_once(board, toy_board, monkeypatch):
+    read = []
+
+    def parse(content: bytes) -> Record:
+        record = parse_record(content)
+        read.append(record.combo.name)
+        return record
+
+    monkeypatch.setattr(store, "parse_record", parse)
+    for name in (f"{NET}--s0", f"{TINY}--s1"):
+        record_path(board, name).unlink()
+    merged = merge(open_board(str(board)), [toy_board])
+    assert (len(merged.taken), len(merged.same), len(read)) == (2, 2, 6)

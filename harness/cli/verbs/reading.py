@@ -26,12 +26,12 @@ def leaderboard(
     as_json: Json = False,
 ) -> None:
     """Render a board's page from its records, or those of a folder of boards and a page over them."""
-    from harness.board import open_board
+    from harness.board import BOARD_FILE, open_board
     from harness.report.index import boards_in, render_index
     from harness.report.page import render
 
     folder = Path(board)
-    if not (folder / "board.toml").is_file() and boards_in(folder):
+    if not (folder / BOARD_FILE).is_file() and boards_in(folder):
         page, rendered = render_index(folder, out)
         _print_index(page, rendered, as_json=as_json)
     else:
