@@ -9,9 +9,11 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from harness.errors import StorageError
 from harness.leases import Owner, identify_machine
@@ -125,6 +127,34 @@ def _find_writer(path: Path) -> Owner:
     """Find in the name of a temporary file who writes it."""
     found = OWNED.match(path.name)
     return Owner(found[1], int(found[2])) if found else Owner()
+
+
+def _open_at_once(path: Path) -> IO[bytes]:
+    """A file opened without waiting for whoever writes to it, which a pipe would, and without following a link."""
+    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: PTH123
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Read an ordinary file of at most so many bytes, without ever waiting for it.
+
+    Raises `OSError` for anything else, whose `strerror` says what it is: a link, a folder, a pipe, a device, too large.
+    """
+    _require_regular(os.lstat(path), most)  # a device is not even opened
+    with _open_at_once(path) as file:
+        _require_regular(os.fstat(file.fileno()), most)  # it may have been replaced meanwhile
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most / 2**20:g} MiB")
+    return content
+
+
+def _require_regular(about: os.stat_result, most: int) -> None:
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kind = stat.S_IFMT(about.st_mode)
+    if kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, f"it is {kinds.get(kind, 'a device')}, no ordinary file")
+    if about.st_size > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most / 2**20:g} MiB")
 
 
 def file_digest(path: Path) -> str:

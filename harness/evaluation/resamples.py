@@ -6,7 +6,6 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,12 @@ SECTIONS = ("macro", "label", "curve", "group", "permuted")
 """Into which the arrays of a file fall."""
 DRAWN = "drawn/2"
 """An empty array that says how patients were resampled; resamples drawn in different ways cannot be paired."""
+MOST_BYTES = 128 * 2**20
+"""Bytes that the arrays of a file take at most: several times those of a board with 50 metrics and 100 groups."""
+DIMENSIONS = {"macro": 1, "label": 1, "curve": 2, "group": 2, "permuted": 2}
+"""Axes of an array of each section."""
+CURVE_ROWS = {"roc": 2, "pr": 2, "reliability": 3, "benefit": 3}
+"""Rows of each kind of curve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,48 +64,77 @@ class Resamples:
         return file.getvalue()
 
 
-def load_resamples(path: Path) -> Resamples:
-    """Read them back. Raises `DataError` for a file that is damaged or something else."""
-    groups = _load(path, SECTIONS)
+def load_resamples(content: bytes) -> Resamples:
+    """Read them back from the bytes of their file. Raises `DataError` for one that is damaged or something else."""
+    groups = _load(content, SECTIONS)
     return Resamples(groups["macro"], groups["label"], groups["curve"], groups["group"], groups["permuted"])
 
 
-def load_values(path: Path) -> Resamples:
+def load_values(content: bytes) -> Resamples:
     """Read resamples without curves, which are most of the file. Raises `DataError`."""
-    groups = _load(path, ("macro", "label"))
+    groups = _load(content, ("macro", "label"))
     return Resamples(groups["macro"], groups["label"])
 
 
-def load_curves(path: Path) -> Mapping[str, NDArray[np.float64]]:
+def load_curves(content: bytes) -> Mapping[str, NDArray[np.float64]]:
     """Read the curves alone. Raises `DataError`."""
-    return _load(path, ("curve",))["curve"]
+    return _load(content, ("curve",))["curve"]
 
 
-def load_groups(path: Path) -> Resamples:
+def load_groups(content: bytes) -> Resamples:
     """Read what gaps between groups of patients are made of. Raises `DataError`."""
-    groups = _load(path, ("group", "permuted"))
+    groups = _load(content, ("group", "permuted"))
     return Resamples({}, {}, groups=groups["group"], permuted=groups["permuted"])
 
 
-def _load(path: Path, wanted: Sequence[str]) -> dict[str, dict[str, NDArray[np.float64]]]:
+def _load(content: bytes, wanted: Sequence[str]) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Group -> member -> values, of these groups alone."""
     groups: dict[str, dict[str, NDArray[np.float64]]] = {group: {} for group in wanted}
     try:
-        with zipfile.ZipFile(path) as file:
-            for member in _drawn_alike(file.namelist()):
-                group, _, name = member.removesuffix(".npy").partition("/")
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            for member in _drawn_alike(_require_small(file)):
+                group, _, name = member.filename.removesuffix(".npy").partition("/")
                 if _known(group) in groups:
-                    groups[group][name] = _parse(file.read(member))
+                    groups[group][name] = _parse(_unpack(file, member), DIMENSIONS[group])
+        _require_fitting(groups)
     except Exception as error:  # noqa: BLE001 - zipfile and NumPy raise many kinds for a damaged file
-        raise DataError(f"{path} holds no resamples ({type(error).__name__}: {error})") from None
+        raise DataError(f"holds no resamples ({type(error).__name__}: {error})") from None
     return groups
 
 
-def _drawn_alike(members: Sequence[str]) -> list[str]:
+def _require_small(file: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """A file's members, judged before anything is unpacked: a few MB may unpack to many GB."""
+    members = file.infolist()
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise ValueError("it is packed in another way")
+    if sum(member.file_size for member in members) > MOST_BYTES:
+        raise ValueError(f"it unpacks to more than {MOST_BYTES / 2**20:g} MiB")
+    return members
+
+
+def _unpack(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's bytes: as many as it says that it has, whatever it unpacks to."""
+    with file.open(member) as opened:
+        return opened.read(member.file_size)
+
+
+def _require_fitting(groups: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> None:
+    """Resample b is the same patients in every metric and label, and a curve is x and y, with further rows for some."""
+    lengths = {len(values) for group in ("macro", "label") for values in groups.get(group, {}).values()}
+    if len(lengths) > 1:
+        raise ValueError(f"its arrays hold {' and '.join(map(str, sorted(lengths)))} resamples")
+    for name, values in groups.get("curve", {}).items():
+        rows = CURVE_ROWS.get(name.partition("/")[0])
+        if len(values) != rows:
+            raise ValueError(f"its curve {name} has {len(values)} rows")
+
+
+def _drawn_alike(members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     """A file's members without the one that says how patients were resampled."""
-    if f"{DRAWN}.npy" not in members:
+    arrays = [member for member in members if member.filename != f"{DRAWN}.npy"]
+    if len(arrays) == len(members):
         raise ValueError("its patients were resampled in another way; make it again with `harness rescore`")
-    return [member for member in members if member != f"{DRAWN}.npy"]
+    return arrays
 
 
 def _known(group: str) -> str:
@@ -109,9 +143,11 @@ def _known(group: str) -> str:
     return group
 
 
-def _parse(content: bytes) -> NDArray[np.float64]:
+def _parse(content: bytes, dimensions: int) -> NDArray[np.float64]:
     """An array from the bytes of a .npy file."""
     array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     if array.dtype.kind != "f":
         raise ValueError(f"it holds {array.dtype}, no numbers with a fraction")
+    if array.ndim != dimensions:
+        raise ValueError(f"it holds an array of {array.ndim} axes where {dimensions} belong")
     return array.astype(np.float64)

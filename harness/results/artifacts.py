@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from harness.files import Content, file_digest, write_beside
+from harness.files import Content, file_digest, read_regular, write_beside
 
 STAGED = re.compile(r"\.[0-9a-f]{16}(?=\.[a-z]+$)")
 """What the name of a staged file has more than that of the file whose place it is to take."""
@@ -51,9 +53,21 @@ def read_artifact(path: Path, digest: str | None, load: Callable[[Path], Artifac
     if digest is None:
         return None
     for place in (path, _staged_path(path, digest), path):  # again: it may be renamed in this moment
-        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            if file_digest(place) == digest:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(place.stat().st_mode) and file_digest(place) == digest:
                 return load(place)
+    return None
+
+
+def read_small(path: Path, digest: str | None, most: int) -> bytes | None:
+    """Read the file of that digest, of at most so many bytes, as `read_artifact` does; None where there is none."""
+    if digest is None:
+        return None
+    for place in (path, _staged_path(path, digest), path):
+        with contextlib.suppress(OSError):
+            content = read_regular(place, most)
+            if hashlib.sha256(content).hexdigest() == digest:
+                return content
     return None
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
 from pydantic_core import from_json
 
 from harness.errors import DataError
 from harness.results.record import SCHEMA, Record
+from harness.results.soundness import require_consistent, require_plain
 
 Document = dict[str, Any]
 
@@ -22,20 +22,19 @@ Document = dict[str, Any]
 def parse_record(content: bytes) -> Record:
     """A record from the bytes of its file, whatever its schema.
 
-    Raises pydantic's `ValidationError` for what is no record, `DataError` for one of a newer schema: to pass over it
-    would be to overwrite it.
+    Raises `ValueError`, such as pydantic's `ValidationError`, for what is no record or contradicts itself, `DataError`
+    for one of a newer schema: to pass over it would be to overwrite it.
     """
-    try:
-        return Record.model_validate_json(content)
-    except ValidationError:  # of today's records none comes here: an earlier one is read twice
-        schema = _find_schema(content)
-        if schema is None or schema == SCHEMA:
-            raise
-    if schema > SCHEMA:
+    document = from_json(content, allow_inf_nan=False)
+    schema = _find_schema(document)
+    if schema is not None and schema > SCHEMA:
         raise DataError(
             f"is of schema {schema}, and this harness knows schemas up to {SCHEMA}; install a newer harness"
         )
-    return Record.model_validate(migrate(from_json(content)))
+    require_plain(document)
+    record = Record.model_validate(document if schema is None else migrate(document))
+    require_consistent(record)
+    return record
 
 
 def migrate(document: Document) -> Document:
@@ -45,12 +44,9 @@ def migrate(document: Document) -> Document:
     return document
 
 
-def _find_schema(content: bytes) -> int | None:
+def _find_schema(document: Any) -> int | None:
     """The schema that a document names; None where it is no document that this or a later harness wrote."""
-    try:
-        schema = from_json(content)["schema"]
-    except (ValueError, TypeError, KeyError, IndexError):
-        return None
+    schema = document.get("schema") if isinstance(document, dict) else None
     return schema if type(schema) is int and schema >= min(STEPS) else None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,9 @@ from pydantic import ValidationError
 
 from harness.board import BOARD_FILE, combo_name
 from harness.errors import DataError, StorageError, UsageError
-from harness.evaluation.resamples import Resamples, load_curves, load_groups, load_values
-from harness.files import TEMPORARY, sweep, write_atomically
-from harness.results.artifacts import Artifact, discard, read_artifact, settle, stage
+from harness.evaluation.resamples import MOST_BYTES, Resamples, load_curves, load_groups, load_values
+from harness.files import TEMPORARY, read_regular, sweep, write_atomically
+from harness.results.artifacts import discard, read_small, settle, stage
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, RUN_FILES, RUNS, record_path, resamples_path, run_path
 from harness.results.migration import parse_record
 from harness.results.record import DatasetPart, Record
@@ -23,6 +24,9 @@ from harness.results.record import DatasetPart, Record
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+LARGEST = 16 * 2**20
+"""Bytes of a record at most; one of fifty labels and metrics has a tenth of that."""
 
 
 @dataclass(frozen=True)
@@ -70,28 +74,38 @@ def remove_record(folder: Path, record: Record) -> None:
 
 
 def read_resamples(folder: Path, record: Record) -> Resamples | None:
-    """What lies beside a record, without curves; None where there is nothing, or not what the record says."""
-    return _read_beside(folder, record, load_values)
+    """What lies beside a record, without curves; None where there is nothing, or not what the record says.
+
+    Raises `DataError` for what the record speaks of and is no resamples.
+    """
+    content = read_beside(folder, record)
+    try:
+        return None if content is None else load_values(content)
+    except DataError as error:
+        raise DataError(f"{resamples_path(folder, record.combo.name)} {error}") from None
 
 
 def read_curves(folder: Path, record: Record) -> Mapping[str, NDArray[np.float64]]:
     """The curves that lie beside a record; none where there is nothing, or not what the record says."""
+    content = read_beside(folder, record)
     try:
-        return _read_beside(folder, record, load_curves) or {}
+        return {} if content is None else load_curves(content)
     except DataError:
         return {}
 
 
 def read_groups(folder: Path, record: Record) -> Resamples | None:
     """What lies beside a record about groups of patients; None where there is nothing, or not what the record says."""
+    content = read_beside(folder, record)
     try:
-        return _read_beside(folder, record, load_groups)
+        return None if content is None else load_groups(content)
     except DataError:
         return None
 
 
-def _read_beside(folder: Path, record: Record, load: Callable[[Path], Artifact]) -> Artifact | None:
-    return read_artifact(resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES), load)
+def read_beside(folder: Path, record: Record) -> bytes | None:
+    """The bytes that lie beside a record; None where there are none, or not what the record says."""
+    return read_small(resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES), MOST_BYTES)
 
 
 def read_records(folder: Path) -> Found:
@@ -101,8 +115,7 @@ def read_records(folder: Path) -> Found:
     """
     records, problems = [], []
     datasets: dict[str, DatasetPart] = {}  # one is enough of what all records repeat
-    for path in _record_files(folder):
-        found = _read(path)
+    for path, found in _read_all(folder).items():
         if isinstance(found, Record):
             same = datasets.setdefault(found.dataset.fingerprint, found.dataset)
             records.append(found.model_copy(update={"dataset": same}) if same == found.dataset else found)
@@ -110,6 +123,25 @@ def read_records(folder: Path) -> Found:
             problems.append(f"{RECORDS}/{path.name} {found}")
     records.sort(key=lambda record: (record.combo.row, record.combo.seed))
     return Found(tuple(records), tuple(problems))
+
+
+def _read_all(folder: Path) -> dict[Path, Record | str]:
+    """Each file of the records with its record, or with what is wrong with it.
+
+    One fingerprint is one list of labels: that of most records.
+    """
+    found = {path: _read(path) for path in _record_files(folder)}
+    labels: dict[str, Counter[tuple[str, ...]]] = {}
+    for one in found.values():
+        if isinstance(one, Record):
+            labels.setdefault(one.dataset.fingerprint, Counter())[tuple(one.dataset.labels)] += 1
+    usual = {fingerprint: counts.most_common(1)[0][0] for fingerprint, counts in labels.items()}
+    return {
+        path: "contradicts the others: it has other labels and the fingerprint of their data"
+        if isinstance(one, Record) and tuple(one.dataset.labels) != usual[one.dataset.fingerprint]
+        else one
+        for path, one in found.items()
+    }
 
 
 def read_record(folder: Path, row: str, seed: int) -> Record | None:
@@ -125,15 +157,14 @@ def set_aside(folder: Path) -> tuple[str, ...]:
     replaced. A record of a newer schema is one all the same: for it `DataError` is raised.
     """
     lines = []
-    for path in _record_files(folder):
-        found = _read(path)
+    for path, found in _read_all(folder).items():
         if isinstance(found, Record):
             continue
         try:
             place = _find_free_place(path)
             path.rename(place)
             beside = resamples_path(folder, path.stem)
-            if beside.exists():
+            if os.path.lexists(beside):
                 beside.rename(place.with_name(f"{place.stem}.npz"))
         except FileNotFoundError:
             continue  # another process was quicker
@@ -148,7 +179,9 @@ def _find_free_place(path: Path) -> Path:
     aside = path.parent / ASIDE
     aside.mkdir(exist_ok=True)
     names = (path.stem if number == 0 else f"{path.stem}.{number}" for number in itertools.count())
-    free = next(name for name in names if not any((aside / f"{name}{end}").exists() for end in (path.suffix, ".npz")))
+    free = next(
+        name for name in names if not any(os.path.lexists(aside / f"{name}{end}") for end in (path.suffix, ".npz"))
+    )
     return aside / f"{free}{path.suffix}"
 
 
@@ -157,8 +190,8 @@ def read_aside(folder: Path) -> Found:
     records, problems = [], []
     for path in sorted((folder / RECORDS / ASIDE).glob("*.json")):
         try:
-            records.append(parse_record(path.read_bytes()))
-        except (DataError, ValidationError, OSError):
+            records.append(parse_record(read_regular(path, LARGEST)))
+        except (DataError, ValidationError, ValueError, OSError):
             problems.append(f"{path.relative_to(folder)} is no record that can be read")
     return Found(tuple(records), tuple(problems))
 
@@ -171,12 +204,14 @@ def _record_files(folder: Path) -> list[Path]:
 def _read(path: Path) -> Record | str:
     """A record, or what is wrong with the file. Raises `DataError` for a record of a newer schema."""
     try:
-        record = parse_record(path.read_bytes())
+        record = parse_record(read_regular(path, LARGEST))
     except DataError as error:
         raise DataError(f"{path} {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         return f"is no record: {': '.join(filter(None, ('.'.join(map(str, first['loc'])), first['msg'])))}"
+    except ValueError as error:
+        return f"is no record: {error}"
     except OSError as error:
         return f"is no record: {error.strerror}"
     if path.stem == record.combo.name:
@@ -221,11 +256,10 @@ def copy_records(folder: Path, records: Iterable[Record], out: Path) -> None:
         raise UsageError(f"{out} is a board: its records would be overwritten; give another folder with --out")
     for record in records:
         name = record.combo.name
-        beside, digest = resamples_path(folder, name), record.artifacts.get(RESAMPLES)
-        resamples = None if beside.is_symlink() else read_artifact(beside, digest, Path.read_bytes)
+        resamples = read_beside(folder, record)
         if resamples is not None:
             write_atomically(resamples_path(out, name), resamples)
-        write_atomically(record_path(out, name), record_path(folder, name).read_bytes())
+        write_atomically(record_path(out, name), read_regular(record_path(folder, name), LARGEST))
 
 
 def run_folder(folder: Path, key: str) -> Path:

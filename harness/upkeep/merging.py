@@ -12,12 +12,12 @@ from typing import Any
 
 from harness.board import Board
 from harness.errors import UsageError
-from harness.files import write_atomically
+from harness.files import read_regular, write_atomically
 from harness.results.artifacts import read_artifact, stage
-from harness.results.layout import RESAMPLES, RUN_FILES, record_path, resamples_path, run_path
+from harness.results.layout import RUN_FILES, record_path, resamples_path, run_path
 from harness.results.record import DatasetPart, Record
 from harness.results.staleness import current_fingerprint, why_stale
-from harness.results.store import read_records, run_folder, settle_artifacts
+from harness.results.store import LARGEST, read_beside, read_records, run_folder, settle_artifacts
 
 
 @dataclass(frozen=True)
@@ -144,13 +144,15 @@ def _value(record: Record, objective: str) -> float | None:
 def _copy(target: Path, source: Path, record: Record) -> None:
     """Stage what belongs to a record, each file that is what its digest says, then write the record."""
     name, key = record.combo.name, record.key
-    places = {RESAMPLES: (resamples_path(source, name), resamples_path(target, name))}
+    resamples = read_beside(source, record)
+    if resamples is not None:
+        stage(resamples_path(target, name), resamples)
     if run_path(source, key).is_dir():
         run_folder(target, key)
-        places |= {file: (run_path(source, key) / file, run_path(target, key) / file) for file in RUN_FILES}
-    for file, (there, here) in places.items():
-        read_artifact(there, record.artifacts.get(file), partial(_stage_copy, here))
-    write_atomically(record_path(target, name), record_path(source, name).read_bytes())
+        for file in RUN_FILES:
+            there, here = (run_path(folder, key) / file for folder in (source, target))
+            read_artifact(there, record.artifacts.get(file), partial(_stage_copy, here))
+    write_atomically(record_path(target, name), read_regular(record_path(source, name), LARGEST))
     settle_artifacts(target, record)
 
 

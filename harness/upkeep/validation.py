@@ -14,18 +14,18 @@ from typing import Any
 from harness.board import BOARD_FILE, PUBLISHED_FILE, Board, Row
 from harness.errors import DataError, HarnessError
 from harness.evaluation.parts import MetricPart
-from harness.evaluation.resamples import load_resamples
+from harness.evaluation.resamples import MOST_BYTES, load_resamples
 from harness.execution.keys import CurrentKeys
-from harness.files import TEMPORARY
+from harness.files import TEMPORARY, read_regular
 from harness.parameters import Params
 from harness.report.page import PAGE_FILE as PAGE
 from harness.report.page import render
 from harness.report.published import read_published
-from harness.results.artifacts import find_place, has_artifact, is_staged, read_artifact
+from harness.results.artifacts import find_place, has_artifact, is_staged
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
-from harness.results.store import read_records
+from harness.results.store import read_beside, read_records
 from harness.upkeep.submission import row_name
 
 
@@ -138,19 +138,23 @@ def _check_files(folder: Path, record: Record) -> Iterator[Fault]:
     """Resamples are committed and have to be there; predictions and weights are not, and are checked where they are."""
     beside, digest = resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES)
     name = str(beside.relative_to(folder))
-    try:
-        resamples = read_artifact(beside, digest, load_resamples)
-    except DataError as error:
-        yield Fault(name, str(error))
-    else:
-        if resamples is None and digest is not None and beside.is_file():
-            yield Fault(
-                name, "is not what its record was made with: its sha256 differs; harness rescore makes it again"
-            )
-        elif resamples is None and digest is not None:
-            yield Fault(name, "is missing: its record speaks of it; harness rescore makes it again")
-        elif resamples is None and record.status == "done":
-            yield Fault(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
+    again = "harness rescore makes it again"
+    content = read_beside(folder, record)
+    if content is not None:
+        try:
+            load_resamples(content)
+        except DataError as error:
+            yield Fault(name, str(error))
+    elif digest is not None:
+        try:
+            read_regular(beside, MOST_BYTES)
+            yield Fault(name, f"is not what its record was made with: its sha256 differs; {again}")
+        except FileNotFoundError:
+            yield Fault(name, f"is missing: its record speaks of it; {again}")
+        except OSError as error:
+            yield Fault(name, f"cannot be read: {error.strerror}; {again}")
+    elif record.status == "done":
+        yield Fault(name, "is missing, so the row has no interval; harness rescore makes it", problem=False)
     for artifact, digest in record.artifacts.items():
         path = run_path(folder, record.key) / artifact
         if path.parent.parent.parent == folder and path.is_file() and not has_artifact(path, digest):

@@ -340,7 +340,7 @@ def test_what_lies_beside_a_record_gives_its_intervals_again(registry, tmp_path)
 
     evaluation = run(make_predictions(count=400), [registry.metric("auroc"), registry.metric("f1")], resamples=300)
     (tmp_path / "r.npz").write_bytes(evaluation.resamples.as_bytes())
-    found = load_resamples(tmp_path / "r.npz")
+    found = load_resamples((tmp_path / "r.npz").read_bytes())
     assert set(found.macro) == set(evaluation.metrics)
     for name, part in evaluation.metrics.items():
         again = find_interval(part.macro or 0, found.macro[name], part.interval_method)

@@ -14,7 +14,7 @@ from harness.evaluation.parts import LabelValue, MetricPart
 from harness.evaluation.resamples import Resamples
 from harness.results.layout import record_path
 from harness.results.provenance import command, scrub
-from harness.results.record import ComboPart, DatasetPart, ProvenancePart, Record
+from harness.results.record import ComboPart, DatasetPart, ProvenancePart, Record, SplitCounts
 from harness.results.store import read_records, read_resamples, run_folder, write_record
 
 
@@ -35,7 +35,8 @@ def make_record(row: str = "a--b--c", seed: int = 0, macro: float = 0.5) -> Reco
         command="harness",
         finished="2026-01-01T00:00:00Z",
     )
-    data = DatasetPart(name="d", about="", fingerprint="f", labels=["x"], splits={})
+    counts = SplitCounts(images=3, patients=3, positives={"x": 0})
+    data = DatasetPart(name="d", about="", fingerprint="f", labels=["x"], splits={"test": counts})
     return Record(key="k", combo=combo, status="done", dataset=data, metrics={"auroc": metric}, provenance=provenance)
 
 

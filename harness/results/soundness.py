@@ -1,0 +1,73 @@
+"""What a record's schema cannot say: that its numbers can be reckoned with, and that its parts belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from harness.results.record import Record
+
+DEEPEST = 32
+"""Levels of a record's document at most; its own parts have half a dozen."""
+LARGEST_WHOLE = 2**63 - 1
+LARGEST_NUMBER = 1e100
+"""A number whose square is one, too, and the sum of many such."""
+
+
+def require_plain(document: Any, place: tuple[object, ...] = ()) -> None:
+    """Raise `ValueError` for a document with a number too large to reckon with, or nested without end."""
+    if isinstance(document, int | float):
+        if abs(document) > (LARGEST_NUMBER if isinstance(document, float) else LARGEST_WHOLE):
+            raise ValueError(f"{'.'.join(map(str, place))}: the number is too large")
+    elif isinstance(document, dict | list):
+        if len(place) > DEEPEST:
+            raise ValueError(f"{'.'.join(map(str, place[:5]))}: it is nested more than {DEEPEST} levels deep")
+        for name, value in document.items() if isinstance(document, dict) else enumerate(document):
+            require_plain(value, (*place, name))
+
+
+def require_consistent(record: Record) -> None:
+    """Raise `ValueError` for a record that contradicts itself: its labels are those of its dataset, each once."""
+    for contradiction in _find_contradictions(record):
+        raise ValueError(contradiction)
+
+
+def _find_contradictions(record: Record) -> Iterator[str]:
+    dataset = record.dataset
+    labels = set(dataset.labels)
+    if not labels or len(labels) < len(dataset.labels) or not all(label.strip() for label in labels):
+        yield "dataset.labels: each has a name, and a name of its own"
+    if "test" not in dataset.splits:
+        yield "dataset.splits: there is no test split"
+    for name, split in dataset.splits.items():
+        if set(split.positives) != labels:
+            yield f"dataset.splits.{name}.positives: they are not those of the dataset's labels"
+        if not all(0 <= count <= split.images for count in (split.patients, *split.positives.values())):
+            yield f"dataset.splits.{name}: its numbers of images, patients and positives do not fit together"
+    for place, names in _name_labels(record):
+        if not labels.issuperset(names):
+            yield f"{place}: its labels are not those of the dataset"
+    for column, part in (record.subgroups or {}).items():
+        for group in part.groups:
+            scored = {metric: set(values) for metric, values in group.per_label.items()}
+            if not set(group.macro) == set(scored) == set(part.gaps) or any(one != labels for one in scored.values()):
+                yield f"subgroups.{column}: not every group has every metric and label"
+    if (record.status == "done") != (record.failure is None):
+        yield f"failure: the record is {record.status}, and {'has one' if record.failure else 'has none'}"
+
+
+def _name_labels(record: Record) -> Iterator[tuple[str, Iterable[str]]]:
+    """Each place of a record that speaks of labels, with these."""
+    for name, metric in record.metrics.items():
+        yield f"metrics.{name}", (*metric.per_label, *metric.left_out)
+    for policy, thresholds in record.thresholds.items():
+        yield f"thresholds.{policy}", thresholds
+    for policy, values in (record.predictive or {}).items():
+        yield f"predictive.{policy}", values
+    if record.calibration is not None:
+        for name in ("before", "temperature", "platt"):
+            yield f"calibration.{name}", getattr(record.calibration, name).per_label
+    for column, part in (record.subgroups or {}).items():
+        for group in part.groups:
+            scored = (label for values in group.per_label.values() for label in values)
+            yield f"subgroups.{column}", (*group.positives, *group.negatives, *scored)
