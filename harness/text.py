@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that move a cursor, break a line, turn the direction of writing, or cannot be written."""
+COMMAND = re.compile(r"^(?=\s*::)|(?<=##)(?=\[)")
+"""Where a line would be a command to the service that runs it, as `::error::` is."""
+
+
+def make_visible(text: str) -> str:
+    """Return text that stays in its line and steers neither a terminal nor a CI service: escapes stand as in Python."""
+    shown = STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return COMMAND.sub(r"\\", shown)
+
 
 def format_value(value: object) -> str:
     """A parameter's value with as many digits as a person reads."""

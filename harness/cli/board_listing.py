@@ -41,19 +41,19 @@ def table(summary: Leaderboard, width: int) -> Table:
 
     Below it stand the reasons why rows are not done. Times are left out where they cannot be compared.
     """
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), title=escape(summary.board.title), title_justify="left"
-    )
+    from harness.cli.output import line
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=summary.board.title, title_justify="left")
     shown = _choose_columns(summary, width)
     for column, _ in shown:
-        made.add_column(escape(column.heading), justify="left" if column.is_text else "right", overflow="fold")
+        made.add_column(column.heading, justify="left" if column.is_text else "right", overflow="fold")
     for texts in zip(*(texts for _, texts in shown), strict=True):
-        made.add_row(*map(escape, texts))
+        made.add_row(*texts)
     made.caption_justify, made.caption_style = "left", ""
-    made.caption = escape("\n".join(_remarks(summary))) or None
+    made.caption = Text("\n").join(map(line, _remarks(summary))) or None
     return made
 
 

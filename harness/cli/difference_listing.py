@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from harness.report.difference import CHANGE_KINDS, BoardDifference, MetricChange, RowChange
+from harness.text import make_visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,9 +40,10 @@ def count_kinds(found: BoardDifference) -> str:
 def as_text(found: BoardDifference) -> list[RenderableType]:
     """Return text for a terminal: how many rows of each kind, the rows, the notes."""
     from rich.table import Table
-    from rich.text import Text
 
-    parts: list[RenderableType] = [Text(f"{found.name}: {count_kinds(found)}", style="bold")]
+    from harness.cli.output import line
+
+    parts: list[RenderableType] = [line(f"{found.name}: {count_kinds(found)}", style="bold")]
     for kind, text in CHANGE_KINDS.items():
         changes = found.of(kind)
         if changes and kind != "same":
@@ -49,9 +51,9 @@ def as_text(found: BoardDifference) -> list[RenderableType]:
             for change in changes:
                 for number, (name, value) in enumerate(_lines(change, found.objective) or [("", "")]):
                     note = change.note if number == 0 else ""
-                    table.add_row(Text(f"  {change.row if number == 0 else ''}"), Text(name), Text(value), Text(note))
-            parts += [Text(text), table]
-    return [*parts, *(Text(note) for note in found.notes)]
+                    table.add_row(line(f"  {change.row if number == 0 else ''}"), line(name), line(value), line(note))
+            parts += [line(text), table]
+    return [*parts, *(line(note) for note in found.notes)]
 
 
 def as_markdown(found: BoardDifference) -> str:
@@ -97,5 +99,5 @@ def _tell(one: MetricChange) -> str:
 
 def _escape(text: str) -> str:
     """A name is data: it makes no cell, no tag, no link and no line of its own."""
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    plain = make_visible(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|@#~])", r"\\\1", plain)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -52,11 +54,21 @@ def main() -> None:
     """Run the command line: a mistake is one line and exit code 2, an interruption 130; output that is lost gives 1."""
     prepare_streams()
     os.environ[SAFE_PATH] = "1"  # for what libraries and plugins start
+    if sys.flags.optimize > 1:
+        _give_up(
+            "python -OO takes away the docstrings that help and checks are made of: leave out -OO and PYTHONOPTIMIZE=2",
+            2,
+        )
     try:
         require_text(sys.argv[1:], os.environ)
         app()
     except HarnessError as error:
         _give_up(str(error), 2)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = Path(str(error.filename)).name
+        _give_up(f"a name of {len(name)} characters is too long for a file, give a shorter one: {name[:40]}...", 2)
     except KeyboardInterrupt:
         sys.exit(130)
     except (ImportError, MemoryError) as error:
@@ -83,7 +95,9 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(version("cxr-harness"))
+        from harness.cli.output import say
+
+        say(version("cxr-harness"))
         raise typer.Exit
 
 

@@ -43,26 +43,26 @@ def as_plain_row(summary: Leaderboard, row: RowSummary) -> dict[str, Any]:
 
 def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
     """What the page shows of a row: its metrics, its labels, calibration, subgroups, cost, and how it was made."""
-    from rich.text import Text
+    from harness.cli.output import line
 
     folder = summary.board.folder
     details = gather_details(row.counted, {record.combo.seed: read_groups(folder, record) for record in row.counted})
-    parts: list[RenderableType] = [Text(row.name, style="bold"), *map(Text, _introduce(summary, row))]
+    parts: list[RenderableType] = [line(row.name, style="bold"), *map(line, _introduce(summary, row))]
     if row.metrics:
         absent = tell_absences({metric: spread.no_interval for metric, spread in row.metrics.items()})
-        parts += [Text(), _metrics(summary, row), *map(Text, absent), Text(), _labels(summary, row)]
+        parts += [line(), _metrics(summary, row), *map(line, absent), line(), _labels(summary, row)]
     if details.calibration:
-        parts += [Text(), _calibration(details)]
+        parts += [line(), _calibration(details)]
         if details.uncalibrated:
-            parts.append(Text(f"calibration is without {', '.join(details.uncalibrated)}"))
+            parts.append(line(f"calibration is without {', '.join(details.uncalibrated)}"))
     if details.columns:
-        parts += [Text(), _subgroups(details)]
+        parts += [line(), _subgroups(details)]
     cost = [
         f"{name.replace('_', ' ')}: {format_number(value, 0 if value >= 100 else 2)}"
         for name, value in row.efficiency.items()
     ]
     if cost:
-        parts += [Text(), Text("; ".join(cost))]
+        parts += [line(), line("; ".join(cost))]
     made = [
         *(f"seed {_join(seeds)}: {text}" for text, seeds in details.execution.items()),
         *(f"seed {_join(keys)}: {command}, {what}" for (command, what), keys in gather_origins(row.records).items()),
@@ -71,7 +71,7 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         made.append(
             f"to measure it again: harness run {shlex.quote(str(summary.board.folder))} --only '{row.name}' --force"
         )
-    return [*parts, Text(), *map(Text, made)]
+    return [*parts, line(), *map(line, made)]
 
 
 def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
@@ -103,10 +103,10 @@ def _metrics(summary: Leaderboard, row: RowSummary) -> Table:
         by_seed = dict(zip(spread.seeds, spread.values, strict=True))
         seeds = (format_number(by_seed.get(seed), 4) for seed in row.seeds)
         table.add_row(
-            _plain(name),
+            name,
             format_spread(spread),
-            _plain(format_interval(spread, 4)),
-            _plain(format_pair(spread.interval_seeds, 4)),
+            format_interval(spread, 4),
+            format_pair(spread.interval_seeds, 4),
             str(spread.labels_used),
             *seeds,
         )
@@ -123,9 +123,9 @@ def _labels(summary: Leaderboard, row: RowSummary) -> Table:
         for name in names:
             value = format_number(row.per_label.get(name, {}).get(label), 4)
             interval = row.label_intervals.get(label) if name == summary.objective and value else None
-            values.append(" ".join(filter(None, [value, _plain(format_pair(interval))])))
+            values.append(" ".join(filter(None, [value, format_pair(interval)])))
         fitted = (format_number(thresholds[seed].get(label), 3) for seed in row.seeds)
-        table.add_row(_plain(label), f"{positives.get(label, 0):,}", *values, *fitted)
+        table.add_row(label, f"{positives.get(label, 0):,}", *values, *fitted)
     return table
 
 
@@ -142,10 +142,10 @@ def _subgroups(details: RowDetails) -> Table:
     for column in details.columns:
         for group in column.groups:
             values = (format_number(group.macro.get(metric), 3) for metric in metrics)
-            table.add_row(_plain(f"{column.name} {group.name}"), f"{group.images:,}", f"{group.patients:,}", *values)
+            table.add_row(f"{column.name} {group.name}", f"{group.images:,}", f"{group.patients:,}", *values)
         if column.overall:
-            gaps = (_plain(_format_gap(column.overall.get(metric))) for metric in metrics)
-            table.add_row(_plain(f"{column.name}, largest gap"), "", "", *gaps)
+            gaps = (_format_gap(column.overall.get(metric)) for metric in metrics)
+            table.add_row(f"{column.name}, largest gap", "", "", *gaps)
     return table
 
 
@@ -161,13 +161,8 @@ def _table(*columns: str) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
-        table.add_column(_plain(column), justify="right" if number else "left", overflow="fold")
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
     return table
-
-
-def _plain(text: str) -> str:
-    """A name is data: no markup."""
-    return text.replace("[", r"\[")
 
 
 def _join(seeds: Iterable[int] | Sequence[int]) -> str:

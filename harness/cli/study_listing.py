@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
 from rich.table import Table
-from rich.text import Text
 
 from harness.board import BOARD_FILE
-from harness.cli.tables import output
+from harness.cli.output import open_output, say
 from harness.tuning.outcome import StudyOutcome
 from harness.tuning.study import Plan, is_default
 
 
 def print_space(plan: Plan, trial_seconds: float, fitting: int | None) -> None:
     """Print what is searched, one row for each dimension, and how many trials the budget allows, if there is one."""
-    table = Table(box=None, pad_edge=False, header_style="bold", title=Text(plan.name), title_justify="left")
+    table = Table(box=None, pad_edge=False, header_style="bold", title=plan.name, title_justify="left")
     for column in ("parameter", "values", "default", "from"):
         table.add_column(column, overflow="fold")
     for name, dimension in plan.dimensions.items():
         default = "none" if plan.defaults[name] is None else str(plan.defaults[name])
-        table.add_row(Text(name), Text(dimension.describe()), Text(default), Text(dimension.origin))
-    output().print(table)
-    typer.echo(
+        table.add_row(name, dimension.describe(), default, dimension.origin)
+    open_output().print(table)
+    say(
         f"a trial of {plan.epochs} epochs takes about {trial_seconds:.0f} s here, unless it is pruned"
         + ("" if fitting is None else f": about {fitting} in the budget")
     )
@@ -35,17 +33,18 @@ def print_outcome(outcome: StudyOutcome, page: Path, *, added: bool, wanted: boo
     `added` says whether that row was written to `board.toml`, `wanted` whether it was to be.
     """
     counts = ", ".join(f"{count} {state}" for state, count in outcome.counts.items())
-    typer.echo(f"{outcome.plan.name}: {outcome.cost()} ({counts})")
+    say(f"{outcome.plan.name}: {outcome.cost()} ({counts})")
     if is_default(outcome.best):
-        typer.echo("the default configuration is the best: there is no row to add")
+        say("the default configuration is the best: there is no row to add")
     else:
         if outcome.confirmation is not None:
-            typer.echo(outcome.confirmation.sentence(outcome.plan.objective))
+            say(outcome.confirmation.sentence(outcome.plan.objective))
         else:
-            typer.echo("the best of many is flattered by chance; --confirm 3 trains it and the default again")
-        typer.echo(f"\n{outcome.row_text()}")
+            say("the best of many is flattered by chance; --confirm 3 trains it and the default again")
+        for text in ("", *outcome.row_text().split("\n")):
+            say(text)
         if wanted:
             folder = outcome.plan.board.folder
-            typer.echo("written to" if added else "is there already in", nl=False)
-            typer.echo(f" {folder / BOARD_FILE}; measure it: harness run {folder}")
-    typer.echo(f"report: {page}")
+            place = f"{'written to' if added else 'is there already in'} {folder / BOARD_FILE}"
+            say(f"{place}; measure it: harness run {folder}")
+    say(f"report: {page}")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from harness.cli import catalogue
+from harness.cli.output import line, open_output, say
 from harness.components import Kind
 from harness.registry import Registry
 
@@ -30,51 +29,37 @@ if TYPE_CHECKING:
     from harness.testing import Outcome
     from harness.testing.doctor import Fact
 
-PLAIN_WIDTH = 120
-"""Characters in a line of a table where no terminal limits it."""
-
+GOOD, BAD, NOTED = ("✓", "green"), ("✗", "red"), ("-", "yellow")
+"""Marks of what is as it should be, of what is not, and of what is neither."""
 LABELLED = 2
 """Metrics that a table of labels shows."""
 
 
-def output() -> Console:
-    """Standard output for tables: as wide as the terminal, or wide enough for most where there is none."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PLAIN_WIDTH)
-
-
 def print_findings(findings: Sequence[Finding]) -> None:
     """Print one line for each check, with examples under those that found something."""
-    console = output()
     for finding in findings:
-        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-        console.print(f"{mark} [bold]{finding.name}[/]: ", end="")
-        console.print(finding.message, markup=False, highlight=False)
+        say(GOOD if finding.ok else BAD, " ", (finding.name, "bold"), f": {finding.message}")
         for example in finding.examples:
-            console.print(f"    {example}", markup=False, highlight=False)
+            say(f"    {example}")
 
 
 def print_outcome(outcome: Outcome) -> None:
     """Print one line for each check; under one that failed, what was seen and how to fix it."""
-    console = output()
-    mark = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[yellow]-[/]"}[outcome.status]
-    console.print(f"{mark} {outcome.kind} {outcome.component}: [bold]{outcome.check}[/]: ", end="", highlight=False)
-    console.print(outcome.proves if outcome.status != "skipped" else outcome.seen, markup=False, highlight=False)
+    mark = {"passed": GOOD, "failed": BAD, "skipped": NOTED}[outcome.status]
+    what = outcome.proves if outcome.status != "skipped" else outcome.seen
+    say(mark, f" {outcome.kind} {outcome.component}: ", (outcome.check, "bold"), f": {what}")
     if outcome.status == "failed":
-        console.print(f"    seen: {outcome.seen}", markup=False, highlight=False)
-        console.print(f"    mend: {outcome.mend}", markup=False, highlight=False)
+        say(f"    seen: {outcome.seen}")
+        say(f"    mend: {outcome.mend}")
 
 
 def print_facts(facts: Sequence[Fact]) -> None:
     """Print one line for each fact, then what is missing for what."""
-    console = output()
     for fact in facts:
-        mark = "[yellow]-[/]" if fact.missing else "[green]✓[/]"
-        console.print(f"{mark} [bold]{_text(fact.name)}[/]: ", end="", highlight=False)
-        console.print(str(fact.value or "none"), markup=False, highlight=False, soft_wrap=True)
+        say(NOTED if fact.missing else GOOD, " ", (fact.name, "bold"), f": {fact.value or 'none'}")
     for fact in facts:
         if fact.missing:
-            console.print(f"without {fact.name}: {fact.missing}", markup=False, highlight=False, soft_wrap=True)
+            say(f"without {fact.name}: {fact.missing}")
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:
@@ -92,15 +77,15 @@ def print_statistics(name: str, statistics: Statistics) -> None:
         )
     for row, cells in _further_rows(list(groups)).items():
         table.add_row(row, *cells)
-    console = output()
+    console = open_output()
     console.print(table)
     if any(counts.unknown for counts in statistics.groups["all"].labels.values()):
-        console.print("in brackets: images whose label is unknown", highlight=False)
+        say("in brackets: images whose label is unknown")
     for note, text in statistics.notes.items():
-        console.print(f"{note.replace('_', ' ')}: {text}", highlight=False, markup=False)
+        say(f"{note.replace('_', ' ')}: {text}")
     if statistics.boxes:
         boxes = ", ".join(f"{label} {count}" for label, count in statistics.boxes.items())
-        console.print(f"boxes: {boxes}", highlight=False, markup=False)
+        say(f"boxes: {boxes}")
 
 
 def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
@@ -137,22 +122,22 @@ def print_listing(registry: Registry, only: Kind | None = None) -> None:
         table.add_column(column, no_wrap=column in ("kind", "name"))
     for row in catalogue.listing(registry)["components"]:
         if only in (None, row["kind"]):
-            table.add_row(*(_text(row[column]) for column in ("kind", "name", "from", "about")))
-    output().print(table)
+            table.add_row(*(row[column] for column in ("kind", "name", "from", "about")))
+    open_output().print(table)
 
 
 def print_details(described: list[dict[str, Any]]) -> None:
     """Print components' details as indented text."""
     for component in described:
-        typer.echo(f"{component['kind']} {component['name']} ({component['from']}, version {component['version']})")
+        say(f"{component['kind']} {component['name']} ({component['from']}, version {component['version']})")
         for name in ("about", "citation", "signature", "on", "higher_is_better", "range"):
             if component.get(name) not in (None, ""):
-                typer.echo(f"  {name.replace('_', ' ')}: {component[name]}")
+                say(f"  {name.replace('_', ' ')}: {component[name]}")
         for section in ("defaults", "space", "inputs"):
             if component.get(section):
-                typer.echo(f"  {section}:")
+                say(f"  {section}:")
                 for name, value in component[section].items():
-                    typer.echo(f"    {name} = {_plain(value)}")
+                    say(f"    {name} = {_plain(value)}")
 
 
 def _plain(value: Any) -> str:
@@ -163,17 +148,13 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _text(text: str) -> str:
-    return text.replace("[", r"\[")
-
-
 # --- predictions -----------------------------------------------------------------------------------------------------
 
 
 def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) -> None:
     """Print one row for each metric, then one for each label with the metrics that come first of those asked for."""
     over = "patients" if found.patients_known else "images"
-    table = Table(box=None, pad_edge=False, header_style="bold", title=_text(title), title_justify="left")
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     columns = ["metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "micro", "weighted", "labels"]
     judged = any(metric.interval_seeds is not None for metric in found.metrics.values())
     if judged:
@@ -186,20 +167,20 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
         method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
         numbers = map(_number, (metric.spread, part.micro, part.weighted))
         intervals = [_interval(part.interval), *([_interval(metric.interval_seeds)] if judged else [])]
-        table.add_row(_text(name), _number(part.macro), *intervals, method, *numbers, labels)
+        table.add_row(name, _number(part.macro), *intervals, method, *numbers, labels)
     shown = [found.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "positives", *asked[:LABELLED]):
-        per_label.add_column(_text(column), justify="left" if column == "label" else "right")
+        per_label.add_column(column, justify="left" if column == "label" else "right")
     for label, counted in shown[0].per_label.items():
         values = [part.per_label[label] for part in shown]
         cells = (f"{_number(value.value)} {_interval(value.interval)}" for value in values)
-        per_label.add_row(_text(label), f"{counted.positives:,}", *cells)
-    console = output()
+        per_label.add_row(label, f"{counted.positives:,}", *cells)
+    console = open_output()
     console.print(table)
-    console.print("micro: all images and labels pooled; weighted: each label by its positives", highlight=False)
+    say("micro: all images and labels pooled; weighted: each label by its positives")
     for remark in _remark_on_means({name: metric.part for name, metric in found.metrics.items()}):
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        say(remark)
     console.print()
     console.print(per_label)
     if found.predictive:
@@ -214,10 +195,10 @@ def _tabulate_groups(column: str, part: SubgroupPart) -> Table:
     """The groups of one column, and what the gaps between them are and whether chance alone makes such."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (column, "images", "patients", *part.gaps):
-        table.add_column(_text(heading), justify="left" if heading == column else "right")
+        table.add_column(heading, justify="left" if heading == column else "right")
     for group in part.groups:
         values = (_number(group.macro.get(metric)) for metric in part.gaps)
-        table.add_row(_text(group.name), f"{group.images:,}", f"{group.patients:,}", *values)
+        table.add_row(group.name, f"{group.images:,}", f"{group.patients:,}", *values)
     gaps = (
         "-" if gap is None else f"{_number(gap.value)} {_interval(gap.interval)} p {_chance(gap.p)}"
         for gap in part.gaps.values()
@@ -235,7 +216,7 @@ def _tabulate_predictive(found: Mapping[str, Mapping[str, PredictivePart]], over
         for label, part in parts.items():
             values = ((part.ppv, part.ppv_interval), (part.npv, part.npv_interval))
             cells = (f"{_number(value)} {_interval(interval)}" for value, interval in values)
-            table.add_row(_text(label), f"{part.prevalence:g}", _text(policy), *cells)
+            table.add_row(label, f"{part.prevalence:g}", policy, *cells)
     return table
 
 
@@ -266,26 +247,26 @@ def print_comparison(found: Comparison, *, by_label: bool = False) -> None:
     over = "patients" if found.patients_known else "images"
     systems = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("system", "seeds", *(metric.metric for metric in found.metrics)):
-        systems.add_column(_text(column), justify="left" if column == "system" else "right", overflow="fold")
+        systems.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
     for name, first in found.metrics[0].systems.items():
         estimates = (f"{metric.systems[name].estimate:.4f}" for metric in found.metrics)
-        systems.add_row(_text(name), str(len(first.values)), *estimates)
+        systems.add_row(name, str(len(first.values)), *estimates)
     pairs = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("a", "b", "metric", "a - b", f"95 % {over}", "and seeds", f"p {over}", "p", "p Holm"):
         pairs.add_column(column, justify="left" if column in ("a", "b", "metric") else "right", overflow="fold")
     for metric in found.metrics:
         for pair in metric.pairs:
-            pairs.add_row(_text(pair.a), _text(pair.b), _text(metric.metric), *_pair_cells(pair))
+            pairs.add_row(pair.a, pair.b, metric.metric, *_pair_cells(pair))
         for label, single in metric.by_label.items() if by_label else ():
             for pair in single:
-                pairs.add_row(_text(pair.a), _text(pair.b), _text(f"{metric.metric}, {label}"), *_pair_cells(pair))
-    console = output()
+                pairs.add_row(pair.a, pair.b, f"{metric.metric}, {label}", *_pair_cells(pair))
+    console = open_output()
     console.print(systems)
     console.print()
     console.print(pairs)
     console.print()
     for sentence in found.sentences():
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _pair_cells(pair: Pair) -> tuple[str, ...]:
@@ -304,7 +285,7 @@ def _chance(p: float | None) -> str:
 
 
 def _interval(interval: tuple[float, float] | None) -> str:
-    return "-" if interval is None else f"\\[{interval[0]:.4f}, {interval[1]:.4f}]"
+    return "-" if interval is None else f"[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
 _reserved: ContextVar[TextIO | None] = ContextVar("reserved", default=None)
@@ -348,7 +329,7 @@ def print_speed(model: str, found: Sequence[Speed]) -> None:
     for one in found:
         table.add_row(
             f"{one.batch_size}",
-            f"[bold]{one.engine:,.0f}[/]",
+            line(f"{one.engine:,.0f}", style="bold"),
             f"{one.tight_loop:,.0f}",
             f"{one.engine_over_tight_loop:.3f}",
             _optional(one.reference, ",.0f"),
@@ -361,26 +342,23 @@ def print_speed(model: str, found: Sequence[Speed]) -> None:
             f"{one.peak_reserved_bytes / 2**30:.1f} GiB" if one.peak_reserved_bytes else "-",
             f"{one.hours:,.1f} h",
         )
-    console = output()
+    console = open_output()
     console.print(table)
     for name, value in found[0].execution.items():
         if value not in (None, []):
-            console.print(f"{name.replace('_', ' ')}: {value}", highlight=False)
+            say(f"{name.replace('_', ' ')}: {value}")
     first = found[0]
     if first.bytes_per_image and first.copied_bytes_per_second:
-        console.print(
+        say(
             f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes an image, at the "
-            f"{first.copied_bytes_per_second / 2**40:.2f} TiB/s of a copy",
-            highlight=False,
+            f"{first.copied_bytes_per_second / 2**40:.2f} TiB/s of a copy"
         )
     elif first.reference:
-        console.print("reference: a bare loop of torch's modules on one constant batch")
-    console.print(
-        f"start: {first.start_seconds:.1f} s from the start of the process until all is prepared", highlight=False
-    )
+        say("reference: a bare loop of torch's modules on one constant batch")
+    say(f"start: {first.start_seconds:.1f} s from the start of the process until all is prepared")
     for one in found:
         for note in one.notes:
-            console.print(f"batch {one.batch_size}: {note}", markup=False, highlight=False, soft_wrap=True)
+            say(f"batch {one.batch_size}: {note}")
 
 
 def _optional(value: float | None, form: str) -> str:

@@ -17,7 +17,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
+from harness.cli.output import Output, say
 from harness.execution.events import (
     ComboFinished,
     ComboLost,
@@ -34,11 +36,13 @@ from harness.execution.events import (
     TrialFinished,
     Waiting,
 )
-from harness.text import describe_seconds, format_value
+from harness.text import describe_seconds, format_value, make_visible
 
 if TYPE_CHECKING:
     from harness.results.record import Record
 
+NOTED = "-", "yellow"
+"""The mark of what is neither good nor bad."""
 EVERY = 5.0
 """Seconds between two plain lines about decoding."""
 
@@ -47,15 +51,15 @@ class Display(AbstractContextManager["Display"]):
     """Listens to a run and shows it."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or Output(stderr=True)
         self.live = self.console.is_terminal
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         self.progress = Progress(*columns, console=self.console, transient=True, disable=not self.live)
         self.tasks: dict[str, TaskID] = {}
@@ -88,17 +92,17 @@ class Display(AbstractContextManager["Display"]):
                 self._forget(event.record.combo.name)
                 if "board" in self.tasks:
                     self.progress.advance(self.tasks["board"])
-                self._say(describe(event.record, event.seconds))
+                self._say(*describe(event.record, event.seconds))
                 for note in event.record.training.execution.notes if event.record.training else ():
-                    self._say(f"  {_plain(note)}")
+                    self._say(f"  {note}")
             case TrialAdvanced():
                 self._advance(f"trial {event.number}", f"trial {event.number}", event.epoch, event.epochs)
             case TrialFinished():
                 self._forget(f"trial {event.number}")
                 self._advance(event.study, event.study, event.done, event.total)
-                self._say(describe_trial(event))
+                self._say(*describe_trial(event))
             case Printed():
-                self.console.print(event.text, end="", highlight=False, markup=False, soft_wrap=True)
+                self.console.print(Text(_keep_lines(event.text)), end="", soft_wrap=True)
             case _:
                 self._remark(event)
 
@@ -106,43 +110,44 @@ class Display(AbstractContextManager["Display"]):
         """Show something out of the ordinary."""
         match event:
             case Noted():
-                self._say(f"[yellow]-[/] {_plain(event.text)}")
+                self._say(NOTED, f" {event.text}")
             case ComboRetried():
-                what = f"{event.failure.kind}: {_plain(event.failure.message)}"
-                self._say(f"[yellow]↻[/] {event.name}: {what}; retry {event.retry} of {event.retries}")
+                what = f"{event.failure.kind}: {event.failure.message}"
+                self._say(("↻", "yellow"), f" {event.name}: {what}; retry {event.retry} of {event.retries}")
             case ComboLost():
                 self._forget(event.name)
-                self._say(f"[yellow]-[/] {event.name}: another process has taken it over; its result is waited for")
+                self._say(NOTED, f" {event.name}: another process has taken it over; its result is waited for")
             case ProcessUnfit(device, reason, replaced):
                 who = f"the worker process on {device} is replaced" if replaced else "this process goes on"
                 advice = "" if replaced else "; run without --workers 0 to have it replaced"
-                self._say(f"[yellow]-[/] {who}: {_plain(reason)}{advice}")
+                self._say(NOTED, f" {who}: {reason}{advice}")
             case Waiting():
                 self._say(f"waiting for other processes that run {', '.join(event.names)}")
             case Stopping(names):
                 ends = f"after this epoch of {', '.join(names)}" if names else "at once"
-                self._say(f"[yellow]stopping {ends}; Ctrl-C again stops without waiting[/]")
+                self._say((f"stopping {ends}; Ctrl-C again stops without waiting", "yellow"))
 
-    def _say(self, markup: str) -> None:
-        self.console.print(markup, highlight=False, soft_wrap=True)
+    def _say(self, *parts: str | tuple[str, str]) -> None:
+        say(*parts, console=self.console)
 
     def remark(self, text: str) -> None:
         """Show a line."""
-        self._say(_plain(text))
+        self._say(text)
 
     def mention(self, name: str) -> None:
         """Show what is being worked on."""
-        self.console.print(f"evaluating {name}", highlight=False)
+        self._say(f"evaluating {name}")
 
     def _preparing(self, event: Preparing) -> None:
         self._advance("preparing", f"decoding {event.dataset}", event.done, event.total)
         if not self.live and (event.done == event.total or time.monotonic() - self.last_line > EVERY):
             self.last_line = time.monotonic()
-            self.console.print(f"decoding {event.dataset}: {event.done:,} of {event.total:,} images", highlight=False)
+            self._say(f"decoding {event.dataset}: {event.done:,} of {event.total:,} images")
         if event.done == event.total:
             self._forget("preparing")
 
     def _advance(self, task: str, description: str, done: int, total: int, note: str = "") -> None:
+        description, note = make_visible(description), make_visible(note)
         if task not in self.tasks:
             self.tasks[task] = self.progress.add_task(description, total=total, note=note)
         self.progress.update(self.tasks[task], description=description, completed=done, total=total, note=note)
@@ -153,42 +158,42 @@ class Display(AbstractContextManager["Display"]):
                 self.progress.remove_task(self.tasks.pop(task))
 
 
-def describe(record: Record, seconds: float) -> str:
-    """One line about a finished combo, as rich markup."""
+def describe(record: Record, seconds: float) -> tuple[str | tuple[str, str], ...]:
+    """Return the parts of a line about a finished combo."""
     name = f"{record.combo.row} seed {record.combo.seed}"
     if record.failure is not None:
         color = "yellow" if record.status == "skipped" else "red"
         kind = record.status if record.status == "skipped" else f"failed ({record.failure.kind})"
-        return f"[{color}]✗[/] {name}: {kind}: {_plain(record.failure.message)}"
+        return ("✗", color), f" {name}: {kind}: {record.failure.message}"
     values = ", ".join(
         f"{name} {part.macro:.4f}" for name, part in list(record.metrics.items())[:2] if part.macro is not None
     )
-    return f"[green]✓[/] {name}: {values} in {seconds:.0f} s"
+    return ("✓", "green"), f" {name}: {values} in {seconds:.0f} s"
 
 
-def describe_trial(event: TrialFinished) -> str:
-    """One line about a finished trial, as rich markup."""
-    marks = {"complete": "[green]✓[/]", "pruned": "[yellow]-[/]", "fail": "[red]✗[/]"}
+def describe_trial(event: TrialFinished) -> tuple[str | tuple[str, str], ...]:
+    """Return the parts of a line about a finished trial."""
+    mark = {"complete": ("✓", "green"), "pruned": NOTED, "fail": ("✗", "red")}[event.state]
     reached = "" if event.value is None else f" {event.value:.4f}"
     what = "" if event.state == "complete" else f" {event.state.replace('fail', 'failed')}"
     values = ", ".join(f"{name} {format_value(value)}" for name, value in event.values.items())
     best = "" if event.best is None else f"; best {event.best[1]:.4f} (trial {event.best[0]})"
     left = "" if not event.left else f", about {describe_seconds(event.left)} left"
-    reason = f" ({_plain(event.reason)})" if event.reason else ""
+    reason = f" ({event.reason})" if event.reason else ""
     count = f"{event.done} of {event.total}"
-    return f"{marks[event.state]} trial {event.number}{what}{reached}{reason}: {_plain(values)}{best}; {count}{left}"
+    return mark, f" trial {event.number}{what}{reached}{reason}: {values}{best}; {count}{left}"
 
 
-def _plain(text: str) -> str:
-    """Text that rich must not take for markup."""
-    return text.replace("[", r"\[")
+def _keep_lines(text: str) -> str:
+    """What a plugin has printed, in its own lines; nothing else in it steers the terminal."""
+    return "\n".join(make_visible(one.removesuffix("\r").expandtabs()) for one in text.split("\n"))
 
 
 def fail(message: str) -> None:
     """Print an error as one line."""
-    Console(stderr=True).print(f"[bold red]error:[/] {_plain(message)}", highlight=False, soft_wrap=True)
+    say(("error:", "bold red"), f" {message}", console=Output(stderr=True))
 
 
 def warn(message: str) -> None:
     """Print a warning as one line."""
-    Console(stderr=True).print(f"[yellow]warning:[/] {_plain(message)}", highlight=False, soft_wrap=True)
+    say(("warning:", "yellow"), f" {message}", console=Output(stderr=True))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
+from harness.cli.output import line
 from harness.upkeep.status import BoardStatus
 
 STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow"}
@@ -19,7 +19,7 @@ def status_table(state: BoardStatus) -> Group:
     for combo in (*state.combos, *state.others):
         if combo.state != "done":
             shown = f"failed ({combo.failure})" if combo.state == "failed" else combo.state
-            table.add_row(Text(combo.name), Text(shown, style=STYLES.get(combo.state, "")), Text(combo.detail))
+            table.add_row(line(combo.name), line(shown, style=STYLES.get(combo.state, "")), line(combo.detail))
     counts = [f"{state.count('done')} of {len(state.combos)} done"]
     counts += [f"{count} failed ({kind})" for kind, count in sorted(state.failures.items())]
     counts += [
@@ -27,8 +27,8 @@ def status_table(state: BoardStatus) -> Group:
         for name in ("submitted", "skipped", "stale", "running", "waiting")
         if state.count(name)
     ]
-    left = [] if state.seconds_left in (None, 0.0) else [Text(f"about {format_duration(state.seconds_left or 0)} left")]
-    return Group(Text(", ".join(counts)), *([table] if table.row_count else []), *left)
+    left = [] if state.seconds_left in (None, 0.0) else [line(f"about {format_duration(state.seconds_left or 0)} left")]
+    return Group(line(", ".join(counts)), *([table] if table.row_count else []), *left)
 
 
 def format_duration(seconds: float) -> str:

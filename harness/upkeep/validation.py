@@ -26,6 +26,7 @@ from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resam
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
 from harness.results.store import read_beside, read_records
+from harness.text import make_visible
 from harness.upkeep.submission import row_name
 
 
@@ -81,6 +82,8 @@ def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterato
     yield from (
         Fault(file, f"holds a path of a machine: {text}") for text in _find_paths(document) if text not in labels
     )
+    for text in dict.fromkeys(text for text in _find_texts(document) if make_visible(text) != text):
+        yield Fault(file, f"holds a text that steers a terminal or breaks its line: {make_visible(text)}")
     if record.status == "done" and not record.metrics:
         yield Fault(file, "is done and holds no metric")
     for name, metric in record.metrics.items():
@@ -121,17 +124,18 @@ def _without_folders(params: Params) -> dict[str, dict[str, Any]]:
 
 
 def _find_paths(document: Any) -> Iterator[str]:
-    def texts(value: Any) -> Iterator[str]:
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
-            for name, item in value.items():
-                yield from (*texts(name), *texts(item))
-        elif isinstance(value, list):
-            for item in value:
-                yield from texts(item)
+    return (text for text in _find_texts(document) if scrub_paths(text) != text)
 
-    return (text for text in texts(document) if scrub_paths(text) != text)
+
+def _find_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from (*_find_texts(name), *_find_texts(item))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _find_texts(item)
 
 
 def _check_files(folder: Path, record: Record) -> Iterator[Fault]:

@@ -29,6 +29,7 @@ from harness.cli.options import (
     split_names,
     split_numbers,
 )
+from harness.cli.output import say
 from harness.cli.verbs.shared import open_registry, print_board
 from harness.errors import UsageError
 from harness.machine import require_drawing
@@ -265,5 +266,5 @@ def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
         tables.print_json({"combos": rows})
         return
     for row in rows:
-        typer.echo(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
-    typer.echo(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")
+        say(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
+    say(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")

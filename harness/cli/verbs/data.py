@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import CacheDir, DataRoot, DatasetName, DatasetOptions, Json, Plugins, find_cache
+from harness.cli.output import say
 from harness.cli.verbs.shared import open_registry, open_source
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ def prepare_dataset(
     if as_json:
         tables.print_json(summary)
         return
-    typer.echo(f"{summary['images']:,} images of {name} at {load_size} px, {summary['missing']:,} missing")
+    say(f"{summary['images']:,} images of {name} at {load_size} px, {summary['missing']:,} missing")
     for image, reason in prepared.unreadable.items():
-        typer.echo(f"unreadable: {image}: {reason}")
+        say(f"unreadable: {image}: {reason}")
 
 
 def _prepare(

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.cli.options import DataRoot, DatasetOptions, Device, Json, Plugins, complete_names, find_device
+from harness.cli.output import say
 from harness.cli.verbs.shared import open_registry
 
 
@@ -51,8 +52,8 @@ def new_plugin(
 
     skeleton = scaffold.make_skeleton(kind, name, open_registry(()), package=package)
     scaffold.write(skeleton)
-    typer.echo("\n".join(f"wrote {path}" for path in skeleton.files))
-    typer.echo("next:\n" + "\n".join(f"  {command}" for command in skeleton.commands))
+    for text in (*(f"wrote {path}" for path in skeleton.files), "next:", *(f"  {one}" for one in skeleton.commands)):
+        say(text)
 
 
 def check_plugin(
@@ -93,6 +94,6 @@ def check_plugin(
     if as_json:
         tables.print_json({"target": target, **count, "checks": [asdict(outcome) for outcome in outcomes]})
     else:
-        typer.echo(", ".join(f"{number} {status}" for status, number in count.items() if number))
+        say(", ".join(f"{number} {status}" for status, number in count.items() if number))
     if count["failed"]:
         raise typer.Exit(1)

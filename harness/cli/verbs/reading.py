@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Json
+from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import print_board
 from harness.errors import UsageError
 
@@ -63,13 +64,13 @@ def show(
     found = read_results(open_board(place))
     for problem in found.problems:
         warn(problem)
-    console = tables.output()
+    console = open_output()
     if row:
         one = find_summary(found.summary, row)
         if as_json:
             tables.print_json(as_plain_row(found.summary, one))
         else:
-            console.print(*as_text(found.summary, one), sep="\n", highlight=False)
+            console.print(*as_text(found.summary, one), sep="\n")
     elif as_json:
         tables.print_json({"board": str(found.summary.board.folder), **as_plain(found.summary)})
     else:
@@ -102,12 +103,13 @@ def diff(
     if as_json:
         tables.print_json({"boards": [as_plain(one) for one in found], "new": new, "gone": gone})
     elif markdown:
-        typer.echo("\n".join([*map(as_markdown, found), *(f"- {line}" for line in alone)]).rstrip())
+        for line in "\n".join([*map(as_markdown, found), *(f"- {line}" for line in alone)]).rstrip().split("\n"):
+            say(line)
     else:
         for one in found:
-            tables.output().print(*as_text(one), sep="\n", highlight=False)
+            open_output().print(*as_text(one), sep="\n")
         for line in alone:
-            typer.echo(line)
+            say(line)
 
 
 def _pair_boards(before: str, after: str) -> tuple[list[tuple[str, str]], list[str], list[str]]:
@@ -143,7 +145,5 @@ def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> 
         return
     for one in rendered:
         summary = one.results.summary
-        typer.echo(
-            f"{summary.board.folder.name}: {len(summary.ranked)} of {len(summary.board.systems)} rows have a result"
-        )
-    typer.echo(f"page: {page}")
+        say(f"{summary.board.folder.name}: {len(summary.ranked)} of {len(summary.board.systems)} rows have a result")
+    say(f"page: {page}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from harness.cli.output import open_output, say
 
 if TYPE_CHECKING:
     from harness.data.loading import Source
@@ -26,9 +26,9 @@ def print_board(rendered: Rendered, *, as_json: bool) -> None:
     if as_json:
         tables.print_json({"board": str(summary.board.folder), "page": str(rendered.page), **as_plain(summary)})
         return
-    console = tables.output()
+    console = open_output()
     console.print(table(summary, width=console.width))
-    typer.echo(f"page: {rendered.page}")
+    say(f"page: {rendered.page}")
 
 
 def open_registry(files: Sequence[Path] | None) -> Registry:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import CacheDir, DataRoot, Json, Plugins, find_cache
+from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import open_registry
 from harness.errors import UsageError
 
@@ -51,11 +52,10 @@ def _watch(board: Board, current: CurrentKeys) -> None:
     """Show the board until nothing of it runs and nothing is left."""
     from rich.live import Live
 
-    from harness.cli import tables
     from harness.cli.upkeep_listing import status_table
     from harness.upkeep.status import find_status
 
-    with Live(console=tables.output(), auto_refresh=False) as live:
+    with Live(console=open_output(), auto_refresh=False) as live:
         while True:
             state = find_status(board, current)
             live.update(status_table(state), refresh=True)
@@ -65,13 +65,12 @@ def _watch(board: Board, current: CurrentKeys) -> None:
 
 
 def _print_status(state: BoardStatus) -> None:
-    from harness.cli import tables
     from harness.cli.terminal import warn
     from harness.cli.upkeep_listing import status_table
 
     for problem in state.problems:
         warn(problem)
-    tables.output().print(status_table(state))
+    open_output().print(status_table(state))
 
 
 def merge(
@@ -103,7 +102,7 @@ def merge(
 def _print_merged(found: Merged) -> None:
     from harness.cli.terminal import warn
 
-    typer.echo(f"{len(found.taken)} taken, {len(found.replaced)} replaced, {len(found.same)} the same")
+    say(f"{len(found.taken)} taken, {len(found.replaced)} replaced, {len(found.same)} the same")
     for line in found.left:
         warn(line)
     for conflict in found.conflicts:
@@ -126,8 +125,8 @@ def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) 
         tables.print_json({"board": str(found.folder), "ok": not problems, "findings": [vars(f) for f in findings]})
     else:
         for finding in findings:
-            typer.echo(f"{'✗' if finding.problem else '-'} {finding.file}: {finding.message}")
-        typer.echo(f"{problems} problems" if problems else "no problem was found")
+            say(f"{'✗' if finding.problem else '-'} {finding.file}: {finding.message}")
+        say(f"{problems} problems" if problems else "no problem was found")
     if problems:
         raise typer.Exit(1)
 
@@ -188,7 +187,7 @@ def clean(
     if wanted:
         removed = remove(waste, found, current)
         if len(removed) < len(waste) and not as_json:
-            typer.echo(f"{len(waste) - len(removed)} of them have come to use meanwhile and stay")
+            say(f"{len(waste) - len(removed)} of them have come to use meanwhile and stay")
         if (found.folder / PAGE_FILE).is_file():
             render(found)
     if as_json:
@@ -201,9 +200,9 @@ def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
     from rich.filesize import decimal
 
     for one in waste:
-        typer.echo(f"{decimal(one.size):>9}  {one.path.relative_to(folder)}: {one.reason}")
+        say(f"{decimal(one.size):>9}  {one.path.relative_to(folder)}: {one.reason}")
     total = sum(one.size for one in waste)
-    typer.echo(f"{decimal(total)} in {len(waste)} places" if waste else "nothing is stale or unreferenced")
+    say(f"{decimal(total)} in {len(waste)} places" if waste else "nothing is stale or unreferenced")
 
 
 def _examine(board: str, plugin: list[Path] | None) -> tuple[Board, CurrentKeys]:
