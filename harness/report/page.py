@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -221,8 +222,9 @@ def read_part(name: str) -> str:
     return (importlib.resources.files("harness.templates") / name).read_text(encoding="utf-8")
 
 
+@cache
 def make_environment() -> jinja2.Environment:
-    """What fills in a page's templates; every text is escaped."""
+    """What fills in a page's templates, each compiled once a process; every text is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(read_part),
         autoescape=True,
