@@ -172,13 +172,18 @@ def examine(harness, folder: Path, chance: random.Random) -> None:
     assert damaged.read_bytes() == content, (verb, damaged)
 
 
+PARTS = 4
+"""For as many processes of pytest-xdist."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_thousand_mutated_files_lose_nothing(harness, folder):
-    @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_thousand_mutated_files_lose_nothing(harness, folder, part):
+    @settings(max_examples=1000 // PARTS, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.integers(0, 2**32))
-    def check(seed: int) -> None:
-        examine(harness, folder, random.Random(seed))
+    def check(number: int) -> None:
+        examine(harness, folder, random.Random(PARTS * number + part))  # parts are given the same numbers
 
     check()
 
