@@ -18,6 +18,7 @@ def test_a_poor_default_is_beaten_beyond_chance_in_twenty_trials(harness):
     started = time.monotonic()
     code, out, err = harness(
         *("tune", "--dataset", "phantom", "--model", "tiny-cnn", "--loss", "bce", "--recipe", "slow", "--board", "b"),
+        *("--option", "train=600", "--option", "val=200", "--option", "test=400"),
         *("--trials", "20", "--confirm", "3", "--json", "--plugin", PLUGIN),
     )
     found = json.loads(out)
