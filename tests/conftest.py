@@ -31,6 +31,24 @@ hypothesis.settings.register_profile("harness", deadline=None, derandomize="CI" 
 hypothesis.settings.load_profile("harness")
 
 TOY = Path(__file__).parent / "fixtures" / "toy.py"
+SHARING = ("browser", "bundled", "document_commands", "intervals", "packaging")
+"""Files of slow tests that share what takes long to make, or follow each other."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, only those files are kept in one process; all other tests go to processes one by one."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    def split_scope(nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if Path(file).stem.removeprefix("test_") in SHARING else nodeid
+
+    scheduling = LoadFileScheduling(config, log)
+    scheduling._split_scope = split_scope
+    return scheduling
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -141,11 +141,10 @@ def desks(tmp_path_factory) -> dict[str, Desk]:
 
 
 TYPED = [
-    pytest.param(name, command, id=f"{name}: {' '.join(command)}", marks=pytest.mark.xdist_group(name))
+    pytest.param(name, command, id=f"{name}: {' '.join(command)}")
     for name, text in (("CONTRIBUTING", CONTRIBUTING), ("README", README))
     for command in commands(text)
 ]
-"""Commands of one document follow each other in one process of pytest-xdist: later ones need what earlier ones made."""
 
 
 @pytest.mark.slow
@@ -164,7 +163,6 @@ def test_a_command_of_the_documents_does_its_work(desks, document, command):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("CONTRIBUTING")
 def test_the_tutorial_has_left_a_row_beside_those_of_the_demo(desks):
     desk = desks["CONTRIBUTING"]
     records = [record.combo for record in read_records(desk.folder / "my-board").records]

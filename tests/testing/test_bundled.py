@@ -81,7 +81,6 @@ def seen_elsewhere() -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("timm")
 @pytest.mark.parametrize("name", TIMM)
 def test_a_network_of_timm_keeps_its_contract(seen_elsewhere, name):
     (subject,) = find_subjects(f"timm/{name}")
