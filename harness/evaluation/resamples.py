@@ -144,8 +144,12 @@ def _known(group: str) -> str:
 
 
 def _parse(content: bytes, dimensions: int) -> NDArray[np.float64]:
-    """An array from the bytes of a .npy file."""
-    array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    """An array from the bytes of a .npy file; `read_array` would make room for whatever shape the header promises."""
+    opened = io.BytesIO(content)
+    if np.lib.format.read_magic(opened) != (1, 0):
+        raise ValueError("it is of another version")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(opened)
+    array = np.frombuffer(content, dtype, offset=opened.tell()).reshape(shape, order="F" if by_columns else "C")
     if array.dtype.kind != "f":
         raise ValueError(f"it holds {array.dtype}, no numbers with a fraction")
     if array.ndim != dimensions:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +172,18 @@ def pack_bomb(size: int, said: int) -> bytes:
     return file.getvalue()
 
 
+def pack_header(shape: str) -> bytes:
+    """A file whose array says that it has that shape, and holds four bytes."""
+    array = io.BytesIO()
+    np.save(array, np.ones(1, np.float32))
+    content = array.getvalue()
+    line = content[10:-4].replace(b"(1,)", shape.encode()).rstrip()
+    file = io.BytesIO(pack())
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("macro/auroc.npy", content[:10] + line.ljust(len(content) - 15) + b"\n" + content[-4:])
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -178,16 +191,23 @@ def pack_bomb(size: int, said: int) -> bytes:
         (pack(**{"label/first": np.ones((2, 2), np.float32)}), "2 axes"),
         (pack(**{"macro/auroc": np.ones(5, np.float32), "label/x": np.ones(4, np.float32)}), "4 and 5 resamples"),
         (pack(**{"curve/roc/first": np.ones((7, 4), np.float32)}), "7 rows"),
-        (pack(**{"macro/auroc": np.array(["x"])}), "another order"),
+        (pack(**{"macro/auroc": np.array(["x"])}), "no numbers"),
+        (pack_header("(20000000000,)"), "cannot reshape"),
         (pack_bomb(200 * 2**20, 200 * 2**20), "unpacks to more than 128 MiB"),
         (pack_bomb(200 * 2**20, 1000), "CRC"),
         (b"PK", "BadZipFile"),
     ],
-    ids=["no axis", "two axes", "lengths", "curve", "texts", "bomb", "bomb that lies", "no zip"],
+    ids=["no axis", "two axes", "lengths", "curve", "texts", "header", "bomb", "bomb that lies", "no zip"],
 )
 def test_resamples_that_do_not_fit_are_refused_before_they_are_unpacked(content, reason):
-    with pytest.raises(DataError, match=reason):
-        load_resamples(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=reason):
+            load_resamples(content)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
 
 
 def put_beside(board: Path, name: str, content: bytes) -> None:
