@@ -66,7 +66,7 @@ class Definition:
         """
         if self.text is None:
             return
-        with exclusive(self.board.folder):
+        with exclusive(self.board.folder / BOARD_FILE):
             if not (self.board.folder / BOARD_FILE).is_file():
                 save_board(self.board.folder, self.text)
                 if self.published:
@@ -79,7 +79,7 @@ class Definition:
 
 def add_rows(folder: Path, rows: Sequence[Row]) -> tuple[Row, ...]:
     """Add rows to the `board.toml` of a folder as it is now; gives those that it lacked."""
-    with exclusive(folder):
+    with exclusive(folder / BOARD_FILE):
         text = (folder / BOARD_FILE).read_text(encoding="utf-8")
         there = {row.name for row in parse_board(text, folder).rows}
         lacking = tuple(row for row in rows if row.name not in there)

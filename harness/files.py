@@ -164,13 +164,17 @@ def file_digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Let one process at a time through a block that reads a file of a folder and writes it again.
+def exclusive(path: Path) -> Iterator[None]:
+    """Let one process at a time through a block that reads a file and writes it again.
 
-    The others wait; such a block is short. Where the file system has no locks nobody waits.
+    The others wait; such a block is short. Where the file system has no locks nobody waits. Raises `StorageError` where
+    the file's folder cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from None
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -196,7 +196,8 @@ def test_records_of_other_data_are_not_merged_and_the_difference_is_named(harnes
     for path in (other / "records").glob("*.json"):
         document = json.loads(path.read_text())
         document["dataset"]["fingerprint"] = "0" * 64
-        document["dataset"]["splits"]["test"]["images"] -= 1
+        for count in ("images", "patients"):
+            document["dataset"]["splits"]["test"][count] -= 1
         path.write_text(json.dumps(document))
     record_path(board, f"{NET}--s0").unlink()
     document = run_json(harness, "merge", "b", "other")

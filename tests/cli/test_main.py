@@ -214,12 +214,12 @@ def test_set_adds_rows_that_carry_the_parameter(harness):
 
 
 def test_an_interruption_is_130_and_says_how_to_go_on(harness, monkeypatch):
-    from harness.execution import local
+    from harness.execution import single
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(local, "run_combo", interrupt)
+    monkeypatch.setattr(single, "run_combo", interrupt)
     code, _, err = harness(*NEW)
     assert code == 130
     assert "Continue with: harness run --dataset toy" in err

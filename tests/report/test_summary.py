@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from scipy.stats import ttest_ind
 
 from harness.cli.board_listing import as_plain, table
+from harness.cli.output import Output
 from harness.report.headline import find_lead
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.summary import summarize
@@ -227,7 +227,7 @@ def test_a_leaderboard_becomes_plain_json(build):
 
 
 def printed(summary: Leaderboard, width: int = 100) -> str:
-    console = Console(width=width)
+    console = Output(width=width)
     with console.capture() as capture:
         console.print(table(summary, width))
     return capture.get()
