@@ -46,14 +46,14 @@ def details(registry: Registry, name: str) -> list[dict[str, Any]]:
     if not kinds and "/" in name:
         kinds = ["model"]
     if not kinds:
-        known = {known for offers in registry.offers.values() for known in offers}
-        raise UnknownNameError("component", name, known)
+        names = {offered for offers in registry.offers.values() for offered in offers}
+        raise UnknownNameError("component", name, names)
     return [_describe(kind, registry.offers[kind].get(name) or registry.offer(kind, name)) for kind in kinds]
 
 
 def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     component = offer.component
-    found: dict[str, Any] = {
+    described: dict[str, Any] = {
         "kind": kind,
         "name": component.name,
         "from": _origin(offer),
@@ -65,19 +65,19 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     if function is not None:
         # annotations are texts, which inspect would quote
         signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
-        found["signature"] = f"{function.__name__}{signature}"
-        found["defaults"] = {n: None if v is inspect.Parameter.empty else v for n, v in defaults(function).items()}
+        described["signature"] = f"{function.__name__}{signature}"
+        described["defaults"] = {n: None if v is inspect.Parameter.empty else v for n, v in defaults(function).items()}
     if isinstance(component, Recipe):
-        found["defaults"] = recipe_values(component)
+        described["defaults"] = recipe_values(component)
     if isinstance(component, Model | Loss | Recipe):
-        found["space"] = {name: _range(spec) for name, spec in component.space.items()}
+        described["space"] = {name: _range(spec) for name, spec in component.space.items()}
     if isinstance(component, Model):
-        found["inputs"] = asdict(component.inputs)
+        described["inputs"] = asdict(component.inputs)
     if isinstance(component, Metric):
-        found |= {"on": component.on, "higher_is_better": component.higher_is_better, "range": component.range}
+        described |= {"on": component.on, "higher_is_better": component.higher_is_better, "range": component.range}
     if isinstance(component, Metric | Observer):
-        del found["defaults"]
-    return found
+        del described["defaults"]
+    return described
 
 
 def _function(component: Component) -> Callable[..., Any] | None:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def as_plain(found: BoardDifference) -> dict[str, Any]:
+def as_plain(difference: BoardDifference) -> dict[str, Any]:
     """Return what became of boards as plain data for JSON."""
     return {
-        "board": found.name,
-        "objective": found.objective,
-        "notes": list(found.notes),
+        "board": difference.name,
+        "objective": difference.objective,
+        "notes": list(difference.notes),
         "rows": [
             {
                 "row": change.row,
@@ -26,44 +26,44 @@ def as_plain(found: BoardDifference) -> dict[str, Any]:
                 "speed": change.speed,
                 "metrics": {one.metric: {**vars(one), "delta": one.delta} for one in change.metrics},
             }
-            for change in found.rows
+            for change in difference.rows
         ],
     }
 
 
-def count_kinds(found: BoardDifference) -> str:
+def count_kinds(difference: BoardDifference) -> str:
     """`1 new, 2 changed beyond noise, 9 unchanged`."""
-    counts = {text: len(found.of(kind)) for kind, text in CHANGE_KINDS.items()}
+    counts = {text: len(difference.of(kind)) for kind, text in CHANGE_KINDS.items()}
     return ", ".join(f"{count} {text}" for text, count in counts.items() if count) or "no results"
 
 
-def as_text(found: BoardDifference) -> list[RenderableType]:
+def as_text(difference: BoardDifference) -> list[RenderableType]:
     """Return text for a terminal: how many rows of each kind, the rows, the notes."""
     from rich.table import Table
 
     from harness.cli.output import line
 
-    parts: list[RenderableType] = [line(f"{found.name}: {count_kinds(found)}", style="bold")]
+    parts: list[RenderableType] = [line(f"{difference.name}: {count_kinds(difference)}", style="bold")]
     for kind, text in CHANGE_KINDS.items():
-        changes = found.of(kind)
+        changes = difference.of(kind)
         if changes and kind != "same":
             table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
             for change in changes:
-                for number, (name, value) in enumerate(_lines(change, found.objective) or [("", "")]):
+                for number, (name, value) in enumerate(_lines(change, difference.objective) or [("", "")]):
                     note = change.note if number == 0 else ""
                     table.add_row(line(f"  {change.row if number == 0 else ''}"), line(name), line(value), line(note))
             parts += [line(text), table]
-    return [*parts, *(line(note) for note in found.notes)]
+    return [*parts, *(line(note) for note in difference.notes)]
 
 
-def as_markdown(found: BoardDifference) -> str:
+def as_markdown(difference: BoardDifference) -> str:
     """Return Markdown for the description of a pull request, or a comment on it."""
-    lines = [f"### {_escape(found.name)}", "", f"{count_kinds(found)}.", ""]
-    shown = [change for change in found.rows if change.kind != "same"]
+    lines = [f"### {_escape(difference.name)}", "", f"{count_kinds(difference)}.", ""]
+    shown = [change for change in difference.rows if change.kind != "same"]
     if shown:
         lines += ["| row | | metric | change | note |", "|---|---|---|---|---|"]
     for change in shown:
-        values = _lines(change, found.objective) or [("", "")]
+        values = _lines(change, difference.objective) or [("", "")]
         cells = [
             _escape(change.row),
             CHANGE_KINDS[change.kind],
@@ -72,7 +72,7 @@ def as_markdown(found: BoardDifference) -> str:
             _escape(change.note),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", *(f"- {_escape(note)}" for note in found.notes)]
+    lines += ["", *(f"- {_escape(note)}" for note in difference.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 

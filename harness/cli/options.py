@@ -137,30 +137,30 @@ def find_devices(names: str) -> tuple[torch.device, ...]:
         if not count:
             raise UsageError("--device all: there is no GPU here; give --device cpu")
         return tuple(torch.device("cuda", number) for number in range(count))
-    found = tuple(find_device(name) for name in split_names([names]))
-    if not found:
+    devices = tuple(find_device(name) for name in split_names([names]))
+    if not devices:
         raise UsageError("--device: give auto, cpu, cuda:N, several with commas, or all")
-    if len(set(found)) < len(found):
+    if len(set(devices)) < len(devices):
         raise UsageError(f"--device {names}: a device stands there twice; --workers gives it more workers")
-    return found
+    return devices
 
 
 def parse_duration(flag: str, text: str) -> float:
     """Seconds from `90`, `90s`, `15m` or `2h`. Raises `UsageError` for anything else, and for none at all."""
     units = {"s": 1, "m": 60, "h": 3600}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if found is None or not float(found[1]):
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if match is None or not float(match[1]):
         raise UsageError(f"{flag} {text}: give seconds, or 90s, 15m, 2h")
-    return float(found[1]) * units[found[2] or "s"]
+    return float(match[1]) * units[match[2] or "s"]
 
 
 def parse_memory(flag: str, text: str) -> int:
     """Bytes from `900M` or `12G`. Raises `UsageError` for anything else, and for none at all."""
     units = {"M": 2**20, "G": 2**30}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])(?:i?B)?", text.strip())
-    if found is None or not float(found[1]):
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])(?:i?B)?", text.strip())
+    if match is None or not float(match[1]):
         raise UsageError(f"{flag} {text}: give 900M or 12G")
-    return int(float(found[1]) * units[found[2]])
+    return int(float(match[1]) * units[match[2]])
 
 
 def split_names(given: list[str] | None) -> tuple[str, ...]:

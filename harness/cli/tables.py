@@ -71,9 +71,9 @@ def print_statistics(name: str, statistics: Statistics) -> None:
         table.add_column(group, justify="right")
     table.add_row("images", *(f"{counts.images:,}" for counts in groups))
     table.add_row("patients", *(f"{counts.patients:,}" for counts in groups))
-    for label, found in statistics.groups["all"].labels.items():
+    for label, label_counts in statistics.groups["all"].labels.items():
         table.add_row(
-            label, *(_positives(counts.labels[label]) for counts in groups), _unless_nan(found.prevalence, ".2%")
+            label, *(_positives(counts.labels[label]) for counts in groups), _unless_nan(label_counts.prevalence, ".2%")
         )
     for row, cells in _further_rows(list(groups)).items():
         table.add_row(row, *cells)
@@ -151,24 +151,24 @@ def _plain(value: Any) -> str:
 # --- predictions -----------------------------------------------------------------------------------------------------
 
 
-def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) -> None:
+def print_evaluation(title: str, evaluation: SystemEvaluation, asked: Sequence[str]) -> None:
     """Print one row for each metric, then one for each label with the metrics that come first of those asked for."""
-    over = "patients" if found.patients_known else "images"
+    over = "patients" if evaluation.patients_known else "images"
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     columns = ["metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "micro", "weighted", "labels"]
-    judged = any(metric.interval_seeds is not None for metric in found.metrics.values())
+    judged = any(metric.interval_seeds is not None for metric in evaluation.metrics.values())
     if judged:
         columns.insert(3, f"over {over} and seeds")
     for column in columns:
         table.add_column(column, justify="left" if column in ("metric", "by") else "right")
-    for name, metric in found.metrics.items():
+    for name, metric in evaluation.metrics.items():
         part = metric.part
         labels = f"{part.labels_used}/{len(part.per_label)}"
         method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
         numbers = map(_number, (metric.spread, part.micro, part.weighted))
         intervals = [_interval(part.interval), *([_interval(metric.interval_seeds)] if judged else [])]
         table.add_row(name, _number(part.macro), *intervals, method, *numbers, labels)
-    shown = [found.metrics[name].part for name in asked[:LABELLED]]
+    shown = [evaluation.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "positives", *asked[:LABELLED]):
         per_label.add_column(column, justify="left" if column == "label" else "right")
@@ -179,14 +179,14 @@ def print_evaluation(title: str, found: SystemEvaluation, asked: Sequence[str]) 
     console = open_output()
     console.print(table)
     say("micro: all images and labels pooled; weighted: each label by its positives")
-    for remark in _remark_on_means({name: metric.part for name, metric in found.metrics.items()}):
+    for remark in _remark_on_means({name: metric.part for name, metric in evaluation.metrics.items()}):
         say(remark)
     console.print()
     console.print(per_label)
-    if found.predictive:
+    if evaluation.predictive:
         console.print()
-        console.print(_tabulate_predictive(found.predictive, over))
-    for column, groups in (found.subgroups or {}).items():
+        console.print(_tabulate_predictive(evaluation.predictive, over))
+    for column, groups in (evaluation.subgroups or {}).items():
         console.print()
         console.print(_tabulate_groups(column, groups))
 
@@ -207,12 +207,12 @@ def _tabulate_groups(column: str, part: SubgroupPart) -> Table:
     return table
 
 
-def _tabulate_predictive(found: Mapping[str, Mapping[str, PredictivePart]], over: str) -> Table:
+def _tabulate_predictive(predictive: Mapping[str, Mapping[str, PredictivePart]], over: str) -> Table:
     """Predictive values at the prevalences that were given, a row for each label and policy."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "prevalence", "thresholds", f"PPV, 95 % over {over}", f"NPV, 95 % over {over}"):
         table.add_column(column, justify="right" if "V" in column or column == "prevalence" else "left")
-    for policy, parts in found.items():
+    for policy, parts in predictive.items():
         for label, part in parts.items():
             values = ((part.ppv, part.ppv_interval), (part.npv, part.npv_interval))
             cells = (f"{_number(value)} {_interval(interval)}" for value, interval in values)
@@ -242,19 +242,19 @@ def _join_metrics(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(name.partition("@")[0] for name in names))
 
 
-def print_comparison(found: Comparison, *, by_label: bool = False) -> None:
+def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
     """Print the systems, their pairs, where asked for those of single labels, and each pair in words."""
-    over = "patients" if found.patients_known else "images"
+    over = "patients" if comparison.patients_known else "images"
     systems = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("system", "seeds", *(metric.metric for metric in found.metrics)):
+    for column in ("system", "seeds", *(metric.metric for metric in comparison.metrics)):
         systems.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
-    for name, first in found.metrics[0].systems.items():
-        estimates = (f"{metric.systems[name].estimate:.4f}" for metric in found.metrics)
+    for name, first in comparison.metrics[0].systems.items():
+        estimates = (f"{metric.systems[name].estimate:.4f}" for metric in comparison.metrics)
         systems.add_row(name, str(len(first.values)), *estimates)
     pairs = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("a", "b", "metric", "a - b", f"95 % {over}", "and seeds", f"p {over}", "p", "p Holm"):
         pairs.add_column(column, justify="left" if column in ("a", "b", "metric") else "right", overflow="fold")
-    for metric in found.metrics:
+    for metric in comparison.metrics:
         for pair in metric.pairs:
             pairs.add_row(pair.a, pair.b, metric.metric, *_pair_cells(pair))
         for label, single in metric.by_label.items() if by_label else ():
@@ -265,7 +265,7 @@ def print_comparison(found: Comparison, *, by_label: bool = False) -> None:
     console.print()
     console.print(pairs)
     console.print()
-    for sentence in found.sentences():
+    for sentence in comparison.sentences():
         say(sentence)
 
 
@@ -316,7 +316,7 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN alone differs from itself
 
 
-def print_speed(model: str, found: Sequence[Speed]) -> None:
+def print_speed(model: str, speeds: Sequence[Speed]) -> None:
     """Print one row for each batch size, then what is behind the figures."""
     table = Table(
         box=None, pad_edge=False, header_style="bold", title=f"{model}: images a second", title_justify="left"
@@ -326,7 +326,7 @@ def print_speed(model: str, found: Sequence[Speed]) -> None:
         "memory", "reserved", "20 epochs of NIH",
     ):  # fmt: skip
         table.add_column(heading, justify="right")
-    for one in found:
+    for one in speeds:
         table.add_row(
             f"{one.batch_size}",
             line(f"{one.engine:,.0f}", style="bold"),
@@ -344,10 +344,10 @@ def print_speed(model: str, found: Sequence[Speed]) -> None:
         )
     console = open_output()
     console.print(table)
-    for name, value in found[0].execution.items():
+    for name, value in speeds[0].execution.items():
         if value not in (None, []):
             say(f"{name.replace('_', ' ')}: {value}")
-    first = found[0]
+    first = speeds[0]
     if first.bytes_per_image and first.copied_bytes_per_second:
         say(
             f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes an image, at the "
@@ -356,7 +356,7 @@ def print_speed(model: str, found: Sequence[Speed]) -> None:
     elif first.reference:
         say("reference: a bare loop of torch's modules on one constant batch")
     say(f"start: {first.start_seconds:.1f} s from the start of the process until all is prepared")
-    for one in found:
+    for one in speeds:
         for note in one.notes:
             say(f"batch {one.batch_size}: {note}")
 

@@ -129,14 +129,14 @@ def gather_details(records: Sequence[Record], draws: Mapping[int, Resamples | No
 
 def gather_origins(records: Iterable[Record]) -> dict[Origin, dict[int, str]]:
     """Origin -> seed -> key, for all records of a row: seeds of one run share a line."""
-    found: dict[Origin, dict[int, str]] = {}
+    origins: dict[Origin, dict[int, str]] = {}
     for record in records:
         made = record.provenance
         harness = f"harness {made.harness}" + (f" at {made.commit}" if made.commit else "")
         threads = [f"{made.threads} threads"] if made.threads else []
         text = ", ".join([harness, f"torch {made.packages.get('torch', 'unknown')}", *threads])
-        found.setdefault((made.command, text), {})[record.combo.seed] = record.key
-    return found
+        origins.setdefault((made.command, text), {})[record.combo.seed] = record.key
+    return origins
 
 
 def describe_execution(made: ExecutionPart) -> str:
@@ -147,23 +147,27 @@ def describe_execution(made: ExecutionPart) -> str:
     return ", ".join([*parts, *([f"{made.micro_batch} images at a time"] if made.micro_batch else [])])
 
 
-def _average_calibration(found: Sequence[CalibrationPart]) -> dict[str, dict[str, float]]:
+def _average_calibration(calibrated: Sequence[CalibrationPart]) -> dict[str, dict[str, float]]:
     parts: dict[str, list[CalibratedPart]] = {
-        "as they are": [one.before for one in found],
-        "with a temperature a label": [one.temperature for one in found],
-        "with Platt scaling": [one.platt for one in found],
+        "as they are": [one.before for one in calibrated],
+        "with a temperature a label": [one.temperature for one in calibrated],
+        "with Platt scaling": [one.platt for one in calibrated],
     }
     averaged = {
         name: {measure: _mean(getattr(part, measure) for part in of_seeds) for measure in MEASURES}
         for name, of_seeds in parts.items()
     }
-    known = {name: {m: v for m, v in values.items() if v is not None} for name, values in averaged.items()}
-    return {name: values for name, values in known.items() if values}
+    defined = {name: {m: v for m, v in values.items() if v is not None} for name, values in averaged.items()}
+    return {name: values for name, values in defined.items() if values}
 
 
-def _calibrate_labels(found: Sequence[CalibrationPart]) -> dict[str, tuple[float | None, ...]]:
-    labels = dict.fromkeys(label for one in found for label in one.before.per_label)
-    kinds = [[one.before for one in found], [one.temperature for one in found], [one.platt for one in found]]
+def _calibrate_labels(calibrated: Sequence[CalibrationPart]) -> dict[str, tuple[float | None, ...]]:
+    labels = dict.fromkeys(label for one in calibrated for label in one.before.per_label)
+    kinds = [
+        [one.before for one in calibrated],
+        [one.temperature for one in calibrated],
+        [one.platt for one in calibrated],
+    ]
     return {
         label: (
             *(_mean(part.ece for part in parts) for parts in (before, temperature, platt)),
@@ -177,14 +181,14 @@ def _calibrate_labels(found: Sequence[CalibrationPart]) -> dict[str, tuple[float
     }
 
 
-def _fit_labels(found: Sequence[CalibrationPart]) -> dict[str, tuple[float | None, ...]]:
+def _fit_labels(calibrated: Sequence[CalibrationPart]) -> dict[str, tuple[float | None, ...]]:
     fits = {
         label: tuple(
             _mean(getattr(part.per_label[label], name) for part in parts if label in part.per_label)
-            for parts in ([getattr(one, kind) for one in found] for kind in CALIBRATIONS)
+            for parts in ([getattr(one, kind) for one in calibrated] for kind in CALIBRATIONS)
             for name in ("test_slope", "test_intercept")
         )
-        for label in dict.fromkeys(label for one in found for label in one.before.per_label)
+        for label in dict.fromkeys(label for one in calibrated for label in one.before.per_label)
     }
     return {label: values for label, values in fits.items() if any(value is not None for value in values)}
 
@@ -195,25 +199,25 @@ def _average_means(records: Sequence[Record]) -> dict[str, OtherMeans]:
         for name, part in record.metrics.items():
             if part.micro is not None or part.weighted is not None:
                 parts.setdefault(name, []).append(part)
-    return {name: _average_other(found) for name, found in parts.items()}
+    return {name: _average_other(of_metric) for name, of_metric in parts.items()}
 
 
-def _average_other(found: Sequence[MetricPart]) -> OtherMeans:
-    labels, *others = ({*averaged_labels(part)} for part in found)
+def _average_other(parts: Sequence[MetricPart]) -> OtherMeans:
+    labels, *others = ({*averaged_labels(part)} for part in parts)
     if any(other != labels for other in others):
         return OtherMeans(None, None, ())
     return OtherMeans(
-        _mean(part.micro for part in found), _mean(part.weighted for part in found), tuple(averaged_labels(found[0]))
+        _mean(part.micro for part in parts), _mean(part.weighted for part in parts), tuple(averaged_labels(parts[0]))
     )
 
 
 def _average_predictive(
-    found: Sequence[Mapping[str, Mapping[str, PredictivePart]]],
+    predictive: Sequence[Mapping[str, Mapping[str, PredictivePart]]],
 ) -> dict[str, dict[str, Predicted]]:
     averaged: dict[str, dict[str, Predicted]] = {}
-    for policy, labels in found[0].items() if found else ():
+    for policy, labels in predictive[0].items() if predictive else ():
         for label in labels:
-            parts = [one[policy][label] for one in found if label in one.get(policy, {})]
+            parts = [one[policy][label] for one in predictive if label in one.get(policy, {})]
             averaged.setdefault(policy, {})[label] = Predicted(
                 prevalence=parts[0].prevalence,
                 ppv=_mean(part.ppv for part in parts),
@@ -224,20 +228,20 @@ def _average_predictive(
     return averaged
 
 
-def _average_interval(found: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
-    known = [interval for interval in found if interval is not None]
-    if not known or len(known) < len(found):
+def _average_interval(intervals: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    defined = [interval for interval in intervals if interval is not None]
+    if not defined or len(defined) < len(intervals):
         return None
-    low, high = (statistics.fmean(ends) for ends in zip(*known, strict=True))
+    low, high = (statistics.fmean(ends) for ends in zip(*defined, strict=True))
     return low, high
 
 
 def _summarize_columns(
-    found: Mapping[int, Mapping[str, SubgroupPart]], draws: Mapping[int, Resamples | None]
+    subgroups: Mapping[int, Mapping[str, SubgroupPart]], draws: Mapping[int, Resamples | None]
 ) -> Iterable[ColumnSummary]:
-    """`found`: seed -> column -> groups. The seeds share their images, so that sizes are those of the first."""
-    for name, first in next(iter(found.values()), {}).items():
-        parts = {seed: columns[name] for seed, columns in found.items() if name in columns}
+    """`subgroups`: seed -> column -> groups. The seeds share their images, so that sizes are those of the first."""
+    for name, first in next(iter(subgroups.values()), {}).items():
+        parts = {seed: columns[name] for seed, columns in subgroups.items() if name in columns}
         yield ColumnSummary(
             name=name,
             metrics=tuple(first.gaps),
@@ -260,18 +264,18 @@ def _compare_groups(
 ) -> Gap | None:
     """The gap over the seeds; None where they do not have the same groups, labels and draws."""
     seeds = [_find_macros(metric, column, part, draws.get(seed)) for seed, part in parts.items()]
-    known = [seed for seed in seeds if seed is not None]
-    alike = {(seed.groups, seed.labels_used, seed.resampled.shape, seed.permuted.shape) for seed in known}
-    return find_gap(known) if len(known) == len(seeds) and len(alike) == 1 else None
+    macros = [seed for seed in seeds if seed is not None]
+    alike = {(seed.groups, seed.labels_used, seed.resampled.shape, seed.permuted.shape) for seed in macros}
+    return find_gap(macros) if len(macros) == len(seeds) and len(alike) == 1 else None
 
 
 def _find_macros(metric: str, column: str, part: SubgroupPart, drawn: Resamples | None) -> Macros | None:
     gap, key = part.gaps.get(metric), f"{column}/{metric}"
     if gap is None or drawn is None or key not in drawn.groups or key not in drawn.permuted:
         return None
-    found = {group.name: np.array([*group.per_label[metric].values()], dtype=np.float64) for group in part.groups}
-    groups, shared = find_shared(found)
-    values = {name: float(average_labels(found[name][None, shared])[0]) for name in groups}
+    by_group = {group.name: np.array([*group.per_label[metric].values()], dtype=np.float64) for group in part.groups}
+    groups, shared = find_shared(by_group)
+    values = {name: float(average_labels(by_group[name][None, shared])[0]) for name in groups}
     if len(drawn.groups[key]) != len(groups) or len(drawn.permuted[key]) != len(groups):
         return None
     return Macros(
@@ -298,5 +302,5 @@ def _summarize_group(group: GroupPart, columns: Iterable[SubgroupPart]) -> Group
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+    defined = [value for value in values if value is not None]
+    return statistics.fmean(defined) if defined else None

@@ -96,12 +96,15 @@ def compare_states(before: BoardResults, after: BoardResults) -> BoardDifference
         for name in dict.fromkeys([*later, *earlier])
     ]
     order = list(CHANGE_KINDS)
-    found = sorted((change for change in changes if change is not None), key=lambda change: order.index(change.kind))
+    ordered = sorted((change for change in changes if change is not None), key=lambda change: order.index(change.kind))
     return BoardDifference(
         name=after.summary.board.folder.resolve().name,
         objective=objective,
-        rows=tuple(found),
-        notes=(*_note(before, after), *(f"{row.row}: {row.note}" for row in found if row.kind == "same" and row.note)),
+        rows=tuple(ordered),
+        notes=(
+            *_note(before, after),
+            *(f"{row.row}: {row.note}" for row in ordered if row.kind == "same" and row.note),
+        ),
     )
 
 
@@ -130,8 +133,8 @@ class BoardState:
 
     def average(self, metric: str, labels: Sequence[str]) -> tuple[float, ...]:
         """The mean over these labels in each seed."""
-        found = (average(part, labels) for part in self.parts[metric])
-        return tuple(value for value in found if value is not None)
+        averages = (average(part, labels) for part in self.parts[metric])
+        return tuple(value for value in averages if value is not None)
 
     def system(self, metric: str, labels: Sequence[str]) -> System | None:
         """The row as compared over these labels; None where not all its seeds were resampled over them."""
@@ -140,11 +143,11 @@ class BoardState:
         from harness.evaluation.comparison import System
 
         parts = self.parts[metric]
-        found = [resampled(metric, part, one, labels) for part, one in zip(parts, self.drawn, strict=False)]
-        known = [one for one in found if one is not None]
-        if not len(known) == len(parts) == len(self.drawn):
+        resamples = [resampled(metric, part, one, labels) for part, one in zip(parts, self.drawn, strict=False)]
+        present = [one for one in resamples if one is not None]
+        if not len(present) == len(parts) == len(self.drawn):
             return None
-        return System(np.array(self.average(metric, labels)), np.array(known))
+        return System(np.array(self.average(metric, labels)), np.array(present))
 
 
 def _describe(
@@ -193,23 +196,23 @@ def _judge(names: Sequence[str], before: BoardResults, after: BoardResults) -> d
     obstacles = {name: _find_obstacle(*rows[name], states[name], labels[name], usual) for name in names}
     judged: dict[str, list[MetricChange]] = {name: [] for name in names}
     for metric in dict.fromkeys([after.summary.objective, *after.summary.metrics]):
-        shared = {name: found[metric] for name, found in labels.items() if metric in found}
-        pairs = _test(metric, {name: found for name, found in shared.items() if not obstacles[name]}, states)
+        shared = {name: by_metric[metric] for name, by_metric in labels.items() if metric in by_metric}
+        pairs = _test(metric, {name: averaged for name, averaged in shared.items() if not obstacles[name]}, states)
         higher = after.summary.directions.get(metric, True)
-        for name, found in shared.items():
-            was, now = (statistics.fmean(one.average(metric, found)) for one in states[name])
+        for name, averaged in shared.items():
+            was, now = (statistics.fmean(one.average(metric, averaged)) for one in states[name])
             judged[name].append(_conclude(metric, was, now, pairs.get(name), higher=higher))
     told = {name: _tell_labels(labels[name], states[name], rows[name]) for name in names}
     return {name: Judged(tuple(judged[name]), obstacles[name], told[name]) for name in names}
 
 
 def _parts(row: RowSummary) -> dict[str, list[MetricPart]]:
-    found: dict[str, list[MetricPart]] = {}
+    parts: dict[str, list[MetricPart]] = {}
     for record in row.counted:
         for metric, part in record.metrics.items():
             if part.macro is not None:
-                found.setdefault(metric, []).append(part)
-    return found
+                parts.setdefault(metric, []).append(part)
+    return parts
 
 
 def _share_labels(states: Sequence[BoardState]) -> dict[str, tuple[str, ...]]:

@@ -35,10 +35,10 @@ class Scale:
 
 def make_scale(values: Iterable[float], count: int = 3) -> Scale | None:
     """A scale that holds all values, with about `count` round ticks; None without a value."""
-    known = [value for value in values if math.isfinite(value)]
-    if not known:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
         return None
-    low, high = min(known), max(known)
+    low, high = min(finite), max(finite)
     margin = 0.08 * (high - low) or 0.02 * abs(high) or 0.01
     low, high = low - margin, high + margin
     power = 10.0 ** math.floor(math.log10((high - low) / count))
@@ -131,11 +131,11 @@ def _chart(title: str, series: Sequence[tuple[str, Record, Sequence[float | None
         for tick in scale.ticks
     )
     for kind, record, values in series:
-        known = [(number, value) for number, value in enumerate(values, start=1) if value is not None]
-        points = " ".join(f"{x(number)},{y(value)}" for number, value in known)
+        measured = [(number, value) for number, value in enumerate(values, start=1) if value is not None]
+        points = " ".join(f"{x(number)},{y(value)}" for number, value in measured)
         drawn += Markup('<polyline class="{}" points="{}"/>').format(kind, points)
         best = record.training.best_epoch if record.training is not None else 0
-        picked = dict(known).get(best)
+        picked = dict(measured).get(best)
         if kind == "val" and picked is not None:
             drawn += Markup('<circle cx="{}" cy="{}" r="3"/>').format(x(best), y(picked))
     drawn += Markup('<text x="{}" y="{y}">epoch 1</text><text x="{}" y="{y}" text-anchor="end">{}</text>').format(

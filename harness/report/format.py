@@ -28,9 +28,9 @@ def tell_all_absences(summary: Leaderboard) -> list[str]:
     """Which metrics of ranked rows have no interval, and why."""
     reasons = {}
     for metric in summary.metrics:
-        found = Counter(row.metrics[metric].no_interval for row in summary.ranked if metric in row.metrics)
+        counts = Counter(row.metrics[metric].no_interval for row in summary.ranked if metric in row.metrics)
         many = len(summary.ranked)
-        told = (why if count == many else f"{why} ({count} of {many} rows)" for why, count in found.items() if why)
+        told = (why if count == many else f"{why} ({count} of {many} rows)" for why, count in counts.items() if why)
         reasons[metric] = "; ".join(told)
     return tell_absences(reasons)
 

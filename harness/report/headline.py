@@ -55,8 +55,8 @@ def explain_nothing(summary: Leaderboard) -> str:
     if not any(row.records for row in summary.rows):
         rows = len(summary.board.systems)
         return f"Nothing has been measured on this board yet: {rows} row{' waits' if rows == 1 else 's wait'}."
-    found = Counter(row.status for row in summary.rows if row.control is None)
-    told = ", ".join(f"{number} {'row' if number == 1 else 'rows'} {status}" for status, number in found.items())
+    counts = Counter(row.status for row in summary.rows if row.control is None)
+    told = ", ".join(f"{number} {'row' if number == 1 else 'rows'} {status}" for status, number in counts.items())
     return f"No row of this board has a value of {summary.objective} yet: {told}."
 
 
@@ -76,12 +76,12 @@ def judge_shuffled(summary: Leaderboard) -> str:
     if row is None or row.metrics["auroc"].interval is None:
         return ""
     low, high = row.metrics["auroc"].interval
-    found = f"Trained on shuffled targets, the first row's network has auroc {format_spread(row.metrics['auroc'])}"
+    opening = f"Trained on shuffled targets, the first row's network has auroc {format_spread(row.metrics['auroc'])}"
     interval = format_interval(row.metrics["auroc"])
     if low > 0.5:
-        return f"{found} {interval}, above one half: something tells it what it should not know. Look for a leak."
+        return f"{opening} {interval}, above one half: something tells it what it should not know. Look for a leak."
     where = "which contains one half" if high >= 0.5 else "not above one half"
-    return f"{found} {interval}, {where}: no leak shows."
+    return f"{opening} {interval}, {where}: no leak shows."
 
 
 def _between(pair: Pair | None) -> str:

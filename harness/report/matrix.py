@@ -24,9 +24,9 @@ def shade_labels(summary: Leaderboard, metric: str) -> dict[str, dict[str, int]]
     sign = 1 if summary.directions[metric] else -1
     values = {row.name: row.per_label.get(metric, {}) for row in summary.ranked}
     means = {
-        label: sum(found) / len(found)
+        label: sum(column) / len(column)
         for label in (summary.data.labels if summary.data else ())
-        if (found := [row[label] for row in values.values() if label in row])
+        if (column := [row[label] for row in values.values() if label in row])
     }
     apart = {
         name: {label: sign * (row[label] - mean) for label, mean in means.items() if label in row}
@@ -45,14 +45,14 @@ def find_intervals(summary: Leaderboard, row: RowSummary, metric: str) -> Interv
     if metric == summary.objective and row.label_intervals:
         return row.label_intervals
     parts = [record.metrics[metric].per_label for record in row.counted if metric in record.metrics]
-    found = {}
+    by_label = {}
     for label in row.per_label.get(metric, {}):
-        known = [part[label].interval for part in parts if label in part and part[label].value is not None]
-        intervals = [interval for interval in known if interval is not None]
-        if intervals and len(intervals) == len(known):
+        of_seeds = [part[label].interval for part in parts if label in part and part[label].value is not None]
+        intervals = [interval for interval in of_seeds if interval is not None]
+        if intervals and len(intervals) == len(of_seeds):
             low, high = (statistics.fmean(ends) for ends in zip(*intervals, strict=True))
-            found[label] = (low, high)
-    return found
+            by_label[label] = (low, high)
+    return by_label
 
 
 def draw_cells(summary: Leaderboard, metric: str) -> Iterator[tuple[RowSummary, Markup]]:

@@ -80,15 +80,15 @@ def render(board: Board, out: Path | None = None) -> Rendered:
     published = read_published(board.folder)
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
-        found = read_results(board)
-        figures = make_figures(found.summary, _read_best_curves(found.summary))
-    text = render_text(found.summary, found.problems, published, figures)
+        results = read_results(board)
+        figures = make_figures(results.summary, _read_best_curves(results.summary))
+    text = render_text(results.summary, results.problems, published, figures)
     if out is not None:
-        copy_records(board.folder, (record for row in found.summary.rows for record in row.records), out)
+        copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
     folder = out or board.folder
-    write_atomically(folder / frame.TABLE_FILE, frame.as_csv(found.summary))
+    write_atomically(folder / frame.TABLE_FILE, frame.as_csv(results.summary))
     write_atomically(folder / PAGE_FILE, text)
-    return Rendered(found, folder / PAGE_FILE)
+    return Rendered(results, folder / PAGE_FILE)
 
 
 def render_text(
@@ -168,22 +168,22 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
 def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: RowSummary) -> str:
     """What a row's records hold, to be shown when the row is opened."""
     summary = shared["summary"]
-    found = gather_details(row.counted, {r.combo.seed: read_groups(summary.board.folder, r) for r in row.counted})
+    details = gather_details(row.counted, {r.combo.seed: read_groups(summary.board.folder, r) for r in row.counted})
     return environment.get_template("page-row.html.j2").render(
         **shared,
         row=row,
-        found=found,
+        found=details,
         by_seed={metric: dict(zip(one.seeds, one.values, strict=True)) for metric, one in row.metrics.items()},
-        pooled=_tell_pooled(summary, found),
+        pooled=_tell_pooled(summary, details),
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,
     )
 
 
-def _tell_pooled(summary: Leaderboard, found: RowDetails) -> list[str]:
+def _tell_pooled(summary: Leaderboard, details: RowDetails) -> list[str]:
     """Over which labels micro and weighted means are that are not over those of the ranking."""
-    apart = {m: one.labels for m, one in found.means.items() if set(one.labels) != set(summary.labels.get(m, ()))}
+    apart = {m: one.labels for m, one in details.means.items() if set(one.labels) != set(summary.labels.get(m, ()))}
     return tell_pooled(apart, summary.data.labels if summary.data else ())
 
 
@@ -278,4 +278,4 @@ def _conditions(summary: Leaderboard) -> Mapping[str, Sequence[str]]:
         "Execution": {describe_execution(r.training.execution) for r in summary.counted if r.training},
         "Finished": {days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"} if days else set(),
     }
-    return {name: sorted(found) for name, found in lines.items() if found}
+    return {name: sorted(values) for name, values in lines.items() if values}

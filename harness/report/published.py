@@ -82,10 +82,10 @@ class Published(_PublishedPart):
 
     @model_validator(mode="after")
     def _splits_are_known(self) -> Self:
-        known = [split.name for split in self.splits]
+        names = [split.name for split in self.splits]
         for row in self.rows:
-            if row.split not in known:
-                raise ValueError(f"'{row.name}' names the split '{row.split}'; known are {', '.join(known) or 'none'}")
+            if row.split not in names:
+                raise ValueError(f"'{row.name}' names the split '{row.split}'; known are {', '.join(names) or 'none'}")
         return self
 
     def of(self, split: PublishedSplit) -> tuple[PublishedRow, ...]:

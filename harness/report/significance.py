@@ -27,10 +27,10 @@ Labels = Mapping[str, Sequence[str]]
 
 def gather(row: RowSummary, resamples: Mapping[str, Resamples]) -> tuple[Resamples, ...]:
     """What lies beside the records that count, a seed each; nothing where one of them lies alone."""
-    found = [resamples.get(combo_name(row.name, seed)) for seed in row.seeds]
-    there = tuple(one for one in found if one is not None)
+    by_seed = [resamples.get(combo_name(row.name, seed)) for seed in row.seeds]
+    there = tuple(one for one in by_seed if one is not None)
     lengths = {len(values) for one in there for values in one.macro.values()}
-    return there if len(there) == len(found) and len(lengths) == 1 else ()
+    return there if len(there) == len(by_seed) and len(lengths) == 1 else ()
 
 
 def make_system(row: RowSummary, metric: str, drawn: Sequence[Resamples], labels: Labels) -> System | None:
@@ -40,13 +40,13 @@ def make_system(row: RowSummary, metric: str, drawn: Sequence[Resamples], labels
     from harness.evaluation.comparison import System
 
     spread, parts = row.metrics[metric], _parts(row, metric)
-    found = [
+    by_seed = [
         values
         for part, one in zip(parts, drawn, strict=False)
         if (values := resampled(metric, part, one, _labels_of(part, spread, labels.get(metric, ())))) is not None
     ]
-    whole = len(found) == len(spread.values) == len(drawn)
-    return System(np.array(spread.values), np.array(found)) if whole else None
+    whole = len(by_seed) == len(spread.values) == len(drawn)
+    return System(np.array(spread.values), np.array(by_seed)) if whole else None
 
 
 def _parts(row: RowSummary, metric: str) -> list[MetricPart]:
@@ -83,12 +83,12 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, l
         else replace(spread, no_interval=_explain(row, name, drawn, resampled=name in systems))
         for name, spread in row.metrics.items()
     }
-    known = {
+    label_intervals = {
         label: interval
         for label, interval in zip(single, intervals[len(systems) :], strict=True)
         if interval is not None
     }
-    return replace(row, metrics=metrics, label_intervals=known)
+    return replace(row, metrics=metrics, label_intervals=label_intervals)
 
 
 def _resampled_labels(row: RowSummary, drawn: Sequence[Resamples], objective: str) -> dict[str, Array]:
@@ -118,15 +118,15 @@ def add_seed_intervals(rows: Sequence[RowSummary]) -> dict[str, RowSummary]:
 
     from harness.evaluation.comparison import add_seeds
 
-    found = {row.name: dict(row.metrics) for row in rows}
+    metrics = {row.name: dict(row.metrics) for row in rows}
     for metric in dict.fromkeys(metric for row in rows for metric in row.metrics):
         having = [row for row in rows if metric in row.metrics]
         spreads = [row.metrics[metric] for row in having]
         values, over_patients = [np.array(one.values) for one in spreads], [one.interval for one in spreads]
         with_seeds = add_seeds(values, over_patients, _parts(having[0], metric)[0].interval_method)
         for row, spread, interval in zip(having, spreads, with_seeds, strict=True):
-            found[row.name][metric] = replace(spread, interval_seeds=interval)
-    return {row.name: replace(row, metrics=found[row.name]) for row in rows}
+            metrics[row.name][metric] = replace(spread, interval_seeds=interval)
+    return {row.name: replace(row, metrics=metrics[row.name]) for row in rows}
 
 
 def judge_seeds_alone(spreads: Sequence[Spread]) -> float | None:
@@ -153,10 +153,10 @@ def compare(
     """All pairs of ranked rows, the better one first, and the group of each row; or neither, and why, in words."""
     from harness.evaluation.comparison import compare_pairs, rank_groups
 
-    found = {row.name: make_system(row, objective, drawn[row.name], labels) for row in ranked}
-    if obstacle := _find_obstacle(found):
+    by_row = {row.name: make_system(row, objective, drawn[row.name], labels) for row in ranked}
+    if obstacle := _find_obstacle(by_row):
         return (), {}, obstacle
-    systems = {name: system for name, system in found.items() if system is not None}
+    systems = {name: system for name, system in by_row.items() if system is not None}
     pairs = compare_pairs(systems)
     without = sum(pair.p_holm is None for pair in pairs)
     if without:
@@ -196,10 +196,10 @@ def find_leaders(
     values = {row.name: _seeds_by_label(row, objective) for row in ranked}
     single = {row.name: _resampled_labels(row, drawn[row.name], objective) for row in ranked}
     leaders = {}
-    for label in dict.fromkeys(label for found in values.values() for label in found):
+    for label in dict.fromkeys(label for by_label in values.values() for label in by_label):
         systems = {
-            name: System(np.array(found[label]), single[name][label])
-            for name, found in values.items()
+            name: System(np.array(by_label[label]), single[name][label])
+            for name, by_label in values.items()
             if label in single[name] and len(single[name][label]) >= FEWEST_SEEDS
         }
         if len(systems) < 2:
@@ -214,10 +214,10 @@ def find_leaders(
 
 def _seeds_by_label(row: RowSummary, objective: str) -> dict[str, list[float]]:
     """Label -> its value in each seed that counts."""
-    found: dict[str, list[float]] = {}
+    by_label: dict[str, list[float]] = {}
     for record in row.counted:
         if objective in record.metrics:
             for label, part in record.metrics[objective].per_label.items():
                 if part.value is not None:
-                    found.setdefault(label, []).append(part.value)
-    return found
+                    by_label.setdefault(label, []).append(part.value)
+    return by_label

@@ -44,9 +44,9 @@ class BoardResults:
 
 def read_results(board: Board) -> BoardResults:
     """Read a board's records and resamples and summarize them, once for all that shows them."""
-    found = read_records(board.folder)
-    resamples = AllResamples(board.folder, found.records)
-    return BoardResults(summarize(board, found.records, resamples), resamples, found.problems)
+    stored = read_records(board.folder)
+    resamples = AllResamples(board.folder, stored.records)
+    return BoardResults(summarize(board, stored.records, resamples), resamples, stored.problems)
 
 
 def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, Resamples] | None = None) -> Leaderboard:
@@ -56,20 +56,20 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     data that most such records were made on. Others are stale: shown, not ranked. `resamples` has what lies beside the
     records, by `ROW--sSEED`.
     """
-    known = {row.name: row for row in board.rows}
-    fingerprint = current_fingerprint(board, [r for r in records if r.combo.row in known or r.external is not None])
-    by_row: dict[str, list[Record]] = {name: [] for name in known}
+    on_board = {row.name: row for row in board.rows}
+    fingerprint = current_fingerprint(board, [r for r in records if r.combo.row in on_board or r.external is not None])
+    by_row: dict[str, list[Record]] = {name: [] for name in on_board}
     for record in sorted(records, key=lambda r: (r.combo.row, r.combo.seed)):
         by_row.setdefault(record.combo.row, []).append(record)
     stale = {id(r): why_stale(board, r, fingerprint) for r in records}
-    counted = tuple(r for found in by_row.values() for r in found if r.status == "done" and stale[id(r)] is None)
+    counted = tuple(r for of_row in by_row.values() for r in of_row if r.status == "done" and stale[id(r)] is None)
     directions = _directions(board, counted)
     objective = full_name(board.objective, directions)
     rows = [
         _summarize_row(
-            board, known.get(name) or _row_of(found[0]), name, [(r, stale[id(r)]) for r in found], directions
+            board, on_board.get(name) or _row_of(of_row[0]), name, [(r, stale[id(r)]) for r in of_row], directions
         )
-        for name, found in by_row.items()
+        for name, of_row in by_row.items()
     ]
     higher = directions.get(objective, True)
     current = next((r for r in records if r.dataset.fingerprint == fingerprint and stale[id(r)] is None), None)
@@ -78,9 +78,9 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     ordered: list[RowSummary] = []
     drawn: dict[str, tuple[Resamples, ...]] = {}
     for row in _rank(rows, objective, higher=higher):
-        found = gather(row, resamples or {})
-        ordered.append(add_intervals(row, found, objective, labels))
-        drawn[row.name] = tuple(one.of(objective, labels=len(ordered) <= MOST_COMPARED) for one in found)
+        by_seed = gather(row, resamples or {})
+        ordered.append(add_intervals(row, by_seed, objective, labels))
+        drawn[row.name] = tuple(one.of(objective, labels=len(ordered) <= MOST_COMPARED) for one in by_seed)
     ranked = [row for row in ordered if row.rank is not None]
     best = ranked[:MOST_COMPARED]
     pairs, groups, obstacle = compare(best, drawn, objective, labels, higher=higher)
@@ -115,14 +115,14 @@ def _row_of(record: Record) -> Row:
 
 def _directions(board: Board, records: Iterable[Record]) -> dict[str, bool]:
     """Every measured metric with its direction, in the order in which they are shown."""
-    found = {name: part.higher_is_better for record in records for name, part in record.metrics.items()}
+    directions = {name: part.higher_is_better for record in records for name, part in record.metrics.items()}
     bases = [name.partition("@")[0] for name in board.metrics]
 
     def place(name: str) -> tuple[bool, int, bool, str]:
         base, _, policy = name.partition("@")
         return policy == "oracle", bases.index(base) if base in bases else len(bases), policy != DEFAULT_POLICY, name
 
-    return {name: found[name] for name in sorted(found, key=place)}
+    return {name: directions[name] for name in sorted(directions, key=place)}
 
 
 def _summarize_row(
@@ -173,18 +173,18 @@ def _restrict(row: RowSummary, labels: Mapping[str, Sequence[str]]) -> RowSummar
 
 def _parts(row: RowSummary, metric: str) -> list[MetricPart]:
     """A metric in each record that counts and has a value of it."""
-    found = (record.metrics.get(metric) for record in row.counted)
-    return [part for part in found if part is not None and part.macro is not None]
+    parts = (record.metrics.get(metric) for record in row.counted)
+    return [part for part in parts if part is not None and part.macro is not None]
 
 
 def _status(board: Board, current: Sequence[Record], all_records: Sequence[Record]) -> RowStatus:
-    found = [record.status for record in current]
-    if "done" in found:
+    statuses = [record.status for record in current]
+    if "done" in statuses:
         if all(record.external is not None for record in current):
             return "done"
-        return "done" if found.count("done") == len(board.seeds) else "partial"
-    if found:
-        return "failed" if "failed" in found else "skipped"
+        return "done" if statuses.count("done") == len(board.seeds) else "partial"
+    if statuses:
+        return "failed" if "failed" in statuses else "skipped"
     return "stale" if all_records else "missing"
 
 
@@ -201,7 +201,7 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
     present = {record.combo.seed for record, _ in judged}
     if row.name in board.row_names and (absent := [seed for seed in board.seeds if seed not in present]):
         seeds["not run yet"] = absent
-    return tuple(f"seed {', '.join(map(str, found))}: {reason}" for reason, found in seeds.items())
+    return tuple(f"seed {', '.join(map(str, numbers))}: {reason}" for reason, numbers in seeds.items())
 
 
 def _spread(done: Sequence[Record], metric: str, labels: Sequence[str] | None = None) -> Spread | None:
@@ -212,21 +212,21 @@ def _spread(done: Sequence[Record], metric: str, labels: Sequence[str] | None = 
         for seed, part in parts
         if part.macro is not None
     ]
-    found = [(seed, value, used) for seed, value, used in averaged if value is not None]
-    if not found:
+    defined = [(seed, value, used) for seed, value, used in averaged if value is not None]
+    if not defined:
         return None
-    seeds, values, used = zip(*found, strict=True)
+    seeds, values, used = zip(*defined, strict=True)
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Spread(mean=statistics.fmean(values), deviation=deviation, values=values, seeds=seeds, labels_used=min(used))
 
 
 def _per_label(done: Iterable[Record], metric: str) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+    by_label: dict[str, list[float]] = {}
     for record in done:
         for label, part in record.metrics[metric].per_label.items() if metric in record.metrics else ():
             if part.value is not None:
-                found.setdefault(label, []).append(part.value)
-    return {label: statistics.fmean(values) for label, values in found.items()}
+                by_label.setdefault(label, []).append(part.value)
+    return {label: statistics.fmean(values) for label, values in by_label.items()}
 
 
 def _efficiency(done: Iterable[Record]) -> dict[str, float]:

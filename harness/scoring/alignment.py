@@ -68,10 +68,10 @@ def _places(wanted: NDArray[np.str_], image: NDArray[np.str_]) -> NDArray[np.int
 
 def share_patients(predictions: Sequence[Predictions]) -> list[Predictions]:
     """Aligned predictions that agree in their patients: all know them where one does."""
-    known = next((each for each in predictions if each.patients_known), None)
-    if known is None:
+    with_patients = next((each for each in predictions if each.patients_known), None)
+    if with_patients is None:
         return list(predictions)
-    return [replace(each, patient=known.patient, patients_known=True) for each in predictions]
+    return [replace(each, patient=with_patients.patient, patients_known=True) for each in predictions]
 
 
 def require_same_targets(predictions: Sequence[Predictions]) -> None:
@@ -131,8 +131,8 @@ def note_overlap(val: Predictions, test: Predictions) -> list[str]:
     if val.patients_known and test.patients_known:
         return [*notes, *_note_alike(val, test, "patients", val.patient, test.patient)]
     silent = " and ".join(each.source for each in (val, test) if not each.patients_known)
-    known = next((each for each in (val, test) if each.patients_known), None)
-    if known is None or not _is_named_by_patient(known):
+    with_patients = next((each for each in (val, test) if each.patients_known), None)
+    if with_patients is None or not _is_named_by_patient(with_patients):
         note = (
             f"{silent}: no patients are named, so that only images could be compared: whether {val.source} "
             f"(validation) and {test.source} (test) share patients is not known"
@@ -174,8 +174,8 @@ def _note_alike(
     return [note]
 
 
-def _is_named_by_patient(known: Predictions) -> bool:
-    pairs = zip(known.image.tolist(), known.patient.tolist(), strict=True)
+def _is_named_by_patient(predictions: Predictions) -> bool:
+    pairs = zip(predictions.image.tolist(), predictions.patient.tolist(), strict=True)
     return all(image != patient and _name_patient(image) == strip(patient) for image, patient in pairs)
 
 
@@ -243,8 +243,8 @@ def require_distinct(predictions: Sequence[Predictions]) -> None:
     alike: dict[tuple[tuple[str, ...], int], list[Predictions]] = {}
     for each in predictions:
         alike.setdefault((tuple(sorted(each.labels)), len(each.image)), []).append(each)
-    for (labels, _), found in alike.items():
-        contents = [_Content.read(each, labels) for each in found] if len(found) > 1 else []
+    for (labels, _), possible_copies in alike.items():
+        contents = [_Content.read(each, labels) for each in possible_copies] if len(possible_copies) > 1 else []
         for a, b in combinations(contents, 2):
             if a.is_copy(b):
                 names = f"{a.predictions.source} and {b.predictions.source}"

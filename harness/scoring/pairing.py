@@ -130,17 +130,17 @@ def _make_row_systems(
     for name, row in rows.items():
         parts = [record.metrics[metric] for record in row.records]
         values = [average(part, labels) for part in parts]
-        found = [resampled(metric, part, one, labels) for part, one in zip(parts, drawn[name], strict=True)]
-        known = [one for one in found if one is not None]
+        seed_resamples = [resampled(metric, part, one, labels) for part, one in zip(parts, drawn[name], strict=True)]
+        recorded_resamples = [one for one in seed_resamples if one is not None]
         if any(metric not in one.macro for one in drawn[name]):
             raise DataError(f"{name} has no {metric} in every seed; leave it out, or measure it again: {row.command}")
-        if len(known) < len(found):
+        if len(recorded_resamples) < len(seed_resamples):
             without = [label for label in row.dataset.labels if label not in labels and covers(parts[0], [label])]
             return {}, (
                 f"{name} has labels that another row lacks ({', '.join(without[:5]) or 'in some seeds'}), and records "
                 f"keep resamples of single labels of the board's objective alone; compare the predictions themselves"
             )
-        systems[name] = System(np.array(values, dtype=np.float64), np.stack(known))
+        systems[name] = System(np.array(values, dtype=np.float64), np.stack(recorded_resamples))
     return systems, ""
 
 
@@ -148,7 +148,7 @@ def _make_label_systems(
     rows: Mapping[str, MeasuredRow], drawn: Mapping[str, Sequence[Resamples]], metric: str, labels: Sequence[str]
 ) -> dict[str, dict[str, System]]:
     """Label -> each row in it; none of a metric whose single labels are not resampled."""
-    found: dict[str, dict[str, System]] = {label: {} for label in labels}
+    systems_by_label: dict[str, dict[str, System]] = {label: {} for label in labels}
     for name, row in rows.items():
         parts = [record.metrics[metric] for record in row.records]
         single = [resampled_by_label(metric, part, one) for part, one in zip(parts, drawn[name], strict=True)]
@@ -156,8 +156,8 @@ def _make_label_systems(
             return {}
         for label in labels:
             values = np.array([part.per_label[label].value for part in parts], dtype=np.float64)
-            found[label][name] = System(values, np.stack([one[label] for one in single]))
-    return found
+            systems_by_label[label][name] = System(values, np.stack([one[label] for one in single]))
+    return systems_by_label
 
 
 # --- predictions -----------------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ def resolve_measured(metrics: Sequence[Metric], names: Sequence[str], *, validat
     Raises `UsageError` for one whose thresholds come from a validation that is not given.
     """
     by_name = {metric.name: metric for metric in metrics}
-    found = {}
+    directions = {}
     for name in names:
         base, policy = split_name(name)
         if by_name[base].on == "decisions":
@@ -264,8 +264,8 @@ def resolve_measured(metrics: Sequence[Metric], names: Sequence[str], *, validat
                     "(fitted on the test itself, optimistic)"
                 )
             name = full_name(name, [f"{base}@val-f1"]) if policy is None else name  # noqa: PLW2901 - the same, in full
-        found[name] = by_name[base].higher_is_better
-    return found
+        directions[name] = by_name[base].higher_is_better
+    return directions
 
 
 def _align(systems: Mapping[str, Sequence[Predictions]], *, common: bool) -> dict[str, list[Predictions]]:
@@ -303,8 +303,8 @@ def _find_defined(metric: str, measured: Mapping[str, Sequence[Mapping[str, Meas
     values = [
         one.values
         for seeds in measured.values()
-        for found in seeds
-        for name, one in found.items()
+        for seed_metrics in seeds
+        for name, one in seed_metrics.items()
         if split_name(name)[0] == base
     ]
     return np.asarray(~np.isnan(values).any(axis=0))
@@ -355,11 +355,11 @@ def _compare_labels(single: Mapping[str, Mapping[str, System]]) -> dict[str, lis
         return {}
     systems = len(next(iter(single.values())))
     tests = len(single) * systems * (systems - 1) // 2
-    found = {label: compare_pairs(those, tests=tests) for label, those in single.items()}
-    every = [pair for pairs in found.values() for pair in pairs]
+    pairs_by_label = {label: compare_pairs(those, tests=tests) for label, those in single.items()}
+    every = [pair for pairs in pairs_by_label.values() for pair in pairs]
     p = np.array([pair.p_patients if pair.p is None else pair.p for pair in every], dtype=np.float64)
     adjusted = (None if math.isnan(one) else one for one in adjust_holm(p).tolist())
-    return {label: [replace(pair, p_holm=next(adjusted)) for pair in pairs] for label, pairs in found.items()}
+    return {label: [replace(pair, p_holm=next(adjusted)) for pair in pairs] for label, pairs in pairs_by_label.items()}
 
 
 def _lacks_interval(compared: MetricComparison) -> bool:

@@ -53,8 +53,8 @@ def _read_file(path: Path) -> Predictions:
     table = _read_csv(path, "scores")
     patient = table.image if table.patient is None else table.patient
     unknown = np.full(table.values.shape, np.nan, dtype=np.float32)
-    found = Predictions.from_scores(table.labels, table.image, patient, table.values, unknown)
-    return replace(found, patients_known=table.patient is not None, source=table.source)
+    predictions = Predictions.from_scores(table.labels, table.image, patient, table.values, unknown)
+    return replace(predictions, patients_known=table.patient is not None, source=table.source)
 
 
 def _require_scores(predictions: Predictions) -> None:
@@ -181,9 +181,9 @@ def _read_csv(path: Path, what: str) -> Table:
         for column in ("image", "patient")
         if column in header
     }
-    for column, found in names.items():
-        if (found == "").any():
-            raise DataError(f"{path}: {(found == '').sum():,} rows have no {column}; fill the column '{column}' in")
+    for column, cells in names.items():
+        if (cells == "").any():
+            raise DataError(f"{path}: {(cells == '').sum():,} rows have no {column}; fill the column '{column}' in")
     require_unique(names["image"], "image", str(path))
     values = _parse_cells([[row[column] for column in columns] for row in rows], labels, names["image"], path)
     return Table(str(path), labels, names["image"], names.get("patient"), values)

@@ -50,18 +50,22 @@ def find_row(text: str) -> MeasuredRow:
     Raises `HarnessError` for no board, an unknown row, one that has no current results or a record that is damaged.
     """
     place, _, name = text.rpartition(SEPARATOR)
-    found = find_board(place)
-    folder = found if isinstance(found, Path) else Path(str(importlib.resources.files("harness.leaderboards") / found))
+    location = find_board(place)
+    folder = (
+        location
+        if isinstance(location, Path)
+        else Path(str(importlib.resources.files("harness.leaderboards") / location))
+    )
     board = read_board(folder)
     results = read_records(folder)
     external = {record.combo.row for record in results.records if record.external is not None}
-    known = {row.name for row in board.rows} | external
-    if name not in known:
-        raise UnknownNameError(f"row of {place}", name, known)
+    row_names = {row.name for row in board.rows} | external
+    if name not in row_names:
+        raise UnknownNameError(f"row of {place}", name, row_names)
     for problem in results.problems:
         if problem.startswith(f"{RECORDS}/{name}--s"):
             raise DataError(f"{place}: {problem}; mend or remove it")
-    fingerprint = current_fingerprint(board, [r for r in results.records if r.combo.row in known])
+    fingerprint = current_fingerprint(board, [r for r in results.records if r.combo.row in row_names])
     done = [r for r in results.records if r.combo.row == name and r.status == "done"]
     current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)
     if not current:
@@ -90,7 +94,7 @@ def _describe_data(row: MeasuredRow) -> str:
 
 def read_row_resamples(name: str, row: MeasuredRow) -> list[Resamples]:
     """Read what lies beside a row's records. Raises `DataError` where there is nothing, or not what the record says."""
-    found = []
+    row_resamples = []
     for record in row.records:
         resamples = read_resamples(row.folder, record)
         if resamples is None:
@@ -98,8 +102,8 @@ def read_row_resamples(name: str, row: MeasuredRow) -> list[Resamples]:
                 f"{name}, seed {record.combo.seed}: the resamples of its record are not beside it; make them: "
                 f"harness rescore {row.folder}, or {row.command}"
             )
-        found.append(resamples)
-    return found
+        row_resamples.append(resamples)
+    return row_resamples
 
 
 def resolve_recorded(names: Sequence[str], rows: Mapping[str, MeasuredRow]) -> dict[str, bool]:
@@ -109,11 +113,11 @@ def resolve_recorded(names: Sequence[str], rows: Mapping[str, MeasuredRow]) -> d
     """
     records = [record for row in rows.values() for record in row.records]
     directions = {name: part.higher_is_better for name, part in records[0].metrics.items()}
-    known = {name for name in directions if all(name in record.metrics for record in records)}
-    resolved = dict.fromkeys(full_name(name, known) for name in names)
+    shared_metrics = {name for name in directions if all(name in record.metrics for record in records)}
+    resolved = dict.fromkeys(full_name(name, shared_metrics) for name in names)
     for name in resolved:
-        if name not in known:
-            raise UnknownNameError("metric of these records", name, known)
+        if name not in shared_metrics:
+            raise UnknownNameError("metric of these records", name, shared_metrics)
     return {name: directions[name] for name in resolved}
 
 

@@ -95,10 +95,10 @@ def find_files(path: Path) -> list[Path]:
     """A file of predictions, or all of a folder: the seeds of one system. Raises `DataError` where it holds none."""
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not found:
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
         raise DataError(f"{path} holds no predictions: no {' or '.join(SUFFIXES)} lies in it")
-    return found
+    return files
 
 
 def read_seeds(files: Sequence[Path], targets: Path | None, data: Data | None) -> list[Predictions]:
@@ -166,7 +166,8 @@ def evaluate_system(
         metrics=_average_metrics(tests, thresholds, protocol, measured),
         thresholds=[describe_thresholds(first, fitted) for fitted in thresholds],
         predictive=describe_predictive(
-            average_predictive([predict_values(found, labels, prevalence) for found in measured]), prevalence
+            average_predictive([predict_values(seed_metrics, labels, prevalence) for seed_metrics in measured]),
+            prevalence,
         ),
         calibration=[None if val is None else calibrate(test, val) for test, val in zip(tests, vals, strict=True)],
         subgroups=describe_subgroups(labels, _average_subgroups(tests, thresholds, protocol, resampling)),
@@ -200,13 +201,13 @@ def _average_metrics(
     seeds: Sequence[Mapping[str, Measured]],
 ) -> dict[str, SeedsMetric]:
     """The mean over seeds of each metric, all of its means over the labels that every seed uses."""
-    averaged = {name: _average([found[name] for found in seeds]) for name in seeds[0]}
+    averaged = {name: _average([seed_metrics[name] for seed_metrics in seeds]) for name in seeds[0]}
     used = {name: one.used for name, one in averaged.items()}
     micro = [pool_labels(test, protocol.metrics, fitted, used) for test, fitted in zip(tests, thresholds, strict=True)]
     described = {}
     for name, one in averaged.items():
         part = describe_metric(tests[0], one, statistics.fmean(pooled[name] for pooled in micro))
-        values = average_labels(np.stack([found[name].values for found in seeds]), one.used)  # (k,)
+        values = average_labels(np.stack([seed_metrics[name].values for seed_metrics in seeds]), one.used)  # (k,)
         (over_both,) = add_seeds([values], [part.interval], one.metric.interval)
         described[name] = SeedsMetric(part, tuple(values.tolist()), over_both)
     return described

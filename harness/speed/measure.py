@@ -119,9 +119,9 @@ def _measure(request: SpeedRequest) -> Speed:
     release()
     notes: list[str] = []
     if request.device.type == "cuda":
-        found = _try("the reference", notes, lambda: _measure_memory(request))
-        if found is not None:
-            moved, copied = found
+        memory_figures = _try("the reference", notes, lambda: _measure_memory(request))
+        if memory_figures is not None:
+            moved, copied = memory_figures
             reference = copied / moved
             speed = replace(
                 speed,
@@ -139,14 +139,14 @@ def _measure(request: SpeedRequest) -> Speed:
 
 def _try(what: str, notes: list[str], measure: Callable[[], Measurement]) -> Measurement | None:
     """Measure, or note why that failed."""
-    found = None
+    measurement = None
     try:
-        found = measure()
+        measurement = measure()
     except Exception as error:  # noqa: BLE001 - whatever happens here, the engine's figures are not lost
         reason = str(error).strip().partition("\n")[0]
         notes.append(f"{what} could not be timed: {type(error).__name__}: {reason}")
     release()
-    return found
+    return measurement
 
 
 def _measure_engine(request: SpeedRequest) -> Speed:

@@ -151,11 +151,11 @@ def require_space(subject: Subject, build: Callable[..., Any], space: Mapping[st
     from harness.errors import suggest
     from harness.parameters import defaults
 
-    known = defaults(build)
+    keywords = defaults(build)
     for name in space:
-        if name not in known:
+        if name not in keywords:
             raise ContractError(
-                f"`space` names '{name}', which is no keyword of build{suggest(name, known)}",
+                f"`space` names '{name}', which is no keyword of build{suggest(name, keywords)}",
                 f"rename it in `space`, or give build({subject.component.name!r}) a keyword argument '{name}'",
             )
 

@@ -48,10 +48,10 @@ def check_no_patient_is_in_two_splits(subject: Subject) -> None:
     """No patient is in two splits, which would make test results too good."""
     from harness.data.splits import leaks
 
-    found = leaks(_data(subject).table)
-    if found:
+    shared_patients = leaks(_data(subject).table)
+    if shared_patients:
         raise ContractError(
-            f"{len(found):,} patients are in more than one split, first {', '.join(found[:3])}",
+            f"{len(shared_patients):,} patients are in more than one split, first {', '.join(shared_patients[:3])}",
             "split by patient, not by image: harness.data.splits.carve(table['patient']) does it",
         )
 

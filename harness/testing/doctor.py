@@ -109,8 +109,8 @@ def _describe_folders(cache: Path, data_root: Path) -> Iterator[Fact]:
 
 
 def _find_browser() -> Fact:
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    return Fact("tools", "chromium", found, "" if found else "tests of the page in a browser: install chromium")
+    browser = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    return Fact("tools", "chromium", browser, "" if browser else "tests of the page in a browser: install chromium")
 
 
 def _ask_hub() -> Fact:

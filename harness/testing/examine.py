@@ -56,9 +56,9 @@ def find_subjects(target: str | Path, files: Sequence[Path] = (), **settings: An
     if _is_plugin(registry, name):
         return _of_plugins(registry, lambda plugin: _belongs(plugin, name), tuple(files), settings, name)
     _refuse_path(file)
-    known = [known for offers in registry.offers.values() for known in offers]
+    offered_names = [offered for offers in registry.offers.values() for offered in offers]
     hint = f"for the file here: harness check {name}.py" if Path(f"{name}.py").is_file() else ""
-    raise UnknownNameError("component, file or package", name, known, hint)
+    raise UnknownNameError("component, file or package", name, offered_names, hint)
 
 
 def examine(target: str | Path, files: Sequence[Path] = (), **settings: Any) -> Iterator[Outcome]:
@@ -107,14 +107,14 @@ def _of_plugins(
     registry: Registry, belongs: Callable[[str], bool], files: tuple[Path, ...], settings: dict[str, Any], target: str
 ) -> tuple[Subject, ...]:
     """The components of plugins, their hooks, and their problems."""
-    found: list[Subject] = []
+    problem_subjects: list[Subject] = []
     for problem in registry.problems:
         if belongs(problem.plugin):
             subject = Subject(
                 kind="hook", offer=Offer(_named(problem.plugin), problem.plugin, "local"), files=files, **settings
             )
             subject.kept["problem"] = problem.message
-            found.append(subject)
+            problem_subjects.append(subject)
     offers = [(kind, o) for kind, os in registry.offers.items() for o in os.values() if belongs(o.plugin)]
     plugins = {offer.plugin: offer.origin for _, offer in offers}
     hooks = [
@@ -124,9 +124,9 @@ def _of_plugins(
     subjects = [
         Subject(kind=kind, offer=offer, files=files, **settings) for kind, offer in offers if not _is_family(offer)
     ]
-    if not found and not subjects and not hooks:
+    if not problem_subjects and not subjects and not hooks:
         raise UsageError(f"{target} offers nothing; give it a hook, as `harness new model my-net` writes one")
-    return (*found, *hooks, *subjects)
+    return (*problem_subjects, *hooks, *subjects)
 
 
 def _refuse_path(path: Path) -> None:
@@ -159,11 +159,11 @@ def _is_family(offer: Offer) -> bool:
 
 def _of_name(registry: Registry, name: str) -> list[tuple[Kind, Offer]]:
     """Components of that name, of whatever kind; a member of a family too."""
-    found: list[tuple[Kind, Offer]] = [(kind, os[name]) for kind, os in registry.offers.items() if name in os]
+    named_offers: list[tuple[Kind, Offer]] = [(kind, os[name]) for kind, os in registry.offers.items() if name in os]
     family = f"{name.partition('/')[0]}/*"
-    if not found and family in registry.offers["model"]:
-        found.append(("model", registry.offer("model", name)))
-    return [(kind, offer) for kind, offer in found if not _is_family(offer)]
+    if not named_offers and family in registry.offers["model"]:
+        named_offers.append(("model", registry.offer("model", name)))
+    return [(kind, offer) for kind, offer in named_offers if not _is_family(offer)]
 
 
 def _is_plugin(registry: Registry, name: str) -> bool:

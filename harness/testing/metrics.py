@@ -76,8 +76,8 @@ def check_weights_are_repeated_rows(subject: Subject) -> None:
         rows = np.random.default_rng(2).permutation(IMAGES)
         many = np.stack([np.ones(IMAGES), weights], axis=1)[np.argsort(rows)]  # many[rows] are those of the images
         for kind in (np.float64, np.uint8):
-            found = metric.batched(scores, targets, rows)(many.astype(kind))
-            _require_equal(np.stack([once, weighed]), found, "compute and batched", "let both mean the same")
+            batched_values = metric.batched(scores, targets, rows)(many.astype(kind))
+            _require_equal(np.stack([once, weighed]), batched_values, "compute and batched", "let both mean the same")
 
 
 def check_depends_on_proportions_of_weights(subject: Subject) -> None:

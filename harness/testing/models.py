@@ -71,8 +71,8 @@ def check_gives_logits(subject: Subject) -> None:
     ends = {"softmax": torch.allclose(logits.sum(1), torch.ones(BATCH), atol=1e-3) and bool((logits >= 0).all())}
     ends["sigmoid"] = bool(((logits >= 0) & (logits <= 1)).all())
     ends["ReLU"], ends["log-softmax"] = bool((logits >= 0).all()), bool((logits <= 0).all())
-    for name, found in ends.items():
-        if found:
+    for name, matches in ends.items():
+        if matches:
             low, high = float(logits.min()), float(logits.max())
             raise ContractError(
                 f"all outputs lie in {low:.3g}..{high:.3g}, as after a {name}",
@@ -192,8 +192,8 @@ def check_two_builds_with_one_seed_are_equal(subject: Subject) -> None:
 
 def check_loads_in_a_fresh_process(subject: Subject) -> None:
     """Another process finds it by name and builds the same weights from the same seed, as workers have to."""
-    found = _elsewhere(subject)
-    if found["digest"] != digest(build_network(subject)):
+    answer = _elsewhere(subject)
+    if answer["digest"] != digest(build_network(subject)):
         raise ContractError(
             "a fresh process builds other weights from the same seed",
             "let nothing of this process (environment, hash order, global state) decide on weights",
@@ -202,14 +202,14 @@ def check_loads_in_a_fresh_process(subject: Subject) -> None:
 
 def check_keeps_to_itself(subject: Subject) -> None:
     """Building and running writes no file, makes no folder and opens no connection, offline mode being on."""
-    found = _elsewhere(subject)
-    if found["written"]:
+    answer = _elsewhere(subject)
+    if answer["written"]:
         raise ContractError(
-            f"it wrote {found['written'][0]}", "write nothing while building; give what is needed as package data"
+            f"it wrote {answer['written'][0]}", "write nothing while building; give what is needed as package data"
         )
-    if found["connected"]:
+    if answer["connected"]:
         raise ContractError(
-            f"it asked the network for {found['connected'][0]} in offline mode",
+            f"it asked the network for {answer['connected'][0]} in offline mode",
             "build random weights; published ones belong in `pretrained`, by a library that heeds HF_HUB_OFFLINE",
         )
 

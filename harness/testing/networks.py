@@ -23,10 +23,10 @@ LOGITS = "return one logit a label, (B, len(task.labels)), from the last linear 
 
 def digest(network: nn.Module) -> str:
     """sha256 over names and values of a network's weights."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, tensor in network.state_dict().items():
-        found.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return hasher.hexdigest()
 
 
 def build_seeded(model: Model, task: Task, seed: int = 0, params: Mapping[str, Any] | None = None) -> nn.Module:

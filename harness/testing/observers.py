@@ -21,16 +21,16 @@ EVENTS = (
 
 def check_takes_every_event(subject: Subject) -> None:
     """Takes a run that ends well and one that fails, undefined values (None), and events that it does not know."""
-    found = watch_elsewhere(subject, EVENTS)
-    if found["absent"]:
-        raise NotApplicable(f"{found['absent']} is not installed")
-    if found["error"]:
+    answer = watch_elsewhere(subject, EVENTS)
+    if answer["absent"]:
+        raise NotApplicable(f"{answer['absent']} is not installed")
+    if answer["error"]:
         raise ContractError(
-            f"told of '{found['event']}' it raised {found['error']}",
+            f"told of '{answer['event']}' it raised {answer['error']}",
             "leave out values that are None, and pass over events that are not known",
         )
-    if found["beside"]:
-        raise ContractError(f"it wrote {found['beside'][0]} into the board's folder", "write under folder / 'runs'")
+    if answer["beside"]:
+        raise ContractError(f"it wrote {answer['beside'][0]} into the board's folder", "write under folder / 'runs'")
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (check_takes_every_event,)

@@ -129,5 +129,5 @@ def _run(code: str, asked: Mapping[str, Any], what: str) -> dict[str, Any]:
     if done.returncode or not lines:
         last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         raise ContractError(f"{what}: {last}", "depend on nothing that only this process has")
-    found: dict[str, Any] = json.loads(lines[-1])
-    return found
+    answer: dict[str, Any] = json.loads(lines[-1])
+    return answer

@@ -67,5 +67,5 @@ def placed(load_size: int, device: str) -> Iterator[Placed]:
 
     from harness.data.placement import place
 
-    with prepared(make_data(size=load_size), load_size) as found:
-        yield place(found, torch.device(device))
+    with prepared(make_data(size=load_size), load_size) as prepared_data:
+        yield place(prepared_data, torch.device(device))

@@ -54,14 +54,14 @@ def make_skeleton(kind: Kind, name: str, registry: Registry, *, package: bool = 
         file = f"{module}.py"
         return Skeleton({Path(file): code}, (f"harness check {file}", _second(kind, name, f" --plugin {file}")))
     folder = Path(name)
-    found = {
+    files = {
         folder / f"{module}.py": code,
         folder / "pyproject.toml": _render("new-pyproject.toml", values),
         folder / "README.md": _render("new-README.md", values),
         folder / "tests" / f"test_{module}.py": _render("new-test.py", values),
         folder / ".github" / "workflows" / "test.yml": _render("new-ci.yml", values),
     }
-    return Skeleton(found, (f"pip install --editable './{name}[test]'", f"harness check {module}"))
+    return Skeleton(files, (f"pip install --editable './{name}[test]'", f"harness check {module}"))
 
 
 def write(skeleton: Skeleton) -> None:

@@ -248,11 +248,11 @@ def rescore(
 
     definition = read_board(Path(board))
     with Display() as display:
-        found = rescore_records(definition, open_registry(plugin), display.mention)
-    for line in found.left:
+        rescored = rescore_records(definition, open_registry(plugin), display.mention)
+    for line in rescored.left:
         warn(line)
     print_board(render(definition), as_json=as_json)
-    if found.left:
+    if rescored.left:
         raise typer.Exit(1)
 
 

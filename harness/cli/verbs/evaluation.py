@@ -80,7 +80,7 @@ def score(
     shares = parse_assignments("--prevalence", split_names(prevalence))
     names, chosen = _resolve_metrics(",".join([metrics, *(RATES if shares else ())]), registry)
     data = _load_data(dataset, options, data_root, registry)
-    paths = [found for file in files for found in find_files(file)]
+    paths = [path for file in files for path in find_files(file)]
     tests = read_seeds(paths, targets, data)
     vals = _read_validation(val, targets, data)
     paired, notes = pair_validation(tests, vals, allow_overlap=allow_overlap)
@@ -94,19 +94,21 @@ def score(
         seed=seed,
         prevalence=shares,
     )
-    found = evaluate_system(tests, paired, protocol)
-    notes = [*notes, *found.notes]
+    evaluation = evaluate_system(tests, paired, protocol)
+    notes = [*notes, *evaluation.notes]
     for note in notes:
         warn(note)
     if as_json:
-        described = {"files": [str(path) for path in paths], **_describe_evaluation(found), "notes": notes}
+        described = {"files": [str(path) for path in paths], **_describe_evaluation(evaluation), "notes": notes}
         tables.print_json({**described, "resamples": resamples, "seed": seed})
         return
     system = str(files[0]) if len(files) == 1 else f"{len(files)} files"
-    people = f" of {found.patients:,} patients" if found.patients_known else ", patients unknown"
-    title = f"{system}: {len(tests)} {'seed' if len(tests) == 1 else 'seeds'}, {found.images:,} images{people}"
-    asked = [full_name(name, found.metrics) for name in names]
-    tables.print_evaluation(title, found, [name for name in asked if name in found.metrics] or list(found.metrics))
+    people = f" of {evaluation.patients:,} patients" if evaluation.patients_known else ", patients unknown"
+    title = f"{system}: {len(tests)} {'seed' if len(tests) == 1 else 'seeds'}, {evaluation.images:,} images{people}"
+    asked = [full_name(name, evaluation.metrics) for name in names]
+    tables.print_evaluation(
+        title, evaluation, [name for name in asked if name in evaluation.metrics] or list(evaluation.metrics)
+    )
 
 
 def compare(
@@ -162,8 +164,8 @@ def compare(
     require_margin(margin)
     rows = {name: find_row(name) for name in systems if _is_row(name)}
     if len(rows) == len(systems):
-        found = compare_rows(rows, _split_metrics(metrics), margin)
-        notes = _note_unused(found.resamples, resamples, targets=targets, dataset=dataset, val=val, seed=seed)
+        comparison = compare_rows(rows, _split_metrics(metrics), margin)
+        notes = _note_unused(comparison.resamples, resamples, targets=targets, dataset=dataset, val=val, seed=seed)
     else:
         registry = open_registry(plugin)
         names, chosen = _resolve_metrics(metrics, registry)
@@ -180,7 +182,7 @@ def compare(
             margin=margin,
         )
         validation, notes = _read_validations(val, read, rows, targets, data, allow_overlap=allow_overlap)
-        found = compare_predictions(read, wish, validation)
+        comparison = compare_predictions(read, wish, validation)
         notes = [
             *notes,
             *dict.fromkeys(note for seeds in read.values() for one in seeds for note in one.notes),
@@ -189,15 +191,15 @@ def compare(
     partial = {name: ", ".join(map(str, row.absent)) for name, row in rows.items() if row.absent}
     notes = [
         *notes,
-        *found.notes,
+        *comparison.notes,
         *(f"{name} has no current result of seed {seeds}" for name, seeds in partial.items()),
     ]
     for note in notes:
         warn(note)
     if as_json:
-        tables.print_json({**_describe_comparison(found), "notes": notes})
+        tables.print_json({**_describe_comparison(comparison), "notes": notes})
     else:
-        tables.print_comparison(found, by_label=by_label)
+        tables.print_comparison(comparison, by_label=by_label)
 
 
 # --- what is given ---------------------------------------------------------------------------------------------------
@@ -240,7 +242,7 @@ def _read_validation(given: list[str] | None, targets: Path | None, data: Data |
     from harness.scoring.prediction_files import read_predictions
     from harness.scoring.systems import find_files
 
-    files = [found for name in split_names(given) for found in find_files(Path(name))]
+    files = [file for name in split_names(given) for file in find_files(Path(name))]
     return [read_predictions(file, targets=targets, data=data) for file in files]
 
 
@@ -287,7 +289,7 @@ def _read_validations(
             f"--val is given {len(given)} times for {len(others)} systems ({', '.join(others)}): give it once for "
             "each, in their order; the seeds of a system are a folder, or separated by commas"
         )
-    found, notes = {}, []
+    paired, notes = {}, []
     for name, tests in systems.items():
         row = rows.get(name)
         vals = (
@@ -295,9 +297,9 @@ def _read_validations(
             if row
             else _read_validation([given[others.index(name)]], targets, data)
         )
-        found[name], told = pair_validation(tests, vals, allow_overlap=allow_overlap)
+        paired[name], told = pair_validation(tests, vals, allow_overlap=allow_overlap)
         notes += told
-    return found, notes
+    return paired, notes
 
 
 def _note_unused(held: int, asked: int | None, **sources: object) -> list[str]:
@@ -312,7 +314,7 @@ def _note_unused(held: int, asked: int | None, **sources: object) -> list[str]:
 # --- as plain data ---------------------------------------------------------------------------------------------------
 
 
-def _describe_evaluation(found: SystemEvaluation) -> dict[str, Any]:
+def _describe_evaluation(evaluation: SystemEvaluation) -> dict[str, Any]:
     from harness.evaluation.areas import DELONG, METHOD
 
     return {
@@ -323,16 +325,16 @@ def _describe_evaluation(found: SystemEvaluation) -> dict[str, Any]:
                 "spread": metric.spread,
                 "interval_seeds": metric.interval_seeds,
             }
-            for name, metric in found.metrics.items()
+            for name, metric in evaluation.metrics.items()
         },
-        "images": found.images,
-        "patients": found.patients,
-        "patients_known": found.patients_known,
-        "thresholds": found.thresholds,
-        "predictive": _plain(found.predictive),
-        "subgroups": found.subgroups and {name: part.model_dump() for name, part in found.subgroups.items()},
-        "calibration": [None if part is None else part.model_dump() for part in found.calibration],
-        "areas": None if found.areas is None else {"method": METHOD, "delong": DELONG, "seeds": found.areas},
+        "images": evaluation.images,
+        "patients": evaluation.patients,
+        "patients_known": evaluation.patients_known,
+        "thresholds": evaluation.thresholds,
+        "predictive": _plain(evaluation.predictive),
+        "subgroups": evaluation.subgroups and {name: part.model_dump() for name, part in evaluation.subgroups.items()},
+        "calibration": [None if part is None else part.model_dump() for part in evaluation.calibration],
+        "areas": None if evaluation.areas is None else {"method": METHOD, "delong": DELONG, "seeds": evaluation.areas},
     }
 
 
@@ -342,7 +344,7 @@ def _plain(predictive: dict[str, dict[str, PredictivePart]] | None) -> dict[str,
     return {policy: {label: asdict(part) for label, part in parts.items()} for policy, parts in predictive.items()}
 
 
-def _describe_pairs(compared: MetricComparison, found: Comparison) -> Iterator[dict[str, Any]]:
+def _describe_pairs(compared: MetricComparison, comparison: Comparison) -> Iterator[dict[str, Any]]:
     """Each pair with its labels, what a margin shows of it, and tests without resampling."""
     for number, pair in enumerate(compared.pairs):
         single = {label: asdict(pairs[number]) for label, pairs in compared.by_label.items()}
@@ -357,16 +359,16 @@ def _describe_pairs(compared: MetricComparison, found: Comparison) -> Iterator[d
         if compared.margins:
             judged = asdict(compared.margins[number])
             described["margin"] = {name: value for name, value in judged.items() if name not in ("a", "b")}
-        if compared.metric == "auroc" and (pair.a, pair.b) in found.areas:
-            described["areas"] = found.areas[pair.a, pair.b]
+        if compared.metric == "auroc" and (pair.a, pair.b) in comparison.areas:
+            described["areas"] = comparison.areas[pair.a, pair.b]
         yield described
 
 
-def _describe_comparison(found: Comparison) -> dict[str, Any]:
+def _describe_comparison(comparison: Comparison) -> dict[str, Any]:
     from harness.evaluation.comparison import find_system_intervals
 
-    described: dict[str, dict[str, Any]] = {name: {} for name in found.metrics[0].systems}
-    for metric in found.metrics:
+    described: dict[str, dict[str, Any]] = {name: {} for name in comparison.metrics[0].systems}
+    for metric in comparison.metrics:
         intervals = find_system_intervals(metric.systems, metric.interval_method)
         for name, system in metric.systems.items():
             over_patients, with_seeds = intervals[name]
@@ -378,12 +380,12 @@ def _describe_comparison(found: Comparison) -> dict[str, Any]:
                 "interval_seeds": with_seeds,
             }
     return {
-        "pairs": [pair for metric in found.metrics for pair in _describe_pairs(metric, found)],
+        "pairs": [pair for metric in comparison.metrics for pair in _describe_pairs(metric, comparison)],
         "systems": described,
-        "labels": {metric.metric: metric.labels for metric in found.metrics},
-        "margin": found.margin,
-        "images": found.images,
-        "patients": found.patients,
-        "patients_known": found.patients_known,
-        "resamples": found.resamples,
+        "labels": {metric.metric: metric.labels for metric in comparison.metrics},
+        "margin": comparison.margin,
+        "images": comparison.images,
+        "patients": comparison.patients,
+        "patients_known": comparison.patients_known,
+        "resamples": comparison.resamples,
     }

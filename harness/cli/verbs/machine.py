@@ -69,11 +69,11 @@ def speed(
     engine = EngineOptions(compile=compile_, placement=placement)
     set_up_process(engine, find_cache(cache_dir))
     chosen, lossy = registry.model(model), registry.loss(loss)
-    found: list[Speed] = []
+    speeds: list[Speed] = []
     for number in split_numbers(batch_size, "--batch-size") or (None,):
         made = _speed_recipe(registry, recipe, number, size)
         count = images or max(IMAGES[where.type], made.batch_size)
-        found.append(
+        speeds.append(
             measure_speed(
                 SpeedRequest(
                     model=chosen,
@@ -83,14 +83,14 @@ def speed(
                     device=where,
                     engine=engine,
                     plain_seconds=plain_seconds,
-                    first=not found,
+                    first=not speeds,
                 )
             )
         )
     if as_json:
-        tables.print_json(_speed_as_plain(model, found, where))
+        tables.print_json(_speed_as_plain(model, speeds, where))
     else:
-        tables.print_speed(model, found)
+        tables.print_speed(model, speeds)
 
 
 def _speed_recipe(registry: Registry, name: str | None, batch_size: int | None, size: int | None) -> Recipe:
@@ -107,9 +107,9 @@ def _speed_recipe(registry: Registry, name: str | None, batch_size: int | None, 
         load_size=256,
         augment=Augment(flip=True, crop_scale=(0.5, 1.0)),
     )
-    found = registry.recipe(name) if name else plain
+    base = registry.recipe(name) if name else plain
     given = {"batch_size": batch_size, "size": size}
-    changed = override(found, {field: value for field, value in given.items() if value is not None})
+    changed = override(base, {field: value for field, value in given.items() if value is not None})
     return replace(
         changed,
         weights="random",
@@ -120,7 +120,7 @@ def _speed_recipe(registry: Registry, name: str | None, batch_size: int | None, 
     )
 
 
-def _speed_as_plain(model: str, found: list[Speed], device: torch.device) -> dict[str, Any]:
+def _speed_as_plain(model: str, speeds: list[Speed], device: torch.device) -> dict[str, Any]:
     """The fastest batch size at the top, all of them under `measured`."""
     from dataclasses import asdict
 
@@ -132,7 +132,7 @@ def _speed_as_plain(model: str, found: list[Speed], device: torch.device) -> dic
             "engine_over_plain_script": one.engine_over_plain_script,
             "hours_for_20_epochs": one.hours,
         }
-        for one in found
+        for one in speeds
     ]
     fastest = max(measured, key=lambda one: float(one["engine"]))
     provenance = describe_run(device).model_dump()

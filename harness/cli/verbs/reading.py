@@ -61,20 +61,20 @@ def show(
     from harness.scoring.rows import SEPARATOR
 
     place, _, row = name.rpartition(SEPARATOR) if SEPARATOR in name else (name, "", "")
-    found = read_results(open_board(place))
-    for problem in found.problems:
+    results = read_results(open_board(place))
+    for problem in results.problems:
         warn(problem)
     console = open_output()
     if row:
-        one = find_summary(found.summary, row)
+        one = find_summary(results.summary, row)
         if as_json:
-            tables.print_json(as_plain_row(found.summary, one))
+            tables.print_json(as_plain_row(results.summary, one))
         else:
-            console.print(*as_text(found.summary, one), sep="\n")
+            console.print(*as_text(results.summary, one), sep="\n")
     elif as_json:
-        tables.print_json({"board": str(found.summary.board.folder), **as_plain(found.summary)})
+        tables.print_json({"board": str(results.summary.board.folder), **as_plain(results.summary)})
     else:
-        console.print(table(found.summary, width=console.width))
+        console.print(table(results.summary, width=console.width))
 
 
 def diff(
@@ -98,15 +98,15 @@ def diff(
     for state in (state for pair in states for state in pair):
         for problem in state.problems:
             warn(f"{state.summary.board.folder}: {problem}")
-    found = [compare_states(*pair) for pair in states]
+    differences = [compare_states(*pair) for pair in states]
     alone = [*(f"{name}: a new board" for name in new), *(f"{name}: a board that is gone" for name in gone)]
     if as_json:
-        tables.print_json({"boards": [as_plain(one) for one in found], "new": new, "gone": gone})
+        tables.print_json({"boards": [as_plain(one) for one in differences], "new": new, "gone": gone})
     elif markdown:
-        for line in "\n".join([*map(as_markdown, found), *(f"- {line}" for line in alone)]).rstrip().split("\n"):
+        for line in "\n".join([*map(as_markdown, differences), *(f"- {line}" for line in alone)]).rstrip().split("\n"):
             say(line)
     else:
-        for one in found:
+        for one in differences:
             open_output().print(*as_text(one), sep="\n")
         for line in alone:
             say(line)

@@ -168,13 +168,13 @@ def tune(
         plans = [_plan(definition.board, row, registry, wish, context) for row in rows]
     failures: list[HarnessError] = []
     if dry_run:
-        found = [_print_space(plan, context, wish, at_work, as_json=as_json) for plan in plans]
+        documents = [_print_space(plan, context, wish, at_work, as_json=as_json) for plan in plans]
     else:
-        found, failures = _run_studies(definition, plans, context, at_work, wish, add=add, as_json=as_json)
+        documents, failures = _run_studies(definition, plans, context, at_work, wish, add=add, as_json=as_json)
     if as_json:
         from harness.cli import tables
 
-        tables.print_json(found[0] if len(found) == 1 else {"studies": found})
+        tables.print_json(documents[0] if len(documents) == 1 else {"studies": documents})
     if failures:
         from harness.cli.terminal import fail
 
@@ -207,13 +207,13 @@ def _choose_rows(
     """Choose the row of each study: the model, loss and recipe given, or the board's where it has but one."""
     from harness.board import Row
 
-    known = {
+    board_names = {
         "--model": dict.fromkeys(row.model for row in board.systems),
         "--loss": dict.fromkeys(row.loss for row in board.systems),
         "--recipe": dict.fromkeys(row.recipe for row in board.systems),
     }
     chosen = {"--model": tuple(models), "--loss": tuple(losses), "--recipe": (recipe,) if recipe else ()}
-    for flag, names in known.items():
+    for flag, names in board_names.items():
         if not chosen[flag]:
             if len(names) != 1:
                 raise UsageError(f"give {flag}: the board has {', '.join(names)}")
@@ -239,18 +239,18 @@ def _run_studies(
 
     studies = [open_study(plan) for plan in plans]
     definition.write()
-    found: list[dict[str, Any]] = []
+    documents: list[dict[str, Any]] = []
     failures = []
     for number, (plan, study) in enumerate(zip(plans, studies, strict=True)):
         until = _share(wish.until, len(plans) - number)
         try:
-            found.append(
+            documents.append(
                 _run_study(plan, study, context, at_work, replace(wish, until=until), add=add, as_json=as_json)
             )
         except HarnessError as error:
-            found.append({"study": plan.name, "error": str(error)})
+            documents.append({"study": plan.name, "error": str(error)})
             failures.append(error)
-    return found, failures
+    return documents, failures
 
 
 def _run_study(

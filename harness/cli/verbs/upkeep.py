@@ -38,12 +38,12 @@ def status(
 
     if watch and as_json:
         raise UsageError("--watch shows, --json prints one document: give one of them")
-    found, current = _examine(board, plugin)
-    state = find_status(found, current)
+    opened_board, current = _examine(board, plugin)
+    state = find_status(opened_board, current)
     if as_json:
-        tables.print_json({"board": str(found.folder), **state.as_plain()})
+        tables.print_json({"board": str(opened_board.folder), **state.as_plain()})
     elif watch:
-        _watch(found, current)
+        _watch(opened_board, current)
     else:
         _print_status(state)
 
@@ -89,23 +89,23 @@ def merge(
     from harness.upkeep.merging import merge as merge_records
 
     board = open_board(into)
-    found = merge_records(board, sources, replace)
+    merged = merge_records(board, sources, replace)
     render(board)
     if as_json:
-        tables.print_json({"board": str(board.folder), **as_plain(found)})
+        tables.print_json({"board": str(board.folder), **as_plain(merged)})
     else:
-        _print_merged(found)
-    if found.conflicts:
+        _print_merged(merged)
+    if merged.conflicts:
         raise typer.Exit(1)
 
 
-def _print_merged(found: Merged) -> None:
+def _print_merged(merged: Merged) -> None:
     from harness.cli.terminal import warn
 
-    say(f"{len(found.taken)} taken, {len(found.replaced)} replaced, {len(found.same)} the same")
-    for line in found.left:
+    say(f"{len(merged.taken)} taken, {len(merged.replaced)} replaced, {len(merged.same)} the same")
+    for line in merged.left:
         warn(line)
-    for conflict in found.conflicts:
+    for conflict in merged.conflicts:
         ours, theirs = ("-" if value is None else f"{value:.4f}" for value in (conflict.ours, conflict.theirs))
         warn(
             f"{conflict.name}: {conflict.source} has {conflict.reason}: {theirs} there, {ours} here, which stays; "
@@ -118,11 +118,13 @@ def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) 
     from harness.cli import tables
     from harness.upkeep.validation import validate as find_problems
 
-    found, current = _examine(board, plugin)
-    findings = find_problems(found, current)
+    opened_board, current = _examine(board, plugin)
+    findings = find_problems(opened_board, current)
     problems = sum(finding.problem for finding in findings)
     if as_json:
-        tables.print_json({"board": str(found.folder), "ok": not problems, "findings": [vars(f) for f in findings]})
+        tables.print_json(
+            {"board": str(opened_board.folder), "ok": not problems, "findings": [vars(f) for f in findings]}
+        )
     else:
         for finding in findings:
             say(f"{'✗' if finding.problem else '-'} {finding.file}: {finding.message}")
@@ -156,13 +158,13 @@ def submit(
     from harness.upkeep.submission import Submission, list_files
     from harness.upkeep.submission import submit as submit_predictions
 
-    found = open_board(board)
+    opened_board = open_board(board)
     submission = Submission(name, about, list_files(predictions), list_files(val or ()))
     registry, cache = open_registry(plugin), find_cache(cache_dir)
-    submitted = submit_predictions(found, registry, submission, data_root, cache, replace_old=replace)
+    submitted = submit_predictions(opened_board, registry, submission, data_root, cache, replace_old=replace)
     for note in submitted.notes:
         warn(note)
-    print_board(render(found), as_json=as_json)
+    print_board(render(opened_board), as_json=as_json)
 
 
 def clean(
@@ -177,23 +179,25 @@ def clean(
     from harness.report.page import PAGE_FILE, render
     from harness.upkeep.cleaning import find_unreadable, find_waste, remove
 
-    found, current = _examine(board, plugin)
-    waste, unreadable = find_waste(found, current), find_unreadable(found.folder)
+    opened_board, current = _examine(board, plugin)
+    waste, unreadable = find_waste(opened_board, current), find_unreadable(opened_board.folder)
     for problem in unreadable:
         warn(f"{problem}; while it lies there, what seems to belong to no record stays: repair or remove it")
     if not as_json:
-        _print_waste(waste, found.folder)
+        _print_waste(waste, opened_board.folder)
     wanted = bool(waste) and (yes or (not as_json and typer.confirm("remove all of it?")))
     if wanted:
-        removed = remove(waste, found, current)
+        removed = remove(waste, opened_board, current)
         if len(removed) < len(waste) and not as_json:
             say(f"{len(waste) - len(removed)} of them have come to use meanwhile and stay")
-        if (found.folder / PAGE_FILE).is_file():
-            render(found)
+        if (opened_board.folder / PAGE_FILE).is_file():
+            render(opened_board)
     if as_json:
-        items = [{"path": str(w.path.relative_to(found.folder)), "reason": w.reason, "bytes": w.size} for w in waste]
+        items = [
+            {"path": str(w.path.relative_to(opened_board.folder)), "reason": w.reason, "bytes": w.size} for w in waste
+        ]
         said = {"waste": items, "unreadable": list(unreadable), "removed": wanted}
-        tables.print_json({"board": str(found.folder)} | said)
+        tables.print_json({"board": str(opened_board.folder)} | said)
 
 
 def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
@@ -205,11 +209,11 @@ def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
     say(f"{decimal(total)} in {len(waste)} places" if waste else "nothing is stale or unreferenced")
 
 
-def _examine(board: str, plugin: list[Path] | None) -> tuple[Board, CurrentKeys]:
+def _examine(folder: str, plugin: list[Path] | None) -> tuple[Board, CurrentKeys]:
     """A board, and what a run would make of it today."""
     from harness.board import open_board
     from harness.execution.keys import find_current_keys
     from harness.results.store import read_records
 
-    found = open_board(board)
-    return found, find_current_keys(found, open_registry(plugin), read_records(found.folder).records)
+    board = open_board(folder)
+    return board, find_current_keys(board, open_registry(plugin), read_records(board.folder).records)

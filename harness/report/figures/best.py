@@ -113,8 +113,8 @@ def _draw_lines(
 ) -> Figure:
     import altair as alt
 
-    known = [label for label in labels if any(line["label"] == label for line in lines)]
-    label = alt.param(name=LABEL, value=known[0])
+    present = [label for label in labels if any(line["label"] == label for line in lines)]
+    label = alt.param(name=LABEL, value=present[0])
     unit = alt.Scale(domain=[0, 1])
     drawn = (
         chosen_only(table("lines"), best)
@@ -134,12 +134,12 @@ def _draw_lines(
     figure = finish(
         name,
         title,
-        f"First seeds on the test split, one of {count(len(known), 'label')} at a time.",
+        f"First seeds on the test split, one of {count(len(present), 'label')} at a time.",
         chart.add_params(label).properties(width=380, height=380),
         lines=list(lines),
         **({} if name == "pr" else {"diagonal": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]}),
     )
-    return replace(figure, labels=tuple(known))
+    return replace(figure, labels=tuple(present))
 
 
 def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
@@ -155,10 +155,14 @@ def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
     if not histories:
         return None
     lines = [
-        {"row": name, "epoch": [epoch.epoch for epoch in found], "loss": [shorten(epoch.val_loss) for epoch in found]}
-        for name, found in histories.items()
+        {
+            "row": name,
+            "epoch": [epoch.epoch for epoch in history],
+            "loss": [shorten(epoch.val_loss) for epoch in history],
+        }
+        for name, history in histories.items()
     ]
-    last = max(epoch.epoch for found in histories.values() for epoch in found)
+    last = max(epoch.epoch for history in histories.values() for epoch in history)
     epochs = list(range(1, last + 1, math.ceil(last / MOST_TICKS)))
     chart = (
         chosen_only(table("lines"), best)
@@ -191,8 +195,8 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
             {"row": row.name, "group": group.name, "value": shorten(value)}
             for row in best
             for record in row.counted[:1]
-            if (found := (record.subgroups or {}).get(column)) is not None
-            for group in found.groups
+            if (part := (record.subgroups or {}).get(column)) is not None
+            for group in part.groups
             if (value := group.macro.get("auroc")) is not None
         ]
         if not points:
@@ -231,8 +235,8 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     import altair as alt
 
     names = [row.name for row in best]
-    found = [pair for pair in pairs if pair.a in names and pair.b in names]
-    if not found:
+    kept = [pair for pair in pairs if pair.a in names and pair.b in names]
+    if not kept:
         return None
     cells = [
         {
@@ -242,7 +246,7 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
             "p": None if pair.p_holm is None else shorten(pair.p_holm),
             "mark": "*" if pair.differs else "",
         }
-        for pair in found
+        for pair in kept
         for a, b, sign in ((pair.a, pair.b, 1), (pair.b, pair.a, -1))
     ]
     largest = max(abs(float(cell["difference"] or 0)) for cell in cells) or 1.0
@@ -262,13 +266,13 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     marks = base.mark_text(fontSize=14, dy=2).encode(
         text="mark:N", color=alt.condition(dark, alt.value("#fff"), alt.value("#111"))
     )
-    judged = sum(pair.p is not None for pair in found)
-    shown = sum(pair.differs for pair in found)
-    unjudged = f" {len(found) - judged} need three seeds of both rows first." if judged < len(found) else ""
+    judged = sum(pair.p is not None for pair in kept)
+    shown = sum(pair.differs for pair in kept)
+    unjudged = f" {len(kept) - judged} need three seeds of both rows first." if judged < len(kept) else ""
     return finish(
         "pairs",
         f"Which rows really differ: differences in {summary.objective} of all pairs",
-        f"{shown} of {len(found)} pairs of the best {len(names)} rows differ significantly over patients and seeds "
+        f"{shown} of {len(kept)} pairs of the best {len(names)} rows differ significantly over patients and seeds "
         f"(Holm-adjusted p under {SIGNIFICANT:g}); they bear a star.{unjudged}",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),
         cells=cells,

@@ -53,7 +53,7 @@ def draw_still(figure: Figure) -> Markup:
     # names that the library counts on through a process; here from 0, and each picture's own
     names = dict.fromkeys(re.findall(r"\b(?:gradient_|clip)\d+\b", drawn))
     own = {name: f"{figure.name}-{number}" for number, name in enumerate(names)}
-    drawn = re.sub(r"\b(?:gradient_|clip)\d+\b", lambda found: own[found[0]], drawn)
+    drawn = re.sub(r"\b(?:gradient_|clip)\d+\b", lambda match: own[match[0]], drawn)
     return _shrink(drawn, Markup(' role="img" aria-label="{}"').format(figure.description))
 
 
