@@ -177,11 +177,15 @@ def read_board(folder: Path) -> Board:
         raise UsageError(
             f"{folder} is no board: it holds no {BOARD_FILE}; bundled boards are {', '.join(bundled_boards())}"
         )
+    return parse_board(read_text(path), folder)
+
+
+def read_text(path: Path) -> str:
+    """Read a file of a board's folder. Raises `UsageError` that names one that cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
-    return parse_board(text, folder)
 
 
 def parse_board(text: str, folder: Path) -> Board:

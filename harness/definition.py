@@ -19,6 +19,7 @@ from harness.board import (
     find_board,
     parse_board,
     read_board,
+    read_text,
     row_text,
     save_board,
 )
@@ -80,7 +81,7 @@ class Definition:
 def add_rows(folder: Path, rows: Sequence[Row]) -> tuple[Row, ...]:
     """Add rows to the `board.toml` of a folder as it is now; gives those that it lacked."""
     with exclusive(folder / BOARD_FILE):
-        text = (folder / BOARD_FILE).read_text(encoding="utf-8")
+        text = read_text(folder / BOARD_FILE)
         there = {row.name for row in parse_board(text, folder).rows}
         lacking = tuple(row for row in rows if row.name not in there)
         if lacking:
@@ -108,7 +109,7 @@ def define(request: BoardRequest) -> Definition:
     added = [row for row in wanted.rows if row.name not in known]
     if not added:
         return Definition(existing, None)
-    text = _append_rows((wanted.folder / BOARD_FILE).read_text(encoding="utf-8"), added)
+    text = _append_rows(read_text(wanted.folder / BOARD_FILE), added)
     return Definition(parse_board(text, wanted.folder), text, added=tuple(added))
 
 
@@ -214,5 +215,5 @@ def _original_text(name: str, file: str = BOARD_FILE) -> str:
     """A file of the board that a command names; empty where it has none."""
     found = find_board(name)
     if isinstance(found, Path):
-        return (found / file).read_text(encoding="utf-8") if (found / file).is_file() else ""
+        return read_text(found / file) if (found / file).is_file() else ""
     return bundled_text(found, file) or ""

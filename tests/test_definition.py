@@ -122,6 +122,14 @@ def test_many_that_add_rows_at_once_lose_none(tmp_path):
     assert {row.model for row in read_board(tmp_path).rows} == {"a", "b", *(f"m{number}" for number in range(8))}
 
 
+@pytest.mark.parametrize("name", ["board.toml", "published.toml"])
+def test_a_file_of_a_board_that_is_no_utf8_is_named(tmp_path, name):
+    define(parts(tmp_path / "b")).write()
+    (tmp_path / "b" / name).write_bytes(b'title = "t"\nse\xe5ds = [0]\n')
+    with pytest.raises(UsageError, match=rf"b/{name} cannot be read: 'utf-8' codec"):
+        define(BoardRequest(board=str(tmp_path / "b"), folder=tmp_path / "new"))
+
+
 def test_a_board_file_that_is_a_link_stays_one(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     define(parts(tmp_path / "board")).write()
