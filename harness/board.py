@@ -192,28 +192,28 @@ def parse_board(text: str, folder: Path) -> Board:
     """A board's definition from its TOML text; `folder` is where it belongs."""
     path = folder / BOARD_FILE
     try:
-        found = _File.model_validate(tomllib.loads(text))
+        parsed = _File.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from None
     rows: dict[str, Row] = {}
-    for row in (row for entry in found.rows for row in _product(entry)):
+    for row in (row for entry in parsed.rows for row in _product(entry)):
         if rows.setdefault(row.name, row) != row:
             raise UsageError(
                 f"{path}: two different rows would be named '{row.name}'; rename a component of one of them"
             )
     return Board(
         folder=folder,
-        title=found.title,
-        about=found.about.strip(),
-        objective=found.objective,
-        seeds=tuple(found.seeds),
-        metrics=tuple(dict.fromkeys([found.objective, *found.metrics, *(RATES if found.prevalence else ())])),
-        dataset=found.dataset.name,
-        options=dict(found.dataset.model_extra or {}),
-        rows=add_controls(rows.values()) if found.controls else tuple(rows.values()),
-        prevalence=found.prevalence,
+        title=parsed.title,
+        about=parsed.about.strip(),
+        objective=parsed.objective,
+        seeds=tuple(parsed.seeds),
+        metrics=tuple(dict.fromkeys([parsed.objective, *parsed.metrics, *(RATES if parsed.prevalence else ())])),
+        dataset=parsed.dataset.name,
+        options=dict(parsed.dataset.model_extra or {}),
+        rows=add_controls(rows.values()) if parsed.controls else tuple(rows.values()),
+        prevalence=parsed.prevalence,
     )
 
 
@@ -232,7 +232,7 @@ def _product(entry: _Rows) -> Iterable[Row]:
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong, with the key and, for an unknown key, the nearest known one."""
     first = min(
-        error.errors(), key=lambda found: found["type"] != "extra_forbidden"
+        error.errors(), key=lambda problem: problem["type"] != "extra_forbidden"
     )  # a misspelt key explains a missing one
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
@@ -278,12 +278,12 @@ def find_board(name: str) -> Path | str:
 
 def open_board(name: str | Path) -> Board:
     """The board in a folder, to look at its results. Raises `UsageError` for a bundled one, which has none."""
-    found = find_board(str(name))
-    if isinstance(found, str):
+    place = find_board(str(name))
+    if isinstance(place, str):
         raise UsageError(
-            f"'{found}' is the bundled definition, which has no records; make a board of it: harness run {found}"
+            f"'{place}' is the bundled definition, which has no records; make a board of it: harness run {place}"
         )
-    return read_board(found)
+    return read_board(place)
 
 
 def row_text(

@@ -121,7 +121,7 @@ class Data:
             raise DataError(f"split must be train, val or test, got {', '.join(sorted(map(repr, others)))}")
         wrong = ~(np.isnan(self.targets) | (self.targets == 0) | (self.targets == 1))
         if wrong.any():
-            row, column = (int(found[0]) for found in np.nonzero(wrong))
+            row, column = (int(indices[0]) for indices in np.nonzero(wrong))
             raise DataError(
                 f"targets must be 1, 0 or NaN: image '{self.table['image'].iloc[row]}', label "
                 f"'{self.labels[column]}' has {self.targets[row, column]}"
@@ -323,10 +323,10 @@ def _check_names(what: str, owner: object) -> None:
     """Raise `UnknownNameError` where a field that takes one of a few names has another one."""
     for name, hint in typing.get_type_hints(type(owner)).items():
         parts = (hint, *typing.get_args(hint))  # of `Literal[...]` itself, and of `int | Literal[...]`
-        known = [known for part in parts if typing.get_origin(part) is Literal for known in typing.get_args(part)]
+        allowed = [choice for part in parts if typing.get_origin(part) is Literal for choice in typing.get_args(part)]
         value = getattr(owner, name)
-        if known and value not in known and (isinstance(value, str) or typing.get_origin(hint) is Literal):
-            raise UnknownNameError(f"{name} of {what}", value, known)
+        if allowed and value not in allowed and (isinstance(value, str) or typing.get_origin(hint) is Literal):
+            raise UnknownNameError(f"{name} of {what}", value, allowed)
 
 
 @dataclass(frozen=True, kw_only=True)

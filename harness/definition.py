@@ -105,8 +105,8 @@ def define(request: BoardRequest) -> Definition:
     existing = read_board(wanted.folder)
     options = wanted.options if request.board is None else {**existing.options, **request.options}
     _require_same_data(existing, wanted.dataset, options, request.seeds)
-    known = {row.name for row in existing.rows}
-    added = [row for row in wanted.rows if row.name not in known]
+    existing_names = {row.name for row in existing.rows}
+    added = [row for row in wanted.rows if row.name not in existing_names]
     if not added:
         return Definition(existing, None)
     text = _append_rows(read_text(wanted.folder / BOARD_FILE), added)
@@ -175,8 +175,8 @@ def _from_board(request: BoardRequest) -> Board:
     if request.dataset or request.models or request.losses or request.recipes:
         raise UsageError("give a board, or --dataset with --models, --losses and --recipes, not both")
     assert request.board is not None
-    found = find_board(request.board)
-    folder = request.folder or (found if isinstance(found, Path) else Path(f"{found}-board"))
+    place = find_board(request.board)
+    folder = request.folder or (place if isinstance(place, Path) else Path(f"{place}-board"))
     original = parse_board(_original_text(request.board), folder)
     systems = (
         Row(model=r.model, loss=r.loss, recipe=r.recipe, params=_merge(r.params, request.params))
@@ -213,7 +213,7 @@ def _one_row(row: Row) -> str:
 
 def _original_text(name: str, file: str = BOARD_FILE) -> str:
     """A file of the board that a command names; empty where it has none."""
-    found = find_board(name)
-    if isinstance(found, Path):
-        return read_text(found / file) if (found / file).is_file() else ""
-    return bundled_text(found, file) or ""
+    place = find_board(name)
+    if isinstance(place, Path):
+        return read_text(place / file) if (place / file).is_file() else ""
+    return bundled_text(place, file) or ""

@@ -83,8 +83,8 @@ def _explain(path: Path) -> Iterator[None]:
 def storage_problem(error: BaseException) -> str | None:
     """Why a place cannot be written, where that is what an error means; libraries put the number into their text."""
     number = error.errno if isinstance(error, OSError) else None
-    if number is None and (found := re.search(r"os error (\d+)", str(error))):
-        number = int(found[1])
+    if number is None and (match := re.search(r"os error (\d+)", str(error))):
+        number = int(match[1])
     return os.strerror(number) if number in STORAGE else None
 
 
@@ -125,8 +125,8 @@ def make_temporary_name(name: str) -> str:
 
 def _find_writer(path: Path) -> Owner:
     """Find in the name of a temporary file who writes it."""
-    found = OWNED.match(path.name)
-    return Owner(found[1], int(found[2])) if found else Owner()
+    match = OWNED.match(path.name)
+    return Owner(match[1], int(match[2])) if match else Owner()
 
 
 def _open_at_once(path: Path) -> IO[bytes]:

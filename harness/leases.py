@@ -59,8 +59,8 @@ class Owner:
     @classmethod
     def here(cls) -> Self:
         """Describe this process."""
-        found = look_at_process(os.getpid())
-        return cls(identify_machine(), os.getpid(), None if found is None else found.started, socket.gethostname())
+        look = look_at_process(os.getpid())
+        return cls(identify_machine(), os.getpid(), None if look is None else look.started, socket.gethostname())
 
     @classmethod
     def read(cls, about: object) -> Self:
@@ -88,10 +88,10 @@ class Owner:
             return True
         except PermissionError:
             pass  # it is there, and another user's
-        found = look_at_process(self.process)
-        if found is None:
+        look = look_at_process(self.process)
+        if look is None:
             return False
-        return found.is_zombie or self.process_started not in (None, found.started)
+        return look.is_zombie or self.process_started not in (None, look.started)
 
     def describe(self) -> str:
         """Name it for a message."""
@@ -157,8 +157,8 @@ def _ask_psutil(process: int) -> Look | None:
     import psutil
 
     try:
-        found = psutil.Process(process)
-        return Look(found.create_time(), found.status() == psutil.STATUS_ZOMBIE)
+        handle = psutil.Process(process)
+        return Look(handle.create_time(), handle.status() == psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return None
 

@@ -56,7 +56,7 @@ def needed_policies(names: Iterable[str]) -> tuple[str, ...]:
 
 def explain_policies(names: Iterable[str]) -> dict[str, str]:
     """Policy -> what it is, for those in names of metrics that are known; the usual ones first, in their order."""
-    found = {name.partition("@")[2] for name in names}
-    others = {policy: parse_fixed(policy) for policy in sorted(found - POLICIES.keys())}
-    usual = {policy: about for policy, about in POLICIES.items() if policy in found}
+    policies = {name.partition("@")[2] for name in names}
+    others = {policy: parse_fixed(policy) for policy in sorted(policies - POLICIES.keys())}
+    usual = {policy: about for policy, about in POLICIES.items() if policy in policies}
     return usual | {policy: _FIXED[fixed[0]].format(fixed[1]) for policy, fixed in others.items() if fixed is not None}

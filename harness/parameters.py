@@ -29,13 +29,13 @@ def parse_value(text: str) -> Any:
 
 def parse_assignments(flag: str, assignments: Iterable[str]) -> dict[str, Any]:
     """`["name=value", ...]` as a dictionary. Raises `UsageError` where an entry is not of that form."""
-    found = {}
+    values = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"{flag} {assignment}: write {flag} NAME=VALUE")
-        found[name.strip()] = parse_value(value.strip())
-    return found
+        values[name.strip()] = parse_value(value.strip())
+    return values
 
 
 def parse_params(assignments: Iterable[str]) -> Params:
@@ -71,13 +71,13 @@ def complete(component: Component, function: Callable[..., Any], given: Options)
     the default's or for a parameter without a value.
     """
     kind = type(component).__name__.lower()
-    known = defaults(function)
+    default_values = defaults(function)
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
     for name, value in given.items():
-        if name not in known and not open_ended:
-            raise UnknownNameError(f"parameter of {kind} '{component.name}'", name, known)
-        _check_type(f"{kind} '{component.name}': {name}", known.get(name), value)
-    values = known | dict(given)
+        if name not in default_values and not open_ended:
+            raise UnknownNameError(f"parameter of {kind} '{component.name}'", name, default_values)
+        _check_type(f"{kind} '{component.name}': {name}", default_values.get(name), value)
+    values = default_values | dict(given)
     absent = [name for name, value in values.items() if value is inspect.Parameter.empty]
     if absent:
         raise UsageError(f"{kind} '{component.name}' needs a value for {', '.join(absent)}")
@@ -108,11 +108,11 @@ def override(recipe: Recipe, given: Options) -> Recipe:
     flat = flatten(given)
     if "size" in flat and "load_size" not in flat and isinstance(flat["size"], int):
         flat["load_size"] = round(recipe.load_size * flat["size"] / recipe.size)
-    known = recipe_values(recipe)
+    current_values = recipe_values(recipe)
     changed: dict[str, Any] = {}
     for name, value in flat.items():
-        if name not in known:
-            raise UnknownNameError(f"field of recipe '{recipe.name}'", name, known)
+        if name not in current_values:
+            raise UnknownNameError(f"field of recipe '{recipe.name}'", name, current_values)
         outer, _, inner = name.partition(".")
         part = changed.get(outer, getattr(recipe, outer))
         changed[outer] = (

@@ -66,14 +66,14 @@ class Registry:
 
         Raises `UnknownNameError`, with the nearest name, where there is none.
         """
-        known = self.offers[kind]
-        if name in known and not name.endswith("/*"):
-            return known[name]
-        family = known.get(f"{name.split('/', 1)[0]}/*") if "/" in name and kind == "model" else None
+        offers = self.offers[kind]
+        if name in offers and not name.endswith("/*"):
+            return offers[name]
+        family = offers.get(f"{name.split('/', 1)[0]}/*") if "/" in name and kind == "model" else None
         if family is not None and isinstance(family.component, Model) and family.component.resolve is not None:
             return Offer(family.component.resolve(name), family.plugin, family.origin, family.code)
         hint = "" if not self.problems else f"not loaded: {', '.join(p.plugin for p in self.problems)}"
-        raise UnknownNameError(kind, name, known, hint)
+        raise UnknownNameError(kind, name, offers, hint)
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of that name."""
@@ -136,7 +136,7 @@ def load_registry(files: Sequence[Path] = ()) -> Registry:
                         f"offers the {kind} '{component.name}', which {first.plugin} offers already; rename one of them"
                     )
                     problems.append(Problem(name, taken))
-    ordered = {kind: MappingProxyType(dict(sorted(found.items()))) for kind, found in offers.items()}
+    ordered = {kind: MappingProxyType(dict(sorted(by_name.items()))) for kind, by_name in offers.items()}
     return Registry(MappingProxyType(ordered), tuple(problems))
 
 
@@ -203,37 +203,37 @@ def _ask(manager: pluggy.PluginManager, plugin: _Plugin) -> list[tuple[Kind, Com
     except pluggy.PluginValidationError as error:
         manager.unregister(name=plugin.name)
         raise PluginError(_explain(plugin.module, error)) from None
-    found: list[tuple[Kind, Component]] = []
+    offered: list[tuple[Kind, Component]] = []
     for hook, kind in HOOKS.items():
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             if implementation.plugin is plugin.module:
-                found += [(kind, component) for component in _call(hook, kind, implementation.function)]
-    return found
+                offered += [(kind, component) for component in _call(hook, kind, implementation.function)]
+    return offered
 
 
 def _call(hook: str, kind: Kind, function: Any) -> list[Component]:
     try:
         offered = function()
-        found = list(offered) if isinstance(offered, Iterable) else None
+        listed = list(offered) if isinstance(offered, Iterable) else None
     except TypeError as error:
         raise PluginError(f"{hook}() raised TypeError: {error}{_suggest_field(error)}; mend it") from error
     except HarnessError as error:
         raise PluginError(f"{hook}(): {error}; mend it") from error
     except Exception as error:
         raise PluginError(f"{hook}() raised {type(error).__name__}: {error}; mend it") from error
-    if found is None:
+    if listed is None:
         raise PluginError(f"{hook}() gave {type(offered).__name__}; return a list of {KINDS[kind].__name__} objects")
-    for component in found:
+    for component in listed:
         if not isinstance(component, KINDS[kind]):
             raise PluginError(f"{hook}() must give {KINDS[kind].__name__} objects, gave {type(component).__name__}")
-    return found
+    return listed
 
 
 def _suggest_field(error: TypeError) -> str:
     """Suggest the nearest field for one that a component does not have."""
-    found = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    kind = getattr(components, found[1], None) if found else None
-    return suggest(found[2], (f.name for f in fields(kind))) if found and is_dataclass(kind) else ""
+    match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    kind = getattr(components, match[1], None) if match else None
+    return suggest(match[2], (f.name for f in fields(kind))) if match and is_dataclass(kind) else ""
 
 
 def _explain_import(error: BaseException) -> str:

@@ -12,7 +12,7 @@ COMMAND = re.compile(r"^(?=\s*::)|(?<=##)(?=\[)")
 
 def make_visible(text: str) -> str:
     """Return text that stays in its line and steers neither a terminal nor a CI service: escapes stand as in Python."""
-    shown = STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    shown = STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
     return COMMAND.sub(r"\\", shown)
 
 

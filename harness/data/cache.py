@@ -178,18 +178,18 @@ def _find_wrong(
     step = max(1, BATCH // image)
     with (folder / PIXELS).open("rb") as file, ThreadPoolExecutor(count_processors()) as pool:
         handle = file.fileno()
-        found = list(pool.map(look, [indices[start : start + step] for start in range(0, len(indices), step)]))
-    return [index for wrong, _ in found for index in wrong], sum(seen for _, seen in found)
+        batches = list(pool.map(look, [indices[start : start + step] for start in range(0, len(indices), step)]))
+    return [index for wrong, _ in batches for index in wrong], sum(seen for _, seen in batches)
 
 
 def identify(folder: Path) -> dict[str, Any]:
     """What tells the files of finished work from others in their place, and this boot from others."""
-    found: dict[str, Any] = {"boot": identify_boot()}
+    identity: dict[str, Any] = {"boot": identify_boot()}
     for name in (PIXELS, DIGESTS, MANIFEST):
         with contextlib.suppress(OSError):
             stat = (folder / name).stat()
-            found[name] = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-    return found
+            identity[name] = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    return identity
 
 
 def _recall(folder: Path) -> Any:
@@ -225,12 +225,12 @@ class Account:
     def open(cls, folder: Path, count: int, load_size: int) -> Self:
         """Go on with an interrupted run's account, less what has been damaged since, or begin again."""
         (folder / MANIFEST).unlink(missing_ok=True)
-        found = _load_account(folder, count, load_size)
-        if found is None:
+        arrays = _load_account(folder, count, load_size)
+        if arrays is None:
             _make_room(folder, count * load_size**2)
-            found = np.zeros(count, dtype=bool), np.zeros((count, 16), dtype=np.uint8)
+            arrays = np.zeros(count, dtype=bool), np.zeros((count, 16), dtype=np.uint8)
         pixels = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r+", shape=(count, load_size, load_size))
-        return cls(folder, pixels, *found)
+        return cls(folder, pixels, *arrays)
 
     def enter(self, index: int, image: NDArray[np.uint8]) -> None:
         """Take a decoded image (S, S)."""

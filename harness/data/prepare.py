@@ -182,19 +182,19 @@ def _obtain(
     check_all: bool,
 ) -> Manifest:
     """The manifest of a folder's finished work, decoded where there is none or where it is damaged."""
-    found = examine(folder, load_size, check_all=check_all)
-    if found.finished is not None:
-        return found.finished
+    state = examine(folder, load_size, check_all=check_all)
+    if state.finished is not None:
+        return state.finished
     with locked(folder, remark):
         sweep([folder])
-        if found.damage is None or found.files != identify(folder):  # another process may have been at work
-            found = examine(folder, load_size)
-        if found.damage is not None and remark is not None:
+        if state.damage is None or state.files != identify(folder):  # another process may have been at work
+            state = examine(folder, load_size)
+        if state.damage is not None and remark is not None:
             remark(
-                f"the decoded images in {folder} are damaged: {found.damage}; they are removed, and decoded again from "
+                f"the decoded images in {folder} are damaged: {state.damage}; they are removed, and decoded again from "
                 "the dataset's files"
             )
-        return found.finished or _decode_all(source, data, Account.open(folder, len(data.table), load_size), progress)
+        return state.finished or _decode_all(source, data, Account.open(folder, len(data.table), load_size), progress)
 
 
 def _decode_all(source: Source, data: Data, account: Account, progress: Progress | None) -> Manifest:

@@ -36,5 +36,5 @@ class Claims:
         now = time.time()
         with contextlib.suppress(OSError):
             now = read_clock(self.folder)
-        found = (read(path, now) for path in sorted(self.folder.glob("*.json")))
-        return tuple(held for held in found if held is not None)
+        claims = (read(path, now) for path in sorted(self.folder.glob("*.json")))
+        return tuple(held for held in claims if held is not None)

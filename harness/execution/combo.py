@@ -347,8 +347,8 @@ def _save_predictions(job: Job, predictions: dict[str, Predictions]) -> dict[str
     job.guard()
     folder = run_folder(job.board_folder, job.key)
     return {
-        predictions_file(split): stage(folder / predictions_file(split), found.write)
-        for split, found in predictions.items()
+        predictions_file(split): stage(folder / predictions_file(split), predicted.write)
+        for split, predicted in predictions.items()
     }
 
 

@@ -39,8 +39,8 @@ def predict_prevalence(data: Data, split: str) -> Predictions:
     """The share of positives among the known training targets, for every image of a split."""
     in_split = data.table["split"].to_numpy()
     training = data.targets[in_split == "train"].astype(np.float64)
-    known = (~np.isnan(training)).sum(axis=0)
-    share = np.divide(np.nansum(training, axis=0), known, out=np.full(len(data.labels), 0.5), where=known > 0)
+    counts = (~np.isnan(training)).sum(axis=0)
+    share = np.divide(np.nansum(training, axis=0), counts, out=np.full(len(data.labels), 0.5), where=counts > 0)
     share = share.clip(RAREST, 1 - RAREST)
     rows = np.flatnonzero(in_split == split)
     table = data.table.iloc[rows]

@@ -231,5 +231,5 @@ class Dispatch:
 def _made_elsewhere(item: Planned) -> Record | None:
     """The record that another process has made since this one made its plan."""
     combo = item.job.combo
-    found = read_record(item.job.board_folder, combo.row.name, combo.seed)
-    return found if found is not None and found.key == item.job.key and found != item.before else None
+    record = read_record(item.job.board_folder, combo.row.name, combo.seed)
+    return record if record is not None and record.key == item.job.key and record != item.before else None

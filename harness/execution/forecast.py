@@ -34,23 +34,23 @@ class Forecast:
 
     def row(self, name: str) -> float | None:
         """Seconds of a combo of a row that has been measured."""
-        found = self._rows.get(name)
-        return statistics.fmean(found) if found else None
+        seconds = self._rows.get(name)
+        return statistics.fmean(seconds) if seconds else None
 
     def model(self, name: str) -> float | None:
         """Seconds of a combo of a model that has been measured, whatever its loss and recipe."""
-        found = self._models.get(name)
-        return statistics.fmean(found) if found else None
+        seconds = self._models.get(name)
+        return statistics.fmean(seconds) if seconds else None
 
     def seconds(self, row: str, model: str, work: int) -> float:
         """Seconds of a combo: as its row's others, as its model's by their work, or as the slowest model's.
 
         Before anything was measured it is a number that only orders combos.
         """
-        known = self.row(row)
-        if known is not None:
-            return known
-        rates = [statistics.fmean(found) for found in self._rates.values()]
+        measured = self.row(row)
+        if measured is not None:
+            return measured
+        rates = [statistics.fmean(model_rates) for model_rates in self._rates.values()]
         rate = statistics.fmean(self._rates[model]) if model in self._rates else max(rates, default=UNKNOWN)
         return rate * work
 

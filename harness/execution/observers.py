@@ -57,19 +57,19 @@ class Audience:
 
 def as_plain(event: Event) -> dict[str, Any] | None:
     """An event as JSON can hold it, NaN as None; None for one that observers are not told of."""
-    found: dict[str, Any]
+    content: dict[str, Any]
     match event:
         case ComboStarted():
-            found = {"event": "combo started", "combo": event.name}
-            found |= {"number": event.number, "total": event.total, "epochs": event.epochs}
+            content = {"event": "combo started", "combo": event.name}
+            content |= {"number": event.number, "total": event.total, "epochs": event.epochs}
         case EpochFinished():
             epoch = asdict(event.epoch)
             del epoch["timing"], epoch["values"]
-            found = {"event": "epoch finished", "combo": event.name, "epoch": epoch.pop("number"), **epoch}
-            found["epochs"] = event.epochs
+            content = {"event": "epoch finished", "combo": event.name, "epoch": epoch.pop("number"), **epoch}
+            content["epochs"] = event.epochs
         case ComboFinished():
             record = event.record
-            found = {
+            content = {
                 "event": "combo finished",
                 "combo": record.combo.name,
                 "status": record.status,
@@ -79,7 +79,7 @@ def as_plain(event: Event) -> dict[str, Any] | None:
             }
         case _:
             return None
-    plain = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in found.items()}
+    plain = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in content.items()}
     plain["time"] = datetime.now(UTC).isoformat(timespec="milliseconds")
     as_read: dict[str, Any] = json.loads(json.dumps(plain))
     return as_read

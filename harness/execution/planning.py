@@ -189,19 +189,19 @@ def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
     """The combos that `only` and `seeds` leave."""
     for seed in settings.seeds or ():
         if seed not in board.seeds:
-            known = ", ".join(map(str, board.seeds))
+            seeds = ", ".join(map(str, board.seeds))
             raise UsageError(
-                f"--seeds {seed}: the board has the seeds {known}; add it to seeds in {board.folder / BOARD_FILE}"
+                f"--seeds {seed}: the board has the seeds {seeds}; add it to seeds in {board.folder / BOARD_FILE}"
             )
-    found = tuple(
+    combos = tuple(
         combo
         for combo in board.combos()
         if (settings.seeds is None or combo.seed in settings.seeds)
         and (settings.only is None or fnmatch.fnmatchcase(combo.row.name, settings.only))
     )
-    if not found:
+    if not combos:
         raise UnknownNameError("row", settings.only or "", {row.name for row in board.rows})
-    return found
+    return combos
 
 
 def _reason(record: Record | None, key: str, settings: Settings) -> str | None:

@@ -39,19 +39,19 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
     """
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     claims, done, left = Claims(board.folder), [], []
-    for found in read_records(board.folder).records:
-        if found.status != "done":
+    for earlier in read_records(board.folder).records:
+        if earlier.status != "done":
             continue
-        name = found.combo.name
+        name = earlier.combo.name
         tell(name)
         claim = claims.take(name)
         if claim is None:
             left.append(f"{name}: it is being run; rescore it when it is done")
             continue
         try:
-            record = read_record(board.folder, found.combo.row, found.combo.seed)  # a run may have made it again
-            seed = (record or found).dataset.fingerprint
-            _evaluate_again(board, record or found, Protocol.of_board(board, metrics, in_groups, seed), claim)
+            record = read_record(board.folder, earlier.combo.row, earlier.combo.seed)  # a run may have made it again
+            seed = (record or earlier).dataset.fingerprint
+            _evaluate_again(board, record or earlier, Protocol.of_board(board, metrics, in_groups, seed), claim)
             done.append(name)
         except (DataError, ClaimLostError) as error:
             left.append(f"{name}: {error}")

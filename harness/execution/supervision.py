@@ -137,8 +137,8 @@ class Worker:
             process = psutil.Process(self.pid)
             for member in (process, *process.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
-                    found = member.memory_info()
-                    total += found.rss - getattr(found, "shared", 0)
+                    memory = member.memory_info()
+                    total += memory.rss - getattr(memory, "shared", 0)
         return total
 
     # --- threads -----------------------------------------------------------------------------------------------------

@@ -91,5 +91,5 @@ def _staged_path(path: Path, digest: str) -> Path:
 
 
 def _find_staged(path: Path) -> Iterator[Path]:
-    found = path.parent.glob(f"{glob.escape(path.stem)}.*{path.suffix}")
-    return (other for other in found if is_staged(other) and find_place(other) == path)
+    candidates = path.parent.glob(f"{glob.escape(path.stem)}.*{path.suffix}")
+    return (other for other in candidates if is_staged(other) and find_place(other) == path)

@@ -14,9 +14,9 @@ from harness.results.record import Record
 
 def current_fingerprint(board: Board, records: Iterable[Record]) -> str | None:
     """Return the fingerprint of the data that most records were made on; in a tie, of the data that was used last."""
-    found = [r for r in records if why_stale(board, r, r.dataset.fingerprint) is None]
-    prints = [r.dataset.fingerprint for r in found]
-    newest = {r.dataset.fingerprint: r.provenance.finished for r in sorted(found, key=lambda r: r.provenance.finished)}
+    fresh = [r for r in records if why_stale(board, r, r.dataset.fingerprint) is None]
+    prints = [r.dataset.fingerprint for r in fresh]
+    newest = {r.dataset.fingerprint: r.provenance.finished for r in sorted(fresh, key=lambda r: r.provenance.finished)}
     return max(newest, key=lambda name: (prints.count(name), newest[name], name), default=None)
 
 

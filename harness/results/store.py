@@ -116,12 +116,12 @@ def read_records(folder: Path) -> Found:
     """
     records, problems = [], []
     datasets: dict[str, DatasetPart] = {}  # one is enough of what all records repeat
-    for path, found in _read_all(folder).items():
-        if isinstance(found, Record):
-            same = datasets.setdefault(found.dataset.fingerprint, found.dataset)
-            records.append(found.model_copy(update={"dataset": same}) if same == found.dataset else found)
+    for path, outcome in _read_all(folder).items():
+        if isinstance(outcome, Record):
+            same = datasets.setdefault(outcome.dataset.fingerprint, outcome.dataset)
+            records.append(outcome.model_copy(update={"dataset": same}) if same == outcome.dataset else outcome)
         else:
-            problems.append(f"{RECORDS}/{path.name} {found}")
+            problems.append(f"{RECORDS}/{path.name} {outcome}")
     records.sort(key=lambda record: (record.combo.row, record.combo.seed))
     return Found(tuple(records), tuple(problems))
 
@@ -131,9 +131,9 @@ def _read_all(folder: Path) -> dict[Path, Record | str]:
 
     One fingerprint is one list of labels: that of most records.
     """
-    found = {path: _read(path) for path in _record_files(folder)}
+    outcomes = {path: _read(path) for path in _record_files(folder)}
     labels: dict[str, Counter[tuple[str, ...]]] = {}
-    for one in found.values():
+    for one in outcomes.values():
         if isinstance(one, Record):
             labels.setdefault(one.dataset.fingerprint, Counter())[tuple(one.dataset.labels)] += 1
     usual = {fingerprint: counts.most_common(1)[0][0] for fingerprint, counts in labels.items()}
@@ -141,14 +141,14 @@ def _read_all(folder: Path) -> dict[Path, Record | str]:
         path: "contradicts the others: it has other labels and the fingerprint of their data"
         if isinstance(one, Record) and tuple(one.dataset.labels) != usual[one.dataset.fingerprint]
         else one
-        for path, one in found.items()
+        for path, one in outcomes.items()
     }
 
 
 def read_record(folder: Path, row: str, seed: int) -> Record | None:
     """One combo's record; None where there is none, or a file that is none. Raises `DataError` for a newer schema."""
-    found = _read(record_path(folder, combo_name(row, seed)))
-    return found if isinstance(found, Record) else None
+    outcome = _read(record_path(folder, combo_name(row, seed)))
+    return outcome if isinstance(outcome, Record) else None
 
 
 def set_aside(folder: Path) -> tuple[str, ...]:
@@ -158,8 +158,8 @@ def set_aside(folder: Path) -> tuple[str, ...]:
     replaced. A record of a newer schema is one all the same: for it `DataError` is raised.
     """
     lines = []
-    for path, found in _read_all(folder).items():
-        if isinstance(found, Record):
+    for path, outcome in _read_all(folder).items():
+        if isinstance(outcome, Record):
             continue
         try:
             place = _find_free_place(path)
@@ -171,7 +171,7 @@ def set_aside(folder: Path) -> tuple[str, ...]:
             continue  # another process was quicker
         except OSError as error:
             raise StorageError(f"cannot move {path}: {error.strerror}; choose a folder that can be written") from None
-        lines.append(f"{RECORDS}/{path.name} {found}; it is set aside as {place.relative_to(folder)}")
+        lines.append(f"{RECORDS}/{path.name} {outcome}; it is set aside as {place.relative_to(folder)}")
     return tuple(lines)
 
 
@@ -198,8 +198,8 @@ def read_aside(folder: Path) -> Found:
 
 
 def _record_files(folder: Path) -> list[Path]:
-    found = (folder / RECORDS).glob("*.json")
-    return sorted(path for path in found if not path.name.startswith((TEMPORARY, ".")))
+    paths = (folder / RECORDS).glob("*.json")
+    return sorted(path for path in paths if not path.name.startswith((TEMPORARY, ".")))
 
 
 def _read(path: Path) -> Record | str:
@@ -231,12 +231,12 @@ class AllResamples(Mapping[str, Resamples]):
         self._records = {r.combo.name: r for r in records if RESAMPLES in r.artifacts}
 
     def __getitem__(self, name: str) -> Resamples:
-        found = None
+        resamples = None
         with contextlib.suppress(DataError):
-            found = read_resamples(self._folder, self._records[name])
-        if found is None:
+            resamples = read_resamples(self._folder, self._records[name])
+        if resamples is None:
             raise KeyError(name)
-        return found
+        return resamples
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)

@@ -75,14 +75,14 @@ def confirm(plan: Plan, context: TrialContext, best: Row, fresh: int, tell: Call
     """
     first = max(plan.seeds) + 1
     seeds = tuple(range(first, first + fresh))
-    found: dict[str, list[Predictions]] = {}
+    predictions: dict[str, list[Predictions]] = {}
     for name, row in (("best", best), ("default", plan.row)):
-        found[name] = []
+        predictions[name] = []
         for seed in seeds:
             tell(f"training the {name} configuration again, seed {seed}")
-            found[name].append(_train_again(context, name, row, seed))
-    resampling = draw_resamples(found["best"][0].patient, RESAMPLES, seed=plan.fingerprint)
-    systems = {name: _measure(seen, context, resampling) for name, seen in found.items()}
+            predictions[name].append(_train_again(context, name, row, seed))
+    resampling = draw_resamples(predictions["best"][0].patient, RESAMPLES, seed=plan.fingerprint)
+    systems = {name: _measure(seen, context, resampling) for name, seen in predictions.items()}
     (pair,) = compare_pairs(systems)
     values: Mapping[str, tuple[float, ...]] = {name: tuple(one.values.tolist()) for name, one in systems.items()}
     return Confirmation(seeds, values["default"], values["best"], pair, plan.higher_is_better)
@@ -95,16 +95,16 @@ def keep(study: optuna.Study, trial: int, confirmation: Confirmation) -> None:
 
 def recall(study: optuna.Study, trial: int) -> Confirmation | None:
     """What was kept of that trial; None where another one was the best then, or none was confirmed."""
-    found = dict(study.user_attrs.get(CONFIRMATION, {"trial": None}))
-    if found.pop("trial") != trial:
+    kept = dict(study.user_attrs.get(CONFIRMATION, {"trial": None}))
+    if kept.pop("trial") != trial:
         return None
-    seeds, default, best = (tuple(found.pop(name)) for name in ("seeds", "default", "best"))
-    return Confirmation(seeds, default, best, Pair(**found.pop("pair")), **found)
+    seeds, default, best = (tuple(kept.pop(name)) for name in ("seeds", "default", "best"))
+    return Confirmation(seeds, default, best, Pair(**kept.pop("pair")), **kept)
 
 
 def _train_again(context: TrialContext, name: str, row: Row, seed: int) -> Predictions:
     try:
-        found = train(context, row, seed, lambda value, epoch: None)
+        predictions = train(context, row, seed, lambda value, epoch: None)
     except Exception as error:  # noqa: BLE001 - whatever a trial may fail with
         why = plain_failure(error, context, row)
         raise HarnessError(
@@ -112,7 +112,7 @@ def _train_again(context: TrialContext, name: str, row: Row, seed: int) -> Predi
             f"{why['message']}"
         ) from None
     forget(context, failed=False)
-    return found
+    return predictions
 
 
 def _measure(seeds: Sequence[Predictions], context: TrialContext, resampling: Resampling) -> System:

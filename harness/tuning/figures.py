@@ -167,10 +167,10 @@ def weigh_parameters(study: optuna.Study, names: Sequence[str], complete: Sequen
 
     try:
         evaluator = FanovaImportanceEvaluator(seed=0)
-        found = get_param_importances(study, evaluator=evaluator, params=list(names))
+        importances = get_param_importances(study, evaluator=evaluator, params=list(names))
     except (ValueError, RuntimeError):  # all values are equal, or too few trials have all parameters
         return {}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    return {name: value for name, value in importances.items() if math.isfinite(value)}
 
 
 def locate(value: object, dimension: Dimension) -> float | None:

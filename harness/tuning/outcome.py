@@ -79,12 +79,12 @@ def conclude(study: optuna.Study, plan: Plan) -> StudyOutcome:
     from optuna.trial import TrialState
 
     trials = tuple(sorted(count_trials(study).finished, key=lambda trial: trial.number))
-    found = [why for trial in trials if (why := why_failed(trial, study.user_attrs)) is not None]
-    failures = dict(Counter(why["kind"] for why in found))
+    reasons = [why for trial in trials if (why := why_failed(trial, study.user_attrs)) is not None]
+    failures = dict(Counter(why["kind"] for why in reasons))
     best = best_of(trials, higher_is_better=plan.higher_is_better)
     if best is None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in failures.items()) or "none has finished"
-        first = f"; the first: {found[0]['message']}" if found else ""
+        first = f"; the first: {reasons[0]['message']}" if reasons else ""
         raise HarnessError(f"study '{plan.name}': no trial of {len(trials)} is complete ({kinds}){first}")
     default = next((t for t in trials if is_default(t) and t.state == TrialState.COMPLETE), None)
     return StudyOutcome(plan=plan, trials=trials, failures=failures, best=best, default=default)

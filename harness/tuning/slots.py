@@ -187,8 +187,8 @@ def why_failed(trial: FrozenTrial, attributes: dict[str, Any]) -> dict[str, str]
         return None
     if attributes.get(LOST.format(trial.number)) == "twice":
         return {"kind": "crashed", "message": "its worker died, and so did the one that tried it again"}
-    found = trial.user_attrs.get(FAILURE)
-    return dict(found) if isinstance(found, dict) else {"kind": "crashed", "message": "it left no reason"}
+    reason = trial.user_attrs.get(FAILURE)
+    return dict(reason) if isinstance(reason, dict) else {"kind": "crashed", "message": "it left no reason"}
 
 
 def best_of(trials: Sequence[FrozenTrial], *, higher_is_better: bool) -> FrozenTrial | None:

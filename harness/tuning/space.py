@@ -78,19 +78,19 @@ def gather_space(choices: Choices, file: Path | None, searched: Sequence[str], f
 
     Raises `UsageError` where nothing is left, or where a text means no range.
     """
-    found = declared_space(choices) if file is None else read_space(file)
+    space = declared_space(choices) if file is None else read_space(file)
     asked = {dimension.name: dimension for dimension in map(parse_search, searched)}
-    found |= asked
+    space |= asked
     for name in (f"{section}.{inner}" for section, values in fixed.items() for inner in flatten(values)):
         if name in asked:
             raise UsageError(f"--set {name} fixes what --search {name} searches; leave one of them out")
-        found.pop(name, None)
-    if not found:
+        space.pop(name, None)
+    if not space:
         raise UsageError(
             "there is nothing to search: the components declare no space, or --set fixes all of it; give a range, as "
             "--search recipe.lr=1e-5..1e-3:log"
         )
-    return found
+    return space
 
 
 def read_space(path: Path) -> dict[str, Dimension]:
@@ -103,13 +103,13 @@ def read_space(path: Path) -> dict[str, Dimension]:
     Raises `UsageError` that names the file and what is wrong in it.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--space {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--space {path} is not TOML: {error}") from None
     dimensions = {}
-    for section, values in found.items():
+    for section, values in tables.items():
         if section not in SECTIONS or not isinstance(values, dict):
             raise UnknownNameError(f"table of {path}", section, SECTIONS)
         for name, value in _leaves(values):
@@ -143,15 +143,15 @@ def require_space(dimensions: Dimensions, row: Row, registry: Registry, build: C
     """
     choices = resolve(row, registry)
     declared = declared_space(choices)
-    known = [f"{section}.{name}" for section, values in base_values(choices).items() for name in values]
+    names = [f"{section}.{name}" for section, values in base_values(choices).items() for name in values]
     for name, dimension in dimensions.items():
-        if name not in known:
-            raise UnknownNameError("parameter to search", name, known)
+        if name not in names:
+            raise UnknownNameError("parameter to search", name, names)
         for value in dimension.ends():
             try:
-                found = resolve(with_values(row, {name: value}), registry)
+                tried = resolve(with_values(row, {name: value}), registry)
                 if dimension != declared.get(name) and not name.startswith("recipe."):
-                    build(found)
+                    build(tried)
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything for what it does not allow
                 shown = "none" if value is None else value
                 raise UsageError(f"{name} = {shown} ({dimension.origin}) is not allowed: {error}") from None
@@ -178,7 +178,7 @@ def with_values(row: Row, values: Mapping[str, Any]) -> Row:
     for name, value in values.items():
         section, _, inner = name.partition(".")
         params[section][inner] = value
-    return replace(row, params={section: found for section, found in params.items() if found})
+    return replace(row, params={section: given for section, given in params.items() if given})
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -153,8 +153,8 @@ def _open_database(url: str, scheme: str) -> BaseStorage:
     try:
         storage = RDBStorage(url, engine_kwargs=options)
     except (ArgumentError, NoSuchModuleError):
-        known = "sqlite:///FILE, postgresql+psycopg://..., mysql://..., grpc://HOST:PORT, journal://FILE"
-        raise UsageError(f"--storage {_without_password(url)}: unknown kind of storage; give {known}") from None
+        kinds = "sqlite:///FILE, postgresql+psycopg://..., mysql://..., grpc://HOST:PORT, journal://FILE"
+        raise UsageError(f"--storage {_without_password(url)}: unknown kind of storage; give {kinds}") from None
     except ImportError as error:
         driver = "psycopg[binary]" if scheme.startswith("postgresql") else error.name
         raise UsageError(f"the storage {_without_password(url)} needs a driver: pip install '{driver}'") from None

@@ -149,11 +149,11 @@ def _await_definition(study: optuna.Study) -> None:
 
 
 def _require_same(study: optuna.Study, plan: Plan) -> None:
-    known, wanted = study.user_attrs[DEFINITION], json.loads(json.dumps(plan.definition(), default=str))
+    stored, wanted = study.user_attrs[DEFINITION], json.loads(json.dumps(plan.definition(), default=str))
     differing = [
-        f"{name} was {_shorten(known.get(name))}, now {_shorten(value)}"
+        f"{name} was {_shorten(stored.get(name))}, now {_shorten(value)}"
         for name, value in wanted.items()
-        if known.get(name) != value
+        if stored.get(name) != value
     ]
     if differing:
         raise UsageError(

@@ -131,8 +131,8 @@ def run_trial(
     forget(context, failed=state == TrialState.FAIL)  # out of reach of an exception, which holds on to the network
     # where another worker took this one for dead, the trial is not this one's any more
     with contextlib.suppress(UpdateFinishedTrialError, ValueError):
-        for name, found in (about | {SECONDS: round(time.perf_counter() - started, 3)}).items():
-            trial.set_user_attr(name, found)
+        for name, attribute in (about | {SECONDS: round(time.perf_counter() - started, 3)}).items():
+            trial.set_user_attr(name, attribute)
         study.tell(trial, value, state=state)
 
 

@@ -43,7 +43,7 @@ def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
     stale = {id(r): why for r in records if (why := current.why_stale(board, r)) is not None}
     kept = {record.key for record in records if id(record) not in stale} | {record.key for record in aside.records}
     kept |= {str(claim.about.get("key")) for claim in held} | set(current.keys.values())
-    found = [
+    waste = [
         *_stale_files(folder, ((r, stale[id(r)]) for r in records if id(r) in stale)),
         *_left(folder),
         *_finished(folder, kept - {str(claim.about.get("key")) for claim in held}, records),
@@ -51,9 +51,9 @@ def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
     ]
     if not find_unreadable(folder):
         complete = current.fingerprint is not None and not current.unknown
-        found += [*_orphans(folder), *_run_folders(folder, kept, complete=complete)]
-        found += _staged(folder, {claim.name for claim in held}, {str(claim.about.get("key")) for claim in held})
-    return tuple(Waste(path, reason, _size(path)) for path, reason in found)
+        waste += [*_orphans(folder), *_run_folders(folder, kept, complete=complete)]
+        waste += _staged(folder, {claim.name for claim in held}, {str(claim.about.get("key")) for claim in held})
+    return tuple(Waste(path, reason, _size(path)) for path, reason in waste)
 
 
 def find_unreadable(folder: Path) -> tuple[str, ...]:

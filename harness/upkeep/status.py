@@ -71,10 +71,10 @@ class BoardStatus:
 
 def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
     """Look at the board's folder as it is in this moment."""
-    found = read_records(board.folder)
-    records = {(record.combo.row, record.combo.seed): record for record in found.records}
+    stored = read_records(board.folder)
+    records = {(record.combo.row, record.combo.seed): record for record in stored.records}
     held = {claim.name: claim for claim in Claims(board.folder).read() if not claim.is_abandoned(LEASE)}
-    forecast = Forecast(found.records)
+    forecast = Forecast(stored.records)
     combos = board.combos()
     described = tuple(
         _describe(board, combo, records.get((combo.row.name, combo.seed)), held.get(combo.name), current)
@@ -87,10 +87,12 @@ def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
         for combo, status in zip(combos, described, strict=True)
         if status.state not in ("done", "skipped")
     ]
-    known = [seconds for seconds in left if seconds is not None]
+    known_seconds = [seconds for seconds in left if seconds is not None]
     several = max(1, sum(status.state == "running" for status in described))
-    total = sum(known) / len(known) * len(left) / several if known else (0.0 if not left else None)
-    return BoardStatus(described, others, total, found.problems)
+    total = (
+        sum(known_seconds) / len(known_seconds) * len(left) / several if known_seconds else (0.0 if not left else None)
+    )
+    return BoardStatus(described, others, total, stored.problems)
 
 
 def _describe(

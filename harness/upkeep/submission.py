@@ -89,9 +89,9 @@ def submit(
     if not submission.tests or len(submission.vals) not in (0, len(submission.tests)):
         raise UsageError(f"--val has {len(submission.vals)} files, --predictions {len(submission.tests)}: give as many")
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
-    data, found = _load_data(board, source, cache)
+    data, data_fingerprint = _load_data(board, source, cache)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
-    protocol = Protocol.of_board(board, metrics, in_groups, found)
+    protocol = Protocol.of_board(board, metrics, in_groups, data_fingerprint)
     tests = [_read(path, data, "test") for path in submission.tests]
     require_distinct(tests)
     seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]
@@ -105,7 +105,7 @@ def submit(
     described = DatasetPart(
         name=source.dataset.name,
         about=source.dataset.about,
-        fingerprint=found,
+        fingerprint=data_fingerprint,
         labels=list(data.labels),
         splits=describe_splits(data),
         notes={name: scrub(text) for name, text in data.notes.items()},

@@ -43,13 +43,13 @@ class Fault:
 
 def validate(board: Board, current: CurrentKeys) -> tuple[Fault, ...]:
     """What is wrong with a board's records, resamples, predictions and page, and what could not be checked."""
-    found = read_records(board.folder)
+    stored = read_records(board.folder)
     return (
         *_check_definition(board),
         *_check_published(board),
-        *(Fault(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in found.problems),
-        *(finding for record in found.records for finding in _check_record(board, record, current)),
-        *_check_orphans(board.folder, found.records),
+        *(Fault(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in stored.problems),
+        *(finding for record in stored.records for finding in _check_record(board, record, current)),
+        *_check_orphans(board.folder, stored.records),
         *_check_page(board),
         *(Fault(BOARD_FILE, f"{row}: its keys were not checked: {why}", problem=False)
           for row, why in current.unknown.items()),
