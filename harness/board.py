@@ -87,12 +87,12 @@ class Board:
 
     folder: Path
     title: str
-    about: str
+    about: str = ""
     objective: str
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...] = (0,)
     metrics: tuple[str, ...]
     dataset: str
-    options: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
     rows: tuple[Row, ...]
     """Control rows last."""
     prevalence: Mapping[str, float] = field(default_factory=dict)

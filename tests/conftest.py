@@ -131,12 +131,10 @@ def toy_board(tmp_path_factory) -> Path:
     board = Board(
         folder=folder,
         title="t",
-        about="",
         objective="auroc",
         seeds=(0, 1),
         metrics=("auroc", "f1", "brier"),
         dataset="toy",
-        options={},
         rows=rows,
     )
     save_board(folder, board_text(board, [row_text(models, ["bce"], ["toy"], {})]))

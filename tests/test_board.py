@@ -152,7 +152,6 @@ def test_a_written_board_reads_back_the_same(models, options, title):
     board = Board(
         folder=Path("x"),
         title=title,
-        about="",
         objective="auroc",
         seeds=(3, 1),
         metrics=("auroc", "f1"),

@@ -63,12 +63,9 @@ def test_the_examples_train_together(tmp_path, monkeypatch):
     board = Board(
         folder=tmp_path / "b",
         title="t",
-        about="",
         objective="auroc",
-        seeds=(0,),
         metrics=("auroc", "accuracy"),
         dataset="bright",
-        options={},
         rows=(row,),
     )
     settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))

@@ -105,6 +105,20 @@ def _format_status(row: RowSummary, summary: Leaderboard) -> str:
     return f"control, {row.status}" if row.control else row.status
 
 
+def _make_choice(name: str) -> Column:
+    """The column of the loss or the recipe that a row chooses, with the parameters that differ from their defaults."""
+
+    def show(row: RowSummary, _: Leaderboard) -> Cell:
+        chosen = getattr(row, name)
+        return Cell(Markup("{}{}").format(chosen, _assign(row, name)), chosen, "text")
+
+    return Column(
+        name=name,
+        value=lambda row, _: getattr(row, name),
+        page=OnPage(heading=name, cell=show, first="ascending", kind="text", is_number=False),
+    )
+
+
 RANK = Column(
     name="rank",
     value=lambda row, _: row.rank,
@@ -127,28 +141,7 @@ MODEL = Column(
     value=lambda row, _: row.model,
     page=OnPage(heading="model", cell=_show_model, first="ascending", kind="first text", is_number=False, usual=None),
 )
-LOSS = Column(
-    name="loss",
-    value=lambda row, _: row.loss,
-    page=OnPage(
-        heading="loss",
-        cell=lambda row, _: Cell(Markup("{}{}").format(row.loss, _assign(row, "loss")), row.loss, "text"),
-        first="ascending",
-        kind="text",
-        is_number=False,
-    ),
-)
-RECIPE = Column(
-    name="recipe",
-    value=lambda row, _: row.recipe,
-    page=OnPage(
-        heading="recipe",
-        cell=lambda row, _: Cell(Markup("{}{}").format(row.recipe, _assign(row, "recipe")), row.recipe, "text"),
-        first="ascending",
-        kind="text",
-        is_number=False,
-    ),
-)
+LOSS, RECIPE = map(_make_choice, ("loss", "recipe"))
 PARAMS = Column(name="params", value=lambda row, _: json.dumps(row.params, sort_keys=True) if row.params else None)
 CONTROL = Column(name="control", value=lambda row, _: row.control)
 STATUS = Column(

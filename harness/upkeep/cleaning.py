@@ -12,6 +12,7 @@ from harness.board import Board
 from harness.execution.claims import Claims
 from harness.execution.keys import CurrentKeys
 from harness.files import TEMPORARY, find_left
+from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.artifacts import find_place, is_staged
 from harness.results.layout import CLAIMS, RECORDS, RESUME, RUN_FILES, RUNS, record_path, resamples_path, run_path
@@ -39,7 +40,8 @@ def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
     found_claims = claims.read()
     held = [claim for claim in found_claims if not claim.is_abandoned(LEASE)]
     abandoned = [claim for claim in found_claims if claim not in held]
-    records, aside = read_records(folder).records, read_aside(folder)
+    found, aside = read_records(folder), read_aside(folder)
+    records = found.records
     stale = {id(r): why for r in records if (why := current.why_stale(board, r)) is not None}
     kept = {record.key for record in records if id(record) not in stale} | {record.key for record in aside.records}
     kept |= {str(claim.about.get("key")) for claim in held} | set(current.keys.values())
@@ -49,10 +51,10 @@ def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
         *_finished(folder, kept - {str(claim.about.get("key")) for claim in held}, records),
         *((claims.folder / f"{claim.name}.json", "its owner lives no more") for claim in abandoned),
     ]
-    if not find_unreadable(folder):
+    if not found.problems + aside.problems:
         complete = current.fingerprint is not None and not current.unknown
         waste += [*_orphans(folder), *_run_folders(folder, kept, complete=complete)]
-        waste += _staged(folder, {claim.name for claim in held}, {str(claim.about.get("key")) for claim in held})
+        waste += _staged(folder, records, held)
     return tuple(Waste(path, reason, _size(path)) for path, reason in waste)
 
 
@@ -93,9 +95,9 @@ def _orphans(folder: Path) -> Iterator[tuple[Path, str]]:
             yield path, "belongs to no record"
 
 
-def _staged(folder: Path, names: set[str], keys: set[str]) -> Iterator[tuple[Path, str]]:
+def _staged(folder: Path, records: Iterable[Record], held: Iterable[Held]) -> Iterator[tuple[Path, str]]:
     """What was staged by a process that was killed before it wrote the record; not what is being run now."""
-    records = read_records(folder).records
+    names, keys = {claim.name for claim in held}, {str(claim.about.get("key")) for claim in held}
     used = {digest[:16] for record in records for digest in record.artifacts.values()}
     places = [*(folder / RECORDS).glob("*"), *(folder / RUNS).glob("*/*")]
     for path in sorted(path for path in places if is_staged(path) and not path.name.startswith(TEMPORARY)):

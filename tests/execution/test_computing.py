@@ -35,17 +35,7 @@ def toys() -> Registry:
 
 def make_board(folder: Path, precision: str) -> Board:
     row = Row(model="tiny-cnn", loss="bce", recipe="toy", params={"recipe": {"epochs": 2, "precision": precision}})
-    return Board(
-        folder=folder / "board",
-        title="T",
-        about="",
-        objective="auroc",
-        seeds=(0,),
-        metrics=("auroc",),
-        dataset="toy",
-        options={},
-        rows=(row,),
-    )
+    return Board(folder=folder / "board", title="T", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
 
 
 def ignore(*_: object) -> None:

@@ -38,7 +38,6 @@ def run(folder: Path, registry: Registry, seeds: tuple[int, ...] = (0,), only: s
     board = Board(
         folder=folder / "board",
         title="Toys",
-        about="",
         objective="auroc",
         seeds=seeds,
         metrics=("auroc", "brier"),

@@ -45,12 +45,10 @@ def make_board(folder: Path, *models: str, **changes) -> Board:
     board = Board(
         folder=folder / "board",
         title="Toys",
-        about="",
         objective="auroc",
         seeds=(0, 1),
         metrics=("auroc", "auprc", "f1", "brier", "ece"),
         dataset="toy",
-        options={},
         rows=rows,
     )
     return dataclasses.replace(board, **changes)

@@ -32,17 +32,7 @@ def toys(tmp_path_factory) -> Registry:
 
 def make_job(registry: Registry, folder: Path, model: str = "tiny-cnn", **recipe: Any) -> Job:
     row = Row(model=model, loss="bce", recipe="toy", params={"recipe": {"epochs": 2} | recipe})
-    board = Board(
-        folder=folder / "board",
-        title="T",
-        about="",
-        objective="auroc",
-        seeds=(0,),
-        metrics=("auroc",),
-        dataset="toy",
-        options={},
-        rows=(row,),
-    )
+    board = Board(folder=folder / "board", title="T", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
     where = Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"))
     return planning.plan(board, registry, where, ignore)[0].job
 

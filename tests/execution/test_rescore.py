@@ -33,12 +33,10 @@ def board(tmp_path, toys) -> Board:
     made = Board(
         folder=tmp_path / "board",
         title="Toys",
-        about="",
         objective="auroc",
         seeds=(0, 1),
         metrics=("auroc", "f1"),
         dataset="toy",
-        options={},
         rows=(row,),
     )
     settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))

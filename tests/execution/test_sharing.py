@@ -59,15 +59,7 @@ def toys() -> Registry:
 def make_plan(folder: Path, toys: Registry, *models: str, epochs: int = 3, **changes):
     rows = tuple(Row(model=model, loss="bce", recipe="toy", params={"recipe": {"epochs": epochs}}) for model in models)
     board = Board(
-        folder=folder / "board",
-        title="Toys",
-        about="",
-        objective="auroc",
-        seeds=(0,),
-        metrics=("auroc",),
-        dataset="toy",
-        options={},
-        rows=rows,
+        folder=folder / "board", title="Toys", objective="auroc", metrics=("auroc",), dataset="toy", rows=rows
     )
     settings = dataclasses.replace(
         Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu")), **changes

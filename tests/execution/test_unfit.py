@@ -51,12 +51,10 @@ def run(toys: Registry, folder: Path, *, workers: int) -> tuple[list[Record], li
     board = Board(
         folder=folder / "board",
         title="T",
-        about="",
         objective="auroc",
         seeds=(0, 1),
         metrics=("auroc",),
         dataset="toy",
-        options={},
         rows=(row,),
     )
     events: list[Event] = []
@@ -112,15 +110,7 @@ def test_a_worker_is_replaced_before_it_runs_another_combo(toys, tmp_path):
 def test_a_search_goes_on_to_its_end_in_fresh_processes_where_it_has_some(toys, tmp_path, workers):
     row = Row(model="break-a-capture", loss="bce", recipe="toy", params={"recipe": {"epochs": 1}})
     board = Board(
-        folder=tmp_path / "board",
-        title="T",
-        about="",
-        objective="auroc",
-        seeds=(0,),
-        metrics=("auroc",),
-        dataset="toy",
-        options={},
-        rows=(row,),
+        folder=tmp_path / "board", title="T", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,)
     )
     dimensions = {"recipe.lr": Dimension("recipe.lr", Choice((0.01, 0.02, 0.03)), "--search")}
     context = open_context(board, toys, settings(tmp_path), "auroc", lambda event: None)

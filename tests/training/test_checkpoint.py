@@ -299,8 +299,7 @@ torch.set_num_threads(1)
 toy, folder, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 row = Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"epochs": 6, "augment.crop_scale": [0.5, 1.0]}})
 board = Board(
-    folder=folder / "board", title="Toys", about="", objective="auroc", seeds=(0,), metrics=("auroc",), dataset="toy",
-    options={}, rows=(row,),
+    folder=folder / "board", title="Toys", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,)
 )
 
 def listen(event):

@@ -107,15 +107,7 @@ class Trained:
 def train(folder: Path, registry: Registry, row: Row) -> Trained:
     """Train a row with one seed; it is predicted in batches of `BATCH` images."""
     board = Board(
-        folder=folder / "board",
-        title="t",
-        about="",
-        objective="auroc",
-        seeds=(0,),
-        metrics=("auroc", "f1"),
-        dataset="mirrored",
-        options={},
-        rows=(row,),
+        folder=folder / "board", title="t", objective="auroc", metrics=("auroc", "f1"), dataset="mirrored", rows=(row,)
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(prediction.BATCH, "cpu", BATCH)

@@ -22,15 +22,7 @@ def make_plan(tmp_path):
     def make(**changes) -> Plan:
         row = Row(model="toy-net", loss="bce", recipe="toy")
         board = Board(
-            folder=tmp_path / "board",
-            title="t",
-            about="",
-            objective="auroc",
-            seeds=(0,),
-            metrics=("auroc",),
-            dataset="toy",
-            options={},
-            rows=(row,),
+            folder=tmp_path / "board", title="t", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,)
         )
         values: dict[str, Any] = {
             "name": "s",
