@@ -24,6 +24,8 @@ SPLITS = ("train", "val", "test")
 BOX = ("image", "label", "x", "y", "width", "height")
 WITHHELD = "withheld"
 """What the split of an image is called that belongs to none."""
+LARGEST_SIZE = 8192
+"""Height and width of images, in pixels, at most."""
 
 
 # --- search spaces: plain data, so that no plugin imports a tuner ----------------------------------------------------
@@ -443,7 +445,9 @@ class Recipe(Component):
         what = f"recipe '{self.name}'"
         _check_names(what, self)
         whole: dict[str, tuple[float | None, float | None]] = {"epochs": (1, None), "batch_size": (1, None)}
-        _check_bounds(what, self, whole | {"load_size": (8, None), "size": (8, None), "patience": (1, None)})
+        _check_bounds(
+            what, self, whole | {"load_size": (8, LARGEST_SIZE), "size": (8, LARGEST_SIZE), "patience": (1, None)}
+        )
         shares = {"label_smoothing": (0.0, 1.0), "average_decay": (0.0, 1.0), "momentum": (0.0, 1.0)}
         _check_bounds(what, self, shares | {"weight_decay": (0.0, None), "freeze_epochs": (0, self.epochs)})
         for name in ("lr", "gradient_clip"):

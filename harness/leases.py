@@ -7,8 +7,8 @@ holds what they share.
 
 A death is certain only where the system says so of a process of this machine: there is none of that number, it is a
 zombie, or it began at another time and so is another process. A process that this one may not see, because `/proc`
-hides those of other users, is there nevertheless, and `kill` says so. Of owners elsewhere nothing is known but whether
-they renew.
+hides those of other users, is there nevertheless, and `kill` says so. About owners elsewhere, all that is known is
+whether they renew.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def require_disjoint(data: Data, *, allow: bool) -> Data:
     leaking = [] if allow else leaks(data.table)
     if leaking:
         raise DataError(
-            f"patients in more than one split: {len(leaking):,}, first {', '.join(leaking[:3])}; mend the split, "
+            f"patients in more than one split: {len(leaking):,}, first {', '.join(leaking[:3])}; fix the split, "
             "or accept it with allow_leaks = true under [dataset] (--option allow_leaks=true)"
         )
     alike = find_alike_patients(data.table)

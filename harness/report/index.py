@@ -14,6 +14,7 @@ from harness.files import write_atomically
 from harness.report import page
 from harness.report.headline import conclude, explain_nothing
 from harness.report.summary import BoardResults
+from harness.results.store import require_no_board
 
 TITLE = "Leaderboards"
 
@@ -24,7 +25,12 @@ def boards_in(folder: Path) -> list[Path]:
 
 
 def render_index(folder: Path, out: Path | None = None) -> tuple[Path, list[page.Rendered]]:
-    """Render every board of a folder, and the page over them. Raises `UsageError` where there is none."""
+    """Render every board of a folder, and the page over them.
+
+    Raises `UsageError` where there is none, and where `out` belongs to a board.
+    """
+    if out is not None:
+        require_no_board(out)
     boards = boards_in(folder)
     if not boards:
         raise UsageError(f"{folder} is no board and holds none: a board is a folder with a {BOARD_FILE}")

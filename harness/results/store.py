@@ -249,18 +249,27 @@ def copy_records(folder: Path, records: Iterable[Record], out: Path) -> None:
     """Copy records that were read from a board, with the resamples that fit them, into a folder that is no board.
 
     What else lies beside them stays where it is, such as a link out of the board. Each file is written whole or not at
-    all. Raises `UsageError` where the folder holds a board, and `StorageError` where it cannot be written.
+    all. Raises `UsageError` where that folder belongs to a board, and `StorageError` where it cannot be written.
     """
     if out.resolve() == folder.resolve():
         raise UsageError(f"{out} is the board's own folder: its page is made there without being asked for")
-    if (out / BOARD_FILE).exists():
-        raise UsageError(f"{out} is a board: its records would be overwritten; give another folder with --out")
+    require_no_board(out)
     for record in records:
         name = record.combo.name
         resamples = read_beside(folder, record)
         if resamples is not None:
             write_atomically(resamples_path(out, name), resamples)
         write_atomically(record_path(out, name), read_regular(record_path(folder, name), LARGEST))
+
+
+def require_no_board(out: Path) -> None:
+    """Raise `UsageError` where what is published to a folder would change a board: it is one, or lies in one."""
+    place = out.resolve()
+    if (place / BOARD_FILE).exists():
+        raise UsageError(f"{out} is a board: its page and records would be overwritten; give another folder with --out")
+    for folder in (place, *place.parents):
+        if folder.name in (RECORDS, RUNS) and (folder.parent / BOARD_FILE).exists():
+            raise UsageError(f"{out} lies among the {folder.name} of a board; give another folder with --out")
 
 
 def run_folder(folder: Path, key: str) -> Path:

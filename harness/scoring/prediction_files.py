@@ -48,6 +48,7 @@ def read_predictions(path: Path, *, targets: Path | None = None, data: Data | No
 
 
 def _read_file(path: Path) -> Predictions:
+    _require_regular(path)
     if path.suffix.lower() == ".npz":
         return load_predictions(path)
     table = _read_csv(path, "scores")
@@ -55,6 +56,12 @@ def _read_file(path: Path) -> Predictions:
     unknown = np.full(table.values.shape, np.nan, dtype=np.float32)
     predictions = Predictions.from_scores(table.labels, table.image, patient, table.values, unknown)
     return replace(predictions, patients_known=table.patient is not None, source=table.source)
+
+
+def _require_regular(path: Path) -> None:
+    """Raise `DataError` for a pipe or a device, which may never end; what is not there is found by whoever opens it."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no ordinary file; give a .csv or .npz")
 
 
 def _require_scores(predictions: Predictions) -> None:
@@ -99,6 +106,7 @@ class Table:
 
 
 def _read_targets(path: Path) -> Table:
+    _require_regular(path)
     table = _read_csv(path, "targets")
     require_targets(table.values, table.labels, table.image, table.source)
     return table

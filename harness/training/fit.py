@@ -253,7 +253,7 @@ class Training:
                 self.state.put_back(before)
                 problem = f"it does not fit this training ({type(error).__name__}: {error})"
         if problem is not None:
-            self.execution.notes.append(f"training began anew, its resume state was discarded: {problem}")
+            self.execution.notes.append(f"training started over, its resume state was discarded: {problem}")
 
 
 def _make_state(setup: Setup, rate: Tensor, *, scaled: bool) -> TrainingState:

@@ -97,12 +97,14 @@ def test_clean_keeps_the_run_folder_of_a_record_that_was_set_aside_under_another
 # --- leaderboard --out -----------------------------------------------------------------------------------------------
 
 
-def test_a_page_is_not_published_over_another_board(harness, board):
+def test_a_page_is_not_published_into_another_board(harness, board):
     shutil.copytree(board, board.parent / "other")
-    before = list_files(board.parent / "other")
-    code, _, err = harness("leaderboard", "b", "--out", "other")
-    assert (code, "other is a board" in err, "give another folder" in err) == (2, True, True)
-    assert list_files(board.parent / "other") == before
+    before = {name: (board.parent / name).read_bytes() for name in list_files(board.parent)}
+    for source in ("b", "."):
+        for place in ("other", "other/records", "other/records/new", "other/runs"):
+            code, _, err = harness("leaderboard", source, "--out", place)
+            assert (code, "of a board" in err or "is a board" in err, "give another folder" in err) == (2, True, True)
+    assert {name: (board.parent / name).read_bytes() for name in list_files(board.parent)} == before
 
 
 def test_only_records_and_the_resamples_that_fit_them_are_published(harness, board):

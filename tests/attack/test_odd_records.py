@@ -25,13 +25,6 @@ NET, TINY = "toy-net--bce--toy", "tiny-cnn--bce--toy"
 Document = dict[str, Any]
 
 
-@pytest.fixture
-def board(toy_board, tmp_path) -> Path:
-    folder: Path = tmp_path / "b"
-    shutil.copytree(toy_board, folder)
-    return folder
-
-
 def make_sparse(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(17 * 2**20)

@@ -257,7 +257,7 @@ def test_pixels_and_digests_of_other_images_are_noticed(desk, tmp_path):
     assert "damaged" in desk.said[0]
 
 
-def test_what_another_process_has_mended_meanwhile_is_not_decoded_again(desk, monkeypatch):
+def test_what_another_process_has_repaired_meanwhile_is_not_decoded_again(desk, monkeypatch):
     desk.prepare()
     zero(desk.find(module.PIXELS))
 

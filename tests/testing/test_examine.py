@@ -59,7 +59,7 @@ def test_a_wrong_plugin_is_told_what_was_seen_and_how_to_mend_it(check):
     assert code == 1
     assert "✗ loss mine: right answers cost less" in out
     assert "seen: right answers cost -" in out
-    assert "mend: turn its sign round" in out
+    assert "fix: turn its sign round" in out
 
 
 def test_json_holds_every_check_with_what_it_proves(check):

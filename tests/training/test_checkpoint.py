@@ -193,7 +193,7 @@ def test_a_state_made_elsewhere_is_discarded_with_one_line(begin):
     training = begin("cut", {"torch": "2"})
     assert len(list(training.epochs())) == 5
     assert training.execution.notes == [
-        "training began anew, its resume state was discarded: it was made with torch 1, now 2"
+        "training started over, its resume state was discarded: it was made with torch 1, now 2"
     ]
 
 
@@ -223,7 +223,7 @@ def test_a_state_with_a_flipped_bit_is_discarded_with_one_line(begin, tmp_path, 
     training = begin("cut")
     assert stripped(training.epochs()) == stripped(expected)
     assert training.execution.notes == [
-        "training began anew, its resume state was discarded: it is damaged: what it holds is not what was written"
+        "training started over, its resume state was discarded: it is damaged: what it holds is not what was written"
     ]
 
 

@@ -10,6 +10,7 @@ import typer
 from harness.cli.options import CacheDir, DataRoot, DatasetName, DatasetOptions, Json, Plugins, find_cache
 from harness.cli.output import say
 from harness.cli.verbs.shared import open_registry, open_source
+from harness.components import LARGEST_SIZE
 
 if TYPE_CHECKING:
     from harness.components import Data
@@ -53,7 +54,9 @@ def check_dataset(
     options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
-    load_size: Annotated[int, typer.Option(help="Size in pixels at which images are decoded to be compared.")] = 224,
+    load_size: Annotated[
+        int, typer.Option(min=8, max=LARGEST_SIZE, help="Size in pixels at which images are decoded to be compared.")
+    ] = 224,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
@@ -81,7 +84,7 @@ def prepare_dataset(
     options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
-    load_size: Annotated[int, typer.Option(help="Height and width in pixels.")] = 224,
+    load_size: Annotated[int, typer.Option(min=8, max=LARGEST_SIZE, help="Height and width in pixels.")] = 224,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:

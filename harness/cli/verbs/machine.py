@@ -49,7 +49,7 @@ def speed(
     ] = None,
     size: Annotated[int | None, typer.Option(help="Height and width in pixels.", show_default="224")] = None,
     images: Annotated[
-        int | None, typer.Option(help="Random training images.", show_default="16384, on a CPU 512")
+        int | None, typer.Option(min=1, help="Random training images.", show_default="16384, on a CPU 512")
     ] = None,
     plain_seconds: Annotated[float, typer.Option(help="How long the plain script is timed; 0 leaves it out.")] = 20.0,
     compile_: CompileOption = "auto",
