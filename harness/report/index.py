@@ -9,7 +9,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from harness.board import BOARD_FILE, read_board
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.files import write_atomically
 from harness.report import page
 from harness.report.headline import conclude, explain_nothing
@@ -24,10 +24,11 @@ def boards_in(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"*/{BOARD_FILE}"))
 
 
-def render_index(folder: Path, out: Path | None = None) -> tuple[Path, list[page.Rendered]]:
-    """Render every board of a folder, and the page over them.
+def render_index(folder: Path, out: Path | None = None) -> tuple[Path, list[page.Rendered], list[str]]:
+    """Render every board of a folder, and the page over them; gives a line for each board that cannot be rendered too.
 
-    Raises `UsageError` where there is none, and where `out` belongs to a board.
+    One board that fails stops none of the others, and the page over them leaves it out. Raises `UsageError` where there
+    is no board, and where `out` belongs to one.
     """
     if out is not None:
         require_no_board(out)
@@ -35,10 +36,16 @@ def render_index(folder: Path, out: Path | None = None) -> tuple[Path, list[page
     if not boards:
         raise UsageError(f"{folder} is no board and holds none: a board is a folder with a {BOARD_FILE}")
     where = out or folder
-    rendered = [page.render(read_board(board), out and out / board.name) for board in boards]
+    rendered, failed = [], []
+    for board in boards:
+        try:
+            rendered.append(page.render(read_board(board), out and out / board.name))
+        except Exception as error:  # noqa: BLE001 - one board that fails keeps none of the others from its page
+            said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            failed.append(f"{board} was not rendered: {said}; harness validate {board} checks its files")
     path = where / page.PAGE_FILE
     write_atomically(path, index_text([one.results for one in rendered]))
-    return path, rendered
+    return path, rendered, failed
 
 
 def index_text(boards: Sequence[BoardResults]) -> str:

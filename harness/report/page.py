@@ -24,6 +24,7 @@ from markupsafe import Markup
 
 from harness.board import CONTROLS, Board
 from harness.evaluation.common_labels import tell_pooled
+from harness.evaluation.parts import LabelValue
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.metric_names import explain_policies
@@ -174,11 +175,20 @@ def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: Row
         row=row,
         found=details,
         by_seed={metric: dict(zip(one.seeds, one.values, strict=True)) for metric, one in row.metrics.items()},
+        counted_labels=_count_labels(row),
         pooled=_tell_pooled(summary, details),
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,
     )
+
+
+def _count_labels(row: RowSummary) -> dict[str, LabelValue]:
+    """Label -> its positives and negatives, as the first metric that knows the label has them."""
+    counts: dict[str, LabelValue] = {}
+    for part in row.counted[0].metrics.values() if row.counted else ():
+        counts = {**part.per_label, **counts}
+    return counts
 
 
 def _tell_pooled(summary: Leaderboard, details: RowDetails) -> list[str]:

@@ -26,7 +26,7 @@ def test_a_kept_page_is_its_records_rendered_byte_for_byte(name, tmp_path):
 
 
 def test_the_page_over_kept_boards_is_made_of_them(tmp_path):
-    path, _ = render_index(LEADERBOARDS, tmp_path)
+    path, _, _ = render_index(LEADERBOARDS, tmp_path)
     assert path.read_bytes() == (LEADERBOARDS / "index.html").read_bytes()
 
 

@@ -28,12 +28,15 @@ def leaderboard(
 ) -> None:
     """Render a board's page from its records, or those of a folder of boards and a page over them."""
     from harness.board import BOARD_FILE, open_board
+    from harness.cli.terminal import warn
     from harness.report.index import boards_in, render_index
     from harness.report.page import render
 
-    folder = Path(board)
+    folder, failed = Path(board), list[str]()
     if not (folder / BOARD_FILE).is_file() and boards_in(folder):
-        page, rendered = render_index(folder, out)
+        page, rendered, failed = render_index(folder, out)
+        for line in failed:
+            warn(line)
         _print_index(page, rendered, as_json=as_json)
     else:
         one = render(open_board(board), out)
@@ -43,6 +46,8 @@ def leaderboard(
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
+    if failed:
+        raise typer.Exit(1)
 
 
 def show(
