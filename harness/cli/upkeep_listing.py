@@ -8,7 +8,7 @@ from rich.table import Table
 from harness.cli.output import line
 from harness.upkeep.status import BoardStatus
 
-STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow"}
+STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow", "unevaluated": "yellow"}
 
 
 def status_table(state: BoardStatus) -> Group:
@@ -24,7 +24,7 @@ def status_table(state: BoardStatus) -> Group:
     counts += [f"{count} failed ({kind})" for kind, count in sorted(state.failures.items())]
     counts += [
         f"{state.count(name)} {name}"
-        for name in ("submitted", "skipped", "stale", "running", "waiting")
+        for name in ("submitted", "skipped", "stale", "unevaluated", "running", "waiting")
         if state.count(name)
     ]
     left = [] if state.seconds_left in (None, 0.0) else [line(f"about {format_duration(state.seconds_left or 0)} left")]

@@ -26,6 +26,7 @@ from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint, weights_identity
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
+from harness.results.staleness import why_evaluate_again
 from harness.results.store import read_records
 from harness.training import VERSION
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
@@ -58,6 +59,8 @@ class Planned:
     reason: str | None
     before: Record | None = None
     """The record that there is."""
+    lacks: str | None = None
+    """Why the stored predictions of a current record are to be evaluated again; None where they are not."""
 
 
 @dataclass
@@ -124,7 +127,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         choices = used[combo.row.name]
         job = maker.make(combo, choices, data.at(choices.recipe.load_size))
         before = records.get((combo.row.name, combo.seed))
-        planned.append(Planned(job, _reason(before, job.key, settings), before))
+        reason = _reason(before, job.key, settings)
+        lacks = why_evaluate_again(board, before) if before is not None and reason is None else None
+        planned.append(Planned(job, reason, before, lacks))
     _refuse_if_all_are_skipped([item.job for item in planned])
     return tuple(planned)
 

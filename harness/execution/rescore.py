@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from harness.board import Board
@@ -31,8 +31,13 @@ class Rescored:
     """One line for each that could not be: it stays as it was."""
 
 
-def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lambda name: None) -> Rescored:
-    """Evaluate the stored predictions of every finished record by the board's metrics as they are now.
+def rescore(
+    board: Board,
+    registry: Registry,
+    tell: Callable[[str], None] = lambda name: None,
+    only: Collection[str] | None = None,
+) -> Rescored:
+    """Evaluate the stored predictions of every finished record, or of those named, by the board's metrics of now.
 
     `tell` hears the name of each record before its turn. Raises `HarnessError` for metrics that there are not; a record
     without its predictions, or with others than it was made of, is left and named.
@@ -40,9 +45,9 @@ def rescore(board: Board, registry: Registry, tell: Callable[[str], None] = lamb
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     claims, done, left = Claims(board.folder), [], []
     for earlier in read_records(board.folder).records:
-        if earlier.status != "done":
-            continue
         name = earlier.combo.name
+        if earlier.status != "done" or (only is not None and name not in only):
+            continue
         tell(name)
         claim = claims.take(name)
         if claim is None:

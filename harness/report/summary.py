@@ -21,7 +21,7 @@ from harness.report.significance import (
 )
 from harness.results.provenance import scrub_paths
 from harness.results.record import EfficiencyPart, Record
-from harness.results.staleness import current_fingerprint, why_stale
+from harness.results.staleness import AGAIN, current_fingerprint, why_evaluate_again, why_stale
 from harness.results.store import AllResamples, read_records
 
 if TYPE_CHECKING:
@@ -198,6 +198,8 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
             kind = f"failed ({record.failure.kind})" if record.status == "failed" else record.status
             text = f"{kind}: {record.failure.message} [{record.failure.where}]"
             seeds.setdefault(text, []).append(record.combo.seed)
+        elif (lacks := why_evaluate_again(board, record)) is not None:
+            seeds.setdefault(f"not evaluated as asked: {lacks}; {AGAIN}", []).append(record.combo.seed)
     present = {record.combo.seed for record, _ in judged}
     if row.name in board.row_names and (absent := [seed for seed in board.seeds if seed not in present]):
         seeds["not run yet"] = absent

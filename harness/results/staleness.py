@@ -9,7 +9,12 @@ import json
 from collections.abc import Iterable
 
 from harness.board import Board
+from harness.metric_names import DEFAULT_POLICY, split_name
+from harness.results.layout import predictions_file
 from harness.results.record import Record
+
+AGAIN = "harness rescore evaluates its stored predictions again, without training"
+"""The way out for a record that was evaluated by another board.toml."""
 
 
 def current_fingerprint(board: Board, records: Iterable[Record]) -> str | None:
@@ -35,3 +40,32 @@ def why_stale(board: Board, record: Record, fingerprint: str | None) -> str | No
     if record.dataset.fingerprint != fingerprint:
         return "made on other images, labels or splits than most records"
     return None
+
+
+def why_evaluate_again(board: Board, record: Record) -> str | None:
+    """Say what board.toml asks for that a finished record was not evaluated by, or None; its predictions have it."""
+    if record.status != "done":
+        return None
+    lacking = [name for name in board.metrics if not _is_measured(name, record)]
+    if lacking:
+        return f"board.toml asks for {', '.join(lacking)}, which the record does not hold"
+    wanted = dict(board.prevalence)
+    for labels in (record.predictive or {}).values() or [{}]:
+        found = {label: part.prevalence for label, part in labels.items()}
+        if found != wanted and not (wanted and _has_no_validation(record)):
+            return f"its predictive values are for the prevalence {found or 'none'}, board.toml says {wanted or 'none'}"
+    return None
+
+
+def _is_measured(name: str, record: Record) -> bool:
+    """Whether a record holds a metric, or could not: a threshold of validation needs its predictions."""
+    base, policy = split_name(name)
+    if base in record.metrics or f"{base}@{policy or DEFAULT_POLICY}" in record.metrics:
+        return True
+    decided = policy is not None or any(other.startswith(f"{base}@") for other in record.metrics)
+    return decided and policy not in ("0.5", "oracle") and _has_no_validation(record)
+
+
+def _has_no_validation(record: Record) -> bool:
+    """Whether predictions were submitted without those of validation."""
+    return record.external is not None and predictions_file("val") not in record.artifacts

@@ -16,9 +16,10 @@ from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
+from harness.results.staleness import AGAIN, why_evaluate_again
 from harness.results.store import read_records
 
-ComboState = Literal["done", "submitted", "failed", "skipped", "stale", "running", "waiting"]
+ComboState = Literal["done", "submitted", "failed", "skipped", "stale", "unevaluated", "running", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class BoardStatus:
 
     def as_plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        states: Sequence[ComboState] = ("done", "submitted", "skipped", "stale", "running", "waiting")
+        states: Sequence[ComboState] = ("done", "submitted", "skipped", "stale", "unevaluated", "running", "waiting")
         return {
             **{state: self.count(state) for state in states},
             "failed": dict(self.failures),
@@ -85,7 +86,7 @@ def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
     left = [
         _seconds_left(combo, status, forecast)
         for combo, status in zip(combos, described, strict=True)
-        if status.state not in ("done", "skipped")
+        if status.state not in ("done", "skipped", "unevaluated")
     ]
     known_seconds = [seconds for seconds in left if seconds is not None]
     several = max(1, sum(status.state == "running" for status in described))
@@ -115,6 +116,9 @@ def _describe(
     if stale is not None:
         return ComboStatus(combo.name, "stale", stale)
     if record.failure is None:
+        lacks = why_evaluate_again(board, record)
+        if lacks is not None:
+            return ComboStatus(combo.name, "unevaluated", f"{lacks}; {AGAIN}")
         return ComboStatus(combo.name, "done")
     return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
 
@@ -124,6 +128,9 @@ def _describe_other(board: Board, record: Record, current: CurrentKeys) -> Combo
     name, stale = record.combo.name, current.why_stale(board, record)
     if stale is not None:
         return ComboStatus(name, "stale", stale)
+    lacks = why_evaluate_again(board, record)
+    if lacks is not None:
+        return ComboStatus(name, "unevaluated", f"{lacks}; {AGAIN}")
     return ComboStatus(name, "submitted", "external, not trained here")
 
 

@@ -25,6 +25,7 @@ from harness.results.artifacts import find_place, has_artifact, is_staged
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
+from harness.results.staleness import AGAIN, why_evaluate_again
 from harness.results.store import read_beside, read_records
 from harness.text import make_visible
 from harness.upkeep.submission import row_name
@@ -77,6 +78,9 @@ def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterato
     stale = current.why_stale(board, record)
     if stale is not None:
         yield Fault(file, f"is stale: {stale}")
+    lacks = why_evaluate_again(board, record) if stale is None else None
+    if lacks is not None:
+        yield Fault(file, f"is to be evaluated again: {lacks}; {AGAIN}")
     document = json.loads(record.model_dump_json())
     labels = set(record.dataset.labels)  # which may look like one
     yield from (

@@ -98,7 +98,7 @@ def test_a_plain_decision_metric_ranks_at_the_threshold_of_validation_and_never_
 
 
 def test_a_row_without_all_seeds_is_partial_ranks_and_says_what_is_missing(build):
-    row = only(summarize(build.board(), [build.record(seed=0)]))
+    row = only(summarize(build.board(metrics=("auroc",)), [build.record(seed=0)]))
     assert (row.status, row.rank, row.seeds) == ("partial", 1, (0,))
     assert row.reasons == ("seed 1: not run yet",)
 

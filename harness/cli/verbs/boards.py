@@ -192,6 +192,7 @@ def _run_definition(
     from harness.execution import local, planning
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
+    from harness.execution.rescore import rescore as rescore_records
     from harness.report.page import render
     from harness.results.store import set_aside
 
@@ -208,6 +209,10 @@ def _run_definition(
         definition.write()
         for line in set_aside(board.folder):
             warn(line)
+        again = {item.job.combo.name for item in planned if item.lacks is not None}
+        left = rescore_records(board, registry, display.mention, again).left if again else ()
+        for line in left:
+            warn(line)
         try:
             records = local.run(planned, Audience(display, chosen, board.folder, warn), at_work, retries=retries)
         except Interrupted as interrupted:
@@ -215,7 +220,7 @@ def _run_definition(
             render(board)
             raise
     print_board(render(board), as_json=as_json)
-    if any(record.status == "failed" for record in records):
+    if left or any(record.status == "failed" for record in records):
         raise typer.Exit(1)
 
 
@@ -260,11 +265,19 @@ def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
     from harness.cli import tables
 
     rows = [
-        {"combo": p.job.combo.name, "key": p.job.key, "run": p.reason is not None, "reason": p.reason} for p in planned
+        {
+            "combo": p.job.combo.name,
+            "key": p.job.key,
+            "run": p.reason is not None,
+            "evaluate": p.lacks is not None,
+            "reason": p.reason or p.lacks,
+        }
+        for p in planned
     ]
     if as_json:
         tables.print_json({"combos": rows})
         return
     for row in rows:
-        say(f"{'run ' if row['run'] else 'keep'}  {row['combo']}  {row['reason'] or 'current'}")
+        does = "run " if row["run"] else "evaluate" if row["evaluate"] else "keep"
+        say(f"{does}  {row['combo']}  {row['reason'] or 'current'}")
     say(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")

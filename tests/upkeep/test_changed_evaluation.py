@@ -1,0 +1,94 @@
+"""What board.toml asks of evaluation changed after records were made: nothing stays old silently."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.results.store import read_records
+
+
+@pytest.fixture
+def board(toy_board, tmp_path) -> Path:
+    """A board whose records are done, of which anything may be changed."""
+    folder: Path = tmp_path / "b"
+    shutil.copytree(toy_board, folder)
+    return folder
+
+
+def change(board: Path, pattern: str, text: str) -> None:
+    path = board / "board.toml"
+    before = path.read_text()
+    after = re.sub(pattern, text, before, count=1, flags=re.MULTILINE)
+    assert after != before
+    path.write_text(after)
+
+
+def find_json(harness, *arguments: str) -> dict[str, Any]:
+    _, out, err = harness(*arguments, "--json")
+    assert out, err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "says"),
+    [
+        (r"^metrics = .*", 'metrics = ["auroc", "f1", "brier", "auprc"]', "auprc"),
+        (r"^metrics = .*", 'metrics = ["auroc", "f1@val-sens0.7", "brier"]', "f1@val-sens0.7"),
+        (r"^metrics = .*", r"\g<0>\nprevalence = { disk = 0.1 }", "sensitivity, specificity"),
+    ],
+)  # fmt: skip
+def test_what_evaluation_alone_depends_on_is_named_and_made_by_the_next_run(harness, board, pattern, text, says):
+    label = read_records(board).records[0].dataset.labels[0]
+    change(board, pattern, text.replace("disk", f"'{label}'"))
+    trained = {record.combo.name: record.training for record in read_records(board).records}
+    state = find_json(harness, "status", "b")
+    assert (state["done"], state["unevaluated"], state["seconds_left"]) == (0, 4, 0.0)
+    assert says in state["combos"][0]["detail"]
+    assert "harness rescore" in state["combos"][0]["detail"]
+    findings = find_json(harness, "validate", "b")["findings"]
+    assert sum("is to be evaluated again" in finding["message"] for finding in findings) == 4
+    harness("leaderboard", "b")
+    assert "not evaluated as asked" in (board / "index.html").read_text()
+    plan = find_json(harness, "run", "b", "--dry-run")["combos"]
+    assert [(combo["run"], combo["evaluate"]) for combo in plan] == [(False, True)] * 4
+    code, _, err = harness("run", "b")
+    assert code == 0, err
+    assert {record.combo.name: record.training for record in read_records(board).records} == trained
+    assert find_json(harness, "status", "b")["done"] == 4
+    assert "not evaluated as asked" not in (board / "index.html").read_text()
+    assert find_json(harness, "validate", "b")["ok"]
+
+
+def test_another_prevalence_is_evaluated_again(harness, board):
+    label = read_records(board).records[0].dataset.labels[0]
+    change(board, r"^metrics = .*", rf"\g<0>\nprevalence = {{ '{label}' = 0.1 }}")
+    harness("run", "b")
+    change(board, r"= 0\.1 \}", "= 0.2 }")
+    assert find_json(harness, "status", "b")["unevaluated"] == 4
+    harness("run", "b")
+    predictive = read_records(board).records[0].predictive
+    assert predictive is not None
+    assert predictive["val-f1"][label].prevalence == 0.2
+    change(board, r"^prevalence = .*", "")
+    assert find_json(harness, "status", "b")["unevaluated"] == 4
+
+
+def test_a_record_whose_predictions_are_gone_is_named_by_a_run_which_says_so_by_its_exit_code(harness, board):
+    change(board, r"^metrics = .*", 'metrics = ["auroc", "auprc"]')
+    for path in (board / "runs").glob("*/predictions-test.npz"):
+        path.unlink()
+    code, _, err = harness("run", "b")
+    assert code == 1
+    assert err.count("bring them, or run it again with --force") == 4
+
+
+def test_a_metric_that_a_board_no_longer_asks_for_leaves_its_records_as_they_are(harness, board):
+    change(board, r"^metrics = .*", 'metrics = ["auroc"]')
+    assert find_json(harness, "status", "b")["done"] == 4
