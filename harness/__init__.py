@@ -31,6 +31,7 @@ from harness.components import (
 from harness.data.splits import carve
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
+from harness.tables import TextTable, read_lines, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,7 @@ __all__ = [
     "Schedule",
     "Task",
     "Tell",
+    "TextTable",
     "UnknownNameError",
     "UsageError",
     "Weighted",
@@ -68,6 +70,8 @@ __all__ = [
     "hookimpl",
     "rank",
     "read_board",
+    "read_lines",
+    "read_table",
     "suggest",
     "sum_groups",
 ]
