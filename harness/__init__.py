@@ -31,6 +31,7 @@ from harness.components import (
 from harness.data.splits import carve
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
+from harness.identifiers import IdSource, parse_id_source
 from harness.tables import TextTable, read_lines, read_table
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "Dataset",
     "Float",
     "HarnessError",
+    "IdSource",
     "Inputs",
     "Int",
     "Loss",
@@ -68,6 +70,7 @@ __all__ = [
     "average_precision",
     "carve",
     "hookimpl",
+    "parse_id_source",
     "rank",
     "read_board",
     "read_lines",
