@@ -235,7 +235,7 @@ class _Content:
 def _scores_and_logits(predictions: Predictions) -> list[NDArray[np.float64]]:
     """Both (N, C): a copy may have been rounded as either."""
     if predictions.is_rank_only:
-        return [predictions.ranks]
+        return [predictions.ranks, predictions.ranks]  # they may be the logits of another file
     return [predictions.scores, predictions.logits.astype(np.float64)]
 
 

@@ -113,7 +113,8 @@ def _judge_scores(predictions: Predictions) -> Predictions:
         row, column = wrong[0]
         raise DataError(
             f"{predictions.source}: image '{predictions.image[row]}', label '{predictions.labels[column]}': a "
-            f"{'logit' if given is None else 'score'} must be finite, got {values[row, column]:g}; predict it again, or leave the image out"
+            f"{'logit' if given is None else 'score'} must be finite, got {values[row, column]:g}; predict it again, "
+            "or leave the image out"
         )
     outside = np.argwhere((values < 0) | (values > 1))
     if given is None or predictions.is_rank_only or not len(outside):
@@ -149,7 +150,7 @@ def _suspect_logits(predictions: Predictions) -> Predictions:
 # --- targets ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Table:
     """A number for each of N images and C labels."""
 
@@ -170,12 +171,20 @@ class Table:
 def _read_targets(sheet: Sheet, labels: tuple[str, ...]) -> Table:
     values, notes = sheet.parse(labels)
     require_targets(values, labels, sheet.image, str(sheet.path))
-    return Table(str(sheet.path), labels, sheet.image, sheet.patient, values, (*sheet.notes, *notes))
+    return Table(
+        source=str(sheet.path),
+        labels=labels,
+        image=sheet.image,
+        patient=sheet.patient,
+        values=values,
+        notes=(*sheet.notes, *notes),
+    )
 
 
 def _describe(data: Data) -> Table:
     image, patient = (data.table[column].to_numpy(dtype=str) for column in ("image", "patient"))
-    return Table("the dataset", data.labels, image, patient, data.targets.astype(np.float64))
+    values = data.targets.astype(np.float64)
+    return Table(source="the dataset", labels=data.labels, image=image, patient=patient, values=values)
 
 
 def _join(predictions: Predictions, table: Table) -> Predictions:

@@ -98,7 +98,7 @@ def find_files(path: Path) -> list[Path]:
         return [path]
     files = sorted(file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES))
     if not files:
-        raise DataError(f"{path} holds no predictions: no {' or '.join(SUFFIXES)} lies in it")
+        raise DataError(f"{path} holds no predictions: no {', '.join(SUFFIXES)} lies in it")
     return files
 
 
