@@ -75,13 +75,16 @@ def _read(path: Path, image: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if not path.is_file():
         raise DataError(f"csv: there is no {path}; give --data-root FOLDER and --option file=NAME.csv")
     read = read_table(path, fill=True)
-    table = read.columns
+    notes, unnamed = read.notes, int((read.columns.columns == "").sum())
+    if unnamed:
+        notes += (f"{path}: {unnamed} columns without a name are left out",)
+    table = read.columns.loc[:, read.columns.columns != ""].copy()
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
         raise DataError(f"{path}: the column '{twice[0]}' stands in it more than once; rename or remove one of them")
     if image in table.columns:
         table[image] = table[image].str.replace("\\", "/")  # as Windows writes paths
-    return table, read.notes
+    return table, notes
 
 
 def _split_names(names: list[str] | str) -> list[str]:

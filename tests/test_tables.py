@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness import DataError, read_lines, read_table
 
@@ -132,3 +136,28 @@ def test_a_list_is_its_lines_without_comments_and_blanks(write, encoding):
     assert read_lines(path) == ["a.png", "b.png 0 1"]
     with pytest.raises(DataError, match=r"t\.csv, line 2 holds a NUL"):
         read_lines(write(b"a\nb\0\n"))
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), max_size=5)
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8),
+    st.sampled_from(",;\t"),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.booleans(),
+)
+def test_what_a_spreadsheet_writes_is_read_back(tmp_path_factory, rows, separator, encoding, end, always_quoted):
+    rows = [(f"i{number}{first}", *rest) for number, (first, *rest) in enumerate(rows)]
+    text = io.StringIO()
+    writer = csv.writer(
+        text, delimiter=separator, lineterminator=end, quoting=csv.QUOTE_ALL if always_quoted else csv.QUOTE_MINIMAL
+    )
+    writer.writerows([HEADER, *rows])
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    path.write_bytes(text.getvalue().encode(encoding))
+    table = read_table(path)
+    assert table.columns.to_numpy().tolist() == [list(row) for row in rows]
+    assert table.lines == list(range(2, len(rows) + 2))
+    assert not table.notes

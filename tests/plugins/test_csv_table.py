@@ -189,3 +189,9 @@ def test_what_is_guessed_of_a_table_stands_in_its_notes(csv):
 def test_a_column_that_stands_in_a_table_twice_is_refused(csv):
     with pytest.raises(DataError, match="the column 'Edema' stands in it more than once"):
         csv("image,patient,Edema,Edema\n1.png,p,1,0\n")
+
+
+def test_a_column_without_a_name_is_no_label(csv):
+    data = csv(",image,patient,Edema\n0,1.png,p,1\n1,2.png,p,0\n")
+    assert data.labels == ("Edema",)
+    assert "1 columns without a name are left out" in data.notes["label_file_guessed"]
