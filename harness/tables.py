@@ -203,7 +203,7 @@ def _split_plain(texts: list[str], separator: str, width: int, places: list[int]
         na_filter=False,
         quoting=csv.QUOTE_NONE,
         skip_blank_lines=False,
-    ).fillna("")
+    )
     ends = (separator, "\n")
     blanks = [blank for blank in BLANKS if blank in text]
     padded = any(blank + end in text or end + blank in text for blank in blanks for end in ends)

@@ -321,6 +321,13 @@ def test_labels_that_both_have_are_taken_and_the_others_named(write):
             read_predictions(scores, targets=targets, reading=Reading(labels=(label,)))
 
 
+def test_a_label_that_is_probably_misspelled_is_not_left_out(write):
+    scores, targets = write("s.csv", "image,Edma,Mass\ni0,0.1,0.2\n"), write("t.csv", "image,Mass,Edema\ni0,1,0\n")
+    with pytest.raises(DataError, match=r"label 'Edma' is not in .*t\.csv: did you mean 'Edema'\?; .*--labels"):
+        read_predictions(scores, targets=targets)
+    assert read_predictions(scores, targets=targets, reading=Reading(labels=("Mass",))).labels == ("Mass",)
+
+
 def test_labels_are_the_same_without_case_signs_and_a_word_before_them(write):
     scores = write("s.csv", "image,prob_Pleural_Thickening,prob_mass\ni0,0.1,0.2\n")
     read = read_predictions(scores, targets=write("t.csv", "image,Mass,Pleural Thickening\ni0,1,0\n"))

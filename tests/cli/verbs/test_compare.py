@@ -350,6 +350,9 @@ def test_files_of_scores_that_only_rank_and_are_the_same_are_refused(harness, sa
         save_predictions(name, ranks=ranks, logits=None)
     code, _, err = harness("compare", "a.npz", "b.npz")
     assert (code, "hold the same predictions" in err) == (2, True)
+    for name, seed in {"a.npz": 0, "b.npz": 1}.items():  # others, all above 1
+        save_predictions(name, ranks=np.load(save_predictions(name, seed))["logits"] + 100, logits=None)
+    assert compare(harness, "a.npz", "b.npz")["pairs"][0]["delta"] != 0
 
 
 def test_a_row_is_compared_over_the_labels_that_are_named(harness, board):
