@@ -31,6 +31,8 @@ from harness.components import (
 from harness.data.splits import carve
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
+from harness.identifiers import IdSource, parse_id_source
+from harness.tables import TextTable, read_lines, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +49,7 @@ __all__ = [
     "Dataset",
     "Float",
     "HarnessError",
+    "IdSource",
     "Inputs",
     "Int",
     "Loss",
@@ -58,6 +61,7 @@ __all__ = [
     "Schedule",
     "Task",
     "Tell",
+    "TextTable",
     "UnknownNameError",
     "UsageError",
     "Weighted",
@@ -66,8 +70,11 @@ __all__ = [
     "average_precision",
     "carve",
     "hookimpl",
+    "parse_id_source",
     "rank",
     "read_board",
+    "read_lines",
+    "read_table",
     "suggest",
     "sum_groups",
 ]

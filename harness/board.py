@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.errors import UnknownNameError, UsageError, suggest
-from harness.files import write_atomically
+from harness.files import decode_text, write_atomically
 from harness.parameters import Params, flatten
 
 BOARD_FILE = "board.toml"
@@ -183,8 +183,8 @@ def read_board(folder: Path) -> Board:
 def read_text(path: Path) -> str:
     """Read a file of a board's folder. Raises `UsageError` that names one that cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(path.read_bytes())
+    except (OSError, UnicodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
 
 

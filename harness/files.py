@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import fcntl
@@ -28,6 +29,14 @@ OLD = 24 * 3600.0
 """Seconds after which a temporary file is left over, if it cannot be told whether its writer lives."""
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.ENOTDIR}
 """Errors of a place that cannot be written, whatever is written."""
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""Byte order marks, by which a text file tells its encoding."""
 
 
 Content = bytes | str | Callable[[Path], None]
@@ -155,6 +164,34 @@ def _require_regular(about: os.stat_result, most: int) -> None:
         raise OSError(errno.EINVAL, f"it is {kinds.get(kind, 'a device')}, no ordinary file")
     if about.st_size > most:
         raise OSError(errno.EFBIG, f"it is larger than {most / 2**20:g} MiB")
+
+
+def decode_text(content: bytes) -> str:
+    """Decode a file's bytes by its byte order mark, without one as UTF-8; every line ends as on Unix.
+
+    Windows writes UTF-16 with such a mark; where it was lost, the zeros of plain letters still show the order. Raises
+    `UnicodeError` whose text names the line that is no text.
+    """
+    mark, encoding = next(((m, e) for m, e in MARKS if content.startswith(m)), (b"", _guess_encoding(content)))
+    try:
+        text = content[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].decode(encoding, "replace").count("\n") + 1
+        wrong = f"line {line} is no {encoding.upper()}: byte 0x{error.object[error.start]:02X}"
+        raise UnicodeError(f"{wrong}; save the file as UTF-8") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UnicodeError(f"line {line} holds a NUL character; the file is damaged or no text: write it again")
+    return text
+
+
+def _guess_encoding(content: bytes) -> str:
+    """Tell UTF-16 without a mark, where every other of the first bytes is zero, from UTF-8."""
+    head = content[:64]
+    if len(head) >= 4 and not any(head[1::2]) and all(head[::2]):
+        return "utf-16-le"
+    return "utf-16-be" if len(head) >= 4 and not any(head[::2]) and all(head[1::2]) else "utf-8"
 
 
 def file_digest(path: Path) -> str:

@@ -7,7 +7,10 @@ alone leaks. What is alike may still be different, so that nothing is refused fo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from harness.errors import UsageError, suggest
 
 SUFFIX = re.compile(r"\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|jp2|webp|npy|npz|nii|mha)(?:\.gz)?$")
 WHOLE = re.compile(r"^(\d+)\.0+$")
@@ -40,3 +43,51 @@ def hint_alike(ours: Iterable[str], theirs: Iterable[str]) -> str:
     """The end of a message about ids that only one of two files has; empty where none are alike."""
     pairs = find_alike(ours, theirs)
     return f" (perhaps the same, written differently: {list_pairs(pairs)})" if pairs else ""
+
+
+# --- ids that stand in another column's cells ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class IdSource:
+    """Where ids stand: a column, or a part of its cells."""
+
+    column: str
+    pattern: re.Pattern[str] | None = None
+    """What finds the id in a cell, as its first group; without it the cell is the id."""
+
+    def find(self, cells: Iterable[str]) -> list[str]:
+        """Find the id in each cell; an empty text where there is none."""
+        if self.pattern is None:
+            return list(cells)
+        found = map(self.pattern.search, cells)
+        return [(match[1] or "") if match else "" for match in found]
+
+
+def parse_id_source(text: str, columns: Collection[str], option: str) -> IdSource:
+    r"""Parse `COLUMN`, or `COLUMN:REGEX` as in `Path:(patient\d+)`, whose first group is the id.
+
+    Raises `UsageError`, which names the option, for a column that is none of `columns`, and for a pattern that is none
+    or has no group.
+    """
+    if text in columns:
+        return IdSource(text)
+    column, colon, regex = text.partition(":")
+    if column not in columns:
+        raise UsageError(f"{option}: there is no column '{column}'{suggest(column, columns)}")
+    if not colon:
+        return IdSource(column)
+    try:
+        pattern = re.compile(regex)
+    except re.error as error:
+        raise UsageError(f"{option}: '{regex}' is no regular expression: {error}") from None
+    if not pattern.groups:
+        raise UsageError(
+            f"{option}: '{regex}' has no group; put what names the patient in brackets, as in {column}:(patient\\d+)"
+        )
+    return IdSource(column, pattern)
+
+
+def use_slashes(path: str) -> str:
+    r"""Return an image's path as it stands everywhere: Windows writes `a\b.png` for `a/b.png`."""
+    return path.replace("\\", "/")

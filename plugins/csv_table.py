@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Data, DataError, Dataset, UsageError, carve, hookimpl, suggest
+from harness import Data, DataError, Dataset, UsageError, carve, hookimpl, read_table, suggest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +50,7 @@ def load(
     `UsageError` for an option that cannot mean anything.
     """
     path = root / file
-    table = _read(path)
+    table, guessed = _read(path, image)
     there = _described_columns(
         table, {"image": image, "patient": patient, "split": split, "age": age, "sex": sex, "view": view}, path
     )
@@ -66,25 +65,26 @@ def load(
         table=described,
         subgroups=("sex", "age", "view", *groups),
         mirrors=mirrors,
-        notes={"label_file": file, "split": "as given" if "split" in there else "carved by patient"},
+        notes={"label_file": file, "split": "as given" if "split" in there else "carved by patient"}
+        | ({"label_file_guessed": "; ".join(guessed)} if guessed else {}),
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """The table as texts, blanks as empty texts."""
-    import pandas as pd
-
+def _read(path: Path, image: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read the table as texts, blanks as empty texts, and what had to be guessed; `image` names the column of paths."""
     if not path.is_file():
         raise DataError(f"csv: there is no {path}; give --data-root FOLDER and --option file=NAME.csv")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False)
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no table of comma-separated values: {error}") from None
-    if table.empty:
-        raise DataError(f"{path} has a header and no rows")
-    return pd.DataFrame({name.strip(): table[name].str.strip() for name in table.columns})
+    read = read_table(path, fill=True)
+    notes, unnamed = read.notes, int((read.columns.columns == "").sum())
+    if unnamed:
+        notes += (f"{path}: {unnamed} columns without a name are left out",)
+    table = read.columns.loc[:, read.columns.columns != ""].copy()
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise DataError(f"{path}: the column '{twice[0]}' stands in it more than once; rename or remove one of them")
+    if image in table.columns:
+        table[image] = table[image].str.replace("\\", "/")  # as Windows writes paths
+    return table, notes
 
 
 def _split_names(names: list[str] | str) -> list[str]:

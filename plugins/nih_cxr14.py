@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from harness import Data, DataError, Dataset, UnknownNameError, carve, hookimpl
+from harness import Data, DataError, Dataset, UnknownNameError, carve, hookimpl, read_lines, read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,8 @@ LABELS = (
     "Pneumonia",
     "Pneumothorax",
 )
+NEEDED = ("image", "findings", "patient")
+"""What every row of a label file must say."""
 SPLITS = ("official", "dacnet", "lists")
 LABEL_FILES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 """NIH's label files, newest first: that one is used where both are there."""
@@ -44,6 +47,7 @@ LAYOUT = (
 )
 PATIENTS = 30805
 """NIH's patients are numbered from 1 to this."""
+NAME_ENDS = re.compile(r"[\s,;]")
 OLDEST = 120
 """Years: an age above it is a typing error, unknown."""
 
@@ -134,14 +138,19 @@ def _read_entries(path: Path) -> pd.DataFrame:
         "Patient Sex": "sex",
         "View Position": "view",
     }
-    # the header splits at the commas in its brackets as the rows do, so only the names of some columns are odd;
-    # index_col=False, lest a comma at the end of the rows make the first column an index
-    table = pd.read_csv(path, usecols=lambda column: column in wanted, dtype=str, index_col=False)
-    table = table.rename(columns=wanted).reindex(columns=list(dict.fromkeys(wanted.values()))).astype(object)
-    incomplete = table[["image", "findings", "patient"]].isna().any(axis=1)
-    if incomplete.any() or table.empty:
-        where = f"row {int(incomplete.to_numpy().argmax()) + 2} lacks" if len(table) else "it has no row with"
-        raise DataError(f"{path} is not NIH's label file: {where} an image, findings or a patient; {LAYOUT}")
+    # the header splits at the commas in its brackets as the rows do, so only the names of some columns are odd
+    read = read_table(path, wanted=wanted, fill=True)
+    table = read.columns.rename(columns=wanted)
+    absent = [f"'{column}'" for column, name in wanted.items() if name in NEEDED and name not in table.columns]
+    if absent:
+        raise DataError(f"{path} is not NIH's label file: it has no column {' or '.join(absent)}; {LAYOUT}")
+    incomplete = (table[list(NEEDED)] == "").any(axis=1)
+    if incomplete.any():
+        line = read.lines[int(incomplete.to_numpy().argmax())]
+        raise DataError(f"{path} is not NIH's label file: line {line} lacks an image, findings or a patient; {LAYOUT}")
+    table = table.reindex(columns=list(dict.fromkeys(wanted.values()))).astype(object)
+    table["view"] = table["view"].where(table["view"] != "")
+    table["sex"] = table["sex"].where(table["sex"] != "")
     patient = pd.to_numeric(table["patient"], errors="coerce")
     if patient.isna().any():
         raise DataError(
@@ -226,9 +235,7 @@ def _read_list(path: Path, entries: pd.DataFrame) -> set[str]:
     """The image names of a list; what follows a name on its line (labels, in the 70/10/20 lists) is not read."""
     if not path.is_file():
         raise DataError(f"nih-cxr14: there is no {path}; {LAYOUT}")
-    names = {
-        line.split()[0].rpartition("/")[2] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
-    }
+    names = {NAME_ENDS.split(line, 1)[0].replace("\\", "/").rpartition("/")[2] for line in read_lines(path)}
     unknown = sorted(names.difference(entries["image"]))
     if unknown:
         raise DataError(
@@ -255,15 +262,13 @@ def _locate(root: Path, images: list[str]) -> list[str]:
 
 def _read_boxes(root: Path, images: pd.Series) -> pd.DataFrame | None:
     """NIH's boxes of `images` in pixels of its PNG files; its 'Infiltrate' is Infiltration."""
-    import pandas as pd
-
     path = root / "BBox_List_2017.csv"
     if not path.is_file():
         return None
     columns = ["image", "label", "x", "y", "width", "height"]
+    table = read_table(path).columns.iloc[:, : len(columns)]
     try:
-        table = pd.read_csv(path, usecols=range(6), header=0, names=columns, index_col=False)
-        table = table.astype(dict.fromkeys(columns[2:], float))
+        table = table.set_axis(columns, axis=1).astype(dict.fromkeys(columns[2:], float))
     except ValueError as error:
         raise DataError(f"{path} is not NIH's list of boxes: {error}") from None
     table = table.assign(label=table["label"].replace("Infiltrate", "Infiltration"))

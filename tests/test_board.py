@@ -20,6 +20,7 @@ from harness.board import (
     row_text,
 )
 from harness.errors import UnknownNameError, UsageError
+from harness.report.published import Published, read_published
 
 GOOD = """
 title = "A board"
@@ -163,3 +164,11 @@ def test_a_written_board_reads_back_the_same(models, options, title):
     assert (read.title, read.seeds, read.metrics, read.options) == (title, (3, 1), ("auroc", "f1"), options)
     assert {row.model for row in read.rows} == set(models)
     assert all(row.params == params for row in read.rows)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_board_file_is_read_as_windows_writes_it(tmp_path, encoding):
+    (tmp_path / "board.toml").write_bytes(GOOD.replace("\n", "\r\n").encode(encoding))
+    assert read_board(tmp_path).rows == parse_board(GOOD, tmp_path).rows
+    (tmp_path / "published.toml").write_bytes("# nothing\r\n".encode(encoding))
+    assert read_published(tmp_path) == Published()

@@ -126,7 +126,7 @@ def test_many_that_add_rows_at_once_lose_none(tmp_path):
 def test_a_file_of_a_board_that_is_no_utf8_is_named(tmp_path, name):
     define(parts(tmp_path / "b")).write()
     (tmp_path / "b" / name).write_bytes(b'title = "t"\nse\xe5ds = [0]\n')
-    with pytest.raises(UsageError, match=rf"b/{name} cannot be read: 'utf-8' codec"):
+    with pytest.raises(UsageError, match=rf"b/{name} cannot be read: line 2 is no UTF-8: byte 0xE5; save"):
         define(BoardRequest(board=str(tmp_path / "b"), folder=tmp_path / "new"))
 
 

@@ -55,6 +55,25 @@ Devices = Annotated[
 DatasetOptions = Annotated[
     list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
 ]
+ImageColumn = Annotated[
+    str | None,
+    typer.Option("--image-column", metavar="COLUMN", help="The column that names the image, where several may."),
+]
+PatientColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--patient",
+        metavar="COLUMN[:REGEX]",
+        help=r"What names the patient: a column, or the first group of a pattern in it, as in 'Path:(patient\d+)'.",
+    ),
+]
+WantedLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        help="Separated by commas; by default those that scores and targets both have.",
+    ),
+]
 CompileOption = Annotated[
     Literal["auto", "on", "off"],
     typer.Option(

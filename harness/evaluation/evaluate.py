@@ -36,7 +36,7 @@ from harness.evaluation.parts import (
     PredictivePart,
     SubgroupPart,
 )
-from harness.evaluation.predictions import Predictions, make_scores
+from harness.evaluation.predictions import ONLY_RANKED, Predictions, make_scores
 from harness.evaluation.predictive import describe_predictive, predict_values, require_prevalence
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Subgroups, measure_subgroups
@@ -109,7 +109,7 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
         metrics={name: describe_metric(test, one, micro[name]) for name, one in measured.items()},
         thresholds=describe_thresholds(test, thresholds),
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
-        calibration=None if val is None else calibrate(test, val),
+        calibration=None if val is None or test.is_rank_only or val.is_rank_only else calibrate(test, val),
         subgroups=describe_subgroups(test.labels, subgroups),
         resamples=Resamples(
             macro={name: one.macro_resamples for name, one in measured.items()},
@@ -130,6 +130,8 @@ def describe_metric(test: Predictions, measured: Measured, micro: float) -> Metr
     labels = np.array(test.labels)
     averaged, left_out = labels[used].tolist(), labels[~used].tolist()
     unexplained = interval is None and averaged
+    why = explain_omission(left_out, values[~used], test.targets[:, ~used], test.patient)
+    why = ONLY_RANKED if test.is_rank_only and metric.on != "ranks" else why
     return MetricPart(
         macro=measured.macro,
         interval=interval,
@@ -151,7 +153,7 @@ def describe_metric(test: Predictions, measured: Measured, micro: float) -> Metr
         },
         labels_used=len(averaged),
         left_out=left_out,
-        why_left_out=explain_omission(left_out, values[~used], test.targets[:, ~used], test.patient),
+        why_left_out=why,
         higher_is_better=metric.higher_is_better,
     )
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ARRAYS = "labels, image, patient, logits (or scores) and targets"
+KINDS = ("logits", "scores", "ranks")
+"""What predictions are stored as; ranks are scores that are no probabilities."""
+ONLY_RANKED = (
+    "these scores are no probabilities and only rank: AUROC and AUPRC are given, but no decisions, calibration, Brier "
+    "score or ECE"
+)
 COLUMN = "column/"
 """What the names of group columns begin with in an .npz."""
 EXTREME = 1e-12
@@ -37,6 +43,8 @@ class Predictions:
     """(N, C) float32: 1, 0 or NaN for unknown."""
     given_scores: NDArray[np.float64] | None = None
     """(N, C) in 0..1 where scores were given instead of logits, see `from_scores`."""
+    is_rank_only: bool = False
+    """Whether the given scores are no probabilities, and any finite numbers: then they rank, and mean nothing else."""
     patients_known: bool = True
     """Whether something says which images belong to one patient; else each image is a patient of its own."""
     columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
@@ -68,7 +76,12 @@ class Predictions:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """(N, C) float64: as given, or the logistic function of the logits, without overflow."""
+        """(N, C) float64: as given, or the logistic function of the logits, without overflow.
+
+        NaN where scores are no probabilities: what needs some is undefined then.
+        """
+        if self.is_rank_only:
+            return np.full(self.logits.shape, np.nan)
         if self.given_scores is not None:
             return self.given_scores
         return make_scores(self.logits)
@@ -96,6 +109,10 @@ class Predictions:
             return self
         return self._take(np.arange(len(self.image)), columns)
 
+    def take_labels(self, columns: Sequence[int]) -> Predictions:
+        """The labels at `columns`, in that order."""
+        return self._take(np.arange(len(self.image)), np.array(columns, dtype=np.intp))
+
     def _take(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Predictions:
         cells = np.ix_(rows, columns)
         return replace(
@@ -113,7 +130,7 @@ class Predictions:
         """Write an .npz without pickled objects, whole or not at all.
 
         It holds `labels` (C), `image` (N), `patient` (N) where known, `targets` (N, C), and `logits` or, where scores
-        were given, `scores` (N, C).
+        were given, `scores` (N, C), or `ranks` where they are no probabilities.
         """
         write_atomically(path, self.write)
 
@@ -128,7 +145,7 @@ class Predictions:
         if self.given_scores is None:
             arrays["logits"] = self.logits
         else:
-            arrays["scores"] = self.given_scores
+            arrays["ranks" if self.is_rank_only else "scores"] = self.given_scores
         arrays["targets"] = self.targets
         return arrays | {f"{COLUMN}{name}": values for name, values in self.columns.items()}
 
@@ -149,7 +166,7 @@ def load_predictions(path: Path) -> Predictions:
     arrays = _read_arrays(path)
     labels, image = arrays["labels"], arrays["image"]
     patient = arrays.get("patient", image)
-    kind = "logits" if "logits" in arrays else "scores"
+    (kind,) = arrays.keys() & set(KINDS)
     values = arrays[kind]
     targets = arrays.get("targets", np.full(values.shape, np.nan, dtype=np.float32))
     shape = (image.size, labels.size)
@@ -171,13 +188,14 @@ def load_predictions(path: Path) -> Predictions:
     for name, values in columns.items():
         if values.shape != image.shape:
             raise DataError(f"{path}: column '{name}' {values.shape} must be (N,), one value an image")
-    return replace(predictions, patients_known="patient" in arrays, columns=columns, source=str(path))
+    known, rank_only = "patient" in arrays, kind == "ranks"
+    return replace(predictions, patients_known=known, is_rank_only=rank_only, columns=columns, source=str(path))
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays that the file has, as the types of `Predictions`; without objects, which could run code."""
     types: dict[str, type] = {"labels": str, "image": str, "patient": str}
-    types |= {"scores": np.float64, "targets": np.float32}
+    types |= {"scores": np.float64, "ranks": np.float64, "targets": np.float32}
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file, np.errstate(over="ignore"):
             types |= {name: str for name in file if name.startswith(COLUMN)}
@@ -189,7 +207,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except Exception as error:  # noqa: BLE001 - NumPy and zipfile raise many kinds for a damaged file
         raise DataError(f"{path} holds no predictions ({type(error).__name__}: {error}); it needs {ARRAYS}") from None
     absent = {"labels", "image"} - arrays.keys()
-    if absent or ("logits" in arrays) == ("scores" in arrays):
+    if absent or len(arrays.keys() & set(KINDS)) != 1:
         wrong = f"no {' and no '.join(sorted(absent))}" if absent else "not exactly one of logits and scores"
         raise DataError(f"{path} holds no predictions ({wrong}); it needs {ARRAYS}")
     return arrays

@@ -31,14 +31,20 @@ def fit_thresholds(
 ) -> dict[str, NDArray[np.float64]]:
     """Policy -> thresholds (C,) in the order of the test split's labels.
 
-    Without validation there are only the policies that need none: `0.5` and `oracle`. Raises `DataError` where both
+    Without validation there are only the policies that need none: `0.5` and `oracle`. Scores that are no probabilities
+    have none (NaN): what separates them here says nothing elsewhere. Raises `DataError` where both
     splits do not have the same labels, `UnknownNameError` for an unknown policy.
     """
     if val is not None:
         val = val.arrange(test.labels, test.source)
     thresholds = {}
     for policy in policies:
-        if policy == "0.5":
+        needs_val = policy not in ("0.5", "oracle")
+        if needs_val and val is None:
+            continue
+        if test.is_rank_only or (needs_val and val is not None and val.is_rank_only):
+            thresholds[policy] = np.full(len(test.labels), np.nan)
+        elif policy == "0.5":
             thresholds[policy] = _split_in_half(test)
         elif policy == "oracle":
             thresholds[policy] = maximal_f1_thresholds(test.ranks, test.targets)

@@ -81,6 +81,8 @@ def _show_model(row: RowSummary, summary: Leaderboard) -> Cell:
         shown += make_small(f"{row.loss}, {row.recipe}", "small narrow")
     if row.external is not None:
         shown += make_small(EXTERNAL)
+    if row.only_ranked:
+        shown += make_small(row.only_ranked)
     if row.params:
         shown += make_small(row.tuned or "with other parameters", "small tuned")
     return Cell(shown, value=row.control or row.model)

@@ -64,6 +64,8 @@ class RowSummary:
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
     external: str | None = None
     """What is said about predictions that were submitted: nothing of the row was trained here."""
+    only_ranked: str = ""
+    """Why submitted scores have no numbers that need probabilities; empty where they are probabilities."""
     group: int | None = None
     """The rank group, from 1; rows of one group do not differ significantly from its best. None where the row is not
     compared, or has fewer than three seeds."""

@@ -30,7 +30,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.board import PUBLISHED_FILE
+from harness.board import PUBLISHED_FILE, read_text
 from harness.errors import UsageError
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -99,8 +99,8 @@ def read_published(folder: Path) -> Published:
     if not path.is_file():
         return Published()
     try:
-        return Published.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Published.model_validate(tomllib.loads(read_text(path)))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.board import Board, Row
 from harness.evaluation.common_labels import average, covers, find_common
 from harness.evaluation.parts import MetricPart
+from harness.evaluation.predictions import ONLY_RANKED
 from harness.metric_names import DEFAULT_POLICY, full_name
 from harness.report.leaderboard import Leaderboard, RowStatus, RowSummary, Spread
 from harness.report.significance import (
@@ -150,7 +151,12 @@ def _summarize_row(
         control=row.control,
         tuned=row.tuned,
         external=next((record.external for record, _ in judged if record.external is not None), None),
+        only_ranked=ONLY_RANKED if any(_is_only_ranked(record) for record in done) else "",
     )
+
+
+def _is_only_ranked(record: Record) -> bool:
+    return any(part.why_left_out == ONLY_RANKED for part in record.metrics.values())
 
 
 def _share_labels(rows: Sequence[RowSummary], metrics: Iterable[str]) -> dict[str, tuple[str, ...]]:

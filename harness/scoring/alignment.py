@@ -45,7 +45,10 @@ def common(predictions: Sequence[Predictions]) -> list[Predictions]:
     Raises `DataError` where labels differ or no image is in all.
     """
     first = predictions[0]
-    arranged = [first, *(other.arrange(first.labels, first.source) for other in predictions[1:])]
+    try:
+        arranged = [first, *(other.arrange(first.labels, first.source) for other in predictions[1:])]
+    except DataError as error:
+        raise DataError(f"{error}, or name labels that all have by --labels") from None
     images = np.sort(functools.reduce(_intersect, [each.image for each in arranged]))
     if not len(images):
         counts = ", ".join(f"{each.source} ({len(each.image):,} images)" for each in arranged)
@@ -231,6 +234,8 @@ class _Content:
 
 def _scores_and_logits(predictions: Predictions) -> list[NDArray[np.float64]]:
     """Both (N, C): a copy may have been rounded as either."""
+    if predictions.is_rank_only:
+        return [predictions.ranks, predictions.ranks]  # they may be the logits of another file
     return [predictions.scores, predictions.logits.astype(np.float64)]
 
 

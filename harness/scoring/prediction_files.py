@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,50 +11,91 @@ import numpy as np
 
 from harness.components import Data
 from harness.errors import DataError, UsageError
-from harness.evaluation.predictions import Predictions, load_predictions, require_targets, require_unique
+from harness.evaluation.predictions import ONLY_RANKED, Predictions, load_predictions, match_labels, require_targets
 from harness.identifiers import hint_alike
+from harness.scoring.sheets import Reading, Sheet, find_common, read_sheet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+ROUNDING = 1e-6
+"""How far beyond 0..1 a probability may be for having been rounded, as float32 is."""
+DEFAULT = Reading()
 MOST_NAMED = 3
 """Images that a message names at most."""
 
 
-def read_predictions(path: Path, *, targets: Path | None = None, data: Data | None = None) -> Predictions:
+def read_predictions(
+    path: Path,
+    *,
+    targets: Path | None = None,
+    data: Data | None = None,
+    reading: Reading = DEFAULT,
+    whole: bool = False,
+) -> Predictions:
     """Read predictions from an .npz, as a run leaves it or with `scores` (N, C) for `logits`, or from a CSV of scores.
 
-    A CSV has the columns `image`, perhaps `patient`, and one for each label. Targets are those of the CSV `targets`
-    (`image`, perhaps `patient`, one column for each label: 1, 0 or blank for unknown), else of the dataset `data`, else
-    the .npz's own. Rows are matched by image and columns by label, in any order; the targets may be of more images.
-    Where nothing says who the patients are, each image is one and the result is not `patients_known`.
+    A CSV has a column for the image, perhaps one for the patient, and one for each label (`Reading`, `read_sheet`).
+    Targets are those of the CSV `targets` (likewise, with 1, 0 or blank for unknown), else of the dataset `data`, else
+    the .npz's own. Rows are matched by image and columns by label, in any order; the targets may be of more images, and
+    labels that one of both lacks are left out with a note, unless the `whole` of the dataset's is needed. Scores beyond
+    0..1 only rank (`Predictions.is_rank_only`). Where nothing says who the patients are, each image is one and the
+    result is not `patients_known`.
 
-    Raises `DataError` for a file that cannot mean one thing: not readable, a number missing or out of range, something
-    twice, labels or patients that differ from those of the targets, images without targets. Raises `UsageError` where
-    both `targets` and `data` are given.
+    Raises `DataError` for a file that cannot mean one thing: not readable, a number missing or not finite, something
+    twice, no label in common, patients that differ from those of the targets, images without targets. Raises
+    `UsageError` where both `targets` and `data` are given.
     """
     if targets is not None and data is not None:
         raise UsageError("targets come from a file or from a dataset: give one of them")
-    predictions = _suspect_logits(_read_file(path))
-    _require_scores(predictions)
+    _require_regular(path)
+    stored = load_predictions(path) if path.suffix.lower() == ".npz" else read_sheet(path, "scores", reading)
+    truth: Sheet | Table | None = None if data is None else _describe(data)
     if targets is not None:
-        predictions = _join(predictions, _read_targets(targets))
-    elif data is not None:
-        predictions = _join(predictions, _describe(data))
+        _require_regular(targets)
+        truth = read_sheet(targets, "targets", reading)
+    if isinstance(stored, Sheet) and truth is None:
+        raise DataError(f"{path}: no target of its images is known; give a CSV of targets, or the dataset")
+    predictions = _combine(stored, truth, reading, whole=whole)
     if np.isnan(predictions.targets).all():
         raise DataError(f"{path}: no target of its images is known; give a CSV of targets, or the dataset")
     return predictions
 
 
-def _read_file(path: Path) -> Predictions:
-    _require_regular(path)
-    if path.suffix.lower() == ".npz":
-        return load_predictions(path)
-    table = _read_csv(path, "scores")
-    patient = table.image if table.patient is None else table.patient
-    unknown = np.full(table.values.shape, np.nan, dtype=np.float32)
-    predictions = Predictions.from_scores(table.labels, table.image, patient, table.values, unknown)
-    return replace(predictions, patients_known=table.patient is not None, source=table.source)
+def _combine(stored: Predictions | Sheet, truth: Sheet | Table | None, reading: Reading, *, whole: bool) -> Predictions:
+    """Give scores their targets, in the labels that both have."""
+    source = stored.source if isinstance(stored, Predictions) else str(stored.path)
+    ours = stored.labels if isinstance(stored, Predictions) else tuple(map(str, stored.cells.columns))
+    if truth is None:
+        theirs, other = ours, source
+    elif isinstance(truth, Sheet):
+        theirs, other = tuple(map(str, truth.cells.columns)), str(truth.path)
+    else:
+        theirs, other = truth.labels, truth.source
+    common = find_common(ours, theirs, source, other, reading.labels)
+    if whole and len(common.theirs) < len(theirs):
+        match_labels(common.theirs, theirs, source, other)  # raises
+    if isinstance(stored, Sheet):
+        predictions = _fill(stored, common.ours)
+    else:
+        predictions = stored.take_labels([ours.index(label) for label in common.ours])
+    predictions = replace(predictions, labels=common.theirs, notes=(*predictions.notes, *common.notes))
+    predictions = _suspect_logits(_judge_scores(predictions))
+    if truth is None:
+        return predictions
+    return _join(
+        predictions, _read_targets(truth, common.theirs) if isinstance(truth, Sheet) else truth.take(common.theirs)
+    )
+
+
+def _fill(sheet: Sheet, labels: tuple[str, ...]) -> Predictions:
+    """Make predictions of a table of scores."""
+    values, notes = sheet.parse(labels)
+    patient = sheet.image if sheet.patient is None else sheet.patient
+    unknown = np.full(values.shape, np.nan, dtype=np.float32)
+    predictions = Predictions.from_scores(labels, sheet.image, patient, values, unknown)
+    known, said = sheet.patient is not None, (*sheet.notes, *notes)
+    return replace(predictions, patients_known=known, source=str(sheet.path), notes=said)
 
 
 def _require_regular(path: Path) -> None:
@@ -64,18 +104,35 @@ def _require_regular(path: Path) -> None:
         raise DataError(f"{path} is no ordinary file; give a .csv or .npz")
 
 
-def _require_scores(predictions: Predictions) -> None:
-    """Refuse logits that are not finite, and given scores that are not in 0..1."""
+def _judge_scores(predictions: Predictions) -> Predictions:
+    """Refuse logits and scores that are not finite; clip scores that rounding took beyond 0..1; others only rank."""
     given = predictions.given_scores
     values = predictions.logits if given is None else given
-    wrong = np.argwhere(~np.isfinite(values) if given is None else ~((values >= 0) & (values <= 1)))
+    wrong = np.argwhere(~np.isfinite(values))
     if len(wrong):
         row, column = wrong[0]
-        rule = "a logit must be finite" if given is None else "a score must be in 0..1 (logits need an .npz)"
         raise DataError(
-            f"{predictions.source}: image '{predictions.image[row]}', label '{predictions.labels[column]}': {rule}, "
-            f"got {values[row, column]:g}; predict it again, or leave the image out"
+            f"{predictions.source}: image '{predictions.image[row]}', label '{predictions.labels[column]}': a "
+            f"{'logit' if given is None else 'score'} must be finite, got {values[row, column]:g}; predict it again, "
+            "or leave the image out"
         )
+    outside = np.argwhere((values < 0) | (values > 1))
+    if given is None or predictions.is_rank_only or not len(outside):
+        return predictions
+    far = np.argwhere((values < -ROUNDING) | (values > 1 + ROUNDING))
+    row, column = (far if len(far) else outside)[0]
+    first = f"first image '{predictions.image[row]}', label '{predictions.labels[column]}' ({values[row, column]:.9g})"
+    if len(far):
+        note = (
+            f"{predictions.source}: {len(far):,} of {values.size:,} scores are not in 0..1, {first}: {ONLY_RANKED}; if "
+            "they are logits, store them in an .npz under the name 'logits'"
+        )
+        return replace(predictions, is_rank_only=True, notes=(*predictions.notes, note))
+    note = (
+        f"{predictions.source}: {len(outside):,} of {values.size:,} scores are beyond 0..1 by rounding, at most "
+        f"{ROUNDING:g}, {first}; they are taken as 0 and 1"
+    )
+    return replace(predictions, given_scores=np.clip(values, 0, 1), notes=(*predictions.notes, note))
 
 
 def _suspect_logits(predictions: Predictions) -> Predictions:
@@ -93,7 +150,7 @@ def _suspect_logits(predictions: Predictions) -> Predictions:
 # --- targets ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Table:
     """A number for each of N images and C labels."""
 
@@ -103,26 +160,38 @@ class Table:
     patient: NDArray[np.str_] | None
     values: NDArray[np.float64]
     """(N, C), NaN where a cell is blank."""
+    notes: tuple[str, ...] = ()
+
+    def take(self, labels: Sequence[str]) -> Table:
+        """Take some of the labels, in that order."""
+        columns = [self.labels.index(label) for label in labels]
+        return replace(self, labels=tuple(labels), values=self.values[:, columns])
 
 
-def _read_targets(path: Path) -> Table:
-    _require_regular(path)
-    table = _read_csv(path, "targets")
-    require_targets(table.values, table.labels, table.image, table.source)
-    return table
+def _read_targets(sheet: Sheet, labels: tuple[str, ...]) -> Table:
+    values, notes = sheet.parse(labels)
+    require_targets(values, labels, sheet.image, str(sheet.path))
+    return Table(
+        source=str(sheet.path),
+        labels=labels,
+        image=sheet.image,
+        patient=sheet.patient,
+        values=values,
+        notes=(*sheet.notes, *notes),
+    )
 
 
 def _describe(data: Data) -> Table:
     image, patient = (data.table[column].to_numpy(dtype=str) for column in ("image", "patient"))
-    return Table("the dataset", data.labels, image, patient, data.targets.astype(np.float64))
+    values = data.targets.astype(np.float64)
+    return Table(source="the dataset", labels=data.labels, image=image, patient=patient, values=values)
 
 
 def _join(predictions: Predictions, table: Table) -> Predictions:
     """Give each image its targets, and its patient where the table knows it."""
-    predictions = predictions.arrange(table.labels, table.source)
     rows = _find_rows(predictions, table)
     targets = table.values[rows].astype(np.float32)
-    notes = (*predictions.notes, *_note_contradictions(predictions, targets, table.source))
+    notes = (*predictions.notes, *table.notes, *_note_contradictions(predictions, targets, table.source))
     predictions = replace(predictions, targets=targets, notes=notes)
     if table.patient is None:
         return predictions
@@ -165,66 +234,3 @@ def _find_rows(predictions: Predictions, table: Table) -> NDArray[np.intp]:
             f"'{table.image[0]}'"
         )
     return np.array(rows, dtype=np.intp)
-
-
-# --- CSV -------------------------------------------------------------------------------------------------------------
-
-
-def _read_csv(path: Path, what: str) -> Table:
-    """Read a CSV of numbers: `image`, perhaps `patient`, and one column for each label."""
-    if path.suffix.lower() != ".csv":
-        raise DataError(f"{path}: {what} come from a .csv" + (" or .npz" if what == "scores" else ""))
-    header, *rows = _read_rows(path, what)
-    require_unique(np.array(header), "column", str(path))
-    if "image" not in header:
-        raise DataError(
-            f"{path} has no column 'image' (it has {', '.join(header)}); it needs image, patient, LABEL, ..."
-        )
-    columns = [place for place, name in enumerate(header) if name not in ("image", "patient")]
-    labels = tuple(header[column] for column in columns)
-    if not labels or not all(labels):
-        raise DataError(f"{path}: a column without a label's name, or none at all; it needs image, patient, LABEL, ...")
-    names = {
-        column: np.array([row[header.index(column)] for row in rows])
-        for column in ("image", "patient")
-        if column in header
-    }
-    for column, cells in names.items():
-        if (cells == "").any():
-            raise DataError(f"{path}: {(cells == '').sum():,} rows have no {column}; fill the column '{column}' in")
-    require_unique(names["image"], "image", str(path))
-    values = _parse_cells([[row[column] for column in columns] for row in rows], labels, names["image"], path)
-    return Table(str(path), labels, names["image"], names.get("patient"), values)
-
-
-def _read_rows(path: Path, what: str) -> list[list[str]]:
-    """A header and at least one row of as many cells, without surrounding blanks."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file, strict=True) if any(row)]
-    except FileNotFoundError:
-        raise DataError(f"there are no {what} in {path}: no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table of comma-separated values: {error}") from None
-    if len(rows) < 2:
-        raise DataError(f"{path} is empty: it needs a header and a row an image")
-    for row in rows:
-        if len(row) != len(rows[0]):
-            raise DataError(f"{path}: image '{row[0]}' has {len(row)} cells under {len(rows[0])} columns")
-    return rows
-
-
-def _parse_cells(
-    cells: Sequence[Sequence[str]], labels: Sequence[str], image: NDArray[np.str_], path: Path
-) -> NDArray[np.float64]:
-    """Numbers (N, C), exactly as written; NaN for a blank cell. Refuses text, naming its place."""
-    values = np.empty((len(image), len(labels)))
-    for row, texts in enumerate(cells):
-        for column, text in enumerate(texts):
-            try:
-                values[row, column] = float(text or "nan")
-            except ValueError:
-                raise DataError(
-                    f"{path}: image '{image[row]}', label '{labels[column]}': '{text}' is no number"
-                ) from None
-    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from harness.results.record import DatasetPart, Record
 from harness.results.staleness import current_fingerprint, why_stale
 from harness.results.store import read_records, read_resamples
 from harness.scoring.prediction_files import read_predictions
+from harness.scoring.sheets import Reading
 
 SEPARATOR = "::"
 
@@ -121,13 +123,18 @@ def resolve_recorded(names: Sequence[str], rows: Mapping[str, MeasuredRow]) -> d
     return {name: directions[name] for name in resolved}
 
 
-def read_row_predictions(name: str, row: MeasuredRow, split: Literal["test", "val"] = "test") -> list[Predictions]:
-    """Read the predictions of a row's seeds. Raises `DataError` where these are lost, or not what the record says."""
-    file = predictions_file(split)
+def read_row_predictions(
+    name: str, row: MeasuredRow, split: Literal["test", "val"] = "test", *, labels: Sequence[str] = ()
+) -> list[Predictions]:
+    """Read the predictions of a row's seeds, of all labels or of some.
+
+    Raises `DataError` where these are lost, or not what the record says.
+    """
+    file, read = predictions_file(split), functools.partial(read_predictions, reading=Reading(labels=tuple(labels)))
     predictions = []
     for record in row.records:
         path = run_path(row.folder, record.key) / file
-        stored = read_artifact(path, record.artifacts.get(file), read_predictions)
+        stored = read_artifact(path, record.artifacts.get(file), read)
         if stored is None:
             raise DataError(
                 f"{name}, seed {record.combo.seed}: its predictions are not in {path} (they are not committed with a "

@@ -36,7 +36,8 @@ from harness.scoring.alignment import (
     require_separate,
     share_patients,
 )
-from harness.scoring.prediction_files import read_predictions
+from harness.scoring.prediction_files import DEFAULT, read_predictions
+from harness.scoring.sheets import Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from harness.evaluation.bootstrap import Resampling
     from harness.evaluation.subgroups import Subgroups
 
-SUFFIXES = (".npz", ".csv")
+SUFFIXES = (".npz", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 NO_VALIDATION = (
     "without --val nothing is fitted: decisions are at @0.5 and @oracle (fitted on the test itself, optimistic) alone, "
     "and nothing is calibrated"
@@ -95,13 +96,15 @@ def find_files(path: Path) -> list[Path]:
     """A file of predictions, or all of a folder: the seeds of one system. Raises `DataError` where it holds none."""
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES))
     if not files:
-        raise DataError(f"{path} holds no predictions: no {' or '.join(SUFFIXES)} lies in it")
+        raise DataError(f"{path} holds no predictions: no {', '.join(SUFFIXES)} lies in it")
     return files
 
 
-def read_seeds(files: Sequence[Path], targets: Path | None, data: Data | None) -> list[Predictions]:
+def read_seeds(
+    files: Sequence[Path], targets: Path | None, data: Data | None, reading: Reading = DEFAULT
+) -> list[Predictions]:
     """The seeds of one system, aligned.
 
     Raises `DataError` as `read_predictions`, or where they do not fit together, `UsageError` for a file that is given
@@ -110,7 +113,7 @@ def read_seeds(files: Sequence[Path], targets: Path | None, data: Data | None) -
     repeated = [file for number, file in enumerate(files) if file.resolve() in {f.resolve() for f in files[:number]}]
     if repeated:
         raise UsageError(f"{repeated[0]} is given twice; each seed of a system has predictions of its own")
-    seeds = align([read_predictions(file, targets=targets, data=data) for file in files])
+    seeds = align([read_predictions(file, targets=targets, data=data, reading=reading) for file in files])
     require_same_targets(seeds)
     require_distinct(seeds)
     return share_patients(seeds)
@@ -169,13 +172,16 @@ def evaluate_system(
             average_predictive([predict_values(seed_metrics, labels, prevalence) for seed_metrics in measured]),
             prevalence,
         ),
-        calibration=[None if val is None else calibrate(test, val) for test, val in zip(tests, vals, strict=True)],
+        calibration=[
+            None if val is None or test.is_rank_only or val.is_rank_only else calibrate(test, val)
+            for test, val in zip(tests, vals, strict=True)
+        ],
         subgroups=describe_subgroups(labels, _average_subgroups(tests, thresholds, protocol, resampling)),
         areas=[describe_areas(test) for test in tests] if "auroc" in measured[0] else None,
         images=len(first.image),
         patients=len(resampling.patients),
         patients_known=first.patients_known,
-        notes=notes if vals[0] is not None else [*notes, NO_VALIDATION],
+        notes=notes if vals[0] is not None or first.is_rank_only else [*notes, NO_VALIDATION],
     )
 
 

@@ -13,6 +13,7 @@ from harness.board import Row
 from harness.choices import Choices, resolve
 from harness.components import Choice, Float, Int, Loss, Model, Recipe
 from harness.errors import UnknownNameError, UsageError
+from harness.files import decode_text
 from harness.parameters import SECTIONS, Params, flatten, parse_value, recipe_values
 from harness.registry import Registry
 
@@ -103,10 +104,10 @@ def read_space(path: Path) -> dict[str, Dimension]:
     Raises `UsageError` that names the file and what is wrong in it.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(decode_text(path.read_bytes()))
     except OSError as error:
         raise UsageError(f"--space {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeError) as error:
         raise UsageError(f"--space {path} is not TOML: {error}") from None
     dimensions = {}
     for section, values in tables.items():

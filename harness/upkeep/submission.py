@@ -35,12 +35,13 @@ from harness.results.staleness import current_fingerprint
 from harness.results.store import read_records, remove_record, run_folder, write_record
 from harness.scoring.alignment import require_distinct
 from harness.scoring.prediction_files import read_predictions
+from harness.scoring.sheets import Reading
 
 LONGEST = 200
 """Characters of a row's name, by which files are called that may have 255."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Submission:
     """What is submitted."""
 
@@ -51,6 +52,8 @@ class Submission:
     """Files of predictions on the test split, one for each seed."""
     vals: tuple[Path, ...] = ()
     """Files of predictions on the validation split, one for each seed, or none: then no threshold is fitted."""
+    image_column: str | None = None
+    """The column of these files that names the image; None for the usual ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +95,7 @@ def submit(
     data, data_fingerprint = _load_data(board, source, cache)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     protocol = Protocol.of_board(board, metrics, in_groups, data_fingerprint)
-    tests = [_read(path, data, "test") for path in submission.tests]
+    tests = [_read(path, data, "test", submission) for path in submission.tests]
     require_distinct(tests)
     seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]
     keys, about = {(one.seed, one.key) for one in seeds}, scrub(submission.about.strip())
@@ -129,7 +132,7 @@ def row_name(name: str) -> str:
 
 def _evaluate(submission: Submission, seed: int, test: Predictions, data: Data, protocol: Protocol) -> _Seed:
     files = [submission.tests[seed], *submission.vals[seed : seed + 1]]
-    val = _read(submission.vals[seed], data, "val") if submission.vals else None
+    val = _read(submission.vals[seed], data, "val", submission) if submission.vals else None
     identity = json.dumps([submission.name, protocol.seed, [file_digest(path) for path in files]])
     key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     return _Seed(seed, key, test, val, evaluate(test, val, protocol))
@@ -184,11 +187,11 @@ def _load_data(board: Board, source: Source, cache: Path) -> tuple[Data, str]:
     )
 
 
-def _read(path: Path, data: Data, split: str) -> Predictions:
+def _read(path: Path, data: Data, split: str, submission: Submission) -> Predictions:
     """Predictions of exactly a split, in the dataset's order, with its targets and groups."""
     rows = np.flatnonzero(data.table["split"].to_numpy() == split)
     chosen = data.select(data.table["split"].to_numpy() == split)
-    predictions = read_predictions(path, data=chosen)
+    predictions = read_predictions(path, data=chosen, reading=Reading(submission.image_column), whole=True)
     places = {image: place for place, image in enumerate(predictions.image.tolist())}
     wanted = chosen.table["image"].astype(str).tolist()
     absent = [image for image in wanted if image not in places]

@@ -119,7 +119,7 @@ class Sequences(RuleBasedStateMachine):
     def submit(self, files: int, skill: float, killed: int | None) -> None:
         self.submissions += 1
         paths = [self.original / f"{skill}-{number}.npz" for number in range(files)]
-        submission = Submission("theirs", f"submission {self.submissions}", tuple(paths))
+        submission = Submission(name="theirs", about=f"submission {self.submissions}", tests=tuple(paths))
         mine = {name for name in self.done() if "external" not in name[0]}
 
         def act() -> None:

@@ -131,9 +131,9 @@ def test_a_value_that_no_label_has_is_refused_with_row_and_column(csv, value):
         ("file,patient,Edema\n1.png,p,1\n", r"no column 'image' .* --option image=COLUMN"),
         ("image,patient\n1.png,p\n", "has no label columns"),
         ("image,patient,Edema\n", "has a header and no rows"),
-        ("", "is no table of comma-separated values"),
-        ("image,patient,Edema\n1.png,p,1,1,1\n2.png,p,1\n", "is no table of comma-separated values"),
-        ("image,patient,Edema\n1.png,p,1\n2.png,p,1,1\n", "is no table of comma-separated values"),
+        ("", "is empty: it needs a header"),
+        ("image,patient,Edema\n1.png,p,1,1,1\n2.png,p,1\n", r"labels\.csv, line 2: 5 cells under 3 columns"),
+        ("image,patient,Edema\n1.png,p,1\n2.png,p,1,1\n", r"labels\.csv, line 3: 4 cells under 3 columns"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(csv, content, message):
@@ -170,3 +170,28 @@ def test_further_columns_make_subgroups_and_are_no_labels(csv):
     assert data.table["site"].fillna("").tolist() == ["north", "south", ""]
     with pytest.raises(DataError, match="no column 'hospital' to make subgroups by"):
         csv(subgroups=["hospital"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_as_windows_writes_it_is_the_same(csv, registry, tmp_path, encoding):
+    plain = csv("image,patient,Edema\na/1.png,p,1\nb.png,q,0\n")
+    (tmp_path / "w.csv").write_bytes("sep=;\r\nimage;patient;Edema\r\na\\1.png;p;1\r\nb.png;q;0\r\n".encode(encoding))
+    read = registry.dataset("csv").load(tmp_path, file="w.csv")
+    assert read.table.equals(plain.table)
+    assert list(read.images) == list(plain.images)
+
+
+def test_what_is_guessed_of_a_table_stands_in_its_notes(csv):
+    assert "label_file_guessed" not in csv("image,patient,Edema\n1.png,p,1\n").notes
+    assert "first line 1" in csv("# mine\nimage,patient,Edema\n1.png,p,1\n").notes["label_file_guessed"]
+
+
+def test_a_column_that_stands_in_a_table_twice_is_refused(csv):
+    with pytest.raises(DataError, match="the column 'Edema' stands in it more than once"):
+        csv("image,patient,Edema,Edema\n1.png,p,1,0\n")
+
+
+def test_a_column_without_a_name_is_no_label(csv):
+    data = csv(",image,patient,Edema\n0,1.png,p,1\n1,2.png,p,0\n")
+    assert data.labels == ("Edema",)
+    assert "1 columns without a name are left out" in data.notes["label_file_guessed"]

@@ -147,7 +147,7 @@ def test_the_number_of_pneumonias_tells_the_generation_of_the_labels(nih, tmp_pa
             (NAMES[0], "Cardiomegally|Edema|Mas", *ROWS[0][2:]),
             r"2 findings that are none of NIH's 14, first Cardiomegally, Mas",
         ),
-        ((NAMES[0], "", *ROWS[0][2:]), r"row 2 lacks an image, findings or a patient"),
+        ((NAMES[0], "", *ROWS[0][2:]), r"line 2 lacks an image, findings or a patient"),
         ((NAMES[0], "Edema", "P1", *ROWS[0][3:]), r"patient 'P1' is no number"),
     ],
 )
@@ -157,10 +157,16 @@ def test_a_label_file_that_is_not_nihs_is_refused(nih, folder, row, message):
         nih.load(folder)
 
 
-@pytest.mark.parametrize("content", ["Path,Sex\na.png,M\n", V2020 + "\n"])
-def test_another_table_or_an_empty_one_is_refused_with_the_layout(nih, folder, content):
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("Path,Sex\na.png,M\n", r"is not NIH's label file: .*expected NIH's layout"),
+        (V2020 + "\n", r"Data_Entry_2017_v2020\.csv has a header and no rows"),
+    ],
+)
+def test_another_table_or_an_empty_one_is_refused(nih, folder, content, says):
     (folder / "Data_Entry_2017_v2020.csv").write_text(content)
-    with pytest.raises(DataError, match=r"is not NIH's label file: .*expected NIH's layout"):
+    with pytest.raises(DataError, match=says):
         nih.load(folder)
 
 
@@ -315,3 +321,16 @@ def test_all_984_boxes_of_880_images_are_read_and_all_are_in_the_official_test_s
     assert (len(data.boxes), data.boxes["image"].nunique()) == (984, 880)
     split = data.table.set_index("image")["split"]
     assert set(split[data.boxes["image"]]) == {"test"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_as_windows_writes_them_are_nihs_all_the_same(nih, folder, encoding):
+    plain = nih.load(folder)
+    for path in folder.glob("*.*"):
+        path.write_bytes(path.read_text().replace("\n", "\r\n").encode(encoding))
+    names = (folder / "test_list.txt").read_text(encoding=encoding).replace("0000", "images\\0000", 1)
+    (folder / "test_list.txt").write_text(f"# NIH's\n{names}", encoding=encoding)
+    read = nih.load(folder)
+    assert read.table.equals(plain.table)
+    assert np.array_equal(read.targets, plain.targets)
+    assert (read.boxes is None) == (plain.boxes is None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from harness import Data, DataError, UsageError
 from harness.evaluation.predictions import Predictions, load_predictions
 from harness.scoring.prediction_files import read_predictions
+from harness.scoring.sheets import Reading
 
 LABELS = ("Edema", "Mass", "Nodule")
 SCORES = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9], [0.0, 1.0, 1e-9]])
@@ -166,26 +168,32 @@ FINE = "image,Edema\ni0,1\n"
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("image,Edema\ni0,nan\n", r"s\.csv: image 'i0', label 'Edema': a score must be in 0\.\.1 .*, got nan"),
-        ("image,Edema\ni0,\n", r"s\.csv: image 'i0', label 'Edema': a score must be in 0\.\.1 .*, got nan"),
+        ("image,Edema\ni0,nan\n", r"s\.csv: image 'i0', label 'Edema': a score must be finite, got nan"),
+        ("image,Edema\ni0,\n", r"s\.csv: image 'i0', label 'Edema': a score must be finite, got nan"),
         ("image,Edema\ni0,inf\n", r"s\.csv: image 'i0', label 'Edema': a score .* got inf"),
-        ("image,Edema\ni0,1.0001\n", r"s\.csv: image 'i0', label 'Edema': a score .* got 1\.0001"),
-        ("image,Edema\ni0,-2\n", r"s\.csv: image 'i0', label 'Edema': a score .* got -2"),
+        ("image,Edema\ni0,-inf\n", r"s\.csv: image 'i0', label 'Edema': a score .* got -inf"),
+        ("image;Edema\ni0;1.000,5\n", r"s\.csv: image 'i0', label 'Edema': '1\.000,5' is no number"),
         ("image,Edema\ni0,high\n", r"s\.csv: image 'i0', label 'Edema': 'high' is no number"),
         ("image,Edema\ni0,0.1\ni0,0.2\n", r"s\.csv: image 'i0' stands in it more than once"),
         ("image,Edema,Edema\ni0,0.1,0.2\n", r"s\.csv: column 'Edema' stands in it more than once"),
         ("image,Edma\ni0,0.1\n", r"s\.csv: label 'Edma' is not in .*t\.csv: did you mean 'Edema'\?"),
-        ("image,Edema,Mass\ni0,0.1,0\n", r"s\.csv: label 'Mass' is not in .*t\.csv \(known: Edema\)"),
-        ("file,Edema\ni0,0.1\n", r"s\.csv has no column 'image' \(it has file, Edema\)"),
-        ("image\ni0\n", r"s\.csv: a column without a label's name, or none at all"),
-        ("image,,Edema\ni0,1,0.1\n", r"s\.csv: a column without a label's name"),
-        ("image,patient,Edema\ni0,,0.1\n", r"s\.csv: 1 rows have no patient"),
-        ("image,Edema\n,0.1\n", r"s\.csv: 1 rows have no image"),
-        ("image,Edema\ni0,0.1,0.2\n", r"s\.csv: image 'i0' has 3 cells under 2 columns"),
+        (
+            "image,Edemas,Mass\ni0,1,0.1\n",
+            r"s\.csv: label 'Edemas' is not in .*: did you mean .*; rename it, or .*--labels",
+        ),
+        ("image,Mass\ni0,0.1\n", r"s\.csv: label 'Mass' is not in .*t\.csv \(known: Edema\)"),
+        ("x,Edema\ni0,0.1\n", r"s\.csv has no column that names the image, .* \(it has x, Edema\); .*--image-column"),
+        ("id,Path,Edema\ni0,a,0.1\n", r"s\.csv has several columns that may name the image \(id, Path\); .*--image-c"),
+        ("image,subject_id,Patient ID,Edema\ni0,1,2,1\n", r"several columns that may name the patient .* by --patient"),
+        ("image\ni0\n", r"s\.csv has no column with scores of a label of .*t\.csv \(Edema\)"),
+        ("image,patient,Edema\ni0,,0.1\n", r"s\.csv: 1 rows have no patient in the column 'patient', first line 2"),
+        ("image,Edema\n,0.1\n", r"s\.csv: 1 rows have no image in the column 'image', first line 2"),
+        ("image,Edema\ni0,0.1,0.2\n", r"s\.csv, line 2: 3 cells under 2 columns"),
+        ("image,Edema\ni0\n", r"s\.csv, line 2: 1 cells under 2 columns"),
         ("image,Edema\ni9,0.1\n", r"s\.csv: 1 of 1 images are not in .*t\.csv, first i9; .* named like 'i0'"),
-        ("image,Edema\n", r"s\.csv is empty"),
+        ("image,Edema\n", r"s\.csv has a header and no rows"),
         ("", r"s\.csv is empty"),
-        ('image,Edema\n"i0,0.1\n', r"s\.csv is no table of comma-separated values"),
+        ('image,Edema\n"i0,0.1\n', r"s\.csv, line 2: a cell's quotes are not closed rightly"),
     ],
 )
 def test_scores_that_cannot_mean_one_thing_are_refused_naming_file_image_and_label(write, content, says):
@@ -201,7 +209,6 @@ def test_scores_that_cannot_mean_one_thing_are_refused_naming_file_image_and_lab
         ("image,Edema\ni0,inf\n", r"t\.csv: targets must be .* found inf"),
         ("image,Edema\ni0,yes\n", r"t\.csv: image 'i0', label 'Edema': 'yes' is no number"),
         ("image,Edema\ni0,1\ni0,1\n", r"t\.csv: image 'i0' stands in it more than once"),
-        ("image,Edema,Mass\ni0,1,0\n", r"s\.csv: label 'Mass' of .*t\.csv is missing \(one of 1\)"),
         ("image,Edema\ni1,1\n", r"s\.csv: 1 of 1 images are not in .*t\.csv, first i0"),
         (
             "image,patient,Edema\ni0,q,1\n",
@@ -240,18 +247,19 @@ def test_a_file_that_is_absent_or_of_another_kind_is_refused(write, scores, tmp_
     with pytest.raises(DataError, match=r"targets come from a \.csv$"):
         read_predictions(scores, targets=tmp_path / "t.npz")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match="is no table of comma-separated values"):
+    with pytest.raises(DataError, match=r"binary\.csv"):
         read_predictions(tmp_path / "binary.csv")
 
 
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"scores": np.array([[1.5]])}, r"x\.npz: image 'i', label 'a': a score must be in 0\.\.1 .*, got 1\.5"),
         ({"scores": np.array([[np.nan]])}, r"x\.npz: image 'i', label 'a': a score .* got nan"),
         ({"logits": np.array([[np.nan]])}, r"x\.npz: image 'i', label 'a': a logit must be finite, got nan"),
         ({"logits": np.array([[np.inf]])}, r"x\.npz: image 'i', label 'a': a logit must be finite, got inf"),
         ({"logits": np.zeros((1, 1)), "scores": np.zeros((1, 1))}, "not exactly one of logits and scores"),
+        ({"ranks": np.zeros((1, 1)), "scores": np.zeros((1, 1))}, "not exactly one of logits and scores"),
+        ({"ranks": np.array([[np.nan]])}, r"x\.npz: image 'i', label 'a': a score must be finite"),
         ({}, "not exactly one of logits and scores"),
         ({"logits": np.zeros((1, 1))}, "no target of its images is known"),
         ({"logits": np.array([["high"]])}, "holds no predictions"),
@@ -262,3 +270,115 @@ def test_an_npz_that_cannot_mean_one_thing_is_refused(tmp_path, arrays, says):
     np.savez(tmp_path / "x.npz", labels=np.array(["a"]), image=np.array(["i"]), **arrays)
     with pytest.raises(DataError, match=says):
         read_predictions(tmp_path / "x.npz")
+
+
+# --- as they are published -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Image Index", "Path", "filename", "image_id", "ID", "Study"])
+def test_a_column_of_the_usual_names_is_the_image_and_that_is_said(write, targets, name):
+    path = write("s.csv", [[name, "Sex", *LABELS], *([i, "F", "0.1", "0.2", "0.3"] for i in IMAGES)])
+    read = read_predictions(path, targets=targets)
+    assert read.image.tolist() == IMAGES.tolist()
+    assert any(f"images are named by its column '{name}'" in note for note in read.notes)
+    assert any("left out is what" in note and "Sex" in note for note in read.notes)
+
+
+def test_the_column_of_the_image_may_be_named_for_the_file_that_has_it(write, targets):
+    path = write("s.csv", [["id", "Path", *LABELS], *([n, i, "0.1", "0.2", "0.3"] for n, i in enumerate(IMAGES))])
+    read = read_predictions(path, targets=targets, reading=Reading("Path"))
+    assert read.image.tolist() == IMAGES.tolist()
+    assert any(
+        "targets.csv: there is no column 'Path', images are named by its column 'image'" in n for n in read.notes
+    )
+
+
+def test_patients_may_be_a_part_of_another_column(write):
+    rows = [[f"train\\patient{n // 2:05d}\\view{n}.jpg", "0.5"] for n in range(4)]
+    scores = write("s.csv", [["Path", "Edema"], *rows])
+    targets = write("t.csv", [["Path", "Edema"], *([row[0].replace("\\", "/"), "1"] for row in rows)])
+    read = read_predictions(scores, targets=targets, reading=Reading(patient=r"Path:(patient\d+)"))
+    assert read.patient.tolist() == ["patient00000", "patient00000", "patient00001", "patient00001"]
+    assert read.patients_known
+    with pytest.raises(DataError, match=r"4 rows have no patient in the column 'Path', first line 2; .*--patient"):
+        read_predictions(scores, targets=targets, reading=Reading(patient=r"Path:(case\d+)"))
+    read = read_predictions(scores, targets=targets, reading=Reading(patient="Case"))
+    assert (read.patients_known, sum("no column 'Case' to take patients from" in n for n in read.notes)) == (False, 2)
+
+
+def test_labels_that_both_have_are_taken_and_the_others_named(write):
+    scores = write("s.csv", "image,Edema,Age,Mass\ni0,0.1,70,0.2\n")
+    targets = write("t.csv", "image,Nodule,Mass,Edema,Sex\ni0,1,0,1,F\n")
+    read = read_predictions(scores, targets=targets)
+    assert (read.labels, read.scores.tolist(), read.targets.tolist()) == (("Mass", "Edema"), [[0.2, 0.1]], [[0, 1]])
+    ours, theirs = (note for note in read.notes if "left out" in note)
+    assert "has no targets for: Age (--labels" in ours
+    assert "has no scores for: Nodule, Sex" in theirs
+    read = read_predictions(scores, targets=targets, reading=Reading(labels=("Edema",)))
+    assert (read.labels, read.notes) == (("Edema",), ())
+    for label, where in {"Nodule": "s.csv", "Age": "t.csv", "x": "s.csv"}.items():
+        with pytest.raises(DataError, match=rf"--labels: .*{where} has no label '{label}'"):
+            read_predictions(scores, targets=targets, reading=Reading(labels=(label,)))
+
+
+def test_a_label_that_is_probably_misspelled_is_not_left_out(write):
+    scores, targets = write("s.csv", "image,Edma,Mass\ni0,0.1,0.2\n"), write("t.csv", "image,Mass,Edema\ni0,1,0\n")
+    with pytest.raises(DataError, match=r"label 'Edma' is not in .*t\.csv: did you mean 'Edema'\?; .*--labels"):
+        read_predictions(scores, targets=targets)
+    assert read_predictions(scores, targets=targets, reading=Reading(labels=("Mass",))).labels == ("Mass",)
+
+
+def test_labels_are_the_same_without_case_signs_and_a_word_before_them(write):
+    scores = write("s.csv", "image,prob_Pleural_Thickening,prob_mass\ni0,0.1,0.2\n")
+    read = read_predictions(scores, targets=write("t.csv", "image,Mass,Pleural Thickening\ni0,1,0\n"))
+    assert (read.labels, read.scores.tolist()) == (("Mass", "Pleural Thickening"), [[0.2, 0.1]])
+    assert any("calls 'Mass' is called 'prob_mass' there" in note for note in read.notes)
+
+
+def test_all_labels_of_a_dataset_are_needed_where_the_whole_is(write):
+    scores = write("s.csv", "image,Edema,Mass\ni0,0.1,0.2\n")
+    assert read_predictions(scores, data=make_data()).labels == ("Edema", "Mass")
+    with pytest.raises(DataError, match="label 'Nodule' of the dataset is missing"):
+        read_predictions(scores, data=make_data(), whole=True)
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_scores_beyond_a_probability_only_rank_wherever_they_go(tmp_path, write, targets, kind):
+    values = SCORES.copy()
+    values[0, 0], values[3, 1] = 1.009, -0.3
+    if kind == "csv":
+        rows = [[image, *map(repr, row)] for image, row in zip(IMAGES, values.tolist(), strict=True)]
+        path = write("s.csv", [["image", *LABELS], *rows])
+    else:
+        path = tmp_path / "s.npz"
+        np.savez(path, labels=np.array(LABELS), image=IMAGES, scores=values)
+    read = read_predictions(path, targets=targets).arrange(LABELS, "")
+    assert read.is_rank_only
+    assert read.ranks.tolist() == values.tolist()
+    assert np.isnan(read.scores).all()
+    (note,) = (note for note in read.notes if "not in 0..1" in note)
+    assert "2 of 12 scores are not in 0..1, first image 'i0', label 'Edema' (1.009): these scores are no prob" in note
+    read.save(tmp_path / "again.npz")
+    again = read_predictions(tmp_path / "again.npz")
+    assert (again.is_rank_only, again.ranks.tolist()) == (True, values.tolist())
+
+
+def test_scores_beyond_0_and_1_by_rounding_are_clipped_and_that_is_said(write):
+    scores = write("s.csv", "image,Edema\ni0,1.0000001\ni1,-1e-7\n")
+    read = read_predictions(scores, targets=write("t.csv", "image,Edema\ni0,1\ni1,0\n"))
+    assert (read.is_rank_only, read.scores.tolist()) == (False, [[1], [0]])
+    assert "2 of 2 scores are beyond 0..1 by rounding" in read.notes[0]
+    assert "(1.0000001); they are taken as 0 and 1" in read.notes[0]
+
+
+def test_decimal_commas_are_read_and_that_is_said(write):
+    scores = write("s.csv", "image;Edema;Mass\ni0;0,53;1\n")
+    read = read_predictions(scores, targets=write("t.csv", "image,Edema,Mass\ni0,1,0\n"))
+    assert read.scores.tolist() == [[0.53, 1]]
+    assert "1 of 2 numbers have a decimal comma, first '0,53', read as 0.53" in read.notes[0]
+
+
+def test_tables_may_be_compressed_and_in_any_encoding(tmp_path, scores, targets):
+    packed = tmp_path / "p.csv.gz"
+    packed.write_bytes(gzip.compress(scores.read_text().encode("utf-16")))
+    assert by_name(read_predictions(packed, targets=targets)) == EXPECTED

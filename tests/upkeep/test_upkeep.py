@@ -264,6 +264,42 @@ def test_submitted_predictions_get_the_numbers_of_a_row_and_a_badge(harness, boa
     assert "external, not trained here" in harness("show", "b::external--Anna_s_net")[1]
 
 
+def test_submitted_scores_that_only_rank_have_no_numbers_of_probabilities_anywhere(harness, board):
+    def rank(arrays):
+        return {name: value for name, value in arrays.items() if name != "logits"} | {"scores": arrays["logits"] * 3}
+
+    record, (code, _, err) = submit(harness, board, "ranks", change=rank)
+    assert code == 0, err
+    assert "scores are not in 0..1, first image" in err
+    (made,) = (r for r in read_records(board).records if r.external is not None)
+    assert made.metrics["auroc"].per_label == record.metrics["auroc"].per_label
+    assert made.calibration is None
+    for name, part in made.metrics.items():
+        if name not in ("auroc", "auprc"):
+            assert (part.labels_used, "only rank" in (part.why_left_out or "")) == (0, True), name
+    says = "these scores are no probabilities and only rank"
+    assert says in (board / "index.html").read_text()
+    assert run_json(harness, "validate", "b")["ok"] is True
+    assert run_json(harness, "rescore", "b")["code"] == 0
+    assert harness("compare", "b::external--ranks", f"b::{NET}")[0] == 0
+    assert harness("show", "b::external--ranks")[0] == 0
+
+
+def test_a_submitted_table_may_name_its_images_otherwise_and_must_have_all_labels(harness, board):
+    submit(harness, board, "first")
+    arrays = dict(np.load("test.npz"))
+    for count in (3, 2):
+        labels = arrays["labels"][:count].tolist()
+        scores = 1 / (1 + np.exp(-arrays["logits"].astype(float)))[:, :count]
+        rows = [
+            ",".join([str(name), *map(repr, row)]) for name, row in zip(arrays["image"], scores.tolist(), strict=True)
+        ]
+        (board.parent / "t.csv").write_text("\n".join([",".join(["where", *labels]), *rows]))
+        given = ("--name", f"table {count}", "--predictions", "t.csv", "--about", "x", "--image-column", "where")
+        code, _, err = harness("submit", "b", *given)
+        assert (code, "of the dataset is missing" in err) == ((0, False) if count == 3 else (2, True)), err
+
+
 def test_targets_and_order_of_a_submission_count_for_nothing(harness, board):
     def cheat(arrays):
         order = np.random.default_rng(0).permutation(len(arrays["image"]))
@@ -284,7 +320,7 @@ def test_targets_and_order_of_a_submission_count_for_nothing(harness, board):
     [
         (lambda a: a | {n: a[n][1:] for n in ("image", "patient", "logits", "targets")}, "have no prediction"),
         (lambda a: a | {"image": np.array([f"x{n}" for n in a["image"]])}, "are not in the dataset"),
-        (lambda a: a | {"labels": np.array(["first", "second", "other"])}, "label 'other' is not in the dataset"),
+        (lambda a: a | {"labels": np.array(["first", "second", "other"])}, "label 'third' of the dataset is missing"),
         (lambda a: a | {"logits": a["logits"] * np.nan}, "a logit must be finite"),
         (lambda a: a | {"image": a["image"].astype(object)}, "holds no predictions"),
     ],

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import DataRoot, DatasetOptions, Json, Plugins, split_names
+from harness.cli.options import (
+    DataRoot,
+    DatasetOptions,
+    ImageColumn,
+    Json,
+    PatientColumn,
+    Plugins,
+    WantedLabels,
+    split_names,
+)
 from harness.cli.verbs.shared import open_registry
 from harness.errors import UsageError
 from harness.evaluation import RESAMPLES
 
 if TYPE_CHECKING:
     from harness.components import Data, Metric
-    from harness.evaluation.parts import PredictivePart
     from harness.evaluation.predictions import Predictions
     from harness.registry import Registry
-    from harness.scoring.pairing import Comparison, MetricComparison
     from harness.scoring.rows import MeasuredRow
-    from harness.scoring.systems import SystemEvaluation
+    from harness.scoring.sheets import Reading
 
 Targets = Annotated[
     Path | None,
@@ -49,6 +55,9 @@ def score(
     dataset: DatasetOption = None,
     options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
+    image_column: ImageColumn = None,
+    patient: PatientColumn = None,
+    labels: WantedLabels = None,
     metrics: Annotated[
         str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
     ] = "auroc,auprc,f1,brier,ece",
@@ -69,6 +78,7 @@ def score(
     from harness.board import RATES
     from harness.choices import resolve_metrics
     from harness.cli import tables
+    from harness.cli.evaluation_listing import describe_evaluation
     from harness.cli.terminal import warn
     from harness.evaluation.evaluate import Protocol
     from harness.evaluation.subgroups import MEASURED
@@ -81,8 +91,9 @@ def score(
     names, chosen = _resolve_metrics(",".join([metrics, *(RATES if shares else ())]), registry)
     data = _load_data(dataset, options, data_root, registry)
     paths = [path for file in files for path in find_files(file)]
-    tests = read_seeds(paths, targets, data)
-    vals = _read_validation(val, targets, data)
+    reading = make_reading(image_column, patient, labels)
+    tests = read_seeds(paths, targets, data, reading)
+    vals = _read_validation(val, targets, data, reading)
     paired, notes = pair_validation(tests, vals, allow_overlap=allow_overlap)
     in_groups = resolve_metrics(MEASURED, registry)
     protocol = Protocol(
@@ -99,7 +110,7 @@ def score(
     for note in notes:
         warn(note)
     if as_json:
-        described = {"files": [str(path) for path in paths], **_describe_evaluation(evaluation), "notes": notes}
+        described = {"files": [str(path) for path in paths], **describe_evaluation(evaluation), "notes": notes}
         tables.print_json({**described, "resamples": resamples, "seed": seed})
         return
     system = str(files[0]) if len(files) == 1 else f"{len(files)} files"
@@ -122,6 +133,9 @@ def compare(
     dataset: DatasetOption = None,
     options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
+    image_column: ImageColumn = None,
+    patient: PatientColumn = None,
+    labels: WantedLabels = None,
     metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
     resamples: Annotated[
         int | None,
@@ -154,6 +168,7 @@ def compare(
 ) -> None:
     """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
     from harness.cli import tables
+    from harness.cli.evaluation_listing import describe_comparison
     from harness.cli.terminal import warn
     from harness.evaluation.comparison import require_margin
     from harness.scoring.alignment import note_spellings, require_distinct
@@ -165,13 +180,16 @@ def compare(
     rows = {name: find_row(name) for name in systems if _is_row(name)}
     if len(rows) == len(systems):
         comparison = compare_rows(rows, _split_metrics(metrics), margin)
-        notes = _note_unused(comparison.resamples, resamples, targets=targets, dataset=dataset, val=val, seed=seed)
+        notes = _note_unused(
+            comparison.resamples, resamples, targets=targets, dataset=dataset, val=val, seed=seed, labels=labels
+        )
     else:
         registry = open_registry(plugin)
         names, chosen = _resolve_metrics(metrics, registry)
         resolve_measured(chosen, names, validated=val is not None)  # before anything is read
         data = _load_data(dataset, options, data_root, registry)
-        read = {name: _read_system(name, rows.get(name), targets, data) for name in systems}
+        reading = make_reading(image_column, patient, labels)
+        read = {name: _read_system(name, rows.get(name), targets, data, reading) for name in systems}
         require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
         wish = ComparisonOptions(
             metrics=chosen,
@@ -181,7 +199,7 @@ def compare(
             common=common,
             margin=margin,
         )
-        validation, notes = _read_validations(val, read, rows, targets, data, allow_overlap=allow_overlap)
+        validation, notes = _read_validations(val, read, rows, targets, data, reading, allow_overlap=allow_overlap)
         comparison = compare_predictions(read, wish, validation)
         notes = [
             *notes,
@@ -197,12 +215,19 @@ def compare(
     for note in notes:
         warn(note)
     if as_json:
-        tables.print_json({**_describe_comparison(comparison), "notes": notes})
+        tables.print_json({**describe_comparison(comparison), "notes": notes})
     else:
         tables.print_comparison(comparison, by_label=by_label)
 
 
 # --- what is given ---------------------------------------------------------------------------------------------------
+
+
+def make_reading(image_column: str | None, patient: str | None = None, labels: str | None = None) -> Reading:
+    """Make of options how tables are read."""
+    from harness.scoring.sheets import Reading
+
+    return Reading(image_column, patient, tuple(split_names([labels] if labels else None)))
 
 
 def _resolve_metrics(given: str, registry: Registry) -> tuple[tuple[str, ...], tuple[Metric, ...]]:
@@ -238,12 +263,14 @@ def _load_data(name: str | None, options: list[str] | None, data_root: Path, reg
     return load(find_source(registry.offer("dataset", name), parse_assignments("--option", options or ()), data_root))
 
 
-def _read_validation(given: list[str] | None, targets: Path | None, data: Data | None) -> list[Predictions]:
+def _read_validation(
+    given: list[str] | None, targets: Path | None, data: Data | None, reading: Reading
+) -> list[Predictions]:
     from harness.scoring.prediction_files import read_predictions
     from harness.scoring.systems import find_files
 
     files = [file for name in split_names(given) for file in find_files(Path(name))]
-    return [read_predictions(file, targets=targets, data=data) for file in files]
+    return [read_predictions(file, targets=targets, data=data, reading=reading) for file in files]
 
 
 def _is_row(name: str) -> bool:
@@ -261,11 +288,15 @@ def _require_several(systems: Sequence[str]) -> None:
             raise UsageError(f"'{systems[number]}' is given twice; compare it with something else")
 
 
-def _read_system(name: str, row: MeasuredRow | None, targets: Path | None, data: Data | None) -> list[Predictions]:
+def _read_system(
+    name: str, row: MeasuredRow | None, targets: Path | None, data: Data | None, reading: Reading
+) -> list[Predictions]:
     from harness.scoring.rows import read_row_predictions
     from harness.scoring.systems import find_files, read_seeds
 
-    return read_row_predictions(name, row) if row else read_seeds(find_files(Path(name)), targets, data)
+    if row:
+        return read_row_predictions(name, row, labels=reading.labels)
+    return read_seeds(find_files(Path(name)), targets, data, reading)
 
 
 def _read_validations(
@@ -274,6 +305,7 @@ def _read_validations(
     rows: Mapping[str, MeasuredRow],
     targets: Path | None,
     data: Data | None,
+    reading: Reading,
     *,
     allow_overlap: bool,
 ) -> tuple[dict[str, list[Predictions | None]] | None, list[str]]:
@@ -293,9 +325,9 @@ def _read_validations(
     for name, tests in systems.items():
         row = rows.get(name)
         vals = (
-            read_row_predictions(name, row, "val")
+            read_row_predictions(name, row, "val", labels=reading.labels)
             if row
-            else _read_validation([given[others.index(name)]], targets, data)
+            else _read_validation([given[others.index(name)]], targets, data, reading)
         )
         paired[name], told = pair_validation(tests, vals, allow_overlap=allow_overlap)
         notes += told
@@ -309,83 +341,3 @@ def _note_unused(held: int, asked: int | None, **sources: object) -> list[str]:
     if asked not in (None, held):
         notes.append(f"rows are compared by their records, which hold {held:,} resamples, not {asked:,}")
     return notes
-
-
-# --- as plain data ---------------------------------------------------------------------------------------------------
-
-
-def _describe_evaluation(evaluation: SystemEvaluation) -> dict[str, Any]:
-    from harness.evaluation.areas import DELONG, METHOD
-
-    return {
-        "metrics": {
-            name: {
-                **metric.part.model_dump(),
-                "seeds": metric.seeds,
-                "spread": metric.spread,
-                "interval_seeds": metric.interval_seeds,
-            }
-            for name, metric in evaluation.metrics.items()
-        },
-        "images": evaluation.images,
-        "patients": evaluation.patients,
-        "patients_known": evaluation.patients_known,
-        "thresholds": evaluation.thresholds,
-        "predictive": _plain(evaluation.predictive),
-        "subgroups": evaluation.subgroups and {name: part.model_dump() for name, part in evaluation.subgroups.items()},
-        "calibration": [None if part is None else part.model_dump() for part in evaluation.calibration],
-        "areas": None if evaluation.areas is None else {"method": METHOD, "delong": DELONG, "seeds": evaluation.areas},
-    }
-
-
-def _plain(predictive: dict[str, dict[str, PredictivePart]] | None) -> dict[str, Any] | None:
-    if predictive is None:
-        return None
-    return {policy: {label: asdict(part) for label, part in parts.items()} for policy, parts in predictive.items()}
-
-
-def _describe_pairs(compared: MetricComparison, comparison: Comparison) -> Iterator[dict[str, Any]]:
-    """Each pair with its labels, what a margin shows of it, and tests without resampling."""
-    for number, pair in enumerate(compared.pairs):
-        single = {label: asdict(pairs[number]) for label, pairs in compared.by_label.items()}
-        described = {
-            **asdict(pair),
-            "metric": compared.metric,
-            "per_label": {
-                label: {name: value for name, value in one.items() if name not in ("a", "b")}
-                for label, one in single.items()
-            },
-        }
-        if compared.margins:
-            judged = asdict(compared.margins[number])
-            described["margin"] = {name: value for name, value in judged.items() if name not in ("a", "b")}
-        if compared.metric == "auroc" and (pair.a, pair.b) in comparison.areas:
-            described["areas"] = comparison.areas[pair.a, pair.b]
-        yield described
-
-
-def _describe_comparison(comparison: Comparison) -> dict[str, Any]:
-    from harness.evaluation.comparison import find_system_intervals
-
-    described: dict[str, dict[str, Any]] = {name: {} for name in comparison.metrics[0].systems}
-    for metric in comparison.metrics:
-        intervals = find_system_intervals(metric.systems, metric.interval_method)
-        for name, system in metric.systems.items():
-            over_patients, with_seeds = intervals[name]
-            described[name][metric.metric] = {
-                "macro": system.estimate,
-                "seeds": system.values.tolist(),
-                "interval": over_patients,
-                "interval_method": metric.interval_method,
-                "interval_seeds": with_seeds,
-            }
-    return {
-        "pairs": [pair for metric in comparison.metrics for pair in _describe_pairs(metric, comparison)],
-        "systems": described,
-        "labels": {metric.metric: metric.labels for metric in comparison.metrics},
-        "margin": comparison.margin,
-        "images": comparison.images,
-        "patients": comparison.patients,
-        "patients_known": comparison.patients_known,
-        "resamples": comparison.resamples,
-    }

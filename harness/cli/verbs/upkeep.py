@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheDir, DataRoot, Json, Plugins, find_cache
+from harness.cli.options import CacheDir, DataRoot, ImageColumn, Json, Plugins, find_cache
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import open_registry
 from harness.errors import UsageError
@@ -145,6 +145,7 @@ def submit(
         list[str] | None, typer.Option(metavar="FILE", help="Likewise of the validation split, for thresholds.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of earlier ones of that name.")] = False,
+    image_column: ImageColumn = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
     plugin: Plugins = None,
@@ -159,7 +160,13 @@ def submit(
     from harness.upkeep.submission import submit as submit_predictions
 
     opened_board = open_board(board)
-    submission = Submission(name, about, list_files(predictions), list_files(val or ()))
+    submission = Submission(
+        name=name,
+        about=about,
+        tests=list_files(predictions),
+        vals=list_files(val or ()),
+        image_column=image_column,
+    )
     registry, cache = open_registry(plugin), find_cache(cache_dir)
     submitted = submit_predictions(opened_board, registry, submission, data_root, cache, replace_old=replace)
     for note in submitted.notes:

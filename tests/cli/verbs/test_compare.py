@@ -330,3 +330,35 @@ def test_a_damaged_record_is_refused_and_an_absent_one_is_said(harness, board):
     few, absent = compare(harness, *rows)["notes"]
     assert f"{rows[0]} has 2, {rows[1]} has 1" in few
     assert absent == f"{rows[1]} has no current result of seed 1"
+
+
+def test_scores_that_only_rank_and_have_labels_of_their_own_are_compared_over_those_of_both(harness, save_predictions):
+    arrays = dict(np.load(save_predictions("a.npz", 0)))
+    ranks = {name: arrays[name] for name in ("image", "patient")} | {"ranks": arrays["logits"][:, :2]}
+    np.savez("b.npz", labels=arrays["labels"][:2], targets=arrays["targets"][:, :2], **ranks)
+    save_predictions("a.npz", 1)
+    code, _, err = harness("compare", "a.npz", "b.npz")
+    assert (code, "or name labels that all have by --labels" in err) == (2, True), err
+    found = compare(harness, "a.npz", "b.npz", "--labels", "Mass,Edema", "--metrics", "auroc,brier")
+    assert found["labels"] == {"auroc": ["Edema", "Mass"]}
+    assert any("brier is not compared" in note for note in found["notes"])
+
+
+def test_files_of_scores_that_only_rank_and_are_the_same_are_refused(harness, save_predictions):
+    ranks = np.load(save_predictions("a.npz", 0))["logits"]
+    for name in ("a.npz", "b.npz"):
+        save_predictions(name, ranks=ranks, logits=None)
+    code, _, err = harness("compare", "a.npz", "b.npz")
+    assert (code, "hold the same predictions" in err) == (2, True)
+    for name, seed in {"a.npz": 0, "b.npz": 1}.items():  # others, all above 1
+        save_predictions(name, ranks=np.load(save_predictions(name, seed))["logits"] + 100, logits=None)
+    assert compare(harness, "a.npz", "b.npz")["pairs"][0]["delta"] != 0
+
+
+def test_a_row_is_compared_over_the_labels_that_are_named(harness, board):
+    record = next(r for r in read_records(board).records if r.combo.row == ROWS[0])
+    arrays = dict(np.load(board / "runs" / record.key / "predictions-test.npz"))
+    label = str(arrays["labels"][0])
+    parts = {name: arrays[name] for name in ("image", "patient")}
+    np.savez("f.npz", labels=[label], targets=arrays["targets"][:, :1], logits=arrays["logits"][:, :1] + 1, **parts)
+    assert compare(harness, f"b::{ROWS[1]}", "f.npz", "--labels", label)["labels"] == {"auroc": [label]}

@@ -226,7 +226,7 @@ def test_an_overlap_of_validation_and_test_is_refused_unless_accepted(harness, s
     ("changes", "says"),
     [
         ({"logits": np.full((120, 3), np.nan)}, "image 'i000', label 'Edema': a logit must be finite"),
-        ({"logits": None, "scores": np.full((120, 3), 1.5)}, "a score must be in 0..1"),
+        ({"logits": None, "scores": np.full((120, 3), np.inf)}, "a score must be finite"),
         ({"image": np.array(["i000"] * 120)}, "image 'i000' stands in it more than once"),
         ({"targets": np.full((120, 3), 2.0)}, "targets must be 1, 0 or NaN for unknown, found 2"),
         ({"targets": None}, "no target of its images is known"),
@@ -255,7 +255,7 @@ def test_a_file_that_cannot_be_meant_is_refused_in_one_line_that_names_it(harnes
         (("s.npz", "--val", "v.npz,v.npz"), "--val has 2 files for 1 of the test"),
         (("s.npz", "s.npz"), "s.npz is given twice"),
         (("absent.npz",), "there are no predictions in absent.npz: no such file"),
-        (("s.npz", "--val", "empty"), "empty holds no predictions: no .npz or .csv lies in it"),
+        (("s.npz", "--val", "empty"), "empty holds no predictions: no .npz, .csv, .tsv, .csv.gz, .tsv.gz lies in it"),
         (("s.npz", "--option", "count=3"), "give --dataset NAME too"),
         (("s.npz", "--dataset", "tyo"), "unknown dataset 'tyo': did you mean 'toy'?"),
         (("s.npz", "--dataset", "toy", "--targets", "t.csv"), "give one of them"),
@@ -375,3 +375,79 @@ def test_groups_that_files_name_are_compared_over_the_seeds(harness, save_predic
     out = harness("score", "s0.npz", "s1.npz", "--metrics", "auroc")[1]
     assert "largest gap" in out
     assert f"p {gap['p']:.3f}" in out
+
+
+# --- as they are published -------------------------------------------------------------------------------------------
+
+PROBABILITIES = ("f1@0.5", "f1@oracle", "brier", "ece")
+ONLY_RANK = "these scores are no probabilities and only rank"
+
+
+@pytest.fixture
+def published(save_predictions, tmp_path):
+    """A table of others: a foreign id column, a score of 1.009 and a label less than in its targets."""
+    arrays = dict(np.load(save_predictions("plain.npz")))
+    scores = 1 / (1 + np.exp(-arrays["logits"].astype(float)))
+    scores[scores[:, 0].argmax(), 0] = 1.009
+    rows = [f"CXR/{name}.png,x,{a!r},{b!r}" for name, a, b in zip(arrays["image"], *scores.T[:2].tolist(), strict=True)]
+    (tmp_path / "published.csv").write_text("\n".join(["Study File,Reader,prob_Edema,prob_Mass", *rows]) + "\n")
+    rows = [
+        f"CXR/{name}.png,{patient},{c:.0f},{a:.0f},{b:.0f}"
+        for name, patient, (a, b, c) in zip(arrays["image"], arrays["patient"], arrays["targets"].tolist(), strict=True)
+    ]
+    (tmp_path / "targets.csv").write_text("\n".join(["Study File,patient_id,Nodule,Edema,Mass", *rows]) + "\n")
+    return arrays
+
+
+def test_a_published_table_is_scored_with_one_more_option(harness, published):
+    arguments = ("score", "published.csv", "--targets", "targets.csv")
+    code, _, err = harness(*arguments)
+    assert (code, "name it by --image-column" in err) == (2, True)
+    code, out, err = harness(*arguments, "--image-column", "Study File", "--json")
+    assert code == 0
+    document = json.loads(out)
+    plain = json.loads(harness("score", "plain.npz", "--json")[1])
+    for metric in ("auroc", "auprc"):
+        ours, theirs = document["metrics"][metric]["per_label"], plain["metrics"][metric]["per_label"]
+        assert ours.keys() == {"Edema", "Mass"}
+        for label, part in ours.items():
+            assert part["value"] == pytest.approx(theirs[label]["value"], abs=1e-12)
+    assert (document["patients"], document["patients_known"]) == (40, True)
+    for metric in PROBABILITIES:
+        part = document["metrics"][metric]
+        assert (part["macro"], part["interval"], part["micro"], part["labels_used"]) == (None, None, None, 0)
+        assert ONLY_RANK in part["why_left_out"]
+    assert document["calibration"] == [None]
+    assert all(value is None for one in document["thresholds"][0].values() for value in one.values())
+    said = (
+        "published.csv: 1 of 240 scores are not in 0..1",
+        "left out is what published.csv has no scores for: Nodule",
+    )
+    for text in (*said, "left out is what targets.csv has no targets for: Reader", "named by its column 'patient_id'"):
+        assert any(text in note for note in document["notes"])
+        assert text in err
+    assert not any("decisions are at @0.5" in note for note in document["notes"])
+    assert ONLY_RANK in harness(*arguments, "--image-column", "Study File")[1]
+
+
+def test_scores_that_only_rank_have_no_decisions_with_a_validation_either(harness, save_predictions):
+    save_predictions("s.npz", ranks=np.load(save_predictions("s.npz"))["logits"], logits=None)
+    save_predictions("v.npz", images=VAL)
+    found = json.loads(harness("score", "s.npz", "--val", "v.npz", "--json")[1])
+    plain = json.loads(harness("score", str(save_predictions("p.npz")), "--val", "v.npz", "--json")[1])
+    assert found["metrics"]["auroc"] == plain["metrics"]["auroc"]
+    assert found["metrics"].keys() == plain["metrics"].keys()
+    decided = {name for name in found["metrics"] if "@" in name}
+    assert decided
+    assert {found["metrics"][name]["macro"] for name in decided} == {None}
+    assert found["calibration"] == [None]
+
+
+def test_a_validation_that_only_ranks_leaves_what_needs_none(harness, save_predictions):
+    save_predictions("s.npz")
+    save_predictions("v.npz", ranks=np.load(save_predictions("v.npz", images=VAL))["logits"], logits=None, images=VAL)
+    document = json.loads(harness("score", "s.npz", "--val", "v.npz", "--json")[1])
+    assert document["metrics"]["brier"]["macro"] is not None
+    assert document["metrics"]["f1@0.5"]["per_label"]["Edema"]["value"] is not None
+    assert document["metrics"]["f1@val-f1"]["macro"] is None
+    assert document["calibration"] == [None]

@@ -1,0 +1,229 @@
+"""Tables of scores or targets as others publish them: which column names the image, the patient, a label."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import DataError, suggest
+from harness.evaluation.predictions import require_unique
+from harness.identifiers import IdSource, parse_id_source, use_slashes
+from harness.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+IMAGES = {
+    *("image", "imageid", "imageindex", "imagename", "imagepath", "imagefile", "img", "path", "filepath", "file"),
+    *("filename", "id", "study", "dicomid"),
+}
+"""What columns that name the image are called, in small letters and digits alone."""
+PATIENTS = {"patient", "patientid", "patientnumber", "subject", "subjectid"}
+"""Likewise of the patient."""
+PREFIX = re.compile(r"^(?:probability|probabilities|prob|predicted|prediction|pred|score|scores|p)[_ .]", re.IGNORECASE)
+"""What may stand before a label in the name of a column of scores."""
+LIKELY = 0.85
+"""How much alike (by difflib) two names are of which one is probably misspelled; two findings are less alike."""
+MOST_LISTED = 20
+"""Labels that a note lists."""
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How tables are to be read where they do not say it themselves."""
+
+    image_column: str | None = None
+    """The column that names the image."""
+    patient: str | None = None
+    """The column that names the patient, or `COLUMN:REGEX`, whose first group does."""
+    labels: tuple[str, ...] = ()
+    """The labels that are wanted; without any, those that scores and targets both have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A table whose columns of images and patients are known, and whose numbers are not read yet."""
+
+    path: Path
+    image: NDArray[np.str_]
+    patient: NDArray[np.str_] | None
+    cells: pd.DataFrame
+    """Texts, a column for each possible label."""
+    notes: tuple[str, ...]
+    """What was found rather than named, in sentences."""
+
+    def parse(self, labels: Sequence[str]) -> tuple[NDArray[np.float64], list[str]]:
+        """Read the numbers (N, C) of some labels, exactly as written, NaN for a blank cell; and what to say of them.
+
+        Raises `DataError` for a text, naming its place.
+        """
+        values, commas = np.empty((len(self.image), len(labels))), []
+        for column, label in enumerate(labels):
+            for row, text in enumerate(self.cells[label].tolist()):
+                try:
+                    values[row, column] = float(text or "nan")
+                except ValueError:
+                    values[row, column] = self._parse_comma(text, row, label)
+                    commas.append(text)
+        if not commas:
+            return values, []
+        read_as = f"first '{commas[0]}', read as {commas[0].replace(',', '.')}"
+        return values, [f"{self.path}: {len(commas):,} of {values.size:,} numbers have a decimal comma, {read_as}"]
+
+    def _parse_comma(self, text: str, row: int, label: str) -> float:
+        if DECIMAL_COMMA.fullmatch(text):
+            return float(text.replace(",", "."))
+        raise DataError(
+            f"{self.path}: image '{self.image[row]}', label '{label}': '{text}' is no number; if this "
+            "column is no label, name those that are by --labels"
+        )
+
+
+def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
+    """Read a table of scores or targets.
+
+    Raises `DataError` where it is none, or does not say which image a row is of.
+    """
+    if not path.name.lower().endswith(ENDINGS):
+        raise DataError(f"{path}: {what} come from a .csv" + (" or .npz" if what == "scores" else ""))
+    if not path.exists():
+        raise DataError(f"there are no {what} in {path}: no such file")
+    table = read_table(path)
+    cells, header = table.columns, [str(name) for name in table.columns.columns]
+    require_unique(np.array([name for name in header if name]), "column", str(path))
+    notes = list(table.notes)
+    if not all(header):
+        notes.append(f"{path}: a column without a name is left out")
+    image = _find_image(header, reading.image_column, path)
+    patient = _find_patient(header, reading.patient, image, path)
+    if image != (reading.image_column or "image"):
+        there = "" if reading.image_column is None else f"there is no column '{reading.image_column}', "
+        notes.append(f"{path}: {there}images are named by its column '{image}'")
+    if patient is None and reading.patient is not None:
+        notes.append(f"{path}: there is no column '{reading.patient.partition(':')[0]}' to take patients from")
+    elif patient is not None and patient.column != "patient" and reading.patient is None:
+        notes.append(f"{path}: patients are named by its column '{patient.column}'")
+    images = [use_slashes(text) for text in cells[image].tolist()]
+    patients = None if patient is None else patient.find(cells[patient.column].tolist())
+    _require_filled(images, "image", image, table.lines, path)
+    if patients is not None and patient is not None:
+        _require_filled(patients, "patient", patient.column, table.lines, path)
+    require_unique(np.array(images), "image", str(path))
+    taken = {image, "", "patient", patient.column if patient is not None and patient.pattern is None else ""}
+    return Sheet(
+        path,
+        np.array(images),
+        None if patients is None else np.array(patients),
+        cells[[name for name in header if name not in taken]],
+        tuple(notes),
+    )
+
+
+def _require_filled(texts: Sequence[str], kind: str, column: str, lines: Sequence[int], path: Path) -> None:
+    """Refuse rows without an image or a patient."""
+    rows = [row for row, text in enumerate(texts) if not text]
+    if rows:
+        option = "--image-column" if kind == "image" else "--patient"
+        raise DataError(
+            f"{path}: {len(rows):,} rows have no {kind} in the column '{column}', first line {lines[rows[0]]}; fill it "
+            f"in, or name another by {option}"
+        )
+
+
+def simplify(name: str) -> str:
+    """Return a column's name in small letters and digits alone: `Image Index` and `image_index` are one."""
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+def _find_image(header: Sequence[str], asked: str | None, path: Path) -> str:
+    """Find the column that names the image: the one that is asked for, `image`, or the only one called as usual."""
+    if asked in header:
+        return str(asked)
+    if "image" in header:
+        return "image"
+    usual = [name for name in header if simplify(name) in IMAGES]
+    if len(usual) == 1:
+        return usual[0]
+    several = f"several columns that may name the image ({', '.join(usual)})"
+    missing = f"no column that names the image, such as 'image' (it has {', '.join(header)})"
+    raise DataError(f"{path} has {several if usual else missing}; name it by --image-column")
+
+
+def _find_patient(header: Sequence[str], asked: str | None, image: str, path: Path) -> IdSource | None:
+    """Find what names the patient: what is asked for, `patient`, or the only column called as usual."""
+    if asked is not None and (asked in header or asked.partition(":")[0] in header):
+        return parse_id_source(asked, header, "--patient")
+    if "patient" in header:
+        return IdSource("patient")
+    usual = [name for name in header if name != image and simplify(name) in PATIENTS]
+    if len(usual) > 1:
+        raise DataError(
+            f"{path} has several columns that may name the patient ({', '.join(usual)}); name it by --patient"
+        )
+    return IdSource(usual[0]) if usual else None
+
+
+# --- labels that two sources have ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CommonLabels:
+    """The labels of scores that targets have too."""
+
+    ours: tuple[str, ...]
+    """What the scores call them, in the targets' order."""
+    theirs: tuple[str, ...]
+    """What the targets call them."""
+    notes: tuple[str, ...]
+    """What is left out, and what is called otherwise, in sentences."""
+
+
+def find_common(
+    ours: Sequence[str], theirs: Sequence[str], source: str, other: str, wanted: Collection[str] = ()
+) -> CommonLabels:
+    """Find the labels that scores (`ours`) and targets both have, of those that are wanted.
+
+    Names are the same without case, signs and a word such as `prob_` before them. Raises `DataError` where none is
+    common, where a wanted one is missing, and for a label that is probably a misspelling of a missing one.
+    """
+    plain = {_bare(name): name for name in reversed(ours)}
+    pairs = {name: name if name in ours else plain.get(_bare(name)) for name in theirs}
+    found = {name: our for name, our in pairs.items() if our is not None}
+    for label in wanted:
+        if label not in found:
+            where = other if label in ours else source
+            raise DataError(f"--labels: {where} has no label '{label}'{suggest(label, found)}")
+    extra = [name for name in ours if name not in found.values()]
+    missing = [name for name in theirs if name not in found]
+    for name in [] if wanted else extra:
+        near = difflib.get_close_matches(name, missing if found else theirs, n=1, cutoff=LIKELY)
+        if near or not found:
+            known = suggest(name, near or theirs)
+            raise DataError(f"{source}: label '{name}' is not in {other}{known}; rename it, or name labels by --labels")
+    if not found:
+        raise DataError(f"{source} has no column with scores of a label of {other} ({', '.join(theirs)}); name them so")
+    kept = {name: our for name, our in found.items() if not wanted or name in wanted}
+    renamed = [(name, our) for name, our in kept.items() if our != name]
+    notes = [f"{source}: what {other} calls '{name}' is called '{our}' there, and so on" for name, our in renamed[:1]]
+    if not wanted:
+        notes += [f"{source}: left out is what {other} has no targets for: {_list(extra)}"] if extra else []
+        notes += [f"{other}: left out is what {source} has no scores for: {_list(missing)}"] if missing else []
+    return CommonLabels(tuple(kept.values()), tuple(kept), tuple(notes))
+
+
+def _bare(name: str) -> str:
+    return simplify(PREFIX.sub("", name.strip()))
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    return f"{', '.join(names[:MOST_LISTED])}{more} (--labels names what is wanted)"
