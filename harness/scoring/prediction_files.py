@@ -79,13 +79,20 @@ def _combine(stored: Predictions | Sheet, truth: Sheet | Table | None, reading: 
         predictions = _fill(stored, common.ours)
     else:
         predictions = stored.take_labels([ours.index(label) for label in common.ours])
-    predictions = replace(predictions, labels=common.theirs, notes=(*predictions.notes, *common.notes))
+    unused = _note_unused(source, reading) if not isinstance(stored, Sheet) and not isinstance(truth, Sheet) else []
+    predictions = replace(predictions, labels=common.theirs, notes=(*predictions.notes, *common.notes, *unused))
     predictions = _suspect_logits(_judge_scores(predictions))
     if truth is None:
         return predictions
     return _join(
         predictions, _read_targets(truth, common.theirs) if isinstance(truth, Sheet) else truth.take(common.theirs)
     )
+
+
+def _note_unused(source: str, reading: Reading) -> list[str]:
+    """What to say of options that name columns, where no table is read."""
+    given = {"--image-column": reading.image_column, "--patient": reading.patient}
+    return [f"{source} has no columns to name: {name} has no effect on it" for name, value in given.items() if value]
 
 
 def _fill(sheet: Sheet, labels: tuple[str, ...]) -> Predictions:

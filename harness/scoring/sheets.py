@@ -192,12 +192,11 @@ def find_common(
 ) -> CommonLabels:
     """Find the labels that scores (`ours`) and targets both have, of those that are wanted.
 
-    Names are the same without case, signs and a word such as `prob_` before them. Raises `DataError` where none is
-    common, where a wanted one is missing, and for a label that is probably a misspelling of a missing one.
+    Names are the same without case, signs and a word such as `prob_` before them, if only one name on each side is so.
+    Raises `DataError` where none is common, where a wanted one is missing, and for a label that is probably a
+    misspelling of a missing one.
     """
-    plain = {_bare(name): name for name in reversed(ours)}
-    pairs = {name: name if name in ours else plain.get(_bare(name)) for name in theirs}
-    found = {name: our for name, our in pairs.items() if our is not None}
+    found = _pair_names(ours, theirs)
     for label in wanted:
         if label not in found:
             where = other if label in ours else source
@@ -218,6 +217,18 @@ def find_common(
         notes += [f"{source}: left out is what {other} has no targets for: {_list(extra)}"] if extra else []
         notes += [f"{other}: left out is what {source} has no scores for: {_list(missing)}"] if missing else []
     return CommonLabels(tuple(kept.values()), tuple(kept), tuple(notes))
+
+
+def _pair_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
+    """Pair each of their names with ours: the same name, else the only one that is left and alike."""
+    same = {name for name in theirs if name in ours}
+    plain: dict[str, tuple[list[str], list[str]]] = {}
+    for side, names in enumerate((ours, theirs)):
+        for name in names:
+            if name not in same and _bare(name):
+                plain.setdefault(_bare(name), ([], []))[side].append(name)
+    alike = {their[0]: our[0] for our, their in plain.values() if len(our) == len(their) == 1}
+    return {name: name if name in same else alike[name] for name in theirs if name in same or name in alike}
 
 
 def _bare(name: str) -> str:

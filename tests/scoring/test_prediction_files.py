@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness import Data, DataError, UsageError
 from harness.evaluation.predictions import Predictions, load_predictions
 from harness.scoring.prediction_files import read_predictions
-from harness.scoring.sheets import Reading
+from harness.scoring.sheets import Reading, find_common
 
 LABELS = ("Edema", "Mass", "Nodule")
 SCORES = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9], [0.0, 1.0, 1e-9]])
@@ -333,6 +333,40 @@ def test_labels_are_the_same_without_case_signs_and_a_word_before_them(write):
     read = read_predictions(scores, targets=write("t.csv", "image,Mass,Pleural Thickening\ni0,1,0\n"))
     assert (read.labels, read.scores.tolist()) == (("Mass", "Pleural Thickening"), [[0.2, 0.1]])
     assert any("calls 'Mass' is called 'prob_mass' there" in note for note in read.notes)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "taken"),
+    [
+        ("Mass,prob_Edema,edema", "Mass,Edema", {"Mass"}),  # which of the two would it be?
+        ("Mass,Lung Opacity", "Mass,Lung/Opacity,Lung_Opacity", {"Mass"}),
+        ("Mass,-", "Mass,+", {"Mass"}),  # nothing is left of either without its sign
+        ("Mass,lung opacity", "Mass,Lung/Opacity", {"Mass", "Lung/Opacity"}),
+    ],
+)
+def test_names_that_are_alike_are_paired_only_where_one_pair_is_possible(write, ours, theirs, taken):
+    def rows(header: str, cell: str) -> str:
+        return f"image,{header}\ni0{f',{cell}' * len(header.split(','))}\n"
+
+    read = read_predictions(
+        write("s.csv", rows(ours, "0.5")), targets=write("t.csv", rows(theirs, "1")), reading=Reading(labels=("Mass",))
+    )
+    assert read.labels == ("Mass",)
+    assert set(find_common(ours.split(","), theirs.split(","), "s", "t", sorted(taken)).theirs) == taken
+    for label in set(theirs.split(",")) - taken:
+        with pytest.raises(DataError, match="has no label"):
+            find_common(ours.split(","), theirs.split(","), "s", "t", [label])
+
+
+def test_options_that_name_columns_are_said_to_do_nothing_for_an_npz(tmp_path):
+    path = tmp_path / "s.npz"
+    np.savez(path, labels=np.array(LABELS), image=IMAGES, scores=SCORES, targets=np.ones(SCORES.shape))
+    read = read_predictions(path, reading=Reading("Path", r"Path:(patient\d+)"))
+    assert [note.partition("s.npz ")[2] for note in read.notes] == [
+        "has no columns to name: --image-column has no effect on it",
+        "has no columns to name: --patient has no effect on it",
+    ]
+    assert read_predictions(path).notes == ()
 
 
 def test_all_labels_of_a_dataset_are_needed_where_the_whole_is(write):
