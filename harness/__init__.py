@@ -31,7 +31,7 @@ from harness.components import (
 from harness.data.splits import carve
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
-from harness.identifiers import IdSource, parse_id_source
+from harness.identifiers import IdSource, find_usual, parse_id_source
 from harness.tables import TextTable, read_lines, read_table
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "carve",
+    "find_usual",
     "hookimpl",
     "parse_id_source",
     "rank",

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 ALIKE = "patients alike"
 """The note of a dataset about patients who may stand in two splits."""
 
+UNKNOWN = "patients"
+"""The note of a dataset that does not say whose its images are."""
+NO_PATIENTS = (
+    "none is known, each image counts as a patient of its own: intervals are over images, and too narrow if patients "
+    "have several"
+)
+
 
 def bucket(patient: str) -> int:
     """0 to 9, from the patient's id alone: int(sha256(id), 16) % 10, the same on every machine."""
@@ -51,7 +58,8 @@ def find_alike_patients(table: pd.DataFrame) -> list[str]:
 def require_disjoint(data: Data, *, allow: bool) -> Data:
     """Refuse a dataset with a patient in two splits: test results would be too good. `allow` accepts it.
 
-    Patients whose ids differ in their spelling alone are not refused: the data's notes, and so every record, name them.
+    Patients whose ids differ in their spelling alone are not refused: the data's notes, and so every record, name
+    them, and say where no patient is known.
     """
     leaking = [] if allow else leaks(data.table)
     if leaking:
@@ -59,6 +67,8 @@ def require_disjoint(data: Data, *, allow: bool) -> Data:
             f"patients in more than one split: {len(leaking):,}, first {', '.join(leaking[:3])}; fix the split, "
             "or accept it with allow_leaks = true under [dataset] (--option allow_leaks=true)"
         )
+    if not data.patients_known:
+        return replace(data, notes={**data.notes, UNKNOWN: NO_PATIENTS})
     alike = find_alike_patients(data.table)
     if not alike:
         return data
