@@ -43,7 +43,8 @@ def describe_images(table: Table, asked: Mapping[str, str], groups: Sequence[str
 
     reserved = others | {name for kind, name in asked.items() if name != kind} | set(groups)
     columns: dict[str, str] = {}
-    image = columns["image"] = find_column(table, "image", asked["image"], reserved) or ""
+    # the patient may be named by the image's own column
+    image = columns["image"] = find_column(table, "image", asked["image"], reserved - {asked["patient"]}) or ""
     patient, patients = find_patients(table, asked["patient"], image, reserved)
     if patient:
         columns["patient"] = patient
@@ -70,7 +71,7 @@ def describe_images(table: Table, asked: Mapping[str, str], groups: Sequence[str
         known["sex"] = parse_sexes(table, columns["sex"])
     order = ("image", "split", "patient", "age", "sex", "view", *groups)
     is_known = patient != image
-    if is_known is False:
+    if not is_known:
         known["patient"] = paths
     return Images(pd.DataFrame({kind: known[kind] for kind in order if kind in known}), columns, is_known)
 

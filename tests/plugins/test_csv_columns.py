@@ -33,12 +33,8 @@ def said(data):
 
 def follow(message: str) -> dict[str, str]:
     """The first option that a message proposes, typed as it stands there."""
-    words = shlex.split(
-        message[message.index("--option ") :]
-        .split(" (", maxsplit=1)[0]
-        .split(" if every", maxsplit=1)[0]
-        .replace(";", " ")
-    )
+    proposed = re.split(r" \(|;| if every", message[message.index("--option ") :], maxsplit=1)[0]
+    words = shlex.split(proposed)
     name, _, value = words[1].rstrip(",").partition("=")
     return {name: value}
 
@@ -90,7 +86,7 @@ def test_a_board_whose_patients_are_unknown_says_that_intervals_are_over_images(
     options = ("--option", "patient=Path", "--option", "view=")
     command = "run --dataset csv --data-root data --models tiny-cnn --losses bce --recipes toy --seeds 0 --board b"
     code, _, err = harness(*command.split(), *options)
-    assert code == 0
+    assert code == 0, err
     assert "patients: none is known" in err
     (record,) = read_records(tmp_path / "b").records
     assert "intervals are over images" in record.dataset.notes["patients"]
