@@ -28,7 +28,7 @@ from harness.components import (
     Tell,
     Weighted,
 )
-from harness.data.splits import carve
+from harness.data.splits import carve, fold, stratify
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
 from harness.identifiers import IdSource, find_usual, parse_id_source
@@ -70,12 +70,14 @@ __all__ = [
     "average_precision",
     "carve",
     "find_usual",
+    "fold",
     "hookimpl",
     "parse_id_source",
     "rank",
     "read_board",
     "read_lines",
     "read_table",
+    "stratify",
     "suggest",
     "sum_groups",
 ]

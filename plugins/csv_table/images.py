@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness import DataError
 
 from .columns import find_column, find_patients
+from .splits import read_splits
 from .table import Table
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Images:
     """What is known of the images."""
 
     table: pd.DataFrame
-    """A row for each row of the file: `image`, `patient`, and where known `split`, as it is written, `age`, `sex`,
-    `view` and further groups."""
+    """A row for each row of the file: `image`, `patient`, and where known `split`, `age`, `sex`, `view` and
+    further groups."""
     columns: dict[str, str]
     """What a column of the file says -> its name; `patient` only where its whole cells do."""
     patients_known: bool
@@ -65,6 +66,8 @@ def describe_images(table: Table, asked: Mapping[str, str], groups: Sequence[str
         raise DataError(f"{table.locate(row, image)}: blank, but every image needs a path")
     known = {kind: table.cells[name].where(table.cells[name] != "") for kind, name in columns.items()}
     known |= {"image": paths, "patient": pd.Series(patients, index=paths.index)}
+    if "split" in columns:
+        known["split"] = read_splits(table, columns["split"])
     if "age" in columns:
         known["age"] = parse_ages(table, columns["age"])
     if "sex" in columns:
