@@ -28,10 +28,10 @@ from harness.components import (
     Tell,
     Weighted,
 )
-from harness.data.splits import carve
+from harness.data.splits import carve, fold, stratify
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
-from harness.identifiers import IdSource, parse_id_source
+from harness.identifiers import IdSource, find_usual, parse_id_source
 from harness.tables import TextTable, read_lines, read_table
 
 if TYPE_CHECKING:
@@ -69,12 +69,15 @@ __all__ = [
     "auroc",
     "average_precision",
     "carve",
+    "find_usual",
+    "fold",
     "hookimpl",
     "parse_id_source",
     "rank",
     "read_board",
     "read_lines",
     "read_table",
+    "stratify",
     "suggest",
     "sum_groups",
 ]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 BOX = ("image", "label", "x", "y", "width", "height")
+TOLD = ("label_file_guessed", "patients", "patients alike")
+"""Notes of a dataset that a person should read: what was guessed of its label file, and doubts about its patients."""
 WITHHELD = "withheld"
 """What the split of an image is called that belongs to none."""
 LARGEST_SIZE = 8192
@@ -98,8 +100,12 @@ class Data:
     """Reads one file into (H, W) uint8, where Pillow alone is not enough."""
     sources: tuple[Path, ...] = ()
     """Files that an array of images was read from: they key the prepare cache beside the options."""
+    patients_known: bool = True
+    """Whether something says which images belong to one patient; else `patient` is the image, and intervals are over
+    images."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """Facts worth keeping with every result, such as the version of the label file."""
+    """Facts worth keeping with every result, such as the version of the label file; those of `TOLD` are said before
+    anything is trained."""
 
     def __post_init__(self) -> None:
         import numpy as np

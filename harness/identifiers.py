@@ -16,6 +16,27 @@ SUFFIX = re.compile(r"\.(?:png|jpe?g|dcm|dicom|tiff?|bmp|gif|jp2|webp|npy|npz|ni
 WHOLE = re.compile(r"^(\d+)\.0+$")
 SHOWN = 3
 """Pairs that a message names."""
+USUAL = {
+    "image": {
+        *("image", "imageid", "imageindex", "imagename", "imagepath", "imagefile", "imagefilename", "img", "path"),
+        *("filepath", "file", "filename", "id", "study", "dicomid"),
+    },
+    "patient": {
+        *("patient", "patientid", "patientnumber", "subject", "subjectid", "mrn", "person", "personid"),
+        *("participant", "participantid"),
+    },
+    "split": {"split", "splits", "fold", "subset", "set", "partition", "phase"},
+    "age": {"age", "patientage", "patientsage", "ageyears", "ageinyears", "subjectage"},
+    "sex": {"sex", "gender", "patientsex", "patientgender", "patientssex", "subjectsex"},
+    "view": {"view", "viewposition", "position", "projection", "appa", "paap", "frontallateral", "orientation"},
+    "other": {
+        *("followup", "followupnumber", "index", "row", "rowid", "studyid", "studydate", "studyinstanceuid"),
+        *("seriesid", "seriesinstanceuid", "sopinstanceuid", "accession", "accessionnumber"),
+        *("reportid", "readerid", "radid", "width", "height", "originalimagewidth", "originalimageheight"),
+        *("rows", "columns"),
+    },
+}
+"""What columns are usually called, in small letters and digits alone, by what they say of an image."""
 
 
 def strip(text: str) -> str:
@@ -43,6 +64,19 @@ def hint_alike(ours: Iterable[str], theirs: Iterable[str]) -> str:
     """The end of a message about ids that only one of two files has; empty where none are alike."""
     pairs = find_alike(ours, theirs)
     return f" (perhaps the same, written differently: {list_pairs(pairs)})" if pairs else ""
+
+
+# --- columns that describe an image ----------------------------------------------------------------------------------
+
+
+def simplify(name: str) -> str:
+    """Return a column's name in small letters and digits alone: `Image Index` and `image_index` are one."""
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+def find_usual(kind: str, header: Iterable[str]) -> list[str]:
+    """Find the columns that are called as one of a kind usually is: image, patient, split, age, sex, view or other."""
+    return [name for name in header if simplify(name) in USUAL[kind]]
 
 
 # --- ids that stand in another column's cells ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.components import Data
-from harness.data.splits import find_alike_patients, leaks
+from harness.data.splits import NO_PATIENTS, find_alike_patients, leaks
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
@@ -45,7 +45,7 @@ def check(data: Data, prepared: Prepared) -> tuple[Finding, ...]:
         _unreadable(prepared),
         _classes(prepared.data),
         _boxes(data),
-        Finding("label file", ok=True, message=data.notes.get("label_file", "the dataset does not say which it is")),
+        Finding("label file", ok=True, message=_describe_file(data)),
     )
 
 
@@ -56,7 +56,15 @@ def _finding(name: str, examples: Sequence[str], fine: str, wrong: str) -> Findi
     return Finding(name, ok=False, message=f"{len(examples):,} {wrong}", examples=tuple(examples[:SHOWN]))
 
 
+def _describe_file(data: Data) -> str:
+    """Return the label file's name, and what was guessed of it."""
+    known = (data.notes.get(note, "") for note in ("label_file", "label_file_guessed"))
+    return "; ".join(text for text in known if text) or "the dataset does not say which it is"
+
+
 def _patients(data: Data) -> Finding:
+    if not data.patients_known:
+        return Finding("patients in one split", ok=True, message=f"of patients {NO_PATIENTS}")
     return _finding(
         "patients in one split",
         leaks(data.table),

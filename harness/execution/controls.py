@@ -50,5 +50,6 @@ def predict_prevalence(data: Data, split: str) -> Predictions:
         patient=table["patient"].to_numpy(dtype=str),
         logits=np.tile(np.log(share / (1 - share)), (len(rows), 1)).astype(np.float32),
         targets=data.targets[rows],
+        patients_known=data.patients_known,
         columns={name: values[rows] for name, values in find_groups(data).items()},
     )

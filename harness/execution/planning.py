@@ -12,7 +12,7 @@ import torch
 
 from harness.board import BOARD_FILE, Board, Combo
 from harness.choices import Choices, resolve_metrics, resolve_rows
-from harness.components import SPLITS, Data, Metric
+from harness.components import SPLITS, TOLD, Data, Metric
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import Prepared, prepare
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
@@ -117,7 +117,10 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     weights = {name: weights_identity(choices.model, choices.recipe.weights) for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
-    data = DataBySize(source, settings, listener, load_disjoint(source))
+    loaded = load_disjoint(source)
+    for note in (note for note in TOLD if note in loaded.notes):
+        listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
+    data = DataBySize(source, settings, listener, loaded)
     _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
     maker = JobMaker(
         board=board, settings=settings, source=source, metrics=metrics, in_groups=in_groups, weights=weights

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.errors import DataError, suggest
 from harness.evaluation.predictions import require_unique
-from harness.identifiers import IdSource, parse_id_source, use_slashes
+from harness.identifiers import IdSource, find_usual, parse_id_source, simplify, use_slashes
 from harness.tables import read_table
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-IMAGES = {
-    *("image", "imageid", "imageindex", "imagename", "imagepath", "imagefile", "img", "path", "filepath", "file"),
-    *("filename", "id", "study", "dicomid"),
-}
-"""What columns that name the image are called, in small letters and digits alone."""
-PATIENTS = {"patient", "patientid", "patientnumber", "subject", "subjectid"}
-"""Likewise of the patient."""
 PREFIX = re.compile(r"^(?:probability|probabilities|prob|predicted|prediction|pred|score|scores|p)[_ .]", re.IGNORECASE)
 """What may stand before a label in the name of a column of scores."""
 LIKELY = 0.85
@@ -139,18 +132,13 @@ def _require_filled(texts: Sequence[str], kind: str, column: str, lines: Sequenc
         )
 
 
-def simplify(name: str) -> str:
-    """Return a column's name in small letters and digits alone: `Image Index` and `image_index` are one."""
-    return re.sub(r"[\W_]", "", name.casefold())
-
-
 def _find_image(header: Sequence[str], asked: str | None, path: Path) -> str:
     """Find the column that names the image: the one that is asked for, `image`, or the only one called as usual."""
     if asked in header:
         return str(asked)
     if "image" in header:
         return "image"
-    usual = [name for name in header if simplify(name) in IMAGES]
+    usual = find_usual("image", header)
     if len(usual) == 1:
         return usual[0]
     several = f"several columns that may name the image ({', '.join(usual)})"
@@ -164,7 +152,7 @@ def _find_patient(header: Sequence[str], asked: str | None, image: str, path: Pa
         return parse_id_source(asked, header, "--patient")
     if "patient" in header:
         return IdSource("patient")
-    usual = [name for name in header if name != image and simplify(name) in PATIENTS]
+    usual = [name for name in find_usual("patient", header) if name != image]
     if len(usual) > 1:
         raise DataError(
             f"{path} has several columns that may name the patient ({', '.join(usual)}); name it by --patient"

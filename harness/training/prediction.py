@@ -68,6 +68,7 @@ class Predictor:
             patient=table["patient"].to_numpy(dtype=str)[index],
             logits=self.logits(split).cpu().numpy(),
             targets=self.placed.data.targets[index],
+            patients_known=self.placed.data.patients_known,
             columns={name: values[index] for name, values in find_groups(self.placed.data).items()},
         )
 

@@ -1,4 +1,4 @@
-"""A table of one's own becomes a dataset, or is refused with row and column."""
+"""A table of one's own becomes a dataset, or is refused with line and column."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ a/1.png,p1,train,40,Male,PA,1,0
 a/2.png,p1,valid,,f,,-1,
 b/3.png,p2,Test,61.5,,AP,0.0,-1
 """
+
+MEANING = {
+    **dict.fromkeys(("1", "1.0", "True", "yes", "POSITIVE"), 1),
+    **dict.fromkeys(("0", " 0 ", "false", "No", "negative"), 0),
+    **dict.fromkeys(("-1", "-1.0", "uncertain", "", "nan", "NA"), np.nan),
+}
+"""What a label may be written as."""
 
 
 @pytest.fixture
@@ -98,37 +105,41 @@ def test_without_a_split_patients_are_carved(csv):
 
 def test_each_image_may_be_its_own_patient_when_asked(csv):
     content = "image,Edema\n1.png,1\n2.png,0\n"
-    with pytest.raises(DataError, match=r"no column 'patient' \(it has image, Edema\); .* patient=image where every"):
+    with pytest.raises(DataError, match=r"no column 'patient' that names .* patient=image if every image is of"):
         csv(content)
-    assert csv(content, patient="image").table["patient"].tolist() == ["1.png", "2.png"]
+    data = csv(content, patient="image")
+    assert data.table["patient"].tolist() == ["1.png", "2.png"]
+    assert not data.patients_known
 
 
-@given(values=st.lists(st.sampled_from(["1", "0", "-1", "", "1.0", " 0 ", "nan"]), min_size=1, max_size=20))
+@given(values=st.lists(st.sampled_from(list(MEANING)), min_size=1, max_size=20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_every_label_is_read_as_it_is_written(csv, values):
     rows = [f"{number}.png,p,{value},1" for number, value in enumerate(values)]
-    targets = csv("\n".join(["image,patient,Edema,Mass", *rows])).targets[:, 0]
-    meaning = {"1": 1, "1.0": 1, "0": 0, "-1": np.nan, "": np.nan, "nan": np.nan}
-    np.testing.assert_array_equal(targets, [meaning[value.strip()] for value in values])
+    targets = csv("\n".join(["image,patient,Edema,Mass", *rows]), labels="Edema").targets[:, 0]
+    np.testing.assert_array_equal(targets, [MEANING[value] for value in values])
 
 
 def test_a_row_that_ends_early_is_blank_in_the_rest(csv):
     np.testing.assert_array_equal(csv("image,patient,Edema,Mass\n1.png,p,1\n2.png,p,1,1\n").targets[0], [1, np.nan])
 
 
-@pytest.mark.parametrize("value", ["2", "0.5", "yes", "-2", "inf"])
-def test_a_value_that_no_label_has_is_refused_with_row_and_column(csv, value):
-    with pytest.raises(DataError, match=rf"labels\.csv, row 3, column 'Mass': .* got '{value}'"):
+@pytest.mark.parametrize("value", ["2", "0.5", "maybe", "-2", "inf"])
+def test_a_value_that_no_label_has_is_refused_with_line_and_column(csv, value):
+    with pytest.raises(DataError, match=rf"labels\.csv, line 3, column 'Mass': .* got '{value}'"):
         csv(f"image,patient,Edema,Mass\n1.png,p,1,0\n2.png,p,1,{value}\n")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("image,patient,split,Edema\n1.png,p,train,1\n2.png,p,dev,1\n", r"row 3, column 'split': .* got 'dev'"),
-        ("image,patient,Edema\n1.png,p,1\n2.png,,1\n", r"row 3, column 'patient': blank"),
-        ("image,patient,Edema\n,p,1\n", r"row 2, column 'image': blank"),
-        ("file,patient,Edema\n1.png,p,1\n", r"no column 'image' .* --option image=COLUMN"),
+        (
+            "image,patient,split,Edema\n1.png,p,train,1\n2.png,p,dev,1\n",
+            r"line 3, column 'split': .* got 'dev'.*split=",
+        ),
+        ("image,patient,Edema\n1.png,p,1\n2.png,,1\n", r"line 3, column 'patient': blank"),
+        ("image,patient,Edema\n,p,1\n", r"line 2, column 'image': blank"),
+        ("picture,patient,Edema\n1.png,p,1\n", r"no column 'image' .* --option image=COLUMN"),
         ("image,patient\n1.png,p\n", "has no label columns"),
         ("image,patient,Edema\n", "has a header and no rows"),
         ("", "is empty: it needs a header"),
@@ -194,4 +205,4 @@ def test_a_column_that_stands_in_a_table_twice_is_refused(csv):
 def test_a_column_without_a_name_is_no_label(csv):
     data = csv(",image,patient,Edema\n0,1.png,p,1\n1,2.png,p,0\n")
     assert data.labels == ("Edema",)
-    assert "1 columns without a name are left out" in data.notes["label_file_guessed"]
+    assert "one column without a name is left out" in data.notes["label_file_guessed"]
