@@ -20,9 +20,8 @@ COLUMNS = ["image", "label", "x", "y", "width", "height"]
 
 
 def run_checks(data, tmp_path):
-    source = Source(
-        dataset=Dataset(name="some", load=lambda root: data), code="", options={}, root=tmp_path, allow_missing=True
-    )
+    dataset = Dataset(name="some", load=lambda root: data)
+    source = Source(dataset=dataset, code="", options={}, root=tmp_path, allow_missing=True, unreadable_limit=1.0)
     return {finding.name: finding for finding in check(data, prepare(source, data, 16, tmp_path / "cache"))}
 
 
