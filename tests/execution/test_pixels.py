@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from PIL import Image
 from harness.registry import load_registry
 from harness.training.restore import restore
 
-RUN = ["run", "--dataset", "csv", "--models", "tiny-cnn", "--losses", "bce", "--recipes", "demo", "--seeds", "0", "--board", "b", "--data-root", "files", "--set", "recipe.epochs=1", "--set", "recipe.size=32", "--set", "recipe.load_size=32"]
+RUN = shlex.split(
+    "run --dataset csv --models tiny-cnn --losses bce --recipes demo --seeds 0 --board b --data-root files "
+    "--set recipe.epochs=1 --set recipe.size=32 --set recipe.load_size=32"
+)
 
 
 @pytest.fixture
-def files(tmp_path) -> Path:
+def files(tmp_path: Path) -> Path:
     """48 images of 12 bits in 16-bit files, by the table that `csv` reads."""
     folder = tmp_path / "files"
     folder.mkdir()
