@@ -169,7 +169,7 @@ def test_files_that_do_not_decode_stop_the_work_as_missing_ones_do_and_are_decod
         prepare(source(tmp_path), data, 8, tmp_path / "cache")
     decoded = count_decoded(monkeypatch)
     with pytest.raises(DataError, match=told):
-        prepare(source(tmp_path), data, 8, tmp_path / "cache")
+        prepare(source(tmp_path, unreadable_limit=1.0), data, 8, tmp_path / "cache")
     prepared = prepare(source(tmp_path, allow_missing=True, unreadable_limit=0.5), data, 8, tmp_path / "cache")
     assert (set(prepared.unreadable), decoded) == ({"1.png", "3.png"}, [])
 
