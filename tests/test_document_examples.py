@@ -13,6 +13,7 @@ import pytest
 
 from harness import hookspecs
 from harness.components import KINDS, Augment, Data, Inputs, Schedule
+from harness.data.loading import CORE_OPTIONS
 from harness.registry import HOOKS, load_registry
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +105,7 @@ FIELDS = [
 @pytest.mark.parametrize(("document", "field"), FIELDS)
 def test_a_field_that_a_sentence_sets_is_one_of_a_component(document, field):
     known = {one.name for kind in (*KINDS.values(), Augment, Schedule, Inputs, Data) for one in fields(kind)}
+    known |= CORE_OPTIONS.keys()
     assert field in known, f"{document} is untrue, there is no field {field}"
 
 

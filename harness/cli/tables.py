@@ -19,7 +19,7 @@ from harness.components import Kind
 from harness.registry import Registry
 
 if TYPE_CHECKING:
-    from harness.data.checks import Finding
+    from harness.data.findings import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
     from harness.evaluation.comparison import Pair
     from harness.evaluation.parts import MetricPart, PredictivePart, SubgroupPart
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 GOOD, BAD, NOTED = ("✓", "green"), ("✗", "red"), ("-", "yellow")
 """Marks of what is as it should be, of what is not, and of what is neither."""
+SHOWN = 5
+"""Examples of a finding that are printed."""
 LABELLED = 2
 """Metrics that a table of labels shows."""
 
@@ -39,8 +41,10 @@ def print_findings(findings: Sequence[Finding]) -> None:
     """Print one line for each check, with examples under those that found something."""
     for finding in findings:
         say(GOOD if finding.ok else BAD, " ", (finding.name, "bold"), f": {finding.message}")
-        for example in finding.examples:
+        for example in finding.examples[:SHOWN]:
             say(f"    {example}")
+        if len(finding.examples) > SHOWN:
+            say(f"    and {len(finding.examples) - SHOWN:,} more, which --json lists")
 
 
 def print_outcome(outcome: Outcome) -> None:

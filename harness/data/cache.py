@@ -18,15 +18,16 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from harness.data.grey import FEW_LEVELS
 from harness.errors import StorageError
 from harness.files import storage_problem, write_atomically
 from harness.locks import hold_lock
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 PIXELS, DIGESTS, MANIFEST = "pixels.u8", "digests.npy", "manifest.json"
 """Finished images: their pixels, one after another, a digest of each, and what is said of them all."""
 DONE = "done.npy"
-"""Which images of unfinished work are decoded."""
+"""Grey levels of each image of unfinished work; 0 for one that is not decoded yet."""
+BITS = "bits.json"
+"""Bits that unfinished work has found in 16-bit files."""
 CHECKED = "checked.json"
 """The files that were found sound, and since which boot."""
 SMALL = 64 * 2**20
@@ -75,6 +78,10 @@ class Manifest:
     """Images whose file could not be decoded, and why."""
     digest: str
     """sha256 over the digests of all images."""
+    bits: int | None = None
+    """Bits of the values in 16-bit files; None where there are none."""
+    few_levels: Mapping[str, int] = field(default_factory=dict)
+    """Images of few grey levels, and how many each had before it was resized."""
 
     def write(self, folder: Path) -> None:
         """Write the manifest, sealed by a digest of its own."""
@@ -216,8 +223,8 @@ class Account:
     folder: Path
     pixels: np.memmap[Any, Any]
     """(N, S, S) uint8, on the disk."""
-    done: NDArray[np.bool_]
-    """(N,)."""
+    levels: NDArray[np.uint16]
+    """(N,), grey levels of each image; 0 for one that is not decoded yet."""
     digests: NDArray[np.uint8]
     """(N, 16)."""
 
@@ -228,34 +235,49 @@ class Account:
         arrays = _load_account(folder, count, load_size)
         if arrays is None:
             _make_room(folder, count * load_size**2)
-            arrays = np.zeros(count, dtype=bool), np.zeros((count, 16), dtype=np.uint8)
+            arrays = np.zeros(count, dtype=np.uint16), np.zeros((count, 16), dtype=np.uint8)
         pixels = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r+", shape=(count, load_size, load_size))
         return cls(folder, pixels, *arrays)
 
-    def enter(self, index: int, image: NDArray[np.uint8]) -> None:
-        """Take a decoded image (S, S)."""
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """Which images are decoded, (N,)."""
+        return self.levels > 0
+
+    @property
+    def bits(self) -> int | None:
+        """Bits that were found in 16-bit files, by this run or by one that was interrupted."""
+        return _read_bits(self.folder)
+
+    def keep_bits(self, bits: int) -> None:
+        """Keep what was found for all 16-bit files, before the first of them is decoded by it."""
+        write_atomically(self.folder / BITS, json.dumps(bits))
+
+    def enter(self, index: int, image: NDArray[np.uint8], levels: int) -> None:
+        """Take a decoded image (S, S) and the number of its grey levels."""
         self.pixels[index] = image
         self.digests[index] = np.frombuffer(digest_image(image.tobytes()), dtype=np.uint8)
-        self.done[index] = True
+        self.levels[index] = levels
 
     def save(self) -> None:
         """Save pixels first, then what says that they are there."""
         self.pixels.flush()
         write_atomically(self.folder / DIGESTS, lambda path: np.save(path, self.digests))
-        write_atomically(self.folder / DONE, lambda path: np.save(path, self.done))
+        write_atomically(self.folder / DONE, lambda path: np.save(path, self.levels))
 
-    def finish(self, unreadable: Mapping[str, str]) -> Manifest:
-        """Leave the pixels of all images that could be decoded, and the manifest."""
+    def finish(self, names: Sequence[str], unreadable: Mapping[str, str], bits: int | None) -> Manifest:
+        """Leave the pixels of all images that could be decoded, and the manifest, in which images have their names."""
         self.save()
         kept = np.flatnonzero(self.done)
         if len(kept) < len(self.done):
             self._compact(kept)
         digests = self.digests[kept]
-        finished = Manifest(
-            len(kept) * self.pixels[0].nbytes, unreadable, hashlib.sha256(digests.tobytes()).hexdigest()
-        )
+        few = {names[index]: int(self.levels[index]) for index in kept.tolist() if self.levels[index] < FEW_LEVELS}
+        digest = hashlib.sha256(digests.tobytes()).hexdigest()
+        finished = Manifest(len(kept) * self.pixels[0].nbytes, unreadable, digest, bits, few)
         finished.write(self.folder)
-        (self.folder / DONE).unlink(missing_ok=True)
+        for name in (DONE, BITS):
+            (self.folder / name).unlink(missing_ok=True)
         remember(self.folder, identify(self.folder))
         return finished
 
@@ -269,24 +291,32 @@ class Account:
         write_atomically(self.folder / DIGESTS, lambda path: np.save(path, self.digests[kept]))
 
 
-def _load_account(folder: Path, count: int, load_size: int) -> tuple[NDArray[np.bool_], NDArray[np.uint8]] | None:
+def _load_account(folder: Path, count: int, load_size: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]] | None:
     """An interrupted run's account; images whose pixels are not those of their digest count as not done."""
     try:
-        done, digests = (np.load(folder / name, allow_pickle=False) for name in (DONE, DIGESTS))
-        if done.shape != (count,) or digests.shape != (count, 16):
+        levels, digests = (np.load(folder / name, allow_pickle=False) for name in (DONE, DIGESTS))
+        if levels.shape != (count,) or digests.shape != (count, 16):
             return None
         if (folder / PIXELS).stat().st_size != count * load_size**2:
             return None
-        wrong, _ = _find_wrong(folder, digests, load_size, np.flatnonzero(done))
+        _read_bits(folder)
+        wrong, _ = _find_wrong(folder, digests, load_size, np.flatnonzero(levels))
     except (OSError, ValueError, EOFError):
         return None
-    done[wrong] = False
-    return done, digests
+    levels[wrong] = 0
+    return levels, digests
+
+
+def _read_bits(folder: Path) -> int | None:
+    try:
+        return int(json.loads((folder / BITS).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
 
 
 def _make_room(folder: Path, size: int) -> None:
     """Put an empty pixel file in place of whatever lies there, which others may be reading still."""
-    for name in (DONE, DIGESTS, CHECKED, PIXELS):
+    for name in (DONE, BITS, DIGESTS, CHECKED, PIXELS):
         (folder / name).unlink(missing_ok=True)
     try:
         with (folder / PIXELS).open("wb") as file:

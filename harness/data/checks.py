@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import Data
+from harness.data.findings import Finding, judge
+from harness.data.headers import read_header
+from harness.data.image_checks import check_images
 from harness.data.splits import NO_PATIENTS, find_alike_patients, leaks
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
-
-SHOWN = 5
-"""Examples that a finding shows at most."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check."""
-
-    name: str
-    ok: bool
-    message: str
-    examples: tuple[str, ...] = ()
-
-    def as_plain(self) -> dict[str, Any]:
-        """Return the finding as plain data for JSON."""
-        return asdict(self)
 
 
 def check(data: Data, prepared: Prepared) -> tuple[Finding, ...]:
@@ -43,17 +27,11 @@ def check(data: Data, prepared: Prepared) -> tuple[Finding, ...]:
         _duplicates(prepared),
         _missing(data, prepared),
         _unreadable(prepared),
+        *check_images(prepared),
         _classes(prepared.data),
         _boxes(data),
         Finding("label file", ok=True, message=_describe_file(data)),
     )
-
-
-def _finding(name: str, examples: Sequence[str], fine: str, wrong: str) -> Finding:
-    """Fine without examples, else wrong with their number and the first of them."""
-    if not examples:
-        return Finding(name, ok=True, message=fine)
-    return Finding(name, ok=False, message=f"{len(examples):,} {wrong}", examples=tuple(examples[:SHOWN]))
 
 
 def _describe_file(data: Data) -> str:
@@ -65,7 +43,7 @@ def _describe_file(data: Data) -> str:
 def _patients(data: Data) -> Finding:
     if not data.patients_known:
         return Finding("patients in one split", ok=True, message=f"of patients {NO_PATIENTS}")
-    return _finding(
+    return judge(
         "patients in one split",
         leaks(data.table),
         "no patient stands in two splits",
@@ -75,7 +53,7 @@ def _patients(data: Data) -> Finding:
 
 def _spellings(data: Data) -> Finding:
     """Patients of two splits whose ids differ in zeros, case, `.0` or a suffix alone."""
-    return _finding(
+    return judge(
         "patients told apart",
         find_alike_patients(data.table),
         "no two patients of different splits are called alike",
@@ -92,7 +70,7 @@ def _duplicates(prepared: Prepared) -> Finding:
         twin = first.setdefault(hashlib.blake2b(pixels.tobytes(), digest_size=16).digest(), index)
         if split[twin] != split[index]:
             pairs.append(f"{image[twin]} ({split[twin]}) = {image[index]} ({split[index]})")
-    return _finding(
+    return judge(
         "images in one split",
         pairs,
         "no image stands in two splits under two names",
@@ -101,7 +79,7 @@ def _duplicates(prepared: Prepared) -> Finding:
 
 
 def _missing(data: Data, prepared: Prepared) -> Finding:
-    return _finding(
+    return judge(
         "files there",
         prepared.missing,
         f"all {len(data.table):,} images have a file",
@@ -111,7 +89,12 @@ def _missing(data: Data, prepared: Prepared) -> Finding:
 
 def _unreadable(prepared: Prepared) -> Finding:
     examples = [f"{image}: {reason}" for image, reason in prepared.unreadable.items()]
-    return _finding("files readable", examples, "every file can be decoded", "files cannot be decoded; get them again")
+    return judge(
+        "files readable",
+        examples,
+        "every file can be decoded",
+        "files cannot be decoded; get them again, or run with allow_missing = true",
+    )
 
 
 def _classes(data: Data) -> Finding:
@@ -124,7 +107,7 @@ def _classes(data: Data) -> Finding:
             lacking += [
                 f"{label} has no {what} in {name}" for label, empty in zip(data.labels, none, strict=True) if empty
             ]
-    return _finding(
+    return judge(
         "labels measurable",
         lacking,
         "every label has positives and negatives in val and test",
@@ -159,7 +142,7 @@ def _boxes(data: Data) -> Finding:
         for problem, wrong in problems.items()
         for image, label in zip(boxes["image"][wrong], boxes["label"][wrong], strict=True)
     ]
-    return _finding(
+    return judge(
         "boxes",
         problematic,
         f"{len(boxes):,} boxes fit their labels and images (of {int((~np.isnan(size[:, 0])).sum()):,} the image's "
@@ -170,8 +153,6 @@ def _boxes(data: Data) -> Finding:
 
 def _sizes(data: Data, wanted: set[str]) -> dict[str, tuple[int, int]]:
     """Width and height of images where known without decoding: from their files' headers, or their array's shape."""
-    from PIL import Image
-
     shape = getattr(data.images, "shape", None)
     sizes: dict[str, tuple[int, int]] = {}
     for index, name in enumerate(data.table["image"]):
@@ -180,7 +161,6 @@ def _sizes(data: Data, wanted: set[str]) -> dict[str, tuple[int, int]]:
         file = data.images[index] if isinstance(data.images, Sequence) else None
         if shape is not None:
             sizes[name] = shape[2], shape[1]
-        elif isinstance(file, Path):
-            with suppress(OSError, Image.DecompressionBombError), Image.open(file) as image:
-                sizes[name] = image.size
+        elif isinstance(file, Path) and (header := read_header(file)) is not None:
+            sizes[name] = header.size
     return sizes

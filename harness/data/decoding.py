@@ -1,19 +1,24 @@
-"""Image files to grey pixels, by threads; what a failure says of the file."""
+"""All images of a dataset to grey pixels of one size, by threads; what a failure says of a file."""
 
 from __future__ import annotations
 
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import Data
+from harness.data import grey
+from harness.data.cache import Account, Manifest
+from harness.data.grey import GreyScale, UnknownBitsError, count_levels, find_bits
+from harness.data.loading import Source
 from harness.errors import DataError
 from harness.machine import count_processors
 
@@ -22,8 +27,15 @@ if TYPE_CHECKING:
 
 CHUNK = 8
 """Images that a thread decodes before it reports."""
+SAVE_EVERY = 5.0
+"""Seconds of work at most that an interruption loses."""
+ATTEMPTS = 2
+"""Times that a file is tried which could not be read."""
 PROVOKED = {None, errno.EINVAL, errno.EOVERFLOW}
 """Numbers of the errors that a decoder has from a damaged file: none of the system's, or seeking a place nowhere."""
+
+Progress = Callable[[int, int], None]
+"""A function that is told how many images of how many are done."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +47,119 @@ class Failure:
     """Whether its file is there, could be read, and does not decode."""
 
 
-Decoded = list[tuple[int, "NDArray[np.uint8] | Failure"]]
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded image."""
+
+    pixels: NDArray[np.uint8]
+    """(S, S)."""
+    levels: int
+    """Grey levels that it had before it was resized."""
 
 
-def decode_chunks(data: Data, load_size: int, indices: NDArray[np.intp]) -> Iterator[Decoded]:
+@dataclass(frozen=True)
+class Deep:
+    """A 16-bit image, which waits until the bits of its dataset are known."""
+
+    largest: int
+    """Its largest value."""
+
+
+Decoded = list[tuple[int, Picture | Deep | Failure]]
+
+
+# --- all images of a dataset ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Undecoded:
+    """What was found of images that are not decoded, by their place in the dataset."""
+
+    unreadable: dict[int, str] = field(default_factory=dict)
+    """Why files do not decode."""
+    unread: dict[int, str] = field(default_factory=dict)
+    """Why files could not be read this time."""
+    deep: dict[int, int] = field(default_factory=dict)
+    """The largest value of each 16-bit file that waits until the bits of the dataset are known."""
+
+
+def decode_all(source: Source, data: Data, account: Account, progress: Progress | None) -> Manifest:
+    """Decode what is not done yet, keeping account of it beside the pixels.
+
+    16-bit files are only looked at while their bits are not known, and decoded once all have been looked at. Raises
+    `DataError` where a file cannot be read: the next time goes on from here.
+    """
+    found = Undecoded()
+    scale = GreyScale(source.bits or account.bits, source.stretch)
+    _decode_left(source, account, data, scale, found, progress)
+    if found.deep:
+        scale = replace(scale, bits=find_bits(max(found.deep.values())))
+        account.keep_bits(scale.bits or 0)
+        found.deep.clear()
+        _decode_left(source, account, data, scale, found, progress)
+    names = data.table["image"].astype(str).tolist()
+    unreadable = {names[index]: reason for index, reason in sorted(found.unreadable.items())}
+    return account.finish(names, unreadable, scale.bits)
+
+
+def _decode_left(
+    source: Source, account: Account, data: Data, scale: GreyScale, found: Undecoded, progress: Progress | None
+) -> None:
+    """Decode the images that are left, and try again those whose file could not be read."""
+    for _ in range(ATTEMPTS):
+        found.unread.clear()
+        left = np.flatnonzero(~account.done)
+        left = left[~np.isin(left, [*found.unreadable, *found.deep])]
+        _decode_into(account, data, left, scale, found, progress)
+        if not found.unread:
+            return
+    account.save()
+    first, reason = min(found.unread.items())
+    raise DataError(
+        f"{len(found.unread):,} of {len(data.table):,} images of '{source.dataset.name}' could not be read, first "
+        f"{data.table['image'].iloc[first]}: {reason}; see to that and run the same command again, which decodes these "
+        "alone (or remove the files and set allow_missing = true under [dataset])"
+    )
+
+
+def _decode_into(
+    account: Account,
+    data: Data,
+    indices: NDArray[np.intp],
+    scale: GreyScale,
+    found: Undecoded,
+    progress: Progress | None,
+) -> None:
+    """Decode some images, noting what is found of those that cannot be decoded now."""
+    saved = time.monotonic()
+    for finished in _decode_chunks(data, account.pixels.shape[1], indices, scale):
+        for index, image in finished:
+            if isinstance(image, Failure):
+                (found.unreadable if image.lasting else found.unread)[index] = image.reason
+            elif isinstance(image, Deep):
+                found.deep[index] = image.largest
+            else:
+                account.enter(index, image.pixels, image.levels)
+        if progress is not None:
+            progress(int(account.done.sum()) + len(found.unreadable), len(data.table))
+        if time.monotonic() - saved > SAVE_EVERY:
+            account.save()
+            saved = time.monotonic()
+
+
+# --- one image after another ----------------------------------------------------------------------------------------
+
+
+def _decode_chunks(data: Data, load_size: int, indices: NDArray[np.intp], scale: GreyScale) -> Iterator[Decoded]:
     """Decode by threads (Pillow and NumPy let go of the interpreter's lock), few chunks ahead of what is taken."""
     chunks = iter([indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)])
     workers = count_processors()
     with ThreadPoolExecutor(workers) as pool:
 
         def submit(count: int) -> set[Future[Decoded]]:
-            return {pool.submit(_decode_chunk, data, load_size, chunk) for chunk in itertools.islice(chunks, count)}
+            return {
+                pool.submit(_decode_chunk, data, load_size, chunk, scale) for chunk in itertools.islice(chunks, count)
+            }
 
         waiting = submit(4 * workers)
         try:
@@ -57,11 +171,13 @@ def decode_chunks(data: Data, load_size: int, indices: NDArray[np.intp]) -> Iter
             pool.shutdown(cancel_futures=True)
 
 
-def _decode_chunk(data: Data, load_size: int, chunk: NDArray[np.intp]) -> Decoded:
+def _decode_chunk(data: Data, load_size: int, chunk: NDArray[np.intp], scale: GreyScale) -> Decoded:
     decoded: Decoded = []
     for index in map(int, chunk):
         try:
-            decoded.append((index, read_image(data, index, load_size)))
+            decoded.append((index, read_image(data, index, load_size, scale)))
+        except UnknownBitsError as error:
+            decoded.append((index, Deep(error.largest)))
         except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a decoder raise, the others go on
             decoded.append((index, Failure(f"{type(error).__name__}: {error}", _is_lasting(error, data, index))))
     return decoded
@@ -87,27 +203,16 @@ def _is_lasting(error: Exception, data: Data, index: int) -> bool:
     return True
 
 
-def read_image(data: Data, index: int, load_size: int) -> NDArray[np.uint8]:
-    """Image `index` as (load_size, load_size) uint8."""
+def read_image(data: Data, index: int, load_size: int, scale: GreyScale) -> Picture:
+    """Read image `index` and resize it to (load_size, load_size) uint8."""
     image = data.images[index]
-    pixels = (data.decode or decode)(Path(image)) if isinstance(image, str | os.PathLike) else image
+    if not isinstance(image, str | os.PathLike):
+        pixels = image
+    else:
+        pixels = grey.decode(Path(image), scale) if data.decode is None else data.decode(Path(image))
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise DataError(f"an image must be (H, W) uint8, got {pixels.shape} {pixels.dtype}")
-    return resize(pixels, load_size)
-
-
-def decode(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as grey (H, W) uint8: 16-bit values are divided by 257, colors and palettes become luma
-    (ITU-R 601-2), transparency is ignored.
-    """
-    from PIL import Image
-
-    with Image.open(path) as image:
-        if image.mode.startswith("I"):  # 16-bit grey
-            return np.round(np.asarray(image, dtype=np.float64) / 257).clip(0, 255).astype(np.uint8)
-        if image.mode == "F":
-            raise DataError("floating-point images have no known range; convert them to 8 or 16 bits")
-        return np.asarray(image.convert("L"))
+    return Picture(resize(pixels, load_size), count_levels(pixels))
 
 
 def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

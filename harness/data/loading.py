@@ -13,8 +13,17 @@ from harness.errors import DataError, HarnessError, UsageError
 from harness.parameters import complete
 from harness.registry import Offer
 
-CORE_OPTIONS: Mapping[str, bool] = {"allow_missing": False, "allow_leaks": False}
-"""Options that every dataset has: work on the images that are there; accept a patient in two splits."""
+CORE_OPTIONS: Mapping[str, Any] = {
+    "allow_missing": False,
+    "unreadable_limit": 0.1,
+    "allow_leaks": False,
+    "bits": None,
+    "stretch": False,
+}
+"""Options that every dataset has. Work on the images that are there and can be decoded, unless the share of the files
+that cannot is above the limit; accept a patient in two splits; bits of the values in 16-bit files, which are found
+where they are not given; stretch each image to its own range.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +37,20 @@ class Source:
     """The dataset's own options, defaults included."""
     root: Path
     allow_missing: bool = False
+    """Whether images without a file, and those that cannot be decoded, are left out."""
+    unreadable_limit: float = 0.1
+    """Share of the files above which those that cannot be decoded are not left out."""
     allow_leaks: bool = False
+    bits: int | None = None
+    """Bits of the values in 16-bit files, where given."""
+    stretch: bool = False
+    """Whether each image is stretched to its own range."""
+
+    @property
+    def pixel_options(self) -> dict[str, Any]:
+        """Options that change pixels, where they are not the default."""
+        chosen = {"bits": self.bits, "stretch": self.stretch}
+        return {name: value for name, value in chosen.items() if value != CORE_OPTIONS[name]}
 
 
 def find_source(offer: Offer, options: Mapping[str, Any], data_root: Path) -> Source:
@@ -40,13 +62,27 @@ def find_source(offer: Offer, options: Mapping[str, Any], data_root: Path) -> So
     if not isinstance(dataset, Dataset):
         raise UsageError(f"'{offer.component.name}' is no dataset")
     core = {name: options.get(name, default) for name, default in CORE_OPTIONS.items()}
-    for name, value in core.items():
-        if not isinstance(value, bool):
-            raise UsageError(f"{name} must be true or false, got {value!r}")
+    _require_core(core)
     own = {name: value for name, value in options.items() if name not in CORE_OPTIONS}
     folder = data_root / dataset.name
     root = folder if folder.is_dir() else data_root
     return Source(dataset=dataset, code=offer.code, options=complete(dataset, dataset.load, own), root=root, **core)
+
+
+def _require_core(core: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a value that an option of every dataset cannot take."""
+    for name, value in core.items():
+        if isinstance(CORE_OPTIONS[name], bool) and not isinstance(value, bool):
+            raise UsageError(f"{name} must be true or false, got {value!r}")
+    limit, bits = core["unreadable_limit"], core["bits"]
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
+        raise UsageError(f"unreadable_limit must be a share from 0 to 1, got {limit!r}")
+    if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int) or not 8 <= bits <= 16):
+        raise UsageError(f"bits must be a whole number from 8 to 16, got {bits!r}; leave it out to have it found")
+    if bits is not None and core["stretch"]:
+        raise UsageError(
+            "bits and stretch exclude each other: a stretched image has its own range; leave one of them out"
+        )
 
 
 def load(source: Source) -> Data:

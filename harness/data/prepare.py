@@ -6,9 +6,8 @@ import hashlib
 import itertools
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,40 +15,41 @@ import numpy as np
 
 from harness.components import Data
 from harness.data.cache import PIXELS, Account, Manifest, examine, identify, locked
-from harness.data.decoding import Failure, decode_chunks
+from harness.data.decoding import Progress, decode_all
+from harness.data.grey import UNKNOWN, GreyScale
 from harness.data.loading import Source
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from harness.files import sweep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 2
+VERSION = 3
 """Version of the preparation, raised when the same file gives other pixels, or the cache has another form."""
-SAVE_EVERY = 5.0
-"""Seconds of work at most that an interruption loses."""
-ATTEMPTS = 2
-"""Times that a file is tried which could not be read."""
+ALLOW = "set allow_missing = true under [dataset] (--option allow_missing=true)"
+"""How images are left out that have no file, or whose file does not decode."""
 
-Progress = Callable[[int, int], None]
-"""A function that is told how many images of how many are done."""
 Remark = Callable[[str], None]
 """A function that is told what a person should know."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
     """The images in use, decoded: those that are there and can be read."""
 
     data: Data
     images: NDArray[np.uint8]
     """(N, S, S) uint8 memory map in the order of `data`; pages are read when they are touched."""
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     """Images without a file, left out by `allow_missing`."""
-    unreadable: Mapping[str, str]
-    """Images whose file could not be decoded, and why: left out."""
-    digest: str
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Images whose file could not be decoded, and why: left out by `allow_missing`."""
+    digest: str = ""
     """sha256 over all pixels, made while decoding."""
+    scale: GreyScale = UNKNOWN
+    """How the values of files became bytes; no bits where no file has more than 8."""
+    few_levels: Mapping[str, int] = field(default_factory=dict)
+    """Images of few grey levels, and how many each had before it was resized."""
 
 
 def prepare(
@@ -69,9 +69,12 @@ def prepare(
     (see `harness.data.cache`) or whole with `check_all`; damaged images are decoded again, which is remarked. Without
     `decode_now`, nothing is decoded, checked or written: the data is told, and `images` is empty.
 
-    Raises `DataError` for missing files unless `source.allow_missing`, for files that could not be read this time, and
-    where no image is left; `StorageError` for a cache that cannot be read or written.
+    Raises `DataError` for missing files and for files that do not decode unless `source.allow_missing`, for more of the
+    latter than `source.unreadable_limit`, for files that could not be read this time, and where no image is left;
+    `UsageError` for options of pixels where the dataset makes its own; `StorageError` for a cache that cannot be read
+    or written.
     """
+    _require_own_pixels(source, data)
     present, stamps = _present(source, data)
     missing = tuple(data.table["image"][~present].astype(str))
     data = data.select(present)
@@ -81,18 +84,68 @@ def prepare(
     else:
         finished = Manifest.read(folder) or Manifest(0, {}, "")
     unreadable = finished.unreadable
+    _require_readable(source, len(data.table), unreadable)
     data = data.select(~data.table["image"].astype(str).isin(list(unreadable)).to_numpy(dtype=bool))
-    if not len(data.table):
-        raise DataError(
-            f"no image of dataset '{source.dataset.name}' could be read; first: {_first(unreadable.items())}"
-        )
-    if not decode_now:
+    if decode_now:
+        shape = (len(data.table), load_size, load_size)
+        # copy-on-write, so that torch takes it for writable; nothing writes
+        images: NDArray[np.uint8] = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
+    else:
         images = np.empty((0, load_size, load_size), dtype=np.uint8)
-        return Prepared(data, images, missing, unreadable, finished.digest)
-    shape = (len(data.table), load_size, load_size)
-    # copy-on-write, so that torch takes it for writable; nothing writes
-    images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
-    return Prepared(data, images, missing, unreadable, finished.digest)
+    scale = GreyScale(finished.bits, source.stretch)
+    return Prepared(
+        data=data,
+        images=images,
+        missing=missing,
+        unreadable=unreadable,
+        digest=finished.digest,
+        scale=scale,
+        few_levels=finished.few_levels,
+    )
+
+
+def describe_left_out(prepared: Prepared) -> str | None:
+    """Say how many images are left out, why, and which are the first; None where all are used."""
+    parts = []
+    if prepared.missing:
+        count = len(prepared.missing)
+        parts.append(f"{count:,} without a file (first {prepared.missing[0]})")
+    if prepared.unreadable:
+        image, reason = next(iter(prepared.unreadable.items()))
+        parts.append(f"{len(prepared.unreadable):,} that cannot be decoded (first {image}: {reason})")
+    left_out = len(prepared.missing) + len(prepared.unreadable)
+    total = left_out + len(prepared.data.table)
+    return f"{left_out:,} of {total:,} images are left out: {', and '.join(parts)}" if parts else None
+
+
+def _require_own_pixels(source: Source, data: Data) -> None:
+    """Refuse options of pixels for a dataset whose pixels the harness does not read from image files itself."""
+    if source.pixel_options and (not isinstance(data.images, Sequence) or data.decode is not None):
+        raise UsageError(
+            f"{' and '.join(source.pixel_options)}: dataset '{source.dataset.name}' makes its grey values itself; "
+            "leave the option out"
+        )
+
+
+def _require_readable(source: Source, total: int, unreadable: Mapping[str, str]) -> None:
+    """Refuse files that do not decode, unless they may be left out and are few enough for that."""
+    count, limit = len(unreadable), source.unreadable_limit
+    if not count or (source.allow_missing and count < total and count <= limit * total):
+        return
+    if count == total:
+        way_out = "check the files"
+    elif source.allow_missing:
+        way_out = (
+            f"this is a share of {count / total:.3g}, above unreadable_limit = {limit:g}: replace the files, or raise "
+            "the limit under [dataset] (--option unreadable_limit=SHARE)"
+        )
+    else:
+        way_out = f"replace the files, or {ALLOW}, which leaves them out"
+    first = "; ".join(f"{image}: {reason}" for image, reason in itertools.islice(unreadable.items(), 3))
+    raise DataError(
+        f"{count:,} of {total:,} images of '{source.dataset.name}' in {source.root} cannot be decoded, first {first}; "
+        f"{way_out}"
+    )
 
 
 # --- which images, and under which key -------------------------------------------------------------------------------
@@ -107,11 +160,7 @@ def _present(source: Source, data: Data) -> tuple[NDArray[np.bool_], list[tuple[
     absent = int((~present).sum())
     if absent and (not source.allow_missing or absent == len(stats)):
         first = _first(Path(data.images[int(i)]).name for i in np.flatnonzero(~present))
-        way_out = (
-            "check the folder"
-            if absent == len(stats)
-            else "complete the folder, or set allow_missing = true under [dataset] (--option allow_missing=true)"
-        )
+        way_out = "check the folder" if absent == len(stats) else f"complete the folder, or {ALLOW}"
         raise DataError(
             f"{absent:,} of {len(stats):,} images of '{source.dataset.name}' are missing in {source.root}, "
             f"first {first}; {way_out}"
@@ -149,6 +198,7 @@ def _key(source: Source, data: Data, stamps: list[tuple[int, int]], load_size: i
         "prepare": VERSION,
         "dataset": [source.dataset.name, source.dataset.version, source.code],
         "options": {} if isinstance(data.images, Sequence) else source.options,
+        "pixels": source.pixel_options,
         "load_size": load_size,
         "stamps": stamps,
     }
@@ -194,52 +244,7 @@ def _obtain(
                 f"the decoded images in {folder} are damaged: {state.damage}; they are removed, and decoded again from "
                 "the dataset's files"
             )
-        return state.finished or _decode_all(source, data, Account.open(folder, len(data.table), load_size), progress)
-
-
-def _decode_all(source: Source, data: Data, account: Account, progress: Progress | None) -> Manifest:
-    """Decode what is not done yet, keeping account of it beside the pixels.
-
-    A file that could not be read is tried again when all others are done. Raises `DataError` where it cannot be read
-    still: the next time goes on from here.
-    """
-    unreadable: dict[int, str] = {}
-    unread: dict[int, str] = {}
-    for _ in range(ATTEMPTS):
-        left = np.flatnonzero(~account.done)
-        unread = _decode_into(account, data, left[~np.isin(left, list(unreadable))], unreadable, progress)
-        if not unread:
-            break
-    names = data.table["image"].astype(str)
-    if unread:
-        account.save()
-        first, reason = min(unread.items())
-        raise DataError(
-            f"{len(unread):,} of {len(names):,} images of '{source.dataset.name}' could not be read, first "
-            f"{names.iloc[first]}: {reason}; see to that and run the same command again, which decodes these alone (or "
-            "remove the files and set allow_missing = true under [dataset])"
-        )
-    return account.finish({names.iloc[index]: reason for index, reason in sorted(unreadable.items())})
-
-
-def _decode_into(
-    account: Account, data: Data, indices: NDArray[np.intp], unreadable: dict[int, str], progress: Progress | None
-) -> dict[int, str]:
-    """Decode some images, noting which are unreadable; gives those whose files could not be read, and why."""
-    unread: dict[int, str] = {}
-    saved = time.monotonic()
-    for finished in decode_chunks(data, account.pixels.shape[1], indices):
-        for index, image in finished:
-            if isinstance(image, Failure):
-                (unreadable if image.lasting else unread)[index] = image.reason
-            else:
-                account.enter(index, image)
-        if progress is not None:
-            progress(int(account.done.sum()) + len(unreadable), len(data.table))
-        if time.monotonic() - saved > SAVE_EVERY:
-            account.save()
-            saved = time.monotonic()
-    return unread
+        return state.finished or decode_all(source, data, Account.open(folder, len(data.table), load_size), progress)
 
 
 def _first(names: Iterable[object], count: int = 3) -> str:

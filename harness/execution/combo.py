@@ -16,6 +16,7 @@ import torch
 from harness.board import Board, Combo
 from harness.choices import Choices
 from harness.components import Metric
+from harness.data.grey import describe_scale
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
@@ -277,10 +278,14 @@ def _describe_data(job: Job) -> DatasetPart:
         total = len(prepared.missing) + len(prepared.unreadable) + len(data.table)
         notes["missing"] = f"{len(prepared.missing):,} of {total:,} images had no file and were left out"
     if prepared.unreadable:
+        total = len(prepared.unreadable) + len(data.table)
         first = ", ".join(list(prepared.unreadable)[:3])
         notes["unreadable"] = (
-            f"{len(prepared.unreadable):,} images could not be decoded and were left out: {scrub(first)}"
+            f"{len(prepared.unreadable):,} of {total:,} image files could not be decoded and were left out, first "
+            f"{scrub(first)}"
         )
+    if (values := describe_scale(prepared.scale)) is not None:
+        notes["grey values"] = values
     return DatasetPart(
         name=job.source.dataset.name,
         about=job.source.dataset.about,

@@ -14,7 +14,7 @@ from harness.board import BOARD_FILE, Board, Combo
 from harness.choices import Choices, resolve_metrics, resolve_rows
 from harness.components import SPLITS, TOLD, Data, Metric
 from harness.data.loading import Source, find_source, load_disjoint
-from harness.data.prepare import Prepared, prepare
+from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
 from harness.evaluation.predictive import require_prevalence
@@ -86,6 +86,9 @@ class DataBySize:
             where, decode_now = self.settings.cache, not self.settings.dry
             started = time.perf_counter()
             prepared = prepare(self.source, self.data, load_size, where, progress, remark, decode_now=decode_now)
+            left_out = describe_left_out(prepared)
+            if left_out is not None and not self.sizes:  # the same for all sizes
+                remark(left_out)
             _require_splits(self.source, prepared.data)
             seconds = time.perf_counter() - started
             self.sizes[load_size] = SizedData(prepared, fingerprint(prepared.data), seconds)

@@ -48,7 +48,12 @@ def combo_key(
     identity = {
         "engine": engine,
         "fingerprint": data_fingerprint,
-        "dataset": [source.dataset.name, source.dataset.version, source.code, source.options],
+        "dataset": [
+            source.dataset.name,
+            source.dataset.version,
+            source.code,
+            source.options | source.pixel_options,
+        ],
         "model": [choices.model.name, choices.model.version, choices.code.get("model"), choices.model_params],
         "loss": [choices.loss.name, choices.loss.version, choices.code.get("loss"), choices.loss_params],
         "recipe": [choices.recipe.version, choices.code.get("recipe"), recipe],

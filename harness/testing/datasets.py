@@ -11,7 +11,7 @@ from harness.testing.contract import ContractError, NotApplicable, Subject
 from harness.testing.samples import prepared
 
 if TYPE_CHECKING:
-    from harness.data.checks import Finding
+    from harness.data.findings import Finding
 
 MOST_IMAGES = 512
 """Images that are looked at, spread over the whole dataset; `harness data check` looks at all."""

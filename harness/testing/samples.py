@@ -54,9 +54,8 @@ def prepared(data: Data, load_size: int, name: str = "sample", root: Path = Path
     from harness.data.prepare import prepare
 
     with tempfile.TemporaryDirectory() as folder:
-        source = Source(
-            dataset=Dataset(name=name, load=lambda root: data), code="", options={}, root=root, allow_missing=True
-        )
+        dataset = Dataset(name=name, load=lambda root: data)
+        source = Source(dataset=dataset, code="", options={}, root=root, allow_missing=True, unreadable_limit=1.0)
         yield prepare(source, data, load_size, Path(folder))
 
 

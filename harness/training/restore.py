@@ -14,6 +14,7 @@ import torch
 
 from harness.components import Data, Model, Options, Recipe, Task
 from harness.data.decoding import resize
+from harness.data.grey import GreyScale
 from harness.data.placement import place
 from harness.data.prepare import Prepared
 from harness.errors import DataError, HarnessError, PluginError, UnknownNameError, UsageError, WeightsError
@@ -48,6 +49,8 @@ class Restored:
     """How images become what it sees, and in what numbers it computes; its fields of training are not those that were
     used.
     """
+    scale: GreyScale
+    """How the values of image files became the bytes that it was trained on."""
     mirrors: bool
     """Whether its dataset's images keep their labels when they are mirrored, as views of `evaluate_at` may be."""
     model: str
@@ -123,7 +126,7 @@ def _prepare(images: NDArray[np.uint8], restored: Restored) -> Prepared:
         table=pd.DataFrame({"image": names, "patient": names, "split": "test"}),
         mirrors=restored.mirrors,
     )
-    return Prepared(data, images, (), {}, "")
+    return Prepared(data=data, images=images)
 
 
 def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
@@ -147,6 +150,7 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
         device=device,
         task=task,
         recipe=recipe,
+        scale=GreyScale(**part.pixels.model_dump()),
         mirrors=part.mirrors,
         model=model.name,
         params=params,

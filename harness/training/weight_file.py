@@ -61,6 +61,15 @@ class RecipePart(Part):
     """As the recipe has it: `auto` is decided on the device that the network is restored on."""
 
 
+class PixelsPart(Part):
+    """How the values of image files became the bytes that the network was trained on."""
+
+    bits: int | None = None
+    """Bits of the values in 16-bit files; None where there were none."""
+    stretch: bool = False
+    """Whether each image was stretched to its own range."""
+
+
 class NetworkPart(Part):
     """What a trained network needs beside its tensors to be built and applied."""
 
@@ -70,6 +79,7 @@ class NetworkPart(Part):
     model: ModelPart
     task: TaskPart
     recipe: RecipePart
+    pixels: PixelsPart = PixelsPart()
     mirrors: bool
     compiled: bool
     thresholds: dict[str, dict[str, Number]]
@@ -95,6 +105,7 @@ def describe_network(training: Training, choices: Choices, evaluation: Evaluatio
         ),
         task=TaskPart(**vars(task)),
         recipe=RecipePart(**{name: getattr(recipe, name) for name in RecipePart.model_fields}),
+        pixels=PixelsPart(**vars(training.setup.placed.prepared.scale)),
         mirrors=training.setup.placed.data.mirrors,
         compiled=training.execution.compiled,
         thresholds={policy: by_label for policy, by_label in evaluation.thresholds.items() if policy != "oracle"},

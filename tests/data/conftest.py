@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from PIL import Image
 
 from harness import Data, Dataset
 from harness.data import decoding
+from harness.data.decoding import Picture
+from harness.data.grey import GreyScale
 from harness.data.loading import Source
 from harness.data.prepare import Prepared, prepare
 
@@ -43,6 +46,7 @@ class Desk:
     def prepare(self, *, allow_missing: bool = False, check_all: bool = False) -> Prepared:
         dataset = Dataset(name="some", load=lambda root: self.data)
         source = Source(dataset=dataset, code="", options={}, root=self.folder, allow_missing=allow_missing)
+        source = dataclasses.replace(source, unreadable_limit=1)
         self.decoded.clear()
         self.said.clear()
         cache = self.folder / "cache"
@@ -61,9 +65,9 @@ class Desk:
 def desk(tmp_path, monkeypatch) -> Desk:
     found, original = Desk(tmp_path), decoding.read_image
 
-    def read(data: Data, index: int, size: int) -> np.ndarray:
+    def read(data: Data, index: int, size: int, scale: GreyScale) -> Picture:
         found.decoded.append(index)
-        return original(data, index, size)
+        return original(data, index, size, scale)
 
     monkeypatch.setattr(decoding, "read_image", read)
     return found

@@ -19,6 +19,8 @@ from harness import Data, Dataset
 from harness.data import cache as module
 from harness.data import decoding
 from harness.data import prepare as preparing
+from harness.data.decoding import Picture
+from harness.data.grey import GreyScale
 from harness.data.loading import Source
 from harness.data.prepare import Prepared
 from harness.errors import StorageError
@@ -198,6 +200,19 @@ def test_what_is_only_planned_checks_and_removes_nothing(small_data, tmp_path):
     assert not any(path.read_bytes())
 
 
+def test_a_run_says_once_how_many_images_it_leaves_out(desk):
+    (desk.folder / "images" / "4.bmp").write_bytes(b"no image")
+    (desk.folder / "images" / "5.bmp").unlink()
+    events: list[Event] = []
+    settings = Settings(data_root=desk.folder, cache=desk.folder / "cache", device=torch.device("cpu"))
+    dataset = Dataset(name="some", load=lambda root: desk.data)
+    source = Source(dataset=dataset, code="", options={}, root=desk.folder, allow_missing=True)
+    by_size = DataBySize(source, settings, events.append, desk.data)
+    by_size.at(8), by_size.at(16)
+    (noted,) = (event for event in events if isinstance(event, Noted))
+    assert noted.text.startswith("2 of 12 images are left out: 1 without a file (first 5.bmp), and 1 that cannot be")
+
+
 def test_interrupted_work_is_checked_before_it_goes_on(desk, monkeypatch):
     expected = np.array(desk.prepare().images)
     shutil.rmtree(desk.folder / "cache")
@@ -205,13 +220,13 @@ def test_interrupted_work_is_checked_before_it_goes_on(desk, monkeypatch):
     counting = decoding.read_image
     stopped: list[int] = []
 
-    def stop_at_eight(data: Data, index: int, size: int) -> np.ndarray:
+    def stop_at_eight(data: Data, index: int, size: int, scale: GreyScale) -> Picture:
         if len(desk.decoded) >= 8 and not stopped:
             stopped.append(index)
             raise KeyboardInterrupt
-        return counting(data, index, size)
+        return counting(data, index, size, scale)
 
-    monkeypatch.setattr(preparing, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(decoding, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(decoding, "read_image", stop_at_eight)
     with pytest.raises(KeyboardInterrupt):
         desk.prepare()
@@ -224,24 +239,24 @@ def test_interrupted_work_is_checked_before_it_goes_on(desk, monkeypatch):
 def test_images_beside_unreadable_ones_are_found_sound_and_damaged_like_others(desk, monkeypatch):
     for number in (0, 4, 11):
         (desk.folder / "images" / f"{number}.bmp").write_bytes(b"no image")
-    expected = np.array(desk.prepare().images)
+    expected = np.array(desk.prepare(allow_missing=True).images)
     for boot in ("another", "yet another"):
         monkeypatch.setattr(module, "identify_boot", lambda boot=boot: boot)
-        prepared = desk.prepare()
+        prepared = desk.prepare(allow_missing=True)
         assert (desk.decoded, desk.said) == ([], [])
         assert set(prepared.unreadable) == {"0.bmp", "4.bmp", "11.bmp"}
         np.testing.assert_array_equal(prepared.images, expected)
     flip(desk.find(module.PIXELS))
-    np.testing.assert_array_equal(desk.prepare().images, expected)
+    np.testing.assert_array_equal(desk.prepare(allow_missing=True).images, expected)
     assert "1 of the 9" in desk.said[0]
 
 
 def test_an_unreadable_image_by_another_name_is_noticed(desk):
     (desk.folder / "images" / "4.bmp").write_bytes(b"no image")
-    desk.prepare()
+    desk.prepare(allow_missing=True)
     manifest = desk.find(module.MANIFEST)
     manifest.write_text(manifest.read_text().replace("4.bmp", "5.bmp"))
-    assert set(desk.prepare().unreadable) == {"4.bmp"}
+    assert set(desk.prepare(allow_missing=True).unreadable) == {"4.bmp"}
     assert "damaged" in desk.said[0]
 
 

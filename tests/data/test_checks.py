@@ -20,9 +20,8 @@ COLUMNS = ["image", "label", "x", "y", "width", "height"]
 
 
 def run_checks(data, tmp_path):
-    source = Source(
-        dataset=Dataset(name="some", load=lambda root: data), code="", options={}, root=tmp_path, allow_missing=True
-    )
+    dataset = Dataset(name="some", load=lambda root: data)
+    source = Source(dataset=dataset, code="", options={}, root=tmp_path, allow_missing=True, unreadable_limit=1.0)
     return {finding.name: finding for finding in check(data, prepare(source, data, 16, tmp_path / "cache"))}
 
 
@@ -42,7 +41,7 @@ def small_files(small_data, tmp_path):
 def test_a_sound_dataset_passes_every_check(small_data, tmp_path):
     findings = run_checks(small_data, tmp_path)
     assert all(finding.ok for finding in findings.values()), findings
-    assert len(findings) == 8
+    assert len(findings) == 14
 
 
 def test_patients_of_two_splits_who_are_written_differently_are_found(small_data, tmp_path):

@@ -18,10 +18,10 @@ from PIL import Image
 
 from harness import Data, DataError, Dataset
 from harness.data import decoding
-from harness.data import prepare as module
-from harness.data.decoding import decode, resize
+from harness.data.decoding import Picture, resize
+from harness.data.grey import GreyScale, decode
 from harness.data.loading import Source
-from harness.data.prepare import prepare
+from harness.data.prepare import describe_left_out, prepare
 
 
 def save_images(folder: Path, count: int = 6, size: int = 20) -> Data:
@@ -49,9 +49,9 @@ def count_decoded(monkeypatch) -> list[int]:
     decoded: list[int] = []
     original = decoding.read_image
 
-    def count(data: Data, index: int, size: int) -> np.ndarray:
+    def count(data: Data, index: int, size: int, scale: GreyScale) -> Picture:
         decoded.append(index)
-        return original(data, index, size)
+        return original(data, index, size, scale)
 
     monkeypatch.setattr(decoding, "read_image", count)
     return decoded
@@ -101,15 +101,15 @@ def test_the_split_does_not_matter_to_the_cache_of_files(tmp_path, monkeypatch):
 def test_interrupted_work_continues(tmp_path, monkeypatch):
     data = save_images(tmp_path)
     monkeypatch.setattr(decoding, "CHUNK", 1)
-    monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(decoding, "SAVE_EVERY", 0.0)
     original = decoding.read_image
 
-    def stop_at_four(data: Data, index: int, size: int):
+    def stop_at_four(data: Data, index: int, size: int, scale: GreyScale) -> Picture:
         if index == 4:
             while not list(tmp_path.rglob("done.npy")):  # so that something is there to go on from
                 time.sleep(0.001)
             raise KeyboardInterrupt
-        return original(data, index, size)
+        return original(data, index, size, scale)
 
     monkeypatch.setattr(decoding, "read_image", stop_at_four)
     with pytest.raises(KeyboardInterrupt):
@@ -147,11 +147,61 @@ def test_a_corrupt_file_is_named_and_the_others_stay_in_order(tmp_path):
     (tmp_path / "2.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "0.png").write_bytes(b"no image")
     for _ in range(2):  # decoded, then from the cache
-        prepared = prepare(source(tmp_path), data, 8, tmp_path / "cache")
+        prepared = prepare(source(tmp_path, allow_missing=True, unreadable_limit=0.5), data, 8, tmp_path / "cache")
         assert set(prepared.unreadable) == {"0.png", "2.png"}
         assert prepared.data.table["image"].tolist() == ["1.png", "3.png", "4.png", "5.png"]
         for index, name in enumerate(prepared.data.table["image"]):
             np.testing.assert_array_equal(prepared.images[index], resize(decode(tmp_path / name), 8))
+
+
+def break_files(data: Data, *numbers: int) -> None:
+    for number in numbers:
+        Path(str(data.images[number])).write_bytes(b"no image")
+
+
+def test_files_that_do_not_decode_stop_the_work_as_missing_ones_do_and_are_decoded_no_second_time(
+    tmp_path, monkeypatch
+):
+    data = save_images(tmp_path)
+    break_files(data, 1, 3)
+    told = r"2 of 6 images of 'some' .*cannot be decoded, first 1\.png: Unidentified.*; 3\.png: .*allow_missing = true"
+    with pytest.raises(DataError, match=told):
+        prepare(source(tmp_path), data, 8, tmp_path / "cache")
+    decoded = count_decoded(monkeypatch)
+    with pytest.raises(DataError, match=told):
+        prepare(source(tmp_path, unreadable_limit=1.0), data, 8, tmp_path / "cache")
+    prepared = prepare(source(tmp_path, allow_missing=True, unreadable_limit=0.5), data, 8, tmp_path / "cache")
+    assert (set(prepared.unreadable), decoded) == ({"1.png", "3.png"}, [])
+
+
+def test_more_files_that_do_not_decode_than_the_limit_stop_the_work_even_where_they_may_be_left_out(tmp_path):
+    data = save_images(tmp_path)
+    break_files(data, 1, 3)
+    (tmp_path / "0.png").unlink()  # 2 of the 5 that are there
+    with pytest.raises(
+        DataError, match=r"2 of 5 .*share of 0\.4, above unreadable_limit = 0\.1: .*--option unreadable"
+    ):
+        prepare(source(tmp_path, allow_missing=True), data, 8, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"share of 0\.4, above unreadable_limit = 0\.39"):
+        prepare(source(tmp_path, allow_missing=True, unreadable_limit=0.39), data, 8, tmp_path / "cache")
+    prepared = prepare(source(tmp_path, allow_missing=True, unreadable_limit=0.4), data, 8, tmp_path / "cache")
+    assert prepared.data.table["image"].tolist() == ["2.png", "4.png", "5.png"]
+    told = describe_left_out(prepared)
+    assert told is not None
+    assert told.startswith(
+        "3 of 6 images are left out: 1 without a file (first 0.png), and 2 that cannot be decoded (first 1.png: Unident"
+    )
+
+
+def test_nothing_that_decodes_is_refused_whatever_may_be_left_out(tmp_path):
+    data = save_images(tmp_path)
+    break_files(data, *range(6))
+    with pytest.raises(DataError, match=r"6 of 6 .* cannot be decoded, .*check the files"):
+        prepare(source(tmp_path, allow_missing=True, unreadable_limit=1.0), data, 8, tmp_path / "cache")
+
+
+def test_nothing_is_said_of_images_where_all_are_used(tmp_path):
+    assert describe_left_out(prepare(source(tmp_path), save_images(tmp_path), 8, tmp_path / "cache")) is None
 
 
 def test_progress_counts_up_to_all_images(tmp_path):
@@ -168,7 +218,7 @@ def test_two_processes_prepare_one_dataset_together(tmp_path):
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_prepare import describe, source
-from harness.data.prepare import prepare
+from harness.data.prepare import describe_left_out, prepare
 folder = Path({str(tmp_path)!r})
 print(prepare(source(folder), describe([folder / f"{{n}}.png" for n in range(40)]), 8, folder / "cache").digest)
 """
@@ -176,22 +226,6 @@ print(prepare(source(folder), describe([folder / f"{{n}}.png" for n in range(40)
     digests = {process.communicate()[0] for process in running}
     assert all(process.returncode == 0 for process in running)
     assert len(digests) == 1
-
-
-def test_sixteen_bit_grey_is_divided_by_257(tmp_path):
-    values = np.array([[0, 257, 128], [65535, 256, 300]], dtype=np.uint16)
-    Image.fromarray(values).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(decode(tmp_path / "deep.png"), np.round(values / 257).astype(np.uint8))
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "LA", "1"])
-def test_every_mode_of_a_grey_picture_becomes_the_same_grey(tmp_path, mode):
-    grey = Image.fromarray(np.repeat(np.array([[0, 255]], dtype=np.uint8), 4, axis=0))
-    picture = grey.convert(mode)
-    if mode in ("RGBA", "LA"):
-        picture.putalpha(7)  # transparency is ignored
-    picture.save(tmp_path / "picture.png")
-    np.testing.assert_array_equal(decode(tmp_path / "picture.png"), np.asarray(grey))
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

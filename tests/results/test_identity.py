@@ -92,6 +92,8 @@ def test_a_key_is_repeatable_and_moves_with_every_choice(registry):
         {"engine": 2},
         {"source": other},
         {"source": newer},
+        {"source": dataclasses.replace(other, bits=12)},
+        {"source": dataclasses.replace(other, stretch=True)},
     ]
     keys = [key(registry, **variant) for variant in variants]
     assert len(set(keys)) == len(keys)

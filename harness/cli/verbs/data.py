@@ -64,12 +64,15 @@ def check_dataset(
 
     Every decoded image in the cache is compared with its digest; where one has changed, all are decoded again.
     """
+    from dataclasses import replace
+
     from harness.cli import tables
     from harness.data import checks, loading
 
     source = open_source(name, options, data_root, plugin)
     data = loading.load(source)
-    prepared = _prepare(source, data, load_size, cache_dir, allow_missing=True, check_all=True)
+    lenient = replace(source, allow_missing=True, unreadable_limit=1.0)
+    prepared = _prepare(lenient, data, load_size, cache_dir, check_all=True)
     findings = checks.check(data, prepared)
     if as_json:
         tables.print_json({"findings": [finding.as_plain() for finding in findings]})
@@ -90,24 +93,31 @@ def prepare_dataset(
 ) -> None:
     """Decode a dataset's images once, ahead of a run."""
     from harness.cli import tables
+    from harness.cli.terminal import NOTED
     from harness.data import loading
+    from harness.data.grey import describe_scale
+    from harness.data.prepare import describe_left_out
 
     source = open_source(name, options, data_root, plugin)
-    prepared = _prepare(source, loading.load(source), load_size, cache_dir, allow_missing=source.allow_missing)
+    prepared = _prepare(source, loading.load(source), load_size, cache_dir)
     summary = {
         "dataset": name,
         "images": len(prepared.data.table),
         "load_size": load_size,
         "missing": len(prepared.missing),
         "unreadable": dict(prepared.unreadable),
+        "bits": prepared.scale.bits,
+        "stretch": prepared.scale.stretch,
         "digest": prepared.digest,
     }
     if as_json:
         tables.print_json(summary)
         return
-    say(f"{summary['images']:,} images of {name} at {load_size} px, {summary['missing']:,} missing")
-    for image, reason in prepared.unreadable.items():
-        say(f"unreadable: {image}: {reason}")
+    say(f"{len(prepared.data.table):,} images of {name} at {load_size} px")
+    if (values := describe_scale(prepared.scale)) is not None:
+        say(values)
+    if (left_out := describe_left_out(prepared)) is not None:
+        say(NOTED, f" {left_out}")
 
 
 def _prepare(
@@ -116,18 +126,15 @@ def _prepare(
     load_size: int,
     cache_dir: Path | None,
     *,
-    allow_missing: bool,
     check_all: bool = False,
 ) -> Prepared:
-    from dataclasses import replace
-
     from harness.cli.terminal import Display
     from harness.data.prepare import prepare
     from harness.execution.events import Noted, Preparing
 
     with Display() as display:
         return prepare(
-            replace(source, allow_missing=allow_missing),
+            source,
             data,
             load_size,
             find_cache(cache_dir),
