@@ -191,7 +191,8 @@ def _split_plain(texts: list[str], separator: str, width: int, places: list[int]
     """Make columns of the cells at some places of lines without quotes; the longest line has `width` cells."""
     import pandas as pd
 
-    text = "\n".join(texts)
+    first = texts[0] + separator * (width - 1 - texts[0].count(separator))  # pandas counts the columns of this line
+    text = "\n".join([first, *texts[1:]])
     cells = pd.read_csv(
         io.StringIO(text),
         sep=separator,

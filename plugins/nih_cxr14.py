@@ -266,7 +266,8 @@ def _read_boxes(root: Path, images: pd.Series) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     columns = ["image", "label", "x", "y", "width", "height"]
-    table = read_table(path).columns.iloc[:, : len(columns)]
+    # its header splits at the commas in its brackets, so that rows end early
+    table = read_table(path, fill=True).columns.iloc[:, : len(columns)]
     try:
         table = table.set_axis(columns, axis=1).astype(dict.fromkeys(columns[2:], float))
     except ValueError as error:

@@ -85,6 +85,7 @@ def test_a_row_that_ends_early_is_blank_in_the_rest_where_that_is_wanted(write):
         assert read(path, fill=True).columns["Edema"].tolist() == ["", "1"]
         with pytest.raises(DataError, match=r"t\.csv, line 2: 2 cells under 3 columns"):
             read_table(path)
+    assert read(write("image,patient,Edema\na.png,p\nb.png,p\n"), fill=True).columns["Edema"].tolist() == ["", ""]
 
 
 def test_what_could_be_guessed_wrongly_is_noted(write):

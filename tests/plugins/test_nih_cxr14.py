@@ -304,6 +304,14 @@ def test_infiltrate_in_the_list_of_boxes_is_infiltration(nih, folder):
     assert boxes["label"].isin(LABELS).all()
 
 
+def test_rows_of_boxes_may_end_before_their_header_as_nihs_do(nih, folder):
+    path = folder / "BBox_List_2017.csv"
+    whole = nih.load(folder).boxes
+    path.write_text(path.read_text().replace(",,,\n", "\n").replace("[x,y,w,h]\n", "[x,y,w,h],,,\n"))
+    assert path.read_text().splitlines()[1].endswith("40.0")
+    assert nih.load(folder).boxes.equals(whole)
+
+
 def test_a_dataset_without_boxes_has_none(nih, folder):
     (folder / "BBox_List_2017.csv").unlink()
     assert nih.load(folder).boxes is None
