@@ -7,8 +7,9 @@ import itertools
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,19 +38,21 @@ Remark = Callable[[str], None]
 """A function that is told what a person should know."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
     """The images in use, decoded: those that are there and can be read."""
 
     data: Data
     images: NDArray[np.uint8]
     """(N, S, S) uint8 memory map in the order of `data`; pages are read when they are touched."""
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     """Images without a file, left out by `allow_missing`."""
-    unreadable: Mapping[str, str]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     """Images whose file could not be decoded, and why: left out."""
     digest: str
     """sha256 over all pixels, made while decoding."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Split -> how many of its images are missing or unreadable; splits that are whole are absent."""
 
 
 def prepare(
@@ -73,7 +76,7 @@ def prepare(
     where no image is left; `StorageError` for a cache that cannot be read or written.
     """
     present, stamps = _present(source, data)
-    missing = tuple(data.table["image"][~present].astype(str))
+    missing, whole = tuple(data.table["image"][~present].astype(str)), data
     data = data.select(present)
     folder = cache / f"{source.dataset.name}-{load_size}px-{_key(source, data, stamps, load_size)}"
     if decode_now:
@@ -86,13 +89,19 @@ def prepare(
         raise DataError(
             f"no image of dataset '{source.dataset.name}' could be read; first: {_first(unreadable.items())}"
         )
-    if not decode_now:
-        images = np.empty((0, load_size, load_size), dtype=np.uint8)
-        return Prepared(data, images, missing, unreadable, finished.digest)
-    shape = (len(data.table), load_size, load_size)
-    # copy-on-write, so that torch takes it for writable; nothing writes
-    images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
-    return Prepared(data, images, missing, unreadable, finished.digest)
+    images = np.empty((0, load_size, load_size), dtype=np.uint8)
+    if decode_now:
+        shape = (len(data.table), load_size, load_size)
+        # copy-on-write, so that torch takes it for writable; nothing writes
+        images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
+    return Prepared(
+        data=data,
+        images=images,
+        missing=missing,
+        unreadable=unreadable,
+        digest=finished.digest,
+        left_out=_count_left_out(whole, data),
+    )
 
 
 # --- which images, and under which key -------------------------------------------------------------------------------
@@ -117,6 +126,12 @@ def _present(source: Source, data: Data) -> tuple[NDArray[np.bool_], list[tuple[
             f"first {first}; {way_out}"
         )
     return present, [_stamp(stat) for stat in stats if stat is not None]
+
+
+def _count_left_out(whole: Data, used: Data) -> dict[str, int]:
+    """Split -> how many of its images are not in use; splits that are whole are absent."""
+    before, after = (Counter(data.table["split"].astype(str)) for data in (whole, used))
+    return dict(before - after)
 
 
 def _stat(source: Source, path: Path) -> os.stat_result | None:

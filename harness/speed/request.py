@@ -90,6 +90,5 @@ def make_random_images(request: SpeedRequest) -> Prepared:
     names = [f"i{number}" for number in range(total)]
     split = np.repeat(list(counts), list(counts.values()))
     table = pd.DataFrame({"image": names, "split": split, "patient": names})
-    return Prepared(
-        Data(labels=make_task(request).labels, images=images, targets=targets, table=table), images, (), {}, ""
-    )
+    data = Data(labels=make_task(request).labels, images=images, targets=targets, table=table)
+    return Prepared(data=data, images=images, digest="")

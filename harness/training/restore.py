@@ -123,7 +123,7 @@ def _prepare(images: NDArray[np.uint8], restored: Restored) -> Prepared:
         table=pd.DataFrame({"image": names, "patient": names, "split": "test"}),
         mirrors=restored.mirrors,
     )
-    return Prepared(data, images, (), {}, "")
+    return Prepared(data=data, images=images, digest="")
 
 
 def restore(path: Path, registry: Registry, device: torch.device) -> Restored:

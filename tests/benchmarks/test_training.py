@@ -50,13 +50,8 @@ def prepared() -> Prepared:
     targets = (generator.random((count + 2, LABELS)) < 0.1).astype(np.float32)
     names = [str(number) for number in range(count + 2)]
     table = pd.DataFrame({"image": names, "patient": names, "split": ["train"] * count + ["val", "test"]})
-    return Prepared(
-        Data(labels=tuple(f"l{n}" for n in range(LABELS)), images=images, targets=targets, table=table),
-        images,
-        (),
-        {},
-        "",
-    )
+    data = Data(labels=tuple(f"l{n}" for n in range(LABELS)), images=images, targets=targets, table=table)
+    return Prepared(data=data, images=images, digest="")
 
 
 # --- the step --------------------------------------------------------------------------------------------------------
