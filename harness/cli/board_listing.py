@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.evaluation.wording import MORE_SEEDS
 from harness.report.column import InTerminal
 from harness.report.columns import list_terminal_columns
-from harness.report.format import tell_all_absences, tell_all_labels
+from harness.report.format import tell_all_absences, tell_all_labels, tell_part
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,6 +27,8 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
         "title": summary.board.title,
         "objective": summary.objective,
         "higher_is_better": dict(summary.directions),
+        "test_images": summary.data.splits["test"].images if summary.data else None,
+        "test_images_left_out": summary.data.splits["test"].left_out if summary.data else None,
         "positives": dict(summary.data.splits["test"].positives) if summary.data else {},
         "timings_compare": summary.timings_compare,
         "obstacle": summary.obstacle,
@@ -75,7 +77,9 @@ def _choose_columns(summary: Leaderboard, width: int) -> list[tuple[InTerminal, 
 
 def _remarks(summary: Leaderboard) -> list[str]:
     """What the table cannot show: why rows are not done, and why there are no times."""
-    remarks = [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
+    part = tell_part(summary)
+    remarks = [part] if part else []
+    remarks += [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
     if summary.grouped:
         remarks.append("rows of one group do not differ significantly from its best; 95 % intervals are over patients")
     elif summary.compared:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,8 @@ class Prepared:
     """How the values of files became bytes; no bits where no file has more than 8."""
     few_levels: Mapping[str, int] = field(default_factory=dict)
     """Images of few grey levels, and how many each had before it was resized."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Split -> how many of its images are missing or cannot be decoded; splits that are whole are absent."""
 
 
 def prepare(
@@ -76,7 +79,7 @@ def prepare(
     """
     _require_own_pixels(source, data)
     present, stamps = _present(source, data)
-    missing = tuple(data.table["image"][~present].astype(str))
+    missing, whole = tuple(data.table["image"][~present].astype(str)), data
     data = data.select(present)
     folder = cache / f"{source.dataset.name}-{load_size}px-{_key(source, data, stamps, load_size)}"
     if decode_now:
@@ -101,6 +104,7 @@ def prepare(
         digest=finished.digest,
         scale=scale,
         few_levels=finished.few_levels,
+        left_out=_count_left_out(whole, data),
     )
 
 
@@ -166,6 +170,12 @@ def _present(source: Source, data: Data) -> tuple[NDArray[np.bool_], list[tuple[
             f"first {first}; {way_out}"
         )
     return present, [_stamp(stat) for stat in stats if stat is not None]
+
+
+def _count_left_out(whole: Data, used: Data) -> dict[str, int]:
+    """Split -> how many of its images are not in use; splits that are whole are absent."""
+    before, after = (Counter(data.table["split"].astype(str)) for data in (whole, used))
+    return dict(before - after)
 
 
 def _stat(source: Source, path: Path) -> os.stat_result | None:

@@ -291,7 +291,7 @@ def _describe_data(job: Job) -> DatasetPart:
         about=job.source.dataset.about,
         fingerprint=job.fingerprint,
         labels=list(data.labels),
-        splits=describe_splits(data),
+        splits=describe_splits(data, prepared.left_out),
         notes=notes,
         pixels=prepared.digest,
     )

@@ -24,6 +24,16 @@ def tell_all_labels(summary: Leaderboard) -> list[str]:
     return tell_labels(summary.labels, summary.data.labels) if summary.data else []
 
 
+def tell_part(summary: Leaderboard) -> str:
+    """Say how many of the test split's images were measured, where some were left out; empty where all were."""
+    test = summary.data.splits.get("test") if summary.data else None
+    if summary.data is None or test is None or not test.left_out:
+        return ""
+    name = summary.data.notes.get("split", "")
+    split = f"the {name} split" if re.fullmatch(r"[\w-]+", name) else "the whole test split"
+    return f"{test.images:,} of {test.whole:,} test images: not {split}"
+
+
 def tell_all_absences(summary: Leaderboard) -> list[str]:
     """Which metrics of ranked rows have no interval, and why."""
     reasons = {}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from harness.evaluation.comparison import Pair
 from harness.evaluation.wording import format_p, judge_pair, tell_detectable
-from harness.report.format import format_interval, format_pair, format_spread
+from harness.report.chance import judge_against_chance
+from harness.report.format import format_interval, format_pair, format_spread, tell_part
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.significance import judge_seeds_alone
 
@@ -34,7 +35,12 @@ def conclude(summary: Leaderboard) -> str:
     seeds = f"{len(best.seeds)} seed{'' if len(best.seeds) == 1 else 's'}"
     spread = best.metrics[summary.objective]
     value = " ".join(filter(None, [format_spread(spread), format_interval(spread)]))
-    text = f"{_describe(best)} leads with {summary.objective} {value} over {seeds}"
+    part, chance = tell_part(summary), judge_against_chance(summary)
+    on = f"On {part.replace(': ', ' (', 1)}), " if part else ""
+    verb = "is first" if chance else "leads"
+    text = f"{on}{_describe(best)} {verb} with {summary.objective} {value} over {seeds}"
+    if chance:
+        text += f", no better than chance ({chance})"
     if lead is None:
         return f"{text}. It is the only row with a result."
     text += f", {lead.difference:.4f}{_between(lead.pair)} ahead of {_describe(lead.second)}."

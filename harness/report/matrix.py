@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from markupsafe import Markup
 
+from harness.report.chance import find_rare_labels
 from harness.report.leaderboard import Leaderboard, RowSummary
 
 SHADES = 3
@@ -19,14 +20,15 @@ def shade_labels(summary: Leaderboard, metric: str) -> dict[str, dict[str, int]]
     """Row -> label -> shade from -SHADES (worst) to SHADES (best).
 
     A shade is the distance from the label's mean over rows, on one scale for all labels of a metric, so that a
-    difference of no account stays pale and easy labels do not outshine hard ones.
+    difference of no account stays pale and easy labels do not outshine hard ones. Labels with too few patients have
+    none.
     """
     sign = 1 if summary.directions[metric] else -1
-    values = {row.name: row.per_label.get(metric, {}) for row in summary.ranked}
+    values, rare = {row.name: row.per_label.get(metric, {}) for row in summary.ranked}, find_rare_labels(summary)
     means = {
         label: sum(column) / len(column)
         for label in (summary.data.labels if summary.data else ())
-        if (column := [row[label] for row in values.values() if label in row])
+        if label not in rare and (column := [row[label] for row in values.values() if label in row])
     }
     apart = {
         name: {label: sign * (row[label] - mean) for label, mean in means.items() if label in row}
@@ -68,7 +70,7 @@ def draw_cells(summary: Leaderboard, metric: str) -> Iterator[tuple[RowSummary, 
             if label not in values:
                 cells.append("<td></td>")
                 continue
-            shade, mark = shades[row.name][label], marks.get(label, {}).get(row.name)
+            shade, mark = shades[row.name].get(label, 0), marks.get(label, {}).get(row.name)
             kind = "e" if shade == 0 else f"{'b' if shade > 0 else 'w'}{abs(shade)}"
             low_high = (
                 f' data-interval="{intervals[label][0]:.3f} {intervals[label][1]:.3f}"' if label in intervals else ""
@@ -78,12 +80,15 @@ def draw_cells(summary: Leaderboard, metric: str) -> Iterator[tuple[RowSummary, 
 
 
 def mark_best(summary: Leaderboard, metric: str) -> dict[str, dict[str, str]]:
-    """Label -> row -> `best`, or of the objective `tied` where it does not differ significantly from the best."""
-    choose = max if summary.directions[metric] else min
+    """Label -> row -> `best`, or of the objective `tied` where it does not differ significantly from the best.
+
+    Labels with too few patients have none.
+    """
+    choose, rare = max if summary.directions[metric] else min, find_rare_labels(summary)
     marks: dict[str, dict[str, str]] = {}
     for label in summary.data.labels if summary.data else ():
         values = {row.name: row.per_label[metric][label] for row in summary.ranked if label in row.per_label[metric]}
-        if len(values) < 2:
+        if len(values) < 2 or label in rare:
             continue
         best = choose(values.values())
         tied = summary.leaders.get(label, frozenset()) if metric == summary.objective else frozenset()

@@ -24,11 +24,11 @@ from markupsafe import Markup
 
 from harness.board import CONTROLS, Board
 from harness.evaluation.common_labels import tell_pooled
-from harness.evaluation.parts import LabelValue
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.metric_names import explain_policies
 from harness.report import frame
+from harness.report.chance import count_labels, find_rare_labels
 from harness.report.columns import list_page_columns
 from harness.report.details import RowDetails, describe_execution, gather_details, gather_origins
 from harness.report.drawing import draw_history
@@ -46,12 +46,13 @@ from harness.report.format import (
     mark_breaks,
     tell_all_absences,
     tell_all_labels,
+    tell_part,
 )
 from harness.report.headline import conclude, explain_nothing, judge_shuffled, tell_power
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
-from harness.report.published import Published, read_published
+from harness.report.published import Published, explain_closed, is_own, read_published
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.layout import RECORDS
 from harness.results.record import Record
@@ -139,7 +140,11 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
         "nothing": explain_nothing(summary),
         "shuffled": judge_shuffled(summary),
+        "part": tell_part(summary),
         "published": published,
+        "closed": {split.name: explain_closed(split, summary) for split in published.splits},
+        "own": {split.name for split in published.splits if is_own(split, summary)},
+        "rare": find_rare_labels(summary),
         "columns": columns,
         "choosable": {column.heading: column.usual for column in columns if column.usual is not None},
         "filters": {
@@ -175,20 +180,12 @@ def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: Row
         row=row,
         found=details,
         by_seed={metric: dict(zip(one.seeds, one.values, strict=True)) for metric, one in row.metrics.items()},
-        counted_labels=_count_labels(row),
+        counted_labels=count_labels(row),
         pooled=_tell_pooled(summary, details),
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,
     )
-
-
-def _count_labels(row: RowSummary) -> dict[str, LabelValue]:
-    """Label -> its positives and negatives, as the first metric that knows the label has them."""
-    counts: dict[str, LabelValue] = {}
-    for part in row.counted[0].metrics.values() if row.counted else ():
-        counts = {**part.per_label, **counts}
-    return counts
 
 
 def _tell_pooled(summary: Leaderboard, details: RowDetails) -> list[str]:

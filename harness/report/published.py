@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness.board import PUBLISHED_FILE, read_text
 from harness.errors import UsageError
+from harness.report.leaderboard import Leaderboard
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -91,6 +92,29 @@ class Published(_PublishedPart):
     def of(self, split: PublishedSplit) -> tuple[PublishedRow, ...]:
         """The rows of a split, in the file's order."""
         return tuple(row for row in self.rows if row.split == split.name)
+
+
+def explain_closed(split: PublishedSplit, summary: Leaderboard) -> str:
+    """Why a split's numbers cannot stand beside the board's rows, in words; empty where nothing speaks against it.
+
+    They cannot where the board's rows lack some of their own test images, or where the split is the board's by its name
+    and has another number of images.
+    """
+    test = summary.data.splits.get("test") if summary.data else None
+    if test is None:
+        return ""
+    if test.left_out:
+        return f"its rows were measured on {test.images:,} of {test.whole:,} test images"
+    if is_own(split, summary) and split.test_images not in (None, test.images):
+        return f"its rows were measured on {test.images:,} test images, these numbers on {split.test_images:,}"
+    return ""
+
+
+def is_own(split: PublishedSplit, summary: Leaderboard) -> bool:
+    """Whether a split is the board's, by its name or by its number of images where none is left out."""
+    test = summary.data.splits.get("test") if summary.data else None
+    named = {summary.board.options.get("split"), summary.data.notes.get("split") if summary.data else None}
+    return split.name in named or (test is not None and split.test_images == test.whole)
 
 
 def read_published(folder: Path) -> Published:

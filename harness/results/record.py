@@ -52,6 +52,12 @@ class SplitCounts(Part):
     images: int
     patients: int
     positives: dict[str, int]
+    left_out: int = Field(default=0, description="images of the split that have no file or could not be decoded")
+
+    @property
+    def whole(self) -> int:
+        """How many images the split has where none is left out."""
+        return self.images + self.left_out
 
 
 class DatasetPart(Part):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def submit(
     if not submission.tests or len(submission.vals) not in (0, len(submission.tests)):
         raise UsageError(f"--val has {len(submission.vals)} files, --predictions {len(submission.tests)}: give as many")
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
-    data, data_fingerprint = _load_data(board, source, cache)
+    data, data_fingerprint, left_out = _load_data(board, source, cache)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     protocol = Protocol.of_board(board, metrics, in_groups, data_fingerprint)
     tests = [_read(path, data, "test", submission) for path in submission.tests]
@@ -110,7 +110,7 @@ def submit(
         about=source.dataset.about,
         fingerprint=data_fingerprint,
         labels=list(data.labels),
-        splits=describe_splits(data),
+        splits=describe_splits(data, left_out),
         notes={name: scrub(text) for name, text in data.notes.items()},
     )
     notes = [f"patients of the dataset: {data.notes[ALIKE]}"] if ALIKE in data.notes else []
@@ -169,18 +169,21 @@ def _make_record(board: Board, submission: Submission, one: _Seed, data: Dataset
     )
 
 
-def _load_data(board: Board, source: Source, cache: Path) -> tuple[Data, str]:
-    """The images in use and their fingerprint: by the label files or, where some are left out, by the images."""
+def _load_data(board: Board, source: Source, cache: Path) -> tuple[Data, str, Mapping[str, int]]:
+    """The images in use and their fingerprint: by the label files or, where some are left out, by the images.
+
+    With them, how many images of each split are left out.
+    """
     data = load_disjoint(source)
     records = read_records(board.folder).records
     wanted = current_fingerprint(board, records)
     if wanted in (None, fingerprint(data)):
-        return data, fingerprint(data)
+        return data, fingerprint(data), {}
     sizes = {r.combo.resolved["recipe"]["load_size"] for r in records if r.training is not None}
     for size in sorted(sizes):
         prepared = prepare(source, data, size, cache, decode_now=False)
         if fingerprint(prepared.data) == wanted:
-            return prepared.data, str(wanted)
+            return prepared.data, str(wanted), prepared.left_out
     raise DataError(
         f"the data in {source.root} is not what the board was measured on (fingerprint {str(wanted)[:8]}); give the "
         "same images and label files with --data-root"

@@ -131,6 +131,7 @@ def test_missing_images_are_refused_with_count_names_and_the_way_out(tmp_path):
         prepare(source(tmp_path), data, 8, tmp_path / "cache")
     prepared = prepare(source(tmp_path, allow_missing=True), data, 8, tmp_path / "cache")
     assert prepared.missing == ("1.png", "3.png")
+    assert prepared.left_out == {"val": 1, "train": 1}
     assert prepared.data.table["image"].tolist() == ["0.png", "2.png", "4.png", "5.png"]
     np.testing.assert_array_equal(prepared.images[1], resize(decode(tmp_path / "2.png"), 8))
 
@@ -149,6 +150,7 @@ def test_a_corrupt_file_is_named_and_the_others_stay_in_order(tmp_path):
     for _ in range(2):  # decoded, then from the cache
         prepared = prepare(source(tmp_path, allow_missing=True, unreadable_limit=0.5), data, 8, tmp_path / "cache")
         assert set(prepared.unreadable) == {"0.png", "2.png"}
+        assert prepared.left_out == {"train": 1, "test": 1}
         assert prepared.data.table["image"].tolist() == ["1.png", "3.png", "4.png", "5.png"]
         for index, name in enumerate(prepared.data.table["image"]):
             np.testing.assert_array_equal(prepared.images[index], resize(decode(tmp_path / name), 8))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.evaluation.significance import SIGNIFICANT
 from harness.evaluation.subgroups import FEWEST
+from harness.report.chance import find_rare_labels
 from harness.report.figures.style import (
     COLORS,
     SHAPES,
@@ -73,10 +74,16 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
     return finish(
         "labels",
         f"Which diseases a row is good at: {metric} by label",
-        f"{len(order)} labels from easiest to hardest, {order[0]} first and {order[-1]} last.",
+        f"{len(order)} labels from easiest to hardest, {order[0]} first and {order[-1]} last.{_doubt_labels(summary)}",
         chart.properties(width=WIDTH, height={"step": 22}),
         values=values,
     )
+
+
+def _doubt_labels(summary: Leaderboard) -> str:
+    rare = find_rare_labels(summary)
+    told = f" Fewer than {FEWEST} positives or negatives say little of a row: {', '.join(rare)}."
+    return told if rare else ""
 
 
 def draw_curves(summary: Leaderboard, best: Sequence[RowSummary], traced: Mapping[str, Curves]) -> Iterator[Figure]:
