@@ -216,7 +216,7 @@ def test_arrays_need_no_file_and_depend_on_the_options(tmp_path, small_data, mon
 def test_a_datasets_code_matters_to_the_cache_where_it_makes_or_decodes_the_images(tmp_path, small_data, monkeypatch):
     files = save_images(tmp_path)
     decoding_itself = dataclasses.replace(files, decode=read_bytes)
-    again = []
+    again: list[int] = []
     for data in (files, decoding_itself, small_data):
         folder = tmp_path / str(len(again))
         prepare(source(tmp_path, code="one"), data, 16, folder)
