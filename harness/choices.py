@@ -27,7 +27,7 @@ class Choices:
     loss_params: dict[str, Any]
     """Parameters of the loss; these and the model's are complete, defaults included."""
     code: dict[str, str]
-    """Digest of the source files of each external plugin that takes part, by kind."""
+    """Digest of the source of each external plugin that takes part, by kind."""
 
 
 def resolve(row: Row, registry: Registry) -> Choices:

@@ -21,6 +21,7 @@ import pluggy
 from harness import components, hookspecs
 from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Observer, Recipe
 from harness.errors import HarnessError, PluginError, UnknownNameError, UsageError, suggest
+from harness.source_digest import digest_sources
 
 ENTRY_POINTS = "harness"
 HOOKS: Mapping[str, Kind] = {
@@ -43,7 +44,7 @@ class Offer:
     origin: str
     """`bundled`, `installed` or `local`."""
     code: str = ""
-    """sha256 of an external plugin's source files: part of a result's identity. Empty for a bundled one."""
+    """Digest of what an external plugin's source does: part of a result's identity. Empty for a bundled one."""
 
 
 @dataclass(frozen=True)
@@ -273,11 +274,9 @@ def _explain(module: ModuleType, error: pluggy.PluginValidationError) -> str:
 
 
 def _digest(module: ModuleType) -> str:
-    """sha256 over the source files of an external plugin: its file, or every .py of its package."""
+    """Digest an external plugin's code: its file, whatever it is called, or every .py of its package by its place."""
     package = module.__name__.split(".")[0]
     file = Path(getattr(sys.modules.get(package, module), "__file__", None) or module.__file__ or "")
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [Path(module.__file__ or file)]
-    digest = hashlib.sha256()
-    for source in files:
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    return digest.hexdigest()
+    if file.name != "__init__.py":
+        return digest_sources({"": Path(module.__file__ or file)})
+    return digest_sources({path.relative_to(file.parent).as_posix(): path for path in file.parent.rglob("*.py")})

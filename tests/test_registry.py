@@ -46,14 +46,21 @@ def test_a_local_file_adds_its_components(tmp_path):
     assert len(offer.code) == 64
 
 
-def test_a_changed_local_file_has_another_digest(tmp_path):
-    first = load_registry([write(tmp_path, "mine.py", GOOD.format(name="mine"))]).offer("loss", "mine").code
-    second = (
-        load_registry([write(tmp_path, "mine.py", GOOD.format(name="mine") + "    # changed\n")])
-        .offer("loss", "mine")
-        .code
-    )
-    assert first != second
+def digest_of(file: Path) -> str:
+    return load_registry([file]).offer("loss", "mine").code
+
+
+def test_a_local_file_whose_code_is_changed_has_another_digest(tmp_path):
+    text = GOOD.format(name="mine")
+    first = digest_of(write(tmp_path, "mine.py", text))
+    assert digest_of(write(tmp_path, "mine.py", text.replace("lambda task: None", "lambda task: 1"))) != first
+
+
+def test_a_comment_or_another_name_of_a_local_file_leaves_its_digest(tmp_path):
+    text = GOOD.format(name="mine")
+    first = digest_of(write(tmp_path, "mine.py", text))
+    assert digest_of(write(tmp_path, "mine.py", text + "    # a comment\n")) == first
+    assert digest_of(write(tmp_path, "other.py", text)) == first
 
 
 def test_two_local_files_of_one_name_do_not_shadow_each_other(tmp_path):

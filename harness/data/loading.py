@@ -32,7 +32,7 @@ class Source:
 
     dataset: Dataset
     code: str
-    """sha256 of an external plugin's files; empty for a bundled dataset."""
+    """Digest of an external plugin's source; empty for a bundled dataset."""
     options: dict[str, Any]
     """The dataset's own options, defaults included."""
     root: Path

@@ -198,16 +198,19 @@ def _stamp(stat: os.stat_result) -> tuple[int, int]:
 def _key(source: Source, data: Data, stamps: list[tuple[int, int]], load_size: int) -> str:
     """What the pixels depend on. Files speak for themselves; an array also depends on the dataset's options.
 
+    The code of an external dataset matters where it makes an array or decodes its files itself.
+
     A file is known by its place, its size and its time: two folders never share pixels, and a dataset that is moved is
     decoded once more, which costs time and no more. Contents would know a moved dataset again, but reading all of them
     at every start takes minutes, and a sample would take two folders for one that differ in a few files. The price is
     that files which are replaced where they lie, by others of equal sizes and times, pass for the old ones; touching
     one of them has all decoded again.
     """
+    files = isinstance(data.images, Sequence)
     identity = {
         "prepare": VERSION,
-        "dataset": [source.dataset.name, source.dataset.version, source.code],
-        "options": {} if isinstance(data.images, Sequence) else source.options,
+        "dataset": [source.dataset.name, source.dataset.version, "" if files and data.decode is None else source.code],
+        "options": {} if files else source.options,
         "pixels": source.pixel_options,
         "load_size": load_size,
         "stamps": stamps,

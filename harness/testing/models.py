@@ -38,11 +38,15 @@ RATES = (1e-3, 1e-4, 1e-2)
 
 
 def check_builds_for_any_task(subject: Subject) -> None:
-    """Builds for 1 and 3 channels, 1 and 14 labels and several sizes, and gives logits (B, C)."""
+    """Builds for 1 and 3 channels, 1 and 14 labels and several sizes, and gives logits (B, C).
+
+    Only the channels and the size that `inputs` declares are tried, where it declares them.
+    """
     model = model_of(subject)
     build_network(subject)
     sizes = (model.inputs.size,) if model.inputs.size else (SIZE, 96)
-    for channels, labels, size in itertools.product((1, 3), (1, 14), sizes):
+    channel_counts = (model.inputs.channels,) if model.inputs.channels else (1, 3)
+    for channels, labels, size in itertools.product(channel_counts, (1, 14), sizes):
         task = make_task(channels, labels, size)
         try:
             shape = shape_of(model, task, {})

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 BATCH = 8
 ANY_TASK = (
     "take channels from task.channels and labels from len(task.labels), give every further keyword of build a default, "
-    "and let a size of image be any (nn.AdaptiveAvgPool2d) or declare it (inputs=Inputs(size=...))"
+    "and let a size of image be any (nn.AdaptiveAvgPool2d); or declare what it takes: "
+    "inputs=Inputs(channels=3, size=224)"
 )
 LOGITS = "return one logit a label, (B, len(task.labels)), from the last linear layer"
 

@@ -45,6 +45,10 @@ def source(folder: Path, **changes) -> Source:
     return dataclasses.replace(Source(dataset=dataset, code="", options={}, root=folder), **changes)
 
 
+def read_bytes(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
 def count_decoded(monkeypatch) -> list[int]:
     decoded: list[int] = []
     original = decoding.read_image
@@ -243,6 +247,19 @@ def test_arrays_need_no_file_and_depend_on_the_options(tmp_path, small_data, mon
     np.testing.assert_array_equal(prepared.images, small_data.images)
     prepare(source(tmp_path, options={"seed": 2}), small_data, 16, tmp_path / "cache")
     assert len(decoded) == 2 * len(small_data.table)
+
+
+def test_a_datasets_code_matters_to_the_cache_where_it_makes_or_decodes_the_images(tmp_path, small_data, monkeypatch):
+    files = save_images(tmp_path)
+    decoding_itself = dataclasses.replace(files, decode=read_bytes)
+    again: list[int] = []
+    for data in (files, decoding_itself, small_data):
+        folder = tmp_path / str(len(again))
+        prepare(source(tmp_path, code="one"), data, 16, folder)
+        decoded = count_decoded(monkeypatch)
+        prepare(source(tmp_path, code="two"), data, 16, folder)
+        again.append(len(decoded))
+    assert again == [0, len(files.table), len(small_data.table)]
 
 
 def test_the_memory_map_is_not_written_through(tmp_path, small_data):

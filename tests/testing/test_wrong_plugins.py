@@ -111,6 +111,14 @@ def harness_observers():
 """
 
 
+def declare(inputs: str) -> str:
+    """Write a model that says which images it takes, and takes no others."""
+    values = dict(part.split("=") for part in inputs.split(", "))
+    channels, size = values["channels"], values.get("size", "task.size")
+    text = model(before=f"assert (task.channels, task.size) == ({channels}, {size})")
+    return text.replace('name="net",', f'name="net", inputs=harness.Inputs({inputs}),')
+
+
 def model(**changes: str) -> str:
     return MODEL.format(**FINE | changes)
 
@@ -309,11 +317,14 @@ def test_what_is_wrong_is_caught_by_the_check_meant_for_it(tmp_path, monkeypatch
     "text",
     [
         model(),
+        declare("channels=3"),
+        declare("channels=1"),
+        declare("channels=3, size=40"),
         LOSS.format(value='binary_cross_entropy_with_logits(logits, targets, reduction="none")'),
         METRIC.format(value="abs(scores - targets)", nothing="np.nan", higher=False),
         dataset(),
     ],
-    ids=["model", "loss", "metric", "dataset"],
+    ids=["model", "3 channels", "1 channel", "3 channels of one size", "loss", "metric", "dataset"],
 )
 def test_what_the_wrong_ones_are_made_of_is_right(tmp_path, text):
     assert [outcome for outcome in check_text(tmp_path, text) if outcome.status == "failed"] == []
