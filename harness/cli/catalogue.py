@@ -22,6 +22,7 @@ from harness.components import (
     Observer,
     Recipe,
 )
+from harness.data.loading import CORE_OPTIONS
 from harness.errors import UnknownNameError
 from harness.parameters import defaults, recipe_values
 from harness.registry import Offer, Registry
@@ -67,6 +68,8 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
         signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
         described["signature"] = f"{function.__name__}{signature}"
         described["defaults"] = {n: None if v is inspect.Parameter.empty else v for n, v in defaults(function).items()}
+    if isinstance(component, Dataset):
+        described["defaults"] |= CORE_OPTIONS
     if isinstance(component, Recipe):
         described["defaults"] = recipe_values(component)
     if isinstance(component, Model | Loss | Recipe):

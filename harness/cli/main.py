@@ -48,6 +48,7 @@ data_app.command("list")(data.list_datasets)
 data_app.command("stats")(data.describe_dataset)
 data_app.command("check")(data.check_dataset)
 data_app.command("prepare")(data.prepare_dataset)
+data_app.command("clean")(data.clean_cache)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.components import Data
 from harness.data.cache import PIXELS, Account, Manifest, examine, identify, locked
+from harness.data.cached_sets import use_as_long_as, using
 from harness.data.decoding import Progress, decode_all
 from harness.data.grey import UNKNOWN, GreyScale
 from harness.data.loading import Source
@@ -80,31 +81,46 @@ def prepare(
     _require_own_pixels(source, data)
     present, stamps = _present(source, data)
     missing, whole = tuple(data.table["image"][~present].astype(str)), data
-    data = data.select(present)
+    data = whole.select(present)
     folder = cache / f"{source.dataset.name}-{load_size}px-{_key(source, data, stamps, load_size)}"
-    if decode_now:
-        finished = _obtain(source, data, folder, load_size, progress, remark, check_all=check_all)
-    else:
+    if not decode_now:
         finished = Manifest.read(folder) or Manifest(0, {}, "")
-    unreadable = finished.unreadable
-    _require_readable(source, len(data.table), unreadable)
-    data = data.select(~data.table["image"].astype(str).isin(list(unreadable)).to_numpy(dtype=bool))
-    if decode_now:
-        shape = (len(data.table), load_size, load_size)
+        empty = np.empty((0, load_size, load_size), dtype=np.uint8)
+        return _describe(source, whole, missing, _select_readable(source, data, finished), empty, finished)
+    with using(folder) as handles:
+        finished = _obtain(source, data, folder, load_size, progress, remark, check_all=check_all)
+        kept = _select_readable(source, data, finished)
         # copy-on-write, so that torch takes it for writable; nothing writes
-        images: NDArray[np.uint8] = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
-    else:
-        images = np.empty((0, load_size, load_size), dtype=np.uint8)
-    scale = GreyScale(finished.bits, source.stretch)
+        shape = (len(kept.table), load_size, load_size)
+        images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
+        use_as_long_as(images, handles)
+    return _describe(source, whole, missing, kept, images, finished)
+
+
+def _select_readable(source: Source, data: Data, finished: Manifest) -> Data:
+    """The images that were decoded. Raises `DataError` where others may not be left out."""
+    _require_readable(source, len(data.table), finished.unreadable)
+    return data.select(~data.table["image"].astype(str).isin(list(finished.unreadable)).to_numpy(dtype=bool))
+
+
+def _describe(
+    source: Source,
+    whole: Data,
+    missing: tuple[str, ...],
+    kept: Data,
+    images: NDArray[np.uint8],
+    finished: Manifest,
+) -> Prepared:
+    """What is in use of the whole data, and what is not."""
     return Prepared(
-        data=data,
+        data=kept,
         images=images,
         missing=missing,
-        unreadable=unreadable,
+        unreadable=finished.unreadable,
         digest=finished.digest,
-        scale=scale,
+        scale=GreyScale(finished.bits, source.stretch),
         few_levels=finished.few_levels,
-        left_out=_count_left_out(whole, data),
+        left_out=_count_left_out(whole, kept),
     )
 
 

@@ -13,7 +13,10 @@ from harness.cli.verbs.shared import open_registry, open_source
 from harness.components import LARGEST_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.components import Data
+    from harness.data.cached_sets import CachedSet
     from harness.data.loading import Source
     from harness.data.prepare import Prepared
 
@@ -118,6 +121,50 @@ def prepare_dataset(
         say(values)
     if (left_out := describe_left_out(prepared)) is not None:
         say(NOTED, f" {left_out}")
+
+
+def clean_cache(
+    cache_dir: CacheDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove all that is not in use without asking.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the decoded images in the cache, with sizes and since when they are unused, and remove them after asking.
+
+    What a running process uses stays. What is removed is decoded again when it is asked for.
+    """
+    from harness.cli import tables
+    from harness.data.cached_sets import list_sets, remove_set
+
+    cache = find_cache(cache_dir)
+    sets, removed = list_sets(cache), []
+    if not as_json:
+        _print_sets(sets, cache)
+    for one in sets:
+        if not one.in_use and (yes or (not as_json and typer.confirm(f"remove {one.path.name}?"))):
+            if remove_set(one):
+                removed.append(one)
+            elif not as_json:
+                say(f"{one.path.name} has come to use meanwhile and stays")
+    if as_json:
+        listed = [
+            {"name": s.path.name, "bytes": s.size, "unused_s": s.unused, "in_use": s.in_use, "removed": s in removed}
+            for s in sets
+        ]
+        tables.print_json({"cache": str(cache), "sets": listed})
+
+
+def _print_sets(sets: Sequence[CachedSet], cache: Path) -> None:
+    from rich.filesize import decimal
+
+    from harness.text import describe_seconds
+
+    for one in sets:
+        days = one.unused / 86400
+        since = f"{days:.0f} days" if days >= 2 else describe_seconds(one.unused)
+        state = "in use" if one.in_use else f"unused for {since}"
+        say(f"{decimal(one.size):>9}  {one.path.name}: {state}")
+    total = decimal(sum(one.size for one in sets))
+    say(f"{total} in {len(sets)} sets of {cache}" if sets else f"no decoded images are in {cache}")
 
 
 def _prepare(
