@@ -46,6 +46,8 @@ class Match:
     """The file's tensors beside, and those of its head that are not used."""
     rivals: tuple[str, ...] = ()
     """Prefixes of weights that would have fitted, too, but are no average."""
+    head_source: str = ""
+    """The file's layer that fills the head, where it has another name."""
 
     @property
     def is_complete(self) -> bool:
@@ -202,6 +204,7 @@ def _describe(placed: _Placed, prefix: str, spelling: str, inside: Mapping[str, 
     """Say how a file's tensors were placed, those of no place by their whole names."""
     used = {inside[placed.sources.get(name, name)] for name in placed.fitting}
     unused = tuple(inside[name] for name in placed.unused)
+    layers = {inside[source].rpartition(".")[0] for source in placed.sources.values()}
     return Match(
         prefix=prefix,
         spelling=spelling,
@@ -210,6 +213,7 @@ def _describe(placed: _Placed, prefix: str, spelling: str, inside: Mapping[str, 
         unfilled=placed.unfilled,
         unused=unused,
         left_out=tuple(name for name in given if name not in used and name not in unused),
+        head_source="".join(layers),
     )
 
 

@@ -189,6 +189,8 @@ def _tell(match: Match, trunk: str) -> str:
     if match.rivals:
         rivals = " and ".join(f"'{prefix}'" for prefix in match.rivals)
         parts.append(f"they are an average over training and go before those under {rivals}")
+    if match.head_source:
+        parts.append(f"the head is '{match.head_source}', with its labels in the file's order")
     if match.head:
         parts.append(f"{', '.join(match.head)} stay random")
     if match.left_out:

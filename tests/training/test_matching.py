@@ -153,6 +153,7 @@ def test_a_head_of_as_many_labels_is_filled_by_whatever_name_it_has(prefix, modu
     network, loaded = load(put(prefix, without_head() | head(14, module)))
     assert is_filled(network)
     assert loaded.head == ()
+    assert (f"the head is '{prefix}{module}'" in loaded.note) == (module != "classifier")
     assert torch.equal(network.classifier.bias, torch.full((14,), 0.25))  # type: ignore[union-attr,arg-type]
 
 
