@@ -164,6 +164,7 @@ def test_a_head_of_as_many_labels_is_filled_by_whatever_name_it_has(prefix, modu
         head(5, "fc"),
         head(18, "classifier") | {"op_threshs": torch.full((18,), torch.nan)},
         {"classifier.0.weight": torch.ones(9, 256), "classifier.2.weight": torch.ones(14, 9)},
+        head(14, "classifier.0") | {"classifier.2.weight": torch.ones(14, 14)},
         {},
     ],
 )
@@ -173,6 +174,11 @@ def test_another_head_is_left_out_and_the_networks_stays_random(heads):
     assert loaded.head == ("classifier.bias", "classifier.weight")
     assert "classifier.bias, classifier.weight stay random" in loaded.note
     assert all(name in loaded.note for name in heads)
+
+
+def test_a_layer_of_another_width_is_no_head():
+    with pytest.raises(WeightsError, match=r"have no place in the network \(aux\.weight"):
+        load(without_head() | {"aux.weight": torch.ones(5, 77)})
 
 
 def test_vectors_of_one_number_a_label_belong_to_a_head_that_fits():
