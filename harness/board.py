@@ -224,7 +224,9 @@ def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def _product(entry: _Rows) -> Iterable[Row]:
-    params = {section: flatten(values) for section, values in entry.params.model_dump().items() if values}
+    given = {section: values for section, values in entry.params.model_dump().items() if values}
+    # a recipe has nested fields; of a model or a loss, a table is a value
+    params = {section: flatten(values) if section == "recipe" else values for section, values in given.items()}
     for model, loss, recipe in itertools.product(entry.models, entry.losses, entry.recipes):
         yield Row(model=model, loss=loss, recipe=recipe, params=params, tuned=entry.tuned)
 

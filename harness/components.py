@@ -245,6 +245,8 @@ class Model(Component):
     inputs: Inputs = Inputs()
     pretrained: Callable[..., Mapping[str, Tensor]] | None = None
     """pretrained(task, **params): the ImageNet weights under the network's own tensor names, where there are some."""
+    trunk: str = ""
+    """The module of the network that weights may be of alone, such as `features`; all else then stays random."""
     resolve: Callable[[str], Model] | None = None
     """For a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.board import (
     BOARD_FILE,
@@ -23,9 +23,10 @@ from harness.board import (
     row_text,
     save_board,
 )
-from harness.errors import UsageError
+from harness.errors import UnknownNameError, UsageError
 from harness.files import exclusive, write_atomically
-from harness.parameters import Params
+from harness.parameters import Params, list_parameters
+from harness.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,8 @@ class Definition:
     """The `published.toml` that comes with a new folder."""
     added: tuple[Row, ...] = ()
     """The rows that the folder lacks."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know."""
 
     def write(self) -> None:
         """Bring the folder up to date.
@@ -89,28 +92,66 @@ def add_rows(folder: Path, rows: Sequence[Row]) -> tuple[Row, ...]:
     return lacking
 
 
-def define(request: BoardRequest) -> Definition:
+def define(request: BoardRequest, registry: Registry | None = None) -> Definition:
     """The board that the request means; nothing is written yet.
 
-    An existing board keeps its rows and gains those that the request adds. Raises `UsageError` where the request and
-    an existing board contradict each other.
+    An existing board keeps its rows and gains those that the request adds. With a registry, parameters of models and
+    losses go to the rows that have them. Raises `UsageError` where the request and an existing board contradict each
+    other, `UnknownNameError` for a parameter that no row has.
     """
     wanted = _from_parts(request) if request.board is None else _from_board(request)
+    remarks: tuple[str, ...] = ()
+    if registry is not None:
+        wanted, remarks = _fit_rows(wanted, request.params, registry)
     if request.controls:
         wanted = replace(wanted, rows=add_controls(wanted.rows))
     if not (wanted.folder / BOARD_FILE).is_file():
         published = _original_text(request.board, PUBLISHED_FILE) if request.board else ""
         board = parse_board(text := _new_text(wanted, request), wanted.folder)
-        return Definition(board, text, published, board.rows)
+        return Definition(board, text, published, board.rows, remarks)
     existing = read_board(wanted.folder)
     options = wanted.options if request.board is None else {**existing.options, **request.options}
     _require_same_data(existing, wanted.dataset, options, request.seeds)
     existing_names = {row.name for row in existing.rows}
     added = [row for row in wanted.rows if row.name not in existing_names]
     if not added:
-        return Definition(existing, None)
+        return Definition(existing, None, remarks=remarks)
     text = _append_rows(read_text(wanted.folder / BOARD_FILE), added)
-    return Definition(parse_board(text, wanted.folder), text, added=tuple(added))
+    return Definition(parse_board(text, wanted.folder), text, added=tuple(added), remarks=remarks)
+
+
+def _fit_rows(board: Board, params: Params, registry: Registry) -> tuple[Board, tuple[str, ...]]:
+    """Leave out of each row the given parameters that its model or its loss does not have, and say of which.
+
+    Raises `UnknownNameError` for one that none has.
+    """
+    rows, remarks = list(board.rows), []
+    for section in ("model", "loss"):
+        known = {name: list_parameters(registry.offer(section, name).component) for name in _used(rows, section)}
+        for parameter in params.get(section, {}):
+            without = [name for name, its in known.items() if its is not None and parameter not in its]
+            if without and len(without) == len(known):
+                every = {name for its in known.values() for name in its or ()}
+                raise UnknownNameError(f"parameter of {section} {' or '.join(map(repr, without))}", parameter, every)
+            if without:
+                remarks.append(
+                    f"--set {section}.{parameter} does not apply to rows of {' and '.join(without)}: no such parameter"
+                )
+            rows = [_drop(row, section, parameter) if getattr(row, section) in without else row for row in rows]
+    return replace(board, rows=tuple({row.name: row for row in rows}.values())), tuple(remarks)
+
+
+def _used(rows: Sequence[Row], section: Literal["model", "loss"]) -> list[str]:
+    """Names of the components of a kind, each once, in order."""
+    return list(dict.fromkeys(getattr(row, section) for row in rows if row.control is None))
+
+
+def _drop(row: Row, section: str, parameter: str) -> Row:
+    left = {
+        name: {n: v for n, v in values.items() if (name, n) != (section, parameter)}
+        for name, values in row.params.items()
+    }
+    return replace(row, params={name: values for name, values in left.items() if values})
 
 
 def _new_text(wanted: Board, request: BoardRequest) -> str:
@@ -118,7 +159,7 @@ def _new_text(wanted: Board, request: BoardRequest) -> str:
     if request.board is not None and not request.params and not request.options:
         original = _original_text(request.board)
         return _with_controls(original) if request.controls else original
-    if request.board is None:
+    if request.board is None and all(row.params == request.params for row in wanted.systems):
         rows = [row_text(request.models, request.losses, request.recipes, request.params)]
     else:
         rows = [_one_row(row) for row in wanted.systems]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
-from harness.components import Component, Options, Recipe
+from harness.components import Component, Loss, Model, Options, Recipe
 from harness.errors import UnknownNameError, UsageError
 
 SECTIONS = ("model", "loss", "recipe")
@@ -62,6 +62,14 @@ def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     parameters = list(inspect.signature(function).parameters.values())[1:]
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {p.name: p.default for p in parameters if p.kind in kinds}
+
+
+def list_parameters(component: Component) -> set[str] | None:
+    """Names of the parameters of a model or a loss; None where it takes any."""
+    if not isinstance(component, Model | Loss):
+        return None
+    kinds = {parameter.kind for parameter in inspect.signature(component.build).parameters.values()}
+    return None if inspect.Parameter.VAR_KEYWORD in kinds else set(defaults(component.build))
 
 
 def complete(component: Component, function: Callable[..., Any], given: Options) -> dict[str, Any]:

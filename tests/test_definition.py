@@ -9,7 +9,7 @@ import pytest
 
 from harness.board import read_board
 from harness.definition import BoardRequest, define
-from harness.errors import UsageError
+from harness.errors import UnknownNameError, UsageError
 
 
 def parts(folder: Path, **changes) -> BoardRequest:
@@ -53,6 +53,40 @@ def test_set_on_a_board_adds_its_rows_with_the_parameter(tmp_path):
     define(BoardRequest(board=str(tmp_path), params={"recipe": {"epochs": 1}})).write()
     rows = read_board(tmp_path).rows
     assert [row.params for row in rows] == [{}, {}, {"recipe": {"epochs": 1}}, {"recipe": {"epochs": 1}}]
+
+
+MIXED = {"models": ("tiny-cnn",), "losses": ("bce", "focal", "weighted-bce")}
+
+
+def test_a_losss_parameter_goes_to_the_rows_that_have_it_and_the_others_are_named(tmp_path, registry):
+    weights = {"Mass": 2.0, "Pleural Other": 3}
+    request = parts(tmp_path, **MIXED, params={"loss": {"weights": weights}, "recipe": {"augment.flip": False}})
+    definition = define(request, registry)
+    definition.write()
+    flip = {"recipe": {"augment.flip": False}}
+    rows = {row.loss: row.params for row in read_board(tmp_path).rows}
+    assert rows == {"bce": flip, "focal": flip, "weighted-bce": {"loss": {"weights": weights}} | flip}
+    assert definition.remarks == ("--set loss.weights does not apply to rows of bce and focal: no such parameter",)
+    assert define(request, registry).text is None
+
+
+def test_a_parameter_set_on_a_board_adds_only_rows_that_have_it(tmp_path, registry):
+    define(parts(tmp_path, **MIXED)).write()
+    define(BoardRequest(board=str(tmp_path), params={"loss": {"gamma": 1.0}}), registry).write()
+    rows = [(row.loss, row.params) for row in read_board(tmp_path).rows]
+    assert rows == [("bce", {}), ("focal", {}), ("weighted-bce", {}), ("focal", {"loss": {"gamma": 1.0}})]
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"loss": {"gama": 1.0}}, "parameter of loss 'bce' or 'focal' or 'weighted-bce' 'gama': did you mean 'gamma'"),
+        ({"model": {"witdh": 3}}, "parameter of model 'tiny-cnn' 'witdh'.*'width'"),
+    ],
+)
+def test_a_parameter_that_no_row_has_is_refused_with_the_nearest(tmp_path, registry, params, says):
+    with pytest.raises(UnknownNameError, match=says):
+        define(parts(tmp_path, **MIXED, params=params), registry)
 
 
 def test_the_bundled_board_is_copied_with_its_comments_and_published_rows(tmp_path):

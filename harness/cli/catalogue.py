@@ -75,7 +75,7 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     if isinstance(component, Model | Loss | Recipe):
         described["space"] = {name: _range(spec) for name, spec in component.space.items()}
     if isinstance(component, Model):
-        described["inputs"] = asdict(component.inputs)
+        described |= {"inputs": asdict(component.inputs), "trunk": component.trunk}
     if isinstance(component, Metric):
         described |= {"on": component.on, "higher_is_better": component.higher_is_better, "range": component.range}
     if isinstance(component, Metric | Observer):

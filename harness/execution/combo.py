@@ -176,6 +176,8 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
     with watch.phase("build"):
         setup = _set_up(job, placed)
         training = Training(setup, lambda execution: _checkpoint(job, execution))
+    if setup.note:
+        training.execution.notes.append(setup.note)
     if broken is not None:
         training.execution.notes.append(f"the capture of a CUDA graph had broken off in the same process ({broken})")
     with watch.phase("train"):

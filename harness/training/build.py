@@ -41,7 +41,7 @@ def set_up(
     torch.manual_seed(stream(seed, "network"))
     task = make_task(prepared, recipe, choices.model.inputs)
     network = build_network(choices.model, task, choices.model_params)
-    load_initial_weights(network, choices.model, task, recipe.weights, choices.model_params)
+    loaded = load_initial_weights(network, choices.model, task, recipe.weights, choices.model_params)
     network = network.to(device)
     objective = make_objective(choices.loss, task, choices.loss_params, device)
     return Setup(
@@ -53,6 +53,7 @@ def set_up(
         seed=seed,
         validation_metrics=validation_metrics,
         engine=engine,
+        note=loaded.note,
     )
 
 

@@ -7,12 +7,12 @@ import time
 from harness.errors import OutOfMemoryError, PluginError
 from harness.training.capture import side_stream
 from harness.training.engine import Execution, decide_graph
+from harness.training.matching import head_names
 from harness.training.memory import largest_divisor, largest_that_fits, release
 from harness.training.setup import Setup
 from harness.training.state import Snapshot
 from harness.training.step import Step
 from harness.training.timer import wait_for
-from harness.training.weights import head_names
 
 
 def set_mode(setup: Setup, *, frozen: bool) -> None:

@@ -38,6 +38,8 @@ class Setup:
     validation_metrics: Mapping[str, ValidationMetric] = field(default_factory=dict)
     """Metrics by the names that the recipe uses (`select_on`, `schedule.watch`); `loss` needs none."""
     engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
+    note: str = ""
+    """How a file of initial weights was placed in the network, in one line."""
 
 
 def stream(seed: int, purpose: str) -> int:

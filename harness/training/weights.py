@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import queue
-import re
 import socket
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import torch
-
 from harness.components import Model, Options, Task
-from harness.errors import WeightsError
+from harness.errors import PluginError, WeightsError
+from harness.training.matching import Match, find_match, name_first
+from harness.training.tensor_file import read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
-"""What wrappers put before a network's own tensor names."""
-WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-"""Keys under which a checkpoint may hold the tensors."""
 PATIENCE = 2.0
 """Seconds that the hub, or the proxy before it, has to answer."""
 
@@ -40,6 +34,8 @@ class Loaded:
     """How many tensors found their place."""
     head: tuple[str, ...]
     """The head's tensors that stayed random, since the weights are of other labels."""
+    note: str = ""
+    """How the tensors of a file were placed, in one line."""
 
 
 def load_initial_weights(network: nn.Module, model: Model, task: Task, weights: str, params: Options) -> Loaded:
@@ -47,8 +43,12 @@ def load_initial_weights(network: nn.Module, model: Model, task: Task, weights: 
     if weights == "random":
         return Loaded(0, ())
     if weights == "imagenet":
-        return fill(network, _fetch(model, task, params), len(task.labels), f"ImageNet weights of '{model.name}'")
-    return fill(network, read_weights(Path(weights).expanduser()), len(task.labels), Path(weights).name)
+        fetched = _fetch(model, task, params)
+        loaded = fill(network, fetched, len(task.labels), f"ImageNet weights of '{model.name}'", model.trunk)
+        return replace(loaded, note="")
+    path = Path(weights).expanduser()
+    loaded = fill(network, read_tensors(path), len(task.labels), path.name, model.trunk)
+    return replace(loaded, note=f"initial weights of {path.name}: {loaded.note}")
 
 
 def require_imagenet(model: Model, size: int, params: Options) -> None:
@@ -138,144 +138,68 @@ def _door() -> tuple[str, int]:
         raise WeightsError(f"the proxy or hub address in the environment is wrong: {error}; mend or unset it") from None
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of a torch checkpoint, read without unpickling code."""
+def fill(network: nn.Module, given: Mapping[str, Tensor], classes: int, what: str, trunk: str = "") -> Loaded:
+    """Copy tensors into the network, and prove that all of them, except a head of other labels, found their place.
+
+    Where they do not fit the whole network, they may fit its module `trunk`. Raises `WeightsError`, and `PluginError`
+    for a trunk that the network does not have.
+    """
+    part, prefix, labels = network, "", classes
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"{path.name} holds no weights that can be read safely: {_reason(error)}") from error
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    tensors = (
-        {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
-        if isinstance(content, Mapping)
-        else {}
-    )
-    if not tensors:
-        raise WeightsError(f"{path.name} holds no tensors by name; save network.state_dict()")
-    return tensors
-
-
-def fill(network: nn.Module, given: Mapping[str, Tensor], classes: int, what: str) -> Loaded:
-    """Copy tensors into the network, and prove that all of them, except a head of other labels, found their place."""
-    own = network.state_dict()
-    tensors = _adapt(network, _rename(given, own), own)
-    fitting = {name: tensor for name, tensor in tensors.items() if name in own and tensor.shape == own[name].shape}
-    head = _head(network, own, fitting, classes)
-    optional = {name for name in own if name.endswith("num_batches_tracked")}
-    unfilled = [name for name in own if name not in fitting and name not in head | optional]
-    unused = [name for name in tensors if name not in fitting and name not in head and not _in_modules(name, head)]
-    if unfilled or unused:
-        raise WeightsError(_complain(what, own, tensors, unfilled, unused))
-    if not fitting:
-        raise WeightsError(f"{what}: not one tensor fits")
-    network.load_state_dict(fitting, strict=False)
-    return Loaded(len(fitting), tuple(sorted(name for name in head if name not in fitting)))
-
-
-def _rename(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Strip wrappers' prefixes and fix the names of old DenseNets, as far as the network knows the result."""
-    tensors = dict(given)
-    for prefix in PREFIXES * 2:
-        if any(name.startswith(prefix) for name in own):
-            continue
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    old = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)")
-    return {old.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
-
-
-def _adapt(network: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Fit a stem to another number of channels and, for timm's networks, position embeddings to another size."""
-    adapted = {}
-    for name, tensor in tensors.items():
-        target = own.get(name)
-        if target is not None and target.shape != tensor.shape:
-            tensor = _adapt_stem(tensor, target)  # noqa: PLW2901 - the adapted tensor takes the place
-            if name.endswith("pos_embed") and hasattr(getattr(network, "patch_embed", None), "grid_size"):
-                tensor = _adapt_positions(network, tensor, target)  # noqa: PLW2901 - likewise
-        adapted[name] = tensor
-    return adapted
-
-
-def _adapt_stem(tensor: Tensor, target: Tensor) -> Tensor:
-    """A first convolution for other channels, so that a grey image gives what its copies in all channels gave."""
-    if (
-        tensor.ndim != 4
-        or target.ndim != 4
-        or tensor.shape[0] != target.shape[0]
-        or tensor.shape[2:] != target.shape[2:]
-    ):
-        return tensor
-    if 1 not in (tensor.shape[1], target.shape[1]) or max(tensor.shape[1], target.shape[1]) > 4:
-        return tensor
-    summed = tensor.float().sum(dim=1, keepdim=True)  # (out, 1, h, w)
-    return (summed.expand_as(target) / target.shape[1]).to(tensor.dtype)
-
-
-def _adapt_positions(network: nn.Module, tensor: Tensor, target: Tensor) -> Tensor:
-    """Resample a ViT's position embeddings to its own grid."""
-    from timm.layers.pos_embed import resample_abs_pos_embed
-
-    grid = list(network.patch_embed.grid_size)  # type: ignore[union-attr, arg-type]
-    prefix = int(getattr(network, "num_prefix_tokens", 1))
-    places = tensor.shape[1] - prefix if tensor.ndim == 3 else 0  # of (1, prefix + places, width)
-    if places < 1 or math.isqrt(places) ** 2 != places:
-        return tensor  # of no square grid
-    resampled: Tensor = resample_abs_pos_embed(tensor, new_size=grid, num_prefix_tokens=prefix)
-    return resampled if resampled.shape == target.shape else tensor
-
-
-def head_names(network: nn.Module, classes: int) -> set[str]:
-    """Names of the tensors that make the logits, as far as they can be told; empty where they cannot."""
-    return _head(network, network.state_dict(), {}, classes)
-
-
-def _head(network: nn.Module, own: Mapping[str, Tensor], fitting: Mapping[str, Tensor], classes: int) -> set[str]:
-    """Names of the tensors that make the logits: timm's classifier, else the last unfilled layer with a row a label."""
-    config = getattr(network, "pretrained_cfg", None) or {}
-    named = config.get("classifier") if isinstance(config, Mapping) else None
-    if named:
-        modules = [named] if isinstance(named, str) else list(named)
-    else:
-        rows = [
-            name
-            for name, tensor in own.items()
-            if name not in fitting and tensor.ndim > 1 and tensor.shape[0] == classes
-        ]
-        modules = [rows[-1].rpartition(".")[0]] if rows else []
-    return {name for name in own if any(name.startswith(f"{module}.") for module in modules)}
-
-
-def _in_modules(name: str, head: set[str]) -> bool:
-    """Whether a tensor belongs to a module of the head, though the network has none of that name there."""
-    return any(name.rpartition(".")[0] == other.rpartition(".")[0] for other in head)
-
-
-def _complain(
-    what: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], unfilled: list[str], unused: list[str]
-) -> str:
-    parts = []
-    if unfilled:
-        parts.append(
-            f"{len(unfilled)} of the network's {len(own)} tensors are not in it or differ in shape ({_first(unfilled)})"
+        match = find_match(network, given, classes, what)
+    except WeightsError:
+        if not trunk:
+            raise
+        part, prefix, labels = _find_trunk(network, trunk), f"{trunk}.", 0
+        match = find_match(part, given, labels, what)
+    own = part.state_dict()
+    broken = [
+        name
+        for name, tensor in match.fitting.items()
+        if tensor.is_floating_point() and not tensor.isfinite().all() and own[name].isfinite().all()
+    ]
+    if broken:
+        raise WeightsError(
+            f"{what} holds NaN or infinite values in {len(broken)} of the {len(match.fitting)} tensors that fit "
+            f"({name_first(broken)}), as after a training that diverged; give weights from before that"
         )
-    if unused:
-        parts.append(f"{len(unused)} of its {len(tensors)} tensors have no place in the network ({_first(unused)})")
-    return f"{what} does not fit the network: {' and '.join(parts)}; give weights of this architecture"
+    part.load_state_dict(match.fitting, strict=False)
+    return Loaded(
+        len(match.fitting), tuple(prefix + name for name in match.head), _tell(match, trunk if prefix else "")
+    )
+
+
+def _find_trunk(network: nn.Module, trunk: str) -> nn.Module:
+    try:
+        return network.get_submodule(trunk)
+    except AttributeError:
+        names = ", ".join(name for name, _ in network.named_children())
+        raise PluginError(f"the model's trunk is '{trunk}', which its network does not have; it has {names}") from None
+
+
+def _tell(match: Match, trunk: str) -> str:
+    """Say in one line how a file's tensors were placed."""
+    parts = [
+        f"{len(match.fitting)} tensors found their place" + (f" in '{trunk}', all others stay random" if trunk else "")
+    ]
+    if match.prefix:
+        parts.append(f"'{match.prefix}' stands before their names")
+    if match.spelling:
+        parts.append(f"they have {match.spelling}")
+    if match.rivals:
+        rivals = " and ".join(f"'{prefix}'" for prefix in match.rivals)
+        parts.append(f"they are an average over training and go before those under {rivals}")
+    if match.head_source:
+        parts.append(f"the head is '{match.head_source}', with its labels in the file's order")
+    if match.head:
+        parts.append(f"{', '.join(match.head)} stay random")
+    if match.left_out:
+        parts.append(
+            f"the file's other tensors are left out, {len(match.left_out)} in all ({name_first(match.left_out)})"
+        )
+    return "; ".join(parts)
 
 
 def _reason(error: Exception) -> str:
     """The kind of an error and the first line of its message, if it has one."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -229,6 +229,19 @@ def test_weights_that_cannot_be_had_fail_the_combo_in_one_line(toys, tmp_path):
     assert "are not in the local cache" in failed.failure.message
 
 
+def test_the_record_says_how_a_file_of_initial_weights_was_placed(toys, tmp_path):
+    state = {"module.0.weight": torch.zeros(8, 3, 3, 3), "module.0.bias": torch.zeros(8), "loss.scale": torch.ones(1)}
+    torch.save({"state_dict": state}, tmp_path / "theirs.pth")
+    weights = {"weights": str(tmp_path / "theirs.pth")}
+    row = Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": weights})
+    (record,) = run(make_board(tmp_path, rows=(row,), seeds=(0,)), toys, tmp_path)
+    assert record.training is not None
+    assert record.training.execution.notes[0] == (
+        "initial weights of theirs.pth: 2 tensors found their place; 'state_dict/module.' stands before their names; "
+        "4.bias, 4.weight stay random; the file's other tensors are left out, 1 in all (state_dict/loss.scale)"
+    )
+
+
 def test_where_no_combo_can_have_its_weights_nothing_is_prepared(toys, tmp_path):
     rows = (Row(model="chexnet", loss="bce", recipe="chexnet"), Row(model="vit-b16", loss="bce", recipe="vit"))
     with pytest.raises(WeightsError, match="'chexnet' are not in the local cache"):

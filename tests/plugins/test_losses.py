@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
-from harness import Task
+from harness import HarnessError, Task
 
 TASK = Task(labels=("a", "b", "c"), channels=1, size=8, mean=(0.5,), std=(0.25,), prevalence=(0.1, 0.4, float("nan")))
 NAMES = ["bce", "weighted-bce", "focal", "asymmetric"]
@@ -38,6 +38,32 @@ def test_weighted_bce_weighs_classes_by_the_share_of_the_other(registry, batch):
         positive = targets[:, label] == 1
         torch.testing.assert_close(found[positive, label], torch.full((int(positive.sum()),), 1 - prevalence))
         torch.testing.assert_close(found[~positive, label], torch.full((int((~positive).sum()),), prevalence))
+
+
+@pytest.mark.parametrize("weights", [[2.0, 0.5, 3], {"c": 3, "a": 2.0, "b": 0.5}])
+def test_given_weights_are_those_of_positives_as_torch_has_them(registry, batch, weights):
+    expected = torch.nn.BCEWithLogitsLoss(reduction="none", pos_weight=torch.tensor([2.0, 0.5, 3.0]))(*batch)
+    torch.testing.assert_close(build(registry, "weighted-bce", weights=weights)(*batch), expected)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ([1.0, 2.0], "give a list of 3 numbers, for a, b, c"),
+        (2.0, "give a list of 3 numbers"),
+        ("balanced", "give a list of 3 numbers"),
+        ({"a": 1.0, "b": 2.0}, "has no weight for c"),
+        ({"a": 1.0, "b": 2.0, "see": 3.0}, "unknown label in loss.weights 'see'"),
+        ([1.0, 0.0, 2.0], "of b is 0.0; give a number above 0"),
+        ([1.0, -1, 2.0], "of b is -1"),
+        ([1.0, float("nan"), 2.0], "of b is nan"),
+        ([1.0, True, 2.0], "of b is True"),
+        (["1", 1, 1], "of a is '1'"),
+    ],
+)
+def test_weights_that_cannot_be_meant_are_refused(registry, weights, says):
+    with pytest.raises(HarnessError, match=says):
+        build(registry, "weighted-bce", weights=weights)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])

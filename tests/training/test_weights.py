@@ -16,7 +16,8 @@ from torch import nn
 from harness import Model, Task
 from harness.errors import WeightsError
 from harness.training import weights
-from harness.training.weights import fill, load_initial_weights, read_weights
+from harness.training.tensor_file import read_tensors
+from harness.training.weights import fill, load_initial_weights
 
 
 def task(channels: int = 3, labels: int = 14, size: int = 64) -> Task:
@@ -62,13 +63,6 @@ def test_a_head_of_the_same_labels_is_filled_too():
         assert torch.equal(network(IMAGES), given(IMAGES))
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module."])
-def test_prefixes_of_wrappers_are_stripped(prefix):
-    given, network = make(seed=1), make(seed=2)
-    fill(network, {prefix + name: tensor for name, tensor in given.state_dict().items()}, 14, "it")
-    assert torch.equal(features(network, IMAGES), features(given, IMAGES))
-
-
 def test_a_grey_stem_gives_what_copies_in_three_channels_gave():
     given, network = make(classes=10, seed=1), make(channels=1, seed=2)
     fill(network, given.state_dict(), 14, "it")
@@ -100,19 +94,6 @@ def test_position_embeddings_of_no_grid_or_another_width_are_refused(shape):
         fill(network, network.state_dict() | {"pos_embed": torch.zeros(shape)}, 14, "it")
 
 
-def test_names_of_old_densenets_are_mended():
-    given, network = make("densenet121", seed=1), make("densenet121", seed=2)
-    old = {
-        name.replace("norm1", "norm.1").replace("conv1", "conv.1").replace("norm2", "norm.2").replace("conv2", "conv.2")
-        if "denselayer" in name
-        else name: tensor
-        for name, tensor in given.state_dict().items()
-    }
-    assert any("norm.1" in name for name in old)
-    fill(network, old, 14, "it")
-    assert torch.equal(features(network, IMAGES), features(given, IMAGES))
-
-
 def test_batch_counters_may_be_absent():
     given, network = make(seed=1), make(seed=2)
     fill(network, {n: t for n, t in given.state_dict().items() if "num_batches_tracked" not in n}, 14, "it")
@@ -130,7 +111,7 @@ def test_batch_counters_may_be_absent():
             lambda state: {n: t[:1] if n == "bn1.weight" else t for n, t in state.items()},
             "1 of the network.*bn1.weight",
         ),
-        (lambda state: {f"other.{n}": t for n, t in state.items()}, "have no place"),
+        (lambda state: {f"{n}_of_another": t for n, t in state.items()}, "have no place"),
     ],
 )
 def test_a_tensor_without_a_place_is_refused_by_name_and_nothing_is_loaded(change, says):
@@ -141,6 +122,23 @@ def test_a_tensor_without_a_place_is_refused_by_name_and_nothing_is_loaded(chang
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
+@pytest.mark.parametrize(("value", "name"), [(float("nan"), "bn1.weight"), (float("inf"), "conv_stem.weight")])
+def test_weights_that_are_no_numbers_are_refused_by_name_and_nothing_is_loaded(value, name):
+    network, state = make(seed=2), make(seed=1).state_dict()
+    state[name].view(-1)[0] = value
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(WeightsError, match=rf"NaN or infinite values in 1 of .* fit \({name}\)"):
+        fill(network, state, 14, "it")
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_a_mask_that_is_infinite_in_the_network_too_is_taken():
+    network, given = make(seed=2), make(seed=1)
+    for one in (network, given):
+        one.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    assert fill(network, given.state_dict(), 14, "it").head == ()
+
+
 def test_a_network_that_is_not_timms_has_its_head_found_by_its_rows():
     def build() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 14))
@@ -148,30 +146,6 @@ def test_a_network_that_is_not_timms_has_its_head_found_by_its_rows():
     other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
     loaded = fill(build(), other.state_dict(), 14, "it")
     assert loaded.head == ("3.bias", "3.weight")
-
-
-@pytest.mark.parametrize(
-    "wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": {"state_dict": s}}]
-)
-def test_checkpoints_are_unwrapped(tmp_path, wrap):
-    state = make().state_dict()
-    torch.save(wrap(state), tmp_path / "w.pth")
-    assert read_weights(tmp_path / "w.pth").keys() == state.keys()
-
-
-def test_a_file_that_would_run_code_or_holds_no_tensors_is_refused(tmp_path):
-    torch.save({"network": make()}, tmp_path / "code.pth")
-    with pytest.raises(WeightsError, match="can be read safely"):
-        read_weights(tmp_path / "code.pth")
-    (tmp_path / "noise.safetensors").write_bytes(b"noise")
-    with pytest.raises(WeightsError, match=r"noise\.safetensors holds no weights"):
-        read_weights(tmp_path / "noise.safetensors")
-    (tmp_path / "nothing.pth").touch()
-    with pytest.raises(WeightsError, match=r"nothing\.pth holds no weights"):
-        read_weights(tmp_path / "nothing.pth")
-    torch.save({"epoch": 3}, tmp_path / "empty.pth")
-    with pytest.raises(WeightsError, match="holds no tensors by name"):
-        read_weights(tmp_path / "empty.pth")
 
 
 def test_offline_one_line_says_what_to_do(registry):
@@ -239,7 +213,7 @@ def shipped() -> dict[str, torch.Tensor]:
     assert spec is not None
     assert spec.origin is not None
     (path,) = Path(spec.origin).parent.glob("models/*.pth")
-    return read_weights(path)
+    return read_tensors(path)
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def run(
         dry=dry_run,
         engine=EngineOptions(compile=compile_, placement=placement, deterministic=deterministic),
     )
-    definition = define(request)
+    definition = define(request, registry)
     at_work = _choose_workers(
         where,
         devices,
@@ -197,6 +197,8 @@ def _run_definition(
     from harness.results.store import set_aside
 
     board, chosen = definition.board, choose_observers(registry, observers)
+    for remark in definition.remarks:
+        warn(remark)
     with Display() as display:
         try:
             planned = planning.plan(board, registry, settings, display)
