@@ -53,6 +53,7 @@ def test_the_test_folds_are_everything_once_and_the_next_fold_is_val(csv):
     assert sum(map(len, in_test)) == len(set.union(*in_test)) == 400
     assert in_val == [*in_test[1:], in_test[0]]
     assert all(leaks(one.table) == [] for one in folds)
+    assert csv(split="folds=4,fold=0,seed=1").table["split"].tolist() != folds[0].table["split"].tolist()
     assert folds[2].notes["split"] == "fold 2 of 4 is test, the next one val; by patient, seed 0"
 
 
