@@ -53,6 +53,7 @@ def test_the_test_folds_are_everything_once_and_the_next_fold_is_val(csv):
     assert sum(map(len, in_test)) == len(set.union(*in_test)) == 400
     assert in_val == [*in_test[1:], in_test[0]]
     assert all(leaks(one.table) == [] for one in folds)
+    assert csv(split="folds=4,fold=0,seed=1").table["split"].tolist() != folds[0].table["split"].tolist()
     assert folds[2].notes["split"] == "fold 2 of 4 is test, the next one val; by patient, seed 0"
 
 
@@ -67,7 +68,7 @@ def test_a_table_with_train_and_test_alone_has_val_carved_from_train_by_patient(
 
 def test_lists_of_images_divide_and_what_no_list_has_is_left_out(csv, tmp_path):
     (tmp_path / "a.txt").write_text("p0/0.png\np0\\1.png\n")
-    (tmp_path / "b.txt").write_text("# mine\n2.png\n")
+    (tmp_path / "b.txt").write_text("# mine\n2.png 0 1\n")
     (tmp_path / "c.txt").write_text("4.png\np9/absent.png\n")
     data = csv(split={"train": "a.txt", "val": "b.txt", "test": "c.txt"})
     assert data.table["split"].tolist() == ["train", "train", "val", "test"]
