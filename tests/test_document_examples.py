@@ -13,6 +13,7 @@ import pytest
 
 from harness import hookspecs
 from harness.components import KINDS, Augment, Data, Inputs, Schedule
+from harness.parameters import defaults
 from harness.registry import HOOKS, load_registry
 
 ROOT = Path(__file__).parents[1]
@@ -102,8 +103,9 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("document", "field"), FIELDS)
-def test_a_field_that_a_sentence_sets_is_one_of_a_component(document, field):
+def test_a_field_that_a_sentence_sets_is_one_of_a_component_or_an_option_of_a_table(registry, document, field):
     known = {one.name for kind in (*KINDS.values(), Augment, Schedule, Inputs, Data) for one in fields(kind)}
+    known |= set(defaults(registry.dataset("csv").load))
     assert field in known, f"{document} is untrue, there is no field {field}"
 
 

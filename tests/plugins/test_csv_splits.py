@@ -67,7 +67,7 @@ def test_a_table_with_train_and_test_alone_has_val_carved_from_train_by_patient(
 
 def test_lists_of_images_divide_and_what_no_list_has_is_left_out(csv, tmp_path):
     (tmp_path / "a.txt").write_text("p0/0.png\np0\\1.png\n")
-    (tmp_path / "b.txt").write_text("# mine\n2.png\n")
+    (tmp_path / "b.txt").write_text("# mine\n2.png 0 1\n")
     (tmp_path / "c.txt").write_text("4.png\np9/absent.png\n")
     data = csv(split={"train": "a.txt", "val": "b.txt", "test": "c.txt"})
     assert data.table["split"].tolist() == ["train", "train", "val", "test"]
