@@ -108,9 +108,9 @@ def load(root: Path, *, file: str = "", size: int = 0) -> Data:
         targets=targets.astype(np.float32),
         table=pd.DataFrame({"image": names, "split": np.repeat(SPLITS, lengths), "patient": names}),
         sources=(path,),
+        patients_known=False,
         notes={
             "label_file": path.name,
-            "patients": "unknown: images are treated as independent",
             "pixels": f"{shapes[0][1]} x {shapes[0][2]} in the file",
         },
     )

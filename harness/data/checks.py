@@ -77,7 +77,7 @@ def _spellings(data: Data) -> Finding:
     """Patients of two splits whose ids differ in zeros, case, `.0` or a suffix alone."""
     return _finding(
         "patients told apart",
-        find_alike_patients(data.table),
+        find_alike_patients(data.table) if data.patients_known else [],
         "no two patients of different splits are called alike",
         "pairs of patients in different splits may be one, written differently; where they are, give them one id",
     )

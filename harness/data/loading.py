@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.components import Data, Dataset
-from harness.data.splits import require_disjoint
+from harness.data.splits import NO_PATIENTS, UNKNOWN, require_disjoint
 from harness.errors import DataError, HarnessError, UsageError
 from harness.parameters import complete
 from harness.registry import Offer
@@ -50,13 +50,17 @@ def find_source(offer: Offer, options: Mapping[str, Any], data_root: Path) -> So
 
 
 def load(source: Source) -> Data:
-    """Read a dataset's label files. Raises `DataError` where they are missing or damaged."""
+    """Read a dataset's label files; its notes say where no patient is known.
+
+    Raises `DataError` where they are missing or damaged.
+    """
     try:
-        return source.dataset.load(source.root, **source.options)
+        data = source.dataset.load(source.root, **source.options)
     except HarnessError:
         raise
     except Exception as error:
         raise DataError(f"dataset '{source.dataset.name}' in {source.root}: {type(error).__name__}: {error}") from error
+    return data if data.patients_known else replace(data, notes={**data.notes, UNKNOWN: NO_PATIENTS})
 
 
 def load_disjoint(source: Source) -> Data:

@@ -105,8 +105,7 @@ def find_alike_patients(table: pd.DataFrame) -> list[str]:
 def require_disjoint(data: Data, *, allow: bool) -> Data:
     """Refuse a dataset with a patient in two splits: test results would be too good. `allow` accepts it.
 
-    Patients whose ids differ in their spelling alone are not refused: the data's notes, and so every record, name
-    them, and say where no patient is known.
+    Patients whose ids differ in their spelling alone are not refused: the data's notes, and so every record, name them.
     """
     leaking = [] if allow else leaks(data.table)
     if leaking:
@@ -114,9 +113,7 @@ def require_disjoint(data: Data, *, allow: bool) -> Data:
             f"patients in more than one split: {len(leaking):,}, first {', '.join(leaking[:3])}; fix the split, "
             "or accept it with allow_leaks = true under [dataset] (--option allow_leaks=true)"
         )
-    if not data.patients_known:
-        return replace(data, notes={**data.notes, UNKNOWN: NO_PATIENTS})
-    alike = find_alike_patients(data.table)
+    alike = find_alike_patients(data.table) if data.patients_known else []
     if not alike:
         return data
     note = f"{len(alike):,} may stand in two splits, written differently: {', '.join(alike[:SHOWN])}"

@@ -54,11 +54,11 @@ def test_other_labels_are_numbered(medmnist, tmp_path):
     assert medmnist(tmp_path).labels == ("label-0", "label-1", "label-2")
 
 
-def test_each_image_is_its_own_patient_and_the_notes_say_so(medmnist, tmp_path):
+def test_each_image_is_its_own_patient_and_none_is_known(medmnist, tmp_path):
     np.savez(tmp_path / "chestmnist.npz", **make_arrays())
     data = medmnist(tmp_path)
     assert data.table["patient"].is_unique
-    assert data.notes["patients"] == "unknown: images are treated as independent"
+    assert not data.patients_known
     assert data.notes["pixels"] == "28 x 28 in the file"
 
 
