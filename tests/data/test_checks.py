@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from harness import Data, Dataset
+from harness import Data, DataError, Dataset
 from harness.cli.tables import print_findings
 from harness.data.checks import check
 from harness.data.loading import Source
@@ -58,6 +58,15 @@ def test_images_in_several_rows_are_counted_beside_everything_else(small_data, t
     assert (finding.ok, finding.examples) == (False, repeated[:5])
     assert finding.message.startswith("7 images stand in more than one row of the label file")
     assert all(other.ok for other in findings.values())
+
+
+def test_a_dataset_with_images_twice_in_its_table_says_how_many(small_data):
+    table = small_data.table.assign(image=["a", "a", "b", "b", "b", *small_data.table["image"][5:]])
+    with pytest.raises(DataError, match="image 'a' stands in the dataset more than once, and so do 1 others"):
+        dataclasses.replace(small_data, table=table)
+    table.loc[2:4, "image"] = ["b", "c", "d"]
+    with pytest.raises(DataError, match=r"image 'a' stands in the dataset more than once$"):
+        dataclasses.replace(small_data, table=table)
 
 
 def test_a_patient_in_two_splits_is_found(small_data, tmp_path):
