@@ -94,6 +94,9 @@ class Data:
     """Findings' places where known: `image`, `label`, `x`, `y`, `width`, `height` in pixels of the original image."""
     subgroups: tuple[str, ...] = ("sex", "age", "view")
     """Columns of `table` by whose values results are told apart, where it has them; ages by bands."""
+    repeated: tuple[str, ...] = ()
+    """Images that several rows of the label file are about, each with its lines, where `table` has the first row alone:
+    nothing is trained on such a dataset, and `harness data check` counts them."""
     mirrors: bool = True
     """Whether an image mirrored left to right keeps its labels."""
     decode: Callable[[Path], NDArray[np.uint8]] | None = None
@@ -123,7 +126,9 @@ class Data:
             raise DataError(f"the dataset's table lacks the column {', '.join(sorted(missing))}")
         repeated = self.table["image"].duplicated()
         if repeated.any():
-            raise DataError(f"image '{self.table['image'][repeated].iloc[0]}' stands in the dataset more than once")
+            twice = self.table["image"][repeated].unique()
+            more = f", and so do {len(twice) - 1:,} others" if len(twice) > 1 else ""
+            raise DataError(f"image '{twice[0]}' stands in the dataset more than once{more}")
         others = set(self.table["split"].unique()) - {*SPLITS, WITHHELD}
         if others:
             raise DataError(f"split must be train, val or test, got {', '.join(sorted(map(repr, others)))}")

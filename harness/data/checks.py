@@ -24,6 +24,7 @@ def check(data: Data, prepared: Prepared) -> tuple[Finding, ...]:
     return (
         _patients(data),
         _spellings(data),
+        _repeated(data),
         _duplicates(prepared),
         _missing(data, prepared),
         _unreadable(prepared),
@@ -58,6 +59,17 @@ def _spellings(data: Data) -> Finding:
         find_alike_patients(data.table) if data.patients_known else [],
         "no two patients of different splits are called alike",
         "pairs of patients in different splits may be one, written differently; where they are, give them one id",
+    )
+
+
+def _repeated(data: Data) -> Finding:
+    """Images that several rows of the label file are about."""
+    return _finding(
+        "images in one row",
+        data.repeated,
+        "no image stands in two rows of the label file",
+        "images stand in more than one row of the label file, of which only the first is looked at; keep one row each, "
+        "or say by the dataset's option what becomes of them, where it has one (csv: duplicates)",
     )
 
 

@@ -26,6 +26,15 @@ where they are not given; stretch each image to its own range.
 """
 
 
+SHOWN = 3
+"""Images that a message names."""
+RULES = (
+    ", or have the first kept or the rows of several readers counted: --option duplicates=first or "
+    "--option duplicates=vote"
+)
+"""The way out for a dataset with such an option."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A dataset with its options, complete and checked, and where it lies."""
@@ -100,5 +109,14 @@ def load(source: Source) -> Data:
 
 
 def load_disjoint(source: Source) -> Data:
-    """Read label files as `load` does, and refuse a patient who stands in two splits unless the options allow it."""
-    return require_disjoint(load(source), allow=source.allow_leaks)
+    """Read label files as `load` does, and refuse a patient who stands in two splits unless the options allow it.
+
+    Raises `DataError` for images that several rows are about, too.
+    """
+    data = load(source)
+    if data.repeated:
+        raise DataError(
+            f"{source.root}: {len(data.repeated):,} images stand in more than one row of the label file: "
+            f"{'; '.join(data.repeated[:SHOWN])}; keep one row each{RULES if 'duplicates' in source.options else ''}"
+        )
+    return require_disjoint(data, allow=source.allow_leaks)

@@ -82,7 +82,7 @@ def load(
     else:
         names = choose_labels(table, asked, set(described.columns.values()))
         targets = read_columns(table, names, find_policies(uncertain, names), blank)
-    known, targets = merge_rows(table, described.table, targets, duplicates)
+    known, targets, repeated = merge_rows(table, described.table, targets, duplicates)
     known["split"], chosen = choose_split(table, known, targets, division, root)
     listed = (known["split"] != UNLISTED).to_numpy()
     known, targets = known[listed].reset_index(drop=True), targets[listed]
@@ -95,6 +95,7 @@ def load(
         subgroups=("sex", "age", "view", *groups),
         mirrors=mirrors,
         patients_known=described.patients_known,
+        repeated=repeated,
         notes=notes | ({GUESSED: "; ".join(table.said)} if table.said else {}),
     )
 

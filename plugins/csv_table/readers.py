@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness import DataError, UsageError
 
-from .table import Table, propose
+from .table import Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DUPLICATES = ("refuse", "first", "vote")
-SHOWN = 3
-"""Images that a message names."""
 
 
 def require_duplicates(duplicates: str) -> None:
@@ -26,45 +24,53 @@ def require_duplicates(duplicates: str) -> None:
 
 def merge_rows(
     table: Table, images: pd.DataFrame, targets: NDArray[np.float32], duplicates: str
-) -> tuple[pd.DataFrame, NDArray[np.float32]]:
-    """Make one row of all that an image has, in the order of their first.
+) -> tuple[pd.DataFrame, NDArray[np.float32], tuple[str, ...]]:
+    """Make one row of all that an image has, in the order of their first; with the images to refuse, and their lines.
 
-    `first` keeps the first row. `vote` takes for each label what most rows say that know it, unknown in a tie, and what
-    is known first of the image. Raises `DataError` for rows that differ in patient or split, and for any if refused.
+    `refuse` and `first` keep the first row. `vote` takes for each label what most rows say that know it, unknown in a
+    tie, and what is known first of the image. Raises `DataError` for rows that differ in patient or split, unless they
+    are refused anyway.
     """
     import numpy as np
 
     codes, names = images["image"].factorize()
     if len(names) == len(images):
-        return images, targets
-    counts = np.bincount(codes)
-    twice = np.flatnonzero(counts > 1)
-    what = f"{len(twice):,} images stand in more than one row ({len(images) - len(names):,} rows too many)"
-    if duplicates == "refuse":
-        first = "; ".join(f"'{names[code]}' in lines {_list_lines(table, codes == code)}" for code in twice[:SHOWN])
-        raise DataError(
-            f"{table.path}: {what}: {first}; keep one row each, or have the first kept or the rows of several readers "
-            f"counted: {propose('duplicates', 'first')} or {propose('duplicates', 'vote')}"
-        )
-    for column in (name for name in ("patient", "split") if name in images):
-        differ = images.groupby(codes)[column].nunique().to_numpy() > 1
-        if differ.any():
-            code = int(differ.argmax())
-            raise DataError(
-                f"{table.path}, lines {_list_lines(table, codes == code)}: the rows of '{names[code]}' differ in their "
-                f"{column}; give them one"
-            )
-    table.said.append(f"{what}: {'the first is kept' if duplicates == 'first' else 'their labels are voted on'}")
-    if duplicates == "first":
+        return images, targets, ()
+    repeated = _list_repeated(table, images["image"])
+    what = f"{len(repeated):,} images stand in more than one row ({len(images) - len(names):,} rows too many)"
+    table.said.append(f"{what}: {'their labels are voted on' if duplicates == 'vote' else 'the first is kept'}")
+    if duplicates != "refuse":
+        _require_same(table, images, codes)
+    if duplicates != "vote":
         kept = ~images["image"].duplicated().to_numpy()
-        return images[kept].reset_index(drop=True), targets[kept]
+        return images[kept].reset_index(drop=True), targets[kept], repeated if duplicates == "refuse" else ()
     votes = np.zeros((2, len(names), targets.shape[1]))
     for value in (0, 1):
         np.add.at(votes[value], codes, targets == value)
     voted = np.where(votes[1] == votes[0], np.nan, votes[1] > votes[0]).astype(np.float32)
-    return images.groupby(codes).first()[list(images.columns)].reset_index(drop=True), voted
+    return images.groupby(codes).first()[list(images.columns)].reset_index(drop=True), voted, ()
 
 
-def _list_lines(table: Table, rows: NDArray[np.bool_]) -> str:
-    lines = [str(table.lines[row]) for row in rows.nonzero()[0]]
+def _require_same(table: Table, images: pd.DataFrame, codes: NDArray[np.intp]) -> None:
+    """Refuse rows of one image that differ in patient or split."""
+    for column in (name for name in ("patient", "split") if name in images):
+        differ = images.groupby(codes)[column].nunique().to_numpy() > 1
+        if differ.any():
+            rows = (codes == differ.argmax()).nonzero()[0].tolist()
+            raise DataError(
+                f"{table.path}, lines {_list_lines(table, rows)}: the rows of '{images['image'].iloc[rows[0]]}' differ "
+                f"in their {column}; give them one"
+            )
+
+
+def _list_repeated(table: Table, names: pd.Series) -> tuple[str, ...]:
+    """List images with several rows: `'a.png' in lines 2 and 4`."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(name, []).append(row)
+    return tuple(f"'{name}' in lines {_list_lines(table, found)}" for name, found in rows.items() if len(found) > 1)
+
+
+def _list_lines(table: Table, rows: list[int]) -> str:
+    lines = [str(table.lines[row]) for row in rows]
     return f"{', '.join(lines[:-1])} and {lines[-1]}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import DataError, UsageError, carve, fold, read_lines, stratify, suggest
 
+from .lists import find_images
 from .table import Table
 
 if TYPE_CHECKING:
@@ -145,18 +146,15 @@ def _complete(splits: pd.Series, patients: pd.Series, said: str) -> tuple[pd.Ser
 
 
 def _by_lists(table: Table, images: pd.DataFrame, files: Mapping[str, str], root: Path) -> tuple[pd.Series, str]:
-    """Choose the split that lists an image, by its path or by its file's name alone."""
+    """Choose the split that lists an image, as `find_images` finds it."""
     import pandas as pd
 
     names = images["image"]
-    short = names.str.rsplit("/", n=1).str[-1]
-    known = dict(zip(names, names, strict=True))
-    if short.is_unique:
-        known = dict(zip(short, names, strict=True)) | known
     chosen: dict[str, str] = {}
     for split, file in files.items():
-        lines = [_find_name(line.replace("\\", "/"), known) for line in read_lines(root / file)]
-        absent = [line for line in lines if line not in known]
+        lines = read_lines(root / file)
+        found = find_images(lines, names)
+        absent = [line for line, image in zip(lines, found, strict=True) if not image]
         if len(absent) == len(lines):
             raise DataError(
                 f"{root / file} lists no image of {table.path}: it begins with '{lines[0] if lines else ''}', where "
@@ -164,7 +162,7 @@ def _by_lists(table: Table, images: pd.DataFrame, files: Mapping[str, str], root
             )
         if absent:
             table.said.append(f"{file} lists {len(absent):,} images that the table has not, first '{absent[0]}'")
-        for image in (known[line] for line in lines if line in known):
+        for image in filter(None, found):
             if chosen.setdefault(image, split) != split:
                 raise DataError(
                     f"{root / file} lists '{image}', which {files[chosen[image]]} lists too; keep it in one"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from harness import Data, Dataset
+from harness import Data, DataError, Dataset
 from harness.cli.tables import print_findings
 from harness.data.checks import check
 from harness.data.loading import Source
@@ -41,13 +41,31 @@ def small_files(small_data, tmp_path):
 def test_a_sound_dataset_passes_every_check(small_data, tmp_path):
     findings = run_checks(small_data, tmp_path)
     assert all(finding.ok for finding in findings.values()), findings
-    assert len(findings) == 14
+    assert len(findings) == 15
 
 
 def test_patients_of_two_splits_who_are_written_differently_are_found(small_data, tmp_path):
     small_data.table["patient"] = small_data.table["patient"].where(small_data.table["split"] != "test", "P0.png")
     finding = run_checks(small_data, tmp_path)["patients told apart"]
     assert (finding.ok, finding.examples) == (False, ("'P0.png' (test) and 'p0' (train)",))
+
+
+def test_images_in_several_rows_are_counted_beside_everything_else(small_data, tmp_path):
+    repeated = tuple(f"'{number}.png' in lines 2 and 3" for number in range(7))
+    findings = run_checks(dataclasses.replace(small_data, repeated=repeated), tmp_path)
+    finding = findings.pop("images in one row")
+    assert (finding.ok, finding.examples) == (False, repeated[:5])
+    assert finding.message.startswith("7 images stand in more than one row of the label file")
+    assert all(other.ok for other in findings.values())
+
+
+def test_a_dataset_with_images_twice_in_its_table_says_how_many(small_data):
+    table = small_data.table.assign(image=["a", "a", "b", "b", "b", *small_data.table["image"][5:]])
+    with pytest.raises(DataError, match="image 'a' stands in the dataset more than once, and so do 1 others"):
+        dataclasses.replace(small_data, table=table)
+    table.loc[2:4, "image"] = ["b", "c", "d"]
+    with pytest.raises(DataError, match=r"image 'a' stands in the dataset more than once$"):
+        dataclasses.replace(small_data, table=table)
 
 
 def test_a_patient_in_two_splits_is_found(small_data, tmp_path):

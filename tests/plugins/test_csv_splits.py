@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import DataError, UsageError
+from harness.data.loading import find_source, load_disjoint
 from harness.data.splits import bucket, leaks
 from harness.parameters import parse_assignments
 
@@ -132,9 +133,21 @@ a.png,p,3,41,0,-1,
 """
 
 
-def test_rows_of_one_image_are_counted_and_refused_with_their_lines(csv):
-    with pytest.raises(DataError, match=r"1 images stand in more than one row \(2 rows .*'a\.png' in lines 2, 4 and 5"):
-        csv(READERS)
+def test_rows_of_one_image_are_counted_and_refused_with_their_lines(csv, registry, tmp_path):
+    data = csv(READERS)
+    assert data.repeated == ("'a.png' in lines 2, 4 and 5",)
+    assert data.table["image"].tolist() == ["a.png", "b.png"]
+    assert "1 images stand in more than one row (2 rows too many)" in data.notes["label_file_guessed"]
+    offer = registry.offer("dataset", "csv")
+    message = r"1 images stand in more than one row .*'a\.png' in lines 2, 4 and 5; .*--option duplicates=vote"
+    with pytest.raises(DataError, match=message):
+        load_disjoint(find_source(offer, {}, tmp_path))
+    for duplicates in ("first", "vote"):
+        assert not load_disjoint(find_source(offer, {"duplicates": duplicates}, tmp_path)).repeated
+
+
+def test_rows_that_are_refused_may_contradict_each_other(csv):
+    assert len(csv(READERS.replace("a.png,p,3", "a.png,z,3")).repeated) == 1
 
 
 def test_the_majority_of_those_who_know_decides_and_a_tie_is_unknown(csv):
