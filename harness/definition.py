@@ -28,6 +28,9 @@ from harness.files import exclusive, write_atomically
 from harness.parameters import Params, list_parameters
 from harness.registry import Registry
 
+METRICS = ("auroc", "auprc", "f1", "brier", "ece")
+"""Metrics of a new board that names none; the first one ranks."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BoardRequest:
@@ -41,6 +44,8 @@ class BoardRequest:
     models: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    """Metrics of a new board, the one that ranks first; none for the usual ones."""
     seeds: tuple[int, ...] = ()
     params: Params = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +115,7 @@ def define(request: BoardRequest, registry: Registry | None = None) -> Definitio
         board = parse_board(text := _new_text(wanted, request), wanted.folder)
         return Definition(board, text, published, board.rows, remarks)
     existing = read_board(wanted.folder)
+    _require_metrics(existing, request.metrics)
     options = wanted.options if request.board is None else {**existing.options, **request.options}
     _require_same_data(existing, wanted.dataset, options, request.seeds)
     existing_names = {row.name for row in existing.rows}
@@ -156,7 +162,7 @@ def _drop(row: Row, section: str, parameter: str) -> Row:
 
 def _new_text(wanted: Board, request: BoardRequest) -> str:
     """A new board's text: the original's own where nothing differs from it, comments and all."""
-    if request.board is not None and not request.params and not request.options:
+    if request.board is not None and not (request.params or request.options or request.metrics):
         original = _original_text(request.board)
         return _with_controls(original) if request.controls else original
     if request.board is None and all(row.params == request.params for row in wanted.systems):
@@ -196,12 +202,12 @@ def _from_parts(request: BoardRequest) -> Board:
     rows = [row_text(request.models, request.losses, request.recipes, request.params)]
     seeds = request.seeds or (0,)
     title = f"{request.dataset}: {' and '.join(request.models)}"
-    metrics = ("auroc", "auprc", "f1", "brier", "ece")
+    metrics = request.metrics or METRICS
     board = Board(
         folder=request.folder,
         title=title,
         about="",
-        objective="auroc",
+        objective=metrics[0],
         seeds=tuple(seeds),
         metrics=metrics,
         dataset=request.dataset,
@@ -224,7 +230,18 @@ def _from_board(request: BoardRequest) -> Board:
         for r in original.systems
     )
     rows = tuple(systems) if original.systems == original.rows else add_controls(systems)
-    return replace(original, options=original.options | dict(request.options), rows=rows)
+    metrics = (original.objective, *request.metrics) if request.metrics else original.metrics
+    return replace(original, options=original.options | dict(request.options), metrics=metrics, rows=rows)
+
+
+def _require_metrics(existing: Board, metrics: Sequence[str]) -> None:
+    """An existing board's metrics are those of its file, which its owner may have laid out and commented."""
+    lacking = [name for name in metrics if name not in existing.metrics]
+    if lacking:
+        raise UsageError(
+            f"the board in {existing.folder} does not ask for {', '.join(lacking)}; add to its metrics in "
+            f"{existing.folder / BOARD_FILE} and run it again without --metrics: stored predictions are evaluated again"
+        )
 
 
 def _require_same_data(existing: Board, dataset: str, options: Mapping[str, Any], seeds: Sequence[int]) -> None:

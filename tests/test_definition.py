@@ -120,6 +120,28 @@ def test_a_request_that_contradicts_the_board_is_refused(tmp_path, changes, says
         define(parts(tmp_path, **changes))
 
 
+def test_a_new_board_has_the_metrics_that_are_asked_for_and_the_first_ranks(tmp_path):
+    define(parts(tmp_path, metrics=("auprc", "ece"))).write()
+    board = read_board(tmp_path)
+    assert (board.objective, board.metrics) == ("auprc", ("auprc", "ece"))
+
+
+def test_a_copy_takes_metrics_and_keeps_what_ranks(tmp_path):
+    define(BoardRequest(board="nih-dacnet", folder=tmp_path, metrics=("ece", "auroc"))).write()
+    board = read_board(tmp_path)
+    assert (board.objective, board.metrics) == ("auroc", ("auroc", "ece"))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_metrics_that_an_existing_board_lacks_are_asked_for_in_its_file(tmp_path, named):
+    define(parts(tmp_path)).write()
+    ask = (lambda *names: BoardRequest(board=str(tmp_path), metrics=names)) if named else None
+    ask = ask or (lambda *names: parts(tmp_path, metrics=names))
+    assert define(ask("f1", "ece")).text is None
+    with pytest.raises(UsageError, match=r"does not ask for sensitivity; add to its metrics in .*board\.toml and run"):
+        define(ask("f1", "sensitivity"))
+
+
 def test_half_a_request_says_what_is_missing(tmp_path):
     with pytest.raises(UsageError, match="or also --losses, --recipes"):
         define(BoardRequest(folder=tmp_path, dataset="phantom", models=("a",)))

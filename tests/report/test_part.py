@@ -49,6 +49,7 @@ def lanes(page: str) -> dict[str, str]:
 
 OFFICIAL = PublishedSplit(name="official", title="The list", test_images=25596, compares="Set beside this board.")
 NAMELESS = PublishedSplit(name="main", title="Main", compares="Beside this board, perhaps.")
+ALIKE = PublishedSplit(name="nih", title="Alike", test_images=25596, compares="With these rows.")
 SHARED = PublishedSplit(name="shared", title="Shared", test_images=22433, compares="Not with this board.")
 
 
@@ -80,10 +81,11 @@ def test_a_split_without_a_plain_name_is_called_the_test_split(measure):
 
 
 def test_no_published_row_stands_beside_rows_on_part_of_the_test_split(measure):
-    found = lanes(render_text(measure(26, 25570), published=publish(OFFICIAL, NAMELESS, SHARED)))
-    for title in ("The list", "Main", "Shared"):
+    found = lanes(render_text(measure(26, 25570), published=publish(OFFICIAL, NAMELESS, ALIKE, SHARED)))
+    for title in ("The list", "Main", "Alike", "Shared"):
         assert f"<strong>{CLOSED}</strong> its rows were measured on 26 of 25,596 test images." in found[title]
     assert "Set beside this board." not in found["The list"]
+    assert "With these rows." not in found["Alike"]
     assert "Not with this board." in found["Shared"]
 
 

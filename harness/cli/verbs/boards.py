@@ -62,6 +62,14 @@ def run(
         list[str] | None,
         typer.Option(help="For a new board: recipes, separated by commas.", autocompletion=complete_names("recipe")),
     ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For a new board: metrics, separated by commas; the first ranks.",
+            show_default="auroc,auprc,f1,brier,ece",
+            autocompletion=complete_names("metric"),
+        ),
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.")
     ] = None,
@@ -126,6 +134,7 @@ def run(
         models=split_names(models),
         losses=split_names(losses),
         recipes=split_names(recipes),
+        metrics=split_names(metrics),
         seeds=split_numbers(seeds),
         params=parse_params(settings or ()),
         options=parse_assignments("--option", options or ()),
