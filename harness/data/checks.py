@@ -64,7 +64,7 @@ def _spellings(data: Data) -> Finding:
 
 def _repeated(data: Data) -> Finding:
     """Images that several rows of the label file are about."""
-    return _finding(
+    return judge(
         "images in one row",
         data.repeated,
         "no image stands in two rows of the label file",

@@ -173,9 +173,3 @@ def _by_lists(table: Table, images: pd.DataFrame, files: Mapping[str, str], root
     if len(unlisted):
         table.said.append(f"{len(unlisted):,} images are in no list and left out, first '{unlisted.iloc[0]}'")
     return _complete(splits, images["patient"], "by lists" if "train" in files else "by lists, train is the rest")
-
-
-def _find_name(line: str, known: Mapping[str, str]) -> str:
-    """Find the image's name in a line of a list, where its labels may follow."""
-    first = line.split(maxsplit=1)[0]
-    return first if line not in known and first in known else line
