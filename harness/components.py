@@ -127,7 +127,7 @@ class Data:
         repeated = self.table["image"].duplicated()
         if repeated.any():
             twice = self.table["image"][repeated].unique()
-            more = f", and so do {len(twice) - 1:,} others" if len(twice) > 1 else ""
+            more = f"; so it is with {len(twice) - 1:,} more" if len(twice) > 1 else ""
             raise DataError(f"image '{twice[0]}' stands in the dataset more than once{more}")
         others = set(self.table["split"].unique()) - {*SPLITS, WITHHELD}
         if others:

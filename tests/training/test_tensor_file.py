@@ -84,7 +84,7 @@ def array_bytes() -> bytes:
         (b"\x89HDF\r\n\x1a\n" + bytes(90), "HDF5 file, as Keras"),
         (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:" + bytes(90), "an ONNX model"),
         (b"GGUF" + bytes(90), "a GGUF file"),
-        (gzip.compress(b"weights" * 100), "an archive: unpack it"),
+        (gzip.compress(b"weights" * 100, mtime=0), "an archive: unpack it"),
         (json.dumps({"weight_map": {"a": "model-1.safetensors"}}).encode(), "a text file, such as an index"),
         (zip_bytes(config_dot_json="{}", model_dot_weights_dot_h5=""), "a Keras model"),
         (zip_bytes(readme_dot_txt="", weights__model_dot_pth=""), r"an archive \(readme.txt, weights/model.pth\)"),
