@@ -165,7 +165,7 @@ def test_data_verbs_describe_check_and_prepare(harness):
     assert json.loads(out)["groups"]["train"]["images"] == 24
     assert "first" in harness("data", "stats", "toy")[1]
     code, out, _ = harness("data", "check", "toy", "--load-size", "16")
-    assert (code, out.count("✓")) == (0, 14)
+    assert (code, out.count("✓")) == (0, 15)
     code, out, _ = harness("data", "check", "toy", "--load-size", "16", "--option", "leak=true", "--json")
     assert code == 1
     assert not json.loads(out)["findings"][0]["ok"]
