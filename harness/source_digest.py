@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-SILENT = ("ctx", "kind", "type_comment", "type_ignores")
+SILENT = ("ctx", "type_comment", "type_ignores")
 """Fields of a syntax tree that change nothing: they follow from the rest, or are comments."""
 
 

@@ -43,7 +43,7 @@ def _describe_file(data: Data) -> str:
 
 def _patients(data: Data) -> Finding:
     if not data.patients_known:
-        return Finding("patients in one split", ok=True, message=f"of patients {NO_PATIENTS}")
+        return Finding("patients in one split", ok=True, message=NO_PATIENTS)
     return judge(
         "patients in one split",
         leaks(data.table),

@@ -28,10 +28,7 @@ where they are not given; stretch each image to its own range.
 
 SHOWN = 3
 """Images that a message names."""
-RULES = (
-    ", or have the first kept or the rows of several readers counted: --option duplicates=first or "
-    "--option duplicates=vote"
-)
+RULES = ", or keep the first of them (--option duplicates=first) or what most of them say (--option duplicates=vote)"
 """The way out for a dataset with such an option."""
 
 

@@ -24,8 +24,8 @@ ALIKE = "patients alike"
 UNKNOWN = "patients"
 """The note of a dataset that does not say whose its images are."""
 NO_PATIENTS = (
-    "none is known, each image counts as a patient of its own: intervals are over images, and too narrow if patients "
-    "have several"
+    "no patient is known, so each image counts as a patient of its own: intervals are over images, and too narrow if "
+    "patients have several"
 )
 
 

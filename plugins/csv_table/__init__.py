@@ -56,7 +56,7 @@ def load(
     from train. Without a split column patients are carved: about 10 % val, 20 % test, 70 % train. Instead of a column,
     `split` may say how to divide, never a patient, as `NAME=VALUE,...` or a table in board.toml: shares of the images,
     with labels as frequent in each (`val=0.1,test=0.2,seed=0`); cross-validation, where one fold is test and the next
-    one val (`folds=5,fold=0,seed=0`); or lists of images in files, a name a line (`val=val.txt,test=test.txt`, where
+    one val (`folds=5,fold=0,seed=0`); or lists of images in files, one on each line (`val=val.txt,test=test.txt`, where
     train is the rest unless it has a list, and val is carved from train unless it has one).
 
     An image in several rows, such as one for each reader, is refused, unless `duplicates` is `first`, which keeps the
@@ -103,4 +103,8 @@ def load(
 @hookimpl
 def harness_datasets() -> Iterable[Dataset]:
     """Tables of one's own."""
-    return [Dataset(name="csv", load=load, about="your own images: a table of path, patient and one column a label")]
+    return [
+        Dataset(
+            name="csv", load=load, about="your own images: a table with a path, a patient and a column for each label"
+        )
+    ]

@@ -74,8 +74,8 @@ def choose_labels(table: Table, asked: list[str], taken: set[str]) -> list[str]:
         table.said.append(f"left out is {', '.join(blank)}, which no row has a value in")
     if not names:
         raise DataError(
-            f"{table.path} has no label columns ({table.list_columns()}); give it one column a label, with 1, 0, blank "
-            "or -1"
+            f"{table.path} has no label columns ({table.list_columns()}); give it a column for each label, with 1, 0, "
+            "blank or -1"
         )
     return names
 

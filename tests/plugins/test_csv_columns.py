@@ -87,7 +87,7 @@ def test_a_board_whose_patients_are_unknown_says_that_intervals_are_over_images(
     command = "run --dataset csv --data-root data --models tiny-cnn --losses bce --recipes toy --seeds 0 --board b"
     code, _, err = harness(*command.split(), *options)
     assert code == 0, err
-    assert "patients: none is known" in err
+    assert "patients: no patient is known" in err
     (record,) = read_records(tmp_path / "b").records
     assert "intervals are over images" in record.dataset.notes["patients"]
     page = (tmp_path / "b" / "index.html").read_text()
@@ -97,7 +97,7 @@ def test_a_board_whose_patients_are_unknown_says_that_intervals_are_over_images(
     assert stored
     assert not any(one.patients_known for one in stored)
     code, out, _ = harness("data", "check", "csv", "--data-root", "data", *options, "--load-size", "32")
-    assert "of patients none is known" in " ".join(out.split())
+    assert "no patient is known, so each image" in " ".join(out.split())
 
 
 def test_patients_who_are_written_differently_in_two_splits_are_named_by_run_and_by_data_check(harness, tmp_path):

@@ -144,7 +144,7 @@ def clean_cache(
             if remove_set(one):
                 removed.append(one)
             elif not as_json:
-                say(f"{one.path.name} has come to use meanwhile and stays")
+                say(f"{one.path.name} is in use now and stays")
     if as_json:
         listed = [
             {"name": s.path.name, "bytes": s.size, "unused_s": s.unused, "in_use": s.in_use, "removed": s in removed}

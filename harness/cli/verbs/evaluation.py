@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Targets = Annotated[
     Path | None,
-    typer.Option("--targets", metavar="CSV", help="Targets: image, perhaps patient, and one column a label."),
+    typer.Option("--targets", metavar="CSV", help="Targets: image, perhaps patient, and a column for each label."),
 ]
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="Take targets and patients from a dataset instead.")
