@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -51,10 +52,10 @@ MEMBERS: tuple[tuple[str, str], ...] = (
 """Names inside zip files that are no checkpoint of torch."""
 
 CONVERSION = (
-    "import torch; keep = lambda part: keep(part.state_dict()) if hasattr(part, 'state_dict') else "
+    'import torch; keep = lambda part: keep(part.state_dict()) if hasattr(part, "state_dict") else '
     "{{str(name): keep(value) for name, value in part.items()}} if isinstance(part, dict) else "
     "part if isinstance(part, torch.Tensor) else 0; "
-    "torch.save(keep(torch.load('{0}', 'cpu', weights_only=False)), 'tensors-of-{0}')"
+    'torch.save(keep(torch.load({0}, "cpu", weights_only=False)), {1})'
 )
 """A program that keeps a checkpoint's tensors, and those of networks in it, by name."""
 
@@ -169,7 +170,8 @@ def _explain(path: Path, error: Exception) -> str:
             f"{why}: torch raised {type(error).__name__}, so that it is damaged or of another kind; {FETCH}, or save "
             "network.state_dict() by torch.save"
         )
+    program = CONVERSION.format(json.dumps(path.name), json.dumps(f"tensors-of-{path.name}"))
     return (
         f"{why}: beside tensors it holds {', '.join(foreign)}, and reading that runs code. Where you trust whoever "
-        f'made it and have what it is of, convert it once, in its folder: python -c "{CONVERSION.format(path.name)}"'
+        f"made it and have what it is of, convert it once, in its folder: python -c {shlex.quote(program)}"
     )
