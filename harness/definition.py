@@ -239,7 +239,7 @@ def _require_metrics(existing: Board, metrics: Sequence[str]) -> None:
     lacking = [name for name in metrics if name not in existing.metrics]
     if lacking:
         raise UsageError(
-            f"the board in {existing.folder} does not ask for {', '.join(lacking)}; add to its metrics in "
+            f"the board in {existing.folder} does not ask for {', '.join(lacking)}; add them to its `metrics` in "
             f"{existing.folder / BOARD_FILE} and run it again without --metrics: stored predictions are evaluated again"
         )
 

@@ -138,7 +138,9 @@ def test_metrics_that_an_existing_board_lacks_are_asked_for_in_its_file(tmp_path
     ask = (lambda *names: BoardRequest(board=str(tmp_path), metrics=names)) if named else None
     ask = ask or (lambda *names: parts(tmp_path, metrics=names))
     assert define(ask("f1", "ece")).text is None
-    with pytest.raises(UsageError, match=r"does not ask for sensitivity; add to its metrics in .*board\.toml and run"):
+    with pytest.raises(
+        UsageError, match=r"does not ask for sensitivity; add them to its `metrics` in .*board\.toml and run"
+    ):
         define(ask("f1", "sensitivity"))
 
 

@@ -89,6 +89,8 @@ class Evaluation:
     predictive: dict[str, dict[str, PredictivePart]] | None
     calibration: CalibrationPart | None
     subgroups: dict[str, SubgroupPart] | None
+    labels_resampled: str
+    """The metric whose single labels are among the resamples."""
     resamples: Resamples
 
 
@@ -103,7 +105,8 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     resampling = draw_resamples(test.patient, protocol.resamples, seed=protocol.seed)
     measured = measure(test, protocol.metrics, thresholds, resampling)
     subgroups = find_subgroups(test, protocol, thresholds, resampling)
-    objective = measured.get(full_name(protocol.objective, measured), next(iter(measured.values())))
+    wanted = full_name(protocol.objective, measured)
+    objective = wanted if wanted in measured else next(iter(measured))
     micro = pool_labels(test, protocol.metrics, thresholds, {name: one.used for name, one in measured.items()})
     return Evaluation(
         metrics={name: describe_metric(test, one, micro[name]) for name, one in measured.items()},
@@ -111,9 +114,10 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
         calibration=None if val is None or test.is_rank_only or val.is_rank_only else calibrate(test, val),
         subgroups=describe_subgroups(test.labels, subgroups),
+        labels_resampled=objective,
         resamples=Resamples(
             macro={name: one.macro_resamples for name, one in measured.items()},
-            per_label={label: objective.resamples[:, number] for number, label in enumerate(test.labels)},
+            per_label={label: measured[objective].resamples[:, number] for number, label in enumerate(test.labels)},
             curves=dict(_trace_curves(test)),
             groups=_gather_draws(subgroups, "resampled"),
             permuted=_gather_draws(subgroups, "permuted"),

@@ -165,6 +165,9 @@ class Record(Part):
     )
     calibration: CalibrationPart | None = None
     subgroups: dict[str, SubgroupPart] | None = Field(default=None, description="by column")
+    labels_resampled: str | None = Field(
+        default=None, description="metric whose single labels were resampled; null where that was not noted"
+    )
     training: TrainingPart | None = None
     efficiency: EfficiencyPart = EfficiencyPart()
     artifacts: dict[str, str] = Field(default_factory=dict, description="file name -> sha256")

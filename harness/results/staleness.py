@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 
 from harness.board import Board
-from harness.metric_names import DEFAULT_POLICY, split_name
+from harness.metric_names import DEFAULT_POLICY, full_name, split_name
 from harness.results.layout import predictions_file
 from harness.results.record import Record
 
@@ -49,6 +49,9 @@ def why_evaluate_again(board: Board, record: Record) -> str | None:
     lacking = [name for name in board.metrics if not _is_measured(name, record)]
     if lacking:
         return f"board.toml asks for {', '.join(lacking)}, which the record does not hold"
+    objective = full_name(board.objective, record.metrics)
+    if objective in record.metrics and record.labels_resampled not in (None, objective):
+        return f"its labels were resampled for {record.labels_resampled}, board.toml ranks by {objective}"
     wanted = dict(board.prevalence)
     for labels in (record.predictive or {}).values() or [{}]:
         found = {label: part.prevalence for label, part in labels.items()}

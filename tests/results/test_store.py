@@ -82,7 +82,7 @@ def test_the_json_schema_names_every_top_level_key():
     wanted = (
         "schema key combo external status failure dataset metrics thresholds calibration subgroups training efficiency"
     )
-    assert set(properties) == {*wanted.split(), "predictive", "artifacts", "provenance"}
+    assert set(properties) == {*wanted.split(), "predictive", "labels_resampled", "artifacts", "provenance"}
 
 
 def test_what_runs_leave_is_kept_out_of_version_control(tmp_path):

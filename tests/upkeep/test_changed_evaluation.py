@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from harness.results.store import read_records
+from harness.results.store import read_records, read_resamples, write_record
 
 
 @pytest.fixture
@@ -78,6 +79,34 @@ def test_another_prevalence_is_evaluated_again(harness, board):
     assert predictive["val-f1"][label].prevalence == 0.2
     change(board, r"^prevalence = .*", "")
     assert find_json(harness, "status", "b")["unevaluated"] == 4
+
+
+def test_labels_are_resampled_again_for_another_policy_of_what_ranks(harness, board):
+    change(board, r"^objective = .*", 'objective = "f1"')
+    code, _, err = harness("run", "b")
+    assert code == 0, err
+    before = read_records(board).records
+    assert {record.labels_resampled for record in before} == {"f1@val-f1"}
+    change(board, r"^objective = .*", 'objective = "f1@0.5"')
+    state = find_json(harness, "status", "b")
+    assert state["unevaluated"] == 4
+    assert "its labels were resampled for f1@val-f1, board.toml ranks by f1@0.5" in state["combos"][0]["detail"]
+    code, _, err = harness("run", "b")
+    assert code == 0, err
+    after = read_records(board).records
+    assert {record.labels_resampled for record in after} == {"f1@0.5"}
+    assert [record.training for record in after] == [record.training for record in before]
+    assert find_json(harness, "status", "b")["done"] == 4
+    drawn = read_resamples(board, after[0])
+    assert drawn is not None
+    means = np.nanmean(np.stack([*drawn.per_label.values()]), axis=0)
+    np.testing.assert_allclose(means, drawn.macro["f1@0.5"], atol=1e-5)
+
+
+def test_a_record_that_does_not_say_what_its_labels_were_resampled_for_stays(harness, board):
+    for record in read_records(board).records:
+        write_record(board, record.model_copy(update={"labels_resampled": None}), read_resamples(board, record))
+    assert find_json(harness, "status", "b")["done"] == 4
 
 
 def test_a_record_whose_predictions_are_gone_is_named_by_a_run_which_says_so_by_its_exit_code(harness, board):
