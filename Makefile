@@ -36,7 +36,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-screenshots: $(VENV)/installed-test ## the README's pictures of the demo board, by Chromium
+screenshots: $(VENV)/installed-test ## the README's pictures of kept boards, by Chromium
 	$(BIN)/python .github/screenshots.py
 
 clean:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
@@ -94,7 +94,7 @@ class Board:
     dataset: str
     options: dict[str, Any] = field(default_factory=dict)
     rows: tuple[Row, ...]
-    """Control rows last."""
+    """What is trained, control rows last; none on a board of submitted predictions alone."""
     prevalence: Mapping[str, float] = field(default_factory=dict)
     """Label -> the share of patients who have it where predictive values are asked for."""
 
@@ -146,7 +146,14 @@ class _File(_Strict):
     controls: bool = False
     prevalence: dict[str, float] = Field(default_factory=dict)
     dataset: _Dataset
-    rows: list[_Rows] = Field(min_length=1)
+    rows: list[_Rows] = Field(default=[], validate_default=True)
+
+    @field_validator("rows")
+    @classmethod
+    def _controlled(cls, rows: list[_Rows], info: ValidationInfo) -> list[_Rows]:
+        if info.data.get("controls") and not rows:
+            raise ValueError("`controls = true` needs a row to be trained, as the controls are")
+        return rows
 
     @field_validator("objective")
     @classmethod

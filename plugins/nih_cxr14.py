@@ -84,8 +84,9 @@ def load(
 
     `split`: `official` (NIH's test list; validation carved from train_val by patient), `dacnet` (the split of Strick
     et al.: 2 % of patients for test, 5.2 % of the rest for validation, scikit-learn's train_test_split with seed 42)
-    or `lists` (the files `train_list`, `val_list`, `test_list` in `root`, an image's name at the start of each line;
-    other images are left out). `label_file` names one of NIH's two label files; by default the later that is there.
+    or `lists` (the files `train_list`, `val_list`, `test_list` in `root`, each as it is or with `.gz` after its name;
+    an image's name at the start of each line; other images are left out). `label_file` names one of NIH's two label
+    files; by default the later that is there.
     An age above 120 years, or given in months or days, is unknown.
 
     Raises `DataError` where files are missing or contradict each other, `UnknownNameError` for an unknown split.
@@ -233,6 +234,8 @@ def _lists(entries: pd.DataFrame, root: Path, files: dict[str, str]) -> pd.Serie
 
 def _read_list(path: Path, entries: pd.DataFrame) -> set[str]:
     """The image names of a list; what follows a name on its line (labels, in the 70/10/20 lists) is not read."""
+    packed = path.with_name(f"{path.name}.gz")
+    path = packed if packed.is_file() and not path.is_file() else path
     if not path.is_file():
         raise DataError(f"nih-cxr14: there is no {path}; {LAYOUT}")
     names = {NAME_ENDS.split(line, 1)[0].replace("\\", "/").rpartition("/")[2] for line in read_lines(path)}

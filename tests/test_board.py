@@ -102,7 +102,7 @@ def test_a_toml_mistake_is_named_with_its_line():
 
 
 def test_every_bundled_board_parses_and_names_components_that_exist(registry):
-    assert set(bundled_boards()) == {"demo", "nih-dacnet", "nih-official"}
+    assert set(bundled_boards()) == {"demo", "nih-70-10-20", "nih-dacnet", "nih-official"}
     for name in bundled_boards():
         board = parse_board(bundled_text(name) or "", Path(name))
         registry.dataset(board.dataset)

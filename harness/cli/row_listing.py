@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UnknownNameError
 from harness.evaluation.wording import tell_absences
-from harness.report.details import MEASURES, RowDetails, gather_details, gather_origins
+from harness.report.details import MEASURES, RowDetails, describe_submission, gather_details, gather_origins
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.results.store import read_groups
@@ -84,6 +84,7 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
         if row.external is not None
         else f"{row.model}, {row.loss}, {row.recipe}{''.join(f', {text}' for text in params)}",
         f"{row.status}, {place}{group}, {seeds}",
+        *(f"{name}: {value}" for name, value in describe_submission(row.submission).items()),
         *row.reasons,
     ]
 

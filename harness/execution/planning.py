@@ -204,6 +204,11 @@ def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
             raise UsageError(
                 f"--seeds {seed}: the board has the seeds {seeds}; add it to seeds in {board.folder / BOARD_FILE}"
             )
+    if not board.rows:
+        raise UsageError(
+            f"the board in {board.folder} has no [[rows]], so there is nothing to train; name models, losses and "
+            f"recipes in {board.folder / BOARD_FILE}, or with --dataset, --models, --losses, --recipes and --board"
+        )
     combos = tuple(
         combo
         for combo in board.combos()

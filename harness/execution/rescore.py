@@ -67,16 +67,11 @@ def rescore(
 
 def _evaluate_again(board: Board, record: Record, protocol: Protocol, claim: FileLease) -> None:
     test = _load(board, record, "test")
-    val = None if _has_no_validation(record) else _load(board, record, "val")
+    val = None if record.is_without_validation else _load(board, record, "val")
     evaluation = evaluate(test, val, protocol)
     made = Record(**(dict(record) | describe_evaluation(evaluation)))
     claim.require()
     write_record(board.folder, made, evaluation.resamples)
-
-
-def _has_no_validation(record: Record) -> bool:
-    """Whether predictions were submitted without it."""
-    return record.external is not None and predictions_file("val") not in record.artifacts
 
 
 def _load(board: Board, record: Record, split: str) -> Predictions:

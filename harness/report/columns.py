@@ -35,7 +35,8 @@ def list_page_columns(summary: Leaderboard) -> list[OnPage]:
     objective = [describe_objective(summary), draw_objective(summary)]
     of_metrics = [describe_metric(summary, name) for name in metrics]
     costs = [cost for cost in _list_costs(summary) if any(cost.name in row.efficiency for row in summary.rows)]
-    columns = [MODEL, RANK, *groups, *objective, LOSS, RECIPE, SEEDS, STATUS, *of_metrics, *costs]
+    choices = [LOSS, RECIPE] if any(row.loss or row.recipe for row in summary.rows) else []
+    columns = [MODEL, RANK, *groups, *objective, *choices, SEEDS, STATUS, *of_metrics, *costs]
     return [column.page for column in columns if column.page is not None]
 
 
@@ -80,7 +81,8 @@ def _show_model(row: RowSummary, summary: Leaderboard) -> Cell:
     if row.loss and row.external is None:
         shown += make_small(f"{row.loss}, {row.recipe}", "small narrow")
     if row.external is not None:
-        shown += make_small(EXTERNAL)
+        size = row.submission and row.submission.image_size
+        shown += make_small(f"{EXTERNAL}; {size} px images" if size else EXTERNAL)
     if row.only_ranked:
         shown += make_small(row.only_ranked)
     if row.params:

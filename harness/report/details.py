@@ -21,7 +21,7 @@ from harness.evaluation.parts import (
 )
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Gap, Macros, find_gap, find_shared
-from harness.results.record import ExecutionPart, Record
+from harness.results.record import ExecutionPart, Record, SubmissionPart
 
 NOTHING: Mapping[int, Resamples | None] = {}
 MEASURES = ("ece", "ece_mass", "brier")
@@ -137,6 +137,22 @@ def gather_origins(records: Iterable[Record]) -> dict[Origin, dict[int, str]]:
         text = ", ".join([harness, f"torch {made.packages.get('torch', 'unknown')}", *threads])
         origins.setdefault((made.command, text), {})[record.combo.seed] = record.key
     return origins
+
+
+def describe_submission(known: SubmissionPart | None) -> dict[str, str]:
+    """What is known of submitted predictions beside their text, by what it is called."""
+    if known is None:
+        return {}
+    size = f"{known.image_size} x {known.image_size} px" if known.image_size else None
+    left_out = ", ".join(known.subgroups_left_out)
+    described = {
+        "Published at": known.source,
+        "License": known.license,
+        "Trained on": known.trained_on,
+        "Image size": size,
+        "Subgroups left out": left_out and f"{left_out}, which its submitter could not tell for each prediction",
+    }
+    return {name: value for name, value in described.items() if value}
 
 
 def describe_execution(made: ExecutionPart) -> str:

@@ -42,10 +42,17 @@ def make_scale(values: Iterable[float], count: int = 3) -> Scale | None:
     margin = 0.08 * (high - low) or 0.02 * abs(high) or 0.01
     low, high = low - margin, high + margin
     power = 10.0 ** math.floor(math.log10((high - low) / count))
-    step = next(power * factor for factor in (1, 2, 5, 10) if (high - low) / (power * factor) <= count + 1.5)
+    steps = [power * factor for factor in (1, 2, 5, 10)]
+    wide = next(number for number, step in enumerate(steps) if (high - low) / step <= count + 1.5)
+    ticks = _place_ticks(low, high, steps[wide])
+    # one tick alone is no scale
+    return Scale(low, high, ticks if len(ticks) > 1 or wide == 0 else _place_ticks(low, high, steps[wide - 1]))
+
+
+def _place_ticks(low: float, high: float, step: float) -> tuple[str, ...]:
     digits = max(0, -math.floor(math.log10(step)))
     numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
-    return Scale(low, high, tuple(f"{number * step:.{digits}f}" for number in numbers))
+    return tuple(f"{number * step:.{digits}f}" for number in numbers)
 
 
 def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup:

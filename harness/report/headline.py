@@ -56,6 +56,18 @@ def tell_power(summary: Leaderboard) -> str:
     return tell_detectable(summary.pairs, {row.name: len(row.seeds) for row in summary.ranked})
 
 
+def tell_unvalidated(summary: Leaderboard) -> str:
+    """Say which rows have nothing fitted on validation; empty where all have."""
+    without = [row for row in summary.ranked if any(record.is_without_validation for record in row.counted)]
+    if not without:
+        return ""
+    which = "All ranked rows" if len(without) == len(summary.ranked) > 1 else ", ".join(row.title for row in without)
+    return (
+        f"{which} came without validation predictions: decisions are taken at 0.5, or at thresholds fitted on the test "
+        "split itself (oracle, never ranked), and scores are as submitted, not calibrated."
+    )
+
+
 def explain_nothing(summary: Leaderboard) -> str:
     """Why a board has no answer, in words: nothing was run yet, or nothing came of it."""
     if not any(row.records for row in summary.rows):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board
-from harness.results.record import DatasetPart, Record
+from harness.results.record import DatasetPart, Record, SubmissionPart
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair
@@ -64,6 +64,8 @@ class RowSummary:
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
     external: str | None = None
     """What is said about predictions that were submitted: nothing of the row was trained here."""
+    submission: SubmissionPart | None = None
+    """What else is known of such predictions."""
     only_ranked: str = ""
     """Why submitted scores have no numbers that need probabilities; empty where they are probabilities."""
     group: int | None = None
@@ -73,6 +75,14 @@ class RowSummary:
     """Label -> interval of the objective, patients resampled; absent where it is undefined."""
     tuned: str = ""
     """How its parameters were found and what that cost, as board.toml says."""
+
+    @property
+    def title(self) -> str:
+        """What pictures call it: a submission by the name that its submitter gave, other rows as everywhere.
+
+        A submission that is called as a row could be keeps its whole name, so that no two rows share a title.
+        """
+        return self.model if self.external is not None and "--" not in self.model else self.name
 
 
 @dataclass(frozen=True, kw_only=True)

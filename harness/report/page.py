@@ -30,7 +30,7 @@ from harness.metric_names import explain_policies
 from harness.report import frame
 from harness.report.chance import count_labels, find_rare_labels
 from harness.report.columns import list_page_columns
-from harness.report.details import RowDetails, describe_execution, gather_details, gather_origins
+from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
 from harness.report.drawing import draw_history
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.best import Curves
@@ -48,7 +48,7 @@ from harness.report.format import (
     tell_all_labels,
     tell_part,
 )
-from harness.report.headline import conclude, explain_nothing, judge_shuffled, tell_power
+from harness.report.headline import conclude, explain_nothing, judge_shuffled, tell_power, tell_unvalidated
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
@@ -137,6 +137,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "folder": shlex.quote(summary.board.folder.resolve().name),
         "answer": conclude(summary),
         "power": tell_power(summary),
+        "unvalidated": tell_unvalidated(summary),
         "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
         "nothing": explain_nothing(summary),
         "shuffled": judge_shuffled(summary),
@@ -248,6 +249,7 @@ def make_environment() -> jinja2.Environment:
         "record_link": _record_link,
         "breakable": mark_breaks,
         "choice": _format_choice,
+        "known": describe_submission,
     }
     return environment
 

@@ -151,6 +151,7 @@ def _summarize_row(
         control=row.control,
         tuned=row.tuned,
         external=next((record.external for record, _ in judged if record.external is not None), None),
+        submission=next((record.submission for record, _ in judged if record.submission is not None), None),
         only_ranked=ONLY_RANKED if any(_is_only_ranked(record) for record in done) else "",
     )
 

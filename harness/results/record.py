@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from harness.board import combo_name
 from harness.evaluation.parts import STRICT, CalibrationPart, MetricPart, Number, Part, PredictivePart, SubgroupPart
+from harness.results.layout import predictions_file
 
 SCHEMA: Literal[2] = 2
 
@@ -138,6 +139,18 @@ class ProvenancePart(Part):
     finished: str = Field(description="UTC, ISO 8601, to the second")
 
 
+class SubmissionPart(Part):
+    """What is known of predictions that were made elsewhere, beside what is said about them."""
+
+    source: str | None = Field(default=None, description="where they are published: address and commit")
+    license: str | None = None
+    trained_on: str | None = Field(default=None, description="images that the network was trained on")
+    image_size: int | None = Field(default=None, description="pixels of a side, as the network reads an image")
+    subgroups_left_out: list[str] = Field(
+        default_factory=list, description="columns by which its predictions cannot be told apart"
+    )
+
+
 class FailurePart(Part):
     """Why there is no result."""
 
@@ -155,6 +168,7 @@ class Record(Part):
     external: str | None = Field(
         default=None, description="of predictions that were submitted, nothing trained here: what is said about them"
     )
+    submission: SubmissionPart | None = Field(default=None, description="what else is known of such predictions")
     status: Status
     failure: FailurePart | None = None
     dataset: DatasetPart
@@ -174,3 +188,8 @@ class Record(Part):
     provenance: ProvenancePart
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+    @property
+    def is_without_validation(self) -> bool:
+        """Whether predictions were submitted without those of validation, so that nothing could be fitted on it."""
+        return self.external is not None and predictions_file("val") not in self.artifacts

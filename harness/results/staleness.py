@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from harness.board import Board
 from harness.metric_names import DEFAULT_POLICY, full_name, split_name
-from harness.results.layout import predictions_file
 from harness.results.record import Record
 
 AGAIN = "harness rescore evaluates its stored predictions again, without training"
@@ -55,7 +54,7 @@ def why_evaluate_again(board: Board, record: Record) -> str | None:
     wanted = dict(board.prevalence)
     for labels in (record.predictive or {}).values() or [{}]:
         found = {label: part.prevalence for label, part in labels.items()}
-        if found != wanted and not (wanted and _has_no_validation(record)):
+        if found != wanted and not (wanted and record.is_without_validation):
             return f"its predictive values are for the prevalence {found or 'none'}, board.toml says {wanted or 'none'}"
     return None
 
@@ -66,9 +65,4 @@ def _is_measured(name: str, record: Record) -> bool:
     if base in record.metrics or f"{base}@{policy or DEFAULT_POLICY}" in record.metrics:
         return True
     decided = policy is not None or any(other.startswith(f"{base}@") for other in record.metrics)
-    return decided and policy not in ("0.5", "oracle") and _has_no_validation(record)
-
-
-def _has_no_validation(record: Record) -> bool:
-    """Whether predictions were submitted without those of validation."""
-    return record.external is not None and predictions_file("val") not in record.artifacts
+    return decided and policy not in ("0.5", "oracle") and record.is_without_validation

@@ -19,7 +19,7 @@ from harness.components import Data
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import prepare
 from harness.data.splits import ALIKE
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UnknownNameError, UsageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.subgroups import MEASURED, find_groups
@@ -28,11 +28,18 @@ from harness.registry import Registry
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation, describe_splits
 from harness.results.identity import fingerprint
-from harness.results.layout import predictions_file
+from harness.results.layout import RESAMPLES, predictions_file
 from harness.results.provenance import describe_run, scrub
-from harness.results.record import ComboPart, DatasetPart, Record
+from harness.results.record import ComboPart, DatasetPart, Record, SubmissionPart
 from harness.results.staleness import current_fingerprint
-from harness.results.store import read_records, remove_record, run_folder, write_record
+from harness.results.store import (
+    read_beside,
+    read_records,
+    remove_record,
+    run_folder,
+    settle_artifacts,
+    write_record,
+)
 from harness.scoring.alignment import require_distinct
 from harness.scoring.prediction_files import read_predictions
 from harness.scoring.sheets import Reading
@@ -54,6 +61,16 @@ class Submission:
     """Files of predictions on the validation split, one for each seed, or none: then no threshold is fitted."""
     image_column: str | None = None
     """The column of these files that names the image; None for the usual ones."""
+    subgroups: tuple[str, ...] | None = None
+    """Columns by which images may be grouped; None for all that the dataset has. A mapping of rows to images may know
+    the patient's sex and not which of the patient's images is which."""
+    source: str | None = None
+    """Where they are published: address and commit."""
+    license: str | None = None
+    trained_on: str | None = None
+    """What the network was trained on."""
+    image_size: int | None = None
+    """Pixels of a side of what the network reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +112,7 @@ def submit(
     data, data_fingerprint, left_out = _load_data(board, source, cache)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     protocol = Protocol.of_board(board, metrics, in_groups, data_fingerprint)
+    left_out_columns = _leave_out_columns(data, submission.subgroups)
     tests = [_read(path, data, "test", submission) for path in submission.tests]
     require_distinct(tests)
     seeds = [_evaluate(submission, number, test, data, protocol) for number, test in enumerate(tests)]
@@ -115,14 +133,31 @@ def submit(
     )
     notes = [f"patients of the dataset: {data.notes[ALIKE]}"] if ALIKE in data.notes else []
     notes += [note for one in seeds for each in (one.test, one.val) if each is not None for note in each.notes]
-    made = [_make_record(board, submission, one, described, about) for one in seeds]
-    for record in earlier:  # a row is of one submission: what is replaced goes first, and whole
-        if record in other or record.external != about:
-            remove_record(board.folder, record)
-    records = (
-        write_record(board.folder, record, one.evaluation.resamples) for record, one in zip(made, seeds, strict=True)
+    known = SubmissionPart(
+        source=submission.source and scrub(submission.source),
+        license=submission.license,
+        trained_on=submission.trained_on and scrub(submission.trained_on),
+        image_size=submission.image_size,
+        subgroups_left_out=left_out_columns,
     )
+    made = [_make_record(board, submission, one, described, about, known) for one in seeds]
+    for record in earlier:  # a row is of one submission: what is replaced goes first, and whole
+        if record in other or record.external != about or record.submission != known:
+            remove_record(board.folder, record)
+    records = (_write(board.folder, earlier, record, one) for record, one in zip(made, seeds, strict=True))
     return Submitted(tuple(records), tuple(dict.fromkeys(notes)))
+
+
+def _write(folder: Path, earlier: Sequence[Record], made: Record, one: _Seed) -> Record:
+    """Write a record, unless one lies there that says the same: that keeps its provenance, so that its bytes stay."""
+    resamples = one.evaluation.resamples
+    artifacts = made.artifacts | {RESAMPLES: hashlib.sha256(resamples.as_bytes()).hexdigest()}
+    said = made.model_copy(update={"artifacts": artifacts})
+    for record in earlier:
+        if record.model_copy(update={"provenance": made.provenance}) == said and read_beside(folder, record):
+            settle_artifacts(folder, record)
+            return record
+    return write_record(folder, made, resamples)
 
 
 def row_name(name: str) -> str:
@@ -138,7 +173,9 @@ def _evaluate(submission: Submission, seed: int, test: Predictions, data: Data, 
     return _Seed(seed, key, test, val, evaluate(test, val, protocol))
 
 
-def _make_record(board: Board, submission: Submission, one: _Seed, data: DatasetPart, about: str) -> Record:
+def _make_record(
+    board: Board, submission: Submission, one: _Seed, data: DatasetPart, about: str, known: SubmissionPart
+) -> Record:
     import torch
 
     folder, artifacts = run_folder(board.folder, one.key), {}
@@ -161,12 +198,22 @@ def _make_record(board: Board, submission: Submission, one: _Seed, data: Dataset
         key=one.key,
         combo=combo,
         external=about,
+        submission=known,
         status="done",
         dataset=data,
         artifacts=artifacts,
         provenance=describe_run(torch.device("cpu")),
         **describe_evaluation(one.evaluation),
     )
+
+
+def _leave_out_columns(data: Data, wanted: tuple[str, ...] | None) -> list[str]:
+    """The columns of the dataset that are not wanted. Raises `UnknownNameError` for one that it lacks."""
+    known = list(find_groups(data))
+    for name in wanted or ():
+        if name not in known:
+            raise UnknownNameError("column of subgroups", name, known)
+    return [] if wanted is None else [name for name in known if name not in wanted]
 
 
 def _load_data(board: Board, source: Source, cache: Path) -> tuple[Data, str, Mapping[str, int]]:
@@ -204,7 +251,9 @@ def _read(path: Path, data: Data, split: str, submission: Submission) -> Predict
             "row is of all of them"
         )
     ordered = predictions.select(np.array([places[image] for image in wanted], dtype=np.intp))
-    return replace(ordered, columns={name: values[rows] for name, values in find_groups(data).items()})
+    left_out = _leave_out_columns(data, submission.subgroups)
+    columns = {name: values[rows] for name, values in find_groups(data).items() if name not in left_out}
+    return replace(ordered, columns=columns)
 
 
 def list_files(texts: Sequence[str]) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -220,6 +221,19 @@ def test_lists_may_carry_labels_and_folders_and_other_images_are_left_out(nih, f
         NAMES[3]: "val",
         NAMES[5]: "test",
     }
+
+
+def test_a_list_may_be_gzipped_and_the_plain_one_goes_first(nih, folder):
+    lists = {"train_list": NAMES[:2], "val_list": [NAMES[3]], "test_list": [NAMES[5]]}
+    write_lists(folder, **lists)
+    plain = nih.load(folder, split="lists").table
+    for name in lists:
+        path = folder / f"{name}.txt"
+        (folder / f"{name}.txt.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert nih.load(folder, split="lists").table.equals(plain)
+    write_lists(folder, test_list=[NAMES[4]])
+    assert nih.load(folder, split="lists").table.query("split == 'test'")["image"].tolist() == [NAMES[4]]
 
 
 def test_an_image_in_two_lists_is_refused(nih, folder):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheDir, DataRoot, ImageColumn, Json, Plugins, find_cache
+from harness.cli.options import CacheDir, DataRoot, ImageColumn, Json, Plugins, find_cache, split_names
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import open_registry
 from harness.errors import UsageError
@@ -144,6 +144,22 @@ def submit(
     val: Annotated[
         list[str] | None, typer.Option(metavar="FILE", help="Likewise of the validation split, for thresholds.")
     ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Where the predictions are published: their address and commit.")
+    ] = None,
+    license: Annotated[str | None, typer.Option(help="The license that they are published under.")] = None,  # noqa: A002 - the option's name
+    trained_on: Annotated[str | None, typer.Option(help="The images that the network was trained on.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, metavar="PIXELS", help="The side of an image as the network reads it.")
+    ] = None,
+    subgroups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Compare subgroups by these columns only, with commas between, or by none; all that the dataset has "
+            "by default. For predictions that were matched to images by what tells these columns and not the others.",
+        ),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of earlier ones of that name.")] = False,
     image_column: ImageColumn = None,
     data_root: DataRoot = Path("data"),
@@ -166,6 +182,11 @@ def submit(
         tests=list_files(predictions),
         vals=list_files(val or ()),
         image_column=image_column,
+        subgroups=None if subgroups is None else () if subgroups == "none" else split_names([subgroups]),
+        source=source,
+        license=license,
+        trained_on=trained_on,
+        image_size=image_size,
     )
     registry, cache = open_registry(plugin), find_cache(cache_dir)
     submitted = submit_predictions(opened_board, registry, submission, data_root, cache, replace_old=replace)

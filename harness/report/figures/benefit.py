@@ -37,7 +37,7 @@ def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: M
         kept, lowest = _choose_range(np.stack([curve[1] for curve in curves.values()]), of_all)
         everybody.append({"label": label, **_cut(threshold, of_all, kept, lowest)})
         lines += [
-            {"row": row.name, "label": label, **_cut(curves[row.name][0], curves[row.name][1], kept, lowest)}
+            {"row": row.title, "label": label, **_cut(curves[row.name][0], curves[row.name][1], kept, lowest)}
             for row in best
             if row.name in curves
         ]

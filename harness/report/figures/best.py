@@ -56,7 +56,7 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
         return None
     order = sorted(by_label, key=lambda label: -max(by_label[label]))
     values = [
-        {"row": row.name, "label": label, "value": shorten(value)}
+        {"row": row.title, "label": label, "value": shorten(value)}
         for row in best
         for label, value in row.per_label.get(metric, {}).items()
     ]
@@ -100,7 +100,7 @@ def draw_curves(summary: Leaderboard, best: Sequence[RowSummary], traced: Mappin
     labels = summary.data.labels if summary.data else []
     for kind, (title, x, y) in kinds.items():
         lines = [
-            {"row": row.name, "label": label, "x": shorten_all(curve[0]), "y": shorten_all(curve[1])}
+            {"row": row.title, "label": label, "x": shorten_all(curve[0]), "y": shorten_all(curve[1])}
             for row in best
             for label in labels
             if (curve := traced.get(row.name, {}).get(f"{kind}/{label}")) is not None
@@ -154,7 +154,7 @@ def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
     import altair as alt
 
     histories = {
-        row.name: record.training.history
+        row.title: record.training.history
         for row in best
         for record in row.counted[:1]
         if record.training is not None and len(record.training.history) > 1
@@ -199,7 +199,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
     columns = dict.fromkeys(column for row in best for record in row.counted[:1] for column in (record.subgroups or {}))
     for column in columns:
         points = [
-            {"row": row.name, "group": group.name, "value": shorten(value)}
+            {"row": row.title, "group": group.name, "value": shorten(value)}
             for row in best
             for record in row.counted[:1]
             if (part := (record.subgroups or {}).get(column)) is not None
@@ -211,7 +211,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
         base = chosen_only(table("points"), best)
         y = alt.Y(
             "row:N",
-            sort=[row.name for row in best],
+            sort=[row.title for row in best],
             title=None,
             axis=alt.Axis(ticks=False, domain=False),
         )
@@ -241,8 +241,9 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     """Differences of all pairs of the best rows, the significant ones marked."""
     import altair as alt
 
-    names = [row.name for row in best]
-    kept = [pair for pair in pairs if pair.a in names and pair.b in names]
+    titles = {row.name: row.title for row in best}
+    names = [*titles.values()]
+    kept = [pair for pair in pairs if pair.a in titles and pair.b in titles]
     if not kept:
         return None
     cells = [
@@ -254,7 +255,7 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
             "mark": "*" if pair.differs else "",
         }
         for pair in kept
-        for a, b, sign in ((pair.a, pair.b, 1), (pair.b, pair.a, -1))
+        for a, b, sign in ((titles[pair.a], titles[pair.b], 1), (titles[pair.b], titles[pair.a], -1))
     ]
     largest = max(abs(float(cell["difference"] or 0)) for cell in cells) or 1.0
     base = table("cells").encode(

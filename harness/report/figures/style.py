@@ -67,7 +67,7 @@ def chosen_only(chart: alt.Chart, rows: Sequence[RowSummary]) -> alt.Chart:
     """The rows that the page's script names in the parameter `chosen`; until it does, the first ones."""
     import altair as alt
 
-    chosen = alt.param(name=CHOSEN, value=[row.name for row in rows[:FIRST]])
+    chosen = alt.param(name=CHOSEN, value=[row.title for row in rows[:FIRST]])
     return chart.add_params(chosen).transform_filter(f"indexof({CHOSEN}, datum.row) >= 0")
 
 
@@ -75,7 +75,7 @@ def by_row(channel: str, rows: Sequence[RowSummary]) -> Any:
     """A channel that tells rows apart; colors repeat with other dashes or shapes."""
     import altair as alt
 
-    names = [row.name for row in rows]
+    names = [row.title for row in rows]
     rounds = [number // len(COLORS) for number in range(len(names))]
     legend = alt.Legend(title=None, values=alt.ExprRef(CHOSEN))
     if channel == "color":

@@ -23,7 +23,7 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
 
     rows = [
         {
-            "row": row.name,
+            "row": row.title,
             "place": place,
             "mean": shorten(row.metrics[summary.objective].mean),
             "low": shorten(interval[0]),
@@ -83,7 +83,7 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
     for field, (name, heading, more_is_better) in axes.items():
         rows = [
             {
-                "row": row.name,
+                "row": row.title,
                 "value": shorten(row.metrics[summary.objective].mean),
                 "cost": shorten(row.efficiency[field]),
             }
