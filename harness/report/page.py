@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import importlib.resources
 import itertools
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,18 +75,19 @@ class Rendered:
     page: Path
 
 
-def render(board: Board, out: Path | None = None) -> Rendered:
+def render(board: Board, out: Path | None = None, called: str | None = None) -> Rendered:
     """Write a board's `index.html` and `board.csv`, each whole or not at all, beside its `board.toml`.
 
-    With `out` they go into that folder, with a copy of the records that the page links to. Raises `UsageError` where
-    `published.toml` is wrong or a folder cannot be written.
+    With `out` they go into that folder, with a copy of the records that the page links to. `called` is the board's name
+    in the page's commands, by default that of its folder. Raises `UsageError` where `published.toml` is wrong or a
+    folder cannot be written.
     """
     published = read_published(board.folder)
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
         results = read_results(board)
         figures = make_figures(results.summary, _read_best_curves(results.summary))
-    text = render_text(results.summary, results.problems, published, figures)
+    text = render_text(results.summary, results.problems, published, figures, called)
     if out is not None:
         copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
     folder = out or board.folder
@@ -98,10 +101,12 @@ def render_text(
     problems: Sequence[str] = (),
     published: Published = Published(),  # noqa: B008 - frozen
     figures: Sequence[Figure] = (),
+    called: str | None = None,
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
     environment = make_environment()
     shared = _share(summary, published, figures)
+    shared["folder"] = shlex.quote(called or summary.board.folder.resolve().name)
     packed = {
         "rows": pack_data(
             {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
@@ -134,7 +139,6 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
     return {
         "summary": summary,
         "board": summary.board,
-        "folder": shlex.quote(summary.board.folder.resolve().name),
         "answer": conclude(summary),
         "power": tell_power(summary),
         "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
@@ -209,6 +213,15 @@ def _read_best_curves(summary: Leaderboard) -> dict[str, Curves]:
         for r in summary.counted
         if (r.combo.row, r.combo.seed) in best
     }
+
+
+def find_name(page: str) -> str | None:
+    """What a page's commands call its board: the name of the folder that it was made in; None where it has none."""
+    command = re.search(r"<pre>harness run (.+?)</pre>", page)
+    try:
+        return next(iter(shlex.split(html.unescape(command[1]))), None) if command else None
+    except ValueError:  # no command that a shell would take
+        return None
 
 
 def content_security_policy(style: str, scripts: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from harness.execution.keys import CurrentKeys
 from harness.files import TEMPORARY, read_regular
 from harness.parameters import Params
 from harness.report.page import PAGE_FILE as PAGE
-from harness.report.page import render
+from harness.report.page import find_name, render
 from harness.report.published import read_published
 from harness.results.artifacts import find_place, has_artifact, is_staged
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
@@ -186,14 +186,17 @@ def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Fault]:
 
 
 def _check_page(board: Board) -> Iterator[Fault]:
+    """The page is what the records give, also where the folder has been copied or renamed since it was made."""
     page = board.folder / PAGE
     if not page.is_file():
         yield Fault(PAGE, "is missing; harness leaderboard makes it")
         return
+    content = page.read_bytes()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            current = render(board, Path(folder)).page.read_bytes()
+            called = find_name(content.decode(errors="replace"))
+            current = render(board, Path(folder), called).page.read_bytes()
     except HarnessError:
         return  # found above
-    if current != page.read_bytes():
+    if current != content:
         yield Fault(PAGE, "is not what the records give; harness leaderboard makes it again")

@@ -208,6 +208,22 @@ def test_what_is_wrong_with_a_board_is_named(harness, board, spoil, says):
     assert any(says in finding["message"] for finding in found["findings"] if finding["problem"]), found["findings"]
 
 
+@pytest.mark.parametrize("name", ["c", "anna's $HOME & <b>"])
+def test_a_board_that_was_copied_to_a_folder_of_another_name_is_valid(harness, board, tmp_path, name):
+    harness("leaderboard", "b")
+    board.rename(tmp_path / name)
+    found = run_json(harness, "validate", name)
+    assert (found["code"], found["findings"]) == (0, [])
+
+
+@pytest.mark.parametrize("name", ["b; rm -rf x", "$(rm -rf x)", "b'", " "])
+def test_a_page_whose_command_was_changed_is_found(harness, board, name):
+    harness("leaderboard", "b")
+    page = board / "index.html"
+    page.write_text(page.read_text().replace("harness run b ", f"harness run {name} "))
+    assert [f["file"] for f in run_json(harness, "validate", "b")["findings"]] == ["index.html"]
+
+
 def test_a_path_of_a_machine_in_a_record_is_found(harness, board):
     path = board / "records" / f"{NET}--s0.json"
     path.write_text(path.read_text().replace('"command": "', '"command": "/home/anna/secret '))
