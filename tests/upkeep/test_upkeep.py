@@ -164,17 +164,6 @@ def test_another_key_is_a_conflict_and_a_failure_gives_way(harness, board, tmp_p
     assert "this board's is done" in found["left"][0]
 
 
-def test_a_row_that_the_board_does_not_name_is_left(harness, board, toy_board):
-    text = (board / "board.toml").read_text().replace('"toy-net", ', "")
-    (board / "board.toml").write_text(text)
-    for path in (board / "records").glob(f"{NET}*"):
-        path.unlink()
-    found = run_json(harness, "merge", "b", str(toy_board))
-    assert found["taken"] == []
-    assert "board.toml has no such row" in found["left"][0]
-    assert harness("merge", "b", "nowhere")[0] == 2
-
-
 # --- validate --------------------------------------------------------------------------------------------------------
 
 

@@ -79,6 +79,10 @@ def merge(
     replace: Annotated[
         str | None, typer.Option(help="A glob over ROW--sSEED: of conflicts like that, take the other record.")
     ] = None,
+    add: Annotated[
+        bool,
+        typer.Option("--add-rows", help="Add rows that the board lacks to its board.toml, and take their records."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take the records that other folders of a board have; what contradicts itself is shown, never settled silently."""
@@ -89,13 +93,13 @@ def merge(
     from harness.upkeep.merging import merge as merge_records
 
     board = open_board(into)
-    merged = merge_records(board, sources, replace)
-    render(board)
+    merged = merge_records(board, sources, replace, add=add)
+    render(open_board(into))
     if as_json:
         tables.print_json({"board": str(board.folder), **as_plain(merged)})
     else:
         _print_merged(merged)
-    if merged.conflicts:
+    if merged.conflicts or merged.missing:
         raise typer.Exit(1)
 
 
@@ -103,8 +107,15 @@ def _print_merged(merged: Merged) -> None:
     from harness.cli.terminal import warn
 
     say(f"{len(merged.taken)} taken, {len(merged.replaced)} replaced, {len(merged.same)} the same")
+    for text in merged.added:
+        say("added to board.toml:")
+        for line in text.splitlines():
+            say(f"  {line}")
     for line in merged.left:
         warn(line)
+    for row, seeds in merged.missing.items():
+        numbers = ", ".join(map(str, seeds))
+        warn(f"{row} is left, with its records of seed {numbers}: board.toml has no such row; --add-rows adds it")
     for conflict in merged.conflicts:
         ours, theirs = ("-" if value is None else f"{value:.4f}" for value in (conflict.ours, conflict.theirs))
         warn(
