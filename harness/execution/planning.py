@@ -32,6 +32,9 @@ from harness.training import VERSION
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
 from harness.training.weights import require_imagenet
 
+FORCED = "forced"
+"""Why a combo is run that has a current record."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -221,7 +224,7 @@ def _reason(record: Record | None, key: str, settings: Settings) -> str | None:
     if record.key != key:
         return "stale: data, choices or versions have changed"
     if settings.force:
-        return "forced"
+        return FORCED
     return f"failed before: {record.failure.kind}" if record.status == "failed" and record.failure else None
 
 
