@@ -238,7 +238,7 @@ def _run_definition(
 
 
 def _explain_interruption(left: Sequence[Left], forced: Collection[str]) -> str:
-    """What is left, and how to go on: without --force, which would begin anew what is finished."""
+    """What is left, and how to go on: without --force, which would start again what is finished."""
     begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
     middle = f" ({begun})" if begun else ""
     kept = [combo.name for combo in left if combo.name in forced]
