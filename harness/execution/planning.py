@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from harness.board import BOARD_FILE, Board, Combo
-from harness.choices import Choices, resolve_metrics, resolve_rows
+from harness.choices import Choices, list_files, resolve_metrics, resolve_rows
 from harness.components import SPLITS, TOLD, Data, Metric
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import Prepared, describe_left_out, prepare
@@ -22,6 +22,7 @@ from harness.evaluation.subgroups import MEASURED
 from harness.execution.combo import Job, reason_to_skip
 from harness.execution.controls import shuffle_targets
 from harness.execution.events import Listener, Noted, Preparing
+from harness.metric_names import split_name
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint, weights_identity
 from harness.results.provenance import scrub_paths
@@ -128,8 +129,16 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
     data = DataBySize(source, settings, listener, loaded)
     _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
+    offers = [registry.offer("dataset", board.dataset)]
+    offers += [registry.offer("metric", split_name(name)[0]) for name in _list_metrics(board, rows)]
     maker = JobMaker(
-        board=board, settings=settings, source=source, metrics=metrics, in_groups=in_groups, weights=weights
+        board=board,
+        settings=settings,
+        source=source,
+        metrics=metrics,
+        in_groups=in_groups,
+        weights=weights,
+        plugins=list_files(offers),
     )
     planned = []
     for combo in chosen:
@@ -155,6 +164,8 @@ class JobMaker:
     """Metrics of subgroups."""
     weights: Mapping[str, str]
     """Row -> the identity of its initial weights."""
+    plugins: tuple[str, ...]
+    """Plugin files that the dataset and the metrics come from."""
 
     def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
         """Make the job of a combo, with images of the size that it loads.
@@ -187,6 +198,7 @@ class JobMaker:
             engine=settings.engine,
             prepare_seconds=sized.seconds,
             resume=not settings.force,
+            plugins=tuple(dict.fromkeys((*choices.plugins, *self.plugins))),
         )
 
 

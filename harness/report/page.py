@@ -58,6 +58,7 @@ from harness.report.published import Published, explain_closed, is_own, read_pub
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.layout import RECORDS
 from harness.results.record import Record
+from harness.results.repetition import tell_again
 from harness.results.store import copy_records, read_curves, read_groups
 
 PAGE_FILE = "index.html"
@@ -105,8 +106,7 @@ def render_text(
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
     environment = make_environment()
-    shared = _share(summary, published, figures)
-    shared["folder"] = shlex.quote(called or summary.board.folder.resolve().name)
+    shared = _share(summary, published, figures, called or summary.board.folder.resolve().name)
     packed = {
         "rows": pack_data(
             {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
@@ -131,14 +131,16 @@ def render_text(
     )
 
 
-def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]) -> dict[str, Any]:
+def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure], called: str) -> dict[str, Any]:
     """What the page's parts show, by the name under which their templates know it."""
     columns = list_page_columns(summary)
+    data = any(record.provenance.data_root for record in summary.counted)
     metrics = [summary.objective, *(name for name in summary.metrics if name != summary.objective)]
     curves = next((f.labels for f in figures if f.labels), ())
     return {
         "summary": summary,
         "board": summary.board,
+        "folder": shlex.quote(called),
         "answer": conclude(summary),
         "power": tell_power(summary),
         "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
@@ -150,6 +152,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "own": {split.name for split in published.splits if is_own(split, summary)},
         "rare": find_rare_labels(summary),
         "columns": columns,
+        "commands": {row.name: tell_again(called, row.name, row.records, data=data) for row in summary.rows},
         "choosable": {column.heading: column.usual for column in columns if column.usual is not None},
         "filters": {
             name: list(dict.fromkeys(str(getattr(row, name)) for row in summary.rows if not row.control))
@@ -260,6 +263,7 @@ def make_environment() -> jinja2.Environment:
         "anchor": anchor,
         "record_link": _record_link,
         "breakable": mark_breaks,
+        "command": lambda text: Markup(html.escape(text, quote=False)),  # noqa: S704 - escaped
         "choice": _format_choice,
     }
     return environment
