@@ -13,9 +13,9 @@ import typer
 
 from harness.cli.options import (
     BoardArgument,
+    BoardDataRoot,
     CacheDir,
     CompileOption,
-    DataRoot,
     DatasetOptions,
     Devices,
     Json,
@@ -30,7 +30,7 @@ from harness.cli.options import (
     split_numbers,
 )
 from harness.cli.output import say
-from harness.cli.verbs.shared import open_registry, print_board
+from harness.cli.verbs.shared import find_data_root, note_data_root, open_registry, print_board
 from harness.errors import UsageError
 from harness.machine import require_drawing
 
@@ -82,7 +82,7 @@ def run(
         bool, typer.Option("--controls", help="Add rows that must find nothing: prevalence, and shuffled targets.")
     ] = False,
     only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
-    data_root: DataRoot = Path("data"),
+    data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     device: Devices = "auto",
     workers: Annotated[
@@ -144,8 +144,9 @@ def run(
     from harness.training.engine import EngineOptions
 
     devices = find_devices(device)
+    definition = define(request, registry)
     where = Settings(
-        data_root=data_root,
+        data_root=find_data_root(data_root, definition.board.folder),
         cache=find_cache(cache_dir),
         device=devices[0],
         only=only,
@@ -154,7 +155,6 @@ def run(
         dry=dry_run,
         engine=EngineOptions(compile=compile_, placement=placement, deterministic=deterministic),
     )
-    definition = define(request, registry)
     at_work = _choose_workers(
         where,
         devices,
@@ -219,6 +219,7 @@ def _run_definition(
             _print_plan(planned, as_json=as_json)
             return
         definition.write()
+        note_data_root(board, registry, settings.data_root)
         for line in set_aside(board.folder):
             warn(line)
         again = {item.job.combo.name for item in planned if item.lacks is not None}

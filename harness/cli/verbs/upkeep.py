@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheDir, DataRoot, ImageColumn, Json, Plugins, find_cache
+from harness.cli.options import BoardDataRoot, CacheDir, ImageColumn, Json, Plugins, find_cache
 from harness.cli.output import open_output, say
-from harness.cli.verbs.shared import open_registry
+from harness.cli.verbs.shared import find_data_root, open_registry
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def submit(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of earlier ones of that name.")] = False,
     image_column: ImageColumn = None,
-    data_root: DataRoot = Path("data"),
+    data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     plugin: Plugins = None,
     as_json: Json = False,
@@ -179,7 +179,8 @@ def submit(
         image_column=image_column,
     )
     registry, cache = open_registry(plugin), find_cache(cache_dir)
-    submitted = submit_predictions(opened_board, registry, submission, data_root, cache, replace_old=replace)
+    root = find_data_root(data_root, opened_board.folder)
+    submitted = submit_predictions(opened_board, registry, submission, root, cache, replace_old=replace)
     for note in submitted.notes:
         warn(note)
     print_board(render(opened_board), as_json=as_json)
