@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,3 +73,9 @@ def resolve_metrics(names: Sequence[str], registry: Registry) -> tuple[Metric, .
 def resolve_rows(board: Board, registry: Registry) -> dict[str, Choices]:
     """Every row of a board by its name: nothing is run before all of it is known to mean something."""
     return {row.name: resolve(row, registry) for row in board.rows}
+
+
+def list_metrics(board: Board, rows: Mapping[str, Choices]) -> list[str]:
+    """Names of the board's metrics, and of those by which recipes pick an epoch or lower the learning rate."""
+    watched = (name for choices in rows.values() for name in (choices.recipe.select_on, choices.recipe.schedule.watch))
+    return [*board.metrics, *(name for name in watched if name not in ("objective", "loss"))]

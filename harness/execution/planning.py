@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from harness.board import BOARD_FILE, Board, Combo
-from harness.choices import Choices, list_files, resolve_metrics, resolve_rows
+from harness.choices import Choices, list_files, list_metrics, resolve_metrics, resolve_rows
 from harness.components import SPLITS, TOLD, Data, Metric
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import Prepared, describe_left_out, prepare
@@ -117,7 +117,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     set_up_process(settings.engine, settings.cache)
     _require_no_folders(board)
     rows = resolve_rows(board, registry)
-    metrics, in_groups = (resolve_metrics(names, registry) for names in (_list_metrics(board, rows), MEASURED))
+    metrics, in_groups = (resolve_metrics(names, registry) for names in (list_metrics(board, rows), MEASURED))
     chosen = _choose(board, settings)
     # a weight file that is not there ends the run before it begins
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
@@ -130,7 +130,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     data = DataBySize(source, settings, listener, loaded)
     _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
     offers = [registry.offer("dataset", board.dataset)]
-    offers += [registry.offer("metric", split_name(name)[0]) for name in _list_metrics(board, rows)]
+    offers += [registry.offer("metric", split_name(name)[0]) for name in list_metrics(board, rows)]
     maker = JobMaker(
         board=board,
         settings=settings,
@@ -203,12 +203,6 @@ class JobMaker:
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
-
-
-def _list_metrics(board: Board, rows: Mapping[str, Choices]) -> list[str]:
-    """Names of the board's metrics, and of those by which recipes pick an epoch or lower the learning rate."""
-    watched = (name for choices in rows.values() for name in (choices.recipe.select_on, choices.recipe.schedule.watch))
-    return [*board.metrics, *(name for name in watched if name not in ("objective", "loss"))]
 
 
 def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:

@@ -97,6 +97,29 @@ def test_status_names_submitted_rows_and_records_that_the_board_asks_for_no_more
     assert (code, "2 of 2 done, 1 submitted, 2 leftover" in out, "external--theirs--s0" in out) == (0, True, True)
 
 
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [
+        ('"toy-net"', '"toy-nett"'),
+        ('losses = ["bce"]', 'losses = ["bcee"]'),
+        ('recipes = ["toy"]', 'recipes = ["toi"]'),
+        ('name = "toy"', 'name = "toi"'),
+        ('name = "toy"', 'name = "toy"\ncounts = 4'),
+        ('"brier"]', '"brierr"]'),
+        ('objective = "auroc"', 'objective = "f1@nonsense"'),
+        ('objective = "auroc"', 'objective = "auroc@oracle"'),
+        ('recipes = ["toy"]', 'recipes = ["toy"]\nparams = { recipe = { select_on = "nothing" } }'),
+        ('recipes = ["toy"]', 'recipes = ["toy"]\nparams = { model = { depth = 2 } }'),
+    ],
+)
+def test_status_refuses_a_name_that_means_nothing_as_a_run_does(harness, board, known, unknown):
+    text = (board / "board.toml").read_text()
+    assert text.count(known) == 1
+    (board / "board.toml").write_text(text.replace(known, unknown))
+    ran, looked = harness("run", "b"), harness("status", "b")
+    assert (ran[0], looked) == (2, ran)
+
+
 def test_status_watches_until_nothing_is_left(harness, board):
     code, out, _ = harness("status", "b", "--watch")
     assert (code, "4 of 4 done" in out) == (0, True)

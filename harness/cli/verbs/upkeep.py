@@ -38,7 +38,7 @@ def status(
 
     if watch and as_json:
         raise UsageError("--watch shows, --json prints one document: give one of them")
-    opened_board, current = _examine(board, plugin)
+    opened_board, current = _examine(board, plugin, as_run=True)
     state = find_status(opened_board, current)
     if as_json:
         tables.print_json({"board": str(opened_board.folder), **state.as_plain()})
@@ -228,11 +228,13 @@ def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
     say(f"{decimal(total)} in {len(waste)} places" if waste else "nothing is stale or unreferenced")
 
 
-def _examine(folder: str, plugin: list[Path] | None) -> tuple[Board, CurrentKeys]:
-    """A board, and what a run would make of it today."""
+def _examine(folder: str, plugin: list[Path] | None, *, as_run: bool = False) -> tuple[Board, CurrentKeys]:
+    """A board, and what a run would make of it today; with `as_run`, what a run refuses is refused here too."""
     from harness.board import open_board
-    from harness.execution.keys import find_current_keys
+    from harness.execution.keys import find_current_keys, require_names
     from harness.results.store import read_records
 
-    board = open_board(folder)
-    return board, find_current_keys(board, open_registry(plugin), read_records(board.folder).records)
+    board, registry = open_board(folder), open_registry(plugin)
+    if as_run:
+        require_names(board, registry)
+    return board, find_current_keys(board, registry, read_records(board.folder).records)
