@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.board import Board, Row
@@ -11,7 +12,7 @@ from harness.components import Loss, Metric, Model, Recipe
 from harness.errors import UnknownNameError
 from harness.metric_names import split_name
 from harness.parameters import SECTIONS, complete, override
-from harness.registry import Registry
+from harness.registry import Offer, Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Choices:
     """Parameters of the loss; these and the model's are complete, defaults included."""
     code: dict[str, str]
     """Digest of the source of each external plugin that takes part, by kind."""
+    plugins: tuple[str, ...] = ()
+    """The files given by --plugin that offer the components, without their folders."""
 
 
 def resolve(row: Row, registry: Registry) -> Choices:
@@ -52,7 +55,13 @@ def resolve(row: Row, registry: Registry) -> Choices:
         model_params=complete(model, model.build, row.params.get("model", {})),
         loss_params=complete(loss, loss.build, row.params.get("loss", {})),
         code={kind: offer.code for kind, offer in offers.items() if offer.code},
+        plugins=list_files(offers.values()),
     )
+
+
+def list_files(offers: Iterable[Offer]) -> tuple[str, ...]:
+    """The plugin files that make these offers, each once, without their folders."""
+    return tuple(dict.fromkeys(Path(offer.plugin).name for offer in offers if offer.origin == "local"))
 
 
 def resolve_metrics(names: Sequence[str], registry: Registry) -> tuple[Metric, ...]:
@@ -64,3 +73,9 @@ def resolve_metrics(names: Sequence[str], registry: Registry) -> tuple[Metric, .
 def resolve_rows(board: Board, registry: Registry) -> dict[str, Choices]:
     """Every row of a board by its name: nothing is run before all of it is known to mean something."""
     return {row.name: resolve(row, registry) for row in board.rows}
+
+
+def list_metrics(board: Board, rows: Mapping[str, Choices]) -> list[str]:
+    """Names of the board's metrics, and of those by which recipes pick an epoch or lower the learning rate."""
+    watched = (name for choices in rows.values() for name in (choices.recipe.select_on, choices.recipe.schedule.watch))
+    return [*board.metrics, *(name for name in watched if name not in ("objective", "loss"))]

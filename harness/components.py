@@ -223,6 +223,8 @@ class Dataset(Component):
     """
 
     load: Callable[..., Data]
+    drawn: bool = False
+    """Whether `load` makes the images itself: there is then no folder for --data-root to name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,6 +86,13 @@ class Definition:
         add_rows(board.folder, self.added)
 
 
+def one_row_text(row: Row) -> str:
+    """Return what asks for a row in board.toml: a table of its own, or for control rows the key that they share."""
+    if row.control is not None:
+        return "controls = true\n"
+    return row_text([row.model], [row.loss], [row.recipe], row.params, row.tuned)
+
+
 def add_rows(folder: Path, rows: Sequence[Row]) -> tuple[Row, ...]:
     """Add rows to the `board.toml` of a folder as it is now; gives those that it lacked."""
     with exclusive(folder / BOARD_FILE):
@@ -168,14 +175,14 @@ def _new_text(wanted: Board, request: BoardRequest) -> str:
     if request.board is None and all(row.params == request.params for row in wanted.systems):
         rows = [row_text(request.models, request.losses, request.recipes, request.params)]
     else:
-        rows = [_one_row(row) for row in wanted.systems]
+        rows = [one_row_text(row) for row in wanted.systems]
     return board_text(wanted, rows)
 
 
 def _append_rows(text: str, rows: Sequence[Row]) -> str:
     """A board's text with more rows at its end; its comments stay, and control rows become `controls = true`."""
     text = _with_controls(text) if any(row.control is not None for row in rows) else text
-    return "\n\n".join([text.rstrip(), "\n".join(_one_row(row) for row in rows if row.control is None)])
+    return "\n\n".join([text.rstrip(), "\n".join(one_row_text(row) for row in rows if row.control is None)])
 
 
 def _with_controls(text: str) -> str:
@@ -263,10 +270,6 @@ def _require_same_data(existing: Board, dataset: str, options: Mapping[str, Any]
 def _merge(params: Params, changes: Params) -> Params:
     sections = [section for section in ("model", "loss", "recipe") if section in params or section in changes]
     return {section: params.get(section, {}) | changes.get(section, {}) for section in sections}
-
-
-def _one_row(row: Row) -> str:
-    return row_text([row.model], [row.loss], [row.recipe], row.params, row.tuned)
 
 
 def _original_text(name: str, file: str = BOARD_FILE) -> str:

@@ -70,6 +70,7 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
         described["defaults"] = {n: None if v is inspect.Parameter.empty else v for n, v in defaults(function).items()}
     if isinstance(component, Dataset):
         described["defaults"] |= CORE_OPTIONS
+        described["drawn"] = component.drawn
     if isinstance(component, Recipe):
         described["defaults"] = recipe_values(component)
     if isinstance(component, Model | Loss | Recipe):

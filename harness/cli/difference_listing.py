@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.report.difference import CHANGE_KINDS, BoardDifference, MetricChange, RowChange
+from harness.report.format import format_interval, format_spread
 from harness.text import make_visible
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def as_plain(difference: BoardDifference) -> dict[str, Any]:
                 "kind": change.kind,
                 "note": change.note,
                 "speed": change.speed,
+                "values": {name: asdict(spread) for name, spread in change.values.items()},
                 "metrics": {one.metric: {**vars(one), "delta": one.delta} for one in change.metrics},
             }
             for change in difference.rows
@@ -61,7 +64,7 @@ def as_markdown(difference: BoardDifference) -> str:
     lines = [f"### {_escape(difference.name)}", "", f"{count_kinds(difference)}.", ""]
     shown = [change for change in difference.rows if change.kind != "same"]
     if shown:
-        lines += ["| row | | metric | change | note |", "|---|---|---|---|---|"]
+        lines += ["| row | | metric | value or change | note |", "|---|---|---|---|---|"]
     for change in shown:
         values = _lines(change, difference.objective) or [("", "")]
         cells = [
@@ -77,7 +80,16 @@ def as_markdown(difference: BoardDifference) -> str:
 
 
 def _lines(change: RowChange, objective: str) -> list[tuple[str, str]]:
-    """The objective and whatever changed beyond noise: metric, and its change in words; then the speed."""
+    """The objective and whatever changed beyond noise: metric, and its change in words; then the speed.
+
+    A row that one state alone has is told with its values: the mean, its deviation over seeds and its interval.
+    """
+    if change.values:
+        return [
+            (name, " ".join(filter(None, (format_spread(spread), format_interval(spread)))))
+            for name, spread in change.values.items()
+            if not name.endswith("@oracle")
+        ]
     told = [one for one in change.metrics if one.metric == objective or one.verdict in ("better", "worse")]
     lines = [(one.metric, _tell(one)) for one in told]
     if change.speed is not None:

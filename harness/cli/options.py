@@ -41,6 +41,14 @@ DataRoot = Annotated[
     Path,
     typer.Option(envvar="HARNESS_DATA_ROOT", help="Folder that holds the dataset, or a folder of that name with it."),
 ]
+BoardDataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="HARNESS_DATA_ROOT",
+        help="Folder that holds the dataset, or a folder of that name with it.",
+        show_default="where the board's last run found its data, else data",
+    ),
+]
 CacheDir = Annotated[
     Path | None,
     typer.Option(

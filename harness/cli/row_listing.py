@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from harness.evaluation.wording import tell_absences
 from harness.report.details import MEASURES, RowDetails, describe_submission, gather_details, gather_origins
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.results.repetition import tell_again
 from harness.results.store import read_groups
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         *(f"seed {_join(seeds)}: {text}" for text, seeds in details.execution.items()),
         *(f"seed {_join(keys)}: {command}, {what}" for (command, what), keys in gather_origins(row.records).items()),
     ]
-    if row.external is None:
-        made.append(
-            f"to measure it again: harness run {shlex.quote(str(summary.board.folder))} --only '{row.name}' --force"
-        )
+    if row.name in summary.board.row_names:
+        data = any(record.provenance.data_root for record in summary.counted)
+        command = tell_again(str(summary.board.folder), row.name, row.records, data=data)
+        made.append(f"to measure it again: {command}")
     return [*parts, line(), *map(line, made)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rich.table import Table
@@ -46,5 +47,5 @@ def print_outcome(outcome: StudyOutcome, page: Path, *, added: bool, wanted: boo
         if wanted:
             folder = outcome.plan.board.folder
             place = f"{'written to' if added else 'is there already in'} {folder / BOARD_FILE}"
-            say(f"{place}; measure it: harness run {folder}")
+            say(f"{place}; measure it: harness run {shlex.quote(str(folder))}")
     say(f"report: {page}")

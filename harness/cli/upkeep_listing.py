@@ -12,23 +12,24 @@ STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow"
 
 
 def status_table(state: BoardStatus) -> Group:
-    """Counts, then a line for each that is not simply done, then what is left."""
+    """Counts, then a line for each that is not simply done, what was taken out of the board, and what is left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("combo", "state", ""):
         table.add_column(column, overflow="fold")
     for combo in (*state.combos, *state.others):
-        if combo.state != "done":
+        if combo.state not in ("done", "leftover"):
             shown = f"failed ({combo.failure})" if combo.state == "failed" else combo.state
             table.add_row(line(combo.name), line(shown, style=STYLES.get(combo.state, "")), line(combo.detail))
     counts = [f"{state.count('done')} of {len(state.combos)} done"]
     counts += [f"{count} failed ({kind})" for kind, count in sorted(state.failures.items())]
     counts += [
         f"{state.count(name)} {name}"
-        for name in ("submitted", "skipped", "stale", "unevaluated", "running", "waiting")
+        for name in ("submitted", "skipped", "stale", "unevaluated", "leftover", "running", "waiting")
         if state.count(name)
     ]
     left = [] if state.seconds_left in (None, 0.0) else [line(f"about {format_duration(state.seconds_left or 0)} left")]
-    return Group(line(", ".join(counts)), *([table] if table.row_count else []), *left)
+    leftovers = [line(f"board.toml {text}") for text in state.leftovers]
+    return Group(line(", ".join(counts)), *([table] if table.row_count else []), *leftovers, *left)
 
 
 def format_duration(seconds: float) -> str:

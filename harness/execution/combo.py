@@ -84,6 +84,8 @@ class Job:
     """Whether an interrupted training of this combo goes on, or begins again."""
     guard: Callable[[], None] = lambda: None
     """Called before anything is written; raises `ClaimLostError` where the combo is another process's by now."""
+    plugins: tuple[str, ...] = ()
+    """The files given by --plugin that take part, without their folders."""
 
     @property
     def board_folder(self) -> Path:
@@ -246,6 +248,8 @@ def _metric(job: Job, name: str) -> Metric:
 
 def _record(job: Job, provenance: ProvenancePart | None = None, **parts: object) -> Record:
     combo, choices = job.combo, job.choices
+    made = provenance or describe_run(job.device)
+    took_part = {"plugins": list(job.plugins), "data_root": not job.source.dataset.drawn}
     resolved = {"model": choices.model_params, "loss": choices.loss_params, "recipe": recipe_values(choices.recipe)}
     return Record(
         key=job.key,
@@ -262,7 +266,7 @@ def _record(job: Job, provenance: ProvenancePart | None = None, **parts: object)
             resolved={section: _published(values) for section, values in resolved.items()},
         ),
         dataset=_describe_data(job),
-        provenance=provenance or describe_run(job.device),
+        provenance=made.model_copy(update=took_part),
         **parts,
     )
 

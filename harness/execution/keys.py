@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.board import Board, Row, combo_name
-from harness.choices import resolve
+from harness.choices import list_metrics, resolve, resolve_metrics, resolve_rows
 from harness.data.loading import find_source
 from harness.errors import HarnessError
 from harness.registry import Registry
@@ -55,6 +55,16 @@ def find_current_keys(board: Board, registry: Registry, records: Iterable[Record
         except HarnessError as error:
             unknown[row.name] = str(error)
     return CurrentKeys(fingerprint, keys, unknown)
+
+
+def require_names(board: Board, registry: Registry) -> None:
+    """Refuse a board whose names mean nothing, as a run does: of components, parameters, policies and options.
+
+    Raises `UnknownNameError` or `UsageError` for the first of them.
+    """
+    rows = resolve_rows(board, registry)
+    resolve_metrics(list_metrics(board, rows), registry)
+    find_source(registry.offer("dataset", board.dataset), board.options, Path())
 
 
 def _row_keys(board: Board, row: Row, registry: Registry, fingerprint: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from harness.board import BOARD_FILE, Board, Combo
-from harness.choices import Choices, resolve_metrics, resolve_rows
+from harness.choices import Choices, list_files, list_metrics, resolve_metrics, resolve_rows
 from harness.components import SPLITS, TOLD, Data, Metric
 from harness.data.loading import Source, find_source, load_disjoint
 from harness.data.prepare import Prepared, describe_left_out, prepare
@@ -22,6 +22,7 @@ from harness.evaluation.subgroups import MEASURED
 from harness.execution.combo import Job, reason_to_skip
 from harness.execution.controls import shuffle_targets
 from harness.execution.events import Listener, Noted, Preparing
+from harness.metric_names import split_name
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint, weights_identity
 from harness.results.provenance import scrub_paths
@@ -31,6 +32,9 @@ from harness.results.store import read_records
 from harness.training import VERSION
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
 from harness.training.weights import require_imagenet
+
+FORCED = "forced"
+"""Why a combo is run that has a current record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     set_up_process(settings.engine, settings.cache)
     _require_no_folders(board)
     rows = resolve_rows(board, registry)
-    metrics, in_groups = (resolve_metrics(names, registry) for names in (_list_metrics(board, rows), MEASURED))
+    metrics, in_groups = (resolve_metrics(names, registry) for names in (list_metrics(board, rows), MEASURED))
     chosen = _choose(board, settings)
     # a weight file that is not there ends the run before it begins
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
@@ -125,8 +129,16 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
     data = DataBySize(source, settings, listener, loaded)
     _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
+    offers = [registry.offer("dataset", board.dataset)]
+    offers += [registry.offer("metric", split_name(name)[0]) for name in list_metrics(board, rows)]
     maker = JobMaker(
-        board=board, settings=settings, source=source, metrics=metrics, in_groups=in_groups, weights=weights
+        board=board,
+        settings=settings,
+        source=source,
+        metrics=metrics,
+        in_groups=in_groups,
+        weights=weights,
+        plugins=list_files(offers),
     )
     planned = []
     for combo in chosen:
@@ -152,6 +164,8 @@ class JobMaker:
     """Metrics of subgroups."""
     weights: Mapping[str, str]
     """Row -> the identity of its initial weights."""
+    plugins: tuple[str, ...]
+    """Plugin files that the dataset and the metrics come from."""
 
     def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
         """Make the job of a combo, with images of the size that it loads.
@@ -184,16 +198,11 @@ class JobMaker:
             engine=settings.engine,
             prepare_seconds=sized.seconds,
             resume=not settings.force,
+            plugins=tuple(dict.fromkeys((*choices.plugins, *self.plugins))),
         )
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
-
-
-def _list_metrics(board: Board, rows: Mapping[str, Choices]) -> list[str]:
-    """Names of the board's metrics, and of those by which recipes pick an epoch or lower the learning rate."""
-    watched = (name for choices in rows.values() for name in (choices.recipe.select_on, choices.recipe.schedule.watch))
-    return [*board.metrics, *(name for name in watched if name not in ("objective", "loss"))]
 
 
 def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
@@ -226,7 +235,7 @@ def _reason(record: Record | None, key: str, settings: Settings) -> str | None:
     if record.key != key:
         return "stale: data, choices or versions have changed"
     if settings.force:
-        return "forced"
+        return FORCED
     return f"failed before: {record.failure.kind}" if record.status == "failed" and record.failure else None
 
 

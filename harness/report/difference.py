@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from harness.board import Board
 from harness.evaluation.common_labels import average, find_common, is_over, resampled, tell_labels
 from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
 from harness.evaluation.wording import MORE_SEEDS
-from harness.report.leaderboard import RowSummary
+from harness.report.leaderboard import RowSummary, Spread
 from harness.report.significance import gather
 from harness.report.summary import BoardResults
 
@@ -55,7 +55,7 @@ class MetricChange:
         return self.after - self.before
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RowChange:
     """What became of a row."""
 
@@ -67,6 +67,8 @@ class RowChange:
     """Changes of its metrics, the objective first; empty where one state has no result."""
     speed: float | None = None
     """Training images a second, after divided by before; None where devices differ or nothing was timed."""
+    values: Mapping[str, Spread] = field(default_factory=dict)
+    """Metrics of a row that one state alone has, the objective first; empty for a row that both have."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,11 @@ def _describe(
     if before is None or not before.metrics:
         if after is None or not after.metrics:
             return None
-        return RowChange(name, "new", f"before: {_why(before)}" if before else "")
+        note = f"before: {_why(before)}" if before else ""
+        return RowChange(row=name, kind="new", note=note, values=_order(after.metrics, objective))
     if after is None or not after.metrics:
-        return RowChange(name, "gone", _why(after) if after else "not on the board any more")
+        note = _why(after) if after else "not on the board any more"
+        return RowChange(row=name, kind="gone", note=note, values=_order(before.metrics, objective))
     obstacle = judged.obstacle
     metrics = tuple(sorted(judged.metrics, key=lambda change: change.metric != objective))
     verdicts = {change.verdict for change in metrics}
@@ -173,7 +177,13 @@ def _describe(
         notes.append(MORE_SEEDS)
     if before.seeds != after.seeds:
         notes.append(f"seeds {_join(before.seeds)} became {_join(after.seeds)}")
-    return RowChange(name, kind, "; ".join(notes), metrics, _speed(before, after))
+    speed = _speed(before, after)
+    return RowChange(row=name, kind=kind, note="; ".join(notes), metrics=metrics, speed=speed)
+
+
+def _order(metrics: Mapping[str, Spread], objective: str) -> dict[str, Spread]:
+    """A row's metrics, the objective first."""
+    return {name: metrics[name] for name in sorted(metrics, key=lambda name: name != objective)}
 
 
 def _why(row: RowSummary) -> str:

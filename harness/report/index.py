@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -43,7 +44,9 @@ def render_index(folder: Path, out: Path | None = None) -> tuple[Path, list[page
             rendered.append(page.render(read_board(board), out and out / board.name))
         except Exception as error:  # noqa: BLE001 - one board that fails keeps none of the others from its page
             said = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-            failed.append(f"{board} was not rendered: {said}; harness validate {board} checks its files")
+            failed.append(
+                f"{board} was not rendered: {said}; harness validate {shlex.quote(str(board))} checks its files"
+            )
     path = where / page.PAGE_FILE
     write_atomically(path, index_text([one.results for one in rendered]))
     return path, rendered, failed

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import importlib.resources
 import itertools
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +58,7 @@ from harness.report.published import Published, explain_closed, is_own, read_pub
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.layout import RECORDS
 from harness.results.record import Record
+from harness.results.repetition import tell_again
 from harness.results.store import copy_records, read_curves, read_groups
 
 PAGE_FILE = "index.html"
@@ -73,18 +76,19 @@ class Rendered:
     page: Path
 
 
-def render(board: Board, out: Path | None = None) -> Rendered:
+def render(board: Board, out: Path | None = None, called: str | None = None) -> Rendered:
     """Write a board's `index.html` and `board.csv`, each whole or not at all, beside its `board.toml`.
 
-    With `out` they go into that folder, with a copy of the records that the page links to. Raises `UsageError` where
-    `published.toml` is wrong or a folder cannot be written.
+    With `out` they go into that folder, with a copy of the records that the page links to. `called` is the board's name
+    in the page's commands, by default that of its folder. Raises `UsageError` where `published.toml` is wrong or a
+    folder cannot be written.
     """
     published = read_published(board.folder)
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
         results = read_results(board)
         figures = make_figures(results.summary, _read_best_curves(results.summary))
-    text = render_text(results.summary, results.problems, published, figures)
+    text = render_text(results.summary, results.problems, published, figures, called)
     if out is not None:
         copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
     folder = out or board.folder
@@ -98,10 +102,11 @@ def render_text(
     problems: Sequence[str] = (),
     published: Published = Published(),  # noqa: B008 - frozen
     figures: Sequence[Figure] = (),
+    called: str | None = None,
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
     environment = make_environment()
-    shared = _share(summary, published, figures)
+    shared = _share(summary, published, figures, called or summary.board.folder.resolve().name)
     packed = {
         "rows": pack_data(
             {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
@@ -126,15 +131,16 @@ def render_text(
     )
 
 
-def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]) -> dict[str, Any]:
+def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure], called: str) -> dict[str, Any]:
     """What the page's parts show, by the name under which their templates know it."""
     columns = list_page_columns(summary)
+    data = any(record.provenance.data_root for record in summary.counted)
     metrics = [summary.objective, *(name for name in summary.metrics if name != summary.objective)]
     curves = next((f.labels for f in figures if f.labels), ())
     return {
         "summary": summary,
         "board": summary.board,
-        "folder": shlex.quote(summary.board.folder.resolve().name),
+        "folder": shlex.quote(called),
         "answer": conclude(summary),
         "power": tell_power(summary),
         "unvalidated": tell_unvalidated(summary),
@@ -147,6 +153,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "own": {split.name for split in published.splits if is_own(split, summary)},
         "rare": find_rare_labels(summary),
         "columns": columns,
+        "commands": {row.name: tell_again(called, row.name, row.records, data=data) for row in summary.rows},
         "choosable": {column.heading: column.usual for column in columns if column.usual is not None},
         "filters": {
             name: list(dict.fromkeys(str(getattr(row, name)) for row in summary.rows if not row.control))
@@ -212,6 +219,15 @@ def _read_best_curves(summary: Leaderboard) -> dict[str, Curves]:
     }
 
 
+def find_name(page: str) -> str | None:
+    """What a page's commands call its board: the name of the folder that it was made in; None where it has none."""
+    command = re.search(r"<pre>harness run (.+?)</pre>", page)
+    try:
+        return next(iter(shlex.split(html.unescape(command[1]))), None) if command else None
+    except ValueError:  # no command that a shell would take
+        return None
+
+
 def content_security_policy(style: str, scripts: Sequence[str]) -> str:
     """Nothing loads or runs but this style and these scripts, known by their sha256."""
 
@@ -248,6 +264,7 @@ def make_environment() -> jinja2.Environment:
         "anchor": anchor,
         "record_link": _record_link,
         "breakable": mark_breaks,
+        "command": lambda text: Markup(html.escape(text, quote=False)),  # noqa: S704 - escaped
         "choice": _format_choice,
         "known": describe_submission,
     }

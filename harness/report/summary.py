@@ -22,7 +22,7 @@ from harness.report.significance import (
 )
 from harness.results.provenance import scrub_paths
 from harness.results.record import EfficiencyPart, Record
-from harness.results.staleness import AGAIN, current_fingerprint, why_evaluate_again, why_stale
+from harness.results.staleness import AGAIN, LEFTOVER, current_fingerprint, is_leftover, why_evaluate_again, why_stale
 from harness.results.store import AllResamples, read_records
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
     seeds: dict[str, list[int]] = {}
     for record, stale in judged:
         if stale is not None:
-            seeds.setdefault(f"stale: {stale}", []).append(record.combo.seed)
+            way_out = f"; {LEFTOVER}" if is_leftover(board, record) else ""
+            seeds.setdefault(f"stale: {stale}{way_out}", []).append(record.combo.seed)
         elif record.failure is not None:
             kind = f"failed ({record.failure.kind})" if record.status == "failed" else record.status
             text = f"{kind}: {record.failure.message} [{record.failure.where}]"

@@ -45,6 +45,11 @@ RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS)
 """What a finished combo leaves in its run's folder."""
 
 
+def local_path(folder: Path) -> Path:
+    """Where a board notes what is true on this machine alone."""
+    return folder / RUNS / "local.toml"
+
+
 def claims_path(folder: Path) -> Path:
     """Where the claims of a board lie."""
     return folder / RUNS / CLAIMS

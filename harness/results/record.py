@@ -136,6 +136,10 @@ class ProvenancePart(Part):
     threads: int | None
     cuda: str | None
     command: str
+    plugins: list[str] = Field(
+        default_factory=list, description="files given by --plugin whose components took part, without their folders"
+    )
+    data_root: bool = Field(default=False, description="whether the data lay in a folder that --data-root names")
     finished: str = Field(description="UTC, ISO 8601, to the second")
 
 

@@ -14,6 +14,8 @@ from harness.results.record import Record
 
 AGAIN = "harness rescore evaluates its stored predictions again, without training"
 """The way out for a record that was evaluated by another board.toml."""
+LEFTOVER = "put it back, or let harness clean remove its records"
+"""The way out where a row or a seed was taken out of board.toml."""
 
 
 def current_fingerprint(board: Board, records: Iterable[Record]) -> str | None:
@@ -39,6 +41,28 @@ def why_stale(board: Board, record: Record, fingerprint: str | None) -> str | No
     if record.dataset.fingerprint != fingerprint:
         return "made on other images, labels or splits than most records"
     return None
+
+
+def is_leftover(board: Board, record: Record) -> bool:
+    """Whether a record is of a row or a seed that was taken out of board.toml, or of one that was never there."""
+    return record.external is None and not (record.combo.row in board.row_names and record.combo.seed in board.seeds)
+
+
+def tell_leftovers(board: Board, records: Iterable[Record]) -> tuple[str, ...]:
+    """Say what was taken out of board.toml whose records lie here still: a line for each row and each seed."""
+    rows: dict[str, list[int]] = {}
+    seeds: dict[int, list[str]] = {}
+    for combo in (record.combo for record in records if is_leftover(board, record)):
+        if combo.row in board.row_names:
+            seeds.setdefault(combo.seed, []).append(combo.row)
+        else:
+            rows.setdefault(combo.row, []).append(combo.seed)
+    return (
+        *(f"has no row {row}, of which there are records of seed {', '.join(map(str, of_row))}: {LEFTOVER}"
+          for row, of_row in rows.items()),
+        *(f"has no seed {seed}, of which there are records of {', '.join(of_seed)}: {LEFTOVER}"
+          for seed, of_seed in sorted(seeds.items())),
+    )  # fmt: skip
 
 
 def why_evaluate_again(board: Board, record: Record) -> str | None:

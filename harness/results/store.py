@@ -275,13 +275,18 @@ def require_no_board(out: Path) -> None:
 def run_folder(folder: Path, key: str) -> Path:
     """Where a combo's predictions and weights lie, which are not committed; made with a .gitignore that says so."""
     path = run_path(folder, key)
-    if not (path.parent / ".gitignore").exists():
-        write_atomically(path.parent / ".gitignore", "*\n")
+    hide_runs(folder)
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; make room or choose another folder") from None
     return path
+
+
+def hide_runs(folder: Path) -> None:
+    """Make the folder for what is not committed, with a .gitignore that says so."""
+    if not (folder / RUNS / ".gitignore").exists():
+        write_atomically(folder / RUNS / ".gitignore", "*\n")
 
 
 def sweep_board(folder: Path) -> None:

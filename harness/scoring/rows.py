@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.metric_names import full_name
 from harness.results.artifacts import read_artifact
 from harness.results.layout import RECORDS, predictions_file, run_path
 from harness.results.record import DatasetPart, Record
+from harness.results.repetition import tell_again
 from harness.results.staleness import current_fingerprint, why_stale
 from harness.results.store import read_records, read_resamples
 from harness.scoring.prediction_files import read_predictions
@@ -43,7 +45,7 @@ class MeasuredRow:
     @property
     def command(self) -> str:
         """The command that measures the row again."""
-        return f"harness run {self.folder} --only '{self.name}' --force"
+        return tell_again(str(self.folder), self.name, self.records)
 
 
 def find_row(text: str) -> MeasuredRow:
@@ -71,7 +73,7 @@ def find_row(text: str) -> MeasuredRow:
     done = [r for r in results.records if r.combo.row == name and r.status == "done"]
     current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)
     if not current:
-        raise UsageError(f"{text} has no current result; make one: harness run {place}")
+        raise UsageError(f"{text} has no current result; make one: harness run {shlex.quote(place)}")
     wanted = () if name in external else board.seeds
     absent = tuple(seed for seed in wanted if seed not in {record.combo.seed for record in current})
     return MeasuredRow(folder, name, current, absent)
@@ -102,7 +104,7 @@ def read_row_resamples(name: str, row: MeasuredRow) -> list[Resamples]:
         if resamples is None:
             raise DataError(
                 f"{name}, seed {record.combo.seed}: the resamples of its record are not beside it; make them: "
-                f"harness rescore {row.folder}, or {row.command}"
+                f"harness rescore {shlex.quote(str(row.folder))}, or {row.command}"
             )
         row_resamples.append(resamples)
     return row_resamples

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.board import Board
+from harness.board import BOARD_FILE, Board, Row, add_controls, read_board
+from harness.definition import add_rows, one_row_text
 from harness.errors import UsageError
 from harness.files import read_regular, write_atomically
 from harness.results.artifacts import read_artifact, stage
@@ -32,7 +34,7 @@ class Conflict:
     theirs: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Merged:
     """What became of the records of other folders; each list has `ROW--sSEED`."""
 
@@ -41,16 +43,36 @@ class Merged:
     same: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     """One line for each that was not taken, and why."""
+    missing: dict[str, list[int]] = field(default_factory=dict)
+    """The rows that board.toml lacks and that nobody asked to add, each with the seeds that are left."""
+    added: list[str] = field(default_factory=list)
+    """What was added to board.toml, one text for each row."""
     conflicts: list[Conflict] = field(default_factory=list)
 
 
-def merge(board: Board, sources: Sequence[Path], replace: str | None = None) -> Merged:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OtherFolder:
+    """Another folder whose records are merged."""
+
+    folder: Path
+    board: Board
+    """The board as it is with every row that it lacks and this folder has."""
+    lacking: Mapping[str, Row]
+    """The rows that board.toml lacks, by name."""
+    others: Mapping[str, Row]
+    """The rows that are called as another row of the board, by name."""
+    add: bool
+    """Whether rows that are lacking are to be added."""
+
+
+def merge(board: Board, sources: Sequence[Path], replace: str | None = None, *, add: bool = False) -> Merged:
     """Take into a board what other folders of it have and it lacks: records, resamples, predictions and weights.
 
     A record replaces one that failed, or one that does not belong to the board any more, when it does itself. Same key
     and same numbers are the same. A record that was measured on other data than the board's own is left. Anything else
-    of one name is a conflict: this board's stays, unless `replace`, a glob over names, says otherwise. Raises
-    `UsageError` for a folder without records.
+    of one name is a conflict: this board's stays, unless `replace`, a glob over names, says otherwise. A row that
+    board.toml lacks is left, or added to it with `add` before its first record is taken. Raises `UsageError` for a
+    folder without records, and for one whose board.toml cannot be read.
     """
     merged = Merged()
     records = {record.combo.name: record for record in read_records(board.folder).records}
@@ -60,16 +82,39 @@ def merge(board: Board, sources: Sequence[Path], replace: str | None = None) -> 
         if not there.records and not there.problems:
             raise UsageError(f"{folder} holds no records; give the folder of a board")
         merged.left.extend(f"{folder}/{problem}" for problem in there.problems)
-        data = data or _find_data(board, there.records)
+        source = _compare_rows(board, folder, there.records, add=add)
+        data = data or _find_data(source.board, there.records)
         for theirs in there.records:
-            if _merge_record(board, folder, theirs, records.get(theirs.combo.name), data, replace, merged):
+            if _merge_record(source, theirs, records.get(theirs.combo.name), data, replace, merged):
                 records[theirs.combo.name] = theirs
+        board = read_board(board.folder) if merged.added else board
     return merged
 
 
+def _compare_rows(board: Board, folder: Path, records: Iterable[Record], *, add: bool) -> OtherFolder:
+    """Find what another folder's rows are to a board, as its board.toml has them; without one, as its records do."""
+    if (folder / BOARD_FILE).is_file():
+        theirs = read_board(folder).rows
+    else:
+        found = [(r.combo.row, _row_of(r)) for r in records if r.external is None]
+        theirs = tuple(row for name, row in found if row.name == name)  # a family's model may have had a shorter name
+    lacking = {row.name: row for row in theirs if row.name not in board.row_names}
+    systems = [*board.systems, *(row for row in lacking.values() if row.control is None)]
+    has_controls = any(row.control is not None for row in (*board.rows, *lacking.values()))
+    rows = add_controls(systems) if has_controls else tuple(systems)
+    named = {row.name: row for row in rows}
+    others = {row.name: row for row in theirs if row != named[row.name]}
+    whole = dataclasses.replace(board, rows=rows)
+    return OtherFolder(folder=folder, board=whole, lacking=lacking, others=others, add=add)
+
+
+def _row_of(record: Record) -> Row:
+    combo = record.combo
+    return Row(model=combo.model, loss=combo.loss, recipe=combo.recipe, params=combo.params, control=combo.control)
+
+
 def _merge_record(
-    board: Board,
-    source: Path,
+    source: OtherFolder,
     theirs: Record,
     ours: Record | None,
     data: DatasetPart | None,
@@ -77,21 +122,32 @@ def _merge_record(
     merged: Merged,
 ) -> bool:
     """Settle what becomes of one record, and note it; whether it was taken."""
-    name, verdict = theirs.combo.name, _judge(board, ours, theirs, data)
-    if ours is not None and verdict == "same":
+    board, name = source.board, theirs.combo.name
+    verdict, row = _judge(source, ours, theirs, data), source.lacking.get(theirs.combo.row)
+    if verdict.startswith("stale: "):
+        merged.left.append(f"{source.folder}: {name} is left: {verdict.removeprefix('stale: ')}")
+    elif row is not None and not source.add:
+        merged.missing.setdefault(row.name, []).append(theirs.combo.seed)
+    elif ours is not None and verdict == "same":
+        _add_row(board, row, merged)
         merged.same.append(name)
-    elif verdict.startswith("stale: "):
-        merged.left.append(f"{source}: {name} is left: {verdict.removeprefix('stale: ')}")
     elif ours is None or verdict == "better" or (replace is not None and fnmatch.fnmatchcase(name, replace)):
-        _copy(board.folder, source, theirs)
+        _add_row(board, row, merged)
+        _copy(board.folder, source.folder, theirs)
         (merged.taken if ours is None else merged.replaced).append(name)
         return True
     elif verdict == "worse":
-        merged.left.append(f"{source}: {name} is left: it {theirs.status}, this board's is {ours.status}")
+        merged.left.append(f"{source.folder}: {name} is left: it {theirs.status}, this board's is {ours.status}")
     else:
         values = (_value(record, board.objective) for record in (ours, theirs))
-        merged.conflicts.append(Conflict(name, str(source), verdict, *values))
+        merged.conflicts.append(Conflict(name, str(source.folder), verdict, *values))
     return False
+
+
+def _add_row(board: Board, row: Row | None, merged: Merged) -> None:
+    """Add a row that board.toml lacks still, and note what was written."""
+    if row is not None:
+        merged.added.extend(map(one_row_text, add_rows(board.folder, [row])))
 
 
 def _find_data(board: Board, records: Iterable[Record]) -> DatasetPart | None:
@@ -116,8 +172,12 @@ def _describe_difference(theirs: DatasetPart, ours: DatasetPart) -> str:
     return f"it was measured on other data ({'; '.join(differences)}); keep it in a board of its own"
 
 
-def _judge(board: Board, ours: Record | None, theirs: Record, data: DatasetPart | None) -> str:
+def _judge(source: OtherFolder, ours: Record | None, theirs: Record, data: DatasetPart | None) -> str:
     """`same`, `better`, `worse`, `stale: ` and why, or what the conflict is."""
+    board, other = source.board, source.others.get(theirs.combo.row)
+    if other is not None and theirs.external is None:
+        mine = next(row for row in board.rows if row.name == other.name)
+        return f"stale: another row has this name: {_describe_row(other)} there, {_describe_row(mine)} here"
     stale = why_stale(board, theirs, theirs.dataset.fingerprint)
     if stale is not None:
         return f"stale: {stale}"
@@ -134,6 +194,11 @@ def _judge(board: Board, ours: Record | None, theirs: Record, data: DatasetPart 
     if ours.key != theirs.key:
         return "other choices, data or versions (another key)"
     return "same" if ours.metrics == theirs.metrics else "the same key and different numbers"
+
+
+def _describe_row(row: Row) -> str:
+    params = [f"{section}.{name}={value}" for section, values in row.params.items() for name, value in values.items()]
+    return ", ".join([row.model, row.loss, row.recipe, *params])
 
 
 def _value(record: Record, objective: str) -> float | None:

@@ -16,10 +16,10 @@ from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
-from harness.results.staleness import AGAIN, why_evaluate_again
+from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again
 from harness.results.store import read_records
 
-ComboState = Literal["done", "submitted", "failed", "skipped", "stale", "unevaluated", "running", "waiting"]
+ComboState = Literal["done", "submitted", "failed", "skipped", "stale", "unevaluated", "leftover", "running", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class BoardStatus:
     seconds_left: float | None
     """Seconds of work that is left, as far as measured combos tell; None while none was measured."""
     problems: tuple[str, ...]
+    leftovers: tuple[str, ...] = ()
+    """A line for each row and seed that was taken out of board.toml, and whose records are among the others."""
 
     def count(self, state: ComboState) -> int:
         """Combos and other records in a state."""
@@ -59,7 +61,9 @@ class BoardStatus:
 
     def as_plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        states: Sequence[ComboState] = ("done", "submitted", "skipped", "stale", "unevaluated", "running", "waiting")
+        states: Sequence[ComboState] = (
+            "done", "submitted", "skipped", "stale", "unevaluated", "leftover", "running", "waiting",
+        )  # fmt: skip
         return {
             **{state: self.count(state) for state in states},
             "failed": dict(self.failures),
@@ -67,6 +71,7 @@ class BoardStatus:
             "combos": [vars(combo) for combo in self.combos],
             "others": [vars(combo) for combo in self.others],
             "problems": list(self.problems),
+            "leftovers": list(self.leftovers),
         }
 
 
@@ -93,7 +98,8 @@ def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
     total = (
         sum(known_seconds) / len(known_seconds) * len(left) / several if known_seconds else (0.0 if not left else None)
     )
-    return BoardStatus(described, others, total, stored.problems)
+    leftovers = tell_leftovers(board, stored.records)
+    return BoardStatus(described, others, total, stored.problems, leftovers)
 
 
 def _describe(
@@ -126,6 +132,8 @@ def _describe(
 def _describe_other(board: Board, record: Record, current: CurrentKeys) -> ComboStatus:
     """A record of which no combo of the board is the origin."""
     name, stale = record.combo.name, current.why_stale(board, record)
+    if is_leftover(board, record):
+        return ComboStatus(name, "leftover", stale or "")
     if stale is not None:
         return ComboStatus(name, "stale", stale)
     lacks = why_evaluate_again(board, record)

@@ -19,13 +19,13 @@ from harness.execution.keys import CurrentKeys
 from harness.files import TEMPORARY, read_regular
 from harness.parameters import Params
 from harness.report.page import PAGE_FILE as PAGE
-from harness.report.page import render
+from harness.report.page import find_name, render
 from harness.report.published import read_published
 from harness.results.artifacts import find_place, has_artifact, is_staged
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
-from harness.results.staleness import AGAIN, why_evaluate_again
+from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again
 from harness.results.store import read_beside, read_records
 from harness.text import make_visible
 from harness.upkeep.submission import row_name
@@ -50,6 +50,7 @@ def validate(board: Board, current: CurrentKeys) -> tuple[Fault, ...]:
         *_check_published(board),
         *(Fault(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in stored.problems),
         *(finding for record in stored.records for finding in _check_record(board, record, current)),
+        *(Fault(BOARD_FILE, line, problem=False) for line in tell_leftovers(board, stored.records)),
         *_check_orphans(board.folder, stored.records),
         *_check_page(board),
         *(Fault(BOARD_FILE, f"{row}: its keys were not checked: {why}", problem=False)
@@ -72,15 +73,8 @@ def _check_published(board: Board) -> Iterator[Fault]:
 
 def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterator[Fault]:
     file = str(record_path(board.folder, record.combo.name).relative_to(board.folder))
-    expected = _row_name(board, record)
-    if record.combo.row != expected:
-        yield Fault(file, f"its row would be called {expected}: its parts and its name do not belong together")
-    stale = current.why_stale(board, record)
-    if stale is not None:
-        yield Fault(file, f"is stale: {stale}")
-    lacks = why_evaluate_again(board, record) if stale is None else None
-    if lacks is not None:
-        yield Fault(file, f"is to be evaluated again: {lacks}; {AGAIN}")
+    if not is_leftover(board, record):
+        yield from (Fault(file, line) for line in _tell_outdated(board, record, current))
     document = json.loads(record.model_dump_json())
     labels = set(record.dataset.labels)  # which may look like one
     yield from (
@@ -98,6 +92,18 @@ def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterato
     if record.failure is not None:
         yield Fault(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
     yield from _check_files(board.folder, record)
+
+
+def _tell_outdated(board: Board, record: Record, current: CurrentKeys) -> Iterator[str]:
+    """What of a record does not fit the board as it is now."""
+    expected = _row_name(board, record)
+    if record.combo.row != expected:
+        yield f"its row would be called {expected}: its parts and its name do not belong together"
+    stale = current.why_stale(board, record)
+    if stale is not None:
+        yield f"is stale: {stale}"
+    elif (lacks := why_evaluate_again(board, record)) is not None:
+        yield f"is to be evaluated again: {lacks}; {AGAIN}"
 
 
 def _is_mean_of_labels(metric: MetricPart) -> bool:
@@ -186,14 +192,17 @@ def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Fault]:
 
 
 def _check_page(board: Board) -> Iterator[Fault]:
+    """The page is what the records give, also where the folder has been copied or renamed since it was made."""
     page = board.folder / PAGE
     if not page.is_file():
         yield Fault(PAGE, "is missing; harness leaderboard makes it")
         return
+    content = page.read_bytes()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            current = render(board, Path(folder)).page.read_bytes()
+            called = find_name(content.decode(errors="replace"))
+            current = render(board, Path(folder), called).page.read_bytes()
     except HarnessError:
         return  # found above
-    if current != page.read_bytes():
+    if current != content:
         yield Fault(PAGE, "is not what the records give; harness leaderboard makes it again")

@@ -52,4 +52,4 @@ def load(
 @hookimpl
 def harness_datasets() -> Iterable[Dataset]:
     """The phantom."""
-    return [Dataset(name="phantom", load=load, about=ABOUT)]
+    return [Dataset(name="phantom", load=load, about=ABOUT, drawn=True)]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,6 +226,33 @@ def test_an_interruption_is_130_and_says_how_to_go_on(harness, monkeypatch):
     code, _, err = harness(*NEW)
     assert code == 130
     assert "Continue with: harness run --dataset toy" in err
+    odd = (*NEW[:-1], "it's $HOME & more", "--only", "*", "--force")
+    code, _, err = harness(*odd)
+    assert code == 130
+    assert shlex.split(err.partition("Continue with: ")[2]) == ["harness", *odd[:-1]]
+    assert "stay" not in err
+
+
+def test_an_interrupted_run_by_force_goes_on_without_it_and_says_whose_results_stay(harness, monkeypatch, toy_board):
+    from harness.execution import combo, single
+
+    whole = combo.run_combo
+
+    def interrupt(job: Any, *more: Any, **others: Any) -> Any:
+        if job.combo.seed == 1:
+            raise KeyboardInterrupt
+        return whole(job, *more, **others)
+
+    board = Path(shutil.copytree(toy_board, "b"))
+    (board / "records" / "tiny-cnn--bce--toy--s1.json").unlink()
+    monkeypatch.setattr(single, "run_combo", interrupt)
+    code, _, err = harness("run", "b", "--seeds", "1", "--force")
+    assert code == 130
+    assert "2 left to do. The results that were there stay for toy-net--bce--toy--s1: --force --only ROW begins" in err
+    assert err.rstrip().endswith("Continue with: harness run b --seeds 1")
+    monkeypatch.setattr(single, "run_combo", whole)
+    code, out, _ = harness("run", "b", "--seeds", "1", "--dry-run")
+    assert (code, "1 of 2 combos would be run" in out) == (0, True)
 
 
 def test_help_needs_no_heavy_library():

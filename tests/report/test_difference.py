@@ -163,6 +163,37 @@ def test_rows_that_come_go_or_fail_are_told_with_the_reason(build):
     assert "not on the board" in found["goes"].note
 
 
+def test_rows_that_one_state_alone_has_are_told_with_values_and_intervals(build):
+    from rich.console import Console
+
+    before = state(build, {"stays": (0.8, 0.81), "goes": (0.7, 0.72)})
+    after = state(build, {"stays": (0.8, 0.81), "comes": (0.9, 0.92)})
+    found = compare_states(before, after)
+    rows = {row["row"].partition("-")[0]: row for row in as_plain(found)["rows"]}
+    written = io.StringIO()
+    Console(width=200, file=written).print(*as_text(found), sep="\n")
+    for name, mean in (("comes", 0.91), ("goes", 0.71)):
+        spread = rows[name]["values"]["auroc"]
+        low, high = spread["interval"]
+        assert (spread["mean"], low < mean < high) == (pytest.approx(mean), True)
+        told = f"{mean:.4f} ±{spread['deviation']:.4f} [{low:.3f}, {high:.3f}]"
+        assert told in written.getvalue()
+        assert told.replace("[", r"\[").replace("]", r"\]") in as_markdown(found)
+    assert rows["stays"]["values"] == {}
+
+
+def test_the_objective_is_told_first_and_what_is_fitted_on_test_only_in_plain_data(build):
+    metrics = {name: build.metric(0.5) for name in ("brier", "f1@oracle", "auroc")}
+    one, other = (
+        BoardResults(summarize(build.board(model), [build.record(model, seed, metrics) for seed in (0, 1)], {}))
+        for model in ("goes", "comes")
+    )
+    change = compare_states(one, other).rows[0]
+    assert [*change.values] == ["auroc", "brier", "f1@oracle"]
+    text = as_markdown(compare_states(one, other))
+    assert ("auroc<br>brier |" in text, "oracle" in text) == (True, False)
+
+
 def test_without_resamples_or_on_other_data_nothing_is_called_noise(build):
     before, after = {"net": (0.80, 0.81)}, {"net": (0.9, 0.91)}
     alone = compare_states(state(build, before, with_resamples=False), state(build, after))
@@ -191,7 +222,7 @@ def test_speed_is_told_on_one_device_only(build):
 
 
 def test_markdown_counts_rows_and_escapes_names(build):
-    change = RowChange("a|b<script>`*", "gone", "x\ny")
+    change = RowChange(row="a|b<script>`*", kind="gone", note="x\ny")
     text = as_markdown(BoardDifference("board", "auroc", (change,), ("a note",)))
     row = next(line for line in text.splitlines() if "script" in line)
     assert "<script" not in text

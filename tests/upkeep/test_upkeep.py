@@ -86,15 +86,38 @@ def test_status_names_submitted_rows_and_records_that_the_board_asks_for_no_more
     text = (board / "board.toml").read_text()
     (board / "board.toml").write_text(text.replace("seeds = [0, 1]", "seeds = [0]"))
     found = run_json(harness, "status", "b")
-    assert (found["done"], found["submitted"], found["stale"]) == (2, 1, 2)
+    assert (found["done"], found["submitted"], found["stale"], found["leftover"]) == (2, 1, 0, 2)
     others = {other["name"]: (other["state"], other["detail"]) for other in found["others"]}
     assert others == {
         "external--theirs--s0": ("submitted", "external, not trained here"),
-        f"{NET}--s1": ("stale", "1 is none of the board's seeds"),
-        f"{TINY}--s1": ("stale", "1 is none of the board's seeds"),
+        f"{NET}--s1": ("leftover", "1 is none of the board's seeds"),
+        f"{TINY}--s1": ("leftover", "1 is none of the board's seeds"),
     }
     code, out, _ = harness("status", "b")
-    assert (code, "2 of 2 done, 1 submitted, 2 stale" in out, "external--theirs--s0" in out) == (0, True, True)
+    assert (code, "2 of 2 done, 1 submitted, 2 leftover" in out, "external--theirs--s0" in out) == (0, True, True)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [
+        ('"toy-net"', '"toy-nett"'),
+        ('losses = ["bce"]', 'losses = ["bcee"]'),
+        ('recipes = ["toy"]', 'recipes = ["toi"]'),
+        ('name = "toy"', 'name = "toi"'),
+        ('name = "toy"', 'name = "toy"\ncounts = 4'),
+        ('"brier"]', '"brierr"]'),
+        ('objective = "auroc"', 'objective = "f1@nonsense"'),
+        ('objective = "auroc"', 'objective = "auroc@oracle"'),
+        ('recipes = ["toy"]', 'recipes = ["toy"]\nparams = { recipe = { select_on = "nothing" } }'),
+        ('recipes = ["toy"]', 'recipes = ["toy"]\nparams = { model = { depth = 2 } }'),
+    ],
+)
+def test_status_refuses_a_name_that_means_nothing_as_a_run_does(harness, board, known, unknown):
+    text = (board / "board.toml").read_text()
+    assert text.count(known) == 1
+    (board / "board.toml").write_text(text.replace(known, unknown))
+    ran, looked = harness("run", "b"), harness("status", "b")
+    assert (ran[0], looked) == (2, ran)
 
 
 def test_status_watches_until_nothing_is_left(harness, board):
@@ -164,17 +187,6 @@ def test_another_key_is_a_conflict_and_a_failure_gives_way(harness, board, tmp_p
     assert "this board's is done" in found["left"][0]
 
 
-def test_a_row_that_the_board_does_not_name_is_left(harness, board, toy_board):
-    text = (board / "board.toml").read_text().replace('"toy-net", ', "")
-    (board / "board.toml").write_text(text)
-    for path in (board / "records").glob(f"{NET}*"):
-        path.unlink()
-    found = run_json(harness, "merge", "b", str(toy_board))
-    assert found["taken"] == []
-    assert "board.toml has no such row" in found["left"][0]
-    assert harness("merge", "b", "nowhere")[0] == 2
-
-
 # --- validate --------------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +218,58 @@ def test_what_is_wrong_with_a_board_is_named(harness, board, spoil, says):
     found = run_json(harness, "validate", "b")
     assert (found["code"], found["ok"]) == (1, False)
     assert any(says in finding["message"] for finding in found["findings"] if finding["problem"]), found["findings"]
+
+
+@pytest.mark.parametrize("name", ["c", "anna's $HOME & <b>"])
+def test_a_board_that_was_copied_to_a_folder_of_another_name_is_valid(harness, board, tmp_path, name):
+    harness("leaderboard", "b")
+    board.rename(tmp_path / name)
+    found = run_json(harness, "validate", name)
+    assert (found["code"], found["findings"]) == (0, [])
+
+
+FAMILY = "timm_test_vit--bce--toy"
+
+
+@pytest.fixture
+def cut_board(harness, board):
+    """A board from which one row was taken whose model's name is not the row's, and one seed of another."""
+    text = (board / "board.toml").read_text()
+    whole = text.replace('"toy-net"', '"timm/test_vit", "toy-net"')
+    (board / "board.toml").write_text(whole)
+    assert harness("run", "b", "--only", FAMILY)[0] == 0
+    (board / "board.toml").write_text(text.replace("seeds = [0, 1]", "seeds = [0]"))
+    return board
+
+
+def test_records_of_rows_and_seeds_that_were_taken_out_are_named_once_with_what_to_do(harness, cut_board):
+    way_out = "put it back, or let harness clean remove its records"
+    row = f"has no row {FAMILY}, of which there are records of seed 0, 1: {way_out}"
+    seed = f"has no seed 1, of which there are records of {TINY}, {NET}: {way_out}"
+    found = run_json(harness, "validate", "b")
+    assert [(f["file"], f["message"], f["problem"]) for f in found["findings"]] == [
+        ("board.toml", row, False),
+        ("board.toml", seed, False),
+        ("index.html", "is not what the records give; harness leaderboard makes it again", True),
+    ]
+    code, out, _ = harness("status", "b")
+    assert (code, out.count(FAMILY), out.count(way_out)) == (0, 1, 2)
+    code, out, _ = harness("leaderboard", "b")
+    assert code == 0
+    assert f"{FAMILY}: seed 0, 1: stale: board.toml has no such row; {way_out}" in " ".join(out.split())
+    page = (cut_board / "index.html").read_text()
+    assert (f"--only '{TINY}'" in page, f"--only '{FAMILY}'" in page) == (True, False)
+    assert run_json(harness, "validate", "b")["ok"] is True
+    assert harness("clean", "b", "--yes")[0] == 0
+    assert run_json(harness, "validate", "b")["findings"] == []
+
+
+@pytest.mark.parametrize("name", ["b; rm -rf x", "$(rm -rf x)", "b'", " "])
+def test_a_page_whose_command_was_changed_is_found(harness, board, name):
+    harness("leaderboard", "b")
+    page = board / "index.html"
+    page.write_text(page.read_text().replace("harness run b ", f"harness run {name} "))
+    assert [f["file"] for f in run_json(harness, "validate", "b")["findings"]] == ["index.html"]
 
 
 def test_a_path_of_a_machine_in_a_record_is_found(harness, board):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,9 @@ import typer
 
 from harness.cli.options import (
     BoardArgument,
+    BoardDataRoot,
     CacheDir,
     CompileOption,
-    DataRoot,
     DatasetOptions,
     Devices,
     Json,
@@ -30,7 +30,7 @@ from harness.cli.options import (
     split_numbers,
 )
 from harness.cli.output import say
-from harness.cli.verbs.shared import open_registry, print_board
+from harness.cli.verbs.shared import find_data_root, note_data_root, open_registry, print_board
 from harness.errors import UsageError
 from harness.machine import require_drawing
 
@@ -82,7 +82,7 @@ def run(
         bool, typer.Option("--controls", help="Add rows that must find nothing: prevalence, and shuffled targets.")
     ] = False,
     only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
-    data_root: DataRoot = Path("data"),
+    data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     device: Devices = "auto",
     workers: Annotated[
@@ -144,8 +144,9 @@ def run(
     from harness.training.engine import EngineOptions
 
     devices = find_devices(device)
+    definition = define(request, registry)
     where = Settings(
-        data_root=data_root,
+        data_root=find_data_root(data_root, definition.board.folder),
         cache=find_cache(cache_dir),
         device=devices[0],
         only=only,
@@ -154,7 +155,6 @@ def run(
         dry=dry_run,
         engine=EngineOptions(compile=compile_, placement=placement, deterministic=deterministic),
     )
-    definition = define(request, registry)
     at_work = _choose_workers(
         where,
         devices,
@@ -201,6 +201,7 @@ def _run_definition(
     from harness.execution import local, planning
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
+    from harness.execution.planning import FORCED
     from harness.execution.rescore import rescore as rescore_records
     from harness.report.page import render
     from harness.results.store import set_aside
@@ -218,6 +219,7 @@ def _run_definition(
             _print_plan(planned, as_json=as_json)
             return
         definition.write()
+        note_data_root(board, registry, settings.data_root)
         for line in set_aside(board.folder):
             warn(line)
         again = {item.job.combo.name for item in planned if item.lacks is not None}
@@ -227,7 +229,8 @@ def _run_definition(
         try:
             records = local.run(planned, Audience(display, chosen, board.folder, warn), at_work, retries=retries)
         except Interrupted as interrupted:
-            fail(_explain_interruption(interrupted.left, forced=settings.force))
+            forced = {item.job.combo.name for item in planned if item.reason == FORCED}
+            fail(_explain_interruption(interrupted.left, forced))
             render(board)
             raise
     print_board(render(board), as_json=as_json)
@@ -235,20 +238,21 @@ def _run_definition(
         raise typer.Exit(1)
 
 
-def _explain_interruption(left: Sequence[Left], *, forced: bool) -> str:
-    """What is left, and how to go on."""
+def _explain_interruption(left: Sequence[Left], forced: Collection[str]) -> str:
+    """What is left, and how to go on: without --force, which would start again what is finished."""
     begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
     middle = f" ({begun})" if begun else ""
-    again = "; --force begins all of it anew" if forced else ""
+    kept = [combo.name for combo in left if combo.name in forced]
+    stays = f"The results that were there stay for {', '.join(kept)}: --force --only ROW begins a row anew. "
     return (
-        f"interrupted; what is finished is kept, {len(left)} left to do{middle}. "
-        f"Continue with: {_same_command()}{again}"
+        f"interrupted; what is finished is kept, {len(left)} left to do{middle}. {stays if kept else ''}"
+        f"Continue with: {_same_command(without='--force')}"
     )
 
 
-def _same_command() -> str:
-    """What was typed, with all its options: plugins and data have to be there again."""
-    return shlex.join(["harness", *sys.argv[1:]])
+def _same_command(without: str = "") -> str:
+    """What was typed, with all its options but one: plugins and data have to be there again."""
+    return shlex.join(["harness", *(argument for argument in sys.argv[1:] if argument != without)])
 
 
 def rescore(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.cli.output import open_output, say
 
 if TYPE_CHECKING:
+    from harness.board import Board
     from harness.data.loading import Source
     from harness.registry import Registry
     from harness.report.page import Rendered
@@ -40,6 +41,29 @@ def open_registry(files: Sequence[Path] | None) -> Registry:
     for problem in registry.problems:
         warn(f"plugin {problem.plugin} {problem.message}")
     return registry
+
+
+def find_data_root(given: Path | None, folder: Path) -> Path:
+    """Find the folder of a board's data: the one given, the one that its last run noted, or `data`."""
+    from harness.cli.output import Output
+    from harness.results.layout import local_path
+    from harness.results.whereabouts import recall_data
+
+    if given is not None:
+        return given
+    noted = recall_data(folder)
+    if noted is None:
+        return Path("data")
+    say(f"data: {noted}, as {local_path(folder)} says; --data-root names another folder", console=Output(stderr=True))
+    return noted
+
+
+def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:
+    """Note where the data of a board were found, for its next run; nothing where its images are drawn."""
+    from harness.results.whereabouts import note_data
+
+    if not registry.dataset(board.dataset).drawn:
+        note_data(board.folder, data_root)
 
 
 def open_source(name: str, options: list[str] | None, data_root: Path, plugin: list[Path] | None) -> Source:

@@ -14,9 +14,9 @@ import typer
 
 from harness.cli.options import (
     BoardArgument,
+    BoardDataRoot,
     CacheDir,
     CompileOption,
-    DataRoot,
     DatasetOptions,
     Devices,
     Json,
@@ -27,7 +27,7 @@ from harness.cli.options import (
     parse_duration,
     split_names,
 )
-from harness.cli.verbs.shared import open_registry
+from harness.cli.verbs.shared import find_data_root, note_data_root, open_registry
 from harness.errors import HarnessError, UsageError
 from harness.machine import require_drawing
 from harness.tuning.methods import Pruner, Sampler
@@ -112,7 +112,7 @@ def tune(
         typer.Option(metavar="NAME", help="One of that name is continued.", show_default="the row's name"),
     ] = None,
     options: DatasetOptions = None,
-    data_root: DataRoot = Path("data"),
+    data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     device: Devices = "auto",
     compile_: CompileOption = "auto",
@@ -146,7 +146,10 @@ def tune(
     definition = define(request)
     devices = find_devices(device)
     where = Settings(
-        data_root=data_root, cache=find_cache(cache_dir), device=devices[0], engine=EngineOptions(compile=compile_)
+        data_root=find_data_root(data_root, definition.board.folder),
+        cache=find_cache(cache_dir),
+        device=devices[0],
+        engine=EngineOptions(compile=compile_),
     )
     set_up_process(where.engine, where.cache)
     count = len(devices) if workers is None else workers
@@ -239,6 +242,7 @@ def _run_studies(
 
     studies = [open_study(plan) for plan in plans]
     definition.write()
+    note_data_root(definition.board, context.registry, context.settings.data_root)
     documents: list[dict[str, Any]] = []
     failures = []
     for number, (plan, study) in enumerate(zip(plans, studies, strict=True)):

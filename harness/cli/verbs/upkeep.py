@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheDir, DataRoot, ImageColumn, Json, Plugins, find_cache, split_names
+from harness.cli.options import BoardDataRoot, CacheDir, ImageColumn, Json, Plugins, find_cache, split_names
 from harness.cli.output import open_output, say
-from harness.cli.verbs.shared import open_registry
+from harness.cli.verbs.shared import find_data_root, open_registry
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def status(
 
     if watch and as_json:
         raise UsageError("--watch shows, --json prints one document: give one of them")
-    opened_board, current = _examine(board, plugin)
+    opened_board, current = _examine(board, plugin, as_run=True)
     state = find_status(opened_board, current)
     if as_json:
         tables.print_json({"board": str(opened_board.folder), **state.as_plain()})
@@ -79,6 +79,10 @@ def merge(
     replace: Annotated[
         str | None, typer.Option(help="A glob over ROW--sSEED: of conflicts like that, take the other record.")
     ] = None,
+    add: Annotated[
+        bool,
+        typer.Option("--add-rows", help="Add rows that the board lacks to its board.toml, and take their records."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take the records that other folders of a board have; what contradicts itself is shown, never settled silently."""
@@ -89,13 +93,13 @@ def merge(
     from harness.upkeep.merging import merge as merge_records
 
     board = open_board(into)
-    merged = merge_records(board, sources, replace)
-    render(board)
+    merged = merge_records(board, sources, replace, add=add)
+    render(open_board(into))
     if as_json:
         tables.print_json({"board": str(board.folder), **as_plain(merged)})
     else:
         _print_merged(merged)
-    if merged.conflicts:
+    if merged.conflicts or merged.missing:
         raise typer.Exit(1)
 
 
@@ -103,8 +107,15 @@ def _print_merged(merged: Merged) -> None:
     from harness.cli.terminal import warn
 
     say(f"{len(merged.taken)} taken, {len(merged.replaced)} replaced, {len(merged.same)} the same")
+    for text in merged.added:
+        say("added to board.toml:")
+        for line in text.splitlines():
+            say(f"  {line}")
     for line in merged.left:
         warn(line)
+    for row, seeds in merged.missing.items():
+        numbers = ", ".join(map(str, seeds))
+        warn(f"{row} is left, with its records of seed {numbers}: board.toml has no such row; --add-rows adds it")
     for conflict in merged.conflicts:
         ours, theirs = ("-" if value is None else f"{value:.4f}" for value in (conflict.ours, conflict.theirs))
         warn(
@@ -162,7 +173,7 @@ def submit(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of earlier ones of that name.")] = False,
     image_column: ImageColumn = None,
-    data_root: DataRoot = Path("data"),
+    data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     plugin: Plugins = None,
     as_json: Json = False,
@@ -189,7 +200,8 @@ def submit(
         image_size=image_size,
     )
     registry, cache = open_registry(plugin), find_cache(cache_dir)
-    submitted = submit_predictions(opened_board, registry, submission, data_root, cache, replace_old=replace)
+    root = find_data_root(data_root, opened_board.folder)
+    submitted = submit_predictions(opened_board, registry, submission, root, cache, replace_old=replace)
     for note in submitted.notes:
         warn(note)
     print_board(render(opened_board), as_json=as_json)
@@ -237,11 +249,13 @@ def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
     say(f"{decimal(total)} in {len(waste)} places" if waste else "nothing is stale or unreferenced")
 
 
-def _examine(folder: str, plugin: list[Path] | None) -> tuple[Board, CurrentKeys]:
-    """A board, and what a run would make of it today."""
+def _examine(folder: str, plugin: list[Path] | None, *, as_run: bool = False) -> tuple[Board, CurrentKeys]:
+    """A board, and what a run would make of it today; with `as_run`, what a run refuses is refused here too."""
     from harness.board import open_board
-    from harness.execution.keys import find_current_keys
+    from harness.execution.keys import find_current_keys, require_names
     from harness.results.store import read_records
 
-    board = open_board(folder)
-    return board, find_current_keys(board, open_registry(plugin), read_records(board.folder).records)
+    board, registry = open_board(folder), open_registry(plugin)
+    if as_run:
+        require_names(board, registry)
+    return board, find_current_keys(board, registry, read_records(board.folder).records)
