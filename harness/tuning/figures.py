@@ -157,10 +157,7 @@ def draw_importances(outcome: StudyOutcome, importances: Mapping[str, float]) ->
 
 
 def weigh_parameters(study: optuna.Study, names: Sequence[str], complete: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Importance of each parameter, largest first; empty where there are too few trials to tell.
-
-    A default trial that lies outside the space tells nothing of it, and is left out.
-    """
+    """Importance of each parameter, largest first; empty where there are too few trials to tell."""
     if sum(set(names) <= trial.params.keys() for trial in complete) < FEWEST:
         return {}
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances

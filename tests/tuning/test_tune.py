@@ -47,6 +47,20 @@ def write_space(folder):
     return path
 
 
+@pytest.mark.parametrize("more", [("--dry-run",), ("--trials", "2", "--json")])
+def test_a_default_outside_the_space_is_no_trial_and_is_said_in_one_line(harness, more):
+    """The default rate is 1e-6."""
+    code, out, err = harness(*SLOW, "--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=1", *more)
+    assert code == 0, err
+    assert "no trial has the default configuration" in (out + err).replace("\n", " ")
+    assert "recipe.lr = 1e-06 is not in 0.001 .. 0.1, log (--search)" in " ".join((out + err).split())
+    if "--json" in more:
+        found = json.loads(out)
+        assert found["default"] is None
+        assert not found["best"]["is_default"]
+        assert 1e-3 <= found["best"]["values"]["recipe.lr"] <= 1e-1
+
+
 def test_json_is_one_document_with_trials_best_and_row(harness):
     code, out, _ = harness(*SMALL, "--trials", "4", "--json")
     found = json.loads(out)
@@ -124,7 +138,7 @@ def test_decisions_are_judged_by_the_policy_that_is_asked_for(harness):
         asked = ("--objective", objective, "--study", objective.replace("@", "-"), "--search", "recipe.lr=1e-6,1e-5")
         code, out, err = harness(*BASE, "--board", "b", "--set", "recipe.epochs=1", "--trials", "1", "--json", *asked)
         assert code == 0, err
-        found[objective] = json.loads(out)["default"]
+        found[objective] = json.loads(out)["best"]["value"]
     assert found["f1"] == found["f1@val-f1"]
     assert found["f1@0.5"] < found["f1"]
 
@@ -274,9 +288,9 @@ def test_confirming_trains_fresh_seeds_on_validation(harness, tmp_path):
     assert not (tmp_path / "b" / "records").exists()
 
 
-def make_report(make_plan) -> tuple[Path, str]:
+def make_report(make_plan, **changes) -> tuple[Path, str]:
     """The report of a study with a script for a name; its path, and its text."""
-    plan = make_plan(row=Row(model="<script>alert(1)</script>", loss="bce", recipe="toy"))
+    plan = make_plan(row=Row(model="<script>alert(1)</script>", loss="bce", recipe="toy"), **changes)
     study = open_study(plan)
     for value in (0.5, 0.7, 0.6, 0.65, 0.8, 0.55):
         trial = study.ask()
@@ -295,7 +309,7 @@ def test_the_report_escapes_names_and_is_the_same_text_again(make_plan):
 
 
 def test_importances_are_of_all_parameters_though_the_default_lies_outside_the_space(make_plan):
-    _, text = make_report(make_plan)
+    _, text = make_report(make_plan, defaults={"recipe.lr": 0.01, "recipe.optimizer": "adamw"})
     weighed = text.partition("Functional analysis of variance")[2].partition("</figcaption>")[0]
     assert "recipe.lr" in weighed
     assert "recipe.optimizer" in weighed
