@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.board import Board, Row
 from harness.components import Choice, Float, Int
 from harness.errors import UsageError
+from harness.tuning.differences import list_differences
 from harness.tuning.methods import Pruner, Sampler, make_pruner, make_sampler
 from harness.tuning.space import Dimension, Dimensions, name_value
 from harness.tuning.storage import WAIT, answering, open_storage
@@ -110,6 +111,7 @@ def open_study(plan: Plan) -> optuna.Study:
             study = optuna.load_study(study_name=plan.name, **tools)
             _await_definition(study)
         if DEFINITION not in study.user_attrs:  # just made, or whoever made it died at once
+            _require_ours(study, plan)
             study.enqueue_trial(plan.first_values, user_attrs={IS_DEFAULT: not plan.outside}, skip_if_exists=True)
             study.set_user_attr(DEFINITION, plan.definition())
         _require_same(study, plan)
@@ -171,18 +173,20 @@ def _await_definition(study: optuna.Study) -> None:
 
 def _require_same(study: optuna.Study, plan: Plan) -> None:
     stored, wanted = study.user_attrs[DEFINITION], json.loads(json.dumps(plan.definition(), default=str))
-    differing = [
-        f"{name} was {_shorten(stored.get(name))}, now {_shorten(value)}"
-        for name, value in wanted.items()
-        if stored.get(name) != value
-    ]
-    if differing:
+    differences = list_differences(stored, wanted)
+    if differences:
         raise UsageError(
-            f"the study '{plan.name}' is of something else: {'; '.join(differing)}. Continue it as it was, or give "
-            f"another name: --study {plan.name}-2"
+            f"the study '{plan.name}' is of something else: {'; '.join(differences)}. Continue it as it was, or begin "
+            f"one of another name: --study {plan.name}-2"
         )
 
 
-def _shorten(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+def _require_ours(study: optuna.Study, plan: Plan) -> None:
+    """Refuse a study that another program keeps in the same storage: its trials mean something else."""
+    from optuna.trial import TrialState
+
+    if any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
+        raise UsageError(
+            f"the study '{plan.name}' in this storage has trials, but was not made by harness tune; begin one of "
+            f"another name: --study {plan.name}-2"
+        )

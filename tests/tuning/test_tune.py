@@ -9,13 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 from harness.board import Row, read_board
-from harness.errors import NotFiniteError
+from harness.components import Choice
+from harness.errors import NotFiniteError, UsageError
 from harness.results.store import read_records
 from harness.tuning.outcome import conclude
 from harness.tuning.report import report_text, write_report
+from harness.tuning.space import Dimension
+from harness.tuning.storage import open_storage
 from harness.tuning.study import ask_values, open_study
 from tests.conftest import TOY
 
@@ -226,12 +230,67 @@ def test_a_confirmation_that_fails_leaves_the_report(harness, tmp_path, monkeypa
     assert f"its row is in b/studies/{page.name}" in err
 
 
-def test_a_study_is_continued_only_as_what_it_is(harness):
-    harness(*SMALL, "--trials", "1")
-    code, _, err = harness(*SMALL, "--trials", "2", "--objective", "auprc")
+@pytest.mark.parametrize(
+    ("more", "difference"),
+    [
+        (("--objective", "auprc"), "objective was auroc, now auprc"),
+        (
+            ("--search", "recipe.lr=1e-2..1e-1"),
+            "recipe.lr was searched in 0.001 .. 0.1, log, now searched in 0.01 .. 0.1",
+        ),
+        (
+            ("--search", "recipe.batch_size=8,16"),
+            "recipe.batch_size was not searched, now searched in one of 8, 16",
+        ),
+        (("--set", "recipe.epochs=3"), "recipe.epochs was set to 2, now set to 3"),
+        (("--set", "recipe.weight_decay=0.0"), "recipe.weight_decay was not set, now set to 0.0"),
+        (("--seeds-per-trial", "2"), "--seeds-per-trial was 1, now 2"),
+        (("--option", "count=240"), "dataset option count was not given, now 240"),
+    ],
+)
+def test_a_study_is_continued_only_as_what_it_is(harness, more, difference):
+    small = (*SMALL, "--study", "s", "--storage", "journal://s.journal")
+    harness(*small, "--trials", "1")
+    code, _, err = harness(*small, "--trials", "2", "--board", "c", *more)
     assert code == 2
-    assert 'objective was "auroc", now "auprc"' in err
-    assert "--study" in err
+    assert difference in " ".join(err.split())
+    assert "--study s-2" in err
+
+
+def test_each_difference_of_a_study_is_named(make_plan):
+    open_study(make_plan())
+    changed = make_plan(
+        dimensions={"recipe.optimizer": Dimension("recipe.optimizer", Choice(("adam", None)), "--search")},
+        defaults={"recipe.optimizer": "adam"},
+        row=Row(model="tiny-cnn", loss="focal", recipe="demo", params={"recipe": {"augment": {"flip": True}}}),
+        fingerprint="g",
+        seeds=(0, 1),
+    )
+    with pytest.raises(UsageError) as refusal:
+        open_study(changed)
+    for difference in (
+        "the data of 'toy' have changed (images, labels, or which of them are for validation)",
+        "fingerprint was f, now g",
+        "model was toy-net, now tiny-cnn",
+        "loss was bce, now focal",
+        "recipe was toy, now demo",
+        "recipe.augment.flip was not set, now set to true",
+        "recipe.lr was searched in 0.0001 .. 0.1, log, now not searched",
+        "recipe.optimizer was searched in one of adam, sgd, now searched in one of adam, none",
+        "--seeds-per-trial was 1, now 2",
+        "begin one of another name: --study s-2",
+    ):
+        assert difference in str(refusal.value)
+
+
+def test_a_study_that_another_program_made_is_left_alone(make_plan):
+    plan = make_plan()
+    storage = open_storage(None, plan.board.folder, plan.name)
+    theirs = optuna.create_study(study_name=plan.name, storage=storage)
+    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(UsageError, match="was not made by harness tune; begin one of another name"):
+        open_study(plan)
+    assert len(theirs.trials) == 1
 
 
 def test_a_dry_run_prints_the_space_and_what_the_budget_allows(harness, tmp_path):
