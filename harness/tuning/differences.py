@@ -8,11 +8,8 @@ from typing import Any
 
 from harness.parameters import flatten
 
-Definition = Mapping[str, Any]
-"""What has to be the same for a study to be continued, as plain data."""
 
-
-def list_differences(stored: Definition, wanted: Definition) -> list[str]:
+def list_differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Say of each thing in which two definitions differ what it was and what it is now."""
     return [
         *_compare_dataset(stored, wanted),
@@ -27,7 +24,7 @@ def list_differences(stored: Definition, wanted: Definition) -> list[str]:
     ]
 
 
-def _compare_dataset(stored: Definition, wanted: Definition) -> Iterator[str]:
+def _compare_dataset(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
     before, now = stored.get("dataset", {}), wanted["dataset"]
     differs = False
     if before.get("name") != now["name"]:
@@ -46,13 +43,13 @@ def _compare_dataset(stored: Definition, wanted: Definition) -> Iterator[str]:
         )
 
 
-def _compare_fixed(before: Definition, now: Definition) -> Iterator[str]:
+def _compare_fixed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for name in _changed(before, now):
         words = [f"set to {_write(given[name])}" if name in given else "not set" for given in (before, now)]
         yield f"{name} was {words[0]}, now {words[1]}"
 
 
-def _compare_space(before: Definition, now: Definition) -> Iterator[str]:
+def _compare_space(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for name in _changed(before, now):
         words = [
             f"searched in {_describe(given[name])}" if name in given else "not searched" for given in (before, now)
@@ -65,7 +62,7 @@ def _compare_seeds(before: list[int], now: list[int]) -> Iterator[str]:
         yield f"--seeds-per-trial was {len(before)}, now {len(now)}"
 
 
-def _changed(before: Definition, now: Definition) -> list[str]:
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The names that one alone has, or that differ in value or in its type: 1 is not true."""
     return [
         name
@@ -74,7 +71,7 @@ def _changed(before: Definition, now: Definition) -> list[str]:
     ]
 
 
-def _describe(values: Definition) -> str:
+def _describe(values: Mapping[str, Any]) -> str:
     """The values of a dimension in words."""
     if "options" in values:
         return "one of " + ", ".join(map(_write, values["options"]))

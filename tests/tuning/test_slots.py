@@ -197,10 +197,13 @@ def test_the_best_of_equals_is_the_earliest_and_direction_counts(make_plan):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective": "auprc"}, 'objective was "auroc", now "auprc"'),
+        ({"objective": "auprc"}, "objective was auroc, now auprc"),
         ({"fingerprint": "g"}, "fingerprint was"),
-        ({"seeds": (0, 1)}, "seeds was"),
-        ({"dimensions": {"recipe.lr": Dimension("recipe.lr", Float(1.0, 2.0), "")}}, "space was"),
+        ({"seeds": (0, 1)}, "--seeds-per-trial was"),
+        (
+            {"dimensions": {"recipe.lr": Dimension("recipe.lr", Float(1.0, 2.0), "")}},
+            "searched in 0.0001 .. 0.1, log, now searched in 1.0 .. 2.0",
+        ),
     ],
 )
 def test_a_study_of_something_else_is_not_continued(make_plan, changes, message):
