@@ -22,6 +22,7 @@ from harness.tuning.space import Dimension
 from harness.tuning.storage import open_storage
 from harness.tuning.study import ask_values, open_study
 from tests.conftest import TOY
+from tests.tuning.conftest import DIMENSIONS
 
 BASE = ("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "toy")
 SLOW = (
@@ -349,7 +350,7 @@ def test_confirming_trains_fresh_seeds_on_validation(harness, tmp_path):
 
 def make_report(make_plan, **changes) -> tuple[Path, str]:
     """The report of a study with a script for a name; its path, and its text."""
-    plan = make_plan(row=Row(model="<script>alert(1)</script>", loss="bce", recipe="toy"), **changes)
+    plan = make_plan(**{"row": Row(model="<script>alert(1)</script>", loss="bce", recipe="toy")} | changes)
     study = open_study(plan)
     for value in (0.5, 0.7, 0.6, 0.65, 0.8, 0.55):
         trial = study.ask()
@@ -390,3 +391,26 @@ def test_the_report_opens_without_a_network_and_axe_finds_nothing(browser, make_
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     context.close()
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("width", [390, 1024])
+def test_the_report_is_as_wide_as_the_window_and_so_are_its_pictures(browser, make_plan, width):
+    long = {f"recipe.{'a_long_name_' * 4}{number}": Choice(("adam", "o" * 80)) for number in range(5)}
+    dimensions = {name: Dimension(name, values, "a-file-of-a-long-name.toml") for name, values in long.items()}
+    path, _ = make_report(
+        make_plan,
+        name="s" * 70,
+        row=Row(model="m" * 80, loss="bce", recipe="toy"),
+        dimensions={**DIMENSIONS, **dimensions},
+        defaults=dict.fromkeys([*DIMENSIONS, *dimensions], "adam") | {"recipe.lr": 0.5},
+    )
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator(".drawing").count() == 4
+    for drawing in page.locator(".drawing").all():
+        assert drawing.evaluate("one => one.scrollWidth <= one.clientWidth"), drawing.get_attribute("aria-label")
+        svg = "one.querySelector('svg')"
+        assert drawing.evaluate(f"one => {svg}.getBoundingClientRect().width == {svg}.viewBox.baseVal.width")
+    page.close()
