@@ -10,6 +10,7 @@ from rich.table import Table
 from harness.board import BOARD_FILE
 from harness.cli.output import open_output, say
 from harness.tuning.outcome import StudyOutcome
+from harness.tuning.space import name_value
 from harness.tuning.study import Plan, is_default
 
 
@@ -19,9 +20,10 @@ def print_space(plan: Plan, trial_seconds: float, fitting: int | None) -> None:
     for column in ("parameter", "values", "default", "from"):
         table.add_column(column, overflow="fold")
     for name, dimension in plan.dimensions.items():
-        default = "none" if plan.defaults[name] is None else str(plan.defaults[name])
-        table.add_row(name, dimension.describe(), default, dimension.origin)
+        table.add_row(name, dimension.describe(), name_value(plan.defaults[name]), dimension.origin)
     open_output().print(table)
+    if plan.outside:
+        say(plan.explain_outside())
     say(
         f"a trial of {plan.epochs} epochs takes about {trial_seconds:.0f} s here, unless it is pruned"
         + ("" if fitting is None else f": about {fitting} in the budget")

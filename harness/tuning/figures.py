@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
     from harness.tuning.outcome import StudyOutcome
 
-WIDE = 440
-"""Pixels of a picture without its axes; two stand side by side."""
+WIDE = 280
+"""Pixels of a picture without its axes: with them it fits a phone, where it is read at its own size."""
+HALF = 115
+"""Pixels of one of two pictures side by side."""
+LABEL = 130
+"""Pixels at which a parameter's name or value is cut off; the page's tables have it whole."""
 FEWEST = 5
 """Complete trials that importances are told from."""
 LINES = 200
@@ -89,8 +93,11 @@ def draw_slices(outcome: StudyOutcome, complete: list[FrozenTrial]) -> Figure:
         charts.append(
             alt.Chart(alt.Data(values=rows))
             .mark_point(filled=True, size=40, color=COLORS[0], opacity=0.7)
-            .encode(x=_axis(dimension), y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)))
-            .properties(width=190, height=140)
+            .encode(
+                x=_axis(dimension),
+                y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+            )
+            .properties(width=HALF, height=140)
         )
     return finish(
         "slices",
@@ -117,7 +124,7 @@ def draw_parallel(outcome: StudyOutcome, complete: list[FrozenTrial]) -> Figure:
         alt.Chart(alt.Data(values=rows))
         .mark_line(opacity=0.6, strokeWidth=1.5)
         .encode(
-            x=alt.X("parameter:N", sort=names, title=None, axis=alt.Axis(labelAngle=-20)),
+            x=alt.X("parameter:N", sort=names, title=None, axis=alt.Axis(labelAngle=-40, labelLimit=LABEL)),
             y=alt.Y("place:Q", title="from lowest to highest value", axis=alt.Axis(labels=False, ticks=False)),
             detail="trial:N",
             color=alt.Color("value:Q", title=outcome.plan.objective, scale=alt.Scale(scheme="viridis")),
@@ -141,10 +148,10 @@ def draw_importances(outcome: StudyOutcome, importances: Mapping[str, float]) ->
         alt.Chart(alt.Data(values=rows))
         .mark_bar(color=COLORS[0])
         .encode(
-            x=alt.X("importance:Q", title="share of the variation over trials"),
-            y=alt.Y("parameter:N", sort="-x", title=None, axis=alt.Axis(labelLimit=260)),
+            x=alt.X("importance:Q", title="share of the variation over trials", axis=alt.Axis(tickCount=5)),
+            y=alt.Y("parameter:N", sort="-x", title=None, axis=alt.Axis(labelLimit=LABEL)),
         )
-        .properties(width=WIDE, height={"step": 22})
+        .properties(width=WIDE - LABEL + 50, height={"step": 22})
     )
     first = rows[0]
     return finish(
@@ -157,10 +164,7 @@ def draw_importances(outcome: StudyOutcome, importances: Mapping[str, float]) ->
 
 
 def weigh_parameters(study: optuna.Study, names: Sequence[str], complete: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Importance of each parameter, largest first; empty where there are too few trials to tell.
-
-    A default trial that lies outside the space tells nothing of it, and is left out.
-    """
+    """Importance of each parameter, largest first; empty where there are too few trials to tell."""
     if sum(set(names) <= trial.params.keys() for trial in complete) < FEWEST:
         return {}
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -188,9 +192,10 @@ def _axis(dimension: Dimension) -> Any:
     import altair as alt
 
     if isinstance(dimension.values, Choice):
-        return alt.X("x:N", title=dimension.name)
+        return alt.X("x:N", title=dimension.name, axis=alt.Axis(titleLimit=HALF + 20, labelLimit=HALF - 15))
     scale = alt.Scale(type="log", nice=False) if dimension.values.log else alt.Scale(zero=False)
-    return alt.X("x:Q", title=dimension.name, scale=scale, axis=alt.Axis(labelOverlap=True, tickCount=6))
+    axis = alt.Axis(titleLimit=HALF + 20, labelOverlap=True, tickCount=4)
+    return alt.X("x:Q", title=dimension.name, scale=scale, axis=axis)
 
 
 def _plain(value: Any, dimension: Dimension) -> Any:

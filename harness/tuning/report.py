@@ -33,7 +33,7 @@ def write_report(outcome: StudyOutcome, study: optuna.Study) -> Path:
 
 def report_text(outcome: StudyOutcome, study: optuna.Study) -> str:
     """The page as text."""
-    style = read_part("style.css")
+    style = read_part("style.css") + read_part("study.css")
     attributes = study.user_attrs
     failures = {trial.number: why_failed(trial, attributes) for trial in outcome.trials}
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +41,15 @@ class Dimension:
             case Float(low, high):
                 return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
+    def nearest(self, value: Any) -> Any:
+        """Return the value that it may take nearest to that one; the first one where nothing says how near they are."""
+        if isinstance(self.values, Choice):
+            return min(self.values.options, key=lambda option: _distance(option, value))
+        if _distance(self.values.low, value) == math.inf:
+            return self.values.low
+        clipped = min(max(value, self.values.low), self.values.high)
+        return round(clipped) if isinstance(self.values, Int) else clipped
+
     def ends(self) -> tuple[object, ...]:
         """The values between which, or of which, it chooses."""
         return self.values.options if isinstance(self.values, Choice) else (self.values.low, self.values.high)
@@ -47,7 +57,7 @@ class Dimension:
     def describe(self) -> str:
         """Return the values in words: `0.0001 .. 0.1, log`, or `one of 1, 2`."""
         if isinstance(self.values, Choice):
-            return "one of " + ", ".join("none" if option is None else str(option) for option in self.values.options)
+            return "one of " + ", ".join(map(name_value, self.values.options))
         return f"{self.values.low:g} .. {self.values.high:g}" + (", log" if self.values.log else "")
 
     def as_plain(self) -> dict[str, Any]:
@@ -58,6 +68,11 @@ class Dimension:
 
 
 Dimensions = Mapping[str, Dimension]
+
+
+def name_value(value: object) -> str:
+    """Write a parameter's value as people write it."""
+    return "none" if value is None else str(value)
 
 
 def declared_space(choices: Choices) -> dict[str, Dimension]:
@@ -154,8 +169,7 @@ def require_space(dimensions: Dimensions, row: Row, registry: Registry, build: C
                 if dimension != declared.get(name) and not name.startswith("recipe."):
                     build(tried)
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything for what it does not allow
-                shown = "none" if value is None else value
-                raise UsageError(f"{name} = {shown} ({dimension.origin}) is not allowed: {error}") from None
+                raise UsageError(f"{name} = {name_value(value)} ({dimension.origin}) is not allowed: {error}") from None
 
 
 def base_values(choices: Choices) -> dict[str, dict[str, Any]]:
@@ -180,6 +194,12 @@ def with_values(row: Row, values: Mapping[str, Any]) -> Row:
         section, _, inner = name.partition(".")
         params[section][inner] = value
     return replace(row, params={section: given for section, given in params.items() if given})
+
+
+def _distance(one: Any, other: Any) -> float:
+    """Between two numbers; endless where either is none."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
+    return math.inf if not numbers or math.isnan(one - other) else abs(one - other)
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -6,12 +6,13 @@ import contextlib
 import importlib.util
 import logging
 import os
+import re
 import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from harness.errors import HarnessError, UsageError
 from harness.results.layout import study_path
@@ -24,6 +25,22 @@ WAIT = 10
 """Seconds for which an answer is waited."""
 GRACE = 30
 """Seconds after which a journal's lock is taken from whoever has died with it."""
+KINDS = "sqlite:///FILE, postgresql+psycopg://..., mysql+pymysql://..., grpc://HOST:PORT or journal://FILE"
+DRIVERS = {
+    "postgresql": ("psycopg", "psycopg[binary]"),
+    "mysql": ("pymysql", "pymysql"),
+    "mariadb": ("pymysql", "pymysql"),
+}
+"""Kind of database -> the driver to name, and its package, where the URL names none."""
+PACKAGES = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "pymysql": "pymysql",
+    "mysqldb": "mysqlclient",
+    "mysqlconnector": "mysql-connector-python",
+    "mariadbconnector": "mariadb",
+}
+"""Driver -> its package, where they are called differently or pip offers it ready-made."""
 
 
 def journal_path(folder: Path, study: str) -> Path:
@@ -57,7 +74,8 @@ def answering(url: str | None, hint: str = "") -> Iterator[None]:
     except Exception as error:
         if not is_of_storage(error):
             raise
-        raise UsageError(f"the storage {_without_password(url)} does not answer: {_explain(error)}{hint}") from None
+        where = "in the board's folder" if url is None else hide_password(url)
+        raise UsageError(f"the storage {where} does not answer: {_hide_in(_explain(error), url)}{hint}") from None
 
 
 def is_of_storage(error: BaseException) -> bool:
@@ -132,9 +150,13 @@ def _open_proxy(url: str) -> BaseStorage:
     from optuna.storages import GrpcStorageProxy
 
     place = urlsplit(url)
+    try:
+        host, port = place.hostname or "localhost", place.port or 13000
+    except ValueError:
+        raise UsageError(f"--storage {hide_password(url)}: its port is no number; give grpc://HOST:PORT") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        storage = GrpcStorageProxy(host=place.hostname or "localhost", port=place.port or 13000)
+        storage = GrpcStorageProxy(host=host, port=port)
     storage.wait_server_ready(timeout=WAIT)
     return storage
 
@@ -153,19 +175,41 @@ def _open_database(url: str, scheme: str) -> BaseStorage:
     try:
         storage = RDBStorage(url, engine_kwargs=options)
     except (ArgumentError, NoSuchModuleError):
-        kinds = "sqlite:///FILE, postgresql+psycopg://..., mysql://..., grpc://HOST:PORT, journal://FILE"
-        raise UsageError(f"--storage {_without_password(url)}: unknown kind of storage; give {kinds}") from None
+        raise UsageError(f"--storage {hide_password(url)}: unknown kind of storage; give {KINDS}") from None
     except ImportError as error:
-        driver = "psycopg[binary]" if scheme.startswith("postgresql") else error.name
-        raise UsageError(f"the storage {_without_password(url)} needs a driver: pip install '{driver}'") from None
+        raise UsageError(_explain_driver(url, scheme, error)) from None
     if scheme.startswith("sqlite"):
         # it knows no SELECT ... FOR UPDATE, by which Optuna gives a waiting trial to one worker alone
         event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return storage
 
 
-def _without_password(url: str | None) -> str:
-    if url is None:
-        return "in the board's folder"
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
+def _explain_driver(url: str, scheme: str, error: ImportError) -> str:
+    """Name the package that a database needs, and the URL by which it is used.
+
+    SQLAlchemy's own choice where a URL names none may be another one, or need a compiler: ours is named instead.
+    """
+    kind, _, asked = scheme.partition("+")
+    missing = getattr(error.__cause__, "name", None) or error.name or asked
+    driver, package = (asked, PACKAGES.get(asked, missing)) if asked else DRIVERS.get(kind, ("", missing))
+    form = f"{kind}+{driver}" if driver else kind
+    rest = hide_password(url).partition("://")[2]
+    again = "" if form == scheme else f", and give --storage {form}://{rest}"
+    return f"the storage {hide_password(url)} needs a driver that is not installed: pip install '{package}'{again}"
+
+
+def hide_password(url: str) -> str:
+    """Return a URL that may be printed: without its passwords, though they hold characters that no URL may hold."""
+    hidden = re.sub(r"(://[^:@/?]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", r"\1***", hidden)
+
+
+def _hide_in(text: str, url: str | None) -> str:
+    """A driver's words without the password: also without its pieces, where the driver took one for a host."""
+    found = re.search(r"://[^:@/?]*:(.*)@", url or "")
+    given = [found.group(1)] if found else []
+    given += re.findall(r"(?i)[?&][^=&]*pass[^=&]*=([^&]*)", url or "")
+    pieces = {piece for one in given for piece in (one, unquote(one), *re.split(r"[@/:?#]", one)) if piece}
+    for piece in sorted(pieces, key=len, reverse=True):
+        text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(piece)}(?![A-Za-z0-9])", "***", text)
+    return text

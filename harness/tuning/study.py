@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.board import Board, Row
 from harness.components import Choice, Float, Int
 from harness.errors import UsageError
+from harness.tuning.differences import list_differences
 from harness.tuning.methods import Pruner, Sampler, make_pruner, make_sampler
-from harness.tuning.space import Dimension, Dimensions
+from harness.tuning.space import Dimension, Dimensions, name_value
 from harness.tuning.storage import WAIT, answering, open_storage
 
 if TYPE_CHECKING:
@@ -52,6 +53,30 @@ class Plan:
     """Seeds that each trial is trained with; its value is the mean."""
     storage: str | None = None
 
+    @property
+    def first_values(self) -> dict[str, Any]:
+        """The values of the first trial: the row's own, or the nearest that the space has."""
+        return {
+            name: self.defaults[name] if one.holds(self.defaults[name]) else one.nearest(self.defaults[name])
+            for name, one in self.dimensions.items()
+        }
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """The dimensions in which the row's own value lies outside the space."""
+        return tuple(name for name, one in self.dimensions.items() if not one.holds(self.defaults[name]))
+
+    def explain_outside(self) -> str:
+        """Say in one line that no trial is of the default, where that lies outside the space; otherwise nothing."""
+        if not self.outside:
+            return ""
+        values = "; ".join(
+            f"{name} = {name_value(self.defaults[name])} is not in {self.dimensions[name].describe()} "
+            f"({self.dimensions[name].origin}), and is {name_value(self.first_values[name])} in the first trial"
+            for name in self.outside
+        )
+        return f"study '{self.name}': no trial has the default configuration, which lies outside the space: {values}"
+
     def definition(self) -> dict[str, Any]:
         """What has to be the same for a study to be continued, as plain data."""
         return {
@@ -68,7 +93,7 @@ class Plan:
 
 
 def open_study(plan: Plan) -> optuna.Study:
-    """The study of that name, made where there is none; its first trial is that of the default parameters.
+    """The study of that name, made where there is none; its first trial is the default, or the nearest in its space.
 
     Raises `UsageError` where a study of that name is of something else, or where the storage does not answer.
     """
@@ -86,20 +111,18 @@ def open_study(plan: Plan) -> optuna.Study:
             study = optuna.load_study(study_name=plan.name, **tools)
             _await_definition(study)
         if DEFINITION not in study.user_attrs:  # just made, or whoever made it died at once
-            held = {n: plan.defaults[n] for n, one in plan.dimensions.items() if one.holds(plan.defaults[n])}
-            study.enqueue_trial(held, user_attrs={IS_DEFAULT: True}, skip_if_exists=True)
+            _require_ours(study, plan)
+            study.enqueue_trial(plan.first_values, user_attrs={IS_DEFAULT: not plan.outside}, skip_if_exists=True)
             study.set_user_attr(DEFINITION, plan.definition())
         _require_same(study, plan)
     return study
 
 
 def ask_values(trial: optuna.Trial, plan: Plan) -> dict[str, Any]:
-    """The value of every dimension for a trial. Defaults that lie outside the space are the default trial's alone."""
-    default = bool(trial.user_attrs.get(IS_DEFAULT))
-    values = {
-        name: plan.defaults[name] if default and not one.holds(plan.defaults[name]) else _suggest(trial, one)
-        for name, one in plan.dimensions.items()
-    }
+    """The value of every dimension for a trial; the default trial has the row's own with all their digits."""
+    values = {name: _suggest(trial, one) for name, one in plan.dimensions.items()}
+    if trial.user_attrs.get(IS_DEFAULT):
+        values = {name: plan.defaults[name] for name in values}
     trial.set_user_attr(VALUES, values)
     return values
 
@@ -150,18 +173,20 @@ def _await_definition(study: optuna.Study) -> None:
 
 def _require_same(study: optuna.Study, plan: Plan) -> None:
     stored, wanted = study.user_attrs[DEFINITION], json.loads(json.dumps(plan.definition(), default=str))
-    differing = [
-        f"{name} was {_shorten(stored.get(name))}, now {_shorten(value)}"
-        for name, value in wanted.items()
-        if stored.get(name) != value
-    ]
-    if differing:
+    differences = list_differences(stored, wanted)
+    if differences:
         raise UsageError(
-            f"the study '{plan.name}' is of something else: {'; '.join(differing)}. Continue it as it was, or give "
-            f"another name: --study {plan.name}-2"
+            f"the study '{plan.name}' is of something else: {'; '.join(differences)}. Continue it as it was, or begin "
+            f"one of another name: --study {plan.name}-2"
         )
 
 
-def _shorten(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+def _require_ours(study: optuna.Study, plan: Plan) -> None:
+    """Refuse a study that another program keeps in the same storage: its trials mean something else."""
+    from optuna.trial import TrialState
+
+    if any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False)):
+        raise UsageError(
+            f"the study '{plan.name}' in this storage has trials, but was not made by harness tune; begin one of "
+            f"another name: --study {plan.name}-2"
+        )

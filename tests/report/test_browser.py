@@ -30,8 +30,9 @@ def rendered(build, rows: list[tuple[Row, float]], seeds: tuple[int, ...] = (0, 
             if number == len(rows) - 1 and seed:
                 write_record(board.folder, build.record(row, seed, failure="ValueError: no such layer"))
                 continue
+            more = [value] * (len(build.labels) - len(LABELS))
             metrics = {
-                "auroc": build.metric(value, value - 0.1, value - 0.2 if number else None),
+                "auroc": build.metric(value, value - 0.1, value - 0.2 if number else None, *more),
                 "brier": build.metric(0.1 + number / 10, higher_is_better=False),
                 "f1@val-f1": build.metric(0.4, 0.3, 0.2),
                 "f1@oracle": build.metric(0.5, 0.4, 0.3),
@@ -40,9 +41,8 @@ def rendered(build, rows: list[tuple[Row, float]], seeds: tuple[int, ...] = (0, 
             noise = np.random.default_rng(10 * number + seed).normal(0, 0.01, 200)
             macro = {name: (part.macro or 0) + noise for name, part in record.metrics.items()}
             labels = {name: part.value + noise for name, part in metrics["auroc"].per_label.items() if part.value}
-            curves = {
-                f"{kind}/{label}": np.array([[0, 0.2, 1], [0, 0.8, 1]]) for kind in ("roc", "pr") for label in LABELS
-            }
+            curve = np.array([[0, 0.2, 1], [0, 0.8, 1]])
+            curves = {f"{kind}/{label}": curve for kind in ("roc", "pr") for label in build.labels}
             write_record(board.folder, record, Resamples(macro, labels, curves))
     return render(board).page
 

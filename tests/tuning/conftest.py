@@ -29,7 +29,7 @@ def make_plan(tmp_path):
             "board": board,
             "row": row,
             "dimensions": DIMENSIONS,
-            "defaults": {"recipe.lr": 0.01, "recipe.optimizer": "adamw"},
+            "defaults": {"recipe.lr": 0.01, "recipe.optimizer": "adam"},
             "objective": "auroc",
             "higher_is_better": True,
             "fingerprint": "f",

@@ -10,7 +10,7 @@ import threading
 import pytest
 from optuna.trial import Trial, TrialState
 
-from harness.components import Float
+from harness.components import Choice, Float, Int
 from harness.errors import UsageError
 from harness.leases import identify_machine
 from harness.tuning.slots import LEASED, RETRY_OF, Slots, best_of, count_trials, why_failed
@@ -42,18 +42,34 @@ def run_all(slots, study, plan):
     return numbers
 
 
-def test_the_first_trial_is_the_default_one_with_what_lies_outside_of_the_space(make_plan):
-    plan = make_plan()
+def test_the_first_trial_is_the_default_with_all_its_digits(make_plan):
+    plan = make_plan(defaults={"recipe.lr": 0.0123456789, "recipe.optimizer": "sgd"})
+    study = open_study(plan)
+    assert ask_values(take(Slots(study, 3)), plan) == plan.defaults
+    assert is_default(study.trials[0])
+    assert plan.explain_outside() == ""
+
+
+def test_the_first_trial_is_in_the_space_though_the_default_is_not(make_plan):
+    dimensions = {
+        "recipe.lr": Dimension("recipe.lr", Float(1e-4, 1e-3, log=True), "--search"),
+        "recipe.epochs": Dimension("recipe.epochs", Int(5, 9), "--search"),
+        "recipe.batch_size": Dimension("recipe.batch_size", Choice((16, 32, 64)), "--search"),
+        "recipe.optimizer": Dimension("recipe.optimizer", Choice(("adam", "sgd")), "--search"),
+        "recipe.weight_decay": Dimension("recipe.weight_decay", Float(0.0, 1.0), "--search"),
+        "recipe.clip": Dimension("recipe.clip", Float(1.0, 2.0), "--search"),
+    }
+    defaults = (0.01, 3, 40, "adamw", 0.5, None)
+    nearest = (1e-3, 5, 32, "adam", 0.5, 1.0)
+    plan = make_plan(dimensions=dimensions, defaults=dict(zip(dimensions, defaults, strict=True)))
     study = open_study(plan)
     trial = take(Slots(study, 3))
-    assert ask_values(trial, plan) == {"recipe.lr": 0.01, "recipe.optimizer": "adamw"}
-    study.tell(trial, 0.5)
-    other = take(Slots(study, 3))
-    assert ask_values(other, plan)["recipe.optimizer"] in ("adam", "sgd")
-    first, _ = study.trials
-    assert is_default(first)
-    assert first.params == {"recipe.lr": 0.01}
-    assert values_of(first) == {"recipe.lr": 0.01, "recipe.optimizer": "adamw"}
+    assert ask_values(trial, plan) == dict(zip(dimensions, nearest, strict=True))
+    assert not is_default(study.trials[0])
+    said = plan.explain_outside()
+    assert "recipe.lr = 0.01 is not in 0.0001 .. 0.001, log (--search), and is 0.001 in the first trial" in said
+    assert "recipe.clip = none is not in 1 .. 2" in said
+    assert "weight_decay" not in said
 
 
 def test_a_study_has_exactly_as_many_trials_as_asked_for(make_plan):
@@ -181,10 +197,13 @@ def test_the_best_of_equals_is_the_earliest_and_direction_counts(make_plan):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objective": "auprc"}, 'objective was "auroc", now "auprc"'),
+        ({"objective": "auprc"}, "objective was auroc, now auprc"),
         ({"fingerprint": "g"}, "fingerprint was"),
-        ({"seeds": (0, 1)}, "seeds was"),
-        ({"dimensions": {"recipe.lr": Dimension("recipe.lr", Float(1.0, 2.0), "")}}, "space was"),
+        ({"seeds": (0, 1)}, "--seeds-per-trial was"),
+        (
+            {"dimensions": {"recipe.lr": Dimension("recipe.lr", Float(1.0, 2.0), "")}},
+            "searched in 0.0001 .. 0.1, log, now searched in 1.0 .. 2.0",
+        ),
     ],
 )
 def test_a_study_of_something_else_is_not_continued(make_plan, changes, message):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.board import Row
 from harness.choices import resolve
+from harness.cli.study_listing import print_space
 from harness.components import Choice, Float, Int
 from harness.errors import UnknownNameError, UsageError
 from harness.tuning.figures import locate
@@ -162,3 +163,12 @@ def test_a_dimension_knows_what_it_holds(values, inside, outside):
     dimension = Dimension("recipe.x", values, "")
     assert all(map(dimension.holds, inside))
     assert not any(map(dimension.holds, outside))
+
+
+def test_a_space_is_printed_with_names_and_values_of_any_text(make_plan, capsys):
+    values = Choice(("[red]", "[/]", "x[0]", "a<b>", "肺炎"))
+    name = "model.[bold]"
+    print_space(make_plan(dimensions={name: Dimension(name, values, "[/].toml")}, defaults={name: "[dim]"}), 1.0, None)
+    out = capsys.readouterr().out
+    for text in ("model.[bold]", "[red]", "[/]", "x[0]", "a<b>", "肺炎", "[/].toml", "[dim]"):
+        assert text in out

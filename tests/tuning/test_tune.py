@@ -9,15 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 from harness.board import Row, read_board
-from harness.errors import NotFiniteError
+from harness.components import Choice
+from harness.errors import NotFiniteError, UsageError
 from harness.results.store import read_records
 from harness.tuning.outcome import conclude
 from harness.tuning.report import report_text, write_report
+from harness.tuning.space import Dimension
+from harness.tuning.storage import open_storage
 from harness.tuning.study import ask_values, open_study
 from tests.conftest import TOY
+from tests.tuning.conftest import DIMENSIONS
 
 BASE = ("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "toy")
 SLOW = (
@@ -45,6 +50,20 @@ def write_space(folder):
     path = folder / "space.toml"
     path.write_text("[recipe]\nlr = { low = 1e-3, high = 1e-1, log = true }\nweight_decay = [0.0, 0.1]\n")
     return path
+
+
+@pytest.mark.parametrize("more", [("--dry-run",), ("--trials", "2", "--json")])
+def test_a_default_outside_the_space_is_no_trial_and_is_said_in_one_line(harness, more):
+    """The default rate is 1e-6."""
+    code, out, err = harness(*SLOW, "--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=1", *more)
+    assert code == 0, err
+    assert "no trial has the default configuration" in (out + err).replace("\n", " ")
+    assert "recipe.lr = 1e-06 is not in 0.001 .. 0.1, log (--search)" in " ".join((out + err).split())
+    if "--json" in more:
+        found = json.loads(out)
+        assert found["default"] is None
+        assert not found["best"]["is_default"]
+        assert 1e-3 <= found["best"]["values"]["recipe.lr"] <= 1e-1
 
 
 def test_json_is_one_document_with_trials_best_and_row(harness):
@@ -124,7 +143,7 @@ def test_decisions_are_judged_by_the_policy_that_is_asked_for(harness):
         asked = ("--objective", objective, "--study", objective.replace("@", "-"), "--search", "recipe.lr=1e-6,1e-5")
         code, out, err = harness(*BASE, "--board", "b", "--set", "recipe.epochs=1", "--trials", "1", "--json", *asked)
         assert code == 0, err
-        found[objective] = json.loads(out)["default"]
+        found[objective] = json.loads(out)["best"]["value"]
     assert found["f1"] == found["f1@val-f1"]
     assert found["f1@0.5"] < found["f1"]
 
@@ -212,12 +231,67 @@ def test_a_confirmation_that_fails_leaves_the_report(harness, tmp_path, monkeypa
     assert f"its row is in b/studies/{page.name}" in err
 
 
-def test_a_study_is_continued_only_as_what_it_is(harness):
-    harness(*SMALL, "--trials", "1")
-    code, _, err = harness(*SMALL, "--trials", "2", "--objective", "auprc")
+@pytest.mark.parametrize(
+    ("more", "difference"),
+    [
+        (("--objective", "auprc"), "objective was auroc, now auprc"),
+        (
+            ("--search", "recipe.lr=1e-2..1e-1"),
+            "recipe.lr was searched in 0.001 .. 0.1, log, now searched in 0.01 .. 0.1",
+        ),
+        (
+            ("--search", "recipe.batch_size=8,16"),
+            "recipe.batch_size was not searched, now searched in one of 8, 16",
+        ),
+        (("--set", "recipe.epochs=3"), "recipe.epochs was set to 2, now set to 3"),
+        (("--set", "recipe.weight_decay=0.0"), "recipe.weight_decay was not set, now set to 0.0"),
+        (("--seeds-per-trial", "2"), "--seeds-per-trial was 1, now 2"),
+        (("--option", "count=240"), "dataset option count was not given, now 240"),
+    ],
+)
+def test_a_study_is_continued_only_as_what_it_is(harness, more, difference):
+    small = (*SMALL, "--study", "s", "--storage", "journal://s.journal")
+    harness(*small, "--trials", "1")
+    code, _, err = harness(*small, "--trials", "2", "--board", "c", *more)
     assert code == 2
-    assert 'objective was "auroc", now "auprc"' in err
-    assert "--study" in err
+    assert difference in " ".join(err.split())
+    assert "--study s-2" in err
+
+
+def test_each_difference_of_a_study_is_named(make_plan):
+    open_study(make_plan())
+    changed = make_plan(
+        dimensions={"recipe.optimizer": Dimension("recipe.optimizer", Choice(("adam", None)), "--search")},
+        defaults={"recipe.optimizer": "adam"},
+        row=Row(model="tiny-cnn", loss="focal", recipe="demo", params={"recipe": {"augment": {"flip": True}}}),
+        fingerprint="g",
+        seeds=(0, 1),
+    )
+    with pytest.raises(UsageError) as refusal:
+        open_study(changed)
+    for difference in (
+        "the data of 'toy' have changed (images, labels, or which of them are for validation)",
+        "fingerprint was f, now g",
+        "model was toy-net, now tiny-cnn",
+        "loss was bce, now focal",
+        "recipe was toy, now demo",
+        "recipe.augment.flip was not set, now set to true",
+        "recipe.lr was searched in 0.0001 .. 0.1, log, now not searched",
+        "recipe.optimizer was searched in one of adam, sgd, now searched in one of adam, none",
+        "--seeds-per-trial was 1, now 2",
+        "begin one of another name: --study s-2",
+    ):
+        assert difference in str(refusal.value)
+
+
+def test_a_study_that_another_program_made_is_left_alone(make_plan):
+    plan = make_plan()
+    storage = open_storage(None, plan.board.folder, plan.name)
+    theirs = optuna.create_study(study_name=plan.name, storage=storage)
+    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    with pytest.raises(UsageError, match="was not made by harness tune; begin one of another name"):
+        open_study(plan)
+    assert len(theirs.trials) == 1
 
 
 def test_a_dry_run_prints_the_space_and_what_the_budget_allows(harness, tmp_path):
@@ -274,9 +348,9 @@ def test_confirming_trains_fresh_seeds_on_validation(harness, tmp_path):
     assert not (tmp_path / "b" / "records").exists()
 
 
-def make_report(make_plan) -> tuple[Path, str]:
+def make_report(make_plan, **changes) -> tuple[Path, str]:
     """The report of a study with a script for a name; its path, and its text."""
-    plan = make_plan(row=Row(model="<script>alert(1)</script>", loss="bce", recipe="toy"))
+    plan = make_plan(**{"row": Row(model="<script>alert(1)</script>", loss="bce", recipe="toy")} | changes)
     study = open_study(plan)
     for value in (0.5, 0.7, 0.6, 0.65, 0.8, 0.55):
         trial = study.ask()
@@ -295,7 +369,7 @@ def test_the_report_escapes_names_and_is_the_same_text_again(make_plan):
 
 
 def test_importances_are_of_all_parameters_though_the_default_lies_outside_the_space(make_plan):
-    _, text = make_report(make_plan)
+    _, text = make_report(make_plan, defaults={"recipe.lr": 0.01, "recipe.optimizer": "adamw"})
     weighed = text.partition("Functional analysis of variance")[2].partition("</figcaption>")[0]
     assert "recipe.lr" in weighed
     assert "recipe.optimizer" in weighed
@@ -317,3 +391,26 @@ def test_the_report_opens_without_a_network_and_axe_finds_nothing(browser, make_
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     context.close()
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("width", [390, 1024])
+def test_the_report_is_as_wide_as_the_window_and_so_are_its_pictures(browser, make_plan, width):
+    long = {f"recipe.{'a_long_name_' * 4}{number}": Choice(("adam", "o" * 80)) for number in range(5)}
+    dimensions = {name: Dimension(name, values, "a-file-of-a-long-name.toml") for name, values in long.items()}
+    path, _ = make_report(
+        make_plan,
+        name="s" * 70,
+        row=Row(model="m" * 80, loss="bce", recipe="toy"),
+        dimensions={**DIMENSIONS, **dimensions},
+        defaults=dict.fromkeys([*DIMENSIONS, *dimensions], "adam") | {"recipe.lr": 0.5},
+    )
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator(".drawing").count() == 4
+    for drawing in page.locator(".drawing").all():
+        assert drawing.evaluate("one => one.scrollWidth <= one.clientWidth"), drawing.get_attribute("aria-label")
+        svg = "one.querySelector('svg')"
+        assert drawing.evaluate(f"one => {svg}.getBoundingClientRect().width == {svg}.viewBox.baseVal.width")
+    page.close()

@@ -280,6 +280,8 @@ def _run_study(
     from harness.tuning.worker import Limits
 
     with Display() as display, answering(plan.storage, KEPT):
+        if plan.outside:
+            display.remark(plan.explain_outside())
         try:
             search(study, plan, context, at_work, Limits(wish.trials, wish.until), display)
         except KeyboardInterrupt:
