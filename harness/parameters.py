@@ -8,13 +8,12 @@ import tomllib
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
-from datetime import date, time
 from functools import partial
 from typing import Any
 
 from harness.components import Component, Loss, Model, Options, Recipe
 from harness.errors import UnknownNameError, UsageError
-from harness.values import read_value
+from harness.values import is_plain, read_value
 
 SECTIONS = ("model", "loss", "recipe")
 WORDS: Mapping[str, bool | None] = {"none": None, "true": True, "false": False}
@@ -28,7 +27,8 @@ Params = dict[str, dict[str, Any]]
 def parse_value(text: str) -> Any:
     """A value from the command line: TOML where it is TOML, otherwise the text itself; `none` is None.
 
-    Numbers may begin or end with a point, as `.5`, and `True` is true; what is a date to TOML is text.
+    Numbers may begin or end with a point, as `.5`, and `True` is true. What is a date to TOML, or no finite number, is
+    text, which no parameter takes in a number's place.
     """
     if text.lower() in WORDS:
         return WORDS[text.lower()]
@@ -39,7 +39,7 @@ def parse_value(text: str) -> Any:
     except (ValueError, RecursionError):  # of a whole number with thousands of digits, a ValueError
         return text
     value = parsed["value"]
-    unlike = len(parsed) > 1 or isinstance(value, date | time)
+    unlike = len(parsed) > 1 or not is_plain(value)
     # 0x10 or 1_000 may be a name, which 16 or 1000 would not be
     return text if unlike or (type(value) is int and str(value) != text) else value
 

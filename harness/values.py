@@ -41,6 +41,15 @@ def read_value(what: str, hint: Any, value: Any) -> Any:
         raise UsageError(f"{what} must be {describe_type(hint)}, got {_show(value)}{_way_out(hint, value)}") from None
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a value is one that JSON holds, too: no date, and no number that is not finite, anywhere in it."""
+    try:
+        _require_plain(value)
+    except _UnfitError:
+        return False
+    return True
+
+
 def describe_type(hint: Any) -> str:
     """Say in words what a type allows."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
