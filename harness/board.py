@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
 from harness.parameters import Params, flatten
+from harness.values import read_value
 
 BOARD_FILE = "board.toml"
 PUBLISHED_FILE = "published.toml"
@@ -208,6 +209,10 @@ def parse_board(text: str, folder: Path) -> Board:
         raise UsageError(f"{path}: {_explain(error)}") from None
     except (ValueError, RecursionError) as error:  # of a whole number with thousands of digits, a plain ValueError
         raise UsageError(f"{path} is not TOML: {error}") from None
+    for number, entry in enumerate(parsed.rows):
+        for section, values in entry.params.model_dump().items():
+            _require_plain(f"{path}: rows.{number}.params.{section}", values)
+    _require_plain(f"{path}: dataset", parsed.dataset.model_extra or {})
     rows: dict[str, Row] = {}
     for row in (row for entry in parsed.rows for row in _product(entry)):
         if rows.setdefault(row.name, row) != row:
@@ -226,6 +231,12 @@ def parse_board(text: str, folder: Path) -> Board:
         rows=add_controls(rows.values()) if parsed.controls else tuple(rows.values()),
         prevalence=parsed.prevalence,
     )
+
+
+def _require_plain(where: str, values: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a value that no parameter has, such as a date or NaN."""
+    for name, value in values.items():
+        read_value(f"{where}.{name}", Any, value)
 
 
 def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:

@@ -172,7 +172,7 @@ def _way_out(hint: Any, value: Any) -> str:
         wanted = [kind for kind in (int, float) if _allows(hint, kind)]
         if (wanted and _is_number(value, wanted[-1])) or (_allows(hint, bool) and value in ("true", "false")):
             return "; write it without quotes"
-    if isinstance(value, bool | float | date | time) and _allows(hint, str):
+    if isinstance(value, date | time) or (isinstance(value, bool | float) and _allows(hint, str)):
         return "; write it in quotes"
     return ""
 

@@ -149,7 +149,7 @@ def test_a_value_is_read_as_the_type_says(given, value):
         ({"anything": [math.inf]}, "a list or a table or none, got [inf]"),
         ({"else": -math.inf}, "else must be text, a finite number, true or false, a list or a table, got -inf"),
         ({"else": 10**400}, "a list or a table, got 1000"),
-        ({"else": time(1, 2)}, "a list or a table, got 01:02:00"),
+        ({"else": time(1, 2)}, "a list or a table, got 01:02:00; write it in quotes"),
     ],
 )
 def test_a_value_of_another_type_is_refused_with_what_is_wanted(given, says):
