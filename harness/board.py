@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
 from harness.parameters import Params, flatten
+from harness.values import read_value
 
 BOARD_FILE = "board.toml"
 PUBLISHED_FILE = "published.toml"
@@ -27,6 +28,8 @@ CONTROLS = {
     "shuffled": "is trained and validated on targets shuffled over images; its AUROC must not be above 0.5",
 }
 """Rows that a board can be checked by: what finds nothing must score as nothing."""
+NULL = "none"
+"""What stands for no value in TOML, and is read as it."""
 RATES = ("sensitivity", "specificity")
 """Metrics that predictive values are made of; a board that gives a prevalence measures them."""
 
@@ -43,6 +46,12 @@ class Row:
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
     tuned: str = field(default="", compare=False)
     """How its parameters were found and what that cost, in words; empty where nobody says."""
+
+    def __post_init__(self) -> None:
+        # all as board.toml has it, so that a row keeps its name when it is written and read
+        # a recipe has nested fields; of a model or a loss, a table is a value
+        params = {section: flatten(v) if section == "recipe" else v for section, v in self.params.items()}
+        object.__setattr__(self, "params", _without_null(params))
 
     @property
     def name(self) -> str:
@@ -97,6 +106,9 @@ class Board:
     """What is trained, control rows last; none on a board of submitted predictions alone."""
     prevalence: Mapping[str, float] = field(default_factory=dict)
     """Label -> the share of patients who have it where predictive values are asked for."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", _without_null(self.options))
 
     @property
     def systems(self) -> tuple[Row, ...]:
@@ -200,10 +212,14 @@ def parse_board(text: str, folder: Path) -> Board:
     path = folder / BOARD_FILE
     try:
         parsed = _File.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from None
+    except (ValueError, RecursionError) as error:  # of a whole number with thousands of digits, a plain ValueError
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    for number, entry in enumerate(parsed.rows):
+        for section, values in entry.params.model_dump().items():
+            _require_plain(f"{path}: rows.{number}.params.{section}", values)
+    _require_plain(f"{path}: dataset", parsed.dataset.model_extra or {})
     rows: dict[str, Row] = {}
     for row in (row for entry in parsed.rows for row in _product(entry)):
         if rows.setdefault(row.name, row) != row:
@@ -224,6 +240,12 @@ def parse_board(text: str, folder: Path) -> Board:
     )
 
 
+def _require_plain(where: str, values: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a value that no parameter has, such as a date or NaN."""
+    for name, value in values.items():
+        read_value(f"{where}.{name}", Any, value)
+
+
 def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
     """The rows with the controls of the first one after them."""
     systems = tuple(row for row in rows if row.control is None)
@@ -231,11 +253,18 @@ def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def _product(entry: _Rows) -> Iterable[Row]:
-    given = {section: values for section, values in entry.params.model_dump().items() if values}
-    # a recipe has nested fields; of a model or a loss, a table is a value
-    params = {section: flatten(values) if section == "recipe" else values for section, values in given.items()}
+    params = {section: values for section, values in entry.params.model_dump().items() if values}
     for model, loss, recipe in itertools.product(entry.models, entry.losses, entry.recipes):
         yield Row(model=model, loss=loss, recipe=recipe, params=params, tuned=entry.tuned)
+
+
+def _without_null(value: Any) -> Any:
+    """Plain data as TOML holds them."""
+    if isinstance(value, Mapping):
+        return {name: _without_null(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_null(part) for part in value]
+    return NULL if value is None else value
 
 
 def _explain(error: ValidationError) -> str:
@@ -337,11 +366,11 @@ def toml_key(name: str) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML on one line. TOML has no null: None is written as the text that `--set` takes for it."""
+    """A value as TOML on one line. TOML has no null: None is written as the text that is read as it."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if value is None:
-        return '"none"'
+        return toml_value(NULL)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

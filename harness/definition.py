@@ -123,7 +123,8 @@ def define(request: BoardRequest, registry: Registry | None = None) -> Definitio
         return Definition(board, text, published, board.rows, remarks)
     existing = read_board(wanted.folder)
     _require_metrics(existing, request.metrics)
-    options = wanted.options if request.board is None else {**existing.options, **request.options}
+    own = wanted.options if request.board is None else existing.options
+    options = own | {name: wanted.options[name] for name in request.options}
     _require_same_data(existing, wanted.dataset, options, request.seeds)
     existing_names = {row.name for row in existing.rows}
     added = [row for row in wanted.rows if row.name not in existing_names]

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import inspect
+import re
 import tomllib
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 from harness.components import Component, Loss, Model, Options, Recipe
 from harness.errors import UnknownNameError, UsageError
+from harness.values import is_plain, read_value
 
 SECTIONS = ("model", "loss", "recipe")
+WORDS: Mapping[str, bool | None] = {"none": None, "true": True, "false": False}
+"""What is no text when it is typed, in any letters."""
+NUMBER = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
+"""A number that is none to TOML."""
 Params = dict[str, dict[str, Any]]
 """`{"model": {...}, "loss": {...}, "recipe": {...}}`, sections without entries left out; nested names are dotted."""
 
 
 def parse_value(text: str) -> Any:
-    """A value from the command line: TOML where it is TOML, otherwise the text itself; `none` is None."""
-    if text.lower() == "none":
-        return None
+    """A value from the command line: TOML where it is TOML, otherwise the text itself; `none` is None.
+
+    Numbers may begin or end with a point, as `.5`, and `True` is true. What is a date to TOML, or no finite number, is
+    text, which no parameter takes in a number's place.
+    """
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    if NUMBER.fullmatch(text):
+        return float(text)
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):  # of a whole number with thousands of digits, a ValueError
         return text
+    value = parsed["value"]
+    unlike = len(parsed) > 1 or not is_plain(value)
+    # 0x10 or 1_000 may be a name, which 16 or 1000 would not be
+    return text if unlike or (type(value) is int and str(value) != text) else value
 
 
 def parse_assignments(flag: str, assignments: Iterable[str]) -> dict[str, Any]:
@@ -75,36 +92,47 @@ def list_parameters(component: Component) -> set[str] | None:
 def complete(component: Component, function: Callable[..., Any], given: Options) -> dict[str, Any]:
     """All parameters of a component's function: its defaults with `given` in place of some.
 
-    Raises `UnknownNameError` for a name that the function does not take, `UsageError` for a value of another type than
-    the default's or for a parameter without a value.
+    Raises `UnknownNameError` for a name that the function does not take, `UsageError` for a value that is not of the
+    type that it is annotated with, or else of its default's, and for a parameter without a value.
     """
     kind = type(component).__name__.lower()
-    default_values = defaults(function)
+    default_values, types = defaults(function), find_types(function)
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
+    values = dict(default_values)
     for name, value in given.items():
         if name not in default_values and not open_ended:
             raise UnknownNameError(f"parameter of {kind} '{component.name}'", name, default_values)
-        _check_type(f"{kind} '{component.name}': {name}", default_values.get(name), value)
-    values = default_values | dict(given)
+        hint = types[name] if name in default_values else Any
+        values[name] = read_value(f"{kind} '{component.name}': {name}", hint, value)
     absent = [name for name, value in values.items() if value is inspect.Parameter.empty]
     if absent:
         raise UsageError(f"{kind} '{component.name}' needs a value for {', '.join(absent)}")
     return values
 
 
-def _check_type(what: str, default: Any, value: Any) -> None:
-    """Values are as wide as their defaults: a whole number where one is expected, and so on."""
-    if default is None or default is inspect.Parameter.empty or value is None:
-        return
-    allowed: tuple[type, ...] = (type(default),)
-    if isinstance(default, float):
-        allowed = (float, int)
-    elif isinstance(default, list | tuple):
-        allowed = (list, tuple)
-    elif isinstance(default, str):
-        allowed = (str, int, float, list, dict)  # a name may look like a number; some options take text or a table
-    if not isinstance(value, allowed) or (isinstance(value, bool) and not isinstance(default, bool)):
-        raise UsageError(f"{what} must be like {default!r}, got {value!r}")
+def find_types(function: Callable[..., Any]) -> dict[str, Any]:
+    """What each parameter takes: what its annotation says, or what is like its default."""
+    types: dict[str, Any] = {}
+    owner = inspect.unwrap(function)
+    while isinstance(owner, partial):
+        owner = owner.func
+    names = getattr(owner, "__globals__", {})
+    for name, parameter in inspect.signature(function).parameters.items():
+        hint = parameter.annotation
+        try:  # one by one: what another one names may be imported for type checking alone
+            hint = eval(hint, names) if isinstance(hint, str) else hint  # noqa: S307 - the plugin's own code
+        except (NameError, AttributeError, TypeError, SyntaxError):
+            hint = inspect.Parameter.empty
+        hint = _type_of(parameter.default) if hint is inspect.Parameter.empty else hint
+        types[name] = hint | None if parameter.default is None else hint
+    return types
+
+
+def _type_of(default: Any) -> Any:
+    """The type of values that are like a default; some options take text or a table."""
+    if isinstance(default, str):
+        return str | list | dict
+    return next((kind for kind in (bool, int, float, list, tuple, dict) if isinstance(default, kind)), Any)
 
 
 def override(recipe: Recipe, given: Options) -> Recipe:
@@ -139,9 +167,8 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 
 
 def _cast(owner: type, field: str, name: str, value: Any) -> Any:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
-    try:
-        return TypeAdapter(typing.get_type_hints(owner)[field]).validate_python(value)
-    except ValidationError as error:
-        raise UsageError(f"recipe.{name}: {error.errors()[0]['msg'].lower()}, got {value!r}") from None
+    hint = typing.get_type_hints(owner)[field]
+    # what fits is brought into the field's own type: a list into a tuple, 1 into 1.0
+    return TypeAdapter(hint).validate_python(read_value(f"recipe.{name}", hint, value))

@@ -132,7 +132,7 @@ def _image_shape(stored: Any, split: str) -> tuple[int, ...]:
 def _find(root: Path, file: str, size: int) -> Path:
     if not file and size:
         file = "chestmnist.npz" if size == 28 else f"chestmnist_{size}.npz"
-    found = [root / file] if file else sorted(root.glob("*.npz"))
+    found = [root / Path(file).expanduser()] if file else sorted(root.glob("*.npz"))
     if len(found) == 1 and found[0].is_file():
         return found[0]
     known = ", ".join(path.name for path in sorted(root.glob("*.npz"))) or "none"

@@ -118,7 +118,7 @@ def load(
 
 
 def _find_label_file(root: Path, name: str) -> Path:
-    names = (name,) if name else LABEL_FILES
+    names = (str(Path(name).expanduser()),) if name else LABEL_FILES
     for candidate in names:
         if (root / candidate).is_file():
             return root / candidate
@@ -221,7 +221,7 @@ def _dacnet(entries: pd.DataFrame, path: Path) -> pd.Series:
 
 def _lists(entries: pd.DataFrame, root: Path, files: dict[str, str]) -> pd.Series:
     """For each image the list that it stands in, NaN for one that stands in none."""
-    lists = {name: _read_list(root / file, entries) for name, file in files.items()}
+    lists = {name: _read_list(root / Path(file).expanduser(), entries) for name, file in files.items()}
     for (one, images), (other, others) in itertools.combinations(lists.items(), 2):
         both = sorted(images & others)
         if both:

@@ -55,6 +55,26 @@ def test_set_on_a_board_adds_its_rows_with_the_parameter(tmp_path):
     assert [row.params for row in rows] == [{}, {}, {"recipe": {"epochs": 1}}, {"recipe": {"epochs": 1}}]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"params": {"recipe": {"patience": None, "augment": {"flip": True}}}},
+        {"params": {"model": {"width": None, "shares": (1, None)}}},
+        {"options": {"bits": None}},
+    ],
+)
+def test_what_is_set_to_none_is_the_same_when_it_is_written_and_read(tmp_path, changes):
+    define(parts(tmp_path)).write()
+    (tmp_path / "board.toml").write_text(
+        (tmp_path / "board.toml").read_text().replace("[[rows]]", "bits = 'none'\n[[rows]]", 1)
+    )
+    once = define(BoardRequest(board=str(tmp_path), **changes))
+    once.write()
+    assert read_board(tmp_path).rows == once.board.rows
+    again = define(BoardRequest(board=str(tmp_path), **changes))
+    assert (again.text, again.added) == (None, ())
+
+
 MIXED = {"models": ("tiny-cnn",), "losses": ("bce", "focal", "weighted-bce")}
 
 

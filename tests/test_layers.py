@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = (
     "errors files leases lease_files locks text metric_names identifiers machine tables source_digest",
-    "components hookspecs parameters",
+    "components hookspecs parameters values",
     "registry board",
     "choices definition",
     "data",

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import re
+import tomllib
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
 import pytest
 from torch import nn
 
-from harness import Augment, Model, Recipe, Schedule, UsageError
+from harness import Augment, Data, Dataset, Model, Recipe, Schedule, UsageError
+from harness.board import toml_value
 from harness.errors import UnknownNameError
 from harness.parameters import complete, override, parse_assignments, parse_params, parse_value, recipe_values
 
@@ -21,6 +29,21 @@ from harness.parameters import complete, override, parse_assignments, parse_para
         ("none", None),
         ("a b", "a b"),
         ("'7'", "7"),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("True", True),
+        ("FALSE", False),
+        ("007", "007"),
+        ("1_000", "1_000"),
+        ("0x10", "0x10"),
+        ("2020-01-01", "2020-01-01"),
+        ("nan", "nan"),
+        ("-inf", "-inf"),
+        ("1e999", "1e999"),
+        ("[1, { a = nan }]", "[1, { a = nan }]"),
+        ("1\nb = 2", "1\nb = 2"),
+        ("9" * 5000, "9" * 5000),
+        ("[" * 5000, "[" * 5000),
     ],
 )
 def test_values_are_toml_where_they_are_toml_and_text_otherwise(text, value):
@@ -57,15 +80,81 @@ def test_parameters_are_completed_with_defaults():
     ("given", "says"),
     [
         ({"widht": 3}, "unknown parameter of model 'm' 'widht': did you mean 'width'"),
-        ({"width": 1.5}, "width must be like 4, got 1.5"),
-        ({"width": True}, "width must be like 4, got True"),
-        ({"rate": "fast"}, "rate must be like 0.5"),
-        ({"deep": 1}, "deep must be like False"),
+        ({"width": 1.5}, "width must be a whole number, got 1.5"),
+        ({"width": True}, "width must be a whole number, got true"),
+        ({"rate": "fast"}, "rate must be a finite number, got 'fast'$"),
+        ({"deep": 1}, "deep must be true or false, got 1"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused(given, says):
     with pytest.raises((UnknownNameError, UsageError), match=says):
         complete(MODEL, build, given)
+
+
+def load(
+    root: Path,
+    *,
+    column: str = "",
+    columns: list[str] | str = "",
+    shares: dict[str, float] | None = None,
+    limit: int | None = None,
+    pair: tuple[float, float] = (0, 1),
+    plain="",
+    anything=None,
+    **more: Any,
+) -> Data:
+    """A dataset's load."""
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"column": 2}, "2"),
+        ({"columns": 2}, "2"),
+        ({"columns": [1, "a"]}, ["1", "a"]),
+        ({"plain": 2}, "2"),
+        ({"plain": {"a": 1}}, {"a": 1}),
+        ({"limit": "none"}, None),
+        ({"anything": "none"}, None),
+        ({"column": "none"}, "none"),
+        ({"shares": {"a": 1}}, {"a": 1}),
+        ({"pair": [0, 0.5]}, [0, 0.5]),
+        ({"else": [1, {"a": "b"}]}, [1, {"a": "b"}]),
+    ],
+)
+def test_a_value_is_read_as_the_type_says(given, value):
+    name = next(iter(given))
+    read = complete(Dataset(name="d", load=load), load, given)[name]
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"column": 0.5}, "dataset 'd': column must be text, got 0.5; write it in quotes"),
+        ({"column": True}, "column must be text, got true; write it in quotes"),
+        ({"column": None}, "column must be text, got none"),
+        ({"column": ["a"]}, "column must be text, got ['a']"),
+        ({"column": date(2020, 1, 1)}, "column must be text, got 2020-01-01; write it in quotes"),
+        ({"columns": {}}, "columns must be a list, each text or text, got {}"),
+        ({"columns": [["a"]]}, "columns must be a list, each text or text, got [['a']]"),
+        ({"limit": "1"}, "limit must be a whole number or none, got '1'; write it without quotes"),
+        ({"limit": "1.5"}, "limit must be a whole number or none, got '1.5'"),
+        ({"limit": 1.0}, "limit must be a whole number or none, got 1.0"),
+        ({"shares": {"a": math.nan}}, "shares must be a table, each a finite number or none, got {'a': nan}"),
+        ({"pair": [1]}, "pair must be a list of 2: a finite number, a finite number, got [1]"),
+        ({"pair": 1}, "pair must be a list of 2: a finite number, a finite number, got 1"),
+        ({"plain": True}, "plain must be text, a list or a table, got true; write it in quotes"),
+        ({"anything": [math.inf]}, "a list or a table or none, got [inf]"),
+        ({"else": -math.inf}, "else must be text, a finite number, true or false, a list or a table, got -inf"),
+        ({"else": 10**400}, "a list or a table, got 1000"),
+        ({"else": time(1, 2)}, "a list or a table, got 01:02:00; write it in quotes"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_what_is_wanted(given, says):
+    with pytest.raises(UsageError, match=re.escape(says)):
+        complete(Dataset(name="d", load=load), load, given)
 
 
 def test_a_parameter_without_default_must_be_given():
@@ -81,12 +170,17 @@ RECIPE = Recipe(name="r", load_size=256, size=224, augment=Augment(flip=True), e
 
 
 def test_recipe_fields_are_overridden_nested_ones_by_dotted_names():
-    changed = override(
-        RECIPE, {"lr": "1e-2", "augment.brightness": 0.2, "augment": {"contrast": 0.1}, "patience": None}
-    )
+    changed = override(RECIPE, {"lr": 1e-2, "augment.brightness": 0.2, "augment": {"contrast": 0.1}, "patience": None})
     assert changed.lr == 0.01
     assert changed.augment == Augment(flip=True, brightness=0.2, contrast=0.1)
     assert RECIPE.augment == Augment(flip=True)
+
+
+@pytest.mark.parametrize("name", ["patience", "gradient_clip", "micro_batch", "augment.crop_scale"])
+def test_a_field_without_a_value_is_written_and_read_back(name):
+    recipe = override(RECIPE, {name: [0.5, 1] if name == "augment.crop_scale" else 1})
+    section = tomllib.loads(f"x = {toml_value({name: None})}")["x"]
+    assert recipe_values(override(recipe, section))[name] is None
 
 
 def test_load_size_follows_size_in_proportion_unless_given():
@@ -101,9 +195,19 @@ def test_load_size_follows_size_in_proportion_unless_given():
     [
         ({"epoch": 1}, "unknown field of recipe 'r' 'epoch': did you mean 'epochs'"),
         ({"augment.flap": True}, "did you mean 'augment.flip'"),
-        ({"epochs": "many"}, "recipe.epochs: .*integer"),
+        ({"epochs": "many"}, "recipe.epochs must be a whole number, got 'many'"),
+        ({"epochs": "1"}, "recipe.epochs must be a whole number, got '1'; write it without quotes"),
+        ({"epochs": True}, "recipe.epochs must be a whole number, got true"),
+        ({"lr": math.nan}, "recipe.lr must be a finite number, got nan"),
+        ({"lr": math.inf}, "recipe.lr must be a finite number, got inf"),
+        ({"augment.flip": "yes"}, "recipe.augment.flip must be true or false, got 'yes'"),
+        ({"augment.flip": "true"}, "got 'true'; write it without quotes"),
+        ({"augment.flip": 1}, "recipe.augment.flip must be true or false, got 1"),
+        ({"augment.crop_scale": [0.5]}, "crop_scale must be a list of 2: a finite number, a finite number or none"),
+        ({"augment": 1}, "did you mean .augment.flip"),
+        ({"micro_batch": "automatic"}, "micro_batch must be a whole number, 'auto' or none, got 'automatic'"),
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"optimizer": "sdg"}, "recipe.optimizer: .*'adam', 'adamw' or 'sgd'"),
+        ({"optimizer": "sdg"}, "recipe.optimizer must be 'adam', 'adamw' or 'sgd'"),
         ({"lr": -1}, "lr must be a number above 0"),
         ({"load_size": 100}, "a center-crop of 224 px needs load_size"),
     ],

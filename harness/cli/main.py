@@ -10,7 +10,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from harness.cli.streams import find_lost_output, prepare_streams, require_text
+from harness.cli.streams import (
+    expand_home,
+    find_lost_output,
+    prepare_streams,
+    prepare_variables,
+    require_text,
+    require_values,
+)
 from harness.cli.verbs import boards, data, evaluation, machine, plugins, reading, tuning, upkeep
 from harness.errors import HarnessError
 from harness.machine import SAFE_PATH, find_address_limit
@@ -62,6 +69,9 @@ def main() -> None:
         )
     try:
         require_text(sys.argv[1:], os.environ)
+        require_values(sys.argv[1:])
+        prepare_variables(os.environ)
+        sys.argv[1:] = expand_home(sys.argv[1:])  # as workers and what continues the command see them, too
         app()
     except HarnessError as error:
         _give_up(str(error), 2)

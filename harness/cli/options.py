@@ -55,6 +55,11 @@ CacheDir = Annotated[
         envvar="HARNESS_CACHE_DIR", help="Where decoded images are kept.", show_default="the user's cache folder"
     ),
 ]
+MOST_WORKERS = 1000
+MOST_TIMES = 1_000_000
+LONGEST = 1e9
+LARGEST = 2.0**60
+"""Workers, trials or resamples, seconds and bytes at most: more are a slip of the keyboard, and overflow."""
 Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
 Devices = Annotated[
     str,
@@ -176,18 +181,20 @@ def parse_duration(flag: str, text: str) -> float:
     """Seconds from `90`, `90s`, `15m` or `2h`. Raises `UsageError` for anything else, and for none at all."""
     units = {"s": 1, "m": 60, "h": 3600}
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if match is None or not float(match[1]):
+    seconds = float(match[1]) * units[match[2] or "s"] if match else 0
+    if not 0 < seconds <= LONGEST:
         raise UsageError(f"{flag} {text}: give seconds, or 90s, 15m, 2h")
-    return float(match[1]) * units[match[2] or "s"]
+    return seconds
 
 
 def parse_memory(flag: str, text: str) -> int:
     """Bytes from `900M` or `12G`. Raises `UsageError` for anything else, and for none at all."""
     units = {"M": 2**20, "G": 2**30}
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])(?:i?B)?", text.strip())
-    if match is None or not float(match[1]):
+    size = float(match[1]) * units[match[2]] if match else 0
+    if not 0 < size <= LARGEST:
         raise UsageError(f"{flag} {text}: give 900M or 12G")
-    return int(float(match[1]) * units[match[2]])
+    return int(size)
 
 
 def split_names(given: list[str] | None) -> tuple[str, ...]:

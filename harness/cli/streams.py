@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, TextIO
 
 from harness.errors import UsageError
 
 PREFIX = "HARNESS_"
 """How the names of variables begin that stand for options."""
+
+HOME = re.compile(r"(?:(?<=^)|(?<=[=,]))~(?=[/,]|$)")
+"""The home folder, where a path may begin."""
+KEPT = ("--set", "--option")
+EMPTY = re.compile(r"--[a-z-]+=")
 
 
 class _Outlet(io.FileIO):
@@ -68,6 +74,35 @@ def _lead_nowhere(number: int) -> TextIO:
         except OSError:
             os.dup2(handle, number)
     return open(handle, "w", encoding="utf-8", closefd=False)
+
+
+def expand_home(words: Iterable[str]) -> list[str]:
+    """The words of a command line with the home folder for `~` where a path begins, also where no shell looks for it.
+
+    A shell leaves it as it is in quotes, in variables, and after the `=` of an option. Parameters and options of
+    datasets stay as they are: what is written to `board.toml` is to hold on another machine.
+    """
+    expanded: list[str] = []
+    for word in words:
+        kept = (expanded and expanded[-1] in KEPT) or word.partition("=")[0] in KEPT
+        expanded.append(word if kept else HOME.sub(lambda _: os.path.expanduser("~"), word))  # noqa: PTH111 - fails never
+    return expanded
+
+
+def prepare_variables(variables: MutableMapping[str, str]) -> None:
+    """Have the harness's variables name the home folder where they say `~`, as `expand_home` does with words."""
+    for name, value in variables.items():
+        if name.startswith(PREFIX):
+            variables[name] = os.pathsep.join(expand_home(value.split(os.pathsep)))
+
+
+def require_values(words: Sequence[str]) -> None:
+    """Raise `UsageError` for an empty word, which would be taken for the current folder or for nothing given."""
+    for before, word in zip(["harness", *words], words, strict=False):
+        if not word or EMPTY.fullmatch(word):
+            raise UsageError(
+                f"the value after {word or before} is empty; leave it out or give one: a variable may be unset"
+            )
 
 
 def require_text(words: Iterable[str], variables: Mapping[str, str]) -> None:

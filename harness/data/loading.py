@@ -12,6 +12,7 @@ from harness.data.splits import NO_PATIENTS, UNKNOWN, require_disjoint
 from harness.errors import DataError, HarnessError, UsageError
 from harness.parameters import complete
 from harness.registry import Offer
+from harness.values import read_value
 
 CORE_OPTIONS: Mapping[str, Any] = {
     "allow_missing": False,
@@ -24,8 +25,13 @@ CORE_OPTIONS: Mapping[str, Any] = {
 that cannot is above the limit; accept a patient in two splits; bits of the values in 16-bit files, which are found
 where they are not given; stretch each image to its own range.
 """
-
-
+CORE_TYPES: Mapping[str, Any] = {
+    "allow_missing": bool,
+    "unreadable_limit": float,
+    "allow_leaks": bool,
+    "bits": int | None,
+    "stretch": bool,
+}
 SHOWN = 3
 """Images that a message names."""
 RULES = ", or keep the first of them (--option duplicates=first) or what most of them say (--option duplicates=vote)"
@@ -68,27 +74,26 @@ def find_source(offer: Offer, options: Mapping[str, Any], data_root: Path) -> So
     if not isinstance(dataset, Dataset):
         raise UsageError(f"'{offer.component.name}' is no dataset")
     core = {name: options.get(name, default) for name, default in CORE_OPTIONS.items()}
-    _require_core(core)
+    core = _read_core(core)
     own = {name: value for name, value in options.items() if name not in CORE_OPTIONS}
     folder = data_root / dataset.name
     root = folder if folder.is_dir() else data_root
     return Source(dataset=dataset, code=offer.code, options=complete(dataset, dataset.load, own), root=root, **core)
 
 
-def _require_core(core: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for a value that an option of every dataset cannot take."""
-    for name, value in core.items():
-        if isinstance(CORE_OPTIONS[name], bool) and not isinstance(value, bool):
-            raise UsageError(f"{name} must be true or false, got {value!r}")
+def _read_core(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read options of every dataset. Raises `UsageError` for a value that one cannot take."""
+    core = {name: read_value(name, CORE_TYPES[name], value) for name, value in given.items()}
     limit, bits = core["unreadable_limit"], core["bits"]
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 <= limit <= 1:
+    if not 0 <= limit <= 1:
         raise UsageError(f"unreadable_limit must be a share from 0 to 1, got {limit!r}")
-    if bits is not None and (isinstance(bits, bool) or not isinstance(bits, int) or not 8 <= bits <= 16):
+    if bits is not None and not 8 <= bits <= 16:
         raise UsageError(f"bits must be a whole number from 8 to 16, got {bits!r}; leave it out to have it found")
     if bits is not None and core["stretch"]:
         raise UsageError(
             "bits and stretch exclude each other: a stretched image has its own range; leave one of them out"
         )
+    return core
 
 
 def load(source: Source) -> Data:

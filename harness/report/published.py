@@ -124,9 +124,9 @@ def read_published(folder: Path) -> Published:
         return Published()
     try:
         return Published.model_validate(tomllib.loads(read_text(path)))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
         raise UsageError(f"{path}: {place}{first['msg'].removeprefix('Value error, ')}") from None
+    except (ValueError, RecursionError) as error:  # of a whole number with thousands of digits, a plain ValueError
+        raise UsageError(f"{path} is not TOML: {error}") from None

@@ -122,7 +122,7 @@ def read_space(path: Path) -> dict[str, Dimension]:
         tables = tomllib.loads(decode_text(path.read_bytes()))
     except OSError as error:
         raise UsageError(f"--space {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeError) as error:
+    except (ValueError, RecursionError) as error:  # of a whole number with thousands of digits, a plain ValueError
         raise UsageError(f"--space {path} is not TOML: {error}") from None
     dimensions = {}
     for section, values in tables.items():

@@ -70,7 +70,7 @@ def load(
     """
     require_blank(blank)
     require_duplicates(duplicates)
-    table, groups, asked = read(root / file), split_names(subgroups), split_names(labels)
+    table, groups, asked = read(root / Path(file).expanduser()), split_names(subgroups), split_names(labels)
     parsed = parse_split(split, table.header)
     column, division = (parsed, None) if isinstance(parsed, str) else ("", parsed)
     columns = {"image": image, "patient": patient, "split": column, "age": age, "sex": sex, "view": view}
@@ -87,9 +87,10 @@ def load(
     listed = (known["split"] != UNLISTED).to_numpy()
     known, targets = known[listed].reset_index(drop=True), targets[listed]
     notes = {"label_file": file, "split": chosen}
+    folder = root / Path(images).expanduser()
     return Data(
         labels=tuple(names),
-        images=[root / images / name for name in known["image"]],
+        images=[folder / name for name in known["image"]],
         targets=targets,
         table=known,
         subgroups=("sex", "age", "view", *groups),

@@ -152,21 +152,20 @@ def _by_lists(table: Table, images: pd.DataFrame, files: Mapping[str, str], root
     names = images["image"]
     chosen: dict[str, str] = {}
     for split, file in files.items():
-        lines = read_lines(root / file)
+        path = root / Path(file).expanduser()
+        lines = read_lines(path)
         found = find_images(lines, names)
         absent = [line for line, image in zip(lines, found, strict=True) if not image]
         if len(absent) == len(lines):
             raise DataError(
-                f"{root / file} lists no image of {table.path}: it begins with '{lines[0] if lines else ''}', where "
+                f"{path} lists no image of {table.path}: it begins with '{lines[0] if lines else ''}', where "
                 f"the table has '{names.iloc[0]}'; write images in both alike"
             )
         if absent:
             table.said.append(f"{file} lists {len(absent):,} images that the table has not, first '{absent[0]}'")
         for image in filter(None, found):
             if chosen.setdefault(image, split) != split:
-                raise DataError(
-                    f"{root / file} lists '{image}', which {files[chosen[image]]} lists too; keep it in one"
-                )
+                raise DataError(f"{path} lists '{image}', which {files[chosen[image]]} lists too; keep it in one")
     rest = UNLISTED if "train" in files else "train"
     splits = pd.Series([chosen.get(image, rest) for image in names], index=names.index, dtype=object)
     unlisted = names[splits == UNLISTED]

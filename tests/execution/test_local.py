@@ -303,7 +303,7 @@ def test_only_and_seeds_choose_and_force_repeats(toys, tmp_path):
         ({"options": {"leak": True}}, "allow_leaks = true"),
         ({"options": {"empty_test": True}}, "has no images in test"),
         ({"options": {"cuont": 1}}, "did you mean 'count'"),
-        ({"options": {"count": "many"}}, "count must be like 48"),
+        ({"options": {"count": "many"}}, "count must be a whole number, got .many."),
         ({"options": {"allow_missing": "yes"}}, "allow_missing must be true or false"),
         ({"options": {"file": "/home/anna/my data/labels.csv"}}, "a path of this machine, which records would publish"),
         ({"dataset": "toyy"}, "unknown dataset 'toyy': did you mean 'toy'"),

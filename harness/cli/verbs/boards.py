@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import (
+    MOST_WORKERS,
     BoardArgument,
     BoardDataRoot,
     CacheDir,
@@ -90,6 +91,7 @@ def run(
         typer.Option(
             envvar="HARNESS_WORKERS",
             min=0,
+            max=MOST_WORKERS,
             help="Worker processes; 0 runs everything in this one, for a debugger.",
             show_default="one a device",
         ),

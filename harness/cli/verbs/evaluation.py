@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import (
+    MOST_TIMES,
     DataRoot,
     DatasetOptions,
     ImageColumn,
@@ -68,7 +69,9 @@ def score(
             help="Give predictive values of a label where this share of patients has it, such as Edema=0.05.",
         ),
     ] = None,
-    resamples: Annotated[int, typer.Option(min=FEWEST_RESAMPLES, help="Of the patients, for intervals.")] = RESAMPLES,
+    resamples: Annotated[
+        int, typer.Option(min=FEWEST_RESAMPLES, max=MOST_TIMES, help="Of the patients, for intervals.")
+    ] = RESAMPLES,
     seed: Annotated[str, typer.Option(help="Of the resamples, any text; a record's is its data's fingerprint.")] = "0",
     allow_overlap: AllowOverlap = False,
     plugin: Plugins = None,
@@ -140,7 +143,10 @@ def compare(
     resamples: Annotated[
         int | None,
         typer.Option(
-            min=FEWEST_RESAMPLES, help="Of the patients; rows alone have their records'.", show_default="1000"
+            min=FEWEST_RESAMPLES,
+            max=MOST_TIMES,
+            help="Of the patients; rows alone have their records'.",
+            show_default="1000",
         ),
     ] = None,
     seed: Annotated[

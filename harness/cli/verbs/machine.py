@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import (
+    LONGEST,
     CacheDir,
     CompileOption,
     DataRoot,
@@ -21,6 +22,7 @@ from harness.cli.options import (
     split_numbers,
 )
 from harness.cli.verbs.shared import open_registry
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +67,8 @@ def speed(
     from harness.speed.request import SpeedRequest
     from harness.training.engine import EngineOptions, set_up_process
 
+    if not 0 <= plain_seconds <= LONGEST:
+        raise UsageError(f"--plain-seconds {plain_seconds:g}: give seconds from 0, such as 20")
     registry, where = open_registry(plugin), find_device(device)
     engine = EngineOptions(compile=compile_, placement=placement)
     set_up_process(engine, find_cache(cache_dir))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import (
+    MOST_TIMES,
+    MOST_WORKERS,
     BoardArgument,
     BoardDataRoot,
     CacheDir,
@@ -66,7 +68,7 @@ def tune(
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="Recipe.", autocompletion=complete_names("recipe"))
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="That a study is to have in all.")] = TRIALS,
+    trials: Annotated[int, typer.Option(min=1, max=MOST_TIMES, help="That a study is to have in all.")] = TRIALS,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -89,15 +91,21 @@ def tune(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: not searched; may be repeated.")
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds-per-trial", min=1, help="A trial's value is their mean.")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds-per-trial", min=1, max=MOST_TIMES, help="A trial's value is their mean.")
+    ] = 1,
     confirm: Annotated[
-        int, typer.Option(min=0, help="Train default and best again with so many fresh seeds, and compare them.")
+        int,
+        typer.Option(
+            min=0, max=MOST_TIMES, help="Train default and best again with so many fresh seeds, and compare them."
+        ),
     ] = 0,
     add: Annotated[bool, typer.Option("--add", help="Write the best configuration to the board as a row.")] = False,
     workers: Annotated[
         int | None,
         typer.Option(
             min=0,
+            max=MOST_WORKERS,
             envvar="HARNESS_WORKERS",
             help="Worker processes; 0: this process alone.",
             show_default="one a device",

@@ -1,0 +1,185 @@
+"""Values as plain data: what a type allows, how a given value is read, and what is said of one that does not fit."""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from datetime import date, time
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import UsageError
+
+NAMES: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    Path: "text",
+    bool: "true or false",
+    type(None): "none",
+}
+"""Types whose values anyone can write, and what they are in words."""
+ANYTHING = "text, a finite number, true or false, a list or a table"
+
+
+class _UnfitError(Exception):
+    """A value that its type does not allow."""
+
+
+def read_value(what: str, hint: Any, value: Any) -> Any:
+    """Read a value of an option as its type says: a whole number may stand for text, and `none` for no value.
+
+    Raises `UsageError` that begins with `what` for a value that the type does not allow, for a number that is not
+    finite, and for a date or a time.
+    """
+    try:
+        return _read(hint, value)
+    except _UnfitError:
+        raise UsageError(f"{what} must be {describe_type(hint)}, got {_show(value)}{_way_out(hint, value)}") from None
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is one that JSON holds, too: no date, and no number that is not finite, anywhere in it."""
+    try:
+        _require_plain(value)
+    except _UnfitError:
+        return False
+    return True
+
+
+def describe_type(hint: Any) -> str:
+    """Say in words what a type allows."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return _enumerate([repr(part) for part in parts])
+    if _is_union(hint):
+        return _enumerate([describe_type(part) for part in parts])
+    kind = origin or hint
+    if kind is tuple and parts and parts[-1] is not Ellipsis:
+        return f"a list of {len(parts)}: {', '.join(describe_type(part) for part in parts)}"
+    if _is_list(kind):
+        return f"a list, each {describe_type(parts[0])}" if parts and parts[0] in NAMES else "a list"
+    if _is_table(kind):
+        return f"a table, each {describe_type(parts[1])}" if len(parts) > 1 and parts[1] in NAMES else "a table"
+    return NAMES.get(kind, ANYTHING)
+
+
+def _read(hint: Any, value: Any) -> Any:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if not any(value == part and type(value) is type(part) for part in parts):
+            raise _UnfitError
+        return value
+    if _is_union(hint):
+        return _read_union(parts, value)
+    kind = origin or hint
+    if kind in NAMES:
+        return _read_plain(kind, value)
+    if _is_list(kind):
+        return _read_list(kind, parts, value)
+    if _is_table(kind):
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise _UnfitError
+        return {name: _read(parts[1] if len(parts) > 1 else Any, part) for name, part in value.items()}
+    return _require_plain(value)  # a type of the plugin's own, or none that it says: it has to look itself
+
+
+def _read_union(parts: Sequence[Any], value: Any) -> Any:
+    """The first that a value fits as it stands, before the first that it can be read as."""
+    if type(None) in parts and (value is None or value == "none"):  # as which TOML, that has no null, writes it
+        return None
+    read = []
+    for part in parts:
+        try:
+            read.append(_read(part, value))
+        except _UnfitError:
+            continue
+    if not read:
+        raise _UnfitError
+    return next((one for one in read if type(one) is type(value)), read[0])
+
+
+def _read_plain(kind: Any, value: Any) -> Any:
+    if kind in (str, Path) and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a name may look like a number
+    allowed = {float: (int, float), Path: (str, Path)}.get(kind, (kind,))
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+        raise _UnfitError
+    return _require_plain(value) if kind is not Path else value
+
+
+def _read_list(kind: Any, parts: Sequence[Any], value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _UnfitError
+    each = list(parts) if kind is tuple and parts and parts[-1] is not Ellipsis else [*parts[:1], Any][:1] * len(value)
+    if len(each) != len(value):
+        raise _UnfitError
+    return type(value)(_read(part, item) for part, item in zip(each, value, strict=True))
+
+
+def _require_plain(value: Any) -> Any:
+    """The value itself. Raises `_UnfitError` for what JSON does not hold, such as a date or NaN."""
+    if isinstance(value, list | tuple):
+        return type(value)(_require_plain(item) for item in value)
+    if isinstance(value, Mapping):
+        return {name: _require_plain(item) for name, item in value.items()}
+    if isinstance(value, date | time) or (isinstance(value, int | float) and not _is_finite(value)):
+        raise _UnfitError
+    return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that is larger than any float
+        return False
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _is_list(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Sequence) and not issubclass(kind, str | bytes)
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Mapping)
+
+
+def _allows(hint: Any, kind: type) -> bool:
+    return hint is kind or (_is_union(hint) and kind in typing.get_args(hint))
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _show(value: Any) -> str:
+    """A value as TOML has it, or nearly; long ones are cut."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    text = str(value) if isinstance(value, date | time) else repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _way_out(hint: Any, value: Any) -> str:
+    """What to do about a value that only its quotes, or their absence, make unfit."""
+    if isinstance(value, str):
+        wanted = [kind for kind in (int, float) if _allows(hint, kind)]
+        if (wanted and _is_number(value, wanted[-1])) or (_allows(hint, bool) and value in ("true", "false")):
+            return "; write it without quotes"
+    if isinstance(value, date | time) or (isinstance(value, bool | float) and _allows(hint, str)):
+        return "; write it in quotes"
+    return ""
+
+
+def _is_number(text: str, kind: type) -> bool:
+    try:
+        number = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(number, int if kind is int else int | float) and _is_finite(number)
