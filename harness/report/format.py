@@ -73,6 +73,13 @@ def anchor(name: str) -> str:
     return "row-" + re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
+def make_option(name: str) -> Markup:
+    """A name to choose; where a browser would take spaces out of it, its value says what it is."""
+    if name == " ".join(name.split()):
+        return Markup("<option>{}</option>").format(name)
+    return Markup('<option value="{}">{}</option>').format(name, name)
+
+
 def mark_breaks(name: str) -> Markup:
     """A name that wraps after `_`, `/`, `.` and before `@`, nowhere else."""
     parts = [part for part in re.split(r"(?<=[_/])|(?<=\.)(?!\d)|(?=@)", name) if part]

@@ -45,6 +45,7 @@ from harness.report.format import (
     format_number,
     format_pair,
     format_spread,
+    make_option,
     mark_breaks,
     tell_all_absences,
     tell_all_labels,
@@ -265,6 +266,7 @@ def make_environment() -> jinja2.Environment:
         "record_link": _record_link,
         "breakable": mark_breaks,
         "command": lambda text: Markup(html.escape(text, quote=False)),  # noqa: S704 - escaped
+        "option": make_option,
         "choice": _format_choice,
         "known": describe_submission,
     }

@@ -17,7 +17,6 @@ from harness.results.store import write_record
 
 pytestmark = pytest.mark.service
 EVIL = "<script>alert(1)</script>"
-LABELS = ("Edema", "Mass", "Hernia")
 
 
 def rendered(build, rows: list[tuple[Row, float]], seeds: tuple[int, ...] = (0, 1)) -> Path:

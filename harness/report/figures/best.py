@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -197,7 +198,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
     import altair as alt
 
     columns = dict.fromkeys(column for row in best for record in row.counted[:1] for column in (record.subgroups or {}))
-    for column in columns:
+    for number, column in enumerate(columns):
         points = [
             {"row": row.title, "group": group.name, "value": shorten(value)}
             for row in best
@@ -228,7 +229,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
             tooltip=["row:N", "group:N", "value:Q"],
         )
         yield finish(
-            f"subgroups-{column}",
+            f"subgroups-{column}" if re.fullmatch(r"[\w-]+", column) else f"subgroups.{number}",  # an id has no spaces
             f"Whom a row serves: auroc by {column}",
             f"Groups {', '.join(names)}, first seeds; means over the labels with at least {FEWEST} positives and "
             f"{FEWEST} negatives in a group.",
