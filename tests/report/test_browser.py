@@ -29,9 +29,8 @@ def rendered(build, rows: list[tuple[Row, float]], seeds: tuple[int, ...] = (0, 
             if number == len(rows) - 1 and seed:
                 write_record(board.folder, build.record(row, seed, failure="ValueError: no such layer"))
                 continue
-            more = [value] * (len(build.labels) - len(LABELS))
             metrics = {
-                "auroc": build.metric(value, value - 0.1, value - 0.2 if number else None, *more),
+                "auroc": build.metric(value, value - 0.1, value - 0.2 if number else None),
                 "brier": build.metric(0.1 + number / 10, higher_is_better=False),
                 "f1@val-f1": build.metric(0.4, 0.3, 0.2),
                 "f1@oracle": build.metric(0.5, 0.4, 0.3),

@@ -6,6 +6,7 @@ import pytest
 
 from harness.board import Row
 from harness.evaluation.parts import GroupPart, SubgroupPart
+from tests.report.conftest import Builder
 from tests.report.test_browser import open_page, rendered
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
@@ -33,8 +34,8 @@ def is_shown(name: str, texts: list[str]) -> bool:
     return any(name == text or (text.endswith("…") and name.startswith(text[:-1]) and len(text) > 20) for text in texts)
 
 
-def test_odd_names_stand_in_every_picture_and_every_link_leads_to_its_row(browser, make_builder, tmp_path):
-    class Everywhere(make_builder):
+def test_odd_names_stand_in_every_picture_and_every_link_leads_to_its_row(browser, tmp_path):
+    class Everywhere(Builder):
         """Every label has a value."""
 
         def metric(self, *values, higher_is_better=True):

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harness.board import Row
 from harness.report import frame
 from harness.report.page import render_text
 from harness.report.summary import summarize
-from tests.report.test_browser import rendered
 
 ODD = [
     "Support.Devices", "1", "Lung/Opacity", "Lung_Opacity", "items", "values", "per_label", "a<b>", '"quoted"', "it's",
@@ -52,29 +50,3 @@ def test_labels_of_any_names_pass_through_page_and_table(build_once, names):
     rows = json.loads(build_once.held(text, "rows"))
     assert all(detail.count("<td>10</td><td>90</td>") == len(names) for detail in rows.values())
     assert frame.as_csv(summary)
-
-
-@pytest.mark.service
-def test_a_browser_draws_pictures_of_labels_and_rows_of_odd_names(browser, build):
-    build.labels = [*ODD, "[bold]", "x[0]", "length", "__proto__", "a' || 'b", "\\"]
-    models = ("net[0]", "[bold]", 'it\'s "x"')
-    page, heard = browser.new_page(), []
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.goto(rendered(build, [(Row(model=model, loss="bce", recipe="demo"), 0.7) for model in models]).as_uri())
-    texts = []
-    for drawing in page.locator("[data-figure]").all():
-        drawing.scroll_into_view_if_needed()
-        page.wait_for_function("one => 'drawn' in one.dataset", arg=drawing.element_handle())
-        texts.append(drawing.locator("svg text").all_text_contents())
-    (by_label,) = (shown for shown in texts if "Lung/Opacity" in shown)
-    assert {label for label in build.labels if len(label) < 50} <= set(by_label)
-    assert any(text.startswith("xxx") for text in by_label)
-    assert all("net_0_--bce--demo" in shown for shown in texts)
-    anchors = page.locator('a[href^="#"]').evaluate_all("all => all.map(one => one.getAttribute('href').slice(1))")
-    assert anchors
-    for anchor in anchors:
-        if "=" not in anchor:
-            assert page.evaluate("name => document.getElementById(name) !== null", anchor), anchor
-    assert heard == []
-    page.close()

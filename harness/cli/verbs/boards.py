@@ -245,7 +245,7 @@ def _explain_interruption(left: Sequence[Left], forced: Collection[str]) -> str:
     begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
     middle = f" ({begun})" if begun else ""
     kept = [combo.name for combo in left if combo.name in forced]
-    stays = f"The results that were there stay for {', '.join(kept)}: --force --only ROW begins a row anew. "
+    stays = f"The results that were there stay for {', '.join(kept)}: --force --only ROW starts a row again. "
     return (
         f"interrupted; what is finished is kept, {len(left)} left to do{middle}. {stays if kept else ''}"
         f"Continue with: {_same_command(without='--force')}"
