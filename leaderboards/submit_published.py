@@ -1,6 +1,6 @@
 """Make the submitted rows of nih-official and nih-70-10-20 again, from the predictions that their authors published.
 
-    python leaderboards/submit_published.py --nih NIH --casp CASP --replica REPLICA --lists LISTS
+    python leaderboards/submit_published.py NIH CASP REPLICA LISTS
 
 NIH       NIH's label file (v2020) and its two official lists; no image is needed
 CASP      INQUIRELAB/casp-chestmnist at 38f0f86: eight systems, five seeds each, NAME_seedK.npz of logits
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check the published files and submit what they hold; give 2, after one line, where a file is not as published."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("nih", "casp", "replica", "lists"):
-        parser.add_argument(f"--{name}", type=Path, required=True, help="a folder, described above")
+        parser.add_argument(name, type=Path, metavar=name.upper(), help="a folder, described above")
     parser.add_argument(
         "--boards", type=Path, default=BOARDS, help="folder of the two boards; this script's by default"
     )

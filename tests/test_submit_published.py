@@ -84,7 +84,7 @@ def published() -> dict[str, Path]:
 
 
 def run_script(boards: Path, folders: dict[str, Path], only: str) -> int:
-    given = [part for name, folder in folders.items() for part in (f"--{name}", str(folder))]
+    given = [str(folders[name]) for name in ("nih", "casp", "replica", "lists")]
     return int(script.main([*given, "--boards", str(boards), "--only", only]))
 
 

@@ -23,6 +23,7 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
     ]
     for row in rows:
         row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
+        row["submission"] = row["submission"] and row["submission"].model_dump()
     return {
         "title": summary.board.title,
         "objective": summary.objective,

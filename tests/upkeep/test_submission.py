@@ -89,6 +89,7 @@ def test_what_is_known_of_a_submission_stands_in_record_page_and_terminal(harnes
     page = (board / "index.html").read_text()
     assert "external, not trained here; 28 px images" in page
     assert '<a href="https://example.org/net"' in page
+    assert json.loads(harness("show", "b", "--json")[1])["rows"][0]["submission"]["image_size"] == 28
     out = harness("show", "b::external--Their_net")[1]
     for text in ("License: MIT", "Trained on: train lists", "Image size: 28 x 28 px"):
         assert text in page
