@@ -83,7 +83,8 @@ def test_odd_names_stand_in_every_picture_and_every_link_leads_to_its_row(browse
         )
         assert broken == []
         nameless = page.evaluate(
-            "[...document.querySelectorAll('[aria-labelledby]')].map(one => one.getAttribute('aria-labelledby'))"
+            "[...document.querySelectorAll('[aria-labelledby]')]"
+            ".flatMap(one => one.getAttribute('aria-labelledby').split(' '))"
             ".filter(id => !document.getElementById(id))"
         )
         assert nameless == []
