@@ -46,7 +46,7 @@ def one_sided(delta: Array, error: Array, freedom: Array) -> Array:
     """P-values of differences that are not above 0: small where they are far above."""
     from scipy.special import stdtr
 
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         t = np.where((error == 0) & (delta == 0), 0.0, -delta / error)
     return np.asarray(stdtr(np.minimum(freedom, _ENDLESS), t))
 

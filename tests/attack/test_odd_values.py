@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,7 @@ def attempt(harness, board, save_predictions, tmp_path, monkeypatch) -> Callable
 
     def run(*arguments: str) -> int:
         before = list_files(tmp_path)
+        monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody answers a question
         code: int
         code, _, err = harness(*arguments)
         made = list_files(tmp_path) - before
