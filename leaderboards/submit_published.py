@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     submit_casp(system, given.casp, root, given.boards / "nih-official", Path(room))
             if given.only in (None, REPLICA["--name"]):
                 submit_replica(given.replica, root, given.boards / "nih-70-10-20")
-    except (HarnessError, subprocess.CalledProcessError) as error:
+    except (HarnessError, OSError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a script's message
         return 2
     return 0
@@ -198,8 +198,11 @@ def match_images(path: Path, data: Data) -> tuple[NDArray[np.float32], NDArray[n
 
     Raises `DataError` where patients and labels are not exactly those of the list.
     """
-    with np.load(path) as stored:
-        logits, targets, patients = (stored[f"test_{name}"] for name in ("logits", "labels", "patient"))
+    try:
+        with np.load(path) as stored:
+            logits, targets, patients = (stored[f"test_{name}"] for name in ("logits", "labels", "patient"))
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path} does not hold test_logits, test_labels and test_patient: {error}") from None
     order = [data.labels.index(label) for label in CASP_LABELS]
     known = [*zip(data.table["patient"].astype(int), map(tuple, data.targets[:, order].astype(int)), strict=True)]
     asked = [*zip(map(int, patients), map(tuple, targets.astype(int)), strict=True)]

@@ -69,6 +69,26 @@ def test_rows_that_are_not_those_of_the_test_list_are_refused(tmp_path, test_lis
         match_images(path, test_list)
 
 
+@pytest.mark.parametrize("held", [None, b"no archive", "other arrays"])
+def test_a_file_that_is_missing_or_something_else_is_named(tmp_path, test_list, held):
+    path = tmp_path / "a.npz"
+    if held == "other arrays":
+        np.savez(path, logits=np.zeros(3))
+    elif held is not None:
+        path.write_bytes(held)
+    with pytest.raises(DataError, match=r"a\.npz does not hold test_logits, test_labels and test_patient"):
+        match_images(path, test_list)
+
+
+def test_folders_that_are_not_there_end_in_one_line(tmp_path, capfd):
+    folders = dict.fromkeys(("nih", "casp", "replica", "lists"), tmp_path / "absent")
+    assert run_script(tmp_path, folders, "CASP") == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert str(tmp_path / "absent") in said
+
+
 @pytest.fixture(scope="module")
 def published() -> dict[str, Path]:
     """Where the published files lie, beside the checkout."""
