@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from harness.evaluation.units import CALLED
+
 if TYPE_CHECKING:
     from harness.evaluation.parts import PredictivePart
     from harness.scoring.pairing import Comparison, MetricComparison
@@ -26,7 +28,8 @@ def describe_evaluation(evaluation: SystemEvaluation) -> dict[str, Any]:
             }
             for name, metric in evaluation.metrics.items()
         },
-        "images": evaluation.images,
+        "unit": evaluation.unit,
+        CALLED[evaluation.unit][1]: evaluation.images,
         "patients": evaluation.patients,
         "patients_known": evaluation.patients_known,
         "thresholds": evaluation.thresholds,
@@ -84,7 +87,8 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
         "systems": described,
         "labels": {metric.metric: metric.labels for metric in comparison.metrics},
         "margin": comparison.margin,
-        "images": comparison.images,
+        "unit": comparison.unit,
+        CALLED[comparison.unit][1]: comparison.images,
         "patients": comparison.patients,
         "patients_known": comparison.patients_known,
         "resamples": comparison.resamples,

@@ -80,6 +80,27 @@ PatientColumn = Annotated[
         help=r"What names the patient: a column, or the first group of a pattern in it, as in 'Path:(patient\d+)'.",
     ),
 ]
+StudyColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        metavar="COLUMN[:REGEX]",
+        help=r"What names the study: a column, or the first group of a pattern in it, as in 'Path:(.*study\d+)'. A "
+        "column `study` does without being named.",
+    ),
+]
+ScoredUnit = Annotated[
+    str,
+    typer.Option(
+        "--unit",
+        metavar="UNIT",
+        help="What is scored: image, study or patient. Targets may be those of studies, a row for each.",
+    ),
+]
+PoolOption = Annotated[
+    str,
+    typer.Option("--pool", metavar="HOW", help="The score of a study or patient: mean or max of its images' scores."),
+]
 WantedLabels = Annotated[
     str | None,
     typer.Option(

@@ -16,6 +16,7 @@ from rich.table import Table
 from harness.cli import catalogue
 from harness.cli.output import line, open_output, say
 from harness.components import Kind
+from harness.evaluation.units import CALLED
 from harness.registry import Registry
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _plain(value: Any) -> str:
 
 def print_evaluation(title: str, evaluation: SystemEvaluation, asked: Sequence[str]) -> None:
     """Print one row for each metric, then one for each label with the metrics that come first of those asked for."""
-    over = "patients" if evaluation.patients_known else "images"
+    over = "patients" if evaluation.patients_known else CALLED[evaluation.unit][1]
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     columns = ["metric", "mean of labels", f"95 % over {over}", "by", "± over seeds", "micro", "weighted", "labels"]
     judged = any(metric.interval_seeds is not None for metric in evaluation.metrics.values())
@@ -248,7 +249,7 @@ def _join_metrics(names: Sequence[str]) -> str:
 
 def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
     """Print the systems, their pairs, where asked for those of single labels, and each pair in words."""
-    over = "patients" if comparison.patients_known else "images"
+    over = "patients" if comparison.patients_known else CALLED[comparison.unit][1]
     systems = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("system", "seeds", *(metric.metric for metric in comparison.metrics)):
         systems.add_column(column, justify="left" if column == "system" else "right", overflow="fold")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import DataError, suggest
+from harness.evaluation.units import Unit
 from harness.files import write_atomically
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Predictions:
     """Whether the given scores are no probabilities, and any finite numbers: then they rank, and mean nothing else."""
     patients_known: bool = True
     """Whether something says which images belong to one patient; else each image is a patient of its own."""
+    study: NDArray[np.str_] | None = None
+    """(N,) the study that an image belongs to; None where nothing says so."""
+    unit: Unit = "image"
+    """What a row is of: an image, or a study or a patient whose images were pooled."""
     columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     """Groups that images belong to, by column: (N,), empty where unknown."""
     source: str = "the predictions"
@@ -123,14 +128,15 @@ class Predictions:
             logits=self.logits[cells],
             targets=self.targets[cells],
             given_scores=None if self.given_scores is None else self.given_scores[cells],
+            study=None if self.study is None else self.study[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
         )
 
     def save(self, path: Path) -> None:
         """Write an .npz without pickled objects, whole or not at all.
 
-        It holds `labels` (C), `image` (N), `patient` (N) where known, `targets` (N, C), and `logits` or, where scores
-        were given, `scores` (N, C), or `ranks` where they are no probabilities.
+        It holds `labels` (C), `image` (N), `patient` and `study` (N) where known, `targets` (N, C), and `logits` or,
+        where scores were given, `scores` (N, C), or `ranks` where they are no probabilities.
         """
         write_atomically(path, self.write)
 
@@ -142,6 +148,8 @@ class Predictions:
         arrays: dict[str, Any] = {"labels": np.array(self.labels, dtype=str), "image": self.image}
         if self.patients_known:
             arrays["patient"] = self.patient
+        if self.study is not None:
+            arrays["study"] = self.study
         if self.given_scores is None:
             arrays["logits"] = self.logits
         else:
@@ -189,12 +197,17 @@ def load_predictions(path: Path) -> Predictions:
         if values.shape != image.shape:
             raise DataError(f"{path}: column '{name}' {values.shape} must be (N,), one value an image")
     known, rank_only = "patient" in arrays, kind == "ranks"
-    return replace(predictions, patients_known=known, is_rank_only=rank_only, columns=columns, source=str(path))
+    study = arrays.get("study")
+    if study is not None and study.shape != image.shape:
+        raise DataError(f"{path}: study {study.shape} must be (N,), one value an image")
+    return replace(
+        predictions, patients_known=known, is_rank_only=rank_only, study=study, columns=columns, source=str(path)
+    )
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays that the file has, as the types of `Predictions`; without objects, which could run code."""
-    types: dict[str, type] = {"labels": str, "image": str, "patient": str}
+    types: dict[str, type] = {"labels": str, "image": str, "patient": str, "study": str}
     types |= {"scores": np.float64, "ranks": np.float64, "targets": np.float32}
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file, np.errstate(over="ignore"):

@@ -28,11 +28,12 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.significance import FEWEST_SEEDS, adjust_holm
 from harness.evaluation.thresholds import fit_thresholds
+from harness.evaluation.units import Unit
 from harness.evaluation.wording import explain_no_interval, tell_absences, tell_detectable, tell_margin, tell_pair
 from harness.metric_names import full_name, split_name
 from harness.scoring import alignment
 from harness.scoring.rows import MeasuredRow, read_row_resamples, require_same_data, resolve_recorded
-from harness.scoring.systems import NO_PATIENTS
+from harness.scoring.systems import tell_unknown_patients
 
 WITHOUT_VALIDATION = ("0.5", "oracle")
 
@@ -63,6 +64,7 @@ class Comparison:
     images: int
     patients: int
     patients_known: bool = True
+    unit: Unit = "image"
     areas: Mapping[tuple[str, str], Areas] = field(default_factory=dict)
     """Tests of pairs with one seed each by label, without resampling, where AUROC was asked for."""
     notes: Sequence[str] = ()
@@ -199,7 +201,7 @@ def compare_predictions(
         ]
         for name, aligned in seeds.items()
     }
-    compared, notes, absent = [], [] if first.patients_known else [NO_PATIENTS], {}
+    compared, notes, absent = [], [] if first.patients_known else [tell_unknown_patients(first.unit)], {}
     for metric, higher in asked.items():
         defined = _find_defined(metric, measured)
         if not defined.any():
@@ -217,6 +219,7 @@ def compare_predictions(
         images=len(first.image),
         patients=len(resampling.patients),
         patients_known=first.patients_known,
+        unit=first.unit,
         areas=_compare_areas(seeds) if "auroc" in asked else {},
         notes=[*notes, *_note(compared, first.labels, absent)],
         margin=wish.margin,

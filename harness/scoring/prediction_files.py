@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.components import Data
 from harness.errors import DataError, UsageError
+from harness.evaluation.pooling import pool
 from harness.evaluation.predictions import ONLY_RANKED, Predictions, load_predictions, match_labels, require_targets
 from harness.identifiers import hint_alike
 from harness.scoring.sheets import Reading, Sheet, find_common, read_sheet
@@ -83,15 +84,29 @@ def _combine(stored: Predictions | Sheet, truth: Sheet | Table | None, reading: 
     predictions = replace(predictions, labels=common.theirs, notes=(*predictions.notes, *common.notes, *unused))
     predictions = _suspect_logits(_judge_scores(predictions))
     if truth is None:
-        return predictions
-    return _join(
-        predictions, _read_targets(truth, common.theirs) if isinstance(truth, Sheet) else truth.take(common.theirs)
-    )
+        return pool(predictions, reading.unit, reading.pool)
+    table = _read_targets(truth, common.theirs) if isinstance(truth, Sheet) else truth.take(common.theirs)
+    if reading.unit == "study" and predictions.study is None and table.study is None:
+        column = reading.study and reading.study.partition(":")[0]
+        what = f"neither it nor {table.source} has a column '{column}' that" if column else "nothing"
+        raise DataError(
+            f"{source}: {what} says which images belong to one study; name it by --study, as in 'Path:(.*study\\d+)'"
+        )
+    if reading.unit == "study" and _is_by_study(predictions, table):
+        return _join(pool(predictions, reading.unit, reading.pool), table)
+    return pool(_join(predictions, table), reading.unit, reading.pool)
+
+
+def _is_by_study(predictions: Predictions, table: Table) -> bool:
+    """Whether targets are of studies, named as those of the predictions: a row each, and none for an image."""
+    known = set(table.image.tolist())
+    studies = [] if predictions.study is None else predictions.study.tolist()
+    return bool(known.intersection(studies)) and not known.intersection(predictions.image.tolist())
 
 
 def _note_unused(source: str, reading: Reading) -> list[str]:
     """What to say of options that name columns, where no table is read."""
-    given = {"--image-column": reading.image_column, "--patient": reading.patient}
+    given = {"--image-column": reading.image_column, "--patient": reading.patient, "--study": reading.study}
     return [f"{source} has no columns to name: {name} has no effect on it" for name, value in given.items() if value]
 
 
@@ -102,7 +117,7 @@ def _fill(sheet: Sheet, labels: tuple[str, ...]) -> Predictions:
     unknown = np.full(values.shape, np.nan, dtype=np.float32)
     predictions = Predictions.from_scores(labels, sheet.image, patient, values, unknown)
     known, said = sheet.patient is not None, (*sheet.notes, *notes)
-    return replace(predictions, patients_known=known, source=str(sheet.path), notes=said)
+    return replace(predictions, patients_known=known, study=sheet.study, source=str(sheet.path), notes=said)
 
 
 def _require_regular(path: Path) -> None:
@@ -167,6 +182,7 @@ class Table:
     patient: NDArray[np.str_] | None
     values: NDArray[np.float64]
     """(N, C), NaN where a cell is blank."""
+    study: NDArray[np.str_] | None = None
     notes: tuple[str, ...] = ()
 
     def take(self, labels: Sequence[str]) -> Table:
@@ -184,6 +200,7 @@ def _read_targets(sheet: Sheet, labels: tuple[str, ...]) -> Table:
         image=sheet.image,
         patient=sheet.patient,
         values=values,
+        study=sheet.study,
         notes=(*sheet.notes, *notes),
     )
 
@@ -191,7 +208,8 @@ def _read_targets(sheet: Sheet, labels: tuple[str, ...]) -> Table:
 def _describe(data: Data) -> Table:
     image, patient = (data.table[column].to_numpy(dtype=str) for column in ("image", "patient"))
     values = data.targets.astype(np.float64)
-    return Table(source="the dataset", labels=data.labels, image=image, patient=patient, values=values)
+    study = data.table["study"].to_numpy(dtype=str) if "study" in data.table else None
+    return Table(source="the dataset", labels=data.labels, image=image, patient=patient, values=values, study=study)
 
 
 def _join(predictions: Predictions, table: Table) -> Predictions:
@@ -199,7 +217,8 @@ def _join(predictions: Predictions, table: Table) -> Predictions:
     rows = _find_rows(predictions, table)
     targets = table.values[rows].astype(np.float32)
     notes = (*predictions.notes, *table.notes, *_note_contradictions(predictions, targets, table.source))
-    predictions = replace(predictions, targets=targets, notes=notes)
+    study = predictions.study if table.study is None else table.study[rows]
+    predictions = replace(predictions, targets=targets, study=study, notes=notes)
     if table.patient is None:
         return predictions
     patient = table.patient[rows]
@@ -229,6 +248,13 @@ def _note_contradictions(predictions: Predictions, targets: NDArray[np.float32],
     return [note]
 
 
+def _hint_folders(images: Sequence[str], table: Table) -> str:
+    """The end of a message about images that targets lack; empty where the targets are not of their folders."""
+    if not {image.rpartition("/")[0] for image in images}.issubset(table.image.tolist()):
+        return ""
+    return ": targets are of folders of images, so score studies with --unit study --study 'COLUMN:(.*)/'"
+
+
 def _find_rows(predictions: Predictions, table: Table) -> NDArray[np.intp]:
     """The row (N,) of each image in a table that may hold more."""
     places = {name: row for row, name in enumerate(table.image.tolist())}
@@ -238,6 +264,6 @@ def _find_rows(predictions: Predictions, table: Table) -> NDArray[np.intp]:
         raise DataError(
             f"{predictions.source}: {len(absent):,} of {len(rows):,} images are not in {table.source}, first "
             f"{', '.join(absent[:MOST_NAMED])}{hint_alike(absent, table.image)}; images there are named like "
-            f"'{table.image[0]}'"
+            f"'{table.image[0]}'{_hint_folders(absent, table)}"
         )
     return np.array(rows, dtype=np.intp)

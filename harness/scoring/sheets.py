@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.errors import DataError, suggest
 from harness.evaluation.predictions import require_unique
+from harness.evaluation.units import Pool, Unit
 from harness.identifiers import IdSource, find_usual, parse_id_source, simplify, use_slashes
 from harness.tables import read_table
 
@@ -40,6 +41,12 @@ class Reading:
     """The column that names the patient, or `COLUMN:REGEX`, whose first group does."""
     labels: tuple[str, ...] = ()
     """The labels that are wanted; without any, those that scores and targets both have."""
+    study: str | None = None
+    """The column that names the study, or `COLUMN:REGEX`, whose first group does; None for a column `study`."""
+    unit: Unit = "image"
+    """What is scored."""
+    pool: Pool = "mean"
+    """How the scores of a unit's images become one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +56,7 @@ class Sheet:
     path: Path
     image: NDArray[np.str_]
     patient: NDArray[np.str_] | None
+    study: NDArray[np.str_] | None
     cells: pd.DataFrame
     """Texts, a column for each possible label."""
     notes: tuple[str, ...]
@@ -105,17 +113,23 @@ def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
         notes.append(f"{path}: there is no column '{reading.patient.partition(':')[0]}' to take patients from")
     elif patient is not None and patient.column != "patient" and reading.patient is None:
         notes.append(f"{path}: patients are named by its column '{patient.column}'")
+    study = _find_study(header, reading.study)
     images = [use_slashes(text) for text in cells[image].tolist()]
     patients = None if patient is None else patient.find(cells[patient.column].tolist())
+    studies = None if study is None else study.find([use_slashes(text) for text in cells[study.column].tolist()])
     _require_filled(images, "image", image, table.lines, path)
     if patients is not None and patient is not None:
         _require_filled(patients, "patient", patient.column, table.lines, path)
+    if studies is not None and study is not None:
+        _require_filled(studies, "study", study.column, table.lines, path)
     require_unique(np.array(images), "image", str(path))
-    taken = {image, "", "patient", patient.column if patient is not None and patient.pattern is None else ""}
+    whole = {source.column for source in (patient, study) if source is not None and source.pattern is None}
+    taken = {image, "", "patient", *whole}
     return Sheet(
         path,
         np.array(images),
         None if patients is None else np.array(patients),
+        None if studies is None else np.array(studies),
         cells[[name for name in header if name not in taken]],
         tuple(notes),
     )
@@ -125,7 +139,7 @@ def _require_filled(texts: Sequence[str], kind: str, column: str, lines: Sequenc
     """Refuse rows without an image or a patient."""
     rows = [row for row, text in enumerate(texts) if not text]
     if rows:
-        option = "--image-column" if kind == "image" else "--patient"
+        option = "--image-column" if kind == "image" else f"--{kind}"
         raise DataError(
             f"{path}: {len(rows):,} rows have no {kind} in the column '{column}', first line {lines[rows[0]]}; fill it "
             f"in, or name another by {option}"
@@ -158,6 +172,13 @@ def _find_patient(header: Sequence[str], asked: str | None, image: str, path: Pa
             f"{path} has several columns that may name the patient ({', '.join(usual)}); name it by --patient"
         )
     return IdSource(usual[0]) if usual else None
+
+
+def _find_study(header: Sequence[str], asked: str | None) -> IdSource | None:
+    """Find what names the study: what is asked for where it is there, else a column `study`."""
+    if asked is not None and (asked in header or asked.partition(":")[0] in header):
+        return parse_id_source(asked, header, "--study")
+    return IdSource("study") if "study" in header else None
 
 
 # --- labels that two sources have ------------------------------------------------------------------------------------

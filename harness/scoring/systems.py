@@ -27,6 +27,7 @@ from harness.evaluation.predictive import (
 )
 from harness.evaluation.subgroups import average_subgroups
 from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
+from harness.evaluation.units import CALLED, Unit
 from harness.metric_names import needed_policies
 from harness.scoring.alignment import (
     align,
@@ -49,10 +50,6 @@ SUFFIXES = (".npz", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 NO_VALIDATION = (
     "without --val nothing is fitted: decisions are at @0.5 and @oracle (fitted on the test itself, optimistic) alone, "
     "and nothing is calibrated"
-)
-NO_PATIENTS = (
-    "patients are unknown, so single images are resampled: intervals are too narrow where a patient has several; give "
-    "a column 'patient', here or in --targets, or --dataset"
 )
 
 
@@ -89,7 +86,16 @@ class SystemEvaluation:
     images: int
     patients: int
     patients_known: bool
+    unit: Unit
     notes: list[str]
+
+
+def tell_unknown_patients(unit: Unit) -> str:
+    """What intervals are over where nothing says who the patients are."""
+    return (
+        f"patients are unknown, so single {CALLED[unit][1]} are resampled: intervals are too narrow where a patient "
+        "has several; give a column 'patient', here or in --targets, or --dataset"
+    )
 
 
 def find_files(path: Path) -> list[Path]:
@@ -164,7 +170,7 @@ def evaluate_system(
     ]
     first = tests[0]
     notes = list(dict.fromkeys(note for each in (*tests, *vals) if each is not None for note in each.notes))
-    notes += [] if first.patients_known else [NO_PATIENTS]
+    notes += [] if first.patients_known else [tell_unknown_patients(first.unit)]
     return SystemEvaluation(
         metrics=_average_metrics(tests, thresholds, protocol, measured),
         thresholds=[describe_thresholds(first, fitted) for fitted in thresholds],
@@ -181,6 +187,7 @@ def evaluate_system(
         images=len(first.image),
         patients=len(resampling.patients),
         patients_known=first.patients_known,
+        unit=first.unit,
         notes=notes if vals[0] is not None or first.is_rank_only else [*notes, NO_VALIDATION],
     )
 

@@ -16,6 +16,9 @@ from harness.cli.options import (
     Json,
     PatientColumn,
     Plugins,
+    PoolOption,
+    ScoredUnit,
+    StudyColumn,
     WantedLabels,
     split_names,
 )
@@ -58,6 +61,9 @@ def score(
     data_root: DataRoot = Path("data"),
     image_column: ImageColumn = None,
     patient: PatientColumn = None,
+    study: StudyColumn = None,
+    unit: ScoredUnit = "image",
+    pool: PoolOption = "mean",
     labels: WantedLabels = None,
     metrics: Annotated[
         str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
@@ -85,6 +91,7 @@ def score(
     from harness.cli.terminal import warn
     from harness.evaluation.evaluate import Protocol
     from harness.evaluation.subgroups import MEASURED
+    from harness.evaluation.units import count_units
     from harness.metric_names import full_name
     from harness.parameters import parse_assignments
     from harness.scoring.systems import evaluate_system, find_files, pair_validation, read_seeds
@@ -94,7 +101,7 @@ def score(
     names, chosen = _resolve_metrics(",".join([metrics, *(RATES if shares else ())]), registry)
     data = _load_data(dataset, options, data_root, registry)
     paths = [path for file in files for path in find_files(file)]
-    reading = make_reading(image_column, patient, labels)
+    reading = make_reading(image_column, patient, labels, study, unit, pool)
     tests = read_seeds(paths, targets, data, reading)
     vals = _read_validation(val, targets, data, reading)
     paired, notes = pair_validation(tests, vals, allow_overlap=allow_overlap)
@@ -118,7 +125,8 @@ def score(
         return
     system = str(files[0]) if len(files) == 1 else f"{len(files)} files"
     people = f" of {evaluation.patients:,} patients" if evaluation.patients_known else ", patients unknown"
-    title = f"{system}: {len(tests)} {'seed' if len(tests) == 1 else 'seeds'}, {evaluation.images:,} images{people}"
+    seeds = f"{len(tests)} {'seed' if len(tests) == 1 else 'seeds'}"
+    title = f"{system}: {seeds}, {count_units(evaluation.unit, evaluation.images)}{people}"
     asked = [full_name(name, evaluation.metrics) for name in names]
     tables.print_evaluation(
         title, evaluation, [name for name in asked if name in evaluation.metrics] or list(evaluation.metrics)
@@ -138,6 +146,9 @@ def compare(
     data_root: DataRoot = Path("data"),
     image_column: ImageColumn = None,
     patient: PatientColumn = None,
+    study: StudyColumn = None,
+    unit: ScoredUnit = "image",
+    pool: PoolOption = "mean",
     labels: WantedLabels = None,
     metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
     resamples: Annotated[
@@ -194,7 +205,7 @@ def compare(
         names, chosen = _resolve_metrics(metrics, registry)
         resolve_measured(chosen, names, validated=val is not None)  # before anything is read
         data = _load_data(dataset, options, data_root, registry)
-        reading = make_reading(image_column, patient, labels)
+        reading = make_reading(image_column, patient, labels, study, unit, pool)
         read = {name: _read_system(name, rows.get(name), targets, data, reading) for name in systems}
         require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
         wish = ComparisonOptions(
@@ -229,11 +240,20 @@ def compare(
 # --- what is given ---------------------------------------------------------------------------------------------------
 
 
-def make_reading(image_column: str | None, patient: str | None = None, labels: str | None = None) -> Reading:
-    """Make of options how tables are read."""
+def make_reading(
+    image_column: str | None,
+    patient: str | None = None,
+    labels: str | None = None,
+    study: str | None = None,
+    unit: str = "image",
+    pool: str = "mean",
+) -> Reading:
+    """Make of options how tables are read. Raises `UnknownNameError` for what no unit and no way to pool is called."""
+    from harness.evaluation.units import find_pool, find_unit
     from harness.scoring.sheets import Reading
 
-    return Reading(image_column, patient, tuple(split_names([labels] if labels else None)))
+    wanted = tuple(split_names([labels] if labels else None))
+    return Reading(image_column, patient, wanted, study, find_unit(unit), find_pool(pool))
 
 
 def _resolve_metrics(given: str, registry: Registry) -> tuple[tuple[str, ...], tuple[Metric, ...]]:

@@ -1,0 +1,37 @@
+"""What is scored: an image, or a study or a patient whose images are pooled."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from harness.errors import UnknownNameError
+
+Unit = Literal["image", "study", "patient"]
+Pool = Literal["mean", "max"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
+POOLS: tuple[Pool, ...] = get_args(Pool)
+CALLED: dict[Unit, tuple[str, str]] = {
+    "image": ("image", "images"),
+    "study": ("study", "studies"),
+    "patient": ("patient", "patients"),
+}
+"""What one and several of a unit are called."""
+
+
+def find_unit(name: str) -> Unit:
+    """The unit of that name. Raises `UnknownNameError`."""
+    if name not in UNITS:
+        raise UnknownNameError("unit of scoring", name, UNITS)
+    return next(unit for unit in UNITS if unit == name)
+
+
+def find_pool(name: str) -> Pool:
+    """The way to pool of that name. Raises `UnknownNameError`."""
+    if name not in POOLS:
+        raise UnknownNameError("way to pool scores", name, POOLS)
+    return next(how for how in POOLS if how == name)
+
+
+def count_units(unit: Unit, number: int) -> str:
+    """Return a number of units with their noun: `1 study`, `25,596 images`."""
+    return f"{number:,} {CALLED[unit][number != 1]}"
