@@ -97,7 +97,7 @@ ScoredUnit = Annotated[
         help="What is scored: image, study or patient. Targets may be those of studies, a row for each.",
     ),
 ]
-PoolOption = Annotated[
+PoolingChoice = Annotated[
     str,
     typer.Option("--pool", metavar="HOW", help="The score of a study or patient: mean or max of its images' scores."),
 ]

@@ -12,13 +12,13 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.units import Pool, Unit, count_units
+from harness.evaluation.units import Pooling, Unit, count_units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def pool(predictions: Predictions, unit: Unit, how: Pool) -> Predictions:
+def pool(predictions: Predictions, unit: Unit, how: Pooling) -> Predictions:
     """Predictions of U studies or patients, sorted by name, each in place of its images; of images, as they are.
 
     Scores are the `mean` or the largest (`max`) of the images' scores; what is no probability is pooled as it is.
@@ -75,7 +75,7 @@ def _require_one_patient(predictions: Predictions, members: NDArray[np.str_], pa
         )
 
 
-def _pool_values(values: NDArray[np.floating], place: NDArray[np.intp], units: int, how: Pool) -> NDArray[np.floating]:
+def _pool_values(values: NDArray[np.floating], place: NDArray[np.intp], units: int, how: Pooling) -> NDArray[np.floating]:
     """(U, C) of (N, C)."""
     if how == "max":
         largest = np.full((units, values.shape[1]), -np.inf, dtype=values.dtype)

@@ -7,9 +7,9 @@ from typing import Literal, get_args
 from harness.errors import UnknownNameError
 
 Unit = Literal["image", "study", "patient"]
-Pool = Literal["mean", "max"]
+Pooling = Literal["mean", "max"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
-POOLS: tuple[Pool, ...] = get_args(Pool)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 CALLED: dict[Unit, tuple[str, str]] = {
     "image": ("image", "images"),
     "study": ("study", "studies"),
@@ -25,11 +25,11 @@ def find_unit(name: str) -> Unit:
     return next(unit for unit in UNITS if unit == name)
 
 
-def find_pool(name: str) -> Pool:
+def find_pooling(name: str) -> Pooling:
     """The way to pool of that name. Raises `UnknownNameError`."""
-    if name not in POOLS:
-        raise UnknownNameError("way to pool scores", name, POOLS)
-    return next(how for how in POOLS if how == name)
+    if name not in POOLINGS:
+        raise UnknownNameError("way to pool scores", name, POOLINGS)
+    return next(how for how in POOLINGS if how == name)
 
 
 def count_units(unit: Unit, number: int) -> str:

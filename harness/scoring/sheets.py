@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.errors import DataError, suggest
 from harness.evaluation.predictions import require_unique
-from harness.evaluation.units import Pool, Unit
+from harness.evaluation.units import Pooling, Unit
 from harness.identifiers import IdSource, find_usual, parse_id_source, simplify, use_slashes
 from harness.tables import read_table
 
@@ -31,7 +31,7 @@ MOST_LISTED = 20
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """How tables are to be read where they do not say it themselves."""
 
@@ -45,11 +45,11 @@ class Reading:
     """The column that names the study, or `COLUMN:REGEX`, whose first group does; None for a column `study`."""
     unit: Unit = "image"
     """What is scored."""
-    pool: Pool = "mean"
+    pool: Pooling = "mean"
     """How the scores of a unit's images become one."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Sheet:
     """A table whose columns of images and patients are known, and whose numbers are not read yet."""
 
@@ -126,12 +126,12 @@ def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
     whole = {source.column for source in (patient, study) if source is not None and source.pattern is None}
     taken = {image, "", "patient", *whole}
     return Sheet(
-        path,
-        np.array(images),
-        None if patients is None else np.array(patients),
-        None if studies is None else np.array(studies),
-        cells[[name for name in header if name not in taken]],
-        tuple(notes),
+        path=path,
+        image=np.array(images),
+        patient=None if patients is None else np.array(patients),
+        study=None if studies is None else np.array(studies),
+        cells=cells[[name for name in header if name not in taken]],
+        notes=tuple(notes),
     )
 
 

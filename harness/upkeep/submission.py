@@ -241,7 +241,7 @@ def _read(path: Path, data: Data, split: str, submission: Submission) -> Predict
     """Predictions of exactly a split, in the dataset's order, with its targets and groups."""
     rows = np.flatnonzero(data.table["split"].to_numpy() == split)
     chosen = data.select(data.table["split"].to_numpy() == split)
-    predictions = read_predictions(path, data=chosen, reading=Reading(submission.image_column), whole=True)
+    predictions = read_predictions(path, data=chosen, reading=Reading(image_column=submission.image_column), whole=True)
     places = {image: place for place, image in enumerate(predictions.image.tolist())}
     wanted = chosen.table["image"].astype(str).tolist()
     absent = [image for image in wanted if image not in places]

@@ -286,7 +286,7 @@ def test_a_column_of_the_usual_names_is_the_image_and_that_is_said(write, target
 
 def test_the_column_of_the_image_may_be_named_for_the_file_that_has_it(write, targets):
     path = write("s.csv", [["id", "Path", *LABELS], *([n, i, "0.1", "0.2", "0.3"] for n, i in enumerate(IMAGES))])
-    read = read_predictions(path, targets=targets, reading=Reading("Path"))
+    read = read_predictions(path, targets=targets, reading=Reading(image_column="Path"))
     assert read.image.tolist() == IMAGES.tolist()
     assert any(
         "targets.csv: there is no column 'Path', images are named by its column 'image'" in n for n in read.notes
@@ -361,7 +361,7 @@ def test_names_that_are_alike_are_paired_only_where_one_pair_is_possible(write, 
 def test_options_that_name_columns_are_said_to_do_nothing_for_an_npz(tmp_path):
     path = tmp_path / "s.npz"
     np.savez(path, labels=np.array(LABELS), image=IMAGES, scores=SCORES, targets=np.ones(SCORES.shape))
-    read = read_predictions(path, reading=Reading("Path", r"Path:(patient\d+)"))
+    read = read_predictions(path, reading=Reading(image_column="Path", patient=r"Path:(patient\d+)"))
     assert [note.partition("s.npz ")[2] for note in read.notes] == [
         "has no columns to name: --image-column has no effect on it",
         "has no columns to name: --patient has no effect on it",

@@ -16,7 +16,7 @@ from harness.cli.options import (
     Json,
     PatientColumn,
     Plugins,
-    PoolOption,
+    PoolingChoice,
     ScoredUnit,
     StudyColumn,
     WantedLabels,
@@ -63,7 +63,7 @@ def score(
     patient: PatientColumn = None,
     study: StudyColumn = None,
     unit: ScoredUnit = "image",
-    pool: PoolOption = "mean",
+    pool: PoolingChoice = "mean",
     labels: WantedLabels = None,
     metrics: Annotated[
         str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
@@ -148,7 +148,7 @@ def compare(
     patient: PatientColumn = None,
     study: StudyColumn = None,
     unit: ScoredUnit = "image",
-    pool: PoolOption = "mean",
+    pool: PoolingChoice = "mean",
     labels: WantedLabels = None,
     metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
     resamples: Annotated[
@@ -249,11 +249,18 @@ def make_reading(
     pool: str = "mean",
 ) -> Reading:
     """Make of options how tables are read. Raises `UnknownNameError` for what no unit and no way to pool is called."""
-    from harness.evaluation.units import find_pool, find_unit
+    from harness.evaluation.units import find_pooling, find_unit
     from harness.scoring.sheets import Reading
 
     wanted = tuple(split_names([labels] if labels else None))
-    return Reading(image_column, patient, wanted, study, find_unit(unit), find_pool(pool))
+    return Reading(
+        image_column=image_column,
+        patient=patient,
+        labels=wanted,
+        study=study,
+        unit=find_unit(unit),
+        pool=find_pooling(pool),
+    )
 
 
 def _resolve_metrics(given: str, registry: Registry) -> tuple[tuple[str, ...], tuple[Metric, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ STUDY = r"Path:(.*study\d+)"
 
 
 @pytest.fixture
-def files(tmp_path) -> Path:
+def files(tmp_path: Path) -> Path:
     """Scores by image of 60 patients with one or two studies of one or two views; targets by study."""
     draw = np.random.default_rng(0)
     targets = [",".join(["Study", *LABELS])]
@@ -33,11 +34,11 @@ def files(tmp_path) -> Path:
     return tmp_path
 
 
-def score(harness, *more: str) -> dict:
+def score(harness, *more: str) -> dict[str, Any]:
     given = ("--targets", "targets.csv", "--resamples", "200", "--metrics", "auroc", "--json")
     code, out, err = harness("score", "a.csv", *given, *more)
     assert code == 0, err
-    document: dict = json.loads(out)
+    document: dict[str, Any] = json.loads(out)
     return document
 
 
