@@ -75,7 +75,9 @@ def _require_one_patient(predictions: Predictions, members: NDArray[np.str_], pa
         )
 
 
-def _pool_values(values: NDArray[np.floating], place: NDArray[np.intp], units: int, how: Pooling) -> NDArray[np.floating]:
+def _pool_values(
+    values: NDArray[np.floating], place: NDArray[np.intp], units: int, how: Pooling
+) -> NDArray[np.floating]:
     """(U, C) of (N, C)."""
     if how == "max":
         largest = np.full((units, values.shape[1]), -np.inf, dtype=values.dtype)
