@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
 from harness.parameters import Params, flatten
+from harness.units import POOLINGS, UNITS, Pooling, Unit
 from harness.values import read_value
 
 BOARD_FILE = "board.toml"
@@ -28,6 +29,8 @@ CONTROLS = {
     "shuffled": "is trained and validated on targets shuffled over images; its AUROC must not be above 0.5",
 }
 """Rows that a board can be checked by: what finds nothing must score as nothing."""
+CHOICES: Mapping[str, Sequence[str]] = {"unit": UNITS, "pool": POOLINGS}
+"""Keys of `board.toml` with the values that they may have."""
 NULL = "none"
 """What stands for no value in TOML, and is read as it."""
 RATES = ("sensitivity", "specificity")
@@ -106,6 +109,10 @@ class Board:
     """What is trained, control rows last; none on a board of submitted predictions alone."""
     prevalence: Mapping[str, float] = field(default_factory=dict)
     """Label -> the share of patients who have it where predictive values are asked for."""
+    unit: Unit = "image"
+    """What is scored."""
+    pool: Pooling = "mean"
+    """How the scores of a study's or a patient's images become one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _without_null(self.options))
@@ -157,6 +164,8 @@ class _File(_Strict):
     metrics: list[str] = Field(default=["auroc", "auprc", "f1", "brier", "ece"], min_length=1)
     controls: bool = False
     prevalence: dict[str, float] = Field(default_factory=dict)
+    unit: Unit = "image"
+    pool: Pooling = "mean"
     dataset: _Dataset
     rows: list[_Rows] = Field(default=[], validate_default=True)
 
@@ -237,6 +246,8 @@ def parse_board(text: str, folder: Path) -> Board:
         options=dict(parsed.dataset.model_extra or {}),
         rows=add_controls(rows.values()) if parsed.controls else tuple(rows.values()),
         prevalence=parsed.prevalence,
+        unit=parsed.unit,
+        pool=parsed.pool,
     )
 
 
@@ -280,6 +291,8 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"
     if first["type"] == "missing":
         return f"the key '{place}' is missing"
+    if first["type"] == "literal_error":
+        return f"{place}: there is no '{first['input']}'{suggest(str(first['input']), CHOICES[place])}"
     return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {json.dumps(first['input'], default=str)}"
 
 
@@ -348,6 +361,8 @@ def board_text(board: Board, rows: Sequence[str]) -> str:
     lines = [f"{name} = {toml_value(value)}" for name, value in head.items()]
     if board.prevalence:
         lines.append(f"prevalence = {toml_value(board.prevalence)}")
+    if board.unit != "image":
+        lines += [f"unit = {toml_value(board.unit)}", f"pool = {toml_value(board.pool)}"]
     lines += ["", "[dataset]", f"name = {toml_value(board.dataset)}"]
     lines += [f"{toml_key(name)} = {toml_value(value)}" for name, value in board.options.items()]
     return "\n".join([*lines, "", "\n".join(rows)])

@@ -89,7 +89,8 @@ class Data:
     """(N, C) float32: 1 present, 0 absent, NaN unknown."""
     table: pd.DataFrame
     """One row for each image, in the order of `images`: `image` (unique id), `split` (train, val or test), `patient`,
-    and where known `age` (years), `sex` (M or F) and `view` (PA, AP, ...)."""
+    and where known `study` (the examination that it is of, its id with the patient's in it where several patients have
+    the same), `age` (years), `sex` (M or F) and `view` (PA, AP, ...)."""
     boxes: pd.DataFrame | None = None
     """Findings' places where known: `image`, `label`, `x`, `y`, `width`, `height` in pixels of the original image."""
     subgroups: tuple[str, ...] = ("sex", "age", "view")
@@ -124,6 +125,8 @@ class Data:
         missing = {"image", "split", "patient"} - set(self.table.columns)
         if missing:
             raise DataError(f"the dataset's table lacks the column {', '.join(sorted(missing))}")
+        if "study" in self.table and (self.table["study"].isna() | (self.table["study"].astype(str) == "")).any():
+            raise DataError("the dataset's table has images without a study; give each one, or leave the column out")
         repeated = self.table["image"].duplicated()
         if repeated.any():
             twice = self.table["image"][repeated].unique()
@@ -142,6 +145,11 @@ class Data:
         absent = [] if self.boxes is None else [name for name in BOX if name not in self.boxes]
         if absent:
             raise DataError(f"the dataset's boxes lack the column {', '.join(absent)}; they need {', '.join(BOX)}")
+
+    @property
+    def studies(self) -> NDArray[np.str_] | None:
+        """(N,) the study that each image is of; None where nothing says so."""
+        return self.table["study"].to_numpy(dtype=str) if "study" in self.table else None
 
     def select(self, keep: NDArray[np.bool_]) -> Data:
         """The part of the data where `keep` (N,) is true, in the same order."""

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    "errors files leases lease_files locks text metric_names identifiers machine tables source_digest",
+    "errors files leases lease_files locks text metric_names identifiers machine tables source_digest units",
     "components hookspecs parameters values",
     "registry board",
     "choices definition",

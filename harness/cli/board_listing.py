@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.evaluation.wording import MORE_SEEDS
+from harness.report.chance import count_test
 from harness.report.column import InTerminal
 from harness.report.columns import list_terminal_columns
-from harness.report.format import tell_all_absences, tell_all_labels, tell_part
+from harness.report.format import tell_all_absences, tell_all_labels, tell_part, tell_scored
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,13 +25,17 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
     for row in rows:
         row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
         row["submission"] = row["submission"] and row["submission"].model_dump()
+    units, positives = count_test(summary)
     return {
         "title": summary.board.title,
         "objective": summary.objective,
         "higher_is_better": dict(summary.directions),
         "test_images": summary.data.splits["test"].images if summary.data else None,
         "test_images_left_out": summary.data.splits["test"].left_out if summary.data else None,
-        "positives": dict(summary.data.splits["test"].positives) if summary.data else {},
+        "unit": summary.board.unit,
+        "pool": summary.board.pool,
+        "test_units": units,
+        "positives": positives,
         "timings_compare": summary.timings_compare,
         "obstacle": summary.obstacle,
         "pairs": [asdict(pair) for pair in summary.pairs],
@@ -78,8 +83,8 @@ def _choose_columns(summary: Leaderboard, width: int) -> list[tuple[InTerminal, 
 
 def _remarks(summary: Leaderboard) -> list[str]:
     """What the table cannot show: why rows are not done, and why there are no times."""
-    part = tell_part(summary)
-    remarks = [part] if part else []
+    part, scored = tell_part(summary), tell_scored(summary)
+    remarks = [*([part] if part else []), *([f"scored over {scored}"] if scored else [])]
     remarks += [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
     if summary.grouped:
         remarks.append("rows of one group do not differ significantly from its best; 95 % intervals are over patients")

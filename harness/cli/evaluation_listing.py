@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from harness.evaluation.units import CALLED
+from harness.units import CALLED
 
 if TYPE_CHECKING:
     from harness.evaluation.parts import PredictivePart

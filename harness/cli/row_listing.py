@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UnknownNameError
 from harness.evaluation.wording import tell_absences
+from harness.report.chance import count_test
 from harness.report.details import MEASURES, RowDetails, describe_submission, gather_details, gather_origins
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.leaderboard import Leaderboard, RowSummary
@@ -56,7 +57,7 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         if details.uncalibrated:
             parts.append(line(f"calibration is without {', '.join(details.uncalibrated)}"))
     if details.columns:
-        parts += [line(), _subgroups(details)]
+        parts += [line(), _subgroups(details, summary)]
     cost = [
         f"{name.replace('_', ' ')}: {format_number(value, 0 if value >= 100 else 2)}"
         for name, value in row.efficiency.items()
@@ -116,7 +117,7 @@ def _metrics(summary: Leaderboard, row: RowSummary) -> Table:
 
 def _labels(summary: Leaderboard, row: RowSummary) -> Table:
     names = [name for name in dict.fromkeys([summary.objective, *summary.metrics]) if name in row.metrics][:LABELLED]
-    positives = summary.data.splits["test"].positives if summary.data else {}
+    _, positives = count_test(summary)
     table = _table("label", "positives", *names, *(f"threshold, seed {seed}" for seed in row.seeds))
     thresholds = {r.combo.seed: r.thresholds.get("val-f1", {}) for r in row.records if r.combo.seed in row.seeds}
     for label in summary.data.labels if summary.data else ():
@@ -137,16 +138,19 @@ def _calibration(details: RowDetails) -> Table:
     return table
 
 
-def _subgroups(details: RowDetails) -> Table:
+def _subgroups(details: RowDetails, summary: Leaderboard) -> Table:
     metrics = details.columns[0].metrics
-    table = _table("subgroup", "images", "patients", *metrics)
+    counted = [] if summary.board.unit == "patient" else [summary.units]
+    table = _table("subgroup", *counted, "patients", *metrics)
     for column in details.columns:
         for group in column.groups:
             values = (format_number(group.macro.get(metric), 3) for metric in metrics)
-            table.add_row(f"{column.name} {group.name}", f"{group.images:,}", f"{group.patients:,}", *values)
+            table.add_row(
+                f"{column.name} {group.name}", *(f"{group.images:,}" for _ in counted), f"{group.patients:,}", *values
+            )
         if column.overall:
             gaps = (_format_gap(column.overall.get(metric)) for metric in metrics)
-            table.add_row(f"{column.name}, largest gap", "", "", *gaps)
+            table.add_row(f"{column.name}, largest gap", *("" for _ in counted), "", *gaps)
     return table
 
 

@@ -16,8 +16,8 @@ from rich.table import Table
 from harness.cli import catalogue
 from harness.cli.output import line, open_output, say
 from harness.components import Kind
-from harness.evaluation.units import CALLED
 from harness.registry import Registry
+from harness.units import CALLED, Unit
 
 if TYPE_CHECKING:
     from harness.data.findings import Finding
@@ -183,7 +183,7 @@ def print_evaluation(title: str, evaluation: SystemEvaluation, asked: Sequence[s
         per_label.add_row(label, f"{counted.positives:,}", *cells)
     console = open_output()
     console.print(table)
-    say("micro: all images and labels pooled; weighted: each label by its positives")
+    say(f"micro: all {CALLED[evaluation.unit][1]} and labels pooled; weighted: each label by its positives")
     for remark in _remark_on_means({name: metric.part for name, metric in evaluation.metrics.items()}):
         say(remark)
     console.print()
@@ -193,22 +193,23 @@ def print_evaluation(title: str, evaluation: SystemEvaluation, asked: Sequence[s
         console.print(_tabulate_predictive(evaluation.predictive, over))
     for column, groups in (evaluation.subgroups or {}).items():
         console.print()
-        console.print(_tabulate_groups(column, groups))
+        console.print(_tabulate_groups(column, groups, evaluation.unit))
 
 
-def _tabulate_groups(column: str, part: SubgroupPart) -> Table:
+def _tabulate_groups(column: str, part: SubgroupPart, unit: Unit) -> Table:
     """The groups of one column, and what the gaps between them are and whether chance alone makes such."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in (column, "images", "patients", *part.gaps):
+    counted = [] if unit == "patient" else [CALLED[unit][1]]
+    for heading in (column, *counted, "patients", *part.gaps):
         table.add_column(heading, justify="left" if heading == column else "right")
     for group in part.groups:
         values = (_number(group.macro.get(metric)) for metric in part.gaps)
-        table.add_row(group.name, f"{group.images:,}", f"{group.patients:,}", *values)
+        table.add_row(group.name, *(f"{group.images:,}" for _ in counted), f"{group.patients:,}", *values)
     gaps = (
         "-" if gap is None else f"{_number(gap.value)} {_interval(gap.interval)} p {_chance(gap.p)}"
         for gap in part.gaps.values()
     )
-    table.add_row("largest gap", "", "", *gaps)
+    table.add_row("largest gap", *("" for _ in counted), "", *gaps)
     return table
 
 

@@ -12,6 +12,7 @@ from harness.data.splits import NO_PATIENTS, UNKNOWN, require_disjoint
 from harness.errors import DataError, HarnessError, UsageError
 from harness.parameters import complete
 from harness.registry import Offer
+from harness.units import Unit
 from harness.values import read_value
 
 CORE_OPTIONS: Mapping[str, Any] = {
@@ -122,3 +123,18 @@ def load_disjoint(source: Source) -> Data:
             f"{'; '.join(data.repeated[:SHOWN])}; keep one row each{RULES if 'duplicates' in source.options else ''}"
         )
     return require_disjoint(data, allow=source.allow_leaks)
+
+
+def require_units(source: Source, data: Data, unit: Unit) -> None:
+    """Raise `DataError` where a dataset does not say which images belong to one study or patient that is scored."""
+    if unit == "image" or (data.patients_known if unit == "patient" else data.studies is not None):
+        return
+    if unit in source.options:
+        way_out = f'name it by the dataset\'s option {unit}, as in {unit} = "Path:(.*{unit}\\\\d+)"'
+    else:
+        way_out = f"make a dataset of it whose table has a column {unit}, such as by csv"
+    way_out += ', or set unit = "patient"' if unit == "study" and data.patients_known else ', or set unit = "image"'
+    raise DataError(
+        f"board.toml has unit = \"{unit}\", and nothing of dataset '{source.dataset.name}' says which images belong to "
+        f"one {unit}; {way_out}"
+    )

@@ -33,15 +33,18 @@ from harness.evaluation.parts import (
     LabelCalibration,
     LabelValue,
     MetricPart,
+    PooledPart,
     PredictivePart,
     SubgroupPart,
 )
+from harness.evaluation.pooling import pool
 from harness.evaluation.predictions import ONLY_RANKED, Predictions, make_scores
 from harness.evaluation.predictive import describe_predictive, predict_values, require_prevalence
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Subgroups, measure_subgroups
 from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
 from harness.metric_names import DEFAULT_POLICY, full_name, needed_policies
+from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +67,10 @@ class Protocol:
     prevalence: Mapping[str, float] = field(default_factory=dict)
     """Label -> the share of patients who have it where predictive values are asked for; sensitivity and specificity
     must be among the metrics."""
+    unit: Unit = "image"
+    """What is scored."""
+    pool: Pooling = "mean"
+    """How the scores of a study's or a patient's images become one."""
 
     @classmethod
     def of_board(
@@ -77,6 +84,8 @@ class Protocol:
             subgroup_metrics=subgroup_metrics,
             seed=fingerprint,
             prevalence=board.prevalence,
+            unit=board.unit,
+            pool=board.pool,
         )
 
 
@@ -84,6 +93,7 @@ class Protocol:
 class Evaluation:
     """What came out, as the parts of a record."""
 
+    pooled: PooledPart | None
     metrics: dict[str, MetricPart]
     thresholds: dict[str, dict[str, float]]
     predictive: dict[str, dict[str, PredictivePart]] | None
@@ -97,9 +107,14 @@ class Evaluation:
 def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> Evaluation:
     """Evaluate the test split; thresholds and calibration come from validation, without which there are none of them.
 
-    Raises `DataError` where both splits do not have the same labels, `PluginError` for a metric that breaks its
-    contract, `UnknownNameError` for an unknown threshold policy or a label with a prevalence.
+    Both splits are pooled first, so that all numbers are over the protocol's unit.
+
+    Raises `DataError` where both splits do not have the same labels, or nothing says which images belong to a unit,
+    `PluginError` for a metric that breaks its contract, `UnknownNameError` for an unknown threshold policy or a label
+    with a prevalence.
     """
+    test = pool(test, protocol.unit, protocol.pool)
+    val = None if val is None else pool(val, protocol.unit, protocol.pool)
     require_prevalence(protocol.prevalence, test.labels)
     thresholds = fit_thresholds(val, test, needed_policies(protocol.names))
     resampling = draw_resamples(test.patient, protocol.resamples, seed=protocol.seed)
@@ -109,6 +124,7 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     objective = wanted if wanted in measured else next(iter(measured))
     micro = pool_labels(test, protocol.metrics, thresholds, {name: one.used for name, one in measured.items()})
     return Evaluation(
+        pooled=describe_pooling(test, protocol),
         metrics={name: describe_metric(test, one, micro[name]) for name, one in measured.items()},
         thresholds=describe_thresholds(test, thresholds),
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
@@ -123,6 +139,13 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
             permuted=_gather_draws(subgroups, "permuted"),
         ),
     )
+
+
+def describe_pooling(test: Predictions, protocol: Protocol) -> PooledPart | None:
+    """Say what was scored in place of images; None where these were."""
+    if protocol.unit == "image":
+        return None
+    return PooledPart(unit=protocol.unit, pool=protocol.pool, test=len(test.image))
 
 
 def describe_metric(test: Predictions, measured: Measured, micro: float) -> MetricPart:

@@ -31,6 +31,14 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class PooledPart(Part):
+    """What was scored in place of images: each study or patient once, by the pooled scores of its images."""
+
+    unit: Literal["study", "patient"]
+    pool: Literal["mean", "max"] = Field(description="how the scores of a unit's images became one")
+    test: int = Field(ge=0, description="units of the test split; all numbers of labels and groups count these")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class LabelValue:
     """A metric of one label on the test split."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.errors import DataError
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.units import Pooling, Unit, count_units
+from harness.units import Pooling, Unit, count_units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,17 +52,35 @@ def pool(predictions: Predictions, unit: Unit, how: Pooling) -> Predictions:
     return replace(pooled, logits=of_scores.logits, given_scores=scores)
 
 
+def require_stored_units(predictions: Predictions, unit: Unit) -> None:
+    """Raise `DataError` where the predictions that a board's run has stored do not say which images form a unit."""
+    if _find_known_members(predictions, unit) is not None:
+        return
+    if unit == "patient":
+        raise DataError("its dataset does not say which images belong to one patient, so patients cannot be scored")
+    raise DataError(
+        'its stored predictions do not say which images belong to one study; score patients (unit = "patient"), or let '
+        "the dataset tell studies, as csv does by its option study, and run it again"
+    )
+
+
 def _find_members(predictions: Predictions, unit: Unit) -> NDArray[np.str_]:
     """The unit (N,) of each image."""
-    if unit == "patient":
-        if not predictions.patients_known:
-            raise DataError(
-                f"{predictions.source}: nothing says which images belong to one patient; name them by --patient"
-            )
-        return predictions.patient
-    if predictions.study is None:
-        raise DataError(f"{predictions.source}: nothing says which images belong to one study; name them by --study")
-    return predictions.study
+    members = _find_known_members(predictions, unit)
+    if members is None:
+        raise DataError(
+            f"{predictions.source}: nothing says which images belong to one {unit}; name the {unit} by --{unit}"
+        )
+    return members
+
+
+def _find_known_members(predictions: Predictions, unit: Unit) -> NDArray[np.str_] | None:
+    """The unit (N,) of each image; None where nothing says so."""
+    if unit == "image":
+        return predictions.image
+    if unit == "study":
+        return predictions.study
+    return predictions.patient if predictions.patients_known else None
 
 
 def _require_one_patient(predictions: Predictions, members: NDArray[np.str_], patient: NDArray[np.str_]) -> None:

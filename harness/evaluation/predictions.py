@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import DataError, suggest
-from harness.evaluation.units import Unit
 from harness.files import write_atomically
+from harness.units import Unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

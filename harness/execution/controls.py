@@ -43,7 +43,7 @@ def predict_prevalence(data: Data, split: str) -> Predictions:
     share = np.divide(np.nansum(training, axis=0), counts, out=np.full(len(data.labels), 0.5), where=counts > 0)
     share = share.clip(RAREST, 1 - RAREST)
     rows = np.flatnonzero(in_split == split)
-    table = data.table.iloc[rows]
+    table, studies = data.table.iloc[rows], data.studies
     return Predictions(
         labels=data.labels,
         image=table["image"].to_numpy(dtype=str),
@@ -51,5 +51,6 @@ def predict_prevalence(data: Data, split: str) -> Predictions:
         logits=np.tile(np.log(share / (1 - share)), (len(rows), 1)).astype(np.float32),
         targets=data.targets[rows],
         patients_known=data.patients_known,
+        study=None if studies is None else studies[rows],
         columns={name: values[rows] for name, values in find_groups(data).items()},
     )

@@ -13,7 +13,7 @@ import torch
 from harness.board import BOARD_FILE, Board, Combo
 from harness.choices import Choices, list_files, list_metrics, resolve_metrics, resolve_rows
 from harness.components import SPLITS, TOLD, Data, Metric
-from harness.data.loading import Source, find_source, load_disjoint
+from harness.data.loading import Source, find_source, load_disjoint, require_units
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
@@ -125,6 +125,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     loaded = load_disjoint(source)
+    require_units(source, loaded, board.unit)
     for note in (note for note in TOLD if note in loaded.notes):
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
     data = DataBySize(source, settings, listener, loaded)

@@ -9,6 +9,7 @@ from harness.board import Board
 from harness.choices import resolve_metrics
 from harness.errors import ClaimLostError, DataError
 from harness.evaluation.evaluate import Protocol, evaluate
+from harness.evaluation.pooling import require_stored_units
 from harness.evaluation.predictions import Predictions, load_predictions
 from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import Claims
@@ -67,6 +68,7 @@ def rescore(
 
 def _evaluate_again(board: Board, record: Record, protocol: Protocol, claim: FileLease) -> None:
     test = _load(board, record, "test")
+    require_stored_units(test, board.unit)
     val = None if record.is_without_validation else _load(board, record, "val")
     evaluation = evaluate(test, val, protocol)
     made = Record(**(dict(record) | describe_evaluation(evaluation)))

@@ -13,10 +13,13 @@ from harness.report.leaderboard import Leaderboard, RowSummary
 CHANCE: Mapping[str, tuple[Callable[[float], float], str]] = {
     "auroc": (lambda share: 0.5, "what chance gets"),
     "auprc": (lambda share: share, "what chance gets: the mean prevalence of its labels"),
-    "f1": (lambda share: 2 * share / (1 + share), "what finding every label in every image gets"),
-    "brier": (lambda share: share * (1 - share), "what saying of every image how frequent a label is gets"),
+    "f1": (lambda share: 2 * share / (1 + share), "what finding every label in every {unit} gets"),
+    "brier": (lambda share: share * (1 - share), "what saying of every {unit} how frequent a label is gets"),
 }
-"""Metric -> its value where scores know nothing of the image, from a label's share of positives; and what that is."""
+"""Metric -> its value where scores know nothing of the image, from a label's share of positives; and what that is.
+
+`{unit}` stands for what is scored.
+"""
 
 
 def count_labels(row: RowSummary) -> dict[str, LabelValue]:
@@ -27,12 +30,21 @@ def count_labels(row: RowSummary) -> dict[str, LabelValue]:
     return counts
 
 
+def count_test(summary: Leaderboard) -> tuple[int, dict[str, int]]:
+    """How many images of the test split, or studies or patients, rows are scored over; and the positives by label."""
+    for row in summary.rows:
+        if row.counted and (pooled := row.counted[0].pooled) is not None:
+            return pooled.test, {label: one.positives for label, one in count_labels(row).items()}
+    test = summary.data.splits["test"] if summary.data else None
+    return (0, {}) if test is None else (test.images, dict(test.positives))
+
+
 def find_rare_labels(summary: Leaderboard) -> tuple[str, ...]:
     """List the labels of which the test split has fewer than `FEWEST` positives or negatives.
 
     The value of such a label says little of a row, and nothing of which row is the best.
     """
-    counts = count_labels(summary.ranked[0]) if summary.ranked else {}  # all rows have the same images
+    counts = count_labels(summary.ranked[0]) if summary.ranked else {}  # all rows have the same units
     return tuple(label for label, one in counts.items() if min(one.positives, one.negatives) < FEWEST)
 
 
@@ -49,7 +61,7 @@ def judge_against_chance(summary: Leaderboard) -> str:
     if value_of is None or not shares:
         return ""
     chance = statistics.fmean(value_of(share) for share in shares)
-    told = f"{chance:.3g}, {what}"
+    told = f"{chance:.3g}, {what.format(unit=summary.board.unit)}"
     interval, over = (
         spread.interval_seeds or spread.interval,
         "patients and seeds" if spread.interval_seeds else "patients",

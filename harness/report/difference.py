@@ -15,6 +15,7 @@ from harness.evaluation.wording import MORE_SEEDS
 from harness.report.leaderboard import RowSummary, Spread
 from harness.report.significance import gather
 from harness.report.summary import BoardResults
+from harness.units import tell_units
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair, System
@@ -251,6 +252,9 @@ def _find_obstacle(
     prints = [{r.dataset.fingerprint for r in row.records if r.combo.seed in row.seeds} for row in (before, after)]
     if prints[0] != prints[1]:
         return "measured on other images, labels or splits"
+    scored = [{r.scored for r in row.counted} for row in (before, after)]
+    if scored[0] != scored[1]:
+        return "scored over other units"
     if not labels:
         return "no metric has a label in both states"
     drawn = [one.drawn for one in states]
@@ -314,6 +318,7 @@ def _note(before: BoardResults, after: BoardResults) -> list[str]:
         for what, earlier, later in (
             ("objective", before.summary.objective, after.summary.objective),
             ("dataset", *map(_describe_dataset, boards)),
+            ("scored over", *(tell_units(board.unit, board.pool) for board in boards)),
             ("seeds", *(_join(board.seeds) for board in boards)),
             ("metrics", *(", ".join(board.metrics) for board in boards)),
             ("device and harness", *(_describe_machines(state) for state in (before, after))),

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from harness.evaluation.common_labels import tell_labels
 from harness.evaluation.wording import tell_absences
+from harness.units import tell_units
 
 if TYPE_CHECKING:
     from harness.report.leaderboard import Leaderboard, Spread
@@ -32,6 +33,12 @@ def tell_part(summary: Leaderboard) -> str:
     name = summary.data.notes.get("split", "")
     split = f"the {name} split" if re.fullmatch(r"[\w-]+", name) else "the whole test split"
     return f"{test.images:,} of {test.whole:,} test images: not {split}"
+
+
+def tell_scored(summary: Leaderboard) -> str:
+    """Return what is scored in place of images, `143 studies (mean of their images' scores)`; empty for images."""
+    pooled = next((record.pooled for record in summary.counted if record.pooled is not None), None)
+    return "" if pooled is None else tell_units(pooled.unit, pooled.pool, pooled.test)
 
 
 def tell_all_absences(summary: Leaderboard) -> list[str]:

@@ -13,7 +13,7 @@ from harness.board import BOARD_FILE, read_board
 from harness.errors import HarnessError, UsageError
 from harness.files import write_atomically
 from harness.report import page
-from harness.report.format import tell_part
+from harness.report.format import tell_part, tell_scored
 from harness.report.headline import conclude, explain_nothing
 from harness.report.summary import BoardResults
 from harness.results.store import require_no_board
@@ -62,6 +62,7 @@ def index_text(boards: Sequence[BoardResults]) -> str:
             "answer": conclude(one.summary),
             "nothing": explain_nothing(one.summary),
             "part": tell_part(one.summary),
+            "scored": tell_scored(one.summary),
             "finished": max((r.provenance.finished[:10] for r in one.summary.counted), default=None),
         }
         for one in boards

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board
 from harness.results.record import DatasetPart, Record, SubmissionPart
+from harness.units import CALLED
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair
@@ -116,6 +117,11 @@ class Leaderboard:
     def metrics(self) -> tuple[str, ...]:
         """Names of all metrics, in the order in which they are shown."""
         return tuple(self.directions)
+
+    @property
+    def units(self) -> str:
+        """What rows are scored over: images, studies or patients."""
+        return CALLED[self.board.unit][1]
 
     @property
     def ranked(self) -> tuple[RowSummary, ...]:

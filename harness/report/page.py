@@ -30,7 +30,7 @@ from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.metric_names import explain_policies
 from harness.report import frame
-from harness.report.chance import count_labels, find_rare_labels
+from harness.report.chance import count_labels, count_test, find_rare_labels
 from harness.report.columns import list_page_columns
 from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
 from harness.report.drawing import draw_history
@@ -50,6 +50,7 @@ from harness.report.format import (
     tell_all_absences,
     tell_all_labels,
     tell_part,
+    tell_scored,
 )
 from harness.report.headline import conclude, explain_nothing, judge_shuffled, tell_power, tell_unvalidated
 from harness.report.leaderboard import Leaderboard, RowSummary
@@ -149,6 +150,8 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "nothing": explain_nothing(summary),
         "shuffled": judge_shuffled(summary),
         "part": tell_part(summary),
+        "units_scored": tell_scored(summary),
+        "test_counts": count_test(summary),
         "published": published,
         "closed": {split.name: explain_closed(split, summary) for split in published.splits},
         "own": {split.name for split in published.splits if is_own(split, summary)},

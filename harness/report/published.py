@@ -6,6 +6,7 @@ Each row belongs to a test split of the file, because a number means nothing wit
     name = "official"
     title = "NIH's official test list"
     test_images = 25596
+    unit = "image"                    # what the numbers are over: image (as where it is left out), study or patient
     compares = "A plain sentence: what numbers of this split can be set beside."
 
     [[rows]]
@@ -33,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from harness.board import PUBLISHED_FILE, read_text
 from harness.errors import UsageError
 from harness.report.leaderboard import Leaderboard
+from harness.units import CALLED, Unit
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -47,6 +49,8 @@ class PublishedSplit(_PublishedPart):
     name: str
     title: str
     test_images: int | None = Field(default=None, ge=1)
+    unit: Unit = "image"
+    """What its numbers are over."""
     compares: str
     """What numbers of this split can be compared with, in a sentence."""
 
@@ -97,14 +101,16 @@ class Published(_PublishedPart):
 def explain_closed(split: PublishedSplit, summary: Leaderboard) -> str:
     """Why a split's numbers cannot stand beside the board's rows, in words; empty where nothing speaks against it.
 
-    They cannot where the board's rows lack some of their own test images, or where the split is the board's by its name
-    and has another number of images.
+    They cannot where the board's rows lack some of their own test images or are scored over another unit, or where the
+    split is the board's by its name and has another number of images.
     """
     test = summary.data.splits.get("test") if summary.data else None
     if test is None:
         return ""
     if test.left_out:
         return f"its rows were measured on {test.images:,} of {test.whole:,} test images"
+    if split.unit != summary.board.unit:
+        return f"its rows are scored over {summary.units}, these numbers are over {CALLED[split.unit][1]}"
     if is_own(split, summary) and split.test_images not in (None, test.images):
         return f"its rows were measured on {test.images:,} test images, these numbers on {split.test_images:,}"
     return ""

@@ -22,7 +22,14 @@ from harness.report.significance import (
 )
 from harness.results.provenance import scrub_paths
 from harness.results.record import EfficiencyPart, Record
-from harness.results.staleness import AGAIN, LEFTOVER, current_fingerprint, is_leftover, why_evaluate_again, why_stale
+from harness.results.staleness import (
+    AGAIN,
+    LEFTOVER,
+    current_fingerprint,
+    is_leftover,
+    why_evaluate_again,
+    why_uncounted,
+)
 from harness.results.store import AllResamples, read_records
 
 if TYPE_CHECKING:
@@ -62,7 +69,7 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     by_row: dict[str, list[Record]] = {name: [] for name in on_board}
     for record in sorted(records, key=lambda r: (r.combo.row, r.combo.seed)):
         by_row.setdefault(record.combo.row, []).append(record)
-    stale = {id(r): why_stale(board, r, fingerprint) for r in records}
+    stale = {id(r): why_uncounted(board, r, fingerprint) for r in records}
     counted = tuple(r for of_row in by_row.values() for r in of_row if r.status == "done" and stale[id(r)] is None)
     directions = _directions(board, counted)
     objective = full_name(board.objective, directions)

@@ -39,7 +39,8 @@ def combo_key(
     """16 hex digits of the sha256 of every resolved choice, of the data and of the versions of all that takes part.
 
     `weights` is `random`, `imagenet` or the digest of a file; `objective` is the board's, which matters where the
-    recipe selects on it. Library versions, the device, metrics and schema are no part of the key.
+    recipe selects on it. An option of the dataset without a value counts as if it did not exist, so that a dataset may
+    gain one. Library versions, the device, metrics and schema are no part of the key.
     """
     recipe = recipe_values(choices.recipe) | {"weights": weights}
     for name in ("select_on", "schedule.watch"):
@@ -52,7 +53,7 @@ def combo_key(
             source.dataset.name,
             source.dataset.version,
             source.code,
-            source.options | source.pixel_options,
+            {name: value for name, value in source.options.items() if value is not None} | source.pixel_options,
         ],
         "model": [choices.model.name, choices.model.version, choices.code.get("model"), choices.model_params],
         "loss": [choices.loss.name, choices.loss.version, choices.code.get("loss"), choices.loss_params],

@@ -12,8 +12,18 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from harness.board import combo_name
-from harness.evaluation.parts import STRICT, CalibrationPart, MetricPart, Number, Part, PredictivePart, SubgroupPart
+from harness.evaluation.parts import (
+    STRICT,
+    CalibrationPart,
+    MetricPart,
+    Number,
+    Part,
+    PooledPart,
+    PredictivePart,
+    SubgroupPart,
+)
 from harness.results.layout import predictions_file
+from harness.units import Unit, tell_units
 
 SCHEMA: Literal[2] = 2
 
@@ -176,6 +186,11 @@ class Record(Part):
     status: Status
     failure: FailurePart | None = None
     dataset: DatasetPart
+    pooled: PooledPart | None = Field(
+        default=None,
+        exclude_if=lambda pooled: pooled is None,
+        description="what was scored, where that is not each image",
+    )
     metrics: dict[str, MetricPart] = Field(default_factory=dict)
     thresholds: dict[str, dict[str, Number]] = Field(default_factory=dict, description="policy -> label -> threshold")
     predictive: dict[str, dict[str, PredictivePart]] | None = Field(
@@ -192,6 +207,16 @@ class Record(Part):
     provenance: ProvenancePart
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+    @property
+    def unit(self) -> Unit:
+        """What was scored."""
+        return "image" if self.pooled is None else self.pooled.unit
+
+    @property
+    def scored(self) -> str:
+        """What was scored, in words: `images`, or `studies (mean of their images' scores)`."""
+        return "images" if self.pooled is None else tell_units(self.pooled.unit, self.pooled.pool)
 
     @property
     def is_without_validation(self) -> bool:

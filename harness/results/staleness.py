@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from harness.board import Board
 from harness.metric_names import DEFAULT_POLICY, full_name, split_name
 from harness.results.record import Record
+from harness.units import tell_units
 
 AGAIN = "harness rescore evaluates its stored predictions again, without training"
 """The way out for a record that was evaluated by another board.toml."""
@@ -43,6 +44,14 @@ def why_stale(board: Board, record: Record, fingerprint: str | None) -> str | No
     return None
 
 
+def why_uncounted(board: Board, record: Record, fingerprint: str | None) -> str | None:
+    """Why a record's numbers cannot stand beside the board's, or None: it is stale, or scored over other units."""
+    stale, wanted = why_stale(board, record, fingerprint), tell_units(board.unit, board.pool)
+    if stale is None and record.status == "done" and record.scored != wanted:
+        return f"scored over {record.scored}, board.toml says {wanted}; {AGAIN}"
+    return stale
+
+
 def is_leftover(board: Board, record: Record) -> bool:
     """Whether a record is of a row or a seed that was taken out of board.toml, or of one that was never there."""
     return record.external is None and not (record.combo.row in board.row_names and record.combo.seed in board.seeds)
@@ -69,6 +78,9 @@ def why_evaluate_again(board: Board, record: Record) -> str | None:
     """Say what board.toml asks for that a finished record was not evaluated by, or None; its predictions have it."""
     if record.status != "done":
         return None
+    units = tell_units(board.unit, board.pool)
+    if record.scored != units:
+        return f"it is scored over {record.scored}, board.toml says {units}"
     lacking = [name for name in board.metrics if not _is_measured(name, record)]
     if lacking:
         return f"board.toml asks for {', '.join(lacking)}, which the record does not hold"

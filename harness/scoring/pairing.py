@@ -28,12 +28,12 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.significance import FEWEST_SEEDS, adjust_holm
 from harness.evaluation.thresholds import fit_thresholds
-from harness.evaluation.units import Unit
 from harness.evaluation.wording import explain_no_interval, tell_absences, tell_detectable, tell_margin, tell_pair
 from harness.metric_names import full_name, split_name
 from harness.scoring import alignment
 from harness.scoring.rows import MeasuredRow, read_row_resamples, require_same_data, resolve_recorded
 from harness.scoring.systems import tell_unknown_patients
+from harness.units import Unit
 
 WITHOUT_VALIDATION = ("0.5", "oracle")
 

@@ -208,8 +208,9 @@ def _read_targets(sheet: Sheet, labels: tuple[str, ...]) -> Table:
 def _describe(data: Data) -> Table:
     image, patient = (data.table[column].to_numpy(dtype=str) for column in ("image", "patient"))
     values = data.targets.astype(np.float64)
-    study = data.table["study"].to_numpy(dtype=str) if "study" in data.table else None
-    return Table(source="the dataset", labels=data.labels, image=image, patient=patient, values=values, study=study)
+    return Table(
+        source="the dataset", labels=data.labels, image=image, patient=patient, values=values, study=data.studies
+    )
 
 
 def _join(predictions: Predictions, table: Table) -> Predictions:

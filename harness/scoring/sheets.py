@@ -13,9 +13,9 @@ import numpy as np
 
 from harness.errors import DataError, suggest
 from harness.evaluation.predictions import require_unique
-from harness.evaluation.units import Pooling, Unit
 from harness.identifiers import IdSource, find_usual, parse_id_source, simplify, use_slashes
 from harness.tables import read_table
+from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
     import pandas as pd

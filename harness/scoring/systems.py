@@ -27,7 +27,6 @@ from harness.evaluation.predictive import (
 )
 from harness.evaluation.subgroups import average_subgroups
 from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
-from harness.evaluation.units import CALLED, Unit
 from harness.metric_names import needed_policies
 from harness.scoring.alignment import (
     align,
@@ -39,6 +38,7 @@ from harness.scoring.alignment import (
 )
 from harness.scoring.prediction_files import DEFAULT, read_predictions
 from harness.scoring.sheets import Reading
+from harness.units import CALLED, Unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

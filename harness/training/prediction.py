@@ -61,7 +61,7 @@ class Predictor:
     def predictions(self, split: str) -> Predictions:
         """What the network says of every image of a split."""
         index = self.placed.splits[split].cpu().numpy()
-        table = self.placed.data.table
+        table, studies = self.placed.data.table, self.placed.data.studies
         return Predictions(
             labels=self.placed.data.labels,
             image=table["image"].to_numpy(dtype=str)[index],
@@ -69,6 +69,7 @@ class Predictor:
             logits=self.logits(split).cpu().numpy(),
             targets=self.placed.data.targets[index],
             patients_known=self.placed.data.patients_known,
+            study=None if studies is None else studies[index],
             columns={name: values[index] for name, values in find_groups(self.placed.data).items()},
         )
 

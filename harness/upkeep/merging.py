@@ -18,7 +18,7 @@ from harness.files import read_regular, write_atomically
 from harness.results.artifacts import read_artifact, stage
 from harness.results.layout import RUN_FILES, record_path, resamples_path, run_path
 from harness.results.record import DatasetPart, Record
-from harness.results.staleness import current_fingerprint, why_stale
+from harness.results.staleness import current_fingerprint, why_uncounted
 from harness.results.store import LARGEST, read_beside, read_records, run_folder, settle_artifacts
 
 
@@ -178,7 +178,7 @@ def _judge(source: OtherFolder, ours: Record | None, theirs: Record, data: Datas
     if other is not None and theirs.external is None:
         mine = next(row for row in board.rows if row.name == other.name)
         return f"stale: another row has this name: {_describe_row(other)} there, {_describe_row(mine)} here"
-    stale = why_stale(board, theirs, theirs.dataset.fingerprint)
+    stale = why_uncounted(board, theirs, theirs.dataset.fingerprint)
     if stale is not None:
         return f"stale: {stale}"
     if data is not None and theirs.dataset.fingerprint != data.fingerprint:
@@ -189,7 +189,7 @@ def _judge(source: OtherFolder, ours: Record | None, theirs: Record, data: Datas
         if theirs.status == "done":
             return "better"
         return "worse" if ours.status == "done" else "same"
-    if why_stale(board, ours, theirs.dataset.fingerprint) is not None:
+    if why_uncounted(board, ours, theirs.dataset.fingerprint) is not None:
         return "better"
     if ours.key != theirs.key:
         return "other choices, data or versions (another key)"

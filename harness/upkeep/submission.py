@@ -16,7 +16,7 @@ import numpy as np
 from harness.board import Board, file_name
 from harness.choices import resolve_metrics
 from harness.components import Data
-from harness.data.loading import Source, find_source, load_disjoint
+from harness.data.loading import Source, find_source, load_disjoint, require_units
 from harness.data.prepare import prepare
 from harness.data.splits import ALIKE
 from harness.errors import DataError, UnknownNameError, UsageError
@@ -110,6 +110,7 @@ def submit(
         raise UsageError(f"--val has {len(submission.vals)} files, --predictions {len(submission.tests)}: give as many")
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
     data, data_fingerprint, left_out = _load_data(board, source, cache)
+    require_units(source, data, board.unit)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     protocol = Protocol.of_board(board, metrics, in_groups, data_fingerprint)
     left_out_columns = _leave_out_columns(data, submission.subgroups)

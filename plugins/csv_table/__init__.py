@@ -37,6 +37,7 @@ def load(
     duplicates: str = "refuse",
     mirrors: bool = True,
     subgroups: list[str] | str = "",
+    study: str | None = None,
 ) -> Data:
     r"""Read a table, one row for each image: `file` is in the dataset's folder, image paths count from `images` there.
 
@@ -44,7 +45,9 @@ def load(
     are usually called (`Path`, `Image Index`, `subject_id`, `fold`, `Gender`, `View Position`, ...), which is said; the
     last four may be absent, and an empty name asks for none. `patient` may be a part of another column's cells:
     `Path:(patient\d+)`, a column and a pattern whose first group is the patient. Where no patient is known, it names
-    the image column: then each image is a patient of its own, and intervals are over images.
+    the image column: then each image is a patient of its own, and intervals are over images. `study` likewise names the
+    study (`Path:(.*study\d+)`), so that a board can score studies in place of images; left out, it is a column `study`
+    where there is one, and an empty name asks for none. A study is of one patient.
 
     Every other column with a value is a label, unless its name says that it is none (`Follow-up #`, `study_id`), or
     `labels` lists them. A label is 1, 0, -1 (uncertain) or blank, or true, false, yes, no, positive, negative.
@@ -74,7 +77,7 @@ def load(
     parsed = parse_split(split, table.header)
     column, division = (parsed, None) if isinstance(parsed, str) else ("", parsed)
     columns = {"image": image, "patient": patient, "split": column, "age": age, "sex": sex, "view": view}
-    described = describe_images(table, columns, groups, {*asked, findings})
+    described = describe_images(table, columns, study, groups, {*asked, findings})
     if findings:
         if uncertain != "ignore":
             raise UsageError("csv: uncertain means nothing with findings, where no label is uncertain; leave it out")

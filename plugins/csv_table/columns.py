@@ -93,3 +93,32 @@ def _find_pattern(paths: list[str]) -> tuple[str, list[str]] | None:
         if all(found) and len(set(found)) > 1:
             return pattern, found
     return None
+
+
+# --- studies ---------------------------------------------------------------------------------------------------------
+
+
+def find_studies(table: Table, asked: str | None, image: str, patients: list[str]) -> tuple[str, list[str]] | None:
+    r"""Find the column that studies stand in, empty where a part of its cells names them; and each row's study.
+
+    None where nothing is asked for and no column `study` is there, beside that of the images. Raises `DataError` for an
+    image without a study, and for a study of several patients.
+    """
+    column = "study" if asked is None and image != "study" and "study" in table.header else asked
+    if not column:
+        return None
+    source = parse_id_source(column, table.header, "csv: study")
+    studies = source.find([text.replace("\\", "/") for text in table.cells[source.column].tolist()])
+    if "" in studies:
+        row = studies.index("")
+        what = "blank" if source.pattern is None else f"'{source.pattern.pattern}' finds no study in it"
+        way_out = "; or ask for no studies by --option study=" if asked is None else ""
+        raise DataError(f"{table.locate(row, source.column)}: {what}, but every image needs a study{way_out}")
+    whose: dict[str, str] = {}
+    for row, (study, patient) in enumerate(zip(studies, patients, strict=True)):
+        if whose.setdefault(study, patient) != patient:
+            raise DataError(
+                f"{table.locate(row, source.column)}: the study '{study}' is one of the patients '{whose[study]}' and "
+                f"'{patient}'; let its name hold the patient, as in {propose('study', f'{image}:(.*)/')}"
+            )
+    return (source.column if source.pattern is None else ""), studies

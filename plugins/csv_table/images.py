@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness import DataError
 
-from .columns import find_column, find_patients
+from .columns import find_column, find_patients, find_studies
 from .splits import read_splits
 from .table import Table
 
@@ -26,15 +26,17 @@ class Images:
     """What is known of the images."""
 
     table: pd.DataFrame
-    """A row for each row of the file: `image`, `patient`, and where known `split`, `age`, `sex`, `view` and
+    """A row for each row of the file: `image`, `patient`, and where known `study`, `split`, `age`, `sex`, `view` and
     further groups."""
     columns: dict[str, str]
-    """What a column of the file says -> its name; `patient` only where its whole cells do."""
+    """What a column of the file says -> its name; `patient` and `study` only where their whole cells do."""
     patients_known: bool
     """Whether the patient is another than the image."""
 
 
-def describe_images(table: Table, asked: Mapping[str, str], groups: Sequence[str], others: set[str]) -> Images:
+def describe_images(
+    table: Table, asked: Mapping[str, str], study: str | None, groups: Sequence[str], others: set[str]
+) -> Images:
     """Find out what the table says of each image; `asked` names a column for each kind, empty for none.
 
     Columns of `others`, such as labels that are named, describe no image unless they are asked for. Raises `DataError`
@@ -49,6 +51,9 @@ def describe_images(table: Table, asked: Mapping[str, str], groups: Sequence[str
     patient, patients = find_patients(table, asked["patient"], image, reserved)
     if patient:
         columns["patient"] = patient
+    studies = find_studies(table, study, image, patients)
+    if studies is not None and studies[0]:
+        columns["study"] = studies[0]
     for kind in ("split", "age", "sex", "view"):
         name = find_column(table, kind, asked[kind], reserved | {image, patient})
         if name:
@@ -66,13 +71,15 @@ def describe_images(table: Table, asked: Mapping[str, str], groups: Sequence[str
         raise DataError(f"{table.locate(row, image)}: blank, but every image needs a path")
     known = {kind: table.cells[name].where(table.cells[name] != "") for kind, name in columns.items()}
     known |= {"image": paths, "patient": pd.Series(patients, index=paths.index)}
+    if studies is not None:
+        known["study"] = pd.Series(studies[1], index=paths.index)
     if "split" in columns:
         known["split"] = read_splits(table, columns["split"])
     if "age" in columns:
         known["age"] = parse_ages(table, columns["age"])
     if "sex" in columns:
         known["sex"] = parse_sexes(table, columns["sex"])
-    order = ("image", "split", "patient", "age", "sex", "view", *groups)
+    order = ("image", "split", "patient", "study", "age", "sex", "view", *groups)
     is_known = patient != image
     if not is_known:
         known["patient"] = paths

@@ -72,6 +72,13 @@ class Cohort:
     sex: NDArray[np.str_]
     view: NDArray[np.str_]
 
+    @property
+    def study(self) -> NDArray[np.intp]:
+        """(N,) the number of a patient's study that an image is of: a patient's images in pairs, in their order."""
+        order = np.arange(len(self.patient))
+        first = np.searchsorted(self.patient, self.patient)  # a patient's images stand together, patients in order
+        return (order - first) // 2 + 1
+
 
 def draw_cohort(counts: dict[str, int], prevalence: str, seed: int) -> Cohort:
     """Patients with their images and findings.

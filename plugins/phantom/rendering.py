@@ -78,6 +78,7 @@ def make_data(
             "image": names,
             "split": cohort.split,
             "patient": [f"p{patient:05d}" for patient in cohort.patient],
+            "study": [f"p{patient:05d}-{study}" for patient, study in zip(cohort.patient, cohort.study, strict=True)],
             "age": cohort.age,
             "sex": cohort.sex,
             "view": cohort.view,

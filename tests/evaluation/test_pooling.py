@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness.errors import DataError
 from harness.evaluation.pooling import pool
 from harness.evaluation.predictions import Predictions, make_scores
-from harness.evaluation.units import count_units
+from harness.units import count_units
 
 LOGITS = np.array([[0.0, -2.0], [2.0, -1.0], [1.0, 0.0], [-3.0, 4.0]], dtype=np.float32)
 TARGETS = np.array([[1, 0], [0, 0], [np.nan, 1], [0, np.nan]], dtype=np.float32)
@@ -68,8 +68,12 @@ def test_scores_that_only_rank_are_pooled_as_they_are():
 @pytest.mark.parametrize(
     ("changes", "unit", "says"),
     [
-        ({"study": None}, "study", "nothing says which images belong to one study; name them by --study"),
-        ({"patients_known": False}, "patient", "nothing says which images belong to one patient; name them by --pat"),
+        ({"study": None}, "study", "nothing says which images belong to one study; name the study by --study"),
+        (
+            {"patients_known": False},
+            "patient",
+            "nothing says which images belong to one patient; name the patient by --patient",
+        ),
         ({"patient": np.array(["p", "r", "p", "q"])}, "study", "study 's2' has images of patients 'p' and 'r'"),
     ],
 )

@@ -91,10 +91,10 @@ def score(
     from harness.cli.terminal import warn
     from harness.evaluation.evaluate import Protocol
     from harness.evaluation.subgroups import MEASURED
-    from harness.evaluation.units import count_units
     from harness.metric_names import full_name
     from harness.parameters import parse_assignments
     from harness.scoring.systems import evaluate_system, find_files, pair_validation, read_seeds
+    from harness.units import count_units
 
     registry = open_registry(plugin)
     shares = parse_assignments("--prevalence", split_names(prevalence))
@@ -249,8 +249,8 @@ def make_reading(
     pool: str = "mean",
 ) -> Reading:
     """Make of options how tables are read. Raises `UnknownNameError` for what no unit and no way to pool is called."""
-    from harness.evaluation.units import find_pooling, find_unit
     from harness.scoring.sheets import Reading
+    from harness.units import find_pooling, find_unit
 
     wanted = tuple(split_names([labels] if labels else None))
     return Reading(

@@ -35,3 +35,9 @@ def find_pooling(name: str) -> Pooling:
 def count_units(unit: Unit, number: int) -> str:
     """Return a number of units with their noun: `1 study`, `25,596 images`."""
     return f"{number:,} {CALLED[unit][number != 1]}"
+
+
+def tell_units(unit: Unit, how: Pooling, number: int | None = None) -> str:
+    """Return what is scored: `images`, or `143 studies (mean of their images' scores)`."""
+    what = CALLED[unit][1] if number is None else count_units(unit, number)
+    return what if unit == "image" else f"{what} ({how} of their images' scores)"

@@ -1,0 +1,149 @@
+"""A board whose unit is the study or the patient: from its run to its page, and to another unit and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harness.board import Board, Row
+from harness.errors import DataError
+from harness.evaluation.predictions import load_predictions
+from harness.execution import local, planning
+from harness.execution.planning import Settings
+from harness.execution.rescore import rescore
+from harness.registry import Registry, load_registry
+from harness.report.page import render
+from harness.results.record import Record
+from harness.results.staleness import why_evaluate_again
+from harness.results.store import read_records
+
+TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
+OPTIONS = {"train": 40, "val": 60, "test": 120, "size": 16}
+
+
+@pytest.fixture(scope="module")
+def toys() -> Registry:
+    return load_registry([TOY])
+
+
+def make(folder: Path, **changes) -> Board:
+    made = Board(
+        folder=folder,
+        title="Studies",
+        objective="auroc",
+        metrics=("auroc", "f1"),
+        dataset="phantom",
+        options=OPTIONS,
+        rows=(Row(model="toy-net", loss="bce", recipe="toy"),),
+        unit="study",
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def plan(board: Board, registry: Registry, tmp_path: Path):
+    settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
+    return planning.plan(board, registry, settings, lambda event: None)
+
+
+@pytest.fixture
+def board(tmp_path, toys) -> Board:
+    """A board over studies that has been run."""
+    made = make(tmp_path / "board")
+    local.run(plan(made, toys, tmp_path), lambda event: None)
+    return made
+
+
+def read(board: Board) -> Record:
+    (record,) = read_records(board.folder).records
+    return record
+
+
+def score_by_hand(board: Board, units: Sequence[str], how) -> dict[str, tuple[float, int]]:
+    """Label -> AUROC by scikit-learn and positives, over units whose images are gathered one by one."""
+    from sklearn.metrics import roc_auc_score
+
+    stored = load_predictions(board.folder / "runs" / read(board).key / "predictions-test.npz")
+    expected = {}
+    for column, label in enumerate(stored.labels):
+        scores: dict[str, list[float]] = {}
+        truth: dict[str, float] = {}
+        for unit, score, target in zip(units, stored.scores[:, column], stored.targets[:, column], strict=True):
+            scores.setdefault(unit, []).append(float(score))
+            truth[unit] = max(truth.get(unit, 0.0), float(target))
+        pooled = [how(scores[unit]) for unit in truth]
+        expected[label] = float(roc_auc_score(list(truth.values()), pooled)), int(sum(truth.values()))
+    return expected
+
+
+def test_a_board_over_studies_measures_each_study_once(board):
+    record = read(board)
+    stored = load_predictions(board.folder / "runs" / record.key / "predictions-test.npz")
+    assert stored.study is not None
+    assert record.pooled is not None
+    assert (record.pooled.unit, record.pooled.pool) == ("study", "mean")
+    assert record.pooled.test == len(set(stored.study.tolist())) < len(stored.image) == 120
+    for label, (value, positives) in score_by_hand(board, stored.study.tolist(), np.mean).items():
+        found = record.metrics["auroc"].per_label[label]
+        assert found.value == pytest.approx(value, abs=1e-9)
+        assert found.positives == positives
+        assert found.positives + found.negatives == record.pooled.test
+    assert record.subgroups is not None
+    groups = record.subgroups["sex"].groups
+    assert sum(group.images for group in groups) == record.pooled.test
+
+
+def test_another_unit_is_a_matter_of_rescoring_and_the_way_back_gives_the_same_bytes(board, toys, tmp_path):
+    files = {path: path.read_bytes() for path in (board.folder / "records").iterdir()}
+    over_patients = dataclasses.replace(board, unit="patient", pool="max")
+    why = "it is scored over studies (mean of their images' scores), board.toml says patients (max of their images'"
+    assert (why_evaluate_again(over_patients, read(board)) or "").startswith(why)
+    (planned,) = plan(over_patients, toys, tmp_path)
+    assert planned.reason is None
+    assert (planned.lacks or "").startswith(why)
+    assert rescore(over_patients, toys).left == ()
+    stored = load_predictions(board.folder / "runs" / read(board).key / "predictions-test.npz")
+    for label, (value, _) in score_by_hand(board, stored.patient.tolist(), np.max).items():
+        assert read(board).metrics["auroc"].per_label[label].value == pytest.approx(value, abs=1e-9)
+    rescore(dataclasses.replace(board, unit="image"), toys)
+    assert read(board).pooled is None
+    assert "pooled" not in (board.folder / "records" / "toy-net--bce--toy--s0.json").read_text()
+    rescore(board, toys)
+    assert {path: path.read_bytes() for path in (board.folder / "records").iterdir()} == files
+
+
+def test_the_page_counts_studies_and_leaves_out_what_is_scored_over_images(board, toys):
+    text = render(board).page.read_text(encoding="utf-8")
+    pooled = read(board).pooled
+    assert pooled is not None
+    assert f"{pooled.test} studies (mean of their images&#39; scores)" in text
+    rescore(dataclasses.replace(board, unit="image"), toys)
+    results = render(board).results
+    (row,) = results.summary.rows
+    assert (row.status, row.rank) == ("stale", None)
+    assert (
+        "scored over images, board.toml says studies (mean of their images' scores); harness rescore" in row.reasons[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("unit", "says"),
+    [
+        ("study", "nothing of dataset 'toy' says which images belong to one study; make a dataset of it whose table"),
+    ],
+)
+def test_a_dataset_that_does_not_tell_a_unit_ends_the_run_before_it_begins(tmp_path, toys, unit, says):
+    board = make(tmp_path / "board", dataset="toy", options={}, unit=unit)
+    with pytest.raises(DataError, match=says):
+        plan(board, toys, tmp_path)
+
+
+def test_stored_predictions_without_studies_are_left_with_the_way_out(tmp_path, toys):
+    board = make(tmp_path / "board", dataset="toy", options={}, unit="image")
+    local.run(plan(board, toys, tmp_path), lambda event: None)
+    (left,) = rescore(dataclasses.replace(board, unit="study"), toys).left
+    assert 'do not say which images belong to one study; score patients (unit = "patient"), or let the dataset' in left
