@@ -90,16 +90,22 @@ StudyColumn = Annotated[
     ),
 ]
 ScoredUnit = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--unit",
         metavar="UNIT",
         help="What is scored: image, study or patient. Targets may be those of studies, a row for each.",
+        show_default="image; with BOARD::ROW, what its board scores",
     ),
 ]
 PoolingChoice = Annotated[
-    str,
-    typer.Option("--pool", metavar="HOW", help="The score of a study or patient: mean or max of its images' scores."),
+    str | None,
+    typer.Option(
+        "--pool",
+        metavar="HOW",
+        help="The score of a study or patient: mean or max of its images' scores.",
+        show_default="mean",
+    ),
 ]
 WantedLabels = Annotated[
     str | None,

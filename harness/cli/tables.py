@@ -17,7 +17,7 @@ from harness.cli import catalogue
 from harness.cli.output import line, open_output, say
 from harness.components import Kind
 from harness.registry import Registry
-from harness.units import CALLED, Unit
+from harness.units import CALLED, Unit, count_units
 
 if TYPE_CHECKING:
     from harness.data.findings import Finding
@@ -271,6 +271,8 @@ def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
     console.print()
     console.print(pairs)
     console.print()
+    if comparison.unit != "image":
+        say(f"compared over {count_units(comparison.unit, comparison.images)} of {comparison.patients:,} patients")
     for sentence in comparison.sentences():
         say(sentence)
 

@@ -23,7 +23,7 @@ from harness.evaluation.parts import (
     SubgroupPart,
 )
 from harness.results.layout import predictions_file
-from harness.units import Unit, tell_units
+from harness.units import Pooling, Unit, tell_units
 
 SCHEMA: Literal[2] = 2
 
@@ -214,9 +214,14 @@ class Record(Part):
         return "image" if self.pooled is None else self.pooled.unit
 
     @property
+    def pool(self) -> Pooling:
+        """How the scores of a unit's images became one; the mean of a single image is its own."""
+        return "mean" if self.pooled is None else self.pooled.pool
+
+    @property
     def scored(self) -> str:
         """What was scored, in words: `images`, or `studies (mean of their images' scores)`."""
-        return "images" if self.pooled is None else tell_units(self.pooled.unit, self.pooled.pool)
+        return tell_units(self.unit, self.pool)
 
     @property
     def is_without_validation(self) -> bool:

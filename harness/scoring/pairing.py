@@ -102,7 +102,8 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
     require_same_data(rows)
     metrics = resolve_recorded(names, rows)
     drawn = {name: read_row_resamples(name, row) for name, row in rows.items()}
-    first = next(iter(rows.values())).dataset
+    record = next(iter(rows.values())).records[0]
+    first = record.dataset
     common = find_common({m: [r.metrics[m] for row in rows.values() for r in row.records] for m in metrics})
     compared, notes, absent = [], [], {}
     for metric, higher in metrics.items():
@@ -119,7 +120,14 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
         raise UsageError("; ".join(notes))
     test = first.splits["test"]
     told = [*notes, *_note(compared, first.labels, absent)]
-    return Comparison(metrics=compared, images=test.images, patients=test.patients, notes=told, margin=margin)
+    return Comparison(
+        metrics=compared,
+        images=test.images if record.pooled is None else record.pooled.test,
+        patients=test.patients,
+        unit=record.unit,
+        notes=told,
+        margin=margin,
+    )
 
 
 def _make_row_systems(

@@ -12,6 +12,7 @@ from typing import Literal
 
 from harness.board import find_board, read_board
 from harness.errors import DataError, UnknownNameError, UsageError
+from harness.evaluation.pooling import pool, require_stored_units
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.metric_names import full_name
@@ -23,6 +24,7 @@ from harness.results.staleness import current_fingerprint, why_stale
 from harness.results.store import read_records, read_resamples
 from harness.scoring.prediction_files import read_predictions
 from harness.scoring.sheets import Reading
+from harness.units import Pooling, Unit
 
 SEPARATOR = "::"
 
@@ -96,6 +98,33 @@ def _describe_data(row: MeasuredRow) -> str:
     return f"{row.dataset.name} ({', '.join(details)})"
 
 
+def find_scored(rows: Mapping[str, MeasuredRow]) -> tuple[Unit, Pooling | None]:
+    """What the records of all rows are scored over; for images, nothing is pooled.
+
+    Raises `UsageError` where that is not the same.
+    """
+    (first, one), *_ = rows.items()
+    for name, row in rows.items():
+        for record in row.records:
+            if record.scored != one.records[0].scored:
+                raise UsageError(
+                    f"{first} is scored over {one.records[0].scored}, {name} over {record.scored}: say by --unit what "
+                    "is compared, and their stored predictions are pooled alike"
+                )
+    pooled = one.records[0].pooled
+    return ("image", None) if pooled is None else (pooled.unit, pooled.pool)
+
+
+def are_scored(rows: Mapping[str, MeasuredRow], unit: Unit, how: Pooling) -> bool:
+    """Whether all records of the rows are scored over that, so that they can be compared by them."""
+    return all((record.unit, record.pool) == (unit, how) for row in rows.values() for record in row.records)
+
+
+def have_validation(rows: Mapping[str, MeasuredRow]) -> bool:
+    """Whether all rows came with predictions of validation."""
+    return not any(record.is_without_validation for row in rows.values() for record in row.records)
+
+
 def read_row_resamples(name: str, row: MeasuredRow) -> list[Resamples]:
     """Read what lies beside a row's records. Raises `DataError` where there is nothing, or not what the record says."""
     row_resamples = []
@@ -126,13 +155,13 @@ def resolve_recorded(names: Sequence[str], rows: Mapping[str, MeasuredRow]) -> d
 
 
 def read_row_predictions(
-    name: str, row: MeasuredRow, split: Literal["test", "val"] = "test", *, labels: Sequence[str] = ()
+    name: str, row: MeasuredRow, wish: Reading, split: Literal["test", "val"] = "test"
 ) -> list[Predictions]:
-    """Read the predictions of a row's seeds, of all labels or of some.
+    """Read the predictions of a row's seeds: the labels that are wanted, pooled as is wished.
 
-    Raises `DataError` where these are lost, or not what the record says.
+    Raises `DataError` where these are lost, not what the record says, or do not say which images form a unit.
     """
-    file, read = predictions_file(split), functools.partial(read_predictions, reading=Reading(labels=tuple(labels)))
+    file, read = predictions_file(split), functools.partial(read_predictions, reading=Reading(labels=wish.labels))
     predictions = []
     for record in row.records:
         path = run_path(row.folder, record.key) / file
@@ -142,5 +171,9 @@ def read_row_predictions(
                 f"{name}, seed {record.combo.seed}: its predictions are not in {path} (they are not committed with a "
                 f"board); make them: {row.command}"
             )
-        predictions.append(stored)
+        try:
+            require_stored_units(stored, wish.unit)
+        except DataError as error:
+            raise DataError(f"{name}, seed {record.combo.seed}: {error}") from None
+        predictions.append(pool(stored, wish.unit, wish.pool))
     return predictions

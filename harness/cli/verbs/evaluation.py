@@ -62,8 +62,8 @@ def score(
     image_column: ImageColumn = None,
     patient: PatientColumn = None,
     study: StudyColumn = None,
-    unit: ScoredUnit = "image",
-    pool: PoolingChoice = "mean",
+    unit: ScoredUnit = None,
+    pool: PoolingChoice = None,
     labels: WantedLabels = None,
     metrics: Annotated[
         str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
@@ -147,8 +147,8 @@ def compare(
     image_column: ImageColumn = None,
     patient: PatientColumn = None,
     study: StudyColumn = None,
-    unit: ScoredUnit = "image",
-    pool: PoolingChoice = "mean",
+    unit: ScoredUnit = None,
+    pool: PoolingChoice = None,
     labels: WantedLabels = None,
     metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
     resamples: Annotated[
@@ -190,22 +190,32 @@ def compare(
     from harness.evaluation.comparison import require_margin
     from harness.scoring.alignment import note_spellings, require_distinct
     from harness.scoring.pairing import ComparisonOptions, compare_predictions, compare_rows, resolve_measured
-    from harness.scoring.rows import find_row
+    from harness.scoring.rows import are_scored, find_row, find_scored, have_validation
 
     _require_several(systems)
     require_margin(margin)
     rows = {name: find_row(name) for name in systems if _is_row(name)}
-    if len(rows) == len(systems):
+    unit, pool = (unit, pool) if unit or pool or not rows else find_scored(rows)
+    reading = make_reading(image_column, patient, labels, study, unit, pool)
+    if len(rows) == len(systems) and are_scored(rows, reading.unit, reading.pool):
         comparison = compare_rows(rows, _split_metrics(metrics), margin)
         notes = _note_unused(
-            comparison.resamples, resamples, targets=targets, dataset=dataset, val=val, seed=seed, labels=labels
+            comparison.resamples,
+            resamples,
+            targets=targets,
+            dataset=dataset,
+            val=val,
+            seed=seed,
+            labels=labels,
+            study=study,
         )
     else:
         registry = open_registry(plugin)
         names, chosen = _resolve_metrics(metrics, registry)
+        if len(rows) == len(systems) and have_validation(rows):
+            val = []
         resolve_measured(chosen, names, validated=val is not None)  # before anything is read
         data = _load_data(dataset, options, data_root, registry)
-        reading = make_reading(image_column, patient, labels, study, unit, pool)
         read = {name: _read_system(name, rows.get(name), targets, data, reading) for name in systems}
         require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
         wish = ComparisonOptions(
@@ -245,21 +255,30 @@ def make_reading(
     patient: str | None = None,
     labels: str | None = None,
     study: str | None = None,
-    unit: str = "image",
-    pool: str = "mean",
+    unit: str | None = None,
+    pool: str | None = None,
 ) -> Reading:
-    """Make of options how tables are read. Raises `UnknownNameError` for what no unit and no way to pool is called."""
+    """Make of options how tables are read.
+
+    Raises `UnknownNameError` for what no unit and no way to pool is called, `UsageError` for one where nothing is
+    pooled.
+    """
     from harness.scoring.sheets import Reading
     from harness.units import find_pooling, find_unit
 
+    how, scored = find_pooling(pool or "mean"), find_unit(unit or "image")
+    if pool is not None and scored == "image":
+        raise UsageError(
+            f"--pool {pool} means nothing where images are scored: give --unit study or --unit patient too"
+        )
     wanted = tuple(split_names([labels] if labels else None))
     return Reading(
         image_column=image_column,
         patient=patient,
         labels=wanted,
         study=study,
-        unit=find_unit(unit),
-        pool=find_pooling(pool),
+        unit=scored,
+        pool=how,
     )
 
 
@@ -328,7 +347,7 @@ def _read_system(
     from harness.scoring.systems import find_files, read_seeds
 
     if row:
-        return read_row_predictions(name, row, labels=reading.labels)
+        return read_row_predictions(name, row, reading)
     return read_seeds(find_files(Path(name)), targets, data, reading)
 
 
@@ -358,7 +377,7 @@ def _read_validations(
     for name, tests in systems.items():
         row = rows.get(name)
         vals = (
-            read_row_predictions(name, row, "val", labels=reading.labels)
+            read_row_predictions(name, row, reading, "val")
             if row
             else _read_validation([given[others.index(name)]], targets, data, reading)
         )

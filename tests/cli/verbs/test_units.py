@@ -90,6 +90,63 @@ def test_systems_are_compared_over_studies(harness, files):
     assert (json.loads(out)["unit"], json.loads(out)["studies"]) == ("study", 90)
 
 
+def write_board(folder: Path, unit: str, pool: str = "mean") -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "board.toml").write_text(
+        f'title = "Units"\nunit = "{unit}"\npool = "{pool}"\nmetrics = ["auroc", "f1"]\n'
+        '[dataset]\nname = "phantom"\ntrain = 40\nval = 60\ntest = 120\nsize = 16\n'
+        '[[rows]]\nmodels = ["toy-net", "tiny-cnn"]\nlosses = ["bce"]\nrecipes = ["toy"]\n'
+    )
+
+
+def compare_rows(harness, *given: str) -> dict[str, Any]:
+    code, out, err = harness("compare", "b::toy-net--bce--toy", "b::tiny-cnn--bce--toy", "--json", *given)
+    assert code == 0, err
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+def read_deltas(document: dict[str, Any]) -> dict[str, float]:
+    return {pair["metric"]: pair["delta"] for pair in document["pairs"]}
+
+
+def test_rows_are_compared_over_the_unit_of_their_board_or_another_that_is_asked_for(harness, tmp_path):
+    write_board(tmp_path / "b", "study")
+    assert harness("run", "b")[0] == 0
+    by_records = compare_rows(harness, "--metrics", "auroc,f1")
+    assert by_records["unit"] == "study"
+    assert by_records["studies"] < 120
+    over_images = compare_rows(harness, "--unit", "image", "--metrics", "auroc,f1")
+    assert (over_images["unit"], over_images["images"]) == ("image", 120)
+    over_patients = compare_rows(harness, "--unit", "patient", "--pool", "max")
+    assert over_patients["patients"] < by_records["studies"]
+    for unit, pool, found in (("image", "mean", over_images), ("patient", "max", over_patients)):
+        write_board(tmp_path / "b", unit, pool)
+        assert harness("rescore", "b")[0] == 0
+        again = compare_rows(harness, "--metrics", ",".join(read_deltas(found)))
+        assert again["unit"] == unit
+        assert read_deltas(again) == pytest.approx(read_deltas(found))
+
+
+def test_rows_whose_boards_score_other_units_or_whose_data_tell_no_studies_are_refused_with_the_way_out(
+    harness, toy_board, tmp_path
+):
+    rows = [f"{toy_board}::toy-net--bce--toy", f"{toy_board}::tiny-cnn--bce--toy"]
+    code, _, err = harness("compare", *rows, "--unit", "study")
+    assert code == 2
+    assert "do not say which images belong to one study; score patients" in err
+    assert harness("compare", *rows, "--unit", "patient")[0] == 0
+    code, _, err = harness("compare", *rows, "--pool", "max")
+    assert (code, "give --unit study or --unit patient too" in err) == (2, True)
+    write_board(tmp_path / "b", "study")
+    assert harness("run", "b")[0] == 0
+    code, _, err = harness("compare", rows[0], "b::toy-net--bce--toy")
+    assert code == 2
+    assert (
+        "is scored over images, b::toy-net--bce--toy over studies (mean of their images' scores): say by --unit" in err
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
