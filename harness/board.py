@@ -183,6 +183,13 @@ class _File(_Strict):
             raise ValueError("an oracle metric is fitted on the test split and never ranks")
         return objective
 
+    @field_validator("pool")
+    @classmethod
+    def _pooled(cls, pool: Pooling, info: ValidationInfo) -> Pooling:
+        if info.data.get("unit") == "image":
+            raise ValueError("it says how the images of a study or a patient become one score; give unit too")
+        return pool
+
     @field_validator("prevalence")
     @classmethod
     def _share(cls, prevalence: dict[str, float]) -> dict[str, float]:

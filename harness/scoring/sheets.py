@@ -153,6 +153,7 @@ def _find_image(header: Sequence[str], asked: str | None, path: Path) -> str:
     if "image" in header:
         return "image"
     usual = find_usual("image", header)
+    usual = [name for name in usual if name != "study"] or usual
     if len(usual) == 1:
         return usual[0]
     several = f"several columns that may name the image ({', '.join(usual)})"

@@ -98,6 +98,13 @@ def _find_pattern(paths: list[str]) -> tuple[str, list[str]] | None:
 # --- studies ---------------------------------------------------------------------------------------------------------
 
 
+def reserve_study(table: Table, asked: str | None) -> set[str]:
+    """Find the column that names studies and no images: the one that is asked for, or `study` beside one of images."""
+    if asked is not None:
+        return {asked}
+    return {"study"} if any(name != "study" for name in find_usual("image", table.header)) else set()
+
+
 def find_studies(table: Table, asked: str | None, image: str, patients: list[str]) -> tuple[str, list[str]] | None:
     r"""Find the column that studies stand in, empty where a part of its cells names them; and each row's study.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness import DataError
 
-from .columns import find_column, find_patients, find_studies
+from .columns import find_column, find_patients, find_studies, reserve_study
 from .splits import read_splits
 from .table import Table
 
@@ -46,6 +46,7 @@ def describe_images(
 
     reserved = others | {name for kind, name in asked.items() if name != kind} | set(groups)
     columns: dict[str, str] = {}
+    reserved |= reserve_study(table, study)
     # the patient may be named by the image's own column
     image = columns["image"] = find_column(table, "image", asked["image"], reserved - {asked["patient"]}) or ""
     patient, patients = find_patients(table, asked["patient"], image, reserved)

@@ -283,3 +283,66 @@ def test_the_table_of_nih_becomes_its_labels(registry, sample):
     assert int(np.nansum(data.targets[:, data.labels.index("Hernia")])) == 227
     assert data.table["patient"].nunique() == 30_805
     assert re.search("the view is read from the column 'View Position'", said(data))
+
+
+# --- studies ---------------------------------------------------------------------------------------------------------
+
+STUDIES = (
+    "Path,patient,study,Edema\n"
+    "p1/study1/a.png,p1,s1,1\np1/study1/b.png,p1,s1,0\np1/study2/a.png,p1,s2,0\np2/study1/a.png,p2,s3,1\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "studies"),
+    [
+        ({}, ["s1", "s1", "s2", "s3"]),
+        ({"study": "study"}, ["s1", "s1", "s2", "s3"]),
+        (
+            {"study": "Path:(.*)/", "image": "Path", "labels": "Edema"},
+            ["p1/study1", "p1/study1", "p1/study2", "p2/study1"],
+        ),
+    ],
+)
+def test_a_study_is_named_by_its_column_or_a_part_of_another(csv, options, studies):
+    data = csv(STUDIES, **options)
+    assert data.labels == ("Edema",)
+    assert data.studies is not None
+    assert data.studies.tolist() == studies
+    assert data.select(np.array([False, True, True, False])).studies.tolist() == studies[1:3]
+    assert csv(STUDIES, study="", image="Path", labels="Edema").studies is None
+    assert csv("image,patient,Edema\na.png,p1,1\n").studies is None
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "error", "message"),
+    [
+        (
+            STUDIES,
+            {"study": "studies", "image": "Path"},
+            UsageError,
+            "csv: study: there is no column 'studies': did you mean 'study'",
+        ),
+        (
+            STUDIES.replace("p1,s2", "p1,"),
+            {},
+            DataError,
+            "line 4, column 'study': blank, but every image needs a study",
+        ),
+        (
+            STUDIES,
+            {"study": r"Path:(p1/study\d)", "image": "Path"},
+            DataError,
+            r"line 5, column 'Path': '.p1/.*' finds no study in it",
+        ),
+        (
+            STUDIES,
+            {"study": r"Path:(study\d)", "image": "Path"},
+            DataError,
+            r"'study1' is one of the patients 'p1' and 'p2'; let its name hold .* --option 'study=Path:\(\.\*\)/'",
+        ),
+    ],
+)
+def test_studies_that_cannot_be_told_are_refused_with_the_way_out(csv, content, options, error, message):
+    with pytest.raises(error, match=message):
+        csv(content, **options)

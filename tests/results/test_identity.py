@@ -129,6 +129,18 @@ def test_an_external_plugins_code_is_part_of_the_key(registry):
     assert len(keys) == 4
 
 
+def test_an_option_that_a_dataset_gains_without_a_value_changes_no_key(registry):
+    source = Source(dataset=Dataset(name="some", load=lambda root: None), code="", options={"size": 64}, root=Path())  # type: ignore[arg-type,return-value]
+    gained = dataclasses.replace(source, options={"size": 64, "study": None})
+    assert key(registry, source=gained) == key(registry, source=source)
+    assert key(registry, source=dataclasses.replace(source, options={"size": 64, "study": "s"})) != key(registry)
+
+
+def test_a_study_is_no_part_of_the_fingerprint(small_data):
+    told = dataclasses.replace(small_data, table=small_data.table.assign(study=small_data.table["patient"]))
+    assert fingerprint(told) == fingerprint(small_data)
+
+
 def test_weights_are_identified_by_their_files_digest(tmp_path, registry):
     path = tmp_path / "w.pth"
     path.write_bytes(b"weights")

@@ -113,6 +113,39 @@ def test_subgroups_are_those_that_the_submitter_can_tell(harness, board, asked, 
     assert {tuple(sorted(record.subgroups or {})) for record in read_records(board).records} == {tuple(kept)}
 
 
+def test_a_submission_is_scored_over_the_unit_of_the_board_which_may_change(harness, board):
+    from sklearn.metrics import roc_auc_score
+
+    (board / "board.toml").write_text('unit = "patient"\n' + BOARD)
+    code, out, err = submit(harness, board)
+    assert (code, "scored over 60 patients (mean of their images' scores)" in out) == (0, True), err
+    (record,) = read_records(board).records
+    stored = load_predictions(run_path(board, record.key) / "predictions-test.npz")
+    patients = dict.fromkeys(stored.patient.tolist())
+    of = {patient: np.flatnonzero(stored.patient == patient) for patient in patients}
+    truth = [stored.targets[rows, 0].max() for rows in of.values()]
+    found = record.metrics["auroc"].per_label["Edema"]
+    assert found.value == pytest.approx(roc_auc_score(truth, [stored.scores[rows, 0].mean() for rows in of.values()]))
+    assert (found.positives, found.positives + found.negatives) == (sum(truth), 60)
+    assert harness("validate", "b")[0] == 0
+    (board / "board.toml").write_text('unit = "patient"\npool = "max"\n' + BOARD)
+    says = "it is scored over patients (mean of their images' scores), board.toml says patients (max of their images'"
+    assert says in harness("status", "b")[1]
+    assert harness("rescore", "b")[0] == 0
+    found = read_records(board).records[0].metrics["auroc"].per_label["Edema"]
+    assert found.value == pytest.approx(roc_auc_score(truth, [stored.scores[rows, 0].max() for rows in of.values()]))
+
+
+def test_a_submission_to_a_board_over_studies_needs_a_dataset_that_tells_them(harness, board):
+    (board / "board.toml").write_text('unit = "study"\n' + BOARD)
+    code, _, err = submit(harness, board)
+    assert (code, (board / "records").exists()) == (2, False)
+    assert (
+        "nothing of dataset 'csv' says which images belong to one study; name it by the dataset's option study" in err
+    )
+    assert 'as in study = "Path:(.*study\\\\d+)", or set unit = "patient"' in err
+
+
 def test_a_column_of_subgroups_that_the_dataset_lacks_is_named_and_nothing_is_written(harness, board):
     code, _, err = submit(harness, board, "--subgroups", "sexx")
     assert (code, "unknown column of subgroups 'sexx'" in err, "did you mean 'sex'" in err) == (2, True, True), err
