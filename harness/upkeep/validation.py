@@ -107,7 +107,8 @@ def _tell_outdated(board: Board, record: Record, current: CurrentKeys) -> Iterat
 
 
 def _is_mean_of_labels(metric: MetricPart) -> bool:
-    values = [label.value for label in metric.per_label.values() if label.value is not None]
+    averaged = (label for name, label in metric.per_label.items() if name not in metric.left_out)
+    values = [label.value for label in averaged if label.value is not None]
     if metric.macro is None or not values:
         return metric.macro is None and not values
     return math.isclose(metric.macro, statistics.fmean(values), rel_tol=1e-6, abs_tol=1e-9)

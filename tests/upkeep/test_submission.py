@@ -113,6 +113,18 @@ def test_subgroups_are_those_that_the_submitter_can_tell(harness, board, asked, 
     assert {tuple(sorted(record.subgroups or {})) for record in read_records(board).records} == {tuple(kept)}
 
 
+def test_a_label_that_is_in_no_mean_is_nothing_that_somebody_has_changed(harness, board):
+    table = board.parent / "t.csv"
+    header, *lines = table.read_text().splitlines()
+    rare = [f"{line[:-1]}{int(number in (130, 200))}" for number, line in enumerate(lines)]
+    table.write_text("\n".join([header, *rare]) + "\n")
+    submit(harness, board)
+    part = read_records(board).records[0].metrics["auroc"]
+    assert part.left_out == ["Mass"]
+    assert part.per_label["Mass"].value is not None
+    assert harness("validate", "b") == (0, "no problem was found\n", "")
+
+
 def test_a_submission_is_scored_over_the_unit_of_the_board_which_may_change(harness, board):
     from sklearn.metrics import roc_auc_score
 
