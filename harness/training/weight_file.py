@@ -83,7 +83,8 @@ class NetworkPart(Part):
     mirrors: bool
     compiled: bool
     thresholds: dict[str, dict[str, Number]]
-    """Policy -> label -> threshold as a score, of the policies that look at nothing but validation."""
+    """Policy -> label -> threshold as a score, of the policies that look at nothing but validation; a score of what the
+    board scores, so that one of studies is to be held against the pooled scores of their images."""
     calibration: dict[str, dict[str, tuple[Number, Number]]]
     """`temperature` or `platt` -> label -> slope and intercept."""
 

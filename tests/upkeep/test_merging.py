@@ -98,3 +98,15 @@ def test_another_row_of_a_name_that_is_taken_is_refused_by_name(harness, board, 
     assert found["taken"] == []
     rows = "toy/net, bce, toy there, toy_net, bce, toy here"
     assert found["left"][-1] == f"other: toy_net--bce--toy--s0 is left: another row has this name: {rows}"
+
+
+def test_records_that_are_scored_over_another_unit_are_left_with_the_way_out(harness, board, toy_board, tmp_path):
+    other = shutil.copytree(toy_board, tmp_path / "other")
+    (other / "board.toml").write_text('unit = "patient"\n' + (other / "board.toml").read_text())
+    assert harness("rescore", "other")[0] == 0
+    before = {path.name: path.read_bytes() for path in (board / "records").iterdir()}
+    found = run_json(harness, "merge", "b", "other")
+    assert (found["taken"], found["replaced"], found["conflicts"]) == ([], [], [])
+    says = "scored over patients (mean of their images' scores), board.toml says images; harness rescore evaluates"
+    assert len([line for line in found["left"] if says in line]) == 4
+    assert {path.name: path.read_bytes() for path in (board / "records").iterdir()} == before
