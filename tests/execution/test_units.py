@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,12 +51,20 @@ def plan(board: Board, registry: Registry, tmp_path: Path):
     return planning.plan(board, registry, settings, lambda event: None)
 
 
-@pytest.fixture
-def board(tmp_path, toys) -> Board:
-    """A board over studies that has been run."""
-    made = make(tmp_path / "board")
-    local.run(plan(made, toys, tmp_path), lambda event: None)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, toys) -> Board:
+    """A board over studies that has been run once; not to be changed."""
+    folder: Path = tmp_path_factory.mktemp("studies")
+    made = make(folder / "board")
+    local.run(plan(made, toys, folder), lambda event: None)
     return made
+
+
+@pytest.fixture
+def board(trained, tmp_path) -> Board:
+    """A copy of that board."""
+    shutil.copytree(trained.folder, tmp_path / "board")
+    return dataclasses.replace(trained, folder=tmp_path / "board")
 
 
 def read(board: Board) -> Record:
@@ -95,6 +104,22 @@ def test_a_board_over_studies_measures_each_study_once(board):
     assert record.subgroups is not None
     groups = record.subgroups["sex"].groups
     assert sum(group.images for group in groups) == record.pooled.test
+
+
+def test_thresholds_are_the_best_of_the_studies_of_validation(board):
+    from sklearn.metrics import f1_score
+
+    record = read(board)
+    stored = load_predictions(board.folder / "runs" / record.key / "predictions-val.npz")
+    assert stored.study is not None
+    members = [np.flatnonzero(stored.study == study) for study in dict.fromkeys(stored.study.tolist())]
+    scores = np.stack([stored.scores[rows].mean(axis=0) for rows in members])
+    truth = np.stack([stored.targets[rows].max(axis=0) for rows in members])
+    for column, label in enumerate(stored.labels):
+        best = max(f1_score(truth[:, column], scores[:, column] >= one) for one in scores[:, column])
+        threshold = record.thresholds["val-f1"][label]
+        assert threshold is not None
+        assert f1_score(truth[:, column], scores[:, column] >= threshold) == pytest.approx(best)
 
 
 def test_another_unit_is_a_matter_of_rescoring_and_the_way_back_gives_the_same_bytes(board, toys, tmp_path):
