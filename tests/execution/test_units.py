@@ -61,7 +61,7 @@ def trained(tmp_path_factory, toys) -> Board:
 
 
 @pytest.fixture
-def board(trained, tmp_path) -> Board:
+def board(trained: Board, tmp_path: Path) -> Board:
     """A copy of that board."""
     shutil.copytree(trained.folder, tmp_path / "board")
     return dataclasses.replace(trained, folder=tmp_path / "board")
