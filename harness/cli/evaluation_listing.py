@@ -36,6 +36,7 @@ def describe_evaluation(evaluation: SystemEvaluation) -> dict[str, Any]:
         "predictive": _plain(evaluation.predictive),
         "subgroups": evaluation.subgroups and {name: part.model_dump() for name, part in evaluation.subgroups.items()},
         "calibration": [None if part is None else part.model_dump() for part in evaluation.calibration],
+        "readers": None if evaluation.readers is None else evaluation.readers.model_dump(),
         "areas": None if evaluation.areas is None else {"method": METHOD, "delong": DELONG, "seeds": evaluation.areas},
     }
 

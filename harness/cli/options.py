@@ -107,6 +107,24 @@ PoolingChoice = Annotated[
         show_default="mean",
     ),
 ]
+Readers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reader",
+        metavar="NAME=FILE",
+        help="A reader's decisions (a table as --targets has it: 1, 0 or blank), to stand beside the network; "
+        "repeat it for each reader.",
+    ),
+]
+TruthOption = Annotated[
+    str,
+    typer.Option(
+        "--truth",
+        metavar="TRUTH",
+        help="What readers and network are held against: targets, majority (of all readers), or leave-one-out (for "
+        "each reader the majority of the others).",
+    ),
+]
 WantedLabels = Annotated[
     str | None,
     typer.Option(

@@ -170,16 +170,16 @@ def print_evaluation(title: str, evaluation: SystemEvaluation, asked: Sequence[s
         part = metric.part
         labels = f"{part.labels_used}/{len(part.per_label)}"
         method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
-        numbers = map(_number, (metric.spread, part.micro, part.weighted))
-        intervals = [_interval(part.interval), *([_interval(metric.interval_seeds)] if judged else [])]
-        table.add_row(name, _number(part.macro), *intervals, method, *numbers, labels)
+        numbers = map(format_number, (metric.spread, part.micro, part.weighted))
+        intervals = [format_interval(part.interval), *([format_interval(metric.interval_seeds)] if judged else [])]
+        table.add_row(name, format_number(part.macro), *intervals, method, *numbers, labels)
     shown = [evaluation.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("label", "positives", *asked[:LABELLED]):
         per_label.add_column(column, justify="left" if column == "label" else "right")
     for label, counted in shown[0].per_label.items():
         values = [part.per_label[label] for part in shown]
-        cells = (f"{_number(value.value)} {_interval(value.interval)}" for value in values)
+        cells = (f"{format_number(value.value)} {format_interval(value.interval)}" for value in values)
         per_label.add_row(label, f"{counted.positives:,}", *cells)
     console = open_output()
     console.print(table)
@@ -203,10 +203,10 @@ def _tabulate_groups(column: str, part: SubgroupPart, unit: Unit) -> Table:
     for heading in (column, *counted, "patients", *part.gaps):
         table.add_column(heading, justify="left" if heading == column else "right")
     for group in part.groups:
-        values = (_number(group.macro.get(metric)) for metric in part.gaps)
+        values = (format_number(group.macro.get(metric)) for metric in part.gaps)
         table.add_row(group.name, *(f"{group.images:,}" for _ in counted), f"{group.patients:,}", *values)
     gaps = (
-        "-" if gap is None else f"{_number(gap.value)} {_interval(gap.interval)} p {_chance(gap.p)}"
+        "-" if gap is None else f"{format_number(gap.value)} {format_interval(gap.interval)} p {format_chance(gap.p)}"
         for gap in part.gaps.values()
     )
     table.add_row("largest gap", *("" for _ in counted), "", *gaps)
@@ -221,7 +221,7 @@ def _tabulate_predictive(predictive: Mapping[str, Mapping[str, PredictivePart]],
     for policy, parts in predictive.items():
         for label, part in parts.items():
             values = ((part.ppv, part.ppv_interval), (part.npv, part.npv_interval))
-            cells = (f"{_number(value)} {_interval(interval)}" for value, interval in values)
+            cells = (f"{format_number(value)} {format_interval(interval)}" for value, interval in values)
             table.add_row(label, f"{part.prevalence:g}", policy, *cells)
     return table
 
@@ -279,20 +279,28 @@ def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
 
 def _pair_cells(pair: Pair) -> tuple[str, ...]:
     """The difference, its intervals over patients alone and with seeds, and its p-values."""
-    with_seeds = _interval(pair.interval if pair.p is not None else None)
-    numbers = map(_chance, (pair.p_patients, pair.p, pair.p_holm))
-    return f"{pair.delta:+.4f}", _interval(pair.interval_patients), with_seeds, *numbers
+    with_seeds = format_interval(pair.interval if pair.p is not None else None)
+    numbers = map(format_chance, (pair.p_patients, pair.p, pair.p_holm))
+    return f"{pair.delta:+.4f}", format_interval(pair.interval_patients), with_seeds, *numbers
 
 
-def _number(value: float | None, digits: int = 4) -> str:
+def format_number(value: float | None, digits: int = 4) -> str:
+    """A number with so many digits, or a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _chance(p: float | None) -> str:
-    return "<0.001" if p is not None and p < 0.001 else _number(p, 3)
+def format_chance(p: float | None) -> str:
+    """A p-value with three digits, or a dash where there is none."""
+    return "<0.001" if p is not None and p < 0.001 else format_number(p, 3)
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
+def format_estimate(value: float | None, interval: tuple[float, float] | None) -> str:
+    """A value with its interval, where it has one."""
+    return format_number(value) + ("" if interval is None else f" {format_interval(interval)}")
+
+
+def format_interval(interval: tuple[float, float] | None) -> str:
+    """An interval in brackets, or a dash where there is none."""
     return "-" if interval is None else f"[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 

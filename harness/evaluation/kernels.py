@@ -72,6 +72,16 @@ def average_precision(ranking: Ranking, weights: NDArray[Any]) -> NDArray[np.flo
     return _average_precision(ranking.rows, ranking.positive, ranking.ends, weights, *_make_sums(weights))
 
 
+def sensitivity_at(ranking: Ranking, weights: NDArray[Any], alarms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sensitivity (B,) of one label where negatives that weigh `alarms` (B,) are called positive.
+
+    The ROC curve is straight between its points; where it rises straight up at that very weight, its middle counts.
+    NaN where positives have no weight.
+    """
+    weights = _plain(weights)
+    return _sensitivity_at(ranking.rows, ranking.positive, ranking.ends, weights, np.asarray(alarms, dtype=np.float64))
+
+
 def sum_groups(
     group: NDArray[np.intp], values: NDArray[np.float64], rows: NDArray[np.intp], weights: NDArray[Any], count: int
 ) -> NDArray[np.float64]:
@@ -184,6 +194,43 @@ def _average_precision(
     for b in range(count):
         total[b] = total[b] / positives[b] if positives[b] > 0 else np.nan
     return total
+
+
+@compiled
+def _sensitivity_at(
+    rows: NDArray[np.uint32],
+    positive: NDArray[np.bool_],
+    ends: NDArray[np.intp],
+    weights: NDArray[Any],
+    alarms: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    count = weights.shape[1]
+    negatives, positives, lowest, found = np.zeros(count), np.zeros(count), np.zeros(count), np.full(count, np.nan)
+    tied, gain = np.zeros(count), np.zeros(count)
+    start = 0
+    for end in ends:
+        tied[:], gain[:] = 0, 0
+        for i in range(start, end):
+            row, sums = rows[i], gain if positive[i] else tied
+            for b in range(count):
+                sums[b] += weights[row, b]
+        for b in range(count):
+            reached = negatives[b] + tied[b]
+            if np.isnan(found[b]) and reached > alarms[b]:
+                if negatives[b] == alarms[b]:
+                    found[b] = (lowest[b] + positives[b]) / 2
+                else:
+                    found[b] = positives[b] + gain[b] * (alarms[b] - negatives[b]) / tied[b]
+            positives[b] += gain[b]
+            negatives[b] = reached
+            if tied[b] > 0:
+                lowest[b] = positives[b]  # where the curve may rise straight up from
+        start = end
+    for b in range(count):
+        if np.isnan(found[b]):  # everything is called positive
+            found[b] = (lowest[b] + positives[b]) / 2
+        found[b] = found[b] / positives[b] if positives[b] > 0 else np.nan
+    return found
 
 
 @compiled

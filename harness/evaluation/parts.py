@@ -172,3 +172,74 @@ class SubgroupPart(Part):
     groups: list[GroupPart]
     gaps: dict[str, GapPart | None]
     unknown: int = Field(description="images without a value")
+
+
+# --- readers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Estimate:
+    """A value with its interval over patients."""
+
+    value: Number
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class AgainstPart:
+    """A network against a reader, or against the average reader."""
+
+    network: Annotated[Number, Field(description="what the network has there")]
+    delta: Annotated[Number, Field(description="the network minus the reader")]
+    interval: Interval | None = None
+    p: Number = None
+    p_holm: Annotated[Number, Field(description="p adjusted for all readers; of the average reader, p")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ReaderLabel:
+    """A reader's decisions on one label."""
+
+    positives: Annotated[int, Field(description="by the truth, among what the reader decided on")]
+    negatives: int
+    sensitivity: Estimate
+    specificity: Estimate
+    precision: Estimate
+    f1: Estimate
+    against: Annotated[
+        dict[str, AgainstPart],
+        Field(description="sensitivity: the network's at the reader's specificity; f1: at its thresholds"),
+    ]
+
+
+class ReaderPart(Part):
+    """One reader."""
+
+    decided: int = Field(description="units decided on in at least one label with a known truth")
+    mean: dict[str, Estimate] = Field(description="sensitivity, specificity and f1: means over the labels used")
+    against: dict[str, AgainstPart] = Field(description="as for a label, of the means")
+    per_label: dict[str, ReaderLabel]
+
+
+class KappaPart(Part):
+    """How far readers agree beyond chance."""
+
+    all_readers: Estimate = Field(description="mean over labels of Fleiss' kappa (1971)")
+    per_label: dict[str, Estimate]
+    pairs: list[tuple[str, str, Number]] = Field(description="mean over labels of Cohen's kappa (1960) of two readers")
+
+
+class ReadersPart(Part):
+    """A network beside a panel of readers, on what each of them decided on."""
+
+    truth: Literal["targets", "majority", "leave-one-out"] = Field(description="what readers are held against")
+    panel: str = Field(description="digest of the readers' names and decisions and of the truth")
+    policy: str | None = Field(description="threshold policy of the network's F1")
+    labels_used: list[str] = Field(
+        description="labels of all means: enough patients of every reader have and lack them"
+    )
+    left_out: list[str]
+    readers: dict[str, ReaderPart]
+    average: dict[str, AgainstPart] = Field(description="against readers in general; empty with fewer than three")
+    kappa: KappaPart | None = Field(description="null with a single reader")
+    notes: list[str] = Field(default_factory=list)

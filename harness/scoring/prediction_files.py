@@ -29,7 +29,7 @@ MOST_NAMED = 3
 def read_predictions(
     path: Path,
     *,
-    targets: Path | None = None,
+    targets: Path | Table | None = None,
     data: Data | None = None,
     reading: Reading = DEFAULT,
     whole: bool = False,
@@ -52,7 +52,9 @@ def read_predictions(
     _require_regular(path)
     stored = load_predictions(path) if path.suffix.lower() == ".npz" else read_sheet(path, "scores", reading)
     truth: Sheet | Table | None = None if data is None else _describe(data)
-    if targets is not None:
+    if isinstance(targets, Table):
+        truth = targets
+    elif targets is not None:
         _require_regular(targets)
         truth = read_sheet(targets, "targets", reading)
     if isinstance(stored, Sheet) and truth is None:
@@ -183,6 +185,8 @@ class Table:
     values: NDArray[np.float64]
     """(N, C), NaN where a cell is blank."""
     study: NDArray[np.str_] | None = None
+    is_part: bool = False
+    """Whether images that it lacks are left out, instead of being an error."""
     notes: tuple[str, ...] = ()
 
     def take(self, labels: Sequence[str]) -> Table:
@@ -215,6 +219,7 @@ def _describe(data: Data) -> Table:
 
 def _join(predictions: Predictions, table: Table) -> Predictions:
     """Give each image its targets, and its patient where the table knows it."""
+    predictions = _take_known(predictions, table) if table.is_part else predictions
     rows = _find_rows(predictions, table)
     targets = table.values[rows].astype(np.float32)
     notes = (*predictions.notes, *table.notes, *_note_contradictions(predictions, targets, table.source))
@@ -232,6 +237,17 @@ def _join(predictions: Predictions, table: Table) -> Predictions:
             f"{hint_alike(predictions.patient[differ], patient[differ])}; mend or leave out its patients"
         )
     return replace(predictions, patient=patient, patients_known=True)
+
+
+def _take_known(predictions: Predictions, table: Table) -> Predictions:
+    """Take the images that a table of a part knows, with a note on how many are left out."""
+    known = np.isin(predictions.image, table.image)
+    if known.all() or not known.any():
+        return predictions
+    note = (
+        f"{predictions.source}: {(~known).sum():,} of {len(known):,} images are left out: {table.source} is not known"
+    )
+    return replace(predictions.select(np.flatnonzero(known)), notes=(*predictions.notes, note))
 
 
 def _note_contradictions(predictions: Predictions, targets: NDArray[np.float32], source: str) -> list[str]:

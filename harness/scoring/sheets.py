@@ -206,7 +206,7 @@ def find_common(
     Raises `DataError` where none is common, where a wanted one is missing, and for a label that is probably a
     misspelling of a missing one.
     """
-    found = _pair_names(ours, theirs)
+    found = pair_names(ours, theirs)
     for label in wanted:
         if label not in found:
             where = other if label in ours else source
@@ -229,7 +229,7 @@ def find_common(
     return CommonLabels(tuple(kept.values()), tuple(kept), tuple(notes))
 
 
-def _pair_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
+def pair_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
     """Pair each of their names with ours: the same name, else the only one that is left and alike."""
     same = {name for name in theirs if name in ours}
     plain: dict[str, tuple[list[str], list[str]]] = {}

@@ -17,7 +17,7 @@ from harness.evaluation.bootstrap import average_labels, average_seeds, draw_res
 from harness.evaluation.comparison import add_seeds
 from harness.evaluation.evaluate import Protocol, calibrate, describe_metric, describe_subgroups, find_subgroups
 from harness.evaluation.measure import Measured, measure, pool_labels
-from harness.evaluation.parts import CalibrationPart, MetricPart, PredictivePart, SubgroupPart
+from harness.evaluation.parts import CalibrationPart, MetricPart, PredictivePart, ReadersPart, SubgroupPart
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.predictive import (
     average_predictive,
@@ -25,6 +25,8 @@ from harness.evaluation.predictive import (
     predict_values,
     require_prevalence,
 )
+from harness.evaluation.reader_summary import describe_readers
+from harness.evaluation.readers import measure_readers
 from harness.evaluation.subgroups import average_subgroups
 from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
 from harness.metric_names import needed_policies
@@ -36,7 +38,7 @@ from harness.scoring.alignment import (
     require_separate,
     share_patients,
 )
-from harness.scoring.prediction_files import DEFAULT, read_predictions
+from harness.scoring.prediction_files import DEFAULT, Table, read_predictions
 from harness.scoring.sheets import Reading
 from harness.units import CALLED, Unit
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.evaluation.bootstrap import Resampling
+    from harness.evaluation.panel import Panel
     from harness.evaluation.subgroups import Subgroups
 
 SUFFIXES = (".npz", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -87,6 +90,7 @@ class SystemEvaluation:
     patients: int
     patients_known: bool
     unit: Unit
+    readers: ReadersPart | None
     notes: list[str]
 
 
@@ -109,7 +113,7 @@ def find_files(path: Path) -> list[Path]:
 
 
 def read_seeds(
-    files: Sequence[Path], targets: Path | None, data: Data | None, reading: Reading = DEFAULT
+    files: Sequence[Path], targets: Path | Table | None, data: Data | None, reading: Reading = DEFAULT
 ) -> list[Predictions]:
     """The seeds of one system, aligned.
 
@@ -154,9 +158,12 @@ def pair_validation(
 
 
 def evaluate_system(
-    tests: Sequence[Predictions], vals: Sequence[Predictions | None], protocol: Protocol
+    tests: Sequence[Predictions],
+    vals: Sequence[Predictions | None],
+    protocol: Protocol,
+    panel: Panel | None = None,
 ) -> SystemEvaluation:
-    """Evaluate each seed as a record of it is, on the same resamples, and average them.
+    """Evaluate each seed as a record of it is, on the same resamples, and average them; beside readers, if there are.
 
     `tests` are aligned. Raises what `evaluate` raises.
     """
@@ -188,6 +195,14 @@ def evaluate_system(
         patients=len(resampling.patients),
         patients_known=first.patients_known,
         unit=first.unit,
+        readers=None
+        if panel is None
+        else describe_readers(
+            [measure_readers(test, panel, fitted, resampling) for test, fitted in zip(tests, thresholds, strict=True)],
+            panel,
+            first.patient,
+            resampling,
+        ),
         notes=notes if vals[0] is not None or first.is_rank_only else [*notes, NO_VALIDATION],
     )
 

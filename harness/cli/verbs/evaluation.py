@@ -17,8 +17,10 @@ from harness.cli.options import (
     PatientColumn,
     Plugins,
     PoolingChoice,
+    Readers,
     ScoredUnit,
     StudyColumn,
+    TruthOption,
     WantedLabels,
     split_names,
 )
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from harness.components import Data, Metric
     from harness.evaluation.predictions import Predictions
     from harness.registry import Registry
+    from harness.scoring.prediction_files import Table
+    from harness.scoring.reader_files import ReaderFiles
     from harness.scoring.rows import MeasuredRow
     from harness.scoring.sheets import Reading
 
@@ -65,6 +69,8 @@ def score(
     unit: ScoredUnit = None,
     pool: PoolingChoice = None,
     labels: WantedLabels = None,
+    reader: Readers = None,
+    truth: TruthOption = "targets",
     metrics: Annotated[
         str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
     ] = "auroc,auprc,f1,brier,ece",
@@ -88,13 +94,14 @@ def score(
     from harness.choices import resolve_metrics
     from harness.cli import tables
     from harness.cli.evaluation_listing import describe_evaluation
+    from harness.cli.reader_listing import print_readers
     from harness.cli.terminal import warn
     from harness.evaluation.evaluate import Protocol
     from harness.evaluation.subgroups import MEASURED
     from harness.metric_names import full_name
     from harness.parameters import parse_assignments
     from harness.scoring.systems import evaluate_system, find_files, pair_validation, read_seeds
-    from harness.units import count_units
+    from harness.units import CALLED, count_units
 
     registry = open_registry(plugin)
     shares = parse_assignments("--prevalence", split_names(prevalence))
@@ -102,7 +109,8 @@ def score(
     data = _load_data(dataset, options, data_root, registry)
     paths = [path for file in files for path in find_files(file)]
     reading = make_reading(image_column, patient, labels, study, unit, pool)
-    tests = read_seeds(paths, targets, data, reading)
+    panel_files = _read_readers(reader, truth, reading)
+    tests = read_seeds(paths, *_choose_targets(panel_files, targets, data, reading, validated=bool(val)), reading)
     vals = _read_validation(val, targets, data, reading)
     paired, notes = pair_validation(tests, vals, allow_overlap=allow_overlap)
     in_groups = resolve_metrics(MEASURED, registry)
@@ -115,8 +123,9 @@ def score(
         seed=seed,
         prevalence=shares,
     )
-    evaluation = evaluate_system(tests, paired, protocol)
-    notes = [*notes, *evaluation.notes]
+    panel = None if panel_files is None else panel_files.make_panel(tests[0])
+    evaluation = evaluate_system(tests, paired, protocol, panel)
+    notes = [*notes, *evaluation.notes, *(panel.notes if panel else ())]
     for note in notes:
         warn(note)
     if as_json:
@@ -131,6 +140,8 @@ def score(
     tables.print_evaluation(
         title, evaluation, [name for name in asked if name in evaluation.metrics] or list(evaluation.metrics)
     )
+    if evaluation.readers is not None:
+        print_readers(evaluation.readers, CALLED[evaluation.unit][1])
 
 
 def compare(
@@ -313,6 +324,32 @@ def _load_data(name: str | None, options: list[str] | None, data_root: Path, reg
             raise UsageError(f"--option {options[0]}: options are a dataset's; give --dataset NAME too")
         return None
     return load(find_source(registry.offer("dataset", name), parse_assignments("--option", options or ()), data_root))
+
+
+def _read_readers(given: list[str] | None, truth: str, reading: Reading) -> ReaderFiles | None:
+    from harness.evaluation.panel import find_truth
+    from harness.scoring.reader_files import parse_readers, read_readers
+
+    chosen = find_truth(truth)
+    if not given:
+        if chosen != "targets":
+            raise UsageError(f"--truth {truth} is made of readers; give each of them by --reader NAME=FILE")
+        return None
+    return read_readers(parse_readers(given), chosen, reading)
+
+
+def _choose_targets(
+    readers: ReaderFiles | None, targets: Path | None, data: Data | None, reading: Reading, *, validated: bool
+) -> tuple[Path | Table | None, Data | None]:
+    """Where the test's targets come from: readers, where their majority is the truth."""
+    if readers is None or readers.truth == "targets":
+        return targets, data
+    if (targets is not None or data is not None) and not validated:
+        raise UsageError(
+            f"--truth {readers.truth} takes the test's targets from the readers: leave out "
+            f"{'--targets' if targets is not None else '--dataset'}, or hold readers against it by --truth targets"
+        )
+    return readers.find_majority(reading), None
 
 
 def _read_validation(

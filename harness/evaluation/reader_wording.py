@@ -1,0 +1,71 @@
+"""Readers and networks in sentences, alike in the terminal and on a page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.evaluation.panel import TRUTH_TEXTS, join_names
+from harness.evaluation.significance import SIGNIFICANT
+
+if TYPE_CHECKING:
+    from harness.evaluation.parts import AgainstPart, Interval, ReadersPart
+
+MEASURE_TEXTS = {"sensitivity": "sensitivity at the readers' specificity", "f1": "F1"}
+MOST_NAMED = 5
+"""Labels that a sentence names."""
+
+
+def describe_panel(part: ReadersPart) -> str:
+    """Say who is held against what, and over which labels."""
+    count = len(part.readers)
+    readers = f"{count} readers, each held" if count > 1 else "One reader, held"
+    labels = f"means over {len(part.labels_used)} labels" if len(part.labels_used) != 1 else part.labels_used[0]
+    without = ""
+    if part.left_out:
+        named = join_names(part.left_out) if len(part.left_out) <= MOST_NAMED else f"{len(part.left_out)} labels"
+        without = f", without {named}, of which some reader has too few patients"
+    return f"{readers} against {TRUTH_TEXTS[part.truth]}; {labels}{without}"
+
+
+def describe_average(part: ReadersPart, network: str = "the network") -> list[str]:
+    """Say how the network stands to the average reader, a sentence for each measure."""
+    if not part.average:
+        count = len(part.readers)
+        return [
+            f"{count} reader{'' if count == 1 else 's'} cannot show how readers differ, so nothing is said of readers in "
+            "general; that needs three."
+        ]
+    return [_conclude(part, measure, against, network) for measure, against in part.average.items()]
+
+
+def _conclude(part: ReadersPart, measure: str, against: AgainstPart, network: str) -> str:
+    what = MEASURE_TEXTS[measure] + (f" (the network's at {part.policy})" if measure == "f1" else "")
+    start = f"{network[0].upper()}{network[1:]}"
+    if against.delta is None or against.p is None:
+        return f"{start} cannot be compared with the average reader in {what}: there is no value"
+    chance = "p < 0.001" if against.p < 0.001 else f"p = {against.p:.3f}"
+    numbers = f"{against.delta:+.3f}{_interval(against.interval)}, {chance}, over patients and readers"
+    if against.p >= SIGNIFICANT:
+        return f"{start} and the average reader do not differ significantly in {what}: {numbers}."
+    better = "better" if against.delta > 0 else "worse"
+    return f"{start} is significantly {better} than the average reader in {what}: {numbers}."
+
+
+def describe_agreement(part: ReadersPart) -> list[str]:
+    """Say how far readers agree."""
+    if part.kappa is None or part.kappa.all_readers.value is None:
+        return []
+    one = part.kappa.all_readers
+    said = [f"Readers agree with a kappa of {one.value:.3f}{_interval(one.interval)} (Fleiss, mean over labels)."]
+    pairs = [pair for pair in part.kappa.pairs if pair[2] is not None]
+    if len(pairs) > 1:
+        low, high = min(pairs, key=lambda pair: pair[2] or 0), max(pairs, key=lambda pair: pair[2] or 0)
+        said.append(
+            f"Two of them agree with a kappa (Cohen) from {low[2]:.3f} ({low[0]} and {low[1]}) to {high[2]:.3f} "
+            f"({high[0]} and {high[1]})."
+        )
+    return said
+
+
+def _interval(interval: Interval | None) -> str:
+    return "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
