@@ -30,11 +30,7 @@ def describe_panel(part: ReadersPart) -> str:
 def describe_average(part: ReadersPart, network: str = "the network") -> list[str]:
     """Say how the network stands to the average reader, a sentence for each measure."""
     if not part.average:
-        count = len(part.readers)
-        return [
-            f"{count} reader{'' if count == 1 else 's'} cannot show how readers differ, so nothing is said of readers in "
-            "general; that needs three."
-        ]
+        return ["Fewer than three readers do not show how readers differ: nothing is said of readers in general."]
     return [_conclude(part, measure, against, network) for measure, against in part.average.items()]
 
 

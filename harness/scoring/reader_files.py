@@ -20,6 +20,10 @@ from harness.scoring.sheets import Reading, Sheet, pair_names, read_sheet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PART_OF_TRUTH = (
+    "each reader has a say in the majority that they are held against, so readers look better than they are; --truth "
+    "leave-one-out holds them against the others alone"
+)
 MOST_NAMED = 5
 """Labels or rows that a note names."""
 
@@ -67,7 +71,7 @@ class ReaderFiles:
         Rows of other units are left out with a note, as are labels that a reader does not have. Raises `DataError` for
         a reader who decided on none of them.
         """
-        notes, decisions = [], []
+        notes, decisions = ([PART_OF_TRUTH] if self.truth == "majority" else []), []
         for name, sheet in self.sheets.items():
             made, told = _arrange(name, sheet, test.labels, test.image)
             if np.isnan(made).all():

@@ -1,0 +1,152 @@
+"""`harness score --reader`: people beside a network, from files as they are written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+LABELS = ("Edema", "Mass")
+COUNT = 8
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A network's scores, targets and the decisions of eight readers on 200 studies."""
+    draw = np.random.default_rng(0)
+    targets = (draw.random((200, 2)) < (0.4, 0.25)).astype(int)
+    case = 0.6 * draw.normal(size=(200, 2))
+
+    def see() -> np.ndarray[Any, Any]:
+        return 1.6 * targets + case + 0.8 * draw.normal(size=(200, 2))
+
+    write(tmp_path / "targets.csv", targets)
+    write(tmp_path / "network.csv", np.round(1 / (1 + np.exp(1.2 - see())), 4))
+    for reader in range(COUNT):
+        write(tmp_path / f"r{reader}.csv", (see() > draw.uniform(0.7, 1.6)).astype(int))
+    return tmp_path
+
+
+def write(path: Path, values: Any, labels: tuple[str, ...] = LABELS, first: int = 0) -> None:
+    rows = [[f"s{first + row:03d}", *map(str, one)] for row, one in enumerate(values.tolist())]
+    path.write_text("\n".join(",".join(cells) for cells in [["image", *labels], *rows]) + "\n")
+
+
+def read(path: Path) -> Any:
+    return np.genfromtxt(path, delimiter=",", skip_header=1)[:, 1:]
+
+
+def readers(count: int = COUNT) -> list[str]:
+    return [part for number in range(count) for part in ("--reader", f"Reader {number}=r{number}.csv")]
+
+
+def score(harness: Any, *more: str) -> Any:
+    code, out, err = harness("score", "network.csv", "--resamples", "200", "--metrics", "auroc", "--json", *more)
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_each_reader_stands_beside_the_network(harness, files):
+    found = score(harness, "--targets", "targets.csv", *readers())["readers"]
+    assert list(found["readers"]) == [f"Reader {number}" for number in range(COUNT)]
+    truth, decided = read(files / "targets.csv"), read(files / "r3.csv")
+    one = found["readers"]["Reader 3"]
+    expected = [decided[truth[:, label] == 1, label].mean() for label in range(2)]
+    assert one["mean"]["sensitivity"]["value"] == pytest.approx(np.mean(expected))
+    low, high = one["mean"]["sensitivity"]["interval"]
+    assert low < np.mean(expected) < high
+    against = one["against"]["sensitivity"]
+    assert against["delta"] == pytest.approx(against["network"] - np.mean(expected))
+    assert against["p_holm"] >= against["p"]
+    assert set(found["average"]) == {"sensitivity", "f1"}
+    assert 0 < found["kappa"]["all_readers"]["value"] < 1
+    assert len(found["kappa"]["pairs"]) == COUNT * (COUNT - 1) / 2
+
+
+def test_the_majority_of_eight_readers_is_the_truth(harness, files):
+    found = score(harness, *readers(), "--truth", "majority")
+    decisions = np.stack([read(files / f"r{number}.csv") for number in range(COUNT)])
+    votes = decisions.sum(axis=0)
+    assert found["metrics"]["auroc"]["per_label"]["Edema"]["positives"] == (votes[:, 0] > COUNT / 2).sum()
+    ties = int((votes == COUNT / 2).sum())
+    assert any(f"{ties:,} of 400 decisions are tied and left out" in note for note in found["notes"])
+    assert any("each reader has a say in the majority that they are held against" in note for note in found["notes"])
+    majority = votes[:, 1] > COUNT / 2
+    one = found["readers"]["readers"]["Reader 0"]["per_label"]["Mass"]
+    assert one["positives"] == majority.sum()
+    assert one["sensitivity"]["value"] == pytest.approx(decisions[0, majority, 1].mean())
+
+
+def test_a_reader_is_held_against_the_majority_of_the_others(harness, files):
+    found = score(harness, *readers(5), "--truth", "leave-one-out")["readers"]
+    decisions = np.stack([read(files / f"r{number}.csv") for number in range(5)])
+    votes = decisions[1:, :, 0].sum(axis=0)
+    one = found["readers"]["Reader 0"]["per_label"]["Edema"]
+    assert (one["positives"], one["negatives"]) == ((votes > 2).sum(), (votes < 2).sum())
+    assert one["specificity"]["value"] == pytest.approx(1 - decisions[0, votes < 2, 0].mean())
+    fairer = found["readers"]["Reader 0"]["mean"]["f1"]["value"]
+    biased = score(harness, *readers(5), "--truth", "majority")["readers"]["readers"]["Reader 0"]["mean"]["f1"]["value"]
+    assert fairer < biased
+
+
+def test_readers_and_network_are_printed_and_said_in_words(harness, files):
+    code, out, _ = harness("score", "network.csv", "--targets", "targets.csv", "--resamples", "200", *readers(3))
+    assert code == 0
+    assert "3 readers, each held against the targets; means over 2 labels" in out
+    assert "sensitivity at its specificity" in out
+    assert "the average reader" in out
+    assert "over patients and readers." in out
+    assert "Readers agree with a kappa of 0." in out
+
+
+def test_what_a_reader_did_not_read_is_said(harness, files):
+    decisions = read(files / "r1.csv").astype(int)
+    write(files / "r1.csv", decisions[:150, :1], LABELS[:1])
+    write(files / "r2.csv", read(files / "r2.csv").astype(int), first=100)
+    found = score(harness, "--targets", "targets.csv", *readers(3))
+    assert "r1.csv: reader 'Reader 1' did not decide on Mass" in found["notes"]
+    assert "r1.csv: reader 'Reader 1' decided on 150 of 200 images" in found["notes"]
+    assert "r2.csv: 100 of its 200 rows are of nothing that was scored" in found["notes"]
+    assert (found["readers"]["labels_used"], found["readers"]["left_out"]) == (["Edema"], ["Mass"])
+
+
+def test_studies_are_read_by_study(harness, files):
+    for name in ("network", "targets"):
+        lines = (files / f"{name}.csv").read_text().splitlines()
+        rows = [f"{line.split(',')[0]}/view{view}.png,{line.split(',', 1)[1]}" for line in lines[1:] for view in (1, 2)]
+        (files / f"{name}.csv").write_text("\n".join([lines[0], *rows]) + "\n")
+    given = ("--targets", "targets.csv", "--unit", "study", "--study", r"image:(s\d+)")
+    found = score(harness, *given, *readers(3))
+    assert (found["studies"], found["readers"]["readers"]["Reader 0"]["decided"]) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--reader", "r0.csv"], "write --reader NAME=FILE, as in --reader 'Dr. A=a.csv'"),
+        (["--reader", "A=r0.csv", "--reader", "A=r1.csv"], "--reader A: this name is given twice"),
+        (["--reader", "A=none.csv"], "there are no decisions in none.csv: no such file"),
+        (["--truth", "majority"], "--truth majority is made of readers; give each of them by --reader NAME=FILE"),
+        (["--reader", "A=r0.csv", "--truth", "most"], "unknown truth for readers 'most'"),
+        (["--reader", "A=r0.csv", "--truth", "majority"], "takes the test's targets from the readers: leave out --tar"),
+        (["--reader", "A=network.csv"], "a reader's decision is 1, 0 or blank, found 0."),
+        (
+            ["--reader", "A=other.csv"],
+            "reader 'A' decided on nothing that network.csv scores; give a row for each image",
+        ),
+        (["--reader", "A=strange.csv"], "reader 'A' has no column of any label (Edema and Mass); name its columns so"),
+    ],
+)
+def test_what_is_no_panel_is_refused_with_the_way_out(harness, files, given, says):
+    write(files / "other.csv", np.ones((3, 2), dtype=int), first=900)
+    write(files / "strange.csv", np.ones((200, 2), dtype=int), ("x", "y"))
+    code, _, err = harness("score", "network.csv", "--targets", "targets.csv", *given)
+    assert (code, says in err) == (2, True), err
+
+
+def test_two_readers_are_no_majority(harness, files):
+    code, _, err = harness("score", "network.csv", "--truth", "leave-one-out", *readers(2))
+    assert (code, "the truth 'leave-one-out' needs 3 readers, got 2" in err) == (2, True), err
