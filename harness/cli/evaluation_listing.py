@@ -87,6 +87,7 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
         "pairs": [pair for metric in comparison.metrics for pair in _describe_pairs(metric, comparison)],
         "systems": described,
         "labels": {metric.metric: metric.labels for metric in comparison.metrics},
+        "readers": {name: part.model_dump() for name, part in comparison.readers.items()},
         "margin": comparison.margin,
         "unit": comparison.unit,
         CALLED[comparison.unit][1]: comparison.images,

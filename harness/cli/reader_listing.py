@@ -9,8 +9,11 @@ from rich.table import Table
 from harness.cli.output import open_output, say
 from harness.cli.tables import format_chance, format_estimate, format_interval
 from harness.evaluation.reader_wording import describe_agreement, describe_average, describe_panel
+from harness.evaluation.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.evaluation.parts import AgainstPart, ReadersPart
 
 HEADINGS = {"sensitivity": "sensitivity at its specificity", "f1": "F1"}
@@ -19,20 +22,64 @@ HEADINGS = {"sensitivity": "sensitivity at its specificity", "f1": "F1"}
 def print_readers(part: ReadersPart, unit: str) -> None:
     """Print what each reader does and what the network does beside them, means over labels, and both in words."""
     console = open_output()
-    table = Table(box=None, pad_edge=False, header_style="bold", title=describe_panel(part), title_justify="left")
-    for column in ("reader", unit, "sensitivity", "specificity", "F1"):
-        table.add_column(column, justify="left" if column == "reader" else "right", overflow="fold")
-    for name, reader in part.readers.items():
-        cells = (format_estimate(one.value, one.interval) for one in reader.mean.values())
-        table.add_row(name, f"{reader.decided:,}", *cells)
     console.print()
-    console.print(table)
+    console.print(_tabulate_panel(part, unit))
     for measure in part.average or next(iter(part.readers.values())).against:
         console.print()
         console.print(_tabulate(part, measure))
     console.print()
     for sentence in (*describe_average(part), *describe_agreement(part)):
         say(sentence)
+
+
+def _tabulate_panel(part: ReadersPart, unit: str) -> Table:
+    """What each reader does."""
+    table = Table(box=None, pad_edge=False, header_style="bold", title=describe_panel(part), title_justify="left")
+    for column in ("reader", unit, "sensitivity", "specificity", "F1"):
+        table.add_column(column, justify="left" if column == "reader" else "right", overflow="fold")
+    for name, reader in part.readers.items():
+        cells = (format_estimate(one.value, one.interval) for one in reader.mean.values())
+        table.add_row(name, f"{reader.decided:,}", *cells)
+    return table
+
+
+def print_systems_beside(parts: Mapping[str, ReadersPart], unit: str) -> None:
+    """Print the readers once, and each system against them."""
+    console, first = open_output(), next(iter(parts.values()))
+    console.print()
+    console.print(_tabulate_panel(first, unit))
+    for measure in first.average:
+        console.print()
+        console.print(_tabulate_systems(parts, measure))
+    console.print()
+    for name, part in parts.items():
+        for sentence in describe_average(part, name, len(parts)):
+            say(sentence)
+    for sentence in describe_agreement(first):
+        say(sentence)
+
+
+def _tabulate_systems(parts: Mapping[str, ReadersPart], measure: str) -> Table:
+    """Each system against the average reader, and how many readers it is better and worse than."""
+    policy = next((f" at {part.policy}" for part in parts.values() if measure == "f1"), "")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = (
+        "system",
+        f"{HEADINGS[measure]}{policy}",
+        "system - average reader",
+        "95 %",
+        "p",
+        "p Holm",
+        "better than",
+    )
+    for column in (*columns, "worse than"):
+        table.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
+    for name, part in parts.items():
+        found = [reader.against[measure] for reader in part.readers.values()]
+        shown = [one.delta or 0 for one in found if one.p_holm is not None and one.p_holm < SIGNIFICANT]
+        counts = (f"{sum(sign * delta > 0 for delta in shown)} of {len(found)}" for sign in (1, -1))
+        table.add_row(name, *_cells(part.average[measure]), *counts)
+    return table
 
 
 def _tabulate(part: ReadersPart, measure: str) -> Table:

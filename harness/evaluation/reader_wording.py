@@ -27,21 +27,23 @@ def describe_panel(part: ReadersPart) -> str:
     return f"{readers} against {TRUTH_TEXTS[part.truth]}; {labels}{without}"
 
 
-def describe_average(part: ReadersPart, network: str = "the network") -> list[str]:
-    """Say how the network stands to the average reader, a sentence for each measure."""
+def describe_average(part: ReadersPart, network: str = "the network", many: int = 1) -> list[str]:
+    """Say how one of so many networks stands to the average reader, a sentence for each measure."""
     if not part.average:
         return ["Fewer than three readers do not show how readers differ: nothing is said of readers in general."]
-    return [_conclude(part, measure, against, network) for measure, against in part.average.items()]
+    return [_conclude(part, measure, against, network, many) for measure, against in part.average.items()]
 
 
-def _conclude(part: ReadersPart, measure: str, against: AgainstPart, network: str) -> str:
+def _conclude(part: ReadersPart, measure: str, against: AgainstPart, network: str, many: int) -> str:
     what = MEASURE_TEXTS[measure] + (f" (the network's at {part.policy})" if measure == "f1" else "")
-    start = f"{network[0].upper()}{network[1:]}"
-    if against.delta is None or against.p is None:
+    start = f"{network[0].upper()}{network[1:]}" if network == "the network" else network
+    p = against.p_holm
+    if against.delta is None or p is None:
         return f"{start} cannot be compared with the average reader in {what}: there is no value"
-    chance = "p < 0.001" if against.p < 0.001 else f"p = {against.p:.3f}"
-    numbers = f"{against.delta:+.3f}{_interval(against.interval)}, {chance}, over patients and readers"
-    if against.p >= SIGNIFICANT:
+    chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    adjusted = f" (Holm, {many} systems)" if many > 1 else ""
+    numbers = f"{against.delta:+.3f}{_interval(against.interval)}, {chance}{adjusted}, over patients and readers"
+    if p >= SIGNIFICANT:
         return f"{start} and the average reader do not differ significantly in {what}: {numbers}."
     better = "better" if against.delta > 0 else "worse"
     return f"{start} is significantly {better} than the average reader in {what}: {numbers}."

@@ -24,6 +24,7 @@ from harness.evaluation.common_labels import (
 from harness.evaluation.comparison import Margin, Pair, System, compare_pairs, judge_margin
 from harness.evaluation.intervals import explain_absence
 from harness.evaluation.measure import Measured, measure
+from harness.evaluation.parts import ReadersPart
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.significance import FEWEST_SEEDS, adjust_holm
@@ -31,6 +32,8 @@ from harness.evaluation.thresholds import fit_thresholds
 from harness.evaluation.wording import explain_no_interval, tell_absences, tell_detectable, tell_margin, tell_pair
 from harness.metric_names import full_name, split_name
 from harness.scoring import alignment
+from harness.scoring.beside_readers import stand_beside
+from harness.scoring.reader_files import ReaderFiles
 from harness.scoring.rows import MeasuredRow, read_row_resamples, require_same_data, resolve_recorded
 from harness.scoring.systems import tell_unknown_patients
 from harness.units import Unit
@@ -67,6 +70,8 @@ class Comparison:
     unit: Unit = "image"
     areas: Mapping[tuple[str, str], Areas] = field(default_factory=dict)
     """Tests of pairs with one seed each by label, without resampling, where AUROC was asked for."""
+    readers: Mapping[str, ReadersPart] = field(default_factory=dict)
+    """Each system beside readers, where there are some."""
     notes: Sequence[str] = ()
     margin: float | None = None
 
@@ -186,6 +191,8 @@ class ComparisonOptions:
     common: bool = False
     """Whether to take the images that all have where they do not have the same."""
     margin: float | None = None
+    readers: ReaderFiles | None = None
+    """Whom each system is held against, too."""
 
 
 def compare_predictions(
@@ -222,6 +229,7 @@ def compare_predictions(
             absent[metric] = _explain_absence(compared[-1], first, used)
     if not compared:
         raise DataError("; ".join(notes))
+    panel = None if wish.readers is None else wish.readers.make_panel(first)
     return Comparison(
         metrics=compared,
         images=len(first.image),
@@ -229,7 +237,8 @@ def compare_predictions(
         patients_known=first.patients_known,
         unit=first.unit,
         areas=_compare_areas(seeds) if "auroc" in asked else {},
-        notes=[*notes, *_note(compared, first.labels, absent)],
+        readers={} if panel is None else stand_beside(seeds, validation or {}, panel, resampling),
+        notes=[*notes, *_note(compared, first.labels, absent), *(panel.notes if panel else ())],
         margin=wish.margin,
     )
 

@@ -161,6 +161,8 @@ def compare(
     unit: ScoredUnit = None,
     pool: PoolingChoice = None,
     labels: WantedLabels = None,
+    reader: Readers = None,
+    truth: TruthOption = "targets",
     metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
     resamples: Annotated[
         int | None,
@@ -197,8 +199,10 @@ def compare(
     """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
     from harness.cli import tables
     from harness.cli.evaluation_listing import describe_comparison
+    from harness.cli.reader_listing import print_systems_beside
     from harness.cli.terminal import warn
     from harness.evaluation.comparison import require_margin
+    from harness.units import CALLED
     from harness.scoring.alignment import note_spellings, require_distinct
     from harness.scoring.pairing import ComparisonOptions, compare_predictions, compare_rows, resolve_measured
     from harness.scoring.rows import are_scored, find_row, find_scored, have_validation
@@ -208,7 +212,8 @@ def compare(
     rows = {name: find_row(name) for name in systems if _is_row(name)}
     unit, pool = (unit, pool) if unit or pool or not rows else find_scored(rows)
     reading = make_reading(image_column, patient, labels, study, unit, pool)
-    if len(rows) == len(systems) and are_scored(rows, reading.unit, reading.pool):
+    panel_files = _read_readers(reader, truth, reading)
+    if len(rows) == len(systems) and panel_files is None and are_scored(rows, reading.unit, reading.pool):
         comparison = compare_rows(rows, _split_metrics(metrics), margin)
         notes = _note_unused(
             comparison.resamples,
@@ -227,7 +232,8 @@ def compare(
             val = []
         resolve_measured(chosen, names, validated=val is not None)  # before anything is read
         data = _load_data(dataset, options, data_root, registry)
-        read = {name: _read_system(name, rows.get(name), targets, data, reading) for name in systems}
+        known = _choose_targets(panel_files, targets, data, reading, validated=val is not None)
+        read = {name: _read_system(name, rows.get(name), *known, reading) for name in systems}
         require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
         wish = ComparisonOptions(
             metrics=chosen,
@@ -236,6 +242,7 @@ def compare(
             seed=seed or "0",
             common=common,
             margin=margin,
+            readers=panel_files,
         )
         validation, notes = _read_validations(val, read, rows, targets, data, reading, allow_overlap=allow_overlap)
         comparison = compare_predictions(read, wish, validation)
@@ -256,6 +263,8 @@ def compare(
         tables.print_json({**describe_comparison(comparison), "notes": notes})
     else:
         tables.print_comparison(comparison, by_label=by_label)
+        if comparison.readers:
+            print_systems_beside(comparison.readers, CALLED[comparison.unit][1])
 
 
 # --- what is given ---------------------------------------------------------------------------------------------------
@@ -378,11 +387,17 @@ def _require_several(systems: Sequence[str]) -> None:
 
 
 def _read_system(
-    name: str, row: MeasuredRow | None, targets: Path | None, data: Data | None, reading: Reading
+    name: str, row: MeasuredRow | None, targets: Path | Table | None, data: Data | None, reading: Reading
 ) -> list[Predictions]:
+    from harness.scoring.prediction_files import Table
     from harness.scoring.rows import read_row_predictions
     from harness.scoring.systems import find_files, read_seeds
 
+    if row and isinstance(targets, Table):
+        raise UsageError(
+            f"{name} has its board's targets, and {targets.source} would be others; hold its readers against the "
+            "targets, or give files of predictions"
+        )
     if row:
         return read_row_predictions(name, row, reading)
     return read_seeds(find_files(Path(name)), targets, data, reading)

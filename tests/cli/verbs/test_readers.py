@@ -150,3 +150,28 @@ def test_what_is_no_panel_is_refused_with_the_way_out(harness, files, given, say
 def test_two_readers_are_no_majority(harness, files):
     code, _, err = harness("score", "network.csv", "--truth", "leave-one-out", *readers(2))
     assert (code, "the truth 'leave-one-out' needs 3 readers, got 2" in err) == (2, True), err
+
+
+def test_several_systems_are_compared_with_readers_in_one_go(harness, files):
+    scores = read(files / "network.csv")
+    write(files / "worse.csv", np.round(scores * 0.3 + 0.7 * np.random.default_rng(5).random(scores.shape), 4))
+    given = ["compare", "network.csv", "worse.csv", "--targets", "targets.csv", "--resamples", "200", *readers(3)]
+    code, out, err = harness(*given, "--json")
+    assert code == 0, err
+    found = json.loads(out)["readers"]
+    assert list(found) == ["network.csv", "worse.csv"]
+    alone = score(harness, "--targets", "targets.csv", *readers(3))["readers"]
+    for key in ("readers", "kappa"):
+        assert found["network.csv"][key] == alone[key]
+    p = sorted(part["average"]["f1"]["p"] for part in found.values())
+    assert min(part["average"]["f1"]["p_holm"] for part in found.values()) == pytest.approx(min(1, 2 * p[0]))
+    code, out, err = harness(*given)
+    assert (code, "system - average reader" in out, "(Holm, 2 systems)" in out) == (0, True, True)
+
+
+def test_systems_are_compared_against_the_majority_of_readers(harness, files):
+    (files / "other.csv").write_text((files / "network.csv").read_text().replace("0.9", "0.8"))
+    given = ("compare", "network.csv", "other.csv", "--truth", "leave-one-out", "--resamples", "200", "--json")
+    code, out, err = harness(*given, *readers(5))
+    assert code == 0, err
+    assert json.loads(out)["readers"]["other.csv"]["truth"] == "leave-one-out"
