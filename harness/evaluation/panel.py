@@ -5,28 +5,16 @@ Letters in shapes: M readers, N units (images, studies or patients), C labels.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.errors import DataError, UnknownNameError
+from harness.errors import DataError
+from harness.panels import FEWEST, Truth, tell_few
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Truth = Literal["targets", "majority", "leave-one-out"]
-TRUTHS: tuple[Truth, ...] = get_args(Truth)
-TRUTH_TEXTS: dict[Truth, str] = {
-    "targets": "the targets",
-    "majority": "the majority of all readers",
-    "leave-one-out": "the majority of the other readers",
-}
-"""What a reader is held against, in words."""
-FEWEST: dict[Truth, int] = {"targets": 1, "majority": 3, "leave-one-out": 3}
-"""Readers that each truth needs: a majority of two is none."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,6 +28,8 @@ class Panel:
     decisions: NDArray[np.float32]
     """(M, N, C): 1, 0, or NaN where a reader did not decide."""
     truth: Truth = "targets"
+    digest: str = ""
+    """What tells its files from others."""
     notes: tuple[str, ...] = ()
     """What has to be said about the readers' files, in sentences."""
 
@@ -50,17 +40,7 @@ class Panel:
                 f"labels, got {self.decisions.shape}"
             )
         if len(self.names) < FEWEST[self.truth]:
-            raise DataError(
-                f"the truth '{self.truth}' needs {FEWEST[self.truth]} readers, got {len(self.names)}; give more, or "
-                "take the truth 'targets'"
-            )
-
-    @property
-    def digest(self) -> str:
-        """What tells this panel from others: sixteen hex digits of its names, truth and decisions."""
-        digest = hashlib.sha256(repr((self.names, self.labels, self.truth)).encode())
-        digest.update(np.nan_to_num(self.decisions, nan=2).astype(np.uint8).tobytes())
-        return digest.hexdigest()[:16]
+            raise DataError(tell_few(self.truth, len(self.names), "readers"))
 
     def find_truths(self, targets: NDArray[np.float32]) -> NDArray[np.float32]:
         """What each reader is held against (M, N, C), NaN where unknown; targets are (N, C).
@@ -84,15 +64,3 @@ def find_majority(decisions: NDArray[np.float32]) -> NDArray[np.float32]:
     """What most of the readers who decided say (N, C), of their decisions (M, N, C); NaN in a tie or without any."""
     balance = np.nansum(decisions, axis=0) * 2 - (~np.isnan(decisions)).sum(axis=0)
     return np.select([balance > 0, balance < 0], [1.0, 0.0], np.nan).astype(np.float32)
-
-
-def find_truth(name: str) -> Truth:
-    """The truth of that name. Raises `UnknownNameError`."""
-    if name not in TRUTHS:
-        raise UnknownNameError("truth for readers", name, TRUTHS)
-    return next(truth for truth in TRUTHS if truth == name)
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Join names as one says them: `A, B and C`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

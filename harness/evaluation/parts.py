@@ -178,7 +178,7 @@ class SubgroupPart(Part):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Estimate:
+class ReaderValue:
     """A value with its interval over patients."""
 
     value: Number
@@ -202,10 +202,10 @@ class ReaderLabel:
 
     positives: Annotated[int, Field(description="by the truth, among what the reader decided on")]
     negatives: int
-    sensitivity: Estimate
-    specificity: Estimate
-    precision: Estimate
-    f1: Estimate
+    sensitivity: ReaderValue
+    specificity: ReaderValue
+    precision: ReaderValue
+    f1: ReaderValue
     against: Annotated[
         dict[str, AgainstPart],
         Field(description="sensitivity: the network's at the reader's specificity; f1: at its thresholds"),
@@ -216,7 +216,7 @@ class ReaderPart(Part):
     """One reader."""
 
     decided: int = Field(description="units decided on in at least one label with a known truth")
-    mean: dict[str, Estimate] = Field(description="sensitivity, specificity and f1: means over the labels used")
+    mean: dict[str, ReaderValue] = Field(description="sensitivity, specificity and f1: means over the labels used")
     against: dict[str, AgainstPart] = Field(description="as for a label, of the means")
     per_label: dict[str, ReaderLabel]
 
@@ -224,8 +224,8 @@ class ReaderPart(Part):
 class KappaPart(Part):
     """How far readers agree beyond chance."""
 
-    all_readers: Estimate = Field(description="mean over labels of Fleiss' kappa (1971)")
-    per_label: dict[str, Estimate]
+    all_readers: ReaderValue = Field(description="mean over labels of Fleiss' kappa (1971)")
+    per_label: dict[str, ReaderValue]
     pairs: list[tuple[str, str, Number]] = Field(description="mean over labels of Cohen's kappa (1960) of two readers")
 
 
@@ -233,7 +233,7 @@ class ReadersPart(Part):
     """A network beside a panel of readers, on what each of them decided on."""
 
     truth: Literal["targets", "majority", "leave-one-out"] = Field(description="what readers are held against")
-    panel: str = Field(description="digest of the readers' names and decisions and of the truth")
+    panel: str = Field(description="digest of the readers' names and files and of the truth")
     policy: str | None = Field(description="threshold policy of the network's F1")
     labels_used: list[str] = Field(
         description="labels of all means: enough patients of every reader have and lack them"

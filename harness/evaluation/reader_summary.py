@@ -11,7 +11,7 @@ from harness.components import IntervalMethod
 from harness.evaluation.agreement import compare_readers, measure_agreement
 from harness.evaluation.bootstrap import average_labels, can_be_resampled
 from harness.evaluation.intervals import find_interval, find_intervals
-from harness.evaluation.parts import AgainstPart, Estimate, KappaPart, ReaderLabel, ReaderPart, ReadersPart
+from harness.evaluation.parts import AgainstPart, KappaPart, ReaderLabel, ReaderPart, ReadersPart, ReaderValue
 from harness.evaluation.readers import (
     MEASURES,
     Difference,
@@ -65,13 +65,13 @@ def describe_readers(
     )
 
 
-def _describe_means(measured: ReaderMeasures, reader: int) -> dict[str, Estimate]:
+def _describe_means(measured: ReaderMeasures, reader: int) -> dict[str, ReaderValue]:
     means = {}
     for name in AVERAGED:
         place = MEASURES.index(name)
         value = float(average_labels(measured.readers[reader, place][None], measured.used)[0])
         drawn = average_labels(measured.readers_resampled[reader, place], measured.used)
-        means[name] = Estimate(value=value, interval=find_interval(value, drawn, METHOD))
+        means[name] = ReaderValue(value=value, interval=find_interval(value, drawn, METHOD))
     return means
 
 
@@ -92,7 +92,7 @@ def _describe_labels(
             positives=int(measured.positives[reader, number]),
             negatives=int(measured.negatives[reader, number]),
             against={name: parts[number][reader] for name, parts in against.items()},
-            **{name: Estimate(value=value, interval=interval) for name, value, interval in pairs},
+            **{name: ReaderValue(value=value, interval=interval) for name, value, interval in pairs},
         )
     return described
 
@@ -146,11 +146,11 @@ def _describe_agreement(
     mean = float(average_labels(values[None], averaged)[0])
     pairs = compare_readers(panel.decisions)
     return KappaPart(
-        all_readers=Estimate(
+        all_readers=ReaderValue(
             value=mean, interval=find_interval(mean, average_labels(resampled, averaged), "percentile")
         ),
         per_label={
-            label: Estimate(value=value, interval=interval)
+            label: ReaderValue(value=value, interval=interval)
             for label, value, interval in zip(panel.labels, values.tolist(), intervals, strict=True)
         },
         pairs=[

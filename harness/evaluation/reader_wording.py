@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.evaluation.panel import TRUTH_TEXTS, join_names
 from harness.evaluation.significance import SIGNIFICANT
+from harness.panels import TRUTH_TEXTS, join_names
 
 if TYPE_CHECKING:
     from harness.evaluation.parts import AgainstPart, Interval, ReadersPart

@@ -39,7 +39,7 @@ FEWEST_READERS = 3
 """Readers who can tell how readers spread."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ReaderMeasures:
     """What M readers and one network do, by label; a network has no F1 where it has no thresholds."""
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import DataError, UsageError
-from harness.evaluation.panel import Panel, Truth, find_majority, join_names
+from harness.evaluation.panel import Panel, find_majority
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.units import CALLED, count_units
 from harness.identifiers import hint_alike
+from harness.panels import PanelFiles, join_names, make_files
 from harness.scoring.prediction_files import DEFAULT, Table
 from harness.scoring.sheets import Reading, Sheet, pair_names, read_sheet
+from harness.units import CALLED, count_units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class ReaderFiles:
     """The files of M readers, by name."""
 
     sheets: Mapping[str, Sheet]
-    truth: Truth
+    files: PanelFiles
 
     def find_majority(self, reading: Reading) -> Table:
         """What most readers say of whatever any of them decided on, as targets; ties are unknown.
@@ -71,7 +72,7 @@ class ReaderFiles:
         Rows of other units are left out with a note, as are labels that a reader does not have. Raises `DataError` for
         a reader who decided on none of them.
         """
-        notes, decisions = ([PART_OF_TRUTH] if self.truth == "majority" else []), []
+        notes, decisions = ([PART_OF_TRUTH] if self.files.truth == "majority" else []), []
         for name, sheet in self.sheets.items():
             made, told = _arrange(name, sheet, test.labels, test.image)
             if np.isnan(made).all():
@@ -87,27 +88,30 @@ class ReaderFiles:
             names=tuple(self.sheets),
             labels=test.labels,
             decisions=np.stack(decisions),
-            truth=self.truth,
+            truth=self.files.truth,
+            digest=self.files.digest,
             notes=tuple(notes),
         )
 
 
-def read_readers(files: Mapping[str, Path], truth: Truth, reading: Reading = DEFAULT) -> ReaderFiles:
-    """Read the files of readers, by name. Raises `DataError` for one that is no table of decisions."""
-    return ReaderFiles({name: read_sheet(path, "decisions", reading) for name, path in files.items()}, truth)
+def read_readers(files: PanelFiles, reading: Reading = DEFAULT) -> ReaderFiles:
+    """Read the files of readers. Raises `DataError` for one that is no table of decisions."""
+    reading = reading if files.column is None else replace(reading, image_column=files.column)
+    return ReaderFiles({name: read_sheet(path, "decisions", reading) for name, path in files.files.items()}, files)
 
 
 def parse_readers(assignments: Sequence[str]) -> dict[str, Path]:
-    """`["NAME=FILE", ...]` as files by reader. Raises `UsageError` for another form, or a name given twice."""
-    files: dict[str, Path] = {}
+    """`["NAME=FILE", ...]` as files by reader.
+
+    Raises `UsageError` for another form, a name given twice or a file that is not there.
+    """
+    pairs: list[tuple[str, Path]] = []
     for assignment in assignments:
         name, equals, path = (part.strip() for part in assignment.partition("="))
         if not equals or not name or not path:
             raise UsageError(f"--reader {assignment}: write --reader NAME=FILE, as in --reader 'Dr. A=a.csv'")
-        if name in files:
-            raise UsageError(f"--reader {name}: this name is given twice; each reader has a name and a file")
-        files[name] = Path(path)
-    return files
+        pairs.append((name, Path(path)))
+    return make_files(pairs, "--reader")
 
 
 def _arrange(

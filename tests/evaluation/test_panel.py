@@ -9,7 +9,8 @@ from sklearn.metrics import cohen_kappa_score
 from harness.errors import DataError, UnknownNameError
 from harness.evaluation.agreement import compare_readers, measure_agreement
 from harness.evaluation.bootstrap import draw_resamples
-from harness.evaluation.panel import Panel, find_majority, find_truth
+from harness.evaluation.panel import Panel, find_majority
+from harness.panels import find_truth
 
 NONE = np.nan
 # four readers of six units, one label
@@ -46,19 +47,6 @@ def test_a_reader_left_out_has_no_say_in_the_truth():
 def test_curves_have_one_truth_and_only_what_somebody_read():
     np.testing.assert_array_equal(make().find_common_truth(TARGETS)[:, 0], [0, 1, 0, NONE, 1, NONE])
     np.testing.assert_array_equal(make("leave-one-out").find_common_truth(TARGETS)[:, 0], [1, NONE, 0, 1, 1, NONE])
-
-
-def test_another_decision_name_or_truth_is_another_panel():
-    changed = DECISIONS.copy()
-    changed[3, 5] = 0
-    digests = {
-        make().digest,
-        make("majority").digest,
-        make(decisions=changed).digest,
-        make(decisions=DECISIONS[:3]).digest,
-    }
-    assert len(digests) == 4
-    assert make().digest == make().digest
 
 
 @pytest.mark.parametrize("truth", ["majority", "leave-one-out"])

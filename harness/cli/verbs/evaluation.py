@@ -336,7 +336,7 @@ def _load_data(name: str | None, options: list[str] | None, data_root: Path, reg
 
 
 def _read_readers(given: list[str] | None, truth: str, reading: Reading) -> ReaderFiles | None:
-    from harness.evaluation.panel import find_truth
+    from harness.panels import PanelFiles, find_truth
     from harness.scoring.reader_files import parse_readers, read_readers
 
     chosen = find_truth(truth)
@@ -344,18 +344,18 @@ def _read_readers(given: list[str] | None, truth: str, reading: Reading) -> Read
         if chosen != "targets":
             raise UsageError(f"--truth {truth} is made of readers; give each of them by --reader NAME=FILE")
         return None
-    return read_readers(parse_readers(given), chosen, reading)
+    return read_readers(PanelFiles(files=parse_readers(given), truth=chosen), reading)
 
 
 def _choose_targets(
     readers: ReaderFiles | None, targets: Path | None, data: Data | None, reading: Reading, *, validated: bool
 ) -> tuple[Path | Table | None, Data | None]:
     """Where the test's targets come from: readers, where their majority is the truth."""
-    if readers is None or readers.truth == "targets":
+    if readers is None or readers.files.truth == "targets":
         return targets, data
     if (targets is not None or data is not None) and not validated:
         raise UsageError(
-            f"--truth {readers.truth} takes the test's targets from the readers: leave out "
+            f"--truth {readers.files.truth} takes the test's targets from the readers: leave out "
             f"{'--targets' if targets is not None else '--dataset'}, or hold readers against it by --truth targets"
         )
     return readers.find_majority(reading), None

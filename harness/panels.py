@@ -1,0 +1,136 @@
+"""Panels of readers, as a board's `readers.toml` or a command names them: files of decisions and what is true."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import UnknownNameError, UsageError, suggest
+from harness.files import decode_text, file_digest
+
+READERS_FILE = "readers.toml"
+Truth = Literal["targets", "majority", "leave-one-out"]
+TRUTHS: tuple[Truth, ...] = get_args(Truth)
+TRUTH_TEXTS: dict[Truth, str] = {
+    "targets": "the targets",
+    "majority": "the majority of all readers",
+    "leave-one-out": "the majority of the other readers",
+}
+"""What a reader is held against, in words."""
+FEWEST: dict[Truth, int] = {"targets": 1, "majority": 3, "leave-one-out": 3}
+"""Readers that each truth needs: a majority of two is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelFiles:
+    """A panel of readers, each a name and a file of decisions."""
+
+    files: Mapping[str, Path]
+    truth: Truth = "targets"
+    about: str = ""
+    """Who they are, in words."""
+    column: str | None = None
+    """The column that names the image, study or patient, where its name does not say so."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hex digits that tell these readers, their files and the truth from others.
+
+        Raises `UsageError` for a file that cannot be read.
+        """
+        told = [f"{self.truth} {self.column}"]
+        for name, path in self.files.items():
+            try:
+                told.append(f"{name} {file_digest(path)}")
+            except OSError as error:
+                raise UsageError(f"the decisions of reader '{name}' cannot be read: {error}") from None
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Reader(_Strict):
+    name: str = Field(min_length=1)
+    decisions: str = Field(min_length=1)
+
+
+class _File(_Strict):
+    truth: Truth = "targets"
+    about: str = ""
+    column: str | None = None
+    readers: list[_Reader] = Field(min_length=1)
+
+
+def read_panel(folder: Path) -> PanelFiles | None:
+    """The panel of a board's folder, or None where it has no `readers.toml`.
+
+    Raises `UsageError` that names the key that is wrong, or a file that is not there.
+    """
+    path = folder / READERS_FILE
+    if not path.exists():
+        return None
+    try:
+        parsed = _File.model_validate(tomllib.loads(decode_text(path.read_bytes())))
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_explain(error)}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read as TOML: {error}") from None
+    files = make_files([(reader.name, folder / reader.decisions) for reader in parsed.readers], str(path))
+    if len(files) < FEWEST[parsed.truth]:
+        raise UsageError(tell_few(parsed.truth, len(files), str(path)))
+    return PanelFiles(files=files, truth=parsed.truth, about=parsed.about.strip(), column=parsed.column)
+
+
+def make_files(pairs: Sequence[tuple[str, Path]], source: str) -> dict[str, Path]:
+    """Names and files as a dictionary. Raises `UsageError` for a name given twice, or a file that is not there."""
+    files: dict[str, Path] = {}
+    for name, path in pairs:
+        if name in files:
+            raise UsageError(f"{source}: reader '{name}' is given twice; each reader has a name and a file")
+        if not path.is_file():
+            raise UsageError(f"{source}: the decisions of reader '{name}' are not there: {path} is no file")
+        files[name] = path
+    return files
+
+
+def tell_few(truth: Truth, count: int, source: str) -> str:
+    """Say that there are too few readers for a truth."""
+    return (
+        f"{source}: the truth '{truth}' needs {FEWEST[truth]} readers, got {count}; give more, or take the truth "
+        "'targets'"
+    )
+
+
+def find_truth(name: str) -> Truth:
+    """The truth of that name. Raises `UnknownNameError`."""
+    if name not in TRUTHS:
+        raise UnknownNameError("truth for readers", name, TRUTHS)
+    return next(truth for truth in TRUTHS if truth == name)
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join names as one says them: `A, B and C`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong, with its key."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        owner = _Reader if "readers" in first["loc"][:-1] else _File
+        return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"
+    if first["type"] == "missing":
+        return f"the key '{place}' is missing"
+    if first["type"] == "literal_error":
+        return f"{place}: there is no '{first['input']}'{suggest(str(first['input']), TRUTHS)}"
+    return f"{place}: {first['msg']}, got {first['input']!r}"
