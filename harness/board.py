@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
+from harness.panels import PanelFiles, read_panel
 from harness.parameters import Params, flatten
 from harness.units import POOLINGS, UNITS, Pooling, Unit
 from harness.values import read_value
@@ -121,6 +122,11 @@ class Board:
     def systems(self) -> tuple[Row, ...]:
         """The rows that are compared: all but controls."""
         return tuple(row for row in self.rows if row.control is None)
+
+    @cached_property
+    def panel(self) -> PanelFiles | None:
+        """Who reads beside networks, by `readers.toml`; None without it. Raises `UsageError` where that is wrong."""
+        return read_panel(self.folder)
 
     @cached_property
     def row_names(self) -> frozenset[str]:

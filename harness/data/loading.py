@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from harness.components import Data, Dataset
 from harness.data.splits import NO_PATIENTS, UNKNOWN, require_disjoint
@@ -14,6 +16,9 @@ from harness.parameters import complete
 from harness.registry import Offer
 from harness.units import Unit
 from harness.values import read_value
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CORE_OPTIONS: Mapping[str, Any] = {
     "allow_missing": False,
@@ -123,6 +128,13 @@ def load_disjoint(source: Source) -> Data:
             f"{'; '.join(data.repeated[:SHOWN])}; keep one row each{RULES if 'duplicates' in source.options else ''}"
         )
     return require_disjoint(data, allow=source.allow_leaks)
+
+
+def list_units(data: Data, split: str, unit: Unit) -> NDArray[np.str_]:
+    """Names of the images, studies or patients of a split, sorted; of images where nothing tells studies."""
+    chosen = data.table["split"].to_numpy() == split
+    named = data.table["image" if unit == "image" else "patient"].to_numpy(dtype=str)
+    return np.unique((data.studies if unit == "study" and data.studies is not None else named)[chosen])
 
 
 def require_units(source: Source, data: Data, unit: Unit) -> None:

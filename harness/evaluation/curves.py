@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.evaluation.calibration import describe_reliability
 from harness.evaluation.contract import defined_labels
+from harness.evaluation.predictions import Predictions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,3 +132,22 @@ def _find_farthest(x: Array, y: Array, start: int, end: int) -> tuple[float, int
     distance = np.hypot(across - along * width, up - along * height)
     farthest = int(distance.argmax())
     return -float(distance[farthest]), start + 1 + farthest
+
+
+def trace_curves(test: Predictions) -> dict[str, NDArray[np.float64]]:
+    """All curves of all labels, as `Resamples` holds them; none of a label that lacks positives or negatives."""
+    return dict(_trace_all(test))
+
+
+def _trace_all(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    for number, label in enumerate(test.labels):
+        scores, ranks, targets = test.scores[:, number], test.ranks[:, number], test.targets[:, number]
+        benefit = trace_net_benefit(scores, targets)
+        if benefit is not None:
+            yield f"benefit/{label}", np.stack([benefit.threshold, benefit.value, benefit.of_all])
+        for name, curve in {"roc": trace_roc(ranks, targets), "pr": trace_precision_recall(ranks, targets)}.items():
+            if curve is not None:
+                yield f"{name}/{label}", np.stack([curve.x, curve.y])
+        if not np.isnan(scores).any():
+            diagram = describe_reliability(scores, targets)
+            yield f"reliability/{label}", np.stack([diagram.score, diagram.share, diagram.count.astype(np.float64)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,10 @@ from harness.evaluation.calibration import (
     fit_test,
     follow,
 )
-from harness.evaluation.curves import trace_net_benefit, trace_precision_recall, trace_roc
+from harness.evaluation.curves import trace_curves
 from harness.evaluation.intervals import explain_absence, explain_omission, find_interval, find_intervals
 from harness.evaluation.measure import Measured, expand_metrics, measure, pool_labels, weigh_labels
+from harness.evaluation.panel import Panel
 from harness.evaluation.parts import (
     BrierPart,
     CalibratedPart,
@@ -35,11 +36,13 @@ from harness.evaluation.parts import (
     MetricPart,
     PooledPart,
     PredictivePart,
+    ReadersPart,
     SubgroupPart,
 )
 from harness.evaluation.pooling import pool
 from harness.evaluation.predictions import ONLY_RANKED, Predictions, make_scores
 from harness.evaluation.predictive import describe_predictive, predict_values, require_prevalence
+from harness.evaluation.reader_summary import stand_beside
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Subgroups, measure_subgroups
 from harness.evaluation.thresholds import describe_thresholds, fit_thresholds
@@ -71,10 +74,17 @@ class Protocol:
     """What is scored."""
     pool: Pooling = "mean"
     """How the scores of a study's or a patient's images become one."""
+    make_panel: Callable[[Predictions], Panel] | None = None
+    """What gives readers' decisions on the units of pooled predictions; None where there are no readers."""
 
     @classmethod
     def of_board(
-        cls, board: Board, metrics: tuple[Metric, ...], subgroup_metrics: tuple[Metric, ...], fingerprint: str
+        cls,
+        board: Board,
+        metrics: tuple[Metric, ...],
+        subgroup_metrics: tuple[Metric, ...],
+        fingerprint: str,
+        make_panel: Callable[[Predictions], Panel] | None = None,
     ) -> Protocol:
         """The rules of a board, whose resamples are drawn from its data's fingerprint."""
         return cls(
@@ -86,6 +96,7 @@ class Protocol:
             prevalence=board.prevalence,
             unit=board.unit,
             pool=board.pool,
+            make_panel=make_panel,
         )
 
 
@@ -99,6 +110,7 @@ class Evaluation:
     predictive: dict[str, dict[str, PredictivePart]] | None
     calibration: CalibrationPart | None
     subgroups: dict[str, SubgroupPart] | None
+    readers: ReadersPart | None
     labels_resampled: str
     """The metric whose single labels are among the resamples."""
     resamples: Resamples
@@ -123,6 +135,8 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     wanted = full_name(protocol.objective, measured)
     objective = wanted if wanted in measured else next(iter(measured))
     micro = pool_labels(test, protocol.metrics, thresholds, {name: one.used for name, one in measured.items()})
+    panel = None if protocol.make_panel is None else protocol.make_panel(test)
+    beside = stand_beside(test, panel, thresholds, resampling)
     return Evaluation(
         pooled=describe_pooling(test, protocol),
         metrics={name: describe_metric(test, one, micro[name]) for name, one in measured.items()},
@@ -130,13 +144,15 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
         calibration=None if val is None or test.is_rank_only or val.is_rank_only else calibrate(test, val),
         subgroups=describe_subgroups(test.labels, subgroups),
+        readers=beside.part,
         labels_resampled=objective,
         resamples=Resamples(
             macro={name: one.macro_resamples for name, one in measured.items()},
             per_label={label: measured[objective].resamples[:, number] for number, label in enumerate(test.labels)},
-            curves=dict(_trace_curves(test)),
+            curves={**trace_curves(test), **beside.curves},
             groups=_gather_draws(subgroups, "resampled"),
             permuted=_gather_draws(subgroups, "permuted"),
+            readers=beside.differences,
         ),
     )
 
@@ -183,20 +199,6 @@ def describe_metric(test: Predictions, measured: Measured, micro: float) -> Metr
         why_left_out=why,
         higher_is_better=metric.higher_is_better,
     )
-
-
-def _trace_curves(test: Predictions) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    for number, label in enumerate(test.labels):
-        scores, ranks, targets = test.scores[:, number], test.ranks[:, number], test.targets[:, number]
-        benefit = trace_net_benefit(scores, targets)
-        if benefit is not None:
-            yield f"benefit/{label}", np.stack([benefit.threshold, benefit.value, benefit.of_all])
-        for name, curve in {"roc": trace_roc(ranks, targets), "pr": trace_precision_recall(ranks, targets)}.items():
-            if curve is not None:
-                yield f"{name}/{label}", np.stack([curve.x, curve.y])
-        if not np.isnan(scores).any():
-            diagram = describe_reliability(scores, targets)
-            yield f"reliability/{label}", np.stack([diagram.score, diagram.share, diagram.count.astype(np.float64)])
 
 
 # --- calibration -----------------------------------------------------------------------------------------------------

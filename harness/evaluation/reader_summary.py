@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from harness.components import IntervalMethod
 from harness.evaluation.agreement import compare_readers, measure_agreement
 from harness.evaluation.bootstrap import average_labels, can_be_resampled
+from harness.evaluation.curves import trace_curves
 from harness.evaluation.intervals import find_interval, find_intervals
 from harness.evaluation.parts import AgainstPart, KappaPart, ReaderLabel, ReaderPart, ReadersPart, ReaderValue
 from harness.evaluation.readers import (
@@ -18,6 +20,7 @@ from harness.evaluation.readers import (
     ReaderMeasures,
     compare_with_average,
     compare_with_each,
+    measure_readers,
     stack_differences,
 )
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from harness.evaluation.bootstrap import Resampling
     from harness.evaluation.panel import Panel
+    from harness.evaluation.predictions import Predictions
 
     Array = NDArray[np.float64]
 
@@ -33,6 +37,34 @@ METHOD: IntervalMethod = "logit"
 """How intervals of shares and of F1 are made, as those of the bundled metrics."""
 AVERAGED = ("sensitivity", "specificity", "f1")
 """What is averaged over labels; a precision of no alarm has no value."""
+
+
+@dataclass(frozen=True, eq=False)
+class BesideReaders:
+    """A network beside readers, as a record and what lies beside it have it; empty without readers."""
+
+    part: ReadersPart | None = None
+    differences: Mapping[str, Array] = field(default_factory=dict)
+    """`sensitivity`, `f1` -> (M, R) the network minus each reader, means over labels."""
+    curves: Mapping[str, Array] = field(default_factory=dict)
+    """The network's curves against the readers' truth, on what they read, where that is not all of the test."""
+
+
+def stand_beside(
+    test: Predictions, panel: Panel | None, thresholds: Mapping[str, Array], resampling: Resampling
+) -> BesideReaders:
+    """Measure a network beside a panel of readers of the same units; nothing where there is no panel."""
+    if panel is None:
+        return BesideReaders()
+    measured = measure_readers(test, panel, thresholds, resampling)
+    truth = panel.find_common_truth(test.targets)
+    same = np.array_equal(truth, test.targets, equal_nan=True)
+    traced = {} if same else trace_curves(replace(test, targets=truth))
+    return BesideReaders(
+        describe_readers([measured], panel, test.patient, resampling),
+        {name: measured.average_differences(name)[1] for name in measured.network},
+        {f"readers-{name}": curve for name, curve in traced.items() if name.startswith(("roc/", "pr/"))},
+    )
 
 
 def describe_readers(

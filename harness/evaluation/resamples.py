@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-SECTIONS = ("macro", "label", "curve", "group", "permuted")
+SECTIONS = ("macro", "label", "curve", "group", "permuted", "reader")
 """Into which the arrays of a file fall."""
 DRAWN = "drawn/2"
 """An empty array that says how patients were resampled; resamples drawn in different ways cannot be paired."""
 MOST_BYTES = 128 * 2**20
 """Bytes that the arrays of a file take at most: several times those of a board with 50 metrics and 100 groups."""
-DIMENSIONS = {"macro": 1, "label": 1, "curve": 2, "group": 2, "permuted": 2}
+DIMENSIONS = {"macro": 1, "label": 1, "curve": 2, "group": 2, "permuted": 2, "reader": 2}
 """Axes of an array of each section."""
-CURVE_ROWS = {"roc": 2, "pr": 2, "reliability": 3, "benefit": 3}
+CURVE_ROWS = {"roc": 2, "pr": 2, "reliability": 3, "benefit": 3, "readers-roc": 2, "readers-pr": 2}
 """Rows of each kind of curve."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Resamples:
     """The resamples of one seed; resample b is the same patients in every file of one fingerprint."""
 
@@ -37,22 +37,25 @@ class Resamples:
     per_label: Mapping[str, NDArray[np.float64]]
     """Label -> (R,) of the board's objective."""
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """`roc/LABEL`, `pr/LABEL`: (2, points), x and y; `reliability/LABEL`: (3, bins), mean score, share, images;
+    """`roc/LABEL`, `pr/LABEL`, and `readers-roc/LABEL`, `readers-pr/LABEL` on what readers read: (2, points), x and y;
+    `reliability/LABEL`: (3, bins), mean score, share, images;
     `benefit/LABEL`: (3, thresholds), threshold, net benefit, that of flagging everybody."""
 
     groups: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """`COLUMN/METRIC` -> (G, R) the macro in each group of patients that a gap is looked for among, by name."""
     permuted: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """`COLUMN/METRIC` -> (G, B) macros of permuted groups of patients, permuted alike in files of one fingerprint."""
+    readers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """`sensitivity`, `f1` -> (M, R) the network minus each of M readers, means over labels."""
 
     def of(self, metric: str, *, labels: bool) -> Resamples:
         """What compares systems in one metric, the board's objective: its macro, and the labels where asked for."""
         macro = {name: values for name, values in self.macro.items() if name == metric}
-        return Resamples(macro, self.per_label if labels else {})
+        return Resamples(macro=macro, per_label=self.per_label if labels else {})
 
     def as_bytes(self) -> bytes:
         """An .npz of float32, without pickled objects; the same content gives the same bytes."""
-        sections = self.macro, self.per_label, self.curves, self.groups, self.permuted
+        sections = self.macro, self.per_label, self.curves, self.groups, self.permuted, self.readers
         arrays = {
             f"{group}/{name}": values.astype(np.float32)
             for group, of_group in zip(SECTIONS, sections, strict=True)
@@ -67,13 +70,20 @@ class Resamples:
 def load_resamples(content: bytes) -> Resamples:
     """Read them back from the bytes of their file. Raises `DataError` for one that is damaged or something else."""
     groups = _load(content, SECTIONS)
-    return Resamples(groups["macro"], groups["label"], groups["curve"], groups["group"], groups["permuted"])
+    return Resamples(
+        macro=groups["macro"],
+        per_label=groups["label"],
+        curves=groups["curve"],
+        groups=groups["group"],
+        permuted=groups["permuted"],
+        readers=groups["reader"],
+    )
 
 
 def load_values(content: bytes) -> Resamples:
     """Read resamples without curves, which are most of the file. Raises `DataError`."""
     groups = _load(content, ("macro", "label"))
-    return Resamples(groups["macro"], groups["label"])
+    return Resamples(macro=groups["macro"], per_label=groups["label"])
 
 
 def load_curves(content: bytes) -> Mapping[str, NDArray[np.float64]]:
@@ -84,7 +94,12 @@ def load_curves(content: bytes) -> Mapping[str, NDArray[np.float64]]:
 def load_groups(content: bytes) -> Resamples:
     """Read what gaps between groups of patients are made of. Raises `DataError`."""
     groups = _load(content, ("group", "permuted"))
-    return Resamples({}, {}, groups=groups["group"], permuted=groups["permuted"])
+    return Resamples(macro={}, per_label={}, groups=groups["group"], permuted=groups["permuted"])
+
+
+def load_readers(content: bytes) -> Mapping[str, NDArray[np.float64]]:
+    """Read a network's differences from readers alone. Raises `DataError`."""
+    return _load(content, ("reader",))["reader"]
 
 
 def _load(content: bytes, wanted: Sequence[str]) -> dict[str, dict[str, NDArray[np.float64]]]:

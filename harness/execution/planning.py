@@ -13,7 +13,7 @@ import torch
 from harness.board import BOARD_FILE, Board, Combo
 from harness.choices import Choices, list_files, list_metrics, resolve_metrics, resolve_rows
 from harness.components import SPLITS, TOLD, Data, Metric
-from harness.data.loading import Source, find_source, load_disjoint, require_units
+from harness.data.loading import Source, find_source, list_units, load_disjoint, require_units
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
@@ -29,6 +29,7 @@ from harness.results.provenance import scrub_paths
 from harness.results.record import Record
 from harness.results.staleness import why_evaluate_again
 from harness.results.store import read_records
+from harness.scoring.reader_files import ReaderFiles, read_board_readers
 from harness.training import VERSION
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
 from harness.training.weights import require_imagenet
@@ -132,6 +133,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
     offers = [registry.offer("dataset", board.dataset)]
     offers += [registry.offer("metric", split_name(name)[0]) for name in list_metrics(board, rows)]
+    readers = read_board_readers(board)
+    if readers is not None:
+        readers.require_read(list_units(loaded, "test", board.unit), board.unit)
     maker = JobMaker(
         board=board,
         settings=settings,
@@ -140,6 +144,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         in_groups=in_groups,
         weights=weights,
         plugins=list_files(offers),
+        readers=readers,
     )
     planned = []
     for combo in chosen:
@@ -167,6 +172,8 @@ class JobMaker:
     """Row -> the identity of its initial weights."""
     plugins: tuple[str, ...]
     """Plugin files that the dataset and the metrics come from."""
+    readers: ReaderFiles | None
+    """Who stands beside the networks."""
 
     def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
         """Make the job of a combo, with images of the size that it loads.
@@ -193,7 +200,13 @@ class JobMaker:
             source=self.source,
             prepared=shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared,
             fingerprint=sized.fingerprint,
-            protocol=Protocol.of_board(board, self.metrics, self.in_groups, sized.fingerprint),
+            protocol=Protocol.of_board(
+                board,
+                self.metrics,
+                self.in_groups,
+                sized.fingerprint,
+                None if self.readers is None else self.readers.make_panel,
+            ),
             objective=objective,
             device=settings.device,
             engine=settings.engine,

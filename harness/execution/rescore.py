@@ -20,6 +20,7 @@ from harness.results.description import describe_evaluation
 from harness.results.layout import predictions_file, run_path
 from harness.results.record import Record
 from harness.results.store import read_record, read_records, write_record
+from harness.scoring.reader_files import read_board_readers
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def rescore(
     without its predictions, or with others than it was made of, is left and named.
     """
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
-    claims, done, left = Claims(board.folder), [], []
+    claims, done, left, readers = Claims(board.folder), [], [], read_board_readers(board)
+    make_panel = None if readers is None else readers.make_panel
     for earlier in read_records(board.folder).records:
         name = earlier.combo.name
         if earlier.status != "done" or (only is not None and name not in only):
@@ -57,7 +59,8 @@ def rescore(
         try:
             record = read_record(board.folder, earlier.combo.row, earlier.combo.seed)  # a run may have made it again
             seed = (record or earlier).dataset.fingerprint
-            _evaluate_again(board, record or earlier, Protocol.of_board(board, metrics, in_groups, seed), claim)
+            protocol = Protocol.of_board(board, metrics, in_groups, seed, make_panel)
+            _evaluate_again(board, record or earlier, protocol, claim)
             done.append(name)
         except (DataError, ClaimLostError) as error:
             left.append(f"{name}: {error}")

@@ -20,6 +20,7 @@ from harness.evaluation.parts import (
     Part,
     PooledPart,
     PredictivePart,
+    ReadersPart,
     SubgroupPart,
 )
 from harness.results.layout import predictions_file
@@ -198,6 +199,9 @@ class Record(Part):
     )
     calibration: CalibrationPart | None = None
     subgroups: dict[str, SubgroupPart] | None = Field(default=None, description="by column")
+    readers: ReadersPart | None = Field(
+        default=None, exclude_if=lambda readers: readers is None, description="beside people who read the same"
+    )
     labels_resampled: str | None = Field(
         default=None, description="metric whose single labels were resampled; null where that was not noted"
     )

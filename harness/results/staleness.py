@@ -81,6 +81,9 @@ def why_evaluate_again(board: Board, record: Record) -> str | None:
     units = tell_units(board.unit, board.pool)
     if record.scored != units:
         return f"it is scored over {record.scored}, board.toml says {units}"
+    panel = None if board.panel is None else board.panel.digest
+    if panel != (None if record.readers is None else record.readers.panel):
+        return "readers.toml or a file that it names has changed" if panel else "the board has no readers.toml any more"
     lacking = [name for name in board.metrics if not _is_measured(name, record)]
     if lacking:
         return f"board.toml asks for {', '.join(lacking)}, which the record does not hold"

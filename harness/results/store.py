@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.board import BOARD_FILE, combo_name
 from harness.errors import DataError, StorageError, UsageError
-from harness.evaluation.resamples import MOST_BYTES, Resamples, load_curves, load_groups, load_values
+from harness.evaluation.resamples import MOST_BYTES, Resamples, load_curves, load_groups, load_readers, load_values
 from harness.files import TEMPORARY, read_regular, sweep, write_atomically
 from harness.results.artifacts import discard, read_small, settle, stage
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, RUN_FILES, RUNS, record_path, resamples_path, run_path
@@ -102,6 +102,15 @@ def read_groups(folder: Path, record: Record) -> Resamples | None:
         return None if content is None else load_groups(content)
     except DataError:
         return None
+
+
+def read_reader_differences(folder: Path, record: Record) -> Mapping[str, NDArray[np.float64]]:
+    """A network's resampled differences from readers, which lie beside a record; none where there are none."""
+    content = read_beside(folder, record)
+    try:
+        return {} if content is None else load_readers(content)
+    except DataError:
+        return {}
 
 
 def read_beside(folder: Path, record: Record) -> bytes | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 POLICIES = (DEFAULT_POLICY, "0.5")
 
 
-def stand_beside(
+def compare_systems(
     systems: Mapping[str, Sequence[Predictions]],
     validation: Mapping[str, Sequence[Predictions | None]],
     panel: Panel,

@@ -32,7 +32,7 @@ from harness.evaluation.thresholds import fit_thresholds
 from harness.evaluation.wording import explain_no_interval, tell_absences, tell_detectable, tell_margin, tell_pair
 from harness.metric_names import full_name, split_name
 from harness.scoring import alignment
-from harness.scoring.beside_readers import stand_beside
+from harness.scoring.beside_readers import compare_systems
 from harness.scoring.reader_files import ReaderFiles
 from harness.scoring.rows import MeasuredRow, read_row_resamples, require_same_data, resolve_recorded
 from harness.scoring.systems import tell_unknown_patients
@@ -237,7 +237,7 @@ def compare_predictions(
         patients_known=first.patients_known,
         unit=first.unit,
         areas=_compare_areas(seeds) if "auroc" in asked else {},
-        readers={} if panel is None else stand_beside(seeds, validation or {}, panel, resampling),
+        readers={} if panel is None else compare_systems(seeds, validation or {}, panel, resampling),
         notes=[*notes, *_note(compared, first.labels, absent), *(panel.notes if panel else ())],
         margin=wish.margin,
     )

@@ -16,10 +16,12 @@ from harness.identifiers import hint_alike
 from harness.panels import PanelFiles, join_names, make_files
 from harness.scoring.prediction_files import DEFAULT, Table
 from harness.scoring.sheets import Reading, Sheet, pair_names, read_sheet
-from harness.units import CALLED, count_units
+from harness.units import CALLED, Unit, count_units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from harness.board import Board
 
 PART_OF_TRUTH = (
     "each reader has a say in the majority that they are held against, so readers look better than they are; --truth "
@@ -66,6 +68,16 @@ class ReaderFiles:
             **known,
         )
 
+    def require_read(self, names: NDArray[np.str_], unit: Unit) -> None:
+        """Raise `DataError` for a reader of none of these images, studies or patients."""
+        for name, sheet in self.sheets.items():
+            if not np.isin(sheet.image, names).any():
+                raise DataError(
+                    f"{sheet.path}: reader '{name}' read none of the test's {count_units(unit, len(names))}, which "
+                    f"are named like '{names[0]}'; first row there '{sheet.image[0]}'"
+                    f"{hint_alike(sheet.image.tolist(), names.tolist())}"
+                )
+
     def make_panel(self, test: Predictions) -> Panel:
         """The decisions on the units of these predictions, whose labels and order they take.
 
@@ -98,6 +110,14 @@ def read_readers(files: PanelFiles, reading: Reading = DEFAULT) -> ReaderFiles:
     """Read the files of readers. Raises `DataError` for one that is no table of decisions."""
     reading = reading if files.column is None else replace(reading, image_column=files.column)
     return ReaderFiles({name: read_sheet(path, "decisions", reading) for name, path in files.files.items()}, files)
+
+
+def read_board_readers(board: Board) -> ReaderFiles | None:
+    """Read the readers of a board; None where it has none.
+
+    Raises `UsageError` or `DataError` for what cannot be read.
+    """
+    return None if board.panel is None else read_readers(board.panel, Reading(unit=board.unit))
 
 
 def parse_readers(assignments: Sequence[str]) -> dict[str, Path]:

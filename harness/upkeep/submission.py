@@ -42,6 +42,7 @@ from harness.results.store import (
 )
 from harness.scoring.alignment import require_distinct
 from harness.scoring.prediction_files import read_predictions
+from harness.scoring.reader_files import read_board_readers
 from harness.scoring.sheets import Reading
 
 LONGEST = 200
@@ -112,7 +113,9 @@ def submit(
     data, data_fingerprint, left_out = _load_data(board, source, cache)
     require_units(source, data, board.unit)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
-    protocol = Protocol.of_board(board, metrics, in_groups, data_fingerprint)
+    readers = read_board_readers(board)
+    make_panel = None if readers is None else readers.make_panel
+    protocol = Protocol.of_board(board, metrics, in_groups, data_fingerprint, make_panel)
     left_out_columns = _leave_out_columns(data, submission.subgroups)
     tests = [_read(path, data, "test", submission) for path in submission.tests]
     require_distinct(tests)

@@ -143,7 +143,7 @@ def test_what_is_kept_gives_the_same_interval_and_p_again(measured, tmp_path):
     case = make_case(shift=0.3)
     found = measured({"sex": case[4]}, case)["sex"]
     groups, permuted = ({f"sex/{name}": getattr(one, kind) for name, one in found.macros.items()} for kind in KEPT)
-    (tmp_path / "r.npz").write_bytes(Resamples({}, {}, groups=groups, permuted=permuted).as_bytes())
+    (tmp_path / "r.npz").write_bytes(Resamples(macro={}, per_label={}, groups=groups, permuted=permuted).as_bytes())
     kept = load_groups((tmp_path / "r.npz").read_bytes())
     for name, macros in found.macros.items():
         drawn = dict(zip(KEPT, (kept.groups[f"sex/{name}"], kept.permuted[f"sex/{name}"]), strict=True))

@@ -41,7 +41,7 @@ def rendered(build, rows: list[tuple[Row, float]], seeds: tuple[int, ...] = (0, 
             labels = {name: part.value + noise for name, part in metrics["auroc"].per_label.items() if part.value}
             curve = np.array([[0, 0.2, 1], [0, 0.8, 1]])
             curves = {f"{kind}/{label}": curve for kind in ("roc", "pr") for label in build.labels}
-            write_record(board.folder, record, Resamples(macro, labels, curves))
+            write_record(board.folder, record, Resamples(macro=macro, per_label=labels, curves=curves))
     return render(board).page
 
 

@@ -26,7 +26,7 @@ def conclude_on(build, metric: str, value: float, spread: float | None = None, *
     noise = np.random.default_rng(0).normal(0, spread or 0, 400)
     drawn = {
         combo_name(r.combo.row, r.combo.seed): Resamples(
-            {metric: value + noise}, dict.fromkeys(build.labels, value + noise)
+            macro={metric: value + noise}, per_label=dict.fromkeys(build.labels, value + noise)
         )
         for r in records
     }
@@ -74,7 +74,8 @@ def test_what_is_judged_is_the_interval_over_seeds_too_where_there_is_one(build)
     records = [build.record("a", seed, value) for seed, value in values.items()]
     noise = np.random.default_rng(0).normal(0, 0.01, 400)
     drawn = {
-        combo_name(r.combo.row, r.combo.seed): Resamples({"auroc": values[r.combo.seed] + noise}, {}) for r in records
+        combo_name(r.combo.row, r.combo.seed): Resamples(macro={"auroc": values[r.combo.seed] + noise}, per_label={})
+        for r in records
     }
     summary = summarize(build.board("a", seeds=tuple(values)), records, drawn)
     interval = summary.ranked[0].metrics["auroc"].interval

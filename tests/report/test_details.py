@@ -224,7 +224,7 @@ def drawn(women: float, men: float) -> Resamples:
     """Two groups that differ by nearly as much in every resample, and by 0.02 times b in permutation b."""
     resampled = np.stack([women + np.linspace(-0.001, 0.001, 40), np.full(40, men)])
     permuted = np.stack([0.7 + 0.02 * np.arange(9), np.full(9, 0.7)])
-    return Resamples({}, {}, groups={"sex/auroc": resampled}, permuted={"sex/auroc": permuted})
+    return Resamples(macro={}, per_label={}, groups={"sex/auroc": resampled}, permuted={"sex/auroc": permuted})
 
 
 def test_the_gap_over_seeds_is_that_of_their_means_with_the_p_of_permutations(seeds):
@@ -243,10 +243,12 @@ def test_the_gap_over_seeds_is_that_of_their_means_with_the_p_of_permutations(se
         {},
         {0: drawn(0.8, 0.7)},
         {0: drawn(0.8, 0.7), 1: None},
-        {0: drawn(0.8, 0.7), 1: Resamples({}, {})},
+        {0: drawn(0.8, 0.7), 1: Resamples(macro={}, per_label={})},
         {
             0: drawn(0.8, 0.7),
-            1: Resamples({}, {}, groups={"sex/auroc": np.ones((3, 40))}, permuted={"sex/auroc": np.ones((3, 9))}),
+            1: Resamples(
+                macro={}, per_label={}, groups={"sex/auroc": np.ones((3, 40))}, permuted={"sex/auroc": np.ones((3, 9))}
+            ),
         },
     ],
 )

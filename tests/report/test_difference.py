@@ -27,7 +27,9 @@ def state(build, values, *, own=0.001, board=None, with_resamples=True, **change
             record = build.record(model, seed, auroc, **changes)
             records.append(record)
             noise = np.random.default_rng([number, seed]).normal(0, own, 400)
-            resamples[combo_name(record.combo.row, seed)] = Resamples({"auroc": auroc + CHANCE + noise}, {})
+            resamples[combo_name(record.combo.row, seed)] = Resamples(
+                macro={"auroc": auroc + CHANCE + noise}, per_label={}
+            )
     board = board or build.board(*values, seeds=tuple(range(max(map(len, values.values())))))
     return BoardResults(summarize(board, records, resamples), resamples if with_resamples else {})
 
@@ -58,7 +60,10 @@ def test_a_metric_of_which_less_is_better_gets_better_by_falling(build):
     def one(value):
         metrics = {"auroc": build.metric(0.8), "brier": build.metric(value, higher_is_better=False)}
         records = [build.record("net", seed, metrics) for seed in (0, 1, 2)]
-        drawn = {r.combo.name: Resamples({"auroc": 0.8 + CHANCE, "brier": value + CHANCE}, {}) for r in records}
+        drawn = {
+            r.combo.name: Resamples(macro={"auroc": 0.8 + CHANCE, "brier": value + CHANCE}, per_label={})
+            for r in records
+        }
         return BoardResults(summarize(build.board("net", seeds=(0, 1, 2)), records, drawn), drawn)
 
     change = only(compare_states(one(0.2), one(0.1)))
@@ -101,7 +106,7 @@ def lose_hernia(build, rows, *, without=""):
             macro = {name: part.macro + noise for name, part in metrics.items()}
             records.append(record)
             drawn[combo_name(f"{model}--bce--demo", seed)] = Resamples(
-                macro, {label: v + noise for label, v in known.items()}
+                macro=macro, per_label={label: v + noise for label, v in known.items()}
             )
     return BoardResults(summarize(build.board(*rows, seeds=(0, 1, 2)), records, drawn), drawn)
 

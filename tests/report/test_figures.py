@@ -34,7 +34,9 @@ def beside(records) -> dict[str, Resamples]:
     for number, record in enumerate(records):
         noise = np.random.default_rng(number).normal(0, 0.01, 200)
         macro = {name: part.macro + noise for name, part in record.metrics.items() if part.macro is not None}
-        found[record.combo.name] = Resamples(macro, dict.fromkeys(LABELS, macro["auroc"]), curves)
+        found[record.combo.name] = Resamples(
+            macro=macro, per_label=dict.fromkeys(LABELS, macro["auroc"]), curves=curves
+        )
     return found
 
 

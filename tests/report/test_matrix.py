@@ -27,7 +27,7 @@ def board(build, values: dict[str, tuple[float, float]], *, noise: float = 0.01,
         shaken = np.random.default_rng(number).normal(0, noise, 500)
         part = record.metrics["auroc"]
         labels = {name: one.value + shaken for name, one in part.per_label.items() if one.value is not None}
-        drawn[record.combo.name] = Resamples({"auroc": part.macro + shaken}, labels)
+        drawn[record.combo.name] = Resamples(macro={"auroc": part.macro + shaken}, per_label=labels)
     return summarize(build.board(*values, seeds=(0, 1, 2)), records, drawn)
 
 
@@ -71,7 +71,7 @@ def test_intervals_are_of_the_mean_for_the_objective_and_means_of_seeds_for_othe
     ]
     known = np.linspace(0.7, 0.9, 201)
     labels = dict.fromkeys(records[0].dataset.labels, known)
-    drawn = {combo_name("a--bce--demo", seed): Resamples({"auroc": known}, labels) for seed in (0, 1)}
+    drawn = {combo_name("a--bce--demo", seed): Resamples(macro={"auroc": known}, per_label=labels) for seed in (0, 1)}
     summary = summarize(build.board("a"), records, drawn)
     (row,) = summary.ranked
     assert find_intervals(summary, row, "auroc")["Edema"] == pytest.approx((0.705, 0.895))

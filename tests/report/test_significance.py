@@ -28,7 +28,7 @@ def beside(records, spread: float = 0.01, own: float = 0.002) -> dict[str, Resam
         noise = shared + np.random.default_rng(number + 1).normal(0, own, 400)
         macro = {name: part.macro + noise for name, part in record.metrics.items() if part.macro is not None}
         labels = {label: macro["auroc"] + 0.01 * place for place, label in enumerate(LABELS, start=-1)}
-        found[record.combo.name] = Resamples(macro, labels)
+        found[record.combo.name] = Resamples(macro=macro, per_label=labels)
     return found
 
 
@@ -103,7 +103,7 @@ def unresampled(records, metric="auroc"):
     for name, one in beside(records).items():
         unknown = np.full(400, np.nan)
         labels = {**one.per_label, "Hernia": unknown} if metric == "auroc" else one.per_label
-        drawn[name] = Resamples({**one.macro, metric: unknown}, labels)
+        drawn[name] = Resamples(macro={**one.macro, metric: unknown}, per_label=labels)
     return changed, drawn
 
 
@@ -189,7 +189,9 @@ def test_a_label_whose_differences_have_no_interval_has_no_leaders(build, three)
     ]
     records = [r.model_copy(update={"metrics": found}) for r, found in zip(records, metrics, strict=True)]
     drawn = {
-        name: Resamples(one.macro, dict.fromkeys(LABELS, one.macro["auroc"]) | {"Hernia": np.full(400, np.nan)})
+        name: Resamples(
+            macro=one.macro, per_label=dict.fromkeys(LABELS, one.macro["auroc"]) | {"Hernia": np.full(400, np.nan)}
+        )
         for name, one in beside(records).items()
     }
     leaders = summarize(board, records, drawn).leaders
@@ -281,7 +283,11 @@ def test_what_keeps_rows_from_being_compared_is_said(three):
     assert f"rows are not compared: {says}" in str(table(summary, 100).caption)
     assert says in render_text(summary)
     assert summarize(board, records).obstacle == "no row has resamples beside all of its records"
-    short = {name: Resamples({"auroc": one.macro["auroc"][:200]}, {}) for name, one in drawn.items() if "best" in name}
+    short = {
+        name: Resamples(macro={"auroc": one.macro["auroc"][:200]}, per_label={})
+        for name, one in drawn.items()
+        if "best" in name
+    }
     both = records[:3] + records[6:]
     assert "equally often" in summarize(board, both, drawn | short).obstacle
 
@@ -327,7 +333,9 @@ def test_an_interval_over_patients_and_seeds_holds_nothing_that_the_metric_canno
             metric = build.metric(value).model_copy(update={"interval_method": method})
             records.append(build.record(model, seed, {"auroc": metric}))
             noise = np.random.default_rng(seed).uniform(0, 0.02, 400)
-            drawn[combo_name(f"{model}--bce--demo", seed)] = Resamples({"auroc": abs(noise - (model == "high"))}, {})
+            drawn[combo_name(f"{model}--bce--demo", seed)] = Resamples(
+                macro={"auroc": abs(noise - (model == "high"))}, per_label={}
+            )
     summary = summarize(build.board(*values, seeds=(0, 1, 2)), records, drawn)
     ends = [row.metrics["auroc"].interval_seeds for row in summary.ranked]
     assert [pair is not None and 0 <= pair[0] < pair[1] <= 1 for pair in ends] == [inside] * 2
@@ -366,7 +374,7 @@ def test_rows_are_averaged_over_the_labels_that_all_have(build):
         noise = np.random.default_rng(number).normal(0, 0.002, 400)
         part = record.metrics["auroc"]
         labels = {name: one.value + noise for name, one in part.per_label.items() if one.value is not None}
-        drawn[record.combo.name] = Resamples({"auroc": part.macro + noise}, labels)
+        drawn[record.combo.name] = Resamples(macro={"auroc": part.macro + noise}, per_label=labels)
     summary = summarize(build.board(*values, seeds=(0, 1, 2)), records, drawn)
     assert [(row.model, round(row.metrics["auroc"].mean, 3)) for row in summary.ranked] == [
         ("whole", 0.85),
@@ -407,7 +415,7 @@ def test_leaders_of_a_label_are_adjusted_for_having_been_picked(build):
                 record = build.record(f"m{n}", seed, {"auroc": build.metric(value, None, None)})
                 records.append(record)
                 drawn[combo_name(record.combo.row, seed)] = Resamples(
-                    {"auroc": value + noise}, {"Edema": value + noise}
+                    macro={"auroc": value + noise}, per_label={"Edema": value + noise}
                 )
         summary = summarize(build.board(*(f"m{n}" for n in range(8)), seeds=(0, 1, 2)), records, drawn)
         wrong += len(summary.leaders["Edema"]) < 8

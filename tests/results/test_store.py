@@ -80,7 +80,7 @@ def test_unknown_keys_are_refused():
 def test_the_json_schema_names_every_top_level_key():
     properties = Record.model_json_schema()["properties"]
     wanted = "schema key combo external submission status failure dataset metrics thresholds predictive calibration"
-    others = "pooled subgroups labels_resampled training efficiency artifacts provenance"
+    others = "pooled subgroups readers labels_resampled training efficiency artifacts provenance"
     assert set(properties) == {*wanted.split(), *others.split()}
 
 
@@ -124,7 +124,7 @@ def test_the_committed_json_schema_is_the_models():
 
 
 def test_resamples_lie_beside_their_record_and_are_known_by_digest(tmp_path):
-    resamples = Resamples({"auroc": np.linspace(0, 1, 5)}, {"x": np.full(5, np.nan)})
+    resamples = Resamples(macro={"auroc": np.linspace(0, 1, 5)}, per_label={"x": np.full(5, np.nan)})
     record = write_record(tmp_path, make_record("a.b--c--d"), resamples)
     (read,) = read_records(tmp_path).records
     assert read == record
