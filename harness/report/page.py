@@ -57,6 +57,7 @@ from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, explain_closed, is_own, read_published
+from harness.report.readers import ReadersSummary, summarize_readers
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.layout import RECORDS
 from harness.results.record import Record
@@ -89,8 +90,9 @@ def render(board: Board, out: Path | None = None, called: str | None = None) -> 
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
         results = read_results(board)
-        figures = make_figures(results.summary, _read_best_curves(results.summary))
-    text = render_text(results.summary, results.problems, published, figures, called)
+        readers = summarize_readers(results.summary)
+        figures = make_figures(results.summary, _read_best_curves(results.summary), readers)
+    text = render_text(results.summary, results.problems, published, figures, called, readers)
     if out is not None:
         copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
     folder = out or board.folder
@@ -105,10 +107,12 @@ def render_text(
     published: Published = Published(),  # noqa: B008 - frozen
     figures: Sequence[Figure] = (),
     called: str | None = None,
+    readers: ReadersSummary | None = None,
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
     environment = make_environment()
     shared = _share(summary, published, figures, called or summary.board.folder.resolve().name)
+    shared["readers"] = readers
     packed = {
         "rows": pack_data(
             {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}

@@ -12,12 +12,15 @@ from harness.report.figures.systems import draw_costs, draw_intervals
 
 if TYPE_CHECKING:
     from harness.report.leaderboard import Leaderboard
+    from harness.report.readers import ReadersSummary
 
 MOST_ROWS = 20
 """Best rows that curves, histories and pairs are drawn of: more would not be told apart."""
 
 
-def make_figures(summary: Leaderboard, curves: Mapping[str, Curves]) -> tuple[Figure, ...]:
+def make_figures(
+    summary: Leaderboard, curves: Mapping[str, Curves], readers: ReadersSummary | None = None
+) -> tuple[Figure, ...]:
     """Every picture that the board has data for; `curves` has those of the best rows, by row, of their first seeds.
 
     None at all without any: a board of old records keeps its page small.
@@ -29,7 +32,7 @@ def make_figures(summary: Leaderboard, curves: Mapping[str, Curves]) -> tuple[Fi
         draw_intervals(summary),
         *draw_costs(summary),
         draw_labels(summary, best),
-        *draw_curves(summary, best, curves),
+        *draw_curves(summary, best, curves, readers),
         draw_net_benefit(summary, best, curves),
         draw_histories(best),
         *draw_subgroups(summary, best),

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.figures.best import LABEL, Curves
-from harness.report.figures.style import COLORS, Figure, by_row, chosen_only, count, finish, shorten_finely, table
+from harness.report.figures.best import Curves
+from harness.report.figures.style import (
+    COLORS,
+    LABEL,
+    Figure,
+    by_row,
+    chosen_only,
+    count,
+    finish,
+    shorten_finely,
+    table,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

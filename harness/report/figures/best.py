@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from harness.evaluation.significance import SIGNIFICANT
 from harness.evaluation.subgroups import FEWEST
 from harness.report.chance import find_rare_labels
+from harness.report.figures.readers import draw_readers, place_readers
 from harness.report.figures.style import (
     COLORS,
+    LABEL,
     SHAPES,
     WIDTH,
     Figure,
@@ -27,9 +29,8 @@ from harness.report.figures.style import (
     thin,
 )
 
-LABEL = "label"
-"""What the page's script sets to the label whose curves are shown."""
-
+APART = "readers-"
+"""What the names of curves on what readers read begin with."""
 MOST_TICKS = 12
 """Epochs that an axis names."""
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from harness.evaluation.comparison import Pair
     from harness.report.leaderboard import Leaderboard, RowSummary
+    from harness.report.readers import ReadersSummary
 
 
 def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | None:
@@ -87,8 +89,16 @@ def _doubt_labels(summary: Leaderboard) -> str:
     return told if rare else ""
 
 
-def draw_curves(summary: Leaderboard, best: Sequence[RowSummary], traced: Mapping[str, Curves]) -> Iterator[Figure]:
-    """ROC and precision-recall curves and reliability diagrams, one label at a time."""
+def draw_curves(
+    summary: Leaderboard,
+    best: Sequence[RowSummary],
+    traced: Mapping[str, Curves],
+    readers: ReadersSummary | None = None,
+) -> Iterator[Figure]:
+    """ROC and precision-recall curves and reliability diagrams, one label at a time; readers are points on the first.
+
+    Where readers read a part of the test, or are held against another truth, the curves are drawn for that, too.
+    """
     kinds = {
         "roc": (
             "Finding the sick against alarming the healthy: ROC curves",
@@ -98,6 +108,11 @@ def draw_curves(summary: Leaderboard, best: Sequence[RowSummary], traced: Mappin
         "pr": ("How many alarms are right: precision-recall curves", "recall", "precision"),
         "reliability": ("Whether a score is a probability: reliability diagrams", "mean score", "share of positives"),
     }
+    if readers is not None and any(name.startswith(APART) for curves in traced.values() for name in curves):
+        kinds |= {f"{APART}{kind}": (f"{kinds[kind][0]}, beside readers", *kinds[kind][1:]) for kind in ("roc", "pr")}
+        apart = APART
+    else:
+        apart = ""
     labels = summary.data.labels if summary.data else []
     for kind, (title, x, y) in kinds.items():
         lines = [
@@ -107,8 +122,9 @@ def draw_curves(summary: Leaderboard, best: Sequence[RowSummary], traced: Mappin
             if (curve := traced.get(row.name, {}).get(f"{kind}/{label}")) is not None
         ]
         lines = [thin(line) for line in lines] if kind != "reliability" else lines
+        points = place_readers(readers, kind.removeprefix(APART)) if readers and kind.startswith(apart) else []
         if lines:
-            yield _draw_lines(kind, title, lines, (x, y), best, labels)
+            yield _draw_lines(kind, title, lines, (x, y), best, labels, points)
 
 
 def _draw_lines(
@@ -118,6 +134,7 @@ def _draw_lines(
     headings: tuple[str, str],
     best: Sequence[RowSummary],
     labels: Sequence[str],
+    points: Sequence[Mapping[str, Any]] = (),
 ) -> Figure:
     import altair as alt
 
@@ -138,14 +155,18 @@ def _draw_lines(
         )
     )
     diagonal = table("diagonal").mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1).encode(x="x:Q", y="y:Q")
-    chart = drawn if name == "pr" else diagonal + drawn
+    precision_recall = name.removeprefix(APART) == "pr"
+    chart = drawn if precision_recall else diagonal + drawn
+    chart = chart + draw_readers() if points else chart
+    beside = f" Points are {count(len({point['reader'] for point in points}), 'reader')}." if points else ""
     figure = finish(
         name,
         title,
-        f"First seeds on the test split, one of {count(len(present), 'label')} at a time.",
+        f"First seeds on the test split, one of {count(len(present), 'label')} at a time.{beside}",
         chart.add_params(label).properties(width=380, height=380),
         lines=list(lines),
-        **({} if name == "pr" else {"diagonal": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]}),
+        **({} if precision_recall else {"diagonal": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]}),
+        **({"readers": list(points)} if points else {}),
     )
     return replace(figure, labels=tuple(present))
 

@@ -23,6 +23,8 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 WIDTH = 560
 CHOSEN = "chosen"
 """What the page's script sets to the names of the rows that are shown."""
+LABEL = "label"
+"""What the page's script sets to the label whose curves are shown."""
 FIRST = 5
 """Rows that are shown until others are chosen."""
 DIGITS = 4

@@ -1,0 +1,59 @@
+"""Readers as points beside curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.report.figures.style import LABEL, shorten, table
+
+if TYPE_CHECKING:
+    from harness.evaluation.parts import ReaderValue
+    from harness.report.readers import ReadersSummary
+
+COLOR = "#8c8c8c"
+"""Of lines and points, to be seen on light and dark ground, and no row's in the first round of colors."""
+
+
+def place_readers(readers: ReadersSummary, kind: str) -> list[dict[str, Any]]:
+    """A point for each reader and label, with its interval either way; none for other curves than `roc` and `pr`."""
+    points = []
+    for name, reader in readers.panel.readers.items():
+        for label, one in reader.per_label.items():
+            if kind == "roc":
+                x, y = _turn(one.specificity), _read(one.sensitivity)
+            elif kind == "pr":
+                x, y = _read(one.sensitivity), _read(one.precision)
+            else:
+                return []
+            if None not in (x[0], y[0]):
+                values = dict(zip(("x", "left", "right", "y", "low", "high"), map(shorten, (*x, *y)), strict=True))
+                points.append({"reader": name, "label": label, **values})
+    return points
+
+
+def draw_readers() -> Any:
+    """The points of the table `readers`, of the label that is shown."""
+    import altair as alt
+
+    base = table("readers").transform_filter(f"datum.label == {LABEL}")
+    tips = ["reader:N", "x:Q", "left:Q", "right:Q", "y:Q", "low:Q", "high:Q"]
+    across = base.mark_rule(color=COLOR, strokeWidth=1, opacity=0.6).encode(x="left:Q", x2="right:Q", y="y:Q")
+    along = base.mark_rule(color=COLOR, strokeWidth=1, opacity=0.6).encode(x="x:Q", y="low:Q", y2="high:Q")
+    points = base.mark_point(shape="diamond", filled=True, size=70, color=COLOR, opacity=1).encode(
+        x="x:Q", y="y:Q", tooltip=tips
+    )
+    names = base.mark_text(align="left", dx=7, dy=9, fontSize=10).encode(x="x:Q", y="y:Q", text=alt.Text("reader:N"))
+    return alt.layer(across, along, points, names)
+
+
+def _read(one: ReaderValue) -> tuple[float | None, float | None, float | None]:
+    """A value with its ends; the value itself where it has none."""
+    low, high = (one.value, one.value) if one.interval is None else one.interval
+    return one.value, low, high
+
+
+def _turn(one: ReaderValue) -> tuple[float | None, float | None, float | None]:
+    """A share and its ends, taken from 1."""
+    value, low, high = _read(one)
+    turned = [None if each is None else 1 - each for each in (value, high, low)]
+    return turned[0], turned[1], turned[2]
