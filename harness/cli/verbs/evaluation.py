@@ -202,10 +202,10 @@ def compare(
     from harness.cli.reader_listing import print_systems_beside
     from harness.cli.terminal import warn
     from harness.evaluation.comparison import require_margin
-    from harness.units import CALLED
     from harness.scoring.alignment import note_spellings, require_distinct
     from harness.scoring.pairing import ComparisonOptions, compare_predictions, compare_rows, resolve_measured
     from harness.scoring.rows import are_scored, find_row, find_scored, have_validation
+    from harness.units import CALLED
 
     _require_several(systems)
     require_margin(margin)
