@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.report.figures.style import LABEL, shorten, table
 
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 COLOR = "#8c8c8c"
 """Of lines and points, to be seen on light and dark ground, and no row's in the first round of colors."""
 
+SIDES: tuple[tuple[Literal["left", "right"], int, int], ...] = (("left", 7, 9), ("right", -7, -9))
+"""Where names stand beside points, by turns: how they are aligned, and pixels from the point."""
+
 
 def place_readers(readers: ReadersSummary, kind: str) -> list[dict[str, Any]]:
     """A point for each reader and label, with its interval either way; none for other curves than `roc` and `pr`."""
     points = []
-    for name, reader in readers.panel.readers.items():
+    for number, (name, reader) in enumerate(readers.panel.readers.items()):
         for label, one in reader.per_label.items():
             if kind == "roc":
                 x, y = _turn(one.specificity), _read(one.sensitivity)
@@ -27,7 +30,7 @@ def place_readers(readers: ReadersSummary, kind: str) -> list[dict[str, Any]]:
                 return []
             if None not in (x[0], y[0]):
                 values = dict(zip(("x", "left", "right", "y", "low", "high"), map(shorten, (*x, *y)), strict=True))
-                points.append({"reader": name, "label": label, **values})
+                points.append({"reader": name, "label": label, "side": number % 2, **values})
     return points
 
 
@@ -42,8 +45,13 @@ def draw_readers() -> Any:
     points = base.mark_point(shape="diamond", filled=True, size=70, color=COLOR, opacity=1).encode(
         x="x:Q", y="y:Q", tooltip=tips
     )
-    names = base.mark_text(align="left", dx=7, dy=9, fontSize=10).encode(x="x:Q", y="y:Q", text=alt.Text("reader:N"))
-    return alt.layer(across, along, points, names)
+    names = [
+        base.transform_filter(f"datum.side == {side}")
+        .mark_text(align=align, dx=dx, dy=dy, fontSize=10)
+        .encode(x="x:Q", y="y:Q", text=alt.Text("reader:N"))
+        for side, (align, dx, dy) in enumerate(SIDES)
+    ]
+    return alt.layer(across, along, points, *names)
 
 
 def _read(one: ReaderValue) -> tuple[float | None, float | None, float | None]:
