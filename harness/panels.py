@@ -39,6 +39,11 @@ class PanelFiles:
     column: str | None = None
     """The column that names the image, study or patient, where its name does not say so."""
 
+    @property
+    def missing(self) -> list[str]:
+        """Readers whose file is not there: who does not have it can show what was evaluated, and no more."""
+        return [name for name, path in self.files.items() if not path.is_file()]
+
     @cached_property
     def digest(self) -> str:
         """Sixteen hex digits that tell these readers, their files and the truth from others.
@@ -73,7 +78,7 @@ class _File(_Strict):
 def read_panel(folder: Path) -> PanelFiles | None:
     """The panel of a board's folder, or None where it has no `readers.toml`.
 
-    Raises `UsageError` that names the key that is wrong, or a file that is not there.
+    Raises `UsageError` that names the key that is wrong.
     """
     path = folder / READERS_FILE
     if not path.exists():
@@ -91,15 +96,19 @@ def read_panel(folder: Path) -> PanelFiles | None:
 
 
 def make_files(pairs: Sequence[tuple[str, Path]], source: str) -> dict[str, Path]:
-    """Names and files as a dictionary. Raises `UsageError` for a name given twice, or a file that is not there."""
+    """Names and files as a dictionary. Raises `UsageError` for a name given twice."""
     files: dict[str, Path] = {}
     for name, path in pairs:
         if name in files:
             raise UsageError(f"{source}: reader '{name}' is given twice; each reader has a name and a file")
-        if not path.is_file():
-            raise UsageError(f"{source}: the decisions of reader '{name}' are not there: {path} is no file")
         files[name] = path
     return files
+
+
+def require_files(panel: PanelFiles) -> None:
+    """Raise `UsageError` where a reader's file is not there."""
+    for name in panel.missing:
+        raise UsageError(f"the decisions of reader '{name}' are not there: {panel.files[name]} is no file")
 
 
 def tell_few(truth: Truth, count: int, source: str) -> str:

@@ -83,7 +83,7 @@ class Difference:
 
     delta: float
     interval: Interval | None
-    """Of 95 %, by the very test of `p`."""
+    """Interval of 95 %, by the very test of `p`."""
     p: float | None
     """Two-sided."""
     p_holm: float | None

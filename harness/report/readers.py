@@ -33,7 +33,7 @@ class RowBeside:
 
     row: RowSummary
     part: ReadersPart
-    """Of the mean over its seeds; p-values against the average reader are adjusted for all rows."""
+    """What the mean over its seeds is beside readers; p-values against the average reader are adjusted for all rows."""
 
     def count(self, measure: str, *, better: bool) -> int:
         """Count the readers that it is significantly better, or worse, than in a measure."""

@@ -9,7 +9,9 @@ import json
 from collections.abc import Iterable
 
 from harness.board import Board
+from harness.evaluation.parts import ReadersPart
 from harness.metric_names import DEFAULT_POLICY, full_name, split_name
+from harness.panels import PanelFiles
 from harness.results.record import Record
 from harness.units import tell_units
 
@@ -81,9 +83,9 @@ def why_evaluate_again(board: Board, record: Record) -> str | None:
     units = tell_units(board.unit, board.pool)
     if record.scored != units:
         return f"it is scored over {record.scored}, board.toml says {units}"
-    panel = None if board.panel is None else board.panel.digest
-    if panel != (None if record.readers is None else record.readers.panel):
-        return "readers.toml or a file that it names has changed" if panel else "the board has no readers.toml any more"
+    changed = _why_readers_changed(board.panel, record.readers)
+    if changed is not None:
+        return changed
     lacking = [name for name in board.metrics if not _is_measured(name, record)]
     if lacking:
         return f"board.toml asks for {', '.join(lacking)}, which the record does not hold"
@@ -96,6 +98,18 @@ def why_evaluate_again(board: Board, record: Record) -> str | None:
         if found != wanted and not (wanted and record.is_without_validation):
             return f"its predictive values are for the prevalence {found or 'none'}, board.toml says {wanted or 'none'}"
     return None
+
+
+def _why_readers_changed(panel: PanelFiles | None, held: ReadersPart | None) -> str | None:
+    """Why a record's readers are not the board's, or None; where their files are not here, by names and truth alone."""
+    if panel is None:
+        return None if held is None else "the board has no readers.toml any more"
+    if held is None:
+        return "readers.toml names people whom its numbers are not held against"
+    same = held.truth == panel.truth and list(held.readers) == list(panel.files)
+    if same and (panel.missing or held.panel == panel.digest):
+        return None
+    return "readers.toml or a file that it names has changed"
 
 
 def _is_measured(name: str, record: Record) -> bool:

@@ -13,7 +13,7 @@ from harness.errors import DataError, UsageError
 from harness.evaluation.panel import Panel, find_majority
 from harness.evaluation.predictions import Predictions
 from harness.identifiers import hint_alike
-from harness.panels import PanelFiles, join_names, make_files
+from harness.panels import PanelFiles, join_names, make_files, require_files
 from harness.scoring.prediction_files import DEFAULT, Table
 from harness.scoring.sheets import Reading, Sheet, pair_names, read_sheet
 from harness.units import CALLED, Unit, count_units
@@ -107,7 +107,11 @@ class ReaderFiles:
 
 
 def read_readers(files: PanelFiles, reading: Reading = DEFAULT) -> ReaderFiles:
-    """Read the files of readers. Raises `DataError` for one that is no table of decisions."""
+    """Read the files of readers.
+
+    Raises `UsageError` for one that is not there, `DataError` for one that is no table of decisions.
+    """
+    require_files(files)
     reading = reading if files.column is None else replace(reading, image_column=files.column)
     return ReaderFiles({name: read_sheet(path, "decisions", reading) for name, path in files.files.items()}, files)
 
@@ -123,7 +127,7 @@ def read_board_readers(board: Board) -> ReaderFiles | None:
 def parse_readers(assignments: Sequence[str]) -> dict[str, Path]:
     """`["NAME=FILE", ...]` as files by reader.
 
-    Raises `UsageError` for another form, a name given twice or a file that is not there.
+    Raises `UsageError` for another form, or a name given twice.
     """
     pairs: list[tuple[str, Path]] = []
     for assignment in assignments:

@@ -48,7 +48,8 @@ def find_json(harness: Any, *arguments: str) -> dict[str, Any]:
 
 def test_records_get_readers_without_training_and_the_page_shows_them(harness, board):
     assert (
-        "readers.toml or a file that it names has changed" in find_json(harness, "status", "b")["combos"][0]["detail"]
+        "readers.toml names people whom its numbers are not held against"
+        in find_json(harness, "status", "b")["combos"][0]["detail"]
     )
     trained = {record.combo.name: record.training for record in read_records(board).records}
     code, _, err = harness("run", "b")
@@ -71,6 +72,7 @@ def test_records_get_readers_without_training_and_the_page_shows_them(harness, b
     assert find_json(harness, "validate", "b")["ok"]
 
 
+@pytest.mark.slow
 def test_another_decision_another_truth_and_no_readers_are_each_evaluated_again(harness, board):
     assert harness("rescore", "b")[0] == 0
     text = (board / "r0.csv").read_text()
@@ -91,6 +93,18 @@ def test_another_decision_another_truth_and_no_readers_are_each_evaluated_again(
     assert "has no readers.toml any more" in find_json(harness, "status", "b")["combos"][0]["detail"]
     assert harness("rescore", "b")[0] == 0
     assert read_records(board).records[0].readers is None
+
+
+def test_who_does_not_have_the_decisions_can_show_what_was_evaluated(harness, board):
+    assert harness("rescore", "b")[0] == 0
+    (board / "r1.csv").unlink()
+    assert find_json(harness, "status", "b")["unevaluated"] == 0
+    assert harness("leaderboard", "b")[0] == 0
+    assert "Dr. &lt;1&gt;" in (board / "index.html").read_text()
+    code, _, err = harness("rescore", "b")
+    assert (code, "the decisions of reader 'Dr. <1>' are not there: b/r1.csv is no file" in err) == (2, True), err
+    write(board, "majority")
+    assert find_json(harness, "status", "b")["unevaluated"] == 4
 
 
 def test_score_says_of_stored_predictions_what_the_record_says(harness, board):

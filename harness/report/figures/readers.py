@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.report.readers import ReadersSummary
 
 COLOR = "#8c8c8c"
-"""Of lines and points, to be seen on light and dark ground, and no row's in the first round of colors."""
+"""The color of lines and points, seen on light and dark ground, and no row's in the first round of colors."""
 
 SIDES: tuple[tuple[Literal["left", "right"], int, int], ...] = (("left", 7, 9), ("right", -7, -9))
 """Where names stand beside points, by turns: how they are aligned, and pixels from the point."""

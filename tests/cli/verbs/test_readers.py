@@ -131,7 +131,7 @@ def test_studies_are_read_by_study(harness, files):
             ["--reader", "A=r0.csv", "--reader", "A=r1.csv"],
             "--reader: reader 'A' is given twice; each reader has",
         ),
-        (["--reader", "A=none.csv"], "--reader: the decisions of reader 'A' are not there: none.csv is no file"),
+        (["--reader", "A=none.csv"], "the decisions of reader 'A' are not there: none.csv is no file"),
         (["--truth", "majority"], "--truth majority is made of readers; give each of them by --reader NAME=FILE"),
         (["--reader", "A=r0.csv", "--truth", "most"], "unknown truth for readers 'most'"),
         (["--reader", "A=r0.csv", "--truth", "majority"], "takes the test's targets from the readers: leave out --tar"),
