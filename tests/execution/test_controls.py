@@ -61,6 +61,7 @@ def test_controls_stand_beside_the_rows_on_the_same_data(toys, tmp_path):
     assert len({record.key for record in records.values()}) == 4
 
 
+@pytest.mark.slow
 def test_shuffled_targets_teach_nothing(toys, tmp_path):
     """One shuffle may by chance point a network the right way or the wrong one; many do not point the right way."""
     records = run(tmp_path, toys, tuple(range(16)), "control-shuffled")

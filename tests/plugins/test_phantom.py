@@ -92,6 +92,7 @@ def test_splits_have_the_sizes_asked_for(load):
     assert counts == {"train": 70, "test": 50, "val": 30}
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_every_label_has_positives_enough_in_val_and_test_whatever_the_seed(load, seed):

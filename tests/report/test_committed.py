@@ -26,6 +26,7 @@ def test_a_kept_page_is_its_records_rendered_byte_for_byte(name, tmp_path):
     assert (folder / "board.csv").read_bytes() == (LEADERBOARDS / name / "board.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_page_over_kept_boards_is_made_of_them(tmp_path):
     path, _, _ = render_index(LEADERBOARDS, tmp_path)
     assert path.read_bytes() == (LEADERBOARDS / "index.html").read_bytes()
@@ -96,6 +97,7 @@ def test_the_board_of_the_shared_split_has_the_aurocs_that_were_published_with_t
         assert record.metrics["auroc"].per_label[label].value == pytest.approx(value, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_kept_boards_are_small_and_valid(harness):
     for name in bundled_boards():
         assert (LEADERBOARDS / name / "index.html").stat().st_size < 3e6

@@ -180,6 +180,7 @@ def test_cuda_is_started_before_it_is_asked_for_its_memory(monkeypatch):
     assert measure._read_memory(CPU) == (None, None)
 
 
+@pytest.mark.slow
 def test_the_plain_script_has_the_engine_s_memory(registry, monkeypatch):
     networks = []
 
@@ -202,6 +203,7 @@ def test_the_plain_script_has_the_engine_s_memory(registry, monkeypatch):
     assert alive == [True]  # its own network and no other
 
 
+@pytest.mark.slow
 def test_a_plain_script_that_fails_costs_its_own_figure(monkeypatch, capsys):
     def plain(*args, **kwargs):
         raise errors.pop()

@@ -160,7 +160,7 @@ def test_a_study_does_not_name_the_host(make_plan):
     assert set(study.trials[0].user_attrs[LEASED]) == {"machine", "process", "process_started", "beat"}
 
 
-@pytest.mark.parametrize("url", [None, "sqlite"])
+@pytest.mark.parametrize("url", [None, pytest.param("sqlite", marks=pytest.mark.slow)])
 def test_threads_that_share_a_study_neither_lose_nor_double_a_trial(make_plan, tmp_path, url):
     for name in ("a", "b", "c", "d"):
         share_a_study(make_plan(name=name, sampler="random", storage=url and f"sqlite:///{tmp_path / 'study.db'}"))

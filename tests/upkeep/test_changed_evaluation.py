@@ -13,6 +13,8 @@ import pytest
 
 from harness.results.store import read_records, read_resamples, write_record
 
+SLOW = pytest.mark.slow
+
 
 @pytest.fixture
 def board(toy_board, tmp_path) -> Path:
@@ -41,8 +43,12 @@ def find_json(harness, *arguments: str) -> dict[str, Any]:
     ("pattern", "text", "says"),
     [
         (r"^metrics = .*", 'metrics = ["auroc", "f1", "brier", "auprc"]', "auprc"),
-        (r"^metrics = .*", 'metrics = ["auroc", "f1@val-sens0.7", "brier"]', "f1@val-sens0.7"),
-        (r"^metrics = .*", r"\g<0>\nprevalence = { disk = 0.1 }", "sensitivity, specificity"),
+        pytest.param(
+            r"^metrics = .*", 'metrics = ["auroc", "f1@val-sens0.7", "brier"]', "f1@val-sens0.7", marks=SLOW
+        ),
+        pytest.param(
+            r"^metrics = .*", r"\g<0>\nprevalence = { disk = 0.1 }", "sensitivity, specificity", marks=SLOW
+        ),
     ],
 )  # fmt: skip
 def test_what_evaluation_alone_depends_on_is_named_and_made_by_the_next_run(harness, board, pattern, text, says):
@@ -67,6 +73,7 @@ def test_what_evaluation_alone_depends_on_is_named_and_made_by_the_next_run(harn
     assert find_json(harness, "validate", "b")["ok"]
 
 
+@pytest.mark.slow
 def test_another_prevalence_is_evaluated_again(harness, board):
     label = read_records(board).records[0].dataset.labels[0]
     change(board, r"^metrics = .*", rf"\g<0>\nprevalence = {{ '{label}' = 0.1 }}")
@@ -81,6 +88,7 @@ def test_another_prevalence_is_evaluated_again(harness, board):
     assert find_json(harness, "status", "b")["unevaluated"] == 4
 
 
+@pytest.mark.slow
 def test_labels_are_resampled_again_for_another_policy_of_what_ranks(harness, board):
     change(board, r"^objective = .*", 'objective = "f1"')
     code, _, err = harness("run", "b")

@@ -67,6 +67,7 @@ def digests(board: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (board / "records").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_board_without_rows_has_those_that_are_submitted(harness, board):
     code, out, err = submit(harness, board)
     assert (code, "external--Their_net" in out) == (0, True), err

@@ -242,6 +242,7 @@ def cut_board(harness, board):
     return board
 
 
+@pytest.mark.slow
 def test_records_of_rows_and_seeds_that_were_taken_out_are_named_once_with_what_to_do(harness, cut_board):
     way_out = "put it back, or let harness clean remove its records"
     row = f"has no row {FAMILY}, of which there are records of seed 0, 1: {way_out}"
