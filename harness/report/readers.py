@@ -120,9 +120,10 @@ def _judge(
     values: NDArray[np.float64], drawn: Sequence[NDArray[np.float64] | None]
 ) -> tuple[list[Difference], Difference | None]:
     """Differences from each reader and from the average one; without p where resamples are not there."""
-    known = [one for one in drawn if one is not None]
-    shape = (*values.shape, known[0].shape[-1] if known else 1)
-    stacked = np.stack(known) if len(known) == len(drawn) else np.full(shape, np.nan)
+    shapes = {None if one is None else one.shape for one in drawn}
+    shape = next(iter(shapes))
+    fits = len(shapes) == 1 and shape is not None and shape[0] == values.shape[1]
+    stacked = np.stack([one for one in drawn if one is not None]) if fits else np.full((*values.shape, 1), np.nan)
     return compare_with_each(values, stacked), compare_with_average(values, stacked)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from harness.evaluation.parts import ReadersPart
 from harness.results.record import Record
 
 DEEPEST = 32
@@ -52,8 +53,27 @@ def _find_contradictions(record: Record) -> Iterator[str]:
             scored = {metric: set(values) for metric, values in group.per_label.items()}
             if not set(group.macro) == set(scored) == set(part.gaps) or any(one != labels for one in scored.values()):
                 yield f"subgroups.{column}: not every group has every metric and label"
+    if record.readers is not None:
+        yield from _find_reader_contradictions(record.readers)
     if (record.status == "done") != (record.failure is None):
         yield f"failure: the record is {record.status}, and {'has one' if record.failure else 'has none'}"
+
+
+def _find_reader_contradictions(part: ReadersPart) -> Iterator[str]:
+    """What of readers does not belong together: all are measured and held against in the same, and averages too."""
+    measures = set(next((set(reader.against) for reader in part.readers.values()), set()))
+    if not part.readers or not {"sensitivity"} <= measures <= {"sensitivity", "f1"}:
+        yield "readers: there is none, or nothing that the network is held against them in"
+    for name, reader in part.readers.items():
+        of_labels = [set(one.against) for one in reader.per_label.values()]
+        if set(reader.against) != measures or any(one != measures for one in of_labels):
+            yield f"readers.{name}: the network is held against the readers in different measures"
+        if set(reader.mean) != {"sensitivity", "specificity", "f1"}:
+            yield f"readers.{name}: its means are not those of sensitivity, specificity and f1"
+    if part.average and set(part.average) != measures:
+        yield "readers.average: it is not in the measures of the readers"
+    if part.kappa is not None and not {name for a, b, _ in part.kappa.pairs for name in (a, b)} <= set(part.readers):
+        yield "readers.kappa: a pair is of somebody who is no reader"
 
 
 def _name_labels(record: Record) -> Iterator[tuple[str, Iterable[str]]]:
@@ -67,6 +87,11 @@ def _name_labels(record: Record) -> Iterator[tuple[str, Iterable[str]]]:
     if record.calibration is not None:
         for name in ("before", "temperature", "platt"):
             yield f"calibration.{name}", getattr(record.calibration, name).per_label
+    if record.readers is not None:
+        yield "readers", (*record.readers.labels_used, *record.readers.left_out)
+        for name, reader in record.readers.readers.items():
+            yield f"readers.{name}", reader.per_label
+        yield "readers.kappa", record.readers.kappa.per_label if record.readers.kappa else ()
     for column, part in (record.subgroups or {}).items():
         for group in part.groups:
             scored = (label for values in group.per_label.values() for label in values)

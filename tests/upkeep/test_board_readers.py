@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.board import read_board
 from harness.evaluation.predictions import load_predictions
+from harness.execution.rescore import rescore
+from harness.registry import load_registry
 from harness.results.layout import predictions_file, run_path
+from harness.results.migration import parse_record
 from harness.results.store import read_reader_differences, read_records
 
 COUNT = 3
@@ -22,6 +26,12 @@ def board(toy_board, tmp_path) -> Path:
     """A finished board, and three readers who decided on its test images."""
     folder: Path = tmp_path / "b"
     shutil.copytree(toy_board, folder)
+    prepare(folder)
+    return folder
+
+
+def prepare(folder: Path) -> None:
+    """Give a board three readers, who err in some of their decisions."""
     record = read_records(folder).records[0]
     test = load_predictions(run_path(folder, record.key) / predictions_file("test"))
     draw = np.random.default_rng(0)
@@ -31,7 +41,17 @@ def board(toy_board, tmp_path) -> Path:
         lines = [",".join(["image", *test.labels]), *(",".join([name, *map(str, row)]) for name, row in rows)]
         (folder / f"r{reader}.csv").write_text("\n".join(lines) + "\n")
     write(folder)
-    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(toy_board, tmp_path_factory) -> str:
+    """A record with readers, as JSON."""
+    folder = tmp_path_factory.mktemp("readers") / "b"
+    shutil.copytree(toy_board, folder)
+    prepare(folder)
+    assert rescore(read_board(folder), load_registry()).done
+    path: Path = min((folder / "records").glob("*.json"))
+    return path.read_text()
 
 
 def write(folder: Path, truth: str = "targets") -> None:
@@ -116,6 +136,43 @@ def test_score_says_of_stored_predictions_what_the_record_says(harness, board):
     given += [part for number in range(COUNT) for part in ("--reader", f"Dr. <{number}>=b/r{number}.csv")]
     found = find_json(harness, *given, "--seed", record.dataset.fingerprint)["readers"]
     assert found == json.loads(record.readers.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda part: part.update(readers={}),
+        lambda part: part["readers"]["Dr. <0>"]["against"].pop("f1"),
+        lambda part: part["readers"]["Dr. <0>"]["mean"].pop("f1"),
+        lambda part: part["readers"]["Dr. <0>"]["per_label"].update(Other=None),
+        lambda part: part["average"].pop("f1"),
+        lambda part: part["kappa"]["pairs"].append(["x", "y", 0.1]),
+        lambda part: part.update(labels_used=["Other"]),
+        lambda part: part["kappa"]["all_readers"].update(value="much"),
+    ],
+)
+def test_readers_that_contradict_themselves_are_no_record(evaluated, spoil):
+    document = json.loads(evaluated)
+    spoil(document["readers"])
+    with pytest.raises(ValueError, match=r"readers"):
+        parse_record(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("spoil", [{"value": None, "interval": None}, {"value": 0.5, "interval": None}])
+def test_a_page_shows_readers_without_values(harness, board, spoil):
+    assert harness("rescore", "b")[0] == 0
+    for path in sorted((board / "records").glob("*.json")):
+        document = json.loads(path.read_text())
+        for reader in document["readers"]["readers"].values():
+            for one in reader["per_label"].values():
+                one.update(sensitivity=spoil, precision=spoil)
+            reader["mean"]["f1"] = spoil
+            reader["against"]["f1"] = {"network": spoil["value"], "delta": None}
+        document["readers"]["average"] = {}
+        path.write_text(json.dumps(document))
+    code, _, err = harness("leaderboard", "b")
+    assert code == 0, err
+    assert "Dr. &lt;0&gt;" in (board / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
