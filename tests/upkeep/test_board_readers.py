@@ -158,8 +158,8 @@ def test_readers_that_contradict_themselves_are_no_record(evaluated, spoil):
         parse_record(json.dumps(document).encode())
 
 
-@pytest.mark.parametrize("spoil", [{"value": None, "interval": None}, {"value": 0.5, "interval": None}])
-def test_a_page_shows_readers_without_values(harness, board, spoil):
+def test_a_page_shows_readers_without_values(harness, board):
+    spoil = {"value": None, "interval": None}
     assert harness("rescore", "b")[0] == 0
     for path in sorted((board / "records").glob("*.json")):
         document = json.loads(path.read_text())
@@ -167,7 +167,7 @@ def test_a_page_shows_readers_without_values(harness, board, spoil):
             for one in reader["per_label"].values():
                 one.update(sensitivity=spoil, precision=spoil)
             reader["mean"]["f1"] = spoil
-            reader["against"]["f1"] = {"network": spoil["value"], "delta": None}
+            reader["against"]["f1"] = {"network": None, "delta": None}
         document["readers"]["average"] = {}
         path.write_text(json.dumps(document))
     code, _, err = harness("leaderboard", "b")
