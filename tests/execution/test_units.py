@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from harness.execution import local, planning
 from harness.execution.planning import Settings
 from harness.execution.rescore import rescore
 from harness.registry import Registry, load_registry
+from harness.report.packing import unpack
 from harness.report.page import render
 from harness.results.record import Record
 from harness.results.staleness import why_evaluate_again
@@ -153,6 +156,20 @@ def test_the_page_counts_studies_and_leaves_out_what_is_scored_over_images(board
     assert (
         "scored over images, board.toml says studies (mean of their images' scores); harness rescore" in row.reasons[0]
     )
+
+
+@pytest.mark.parametrize(("unit", "heads"), [("study", ["studies", "patients"]), ("patient", ["patients"])])
+def test_the_table_of_subgroups_has_a_column_for_the_unit_and_every_row_as_many_cells(board, toys, unit, heads):
+    changed = dataclasses.replace(board, unit=unit)
+    rescore(changed, toys)
+    (packed,) = re.findall(r'id="packed-rows">(.*?)</script>', render(changed).page.read_text(encoding="utf-8"))
+    (details,) = json.loads(unpack(packed)).values()
+    (table,) = re.findall(r"<caption>Subgroups of the test split.*?</table>", details, re.DOTALL)
+    head, *rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+    columns = re.findall(r"<th[^>]*>([^<]*)", head)
+    assert columns[1 : len(heads) + 2] == [*heads, "labels scored"]
+    widths = {sum(int(span or 1) for span in re.findall(r'<t[hd](?:[^>]*?colspan="(\d+)")?', row)) for row in rows}
+    assert widths == {len(columns)}
 
 
 @pytest.mark.parametrize(
