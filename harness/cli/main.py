@@ -18,7 +18,7 @@ from harness.cli.streams import (
     require_text,
     require_values,
 )
-from harness.cli.verbs import boards, data, evaluation, machine, plugins, reading, tuning, upkeep
+from harness.cli.verbs import boards, comparison, data, evaluation, machine, plugins, reading, tuning, upkeep
 from harness.errors import HarnessError
 from harness.machine import SAFE_PATH, find_address_limit
 
@@ -42,7 +42,7 @@ app.command()(upkeep.submit)
 app.command()(upkeep.clean)
 app.command()(boards.rescore)
 app.command()(evaluation.score)
-app.command()(evaluation.compare)
+app.command()(comparison.compare)
 app.command()(machine.speed)
 app.command("doctor")(machine.examine_machine)
 app.command("new")(plugins.new_plugin)

@@ -1,0 +1,247 @@
+"""`harness compare`: systems in pairs, from files of predictions and rows of boards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import (
+    MOST_TIMES,
+    DataRoot,
+    DatasetOptions,
+    ImageColumn,
+    Json,
+    PatientColumn,
+    Plugins,
+    PoolingChoice,
+    Readers,
+    ScoredUnit,
+    StudyColumn,
+    TruthOption,
+    WantedLabels,
+)
+from harness.cli.verbs.predictions import (
+    FEWEST_RESAMPLES,
+    AllowOverlap,
+    DatasetOption,
+    Targets,
+    choose_metrics,
+    choose_targets,
+    load_dataset,
+    make_reading,
+    open_readers,
+    read_validation,
+    split_metrics,
+)
+from harness.cli.verbs.shared import open_registry
+from harness.errors import UsageError
+from harness.evaluation import RESAMPLES
+
+if TYPE_CHECKING:
+    from harness.components import Data
+    from harness.evaluation.predictions import Predictions
+    from harness.scoring.prediction_files import Table
+    from harness.scoring.rows import MeasuredRow
+    from harness.scoring.sheets import Reading
+
+
+def compare(
+    systems: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B...", help="Each a file of predictions, a folder of them (seeds of one system), or BOARD::ROW."
+        ),
+    ],
+    targets: Targets = None,
+    dataset: DatasetOption = None,
+    options: DatasetOptions = None,
+    data_root: DataRoot = Path("data"),
+    image_column: ImageColumn = None,
+    patient: PatientColumn = None,
+    study: StudyColumn = None,
+    unit: ScoredUnit = None,
+    pool: PoolingChoice = None,
+    labels: WantedLabels = None,
+    reader: Readers = None,
+    truth: TruthOption = "targets",
+    metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            min=FEWEST_RESAMPLES,
+            max=MOST_TIMES,
+            help="Of the patients; rows alone have their records'.",
+            show_default="1000",
+        ),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Of the resamples, any text; rows alone have their records'.", show_default="0")
+    ] = None,
+    val: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--val",
+            metavar="FILES",
+            help="Validation predictions of a system, for thresholds: once for each A B... that is no row, in their "
+            "order; a file, a folder, or files separated by commas.",
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="A difference of no account: say what is not worse by more, or equivalent.")
+    ] = None,
+    by_label: Annotated[
+        bool, typer.Option("--by-label", help="Print the differences label by label; --json always has them.")
+    ] = False,
+    common: Annotated[bool, typer.Option("--common", help="Compare on the images that all have.")] = False,
+    allow_overlap: AllowOverlap = False,
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
+    from harness.cli import tables
+    from harness.cli.evaluation_listing import describe_comparison
+    from harness.cli.reader_listing import print_systems_beside
+    from harness.cli.terminal import warn
+    from harness.evaluation.comparison import require_margin
+    from harness.scoring.alignment import note_spellings, require_distinct
+    from harness.scoring.pairing import ComparisonOptions, compare_predictions, compare_rows, resolve_measured
+    from harness.scoring.rows import are_scored, find_row, find_scored, have_validation
+    from harness.units import CALLED
+
+    _require_several(systems)
+    require_margin(margin)
+    rows = {name: find_row(name) for name in systems if _is_row(name)}
+    unit, pool = (unit, pool) if unit or pool or not rows else find_scored(rows)
+    reading = make_reading(image_column, patient, labels, study, unit, pool)
+    panel_files = open_readers(reader, truth, reading)
+    if len(rows) == len(systems) and panel_files is None and are_scored(rows, reading.unit, reading.pool):
+        comparison = compare_rows(rows, split_metrics(metrics), margin)
+        notes = _note_unused(
+            comparison.resamples,
+            resamples,
+            targets=targets,
+            dataset=dataset,
+            val=val,
+            seed=seed,
+            labels=labels,
+            study=study,
+        )
+    else:
+        registry = open_registry(plugin)
+        names, chosen = choose_metrics(metrics, registry)
+        if len(rows) == len(systems) and have_validation(rows):
+            val = []
+        resolve_measured(chosen, names, validated=val is not None)  # before anything is read
+        data = load_dataset(dataset, options, data_root, registry)
+        known = choose_targets(panel_files, targets, data, reading, validated=val is not None)
+        read = {name: _read_system(name, rows.get(name), *known, reading) for name in systems}
+        require_distinct([one for name, seeds in read.items() if name not in rows for one in seeds])
+        wish = ComparisonOptions(
+            metrics=chosen,
+            names=names,
+            resamples=resamples or RESAMPLES,
+            seed=seed or "0",
+            common=common,
+            margin=margin,
+            readers=panel_files,
+        )
+        validation, notes = _read_validations(val, read, rows, targets, data, reading, allow_overlap=allow_overlap)
+        comparison = compare_predictions(read, wish, validation)
+        notes = [
+            *notes,
+            *dict.fromkeys(note for seeds in read.values() for one in seeds for note in one.notes),
+            *note_spellings([seeds[0] for seeds in read.values()]),
+        ]
+    partial = {name: ", ".join(map(str, row.absent)) for name, row in rows.items() if row.absent}
+    notes = [
+        *notes,
+        *comparison.notes,
+        *(f"{name} has no current result of seed {seeds}" for name, seeds in partial.items()),
+    ]
+    for note in notes:
+        warn(note)
+    if as_json:
+        tables.print_json({**describe_comparison(comparison), "notes": notes})
+    else:
+        tables.print_comparison(comparison, by_label=by_label)
+        if comparison.readers:
+            print_systems_beside(comparison.readers, CALLED[comparison.unit][1])
+
+
+def _is_row(name: str) -> bool:
+    from harness.scoring.rows import SEPARATOR
+
+    return SEPARATOR in name and not Path(name).exists()
+
+
+def _require_several(systems: Sequence[str]) -> None:
+    if len(systems) < 2:
+        raise UsageError(f"'{systems[0]}' alone cannot be compared: give two or more of FILE, FOLDER and BOARD::ROW")
+    places = [name if _is_row(name) else str(Path(name).resolve()) for name in systems]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UsageError(f"'{systems[number]}' is given twice; compare it with something else")
+
+
+def _read_system(
+    name: str, row: MeasuredRow | None, targets: Path | Table | None, data: Data | None, reading: Reading
+) -> list[Predictions]:
+    from harness.scoring.prediction_files import Table
+    from harness.scoring.rows import read_row_predictions
+    from harness.scoring.systems import find_files, read_seeds
+
+    if row and isinstance(targets, Table):
+        raise UsageError(
+            f"{name} has its board's targets, and {targets.source} would be others; hold its readers against the "
+            "targets, or give files of predictions"
+        )
+    if row:
+        return read_row_predictions(name, row, reading)
+    return read_seeds(find_files(Path(name)), targets, data, reading)
+
+
+def _read_validations(
+    given: list[str] | None,
+    systems: Mapping[str, Sequence[Predictions]],
+    rows: Mapping[str, MeasuredRow],
+    targets: Path | None,
+    data: Data | None,
+    reading: Reading,
+    *,
+    allow_overlap: bool,
+) -> tuple[dict[str, list[Predictions | None]] | None, list[str]]:
+    """The validation of each seed of each system, rows' from their runs, and what has to be said about it."""
+    from harness.scoring.rows import read_row_predictions
+    from harness.scoring.systems import pair_validation
+
+    if given is None:
+        return None, []
+    others = [name for name in systems if name not in rows]
+    if len(given) != len(others):
+        raise UsageError(
+            f"--val is given {len(given)} times for {len(others)} systems ({', '.join(others)}): give it once for "
+            "each, in their order; the seeds of a system are a folder, or separated by commas"
+        )
+    paired, notes = {}, []
+    for name, tests in systems.items():
+        row = rows.get(name)
+        vals = (
+            read_row_predictions(name, row, reading, "val")
+            if row
+            else read_validation([given[others.index(name)]], targets, data, reading)
+        )
+        paired[name], told = pair_validation(tests, vals, allow_overlap=allow_overlap)
+        notes += told
+    return paired, notes
+
+
+def _note_unused(held: int, asked: int | None, **sources: object) -> list[str]:
+    """What was given and has no meaning where rows are compared by their records."""
+    unused = [f"--{name}" for name, value in sources.items() if value is not None]
+    notes = [f"rows are compared by their records: {' and '.join(unused)} not used"] if unused else []
+    if asked not in (None, held):
+        notes.append(f"rows are compared by their records, which hold {held:,} resamples, not {asked:,}")
+    return notes
