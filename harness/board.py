@@ -6,6 +6,7 @@ import hashlib
 import importlib.resources
 import itertools
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from harness.files import decode_text, write_atomically
 from harness.panels import PanelFiles, read_panel
 from harness.parameters import Params, flatten
 from harness.units import POOLINGS, UNITS, Pooling, Unit
-from harness.values import read_value
+from harness.values import NULL, read_value, toml_key, toml_value
 
 BOARD_FILE = "board.toml"
 PUBLISHED_FILE = "published.toml"
@@ -32,8 +33,6 @@ CONTROLS = {
 """Rows that a board can be checked by: what finds nothing must score as nothing."""
 CHOICES: Mapping[str, Sequence[str]] = {"unit": UNITS, "pool": POOLINGS}
 """Keys of `board.toml` with the values that they may have."""
-NULL = "none"
-"""What stands for no value in TOML, and is read as it."""
 RATES = ("sensitivity", "specificity")
 """Metrics that predictive values are made of; a board that gives a prevalence measures them."""
 
@@ -50,6 +49,10 @@ class Row:
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
     tuned: str = field(default="", compare=False)
     """How its parameters were found and what that cost, in words; empty where nobody says."""
+    title: str = field(default="", compare=False)
+    """What readers know it as, such as `DACNet`; empty where nobody says."""
+    about: str = field(default="", compare=False)
+    """What is to be known of it, in words."""
 
     def __post_init__(self) -> None:
         # all as board.toml has it, so that a row keeps its name when it is written and read
@@ -154,7 +157,17 @@ class _Rows(_Strict):
     losses: list[str] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
     params: _Params = Field(default_factory=_Params)
+    title: str = ""
+    about: str = ""
     tuned: str = ""
+
+    @field_validator("title")
+    @classmethod
+    def _single(cls, title: str, info: ValidationInfo) -> str:
+        count = math.prod(len(info.data.get(names, ())) for names in ("models", "losses", "recipes"))
+        if title and count > 1:
+            raise ValueError(f"a title names one row, and this table asks for {count}; give each a table of its own")
+        return title.strip()
 
 
 class _Dataset(BaseModel):
@@ -242,12 +255,7 @@ def parse_board(text: str, folder: Path) -> Board:
         for section, values in entry.params.model_dump().items():
             _require_plain(f"{path}: rows.{number}.params.{section}", values)
     _require_plain(f"{path}: dataset", parsed.dataset.model_extra or {})
-    rows: dict[str, Row] = {}
-    for row in (row for entry in parsed.rows for row in _product(entry)):
-        if rows.setdefault(row.name, row) != row:
-            raise UsageError(
-                f"{path}: two different rows would be named '{row.name}'; rename a component of one of them"
-            )
+    rows = _gather_rows(path, [row for entry in parsed.rows for row in _product(entry)])
     return Board(
         folder=folder,
         title=parsed.title,
@@ -264,6 +272,24 @@ def parse_board(text: str, folder: Path) -> Board:
     )
 
 
+def _gather_rows(path: Path, asked: Iterable[Row]) -> dict[str, Row]:
+    """Rows by their names, each once. Raises `UsageError` for two of one name or title."""
+    rows: dict[str, Row] = {}
+    for row in asked:
+        before = rows.setdefault(row.name, row)
+        if before != row:
+            raise UsageError(
+                f"{path}: two different rows would be named '{row.name}'; rename a component of one of them"
+            )
+        if (before.title, before.about) != (row.title, row.about):
+            raise UsageError(f"{path}: two [[rows]] ask for {row.name} with another title or about; keep one of them")
+    titles = [row.title for row in rows.values() if row.title]
+    twice = next((title for title in titles if titles.count(title) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{path}: two rows have the title '{twice}'; give each a title of its own")
+    return rows
+
+
 def _require_plain(where: str, values: Mapping[str, Any]) -> None:
     """Raise `UsageError` for a value that no parameter has, such as a date or NaN."""
     for name, value in values.items():
@@ -273,13 +299,14 @@ def _require_plain(where: str, values: Mapping[str, Any]) -> None:
 def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
     """The rows with the controls of the first one after them."""
     systems = tuple(row for row in rows if row.control is None)
-    return (*systems, *(replace(systems[0], control=control) for control in CONTROLS))
+    return (*systems, *(replace(systems[0], control=control, title="", about="") for control in CONTROLS))
 
 
 def _product(entry: _Rows) -> Iterable[Row]:
     params = {section: values for section, values in entry.params.model_dump().items() if values}
     for model, loss, recipe in itertools.product(entry.models, entry.losses, entry.recipes):
-        yield Row(model=model, loss=loss, recipe=recipe, params=params, tuned=entry.tuned)
+        words = {"tuned": entry.tuned, "title": entry.title, "about": entry.about.strip()}
+        yield Row(model=model, loss=loss, recipe=recipe, params=params, **words)
 
 
 def _without_null(value: Any) -> Any:
@@ -351,15 +378,22 @@ def open_board(name: str | Path) -> Board:
 
 
 def row_text(
-    models: Sequence[str], losses: Sequence[str], recipes: Sequence[str], params: Params, tuned: str = ""
+    models: Sequence[str],
+    losses: Sequence[str],
+    recipes: Sequence[str],
+    params: Params,
+    *,
+    title: str = "",
+    about: str = "",
+    tuned: str = "",
 ) -> str:
     """One `[[rows]]` table as TOML; `tuned` says what finding its parameters took."""
     lists = {"models": models, "losses": losses, "recipes": recipes}
     lines = [f"{name} = {toml_value(list(values))}" for name, values in lists.items()]
     if params:
         lines.append(f"params = {toml_value(params)}")
-    if tuned:
-        lines.append(f"tuned = {toml_value(tuned)}")
+    words = {"title": title, "about": about, "tuned": tuned}
+    lines += [f"{name} = {toml_value(text)}" for name, text in words.items() if text]
     return "\n".join(["[[rows]]", *lines, ""])
 
 
@@ -386,19 +420,3 @@ def save_board(folder: Path, text: str) -> Board:
     board = parse_board(text, folder)
     write_atomically((folder / BOARD_FILE).resolve(), text)
     return board
-
-
-def toml_key(name: str) -> str:
-    """A key, quoted where TOML wants it."""
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
-
-
-def toml_value(value: Any) -> str:
-    """A value as TOML on one line. TOML has no null: None is written as the text that is read as it."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    if value is None:
-        return toml_value(NULL)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -90,7 +90,8 @@ def one_row_text(row: Row) -> str:
     """Return what asks for a row in board.toml: a table of its own, or for control rows the key that they share."""
     if row.control is not None:
         return "controls = true\n"
-    return row_text([row.model], [row.loss], [row.recipe], row.params, row.tuned)
+    words = {"title": row.title, "about": row.about, "tuned": row.tuned}
+    return row_text([row.model], [row.loss], [row.recipe], row.params, **words)
 
 
 def add_rows(folder: Path, rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -115,6 +116,8 @@ def define(request: BoardRequest, registry: Registry | None = None) -> Definitio
     remarks: tuple[str, ...] = ()
     if registry is not None:
         wanted, remarks = _fit_rows(wanted, request.params, registry)
+    wanted, united = _unite(wanted)
+    remarks += united
     if request.controls:
         wanted = replace(wanted, rows=add_controls(wanted.rows))
     if not (wanted.folder / BOARD_FILE).is_file():
@@ -128,6 +131,8 @@ def define(request: BoardRequest, registry: Registry | None = None) -> Definitio
     _require_same_data(existing, wanted.dataset, options, request.seeds)
     existing_names = {row.name for row in existing.rows}
     added = [row for row in wanted.rows if row.name not in existing_names]
+    if request.params:  # the titles are those of the rows that they were made from, which stay
+        added = [replace(row, title="", about="") for row in added]
     if not added:
         return Definition(existing, None, remarks=remarks)
     text = _append_rows(read_text(wanted.folder / BOARD_FILE), added)
@@ -152,7 +157,22 @@ def _fit_rows(board: Board, params: Params, registry: Registry) -> tuple[Board, 
                     f"--set {section}.{parameter} does not apply to rows of {' and '.join(without)}: no such parameter"
                 )
             rows = [_drop(row, section, parameter) if getattr(row, section) in without else row for row in rows]
-    return replace(board, rows=tuple({row.name: row for row in rows}.values())), tuple(remarks)
+    return replace(board, rows=tuple(rows)), tuple(remarks)
+
+
+def _unite(board: Board) -> tuple[Board, tuple[str, ...]]:
+    """Make one row of those that the given parameters have made alike, called by all their titles, and say of which."""
+    alike: dict[str, list[Row]] = {}
+    for row in board.rows:
+        alike.setdefault(row.name, []).append(row)
+    rows, remarks = [], []
+    for same in alike.values():
+        titles = list(dict.fromkeys(row.title for row in same if row.title))
+        abouts = dict.fromkeys(row.about for row in same if row.about)
+        if len(titles) > 1:
+            remarks.append(f"with these parameters {' and '.join(titles)} are one row, {same[0].name}")
+        rows.append(replace(same[0], title=" / ".join(titles), about=" ".join(abouts)))
+    return replace(board, rows=tuple(rows)), tuple(remarks)
 
 
 def _used(rows: Sequence[Row], section: Literal["model", "loss"]) -> list[str]:
@@ -234,7 +254,7 @@ def _from_board(request: BoardRequest) -> Board:
     folder = request.folder or (place if isinstance(place, Path) else Path(f"{place}-board"))
     original = parse_board(_original_text(request.board), folder)
     systems = (
-        Row(model=r.model, loss=r.loss, recipe=r.recipe, params=_merge(r.params, request.params))
+        replace(r, params=_merge(r.params, request.params), tuned="" if request.params else r.tuned)
         for r in original.systems
     )
     rows = tuple(systems) if original.systems == original.rows else add_controls(systems)

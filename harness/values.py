@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ NAMES: Mapping[Any, str] = {
     type(None): "none",
 }
 """Types whose values anyone can write, and what they are in words."""
+NULL = "none"
+"""What stands for no value in TOML, and is read as it."""
 ANYTHING = "text, a finite number, true or false, a list or a table"
 
 
@@ -183,3 +186,19 @@ def _is_number(text: str, kind: type) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(number, int if kind is int else int | float) and _is_finite(number)
+
+
+def toml_key(name: str) -> str:
+    """A key, quoted where TOML wants it."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML on one line. TOML has no null: None is written as the text that is read as it."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if value is None:
+        return toml_value(NULL)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

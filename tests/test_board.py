@@ -102,7 +102,7 @@ def test_a_toml_mistake_is_named_with_its_line():
 
 
 def test_every_bundled_board_parses_and_names_components_that_exist(registry):
-    assert set(bundled_boards()) == {"demo", "nih-70-10-20", "nih-dacnet", "nih-official"}
+    assert set(bundled_boards()) == {"demo", "nih-70-10-20", "nih-dacnet", "nih-official", "nih-paper"}
     for name in bundled_boards():
         board = parse_board(bundled_text(name) or "", Path(name))
         registry.dataset(board.dataset)
@@ -143,6 +143,47 @@ models_of_a_board = st.lists(st.from_regex(r"[a-z0-9.-]{1,8}", fullmatch=True), 
 def test_two_rows_of_one_name_are_refused():
     with pytest.raises(UsageError, match="two different rows would be named 'timm_b--bce--r'"):
         parse_board(GOOD.replace('["a", "timm/b"]', '["timm_b", "timm/b"]'), Path("x"))
+
+
+TITLED = """[[rows]]
+title = "DACNet"
+about = "As it was published."
+models = ["b"]
+losses = ["bce"]
+recipes = ["r"]
+"""
+
+
+def test_a_row_may_have_a_title_and_words_which_are_no_part_of_its_name():
+    board = parse_board(GOOD + TITLED, Path("x"))
+    row = board.rows[-1]
+    assert (row.name, row.title, row.about) == ("b--bce--r", "DACNet", "As it was published.")
+    assert row == Row(model="b", loss="bce", recipe="r")
+    assert [other.title for other in board.rows[:-1]] == [""] * 3
+    assert parse_board(GOOD + TITLED + TITLED, Path("x")).rows == board.rows
+    words = {"title": row.title, "about": 'what "is" said\nof it'}
+    read = parse_board(board_text(board, [row_text(["b"], ["bce"], ["r"], {}, **words)]), Path("x")).rows[0]
+    assert {"title": read.title, "about": read.about} == words
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (TITLED.replace('["b"]', '["b", "c"]'), "a title names one row, and this table asks for 2"),
+        (TITLED.replace('["b"]', '["a"]'), r"two \[\[rows\]\] ask for a--bce--r with another title or about"),
+        (TITLED + TITLED.replace('["b"]', '["c"]'), "two rows have the title 'DACNet'; give each a title of its own"),
+        (TITLED.replace("title =", "titel ="), "unknown key 'rows.2.titel': did you mean 'title'"),
+        (TITLED.replace('"DACNet"', "7"), "rows.2.title: Input should be a valid string"),
+    ],
+)
+def test_a_title_that_is_not_of_one_row_is_refused(text, says):
+    with pytest.raises(UsageError, match=says):
+        parse_board(GOOD + text, Path("x"))
+
+
+def test_a_control_row_has_not_the_title_of_the_row_that_it_is_made_of():
+    board = parse_board("controls = true\n" + GOOD.partition("[[rows]]")[0] + TITLED, Path("x"))
+    assert [row.title for row in board.rows] == ["DACNet", "", ""]
 
 
 @given(models_of_a_board, st.dictionaries(names, values, max_size=4), st.text(max_size=20))

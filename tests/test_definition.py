@@ -126,6 +126,29 @@ def test_a_copy_takes_options_and_parameters(tmp_path):
     assert all(row.params == {"recipe": {"epochs": 1}} for row in board.rows)
 
 
+def test_rows_that_parameters_make_alike_become_one_of_both_titles_and_that_is_said(tmp_path):
+    definition = define(BoardRequest(board="nih-paper", folder=tmp_path, params={"recipe": {"epochs": 1}}))
+    definition.write()
+    titles = [row.title for row in read_board(tmp_path).rows]
+    assert {"DACNet / focal, 12 epochs", "pignet / auc_chexnet", "AdamW"} <= set(titles)
+    alike = [remark for remark in definition.remarks if "are one row" in remark]
+    assert len(alike) == 2
+    assert alike[0] == next(
+        f"with these parameters DACNet and focal, 12 epochs are one row, {row.name}"
+        for row in definition.board.rows
+        if row.title.startswith("DACNet")
+    )
+
+
+def test_a_row_that_is_added_with_other_parameters_has_not_the_title_of_the_one_it_is_made_of(tmp_path):
+    define(BoardRequest(board="nih-paper", folder=tmp_path)).write()
+    before = read_board(tmp_path).rows
+    define(BoardRequest(board=str(tmp_path), params={"recipe": {"epochs": 1}})).write()
+    rows = read_board(tmp_path).rows
+    assert rows[: len(before)] == before
+    assert [(row.title, row.about) for row in rows[len(before) :]] == [("", "")] * (len(before) - 2)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -13,9 +13,9 @@ import pytest
 from torch import nn
 
 from harness import Augment, Data, Dataset, Model, Recipe, Schedule, UsageError
-from harness.board import toml_value
 from harness.errors import UnknownNameError
 from harness.parameters import complete, override, parse_assignments, parse_params, parse_value, recipe_values
+from harness.values import toml_value
 
 
 @pytest.mark.parametrize(

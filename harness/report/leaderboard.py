@@ -76,6 +76,10 @@ class RowSummary:
     """Label -> interval of the objective, patients resampled; absent where it is undefined."""
     tuned: str = ""
     """How its parameters were found and what that cost, as board.toml says."""
+    display_name: str = ""
+    """What readers know it as, as board.toml says; empty where it does not."""
+    about: str = ""
+    """What is to be known of it, as board.toml says."""
 
     @property
     def title(self) -> str:

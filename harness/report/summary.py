@@ -157,6 +157,8 @@ def _summarize_row(
         counted=tuple(done),
         control=row.control,
         tuned=row.tuned,
+        display_name=row.title,
+        about=row.about,
         external=next((record.external for record, _ in judged if record.external is not None), None),
         submission=next((record.submission for record, _ in judged if record.submission is not None), None),
         only_ranked=ONLY_RANKED if any(_is_only_ranked(record) for record in done) else "",

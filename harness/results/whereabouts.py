@@ -5,11 +5,11 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from harness.board import toml_value
 from harness.errors import UsageError
 from harness.files import decode_text, read_regular, write_atomically
 from harness.results.layout import local_path
 from harness.results.store import hide_runs
+from harness.values import toml_value
 
 KEY = "data_root"
 ABOUT = "# Where this board's data lie on this machine. Written by harness run, read where --data-root is not given.\n"

@@ -71,7 +71,7 @@ class StudyOutcome:
     def row_text(self) -> str:
         """The row as it stands in a `board.toml`."""
         row = self.row
-        return row_text([row.model], [row.loss], [row.recipe], row.params, row.tuned)
+        return row_text([row.model], [row.loss], [row.recipe], row.params, tuned=row.tuned)
 
 
 def conclude(study: optuna.Study, plan: Plan) -> StudyOutcome:

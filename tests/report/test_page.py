@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 
@@ -316,9 +317,26 @@ def test_no_folder_of_the_machine_stands_on_the_page(build):
 def test_a_tuned_row_says_so_and_what_its_tuning_cost(build):
     tuned = "by 40 trials in 3.2 GPU hours"
     for note, says in ((tuned, tuned), ("", "with other parameters")):
-        text = row_text(["net"], ["bce"], ["demo"], {"recipe": {"lr": 0.01}}, note)
+        text = row_text(["net"], ["bce"], ["demo"], {"recipe": {"lr": 0.01}}, tuned=note)
         board = save_board(build.folder, board_text(build.board(), [text]))
         build.write(build.record(board.rows[0]))
         ranking = render(board).page.read_text().partition("</table>")[0]
         assert f'<span class="small tuned">{says}</span>' in ranking
         assert "lr = 0.01" in ranking
+
+
+def test_a_rows_title_and_words_stand_in_its_details_on_the_page_and_in_the_terminal(build, harness):
+    words = {"title": "DAC <Net>", "about": "As in https://example.org/paper."}
+    texts = [row_text(["net"], ["bce"], ["demo"], {}, **words), row_text(["other"], ["bce"], ["demo"], {})]
+    board = save_board(build.folder, board_text(build.board(), texts))
+    for row in board.rows:
+        build.write(build.record(row))
+    page = render(board).page.read_text()
+    details = page.partition("Row by row")[2]
+    assert '<summary><span class="name">DAC &lt;Net&gt;</span>: <span class="name">net</span>' in details
+    assert 'As in <a href="https://example.org/paper"' in details
+    assert details.count("</span>: <span") == 1
+    _, out, _ = harness("show", f"{build.folder}::net--bce--demo")
+    assert out.splitlines()[:3] == ["net--bce--demo", "DAC <Net>", "As in https://example.org/paper."]
+    shown = json.loads(harness("show", f"{build.folder}::net--bce--demo", "--json")[1])
+    assert (shown["display_name"], shown["about"]) == (words["title"], words["about"])

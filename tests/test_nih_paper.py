@@ -1,0 +1,106 @@
+"""The bundled board nih-paper: each row's parameters, held to what the paper's scripts are known to have done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.board import Board, bundled_text, parse_board
+from harness.choices import resolve_rows
+from harness.parameters import recipe_values
+
+CROPS = {"augment.crop_scale": (0.08, 1.0), "load_size": 256, "evaluate_at": "center-crop"}
+EARLY = CROPS | {"optimizer": "adam", "lr": 1e-4, "batch_size": 16}
+FAST = CROPS | {"optimizer": "adam", "lr": 5e-5, "batch_size": 16, "epochs": 15}
+DACNET = CROPS | {"optimizer": "adamw", "lr": 5e-5, "batch_size": 8, "epochs": 25}
+JITTER = {"augment.brightness": 0.1, "augment.contrast": 0.1}
+ONE_CYCLE = {"schedule.kind": "one-cycle"}
+USUAL = {
+    "weight_decay": 1e-5,
+    "schedule.kind": "plateau",
+    "schedule.watch": "loss",
+    "schedule.patience": 1,
+    "schedule.factor": 0.1,
+    "schedule.warmup": 0.0,
+    "size": 224,
+    "load_size": 224,
+    "evaluate_at": "resize",
+    "augment.flip": True,
+    "augment.rotation": 0.0,
+    "augment.shift": 0.0,
+    "augment.crop_scale": None,
+    "augment.brightness": 0.0,
+    "augment.contrast": 0.0,
+    "weights": "imagenet",
+    "select_on": "auroc",
+    "patience": 5,
+    "label_smoothing": 0.0,
+    "average_decay": None,
+    "gradient_clip": None,
+    "freeze_epochs": 0,
+}
+"""What a script does unless its line says otherwise."""
+SCRIPTS = {
+    "CheXNet replica": ("chexnet", "bce", {"optimizer": "adam", "lr": 1e-3, "batch_size": 16, "epochs": 20}),
+    "DACNet": ("chexnet", "focal", DACNET | JITTER),
+    "ViT": (
+        "vit-b16",
+        "bce",
+        {
+            "optimizer": "adam",
+            "lr": 1e-4,
+            "batch_size": 16,
+            "epochs": 20,
+            "schedule.patience": 3,
+            "augment.flip": False,
+        },
+    ),
+    "pignet": ("chexnet", "bce", EARLY | {"epochs": 18}),
+    "AdamW": ("chexnet", "bce", FAST | {"optimizer": "adamw"}),
+    "brightness and contrast": ("chexnet", "bce", FAST | JITTER),
+    "cosine": ("chexnet", "bce", FAST | {"schedule.kind": "cosine"}),
+    "one-cycle": ("chexnet", "bce", FAST | ONE_CYCLE | {"lr": 1e-3}),
+    "focal, 12 epochs": ("chexnet", "focal", DACNET | JITTER | {"epochs": 12}),
+    "ten-crop": ("chexnet", "focal", DACNET | JITTER | {"evaluate_at": "ten-crop"}),
+    "ResNet-50": ("resnet50", "bce", FAST | JITTER | {"optimizer": "adamw", "epochs": 12}),
+    "EfficientNet-B3": (
+        "efficientnet-b3",
+        "bce",
+        DACNET
+        | ONE_CYCLE
+        | {"lr": 0.01, "weight_decay": 1e-4, "batch_size": 128, "epochs": 20, "size": 300, "load_size": 343}
+        | {"augment.rotation": 15.0, "augment.brightness": 0.2, "augment.contrast": 0.2},
+    ),
+    "auc_chexnet": ("chexnet", "bce", EARLY | {"epochs": 20}),
+}
+"""Title -> model, loss, and what differs from `USUAL`."""
+OTHER_SPLITS = {"ViT": "by patient of 60/20/20", "EfficientNet-B3": "by image of 60/20/20", "auc_chexnet": "by image"}
+"""Rows whose scripts had another split than the board's, and which."""
+
+
+@pytest.fixture(scope="module")
+def paper() -> Board:
+    return parse_board(bundled_text("nih-paper") or "", Path("nih-paper"))
+
+
+def test_each_row_has_the_parameters_of_its_script(paper, registry):
+    resolved = {choices.row.title: choices for choices in resolve_rows(paper, registry).values()}
+    assert list(resolved) == list(SCRIPTS)
+    for title, (model, loss, differs) in SCRIPTS.items():
+        choices = resolved[title]
+        assert (choices.model.name, choices.loss.name) == (model, loss), title
+        found = recipe_values(choices.recipe)
+        wanted = USUAL | differs
+        assert {name: found.get(name) for name in wanted} == wanted, title
+        if loss == "focal":
+            assert choices.loss_params == {"alpha": 1.0, "gamma": 2.0}, title
+
+
+def test_all_rows_are_on_the_split_of_dacnet_and_say_where_the_paper_had_another(paper):
+    assert (paper.dataset, paper.options) == ("nih-cxr14", {"split": "dacnet"})
+    for row in paper.rows:
+        assert row.about, row.title
+        other = OTHER_SPLITS.get(row.title)
+        assert ("on a split by" in row.about) == (other is not None), row.title
+        assert other is None or other in row.about
