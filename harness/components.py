@@ -447,6 +447,9 @@ class Recipe(Component):
     """Initial weights: `random`, `imagenet`, or a file (.safetensors, .pth), taken to eat what `Model.inputs` says."""
     freeze_epochs: int = 0
     """First epochs in which only the head is trained: the rest keeps its weights and statistics."""
+    oversample: Mapping[str, float] = field(default_factory=dict)
+    """Label -> the share of what an epoch draws that is of images with it: `{Hernia = 0.1}`. All else stays: an epoch
+    is as long as without, and an image with several of these labels counts for the rarest."""
     label_smoothing: float = 0.0
     """Training targets are moved by half of this towards one half."""
     average_decay: float | None = None
@@ -473,6 +476,10 @@ class Recipe(Component):
         )
         shares = {"label_smoothing": (0.0, 1.0), "average_decay": (0.0, 1.0), "momentum": (0.0, 1.0)}
         _check_bounds(what, self, shares | {"weight_decay": (0.0, None), "freeze_epochs": (0, self.epochs)})
+        if not all(0 < share < 1 for share in self.oversample.values()) or not sum(self.oversample.values()) < 1:
+            raise UsageError(
+                f"{what}: oversample must be shares of an epoch above 0, in sum below 1, got {dict(self.oversample)}"
+            )
         for name in ("lr", "gradient_clip"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and value > 0):

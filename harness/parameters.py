@@ -20,6 +20,8 @@ WORDS: Mapping[str, bool | None] = {"none": None, "true": True, "false": False}
 """What is no text when it is typed, in any letters."""
 NUMBER = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
 """A number that is none to TOML."""
+TABLES = ("oversample",)
+"""Fields of a recipe that are tables, with names that a user gives: `oversample.Hernia`."""
 Params = dict[str, dict[str, Any]]
 """`{"model": {...}, "loss": {...}, "recipe": {...}}`, sections without entries left out; nested names are dotted."""
 
@@ -147,15 +149,16 @@ def override(recipe: Recipe, given: Options) -> Recipe:
     current_values = recipe_values(recipe)
     changed: dict[str, Any] = {}
     for name, value in flat.items():
-        if name not in current_values:
-            raise UnknownNameError(f"field of recipe '{recipe.name}'", name, current_values)
         outer, _, inner = name.partition(".")
+        if name not in current_values and outer not in TABLES:
+            raise UnknownNameError(f"field of recipe '{recipe.name}'", name, [*current_values, *TABLES])
         part = changed.get(outer, getattr(recipe, outer))
-        changed[outer] = (
-            replace(part, **{inner: _cast(type(part), inner, name, value)})
-            if inner
-            else _cast(Recipe, outer, name, value)
-        )
+        if not inner:
+            changed[outer] = _cast(Recipe, outer, name, value)
+        elif outer in TABLES:
+            changed[outer] = part | _cast(Recipe, outer, outer, {inner: value})
+        else:
+            changed[outer] = replace(part, **{inner: _cast(type(part), inner, name, value)})
     return replace(recipe, **changed)
 
 

@@ -73,9 +73,15 @@ SCRIPTS = {
         | {"augment.rotation": 15.0, "augment.brightness": 0.2, "augment.contrast": 0.2},
     ),
     "auc_chexnet": ("chexnet", "bce", EARLY | {"epochs": 20}),
+    "oversampled pneumonia": ("chexnet", "focal", EARLY | {"lr": 1e-3, "epochs": 20, "oversample.Pneumonia": 0.5}),
 }
 """Title -> model, loss, and what differs from `USUAL`."""
-OTHER_SPLITS = {"ViT": "by patient of 60/20/20", "EfficientNet-B3": "by image of 60/20/20", "auc_chexnet": "by image"}
+OTHER_SPLITS = {
+    "ViT": "by patient of 60/20/20",
+    "EfficientNet-B3": "by image of 60/20/20",
+    "auc_chexnet": "by image",
+    "oversampled pneumonia": "by image",
+}
 """Rows whose scripts had another split than the board's, and which."""
 
 
@@ -93,6 +99,7 @@ def test_each_row_has_the_parameters_of_its_script(paper, registry):
         found = recipe_values(choices.recipe)
         wanted = USUAL | differs
         assert {name: found.get(name) for name in wanted} == wanted, title
+        assert [name for name in found if name.startswith("oversample")] == [n for n in differs if "oversample" in n]
         if loss == "focal":
             assert choices.loss_params == {"alpha": 1.0, "gamma": 2.0}, title
 

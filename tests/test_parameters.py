@@ -176,6 +176,16 @@ def test_recipe_fields_are_overridden_nested_ones_by_dotted_names():
     assert RECIPE.augment == Augment(flip=True)
 
 
+def test_a_field_that_is_a_table_takes_names_of_a_users_own_and_is_among_the_values_only_where_it_is_set():
+    changed = override(RECIPE, {"oversample": {"Hernia": 0.1}, "oversample.Pleural Thickening": 0.2})
+    assert changed.oversample == {"Hernia": 0.1, "Pleural Thickening": 0.2}
+    assert override(changed, {"oversample.Hernia": 0.3}).oversample == {"Hernia": 0.3, "Pleural Thickening": 0.2}
+    values = recipe_values(changed)
+    assert (values["oversample.Hernia"], values["oversample.Pleural Thickening"]) == (0.1, 0.2)
+    assert not [name for name in recipe_values(RECIPE) if name.startswith("oversample")]
+    assert parse_params(["recipe.oversample.Hernia=0.1"]) == {"recipe": {"oversample.Hernia": 0.1}}
+
+
 @pytest.mark.parametrize("name", ["patience", "gradient_clip", "micro_batch", "augment.crop_scale"])
 def test_a_field_without_a_value_is_written_and_read_back(name):
     recipe = override(RECIPE, {name: [0.5, 1] if name == "augment.crop_scale" else 1})
@@ -210,6 +220,11 @@ def test_load_size_follows_size_in_proportion_unless_given():
         ({"optimizer": "sdg"}, "recipe.optimizer must be 'adam', 'adamw' or 'sgd'"),
         ({"lr": -1}, "lr must be a number above 0"),
         ({"load_size": 100}, "a center-crop of 224 px needs load_size"),
+        ({"oversample": 0.5}, "recipe.oversample must be a table, each a finite number, got 0.5"),
+        ({"oversample.Mass": "half"}, "recipe.oversample must be a table, each a finite number, got {'Mass': 'half'}"),
+        ({"oversample.Mass": 1}, "oversample must be shares of an epoch above 0, in sum below 1, got {'Mass': 1.0}"),
+        ({"oversample": {"Mass": 0.5, "Edema": 0.5}}, "oversample must be shares of an epoch above 0, in sum below 1"),
+        ({"oversampel": 1}, "did you mean 'oversample'"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(given, says):

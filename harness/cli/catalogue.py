@@ -24,7 +24,7 @@ from harness.components import (
 )
 from harness.data.loading import CORE_OPTIONS
 from harness.errors import UnknownNameError
-from harness.parameters import defaults, recipe_values
+from harness.parameters import TABLES, defaults, recipe_values
 from harness.registry import Offer, Registry
 
 
@@ -72,7 +72,8 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
         described["defaults"] |= CORE_OPTIONS
         described["drawn"] = component.drawn
     if isinstance(component, Recipe):
-        described["defaults"] = recipe_values(component)
+        unset = {name: None for name in TABLES if not getattr(component, name)}
+        described["defaults"] = recipe_values(component) | unset
     if isinstance(component, Model | Loss | Recipe):
         described["space"] = {name: _range(spec) for name, spec in component.space.items()}
     if isinstance(component, Model):

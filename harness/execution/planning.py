@@ -31,6 +31,7 @@ from harness.results.staleness import why_evaluate_again
 from harness.results.store import read_records
 from harness.scoring.reader_files import ReaderFiles, read_board_readers
 from harness.training import VERSION
+from harness.training.draw import find_pools
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
 from harness.training.weights import require_imagenet
 
@@ -178,10 +179,11 @@ class JobMaker:
     def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
         """Make the job of a combo, with images of the size that it loads.
 
-        Raises `UnknownNameError` or `UsageError` for a prevalence that cannot be meant.
+        Raises `UnknownNameError` or `UsageError` for a prevalence, or a share to be drawn, that cannot be meant.
         """
-        board, settings = self.board, self.settings
-        require_prevalence(board.prevalence, sized.prepared.data.labels)
+        board, settings, data = self.board, self.settings, sized.prepared.data
+        require_prevalence(board.prevalence, data.labels)
+        find_pools(data.targets[(data.table["split"] == "train").to_numpy()], data.labels, choices.recipe.oversample)
         objective = next(metric for metric in self.metrics if metric.name == board.objective.partition("@")[0])
         shuffled = combo.row.control == "shuffled"
         return Job(

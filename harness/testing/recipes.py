@@ -88,11 +88,10 @@ def _recipe(subject: Subject) -> Recipe:
 
 
 def _short(recipe: Recipe) -> Recipe:
-    """One epoch, small images in the same proportion to each other, random weights."""
+    """One epoch, small images in the same proportion to each other, random weights; the samples have other labels."""
     load_size = max(SIZE, round(recipe.load_size * SIZE / recipe.size))
-    return replace(
-        recipe, epochs=1, size=SIZE, load_size=load_size, weights="random", freeze_epochs=min(1, recipe.freeze_epochs)
-    )
+    small = replace(recipe, epochs=1, size=SIZE, load_size=load_size, oversample={})
+    return replace(small, weights="random", freeze_epochs=min(1, recipe.freeze_epochs))
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

@@ -12,6 +12,7 @@ import torch
 
 from harness.training.checkpoint import Checkpoint, Saved
 from harness.training.compilation import explain_limit, reset_compiler
+from harness.training.draw import Draw
 from harness.training.engine import Execution, decide_compile
 from harness.training.memory import is_out_of_memory
 from harness.training.numerics import choose_numerics
@@ -66,6 +67,7 @@ class Training:
         numerics = choose_numerics(recipe, placed.device, setup.network)
         setup.network.to(memory_format=numerics.layout)
         self.batch_size, self.batches = batch_plan(len(placed.splits["train"]), recipe.batch_size)
+        self.draw = Draw(placed, recipe)
         self.schedule = RateSchedule(recipe, self.batches)
         self.rate = torch.tensor(recipe.lr, device=placed.device)
         self.state = _make_state(setup, self.rate, scaled=numerics.precision == "fp16")
@@ -182,8 +184,7 @@ class Training:
     def _train_batches(self, number: int) -> tuple[float, Timing | None]:
         """One pass; gives the mean loss. The device is waited for at its end, and now and then to look at the loss."""
         placed, step = self.setup.placed, self.step
-        order = torch.randperm(len(placed.splits["train"]), generator=self.state.generator, device=placed.device)
-        index = placed.splits["train"][order[: self.batches * self.batch_size]]
+        index = self.draw(self.batches * self.batch_size, self.state.generator)
         timer = StepTimer(placed.device, self.batch_size, warm_up=0 if self.prepared else WARM_UP)
         step.start_epoch(number)
         rate = math.nan

@@ -38,7 +38,7 @@ def estimate(context: TrialContext, row: Row, epochs: int, seeds: int) -> Estima
     batch_size, batches = batch_plan(images, choices.recipe.batch_size)
     few = min(images, batch_size * min(batches, STEPS))
     short = replace(placed, splits={**placed.splits, "train": placed.splits["train"][:few]})
-    recipe = replace(choices.recipe, epochs=1, freeze_epochs=0, select_on="loss", patience=None)
+    recipe = replace(choices.recipe, epochs=1, freeze_epochs=0, select_on="loss", patience=None, oversample={})
     recipe = replace(recipe, schedule=replace(recipe.schedule, kind="constant", warmup=0.0, watch="loss"))
     training = Training(set_up(replace(choices, recipe=recipe), prepared, short, 0, {}, context.settings.engine))
     started = time.perf_counter()

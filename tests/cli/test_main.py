@@ -157,6 +157,7 @@ def test_show_tells_signature_defaults_space_and_citation(harness):
     _, out, _ = harness("plugins", "show", "timm/resnet18")
     assert "timm/resnet18.a1_in1k" in out
     assert "any network of timm" in harness("plugins", "show", "timm/*")[1]
+    assert "oversample = None" in harness("plugins", "show", "dacnet")[1]
     code, _, err = harness("plugins", "show", "timm/xyzzyqqq")
     assert code == 2
     assert len(err) < 200

@@ -260,6 +260,26 @@ def test_a_loss_that_cannot_leave_out_unknown_targets_is_skipped(toys, tmp_path)
     assert complete[0].status == "done"
 
 
+def test_what_a_row_oversamples_is_in_its_record_and_a_label_that_is_not_there_is_refused_before_anything_runs(
+    toys, tmp_path
+):
+    rows = (
+        Row(model="toy-net", loss="bce", recipe="toy"),
+        Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"oversample": {"first": 0.5}}}),
+    )
+    plain, more = run(make_board(tmp_path, rows=rows, seeds=(0,)), toys, tmp_path)
+    assert more.combo.resolved["recipe"] == plain.combo.resolved["recipe"] | {"oversample.first": 0.5}
+    assert (more.status, more.dataset) == ("done", plain.dataset)
+    assert more.training is not None
+    assert plain.training is not None
+    assert more.training.history[0].train_loss != plain.training.history[0].train_loss
+    wrong = Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"oversample": {"fist": 0.5}}})
+    board = make_board(tmp_path / "other", rows=(rows[0], wrong))
+    with pytest.raises(UnknownNameError, match=r"label in recipe\.oversample 'fist': did you mean 'first'"):
+        run(board, toys, tmp_path)
+    assert not board.folder.exists()
+
+
 def test_a_board_of_which_nothing_can_be_run_is_refused(toys, tmp_path):
     rows = (Row(model="toy-net", loss="toy-scalar", recipe="toy"),)
     board = make_board(tmp_path, rows=rows, options={"unknown": True})
