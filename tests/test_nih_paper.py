@@ -106,6 +106,7 @@ def test_each_row_has_the_parameters_of_its_script(paper, registry):
 
 def test_all_rows_are_on_the_split_of_dacnet_and_say_where_the_paper_had_another(paper):
     assert (paper.dataset, paper.options) == ("nih-cxr14", {"split": "dacnet"})
+    assert "f1@val-f1:Pneumonia" in paper.metrics  # the script that decided pneumonia alone at its own threshold
     for row in paper.rows:
         assert row.about, row.title
         other = OTHER_SPLITS.get(row.title)

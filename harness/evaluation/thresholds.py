@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.errors import UnknownNameError
 from harness.evaluation.predictions import Predictions, make_scores
-from harness.metric_names import POLICIES, parse_fixed
+from harness.metric_names import POLICIES, WITHOUT_VALIDATION, parse_fixed, parse_single, require_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def fit_thresholds(
         val = val.arrange(test.labels, test.source)
     thresholds = {}
     for policy in policies:
-        needs_val = policy not in ("0.5", "oracle")
+        needs_val = policy not in WITHOUT_VALIDATION
         if needs_val and val is None:
             continue
         if test.is_rank_only or (needs_val and val is not None and val.is_rank_only):
@@ -67,6 +67,11 @@ def fit_on_validation(policy: str, val: Predictions, test: Predictions | None = 
         return maximal_f1_thresholds(ranks, val.targets)
     if policy == "val-youden":
         return maximal_youden_thresholds(ranks, val.targets)
+    single = parse_single(policy)
+    if single is not None:
+        require_labels([f"@{policy}"], val.labels)
+        alone = np.array([label == single[1] for label in val.labels])
+        return np.where(alone, fit_on_validation(single[0], val, test), _split_in_half(like))
     fixed = parse_fixed(policy)
     if fixed is None:
         raise UnknownNameError("threshold policy", policy, POLICIES)

@@ -22,7 +22,7 @@ from harness.evaluation.subgroups import MEASURED
 from harness.execution.combo import Job, reason_to_skip
 from harness.execution.controls import shuffle_targets
 from harness.execution.events import Listener, Noted, Preparing
-from harness.metric_names import split_name
+from harness.metric_names import require_labels, split_name
 from harness.registry import Registry
 from harness.results.identity import combo_key, fingerprint, weights_identity
 from harness.results.provenance import scrub_paths
@@ -179,10 +179,12 @@ class JobMaker:
     def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
         """Make the job of a combo, with images of the size that it loads.
 
-        Raises `UnknownNameError` or `UsageError` for a prevalence, or a share to be drawn, that cannot be meant.
+        Raises `UnknownNameError` or `UsageError` for a prevalence, a policy or a share of the draw that no
+        label of the data can have.
         """
         board, settings, data = self.board, self.settings, sized.prepared.data
         require_prevalence(board.prevalence, data.labels)
+        require_labels(board.metrics, data.labels)
         find_pools(data.targets[(data.table["split"] == "train").to_numpy()], data.labels, choices.recipe.oversample)
         objective = next(metric for metric in self.metrics if metric.name == board.objective.partition("@")[0])
         shuffled = combo.row.control == "shuffled"

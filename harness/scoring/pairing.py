@@ -30,15 +30,13 @@ from harness.evaluation.resamples import Resamples
 from harness.evaluation.significance import FEWEST_SEEDS, adjust_holm
 from harness.evaluation.thresholds import fit_thresholds
 from harness.evaluation.wording import explain_no_interval, tell_absences, tell_detectable, tell_margin, tell_pair
-from harness.metric_names import full_name, split_name
+from harness.metric_names import WITHOUT_VALIDATION, full_name, split_name
 from harness.scoring import alignment
 from harness.scoring.beside_readers import compare_systems
 from harness.scoring.reader_files import ReaderFiles
 from harness.scoring.rows import MeasuredRow, read_row_resamples, require_same_data, resolve_recorded
 from harness.scoring.systems import tell_unknown_patients
 from harness.units import Unit
-
-WITHOUT_VALIDATION = ("0.5", "oracle")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import numpy as np
@@ -21,7 +22,7 @@ from harness.evaluation.thresholds import (
     sensitivity_thresholds,
     specificity_thresholds,
 )
-from harness.metric_names import POLICIES, explain_policies, full_name, needed_policies, split_name
+from harness.metric_names import POLICIES, explain_policies, full_name, needed_policies, require_labels, split_name
 
 
 def by_hand(scores, targets):
@@ -212,6 +213,32 @@ def test_policies_that_are_asked_for_are_fitted_label_by_label_whatever_the_orde
     np.testing.assert_array_equal(fitted["val-sens1"], [val.ranks[val.targets[:, c] == 1, c].min() for c in (0, 1)])
 
 
+@pytest.mark.parametrize("base", ["val-f1", "val-youden", "val-sens0.85", "val-spec0.9"])
+def test_a_policy_of_one_label_alone_leaves_every_other_label_at_one_half(base):
+    val, test = make_predictions(("a", "b", "c d")), make_predictions(("c d", "a", "b"), "test.npz", seed=1)
+    policy = f"{base}:c d"
+    fitted = fit_thresholds(val, test, [base, policy])
+    assert fitted[policy][0] == fitted[base][0]
+    np.testing.assert_array_equal(fitted[policy][1:], [0, 0])  # logits
+    assert fitted[base][1] != 0
+    assert describe_thresholds(test, fitted)[policy] == describe_thresholds(test, fitted)[base] | {"a": 0.5, "b": 0.5}
+    scores = dataclasses.replace(test, given_scores=test.scores)
+    np.testing.assert_array_equal(fit_thresholds(val, scores, [policy])[policy][1:], [0.5, 0.5])
+
+
+def test_a_policy_of_one_label_needs_validation_and_a_label_that_there_is():
+    val, test = make_predictions(), make_predictions(seed=1)
+    assert fit_thresholds(None, test, ["val-f1:a"]) == {}
+    with pytest.raises(UnknownNameError, match=r"label of the threshold policy in '@val-f1:aa': 'aa'"):
+        fit_thresholds(val, test, ["val-f1:aa"])
+    for wrong in ("oracle:a", "0.5:a", "val-f1:", "val-sens2:a", ":a"):
+        with pytest.raises(UnknownNameError, match=r"unknown threshold policy in .* such as val-f1:Pneumonia"):
+            split_name(f"f1@{wrong}")
+    require_labels(["auroc", "f1", "f1@val-f1:a", "f1@0.5"], ["a"])
+    with pytest.raises(UnknownNameError, match=r"in 'f1@val-f1:Mas': 'Mas': did you mean 'Mass'"):
+        require_labels(["f1@val-f1:Mas"], ["Mass", "Edema"])
+
+
 def test_validation_and_test_with_other_labels_are_refused():
     with pytest.raises(DataError, match=r"val\.npz: label 'b' is not in test\.npz \(known: c\)"):
         fit_thresholds(make_predictions(), make_predictions(("a", "c"), "test.npz"))
@@ -241,6 +268,12 @@ def test_policies_are_explained_in_their_usual_order():
     assert list(explained) == ["0.5", "oracle", "val-sens0.85", "val-spec0.95"]
     assert explained["val-spec0.95"].startswith("the lowest threshold with a specificity of at least 0.95")
     assert explained["val-sens0.85"].startswith("the highest threshold with a sensitivity of at least 0.85")
+    assert explain_policies(["f1@val-f1:Mass", "f1@val-sens0.85:Mass"]) == {
+        "val-f1:Mass": "the threshold with the highest F1 on validation, for Mass alone; for every other label a score "
+        "of one half",
+        "val-sens0.85:Mass": "the highest threshold with a sensitivity of at least 0.85 on validation, for Mass alone; "
+        "for every other label a score of one half",
+    }
 
 
 def test_names_of_metrics_carry_their_policy():

@@ -280,6 +280,22 @@ def test_what_a_row_oversamples_is_in_its_record_and_a_label_that_is_not_there_i
     assert not board.folder.exists()
 
 
+def test_a_metric_at_a_threshold_of_one_label_alone_is_measured_and_its_label_is_known_before_anything_runs(
+    toys, tmp_path
+):
+    board = make_board(tmp_path, metrics=("auroc", "f1@val-f1:third"), seeds=(0,))
+    (record,) = run(board, toys, tmp_path)
+    assert record.thresholds["val-f1:third"] == {"first": 0.5, "second": 0.5} | {
+        "third": record.thresholds["val-f1"]["third"]
+    }
+    values = {policy: record.metrics[f"f1@{policy}"].per_label for policy in ("0.5", "val-f1", "val-f1:third")}
+    assert values["val-f1:third"] == values["0.5"] | {"third": values["val-f1"]["third"]}
+    wrong = make_board(tmp_path / "other", metrics=("auroc", "f1@val-f1:thrid"))
+    with pytest.raises(UnknownNameError, match=r"'f1@val-f1:thrid': 'thrid': did you mean 'third'"):
+        run(wrong, toys, tmp_path)
+    assert not wrong.folder.exists()
+
+
 def test_a_board_of_which_nothing_can_be_run_is_refused(toys, tmp_path):
     rows = (Row(model="toy-net", loss="toy-scalar", recipe="toy"),)
     board = make_board(tmp_path, rows=rows, options={"unknown": True})
