@@ -21,8 +21,8 @@ POLICIES = {
     "val-spec0.9": _FIXED["val-spec"].format(0.9),
     "oracle": "the threshold with the highest F1 on the test split itself, for each label: optimistic, never ranked",
 }
-"""The usual ones, which every record holds; `val-sens` and `val-spec` with another number may be asked for, and what is fitted on
-validation for one label alone, as `val-f1:Pneumonia`."""
+"""The usual ones, which every record holds; a metric may ask for `val-sens` and `val-spec` with another number, and for
+what is fitted on validation for one label alone, as `val-f1:Pneumonia`."""
 WITHOUT_VALIDATION = ("0.5", "oracle")
 """Policies that need no validation."""
 DEFAULT_POLICY = "val-f1"

@@ -64,6 +64,11 @@ SCRIPTS = {
     "focal, 12 epochs": ("chexnet", "focal", DACNET | JITTER | {"epochs": 12}),
     "ten-crop": ("chexnet", "focal", DACNET | JITTER | {"evaluate_at": "ten-crop"}),
     "ResNet-50": ("resnet50", "bce", FAST | JITTER | {"optimizer": "adamw", "epochs": 12}),
+    "ResNet-50 from CheSS": (
+        "resnet50",
+        "bce",
+        EARLY | {"epochs": 20, "schedule.patience": 3, "weights": "chess-resnet50.pth"},
+    ),
     "EfficientNet-B3": (
         "efficientnet-b3",
         "bce",
@@ -78,6 +83,7 @@ SCRIPTS = {
 """Title -> model, loss, and what differs from `USUAL`."""
 OTHER_SPLITS = {
     "ViT": "by patient of 60/20/20",
+    "ResNet-50 from CheSS": "by patient of 60/20/20",
     "EfficientNet-B3": "by image of 60/20/20",
     "auc_chexnet": "by image",
     "oversampled pneumonia": "by image",

@@ -39,6 +39,7 @@ from harness.results.record import (
     EfficiencyPart,
     EpochPart,
     ExecutionPart,
+    FailureKind,
     FailurePart,
     ProvenancePart,
     Record,
@@ -86,6 +87,8 @@ class Job:
     """Called before anything is written; raises `ClaimLostError` where the combo is another process's by now."""
     plugins: tuple[str, ...] = ()
     """The files given by --plugin that take part, without their folders."""
+    missing: str | None = None
+    """Why its initial weights are not there, in words; None where they are."""
 
     @property
     def board_folder(self) -> Path:
@@ -129,7 +132,8 @@ def run_combo(job: Job, on_device: DeviceData, on_epoch: OnEpoch) -> Result:
     """
     reason = reason_to_skip(job)
     if reason is not None:
-        failure = FailurePart(kind="plugin", message=reason, where="before training")
+        kind: FailureKind = "plugin" if job.missing is None else "data"
+        failure = FailurePart(kind=kind, message=scrub(reason), where="before training")
         return Result(_record(job, status="skipped", failure=failure))
     with computing(job.device, job.choices.recipe.precision):
         result = _run(job, on_device, on_epoch)
@@ -162,7 +166,9 @@ def failed_result(job: Job, failure: FailurePart, provenance: ProvenancePart | N
 
 
 def reason_to_skip(job: Job) -> str | None:
-    """Why a combo cannot mean anything on this data, or None."""
+    """Why a combo cannot be run here, or mean anything on this data; None where it can."""
+    if job.missing is not None:
+        return job.missing
     loss, model, recipe = job.choices.loss, job.choices.model, job.choices.recipe
     if loss.scalar and bool(np.isnan(job.prepared.data.targets).any()):
         return f"loss '{loss.name}' reduces by itself and cannot leave out unknown targets, which this dataset has"

@@ -24,7 +24,7 @@ from harness.execution.controls import shuffle_targets
 from harness.execution.events import Listener, Noted, Preparing
 from harness.metric_names import require_labels, split_name
 from harness.registry import Registry
-from harness.results.identity import combo_key, fingerprint, weights_identity
+from harness.results.identity import combo_key, explain_missing_weights, fingerprint, weights_identity
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
 from harness.results.staleness import why_evaluate_again
@@ -121,9 +121,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     rows = resolve_rows(board, registry)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (list_metrics(board, rows), MEASURED))
     chosen = _choose(board, settings)
-    # a weight file that is not there ends the run before it begins
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
-    weights = {name: weights_identity(choices.model, choices.recipe.weights) for name, choices in used.items()}
+    missing = _find_missing_weights(used)
+    weights = {name: _identify_weights(choices, missing.get(name)) for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     loaded = load_disjoint(source)
@@ -131,7 +131,8 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     for note in (note for note in TOLD if note in loaded.notes):
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
     data = DataBySize(source, settings, listener, loaded)
-    _require_weights([used[combo.row.name] for combo in chosen if (combo.row.name, combo.seed) not in records])
+    lacking = {combo.row.name for combo in chosen if (combo.row.name, combo.seed) not in records} - missing.keys()
+    _require_weights([used[name] for name in used if name in lacking])
     offers = [registry.offer("dataset", board.dataset)]
     offers += [registry.offer("metric", split_name(name)[0]) for name in list_metrics(board, rows)]
     readers = read_board_readers(board)
@@ -144,6 +145,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         metrics=metrics,
         in_groups=in_groups,
         weights=weights,
+        missing=missing,
         plugins=list_files(offers),
         readers=readers,
     )
@@ -152,7 +154,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         choices = used[combo.row.name]
         job = maker.make(combo, choices, data.at(choices.recipe.load_size))
         before = records.get((combo.row.name, combo.seed))
-        reason = _reason(before, job.key, settings)
+        reason = _reason(before, job, settings)
+        if job.missing is not None and before is not None and before.status == "done":
+            listener(Noted(f"{combo.name} keeps the result that it has: {job.missing}"))
         lacks = why_evaluate_again(board, before) if before is not None and reason is None else None
         planned.append(Planned(job, reason, before, lacks))
     _refuse_if_all_are_skipped([item.job for item in planned])
@@ -171,6 +175,8 @@ class JobMaker:
     """Metrics of subgroups."""
     weights: Mapping[str, str]
     """Row -> the identity of its initial weights."""
+    missing: Mapping[str, str]
+    """Row -> why its initial weights are not there; those that have theirs are absent."""
     plugins: tuple[str, ...]
     """Plugin files that the dataset and the metrics come from."""
     readers: ReaderFiles | None
@@ -217,6 +223,7 @@ class JobMaker:
             prepare_seconds=sized.seconds,
             resume=not settings.force,
             plugins=tuple(dict.fromkeys((*choices.plugins, *self.plugins))),
+            missing=self.missing.get(combo.row.name),
         )
 
 
@@ -247,14 +254,33 @@ def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
     return combos
 
 
-def _reason(record: Record | None, key: str, settings: Settings) -> str | None:
+def _reason(record: Record | None, job: Job, settings: Settings) -> str | None:
     if record is None:
         return "no record"
-    if record.key != key:
+    if record.status == "done" and job.missing is not None:
+        return None  # another machine had the weights
+    if record.key != job.key:
         return "stale: data, choices or versions have changed"
     if settings.force:
         return FORCED
     return f"failed before: {record.failure.kind}" if record.status == "failed" and record.failure else None
+
+
+def _find_missing_weights(used: Mapping[str, Choices]) -> dict[str, str]:
+    """Row -> why its file of initial weights is not there: it is skipped, and the others are run.
+
+    Raises `WeightsError` where no row has its file, before anything is read.
+    """
+    found = {name: explain_missing_weights(choices.recipe.weights) for name, choices in used.items()}
+    missing = {name: why for name, why in found.items() if why is not None}
+    if len(missing) == len(used):
+        raise WeightsError(next(iter(missing.values())))
+    return missing
+
+
+def _identify_weights(choices: Choices, missing: str | None) -> str:
+    """The identity of a row's initial weights; of a file that is not there, one that changes when it comes."""
+    return "missing" if missing is not None else weights_identity(choices.model, choices.recipe.weights)
 
 
 def _require_weights(lacking: list[Choices]) -> None:

@@ -74,7 +74,17 @@ def weights_identity(model: Model, weights: str) -> str:
                 f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file"
             )
         return weights
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"recipe.weights is '{weights}': neither random nor imagenet, and there is no such file")
-    return f"sha256:{file_digest(path)}"
+    missing = explain_missing_weights(weights)
+    if missing is not None:
+        raise WeightsError(missing)
+    return f"sha256:{file_digest(Path(weights).expanduser())}"
+
+
+def explain_missing_weights(weights: str) -> str | None:
+    """Say that the file of initial weights is not there; None where it is, or where no file is meant."""
+    if weights in ("random", "imagenet") or Path(weights).expanduser().is_file():
+        return None
+    return (
+        f"recipe.weights is '{weights}': neither random nor imagenet, and there is no such file; bring it to where the "
+        "run is started, or name another with --set recipe.weights=FILE"
+    )

@@ -260,6 +260,34 @@ def test_a_loss_that_cannot_leave_out_unknown_targets_is_skipped(toys, tmp_path)
     assert complete[0].status == "done"
 
 
+def test_a_row_whose_weight_file_is_not_there_is_skipped_until_it_comes_and_then_keeps_its_result(
+    toys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = (
+        Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"weights": "toy.safetensors"}}),
+        Row(model="toy-net", loss="bce", recipe="toy"),
+    )
+    board = make_board(tmp_path, rows=rows, seeds=(0,))
+    skipped, done = run(board, toys, tmp_path)
+    assert (skipped.status, done.status) == ("skipped", "done")
+    assert skipped.failure is not None
+    assert skipped.failure.kind == "data"
+    assert "recipe.weights is 'toy.safetensors'" in skipped.failure.message
+    assert run(board, toys, tmp_path) == ()
+    weights = board.folder / "runs" / done.key / "weights.safetensors"
+    came = weights.rename(tmp_path / "toy.safetensors")
+    (now,) = run(board, toys, tmp_path)
+    assert (now.status, now.combo.row) == ("done", rows[0].name)
+    came.unlink()
+    told: list[object] = []
+    kept, again = planning.plan(board, toys, settings(tmp_path, force=True), told.append)
+    assert (kept.reason, again.reason) == (None, "forced")
+    assert f"{now.combo.row}--s0 keeps the result that it has: recipe.weights is" in str(told)
+    with pytest.raises(WeightsError, match="there is no such file; bring it to where the run is started, or name"):
+        planning.plan(board, toys, settings(tmp_path, only=now.combo.row), ignore)
+
+
 def test_what_a_row_oversamples_is_in_its_record_and_a_label_that_is_not_there_is_refused_before_anything_runs(
     toys, tmp_path
 ):
