@@ -77,6 +77,7 @@ SCRIPTS = {
         | {"lr": 0.01, "weight_decay": 1e-4, "batch_size": 128, "epochs": 20, "size": 300, "load_size": 343}
         | {"augment.rotation": 15.0, "augment.brightness": 0.2, "augment.contrast": 0.2},
     ),
+    "DenseNet with a transformer": ("chexnet-transformer", "bce", EARLY | {"batch_size": 32, "epochs": 50}),
     "auc_chexnet": ("chexnet", "bce", EARLY | {"epochs": 20}),
     "oversampled pneumonia": ("chexnet", "focal", EARLY | {"lr": 1e-3, "epochs": 20, "oversample.Pneumonia": 0.5}),
 }
@@ -85,6 +86,7 @@ OTHER_SPLITS = {
     "ViT": "by patient of 60/20/20",
     "ResNet-50 from CheSS": "by patient of 60/20/20",
     "EfficientNet-B3": "by image of 60/20/20",
+    "DenseNet with a transformer": "by image",
     "auc_chexnet": "by image",
     "oversampled pneumonia": "by image",
 }
