@@ -170,7 +170,8 @@ def _unite(board: Board) -> tuple[Board, tuple[str, ...]]:
         titles = list(dict.fromkeys(row.title for row in same if row.title))
         abouts = dict.fromkeys(row.about for row in same if row.about)
         if len(titles) > 1:
-            remarks.append(f"with these parameters {' and '.join(titles)} are one row, {same[0].name}")
+            both = " and ".join(f"'{title}'" for title in titles)
+            remarks.append(f"with these parameters {both} are one row, {same[0].name}")
         rows.append(replace(same[0], title=" / ".join(titles), about=" ".join(abouts)))
     return replace(board, rows=tuple(rows)), tuple(remarks)
 

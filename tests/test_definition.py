@@ -134,7 +134,7 @@ def test_rows_that_parameters_make_alike_become_one_of_both_titles_and_that_is_s
     alike = [remark for remark in definition.remarks if "are one row" in remark]
     assert len(alike) == 2
     assert alike[0] == next(
-        f"with these parameters DACNet and focal, 12 epochs are one row, {row.name}"
+        f"with these parameters 'DACNet' and 'focal, 12 epochs' are one row, {row.name}"
         for row in definition.board.rows
         if row.title.startswith("DACNet")
     )

@@ -9,6 +9,7 @@ import pytest
 from harness.board import Board, bundled_text, parse_board
 from harness.choices import resolve_rows
 from harness.parameters import recipe_values
+from harness.results.store import read_records
 
 CROPS = {"augment.crop_scale": (0.08, 1.0), "load_size": 256, "evaluate_at": "center-crop"}
 EARLY = CROPS | {"optimizer": "adam", "lr": 1e-4, "batch_size": 16}
@@ -120,3 +121,21 @@ def test_all_rows_are_on_the_split_of_dacnet_and_say_where_the_paper_had_another
         other = OTHER_SPLITS.get(row.title)
         assert ("on a split by" in row.about) == (other is not None), row.title
         assert other is None or other in row.about
+
+
+@pytest.mark.slow
+def test_rows_with_focal_loss_leave_records_of_real_images(harness, sample):
+    small = ("--set", "recipe.weights=random", "--set", "recipe.epochs=1", "--set", "recipe.size=32", "--seeds", "0")
+    only = ("--only", "chexnet--focal--dacnet*", "--data-root", str(sample), "--option", "allow_missing=true")
+    code, _, err = harness("run", "nih-paper", "--board", "b", *only, *small)
+    assert code == 0, err
+    assert "'DACNet' and 'focal, 12 epochs' are one row" in err
+    records = read_records(Path("b")).records
+    assert [record.status for record in records] == ["done"] * 3
+    for record in records:
+        assert set(record.metrics) >= {"auroc", "f1@val-f1:Pneumonia"}
+        halves = {label: value for label, value in record.thresholds["val-f1:Pneumonia"].items() if value == 0.5}
+        assert set(halves) >= set(record.dataset.labels) - {"Pneumonia"}
+    recipes = [record.combo.resolved["recipe"] for record in records]
+    assert sum(recipe.get("oversample.Pneumonia") == 0.5 for recipe in recipes) == 1
+    assert sum(recipe["evaluate_at"] == "ten-crop" for recipe in recipes) == 1

@@ -77,6 +77,13 @@ def test_shares_that_would_round_up_together_still_give_as_many_as_asked():
         assert all(abs(int((drawn == label).sum()) - 0.3 * count) <= 1 for label in range(3))
 
 
+def test_a_label_that_is_oversampled_is_spread_over_the_whole_epoch(placed):
+    drawn = np.array(draw(placed, 1000, {"first": 0.5}))
+    quarters = np.isin(drawn, sorted(having(placed, "first"))).reshape(4, 250).sum(axis=1)
+    assert quarters.min() > 90
+    assert quarters.max() < 160
+
+
 def test_epochs_differ_and_seeds_repeat_themselves(placed):
     made, stream = Draw(placed, Recipe(name="r", oversample={"first": 0.6})), generator()
     assert made(24, stream).tolist() != made(24, stream).tolist()
