@@ -6,7 +6,6 @@ import hashlib
 import importlib.resources
 import itertools
 import json
-import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError
 
-from harness.errors import UnknownNameError, UsageError, suggest
+from harness.board_file import BoardFile, RowsTable, explain
+from harness.errors import UnknownNameError, UsageError
 from harness.files import decode_text, write_atomically
 from harness.panels import PanelFiles, read_panel
 from harness.parameters import Params, flatten
-from harness.units import POOLINGS, UNITS, Pooling, Unit
+from harness.units import Pooling, Unit
 from harness.values import NULL, read_value, toml_key, toml_value
 
 BOARD_FILE = "board.toml"
@@ -31,8 +31,6 @@ CONTROLS = {
     "shuffled": "is trained and validated on targets shuffled over images; its AUROC must not be above 0.5",
 }
 """Rows that a board can be checked by: what finds nothing must score as nothing."""
-CHOICES: Mapping[str, Sequence[str]] = {"unit": UNITS, "pool": POOLINGS}
-"""Keys of `board.toml` with the values that they may have."""
 RATES = ("sensitivity", "specificity")
 """Metrics that predictive values are made of; a board that gives a prevalence measures them."""
 
@@ -142,88 +140,6 @@ class Board:
         return tuple(Combo(self.dataset, self.options, row, seed) for seed, row in pairs)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Params(_Strict):
-    model: dict[str, Any] = Field(default_factory=dict)
-    loss: dict[str, Any] = Field(default_factory=dict)
-    recipe: dict[str, Any] = Field(default_factory=dict)
-
-
-class _Rows(_Strict):
-    models: list[str] = Field(min_length=1)
-    losses: list[str] = Field(min_length=1)
-    recipes: list[str] = Field(min_length=1)
-    params: _Params = Field(default_factory=_Params)
-    title: str = ""
-    about: str = ""
-    tuned: str = ""
-
-    @field_validator("title")
-    @classmethod
-    def _single(cls, title: str, info: ValidationInfo) -> str:
-        count = math.prod(len(info.data.get(names, ())) for names in ("models", "losses", "recipes"))
-        if title and count > 1:
-            raise ValueError(f"a title names one row, and this table asks for {count}; give each a table of its own")
-        return title.strip()
-
-
-class _Dataset(BaseModel):
-    model_config = ConfigDict(extra="allow")
-    name: str
-
-
-class _File(_Strict):
-    title: str
-    about: str = ""
-    objective: str = "auroc"
-    seeds: list[int] = Field(default=[0], min_length=1)
-    metrics: list[str] = Field(default=["auroc", "auprc", "f1", "brier", "ece"], min_length=1)
-    controls: bool = False
-    prevalence: dict[str, float] = Field(default_factory=dict)
-    unit: Unit = "image"
-    pool: Pooling = "mean"
-    dataset: _Dataset
-    rows: list[_Rows] = Field(default=[], validate_default=True)
-
-    @field_validator("rows")
-    @classmethod
-    def _controlled(cls, rows: list[_Rows], info: ValidationInfo) -> list[_Rows]:
-        if info.data.get("controls") and not rows:
-            raise ValueError("`controls = true` needs a row to be trained, as the controls are")
-        return rows
-
-    @field_validator("objective")
-    @classmethod
-    def _honest(cls, objective: str) -> str:
-        if objective.endswith("@oracle"):
-            raise ValueError("an oracle metric is fitted on the test split and never ranks")
-        return objective
-
-    @field_validator("pool")
-    @classmethod
-    def _pooled(cls, pool: Pooling, info: ValidationInfo) -> Pooling:
-        if info.data.get("unit") == "image":
-            raise ValueError("it says how the images of a study or a patient become one score; give unit too")
-        return pool
-
-    @field_validator("prevalence")
-    @classmethod
-    def _share(cls, prevalence: dict[str, float]) -> dict[str, float]:
-        if not all(0 < share < 1 for share in prevalence.values()):
-            raise ValueError("a prevalence lies between 0 and 1, such as 0.05")
-        return prevalence
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError("seeds must be distinct whole numbers from 0")
-        return seeds
-
-
 def read_board(folder: Path) -> Board:
     """Read a board's definition. Raises `UsageError` that names the file and the line or key that is wrong."""
     path = folder / BOARD_FILE
@@ -246,9 +162,9 @@ def parse_board(text: str, folder: Path) -> Board:
     """A board's definition from its TOML text; `folder` is where it belongs."""
     path = folder / BOARD_FILE
     try:
-        parsed = _File.model_validate(tomllib.loads(text))
+        parsed = BoardFile.model_validate(tomllib.loads(text))
     except ValidationError as error:
-        raise UsageError(f"{path}: {_explain(error)}") from None
+        raise UsageError(f"{path}: {explain(error)}") from None
     except (ValueError, RecursionError) as error:  # of a whole number with thousands of digits, a plain ValueError
         raise UsageError(f"{path} is not TOML: {error}") from None
     for number, entry in enumerate(parsed.rows):
@@ -302,7 +218,7 @@ def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
     return (*systems, *(replace(systems[0], control=control, title="", about="") for control in CONTROLS))
 
 
-def _product(entry: _Rows) -> Iterable[Row]:
+def _product(entry: RowsTable) -> Iterable[Row]:
     params = {section: values for section, values in entry.params.model_dump().items() if values}
     for model, loss, recipe in itertools.product(entry.models, entry.losses, entry.recipes):
         words = {"tuned": entry.tuned, "title": entry.title, "about": entry.about.strip()}
@@ -316,24 +232,6 @@ def _without_null(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_null(part) for part in value]
     return NULL if value is None else value
-
-
-def _explain(error: ValidationError) -> str:
-    """The first thing that is wrong, with the key and, for an unknown key, the nearest known one."""
-    first = min(
-        error.errors(), key=lambda problem: problem["type"] != "extra_forbidden"
-    )  # a misspelt key explains a missing one
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {"rows": _Rows, "params": _Params}
-        within = [part for key, part in parts.items() if key in first["loc"][:-1]]
-        owner = within[-1] if within else _File
-        return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"
-    if first["type"] == "missing":
-        return f"the key '{place}' is missing"
-    if first["type"] == "literal_error":
-        return f"{place}: there is no '{first['input']}'{suggest(str(first['input']), CHOICES[place])}"
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {json.dumps(first['input'], default=str)}"
 
 
 # --- finding and writing boards --------------------------------------------------------------------------------------

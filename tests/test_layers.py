@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     "errors files leases lease_files locks text metric_names identifiers machine tables source_digest units",
     "components hookspecs parameters values",
-    "registry board panels",
+    "registry board board_file panels",
     "choices definition",
     "data",
     "evaluation",

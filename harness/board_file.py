@@ -1,0 +1,120 @@
+"""What may stand in a `board.toml`: its keys, the types of their values, and what is said of anything else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from harness.errors import suggest
+from harness.units import POOLINGS, UNITS, Pooling, Unit
+
+CHOICES: Mapping[str, Sequence[str]] = {"unit": UNITS, "pool": POOLINGS}
+"""Keys of `board.toml` with the values that they may have."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Params(_Strict):
+    model: dict[str, Any] = Field(default_factory=dict)
+    loss: dict[str, Any] = Field(default_factory=dict)
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class RowsTable(_Strict):
+    """A `[[rows]]` table: the product of its lists."""
+
+    models: list[str] = Field(min_length=1)
+    losses: list[str] = Field(min_length=1)
+    recipes: list[str] = Field(min_length=1)
+    params: _Params = Field(default_factory=_Params)
+    title: str = ""
+    about: str = ""
+    tuned: str = ""
+
+    @field_validator("title")
+    @classmethod
+    def _single(cls, title: str, info: ValidationInfo) -> str:
+        count = math.prod(len(info.data.get(names, ())) for names in ("models", "losses", "recipes"))
+        if title and count > 1:
+            raise ValueError(f"a title names one row, and this table asks for {count}; give each a table of its own")
+        return title.strip()
+
+
+class _Dataset(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    name: str
+
+
+class BoardFile(_Strict):
+    """A whole `board.toml`."""
+
+    title: str
+    about: str = ""
+    objective: str = "auroc"
+    seeds: list[int] = Field(default=[0], min_length=1)
+    metrics: list[str] = Field(default=["auroc", "auprc", "f1", "brier", "ece"], min_length=1)
+    controls: bool = False
+    prevalence: dict[str, float] = Field(default_factory=dict)
+    unit: Unit = "image"
+    pool: Pooling = "mean"
+    dataset: _Dataset
+    rows: list[RowsTable] = Field(default=[], validate_default=True)
+
+    @field_validator("rows")
+    @classmethod
+    def _controlled(cls, rows: list[RowsTable], info: ValidationInfo) -> list[RowsTable]:
+        if info.data.get("controls") and not rows:
+            raise ValueError("`controls = true` needs a row to be trained, as the controls are")
+        return rows
+
+    @field_validator("objective")
+    @classmethod
+    def _honest(cls, objective: str) -> str:
+        if objective.endswith("@oracle"):
+            raise ValueError("an oracle metric is fitted on the test split and never ranks")
+        return objective
+
+    @field_validator("pool")
+    @classmethod
+    def _pooled(cls, pool: Pooling, info: ValidationInfo) -> Pooling:
+        if info.data.get("unit") == "image":
+            raise ValueError("it says how the images of a study or a patient become one score; give unit too")
+        return pool
+
+    @field_validator("prevalence")
+    @classmethod
+    def _share(cls, prevalence: dict[str, float]) -> dict[str, float]:
+        if not all(0 < share < 1 for share in prevalence.values()):
+            raise ValueError("a prevalence lies between 0 and 1, such as 0.05")
+        return prevalence
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("seeds must be distinct whole numbers from 0")
+        return seeds
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing that is wrong, with the key and, for an unknown key, the nearest known one."""
+    first = min(
+        error.errors(), key=lambda problem: problem["type"] != "extra_forbidden"
+    )  # a misspelt key explains a missing one
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        parts: dict[str, type[BaseModel]] = {"rows": RowsTable, "params": _Params}
+        within = [part for key, part in parts.items() if key in first["loc"][:-1]]
+        owner = within[-1] if within else BoardFile
+        return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"
+    if first["type"] == "missing":
+        return f"the key '{place}' is missing"
+    if first["type"] == "literal_error":
+        return f"{place}: there is no '{first['input']}'{suggest(str(first['input']), CHOICES[place])}"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {json.dumps(first['input'], default=str)}"
