@@ -199,10 +199,10 @@ def _gather_rows(path: Path, asked: Iterable[Row]) -> dict[str, Row]:
             )
         if (before.title, before.about) != (row.title, row.about):
             raise UsageError(f"{path}: two [[rows]] ask for {row.name} with another title or about; keep one of them")
-    titles = [row.title for row in rows.values() if row.title]
+    titles = [row.title or row.name for row in rows.values()]
     twice = next((title for title in titles if titles.count(title) > 1), None)
     if twice is not None:
-        raise UsageError(f"{path}: two rows have the title '{twice}'; give each a title of its own")
+        raise UsageError(f"{path}: two rows are called '{twice}'; give each a title of its own")
     return rows
 
 

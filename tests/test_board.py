@@ -171,7 +171,7 @@ def test_a_row_may_have_a_title_and_words_which_are_no_part_of_its_name():
     [
         (TITLED.replace('["b"]', '["b", "c"]'), "a title names one row, and this table asks for 2"),
         (TITLED.replace('["b"]', '["a"]'), r"two \[\[rows\]\] ask for a--bce--r with another title or about"),
-        (TITLED + TITLED.replace('["b"]', '["c"]'), "two rows have the title 'DACNet'; give each a title of its own"),
+        (TITLED + TITLED.replace('["b"]', '["c"]'), "two rows are called 'DACNet'; give each a title of its own"),
         (TITLED.replace("title =", "titel ="), "unknown key 'rows.2.titel': did you mean 'title'"),
         (TITLED.replace('"DACNet"', "7"), "rows.2.title: Input should be a valid string"),
     ],

@@ -81,7 +81,7 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
     params = [f"{section}.{name} = {value}" for section, values in row.params.items() for name, value in values.items()]
     seeds = f"seeds {_join(row.seeds)} of {_join(summary.board.seeds)}" if row.seeds else "no seed has a result"
     return [
-        *(text for text in (row.display_name, row.about) if text),
+        *(text for text in (row.own_title, row.about) if text),
         f"{row.model}, {EXTERNAL}: {row.external}"
         if row.external is not None
         else f"{row.model}, {row.loss}, {row.recipe}{''.join(f', {text}' for text in params)}",

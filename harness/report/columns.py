@@ -76,8 +76,10 @@ def _assign(row: RowSummary, component: str) -> Markup:
 
 
 def _show_model(row: RowSummary, summary: Leaderboard) -> Cell:
-    name = mark_breaks(f"control: {row.control}" if row.control else row.model)
+    name = mark_breaks(f"control: {row.control}" if row.control else row.own_title or row.model)
     shown = Markup('<a href="#{}">{}</a>').format(anchor(row.name), name) + _assign(row, "model")
+    if row.own_title:
+        shown += make_small(row.model)
     if row.loss and row.external is None:
         shown += make_small(f"{row.loss}, {row.recipe}", "small narrow")
     if row.external is not None:

@@ -120,5 +120,7 @@ def _count_leaders(summary: Leaderboard) -> str:
 def _describe(row: RowSummary) -> str:
     if row.external is not None:
         return f"{row.model} (external)"
+    if row.own_title:
+        return row.own_title
     given = ", ".join(f"{name} = {value}" for values in row.params.values() for name, value in values.items())
     return f"{row.model} with {row.loss} ({'; '.join(filter(None, [row.recipe, given]))})"

@@ -157,7 +157,7 @@ def _summarize_row(
         counted=tuple(done),
         control=row.control,
         tuned=row.tuned,
-        display_name=row.title,
+        own_title=row.title,
         about=row.about,
         external=next((record.external for record, _ in judged if record.external is not None), None),
         submission=next((record.submission for record, _ in judged if record.submission is not None), None),

@@ -332,11 +332,12 @@ def test_a_rows_title_and_words_stand_in_its_details_on_the_page_and_in_the_term
     for row in board.rows:
         build.write(build.record(row))
     page = render(board).page.read_text()
-    details = page.partition("Row by row")[2]
+    ranking, details = page.partition("</table>")[0], page.partition("Row by row")[2]
+    assert re.search(r'<a href="#[^"]*">DAC &lt;Net&gt;</a><span class="small">net</span>', ranking)
     assert '<summary><span class="name">DAC &lt;Net&gt;</span>: <span class="name">net</span>' in details
     assert 'As in <a href="https://example.org/paper"' in details
     assert details.count("</span>: <span") == 1
     _, out, _ = harness("show", f"{build.folder}::net--bce--demo")
     assert out.splitlines()[:3] == ["net--bce--demo", "DAC <Net>", "As in https://example.org/paper."]
     shown = json.loads(harness("show", f"{build.folder}::net--bce--demo", "--json")[1])
-    assert (shown["display_name"], shown["about"]) == (words["title"], words["about"])
+    assert (shown["own_title"], shown["about"]) == (words["title"], words["about"])
