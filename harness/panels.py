@@ -45,18 +45,21 @@ class PanelFiles:
         return [name for name, path in self.files.items() if not path.is_file()]
 
     @cached_property
-    def digest(self) -> str:
-        """Sixteen hex digits that tell these readers, their files and the truth from others.
+    def digests(self) -> dict[str, str]:
+        """Reader -> sixteen hex digits that tell their file, and how it is read, from others; of files that are there.
 
         Raises `UsageError` for a file that cannot be read.
         """
-        told = [f"{self.truth} {self.column}"]
+        digests = {}
         for name, path in self.files.items():
+            if name in self.missing:
+                continue
             try:
-                told.append(f"{name} {file_digest(path)}")
+                told = f"{self.column} {file_digest(path)}"
             except OSError as error:
                 raise UsageError(f"the decisions of reader '{name}' cannot be read: {error}") from None
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+            digests[name] = hashlib.sha256(told.encode()).hexdigest()[:16]
+        return digests
 
 
 class _Strict(BaseModel):

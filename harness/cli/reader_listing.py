@@ -8,7 +8,7 @@ from rich.table import Table
 
 from harness.cli.output import open_output, say
 from harness.cli.tables import format_chance, format_estimate, format_interval
-from harness.evaluation.reader_wording import describe_agreement, describe_average, describe_panel
+from harness.evaluation.reader_wording import describe_agreement, describe_average, describe_panel, list_measures
 from harness.evaluation.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def print_readers(part: ReadersPart, unit: str) -> None:
     console = open_output()
     console.print()
     console.print(_tabulate_panel(part, unit))
-    for measure in part.average or next(iter(part.readers.values())).against:
+    for measure in list_measures(part):
         console.print()
         console.print(_tabulate(part, measure))
     console.print()
@@ -48,37 +48,31 @@ def print_systems_beside(parts: Mapping[str, ReadersPart], unit: str) -> None:
     console, first = open_output(), next(iter(parts.values()))
     console.print()
     console.print(_tabulate_panel(first, unit))
-    for measure in first.average:
+    many = {measure: sum(measure in list_measures(part) for part in parts.values()) for measure in HEADINGS}
+    for measure in (name for name, count in many.items() if count):
         console.print()
         console.print(_tabulate_systems(parts, measure))
     console.print()
-    for name, part in parts.items():
-        for sentence in describe_average(part, name, len(parts)):
-            say(sentence)
-    for sentence in describe_agreement(first):
+    said = [sentence for name, part in parts.items() for sentence in describe_average(part, name, many)]
+    for sentence in (*dict.fromkeys(said), *describe_agreement(first)):
         say(sentence)
 
 
 def _tabulate_systems(parts: Mapping[str, ReadersPart], measure: str) -> Table:
-    """Each system against the average reader, and how many readers it is better and worse than."""
-    policy = next((f" at {part.policy}" for part in parts.values() if measure == "f1"), "")
+    """Each system against the average reader, if there is one, and how many readers it is better and worse than."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = (
-        "system",
-        f"{HEADINGS[measure]}{policy}",
-        "system - average reader",
-        "95 %",
-        "p",
-        "p Holm",
-        "better than",
-    )
-    for column in (*columns, "worse than"):
+    general = any(measure in part.average for part in parts.values())
+    columns = [HEADINGS[measure], "system - average reader", "95 %", "p", "p Holm"] if general else []
+    for column in ("system", *columns, "better than", "worse than"):
         table.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
     for name, part in parts.items():
-        found = [reader.against[measure] for reader in part.readers.values()]
+        found = [reader.against[measure] for reader in part.readers.values() if measure in reader.against]
         shown = [one.delta or 0 for one in found if one.p_holm is not None and one.p_holm < SIGNIFICANT]
-        counts = (f"{sum(sign * delta > 0 for delta in shown)} of {len(found)}" for sign in (1, -1))
-        table.add_row(name, *_cells(part.average[measure]), *counts)
+        counts = [f"{sum(sign * delta > 0 for delta in shown)} of {len(found)}" if found else "-" for sign in (1, -1)]
+        cells = _cells(part.average[measure]) if measure in part.average else ["-"] * len(columns)
+        policy = f" at {part.policy}" if measure == "f1" and part.policy and general else ""
+        cells = [f"{cell}{policy}" if not place else cell for place, cell in enumerate(cells)] if general else []
+        table.add_row(name, *cells, *counts)
     return table
 
 

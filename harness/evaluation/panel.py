@@ -5,7 +5,8 @@ Letters in shapes: M readers, N units (images, studies or patients), C labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +29,8 @@ class Panel:
     decisions: NDArray[np.float32]
     """(M, N, C): 1, 0, or NaN where a reader did not decide."""
     truth: Truth = "targets"
-    digest: str = ""
-    """What tells its files from others."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Reader -> what tells their file from others."""
     notes: tuple[str, ...] = ()
     """What has to be said about the readers' files, in sentences."""
 

@@ -233,7 +233,8 @@ class ReadersPart(Part):
     """A network beside a panel of readers, on what each of them decided on."""
 
     truth: Literal["targets", "majority", "leave-one-out"] = Field(description="what readers are held against")
-    panel: str = Field(description="digest of the readers' names and files and of the truth")
+    files: dict[str, str] = Field(description="reader -> digest of the file of decisions")
+    seeds: int = Field(default=1, description="of the network, whose mean is held against readers")
     policy: str | None = Field(description="threshold policy of the network's F1")
     labels_used: list[str] = Field(
         description="labels of all means: enough patients of every reader have and lack them"

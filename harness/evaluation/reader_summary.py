@@ -78,7 +78,8 @@ def describe_readers(
     by_label = {name: _compare_labels(seeds, name) for name in paired}
     return ReadersPart(
         truth=panel.truth,
-        panel=panel.digest,
+        files=dict(panel.digests),
+        seeds=len(seeds),
         policy=first.policy if "f1" in paired else None,
         labels_used=labels[first.used].tolist(),
         left_out=labels[~first.used].tolist(),

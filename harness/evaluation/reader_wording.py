@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.evaluation.significance import SIGNIFICANT
+from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
 from harness.panels import TRUTH_TEXTS, join_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.evaluation.parts import AgainstPart, Interval, ReadersPart
 
 MEASURE_TEXTS = {"sensitivity": "sensitivity at the readers' specificity", "f1": "F1"}
+FEW = "Fewer than three readers do not show how readers differ: nothing is said of readers in general."
+ENOUGH = "enough patients, with the label and without"
 MOST_NAMED = 5
 """Labels that a sentence names."""
+
+
+def list_measures(part: ReadersPart) -> list[str]:
+    """What a network is held against readers in: `sensitivity`, and `f1` where it has thresholds."""
+    return list(next(iter(part.readers.values())).against)
 
 
 def describe_panel(part: ReadersPart) -> str:
@@ -20,18 +29,30 @@ def describe_panel(part: ReadersPart) -> str:
     count = len(part.readers)
     readers = f"{count} readers, each held" if count > 1 else "One reader, held"
     labels = f"means over {len(part.labels_used)} labels" if len(part.labels_used) != 1 else part.labels_used[0]
+    if not part.labels_used:
+        return f"{readers} against {TRUTH_TEXTS[part.truth]}; no means, as no label has {ENOUGH} of every reader"
     without = ""
     if part.left_out:
         named = join_names(part.left_out) if len(part.left_out) <= MOST_NAMED else f"{len(part.left_out)} labels"
-        without = f", without {named}, of which some reader has too few patients"
+        without = f", without {named}, of which not every reader has {ENOUGH}"
     return f"{readers} against {TRUTH_TEXTS[part.truth]}; {labels}{without}"
 
 
-def describe_average(part: ReadersPart, network: str = "the network", many: int = 1) -> list[str]:
-    """Say how one of so many networks stands to the average reader, a sentence for each measure."""
+def describe_average(
+    part: ReadersPart, network: str = "the network", many: Mapping[str, int] | None = None
+) -> list[str]:
+    """Say how a network stands to the average reader, a sentence for each measure.
+
+    `many` is how many networks were held against them in each measure; by default it is the only one.
+    """
+    if not part.labels_used:
+        return []
     if not part.average:
-        return ["Fewer than three readers do not show how readers differ: nothing is said of readers in general."]
-    return [_conclude(part, measure, against, network, many) for measure, against in part.average.items()]
+        return [FEW]
+    return [
+        _conclude(part, measure, against, network, (many or {}).get(measure, 1))
+        for measure, against in part.average.items()
+    ]
 
 
 def _conclude(part: ReadersPart, measure: str, against: AgainstPart, network: str, many: int) -> str:
@@ -42,7 +63,8 @@ def _conclude(part: ReadersPart, measure: str, against: AgainstPart, network: st
         return f"{start} cannot be compared with the average reader in {what}: there is no value"
     chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     adjusted = f" (Holm, {many} systems)" if many > 1 else ""
-    numbers = f"{against.delta:+.3f}{_interval(against.interval)}, {chance}{adjusted}, over patients and readers"
+    over = "patients, readers and seeds" if part.seeds >= FEWEST_SEEDS else "patients and readers"
+    numbers = f"{against.delta:+.3f}{_interval(against.interval)}, {chance}{adjusted}, over {over}"
     if p >= SIGNIFICANT:
         return f"{start} and the average reader do not differ significantly in {what}: {numbers}."
     better = "better" if against.delta > 0 else "worse"

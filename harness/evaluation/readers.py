@@ -211,9 +211,10 @@ def compare_with_average(values: Array, resampled: Array) -> Difference | None:
 
     Readers are a sample of readers, as patients are one of patients. The variance of the mean over M readers is their
     variance / M, which holds what is random about a reader and about a reader's decisions on these patients, and the
-    mean covariance between two readers over patients, at least 0 (Obuchowski and Rockette 1995; Hillis 2007, A
-    comparison of denominator degrees of freedom methods for multiple observer ROC analysis), here from the resamples;
-    and over seeds, from three on. None with fewer than three readers: they do not tell how readers spread.
+    mean covariance between two readers over patients, at least 0 (Obuchowski and Rockette 1995, Hypothesis testing of
+    diagnostic accuracy for multiple readers and multiple tests), here from the resamples; and over seeds, from three
+    on. Degrees of freedom are those of `combine`, fewer than those of Hillis (2007). None with fewer than three
+    readers: they do not tell how readers spread.
     """
     count = values.shape[1]
     if count < FEWEST_READERS:
@@ -242,7 +243,7 @@ def _judge(seeds: Array, patients: Array, *others: tuple[Array, Array]) -> Diffe
     error, freedom = combine(patients, *others)
     p = float(two_sided(np.array([delta]), error, freedom)[0])
     half = float((quantile(freedom, 1 - SIGNIFICANT / 2) * error)[0])
-    interval = None if math.isnan(half) or half == 0 else (delta - half, delta + half)
+    interval = None if math.isnan(half) or half == 0 else (max(delta - half, -1.0), min(delta + half, 1.0))
     return Difference(delta, interval, None if math.isnan(p) else p, None if math.isnan(p) else p)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.evaluation.parts import AgainstPart, ReadersPart
-from harness.evaluation.reader_wording import describe_agreement, describe_average, describe_panel
+from harness.evaluation.reader_wording import describe_agreement, describe_average, describe_panel, list_measures
 from harness.evaluation.readers import compare_with_average, compare_with_each
 from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
 from harness.results.store import read_reader_differences
@@ -35,6 +35,10 @@ class RowBeside:
     part: ReadersPart
     """What the mean over its seeds is beside readers; p-values against the average reader are adjusted for all rows."""
 
+    def measures(self) -> list[str]:
+        """What it was held against readers in."""
+        return list_measures(self.part)
+
     def count(self, measure: str, *, better: bool) -> int:
         """Count the readers that it is significantly better, or worse, than in a measure."""
         found = [reader.against[measure] for reader in self.part.readers.values() if measure in reader.against]
@@ -54,9 +58,12 @@ class ReadersSummary:
     @property
     def measures(self) -> dict[str, str]:
         """What networks are held against readers in, with its heading."""
-        first = next(iter(self.panel.readers.values()))
-        policy = f" ({self.panel.policy})" if self.panel.policy else ""
-        return {name: HEADINGS[name] + (policy if name == "f1" else "") for name in first.against}
+        known = [measure for beside in self.rows for measure in beside.measures()]
+        return {name: heading for name, heading in HEADINGS.items() if name in known}
+
+    def of(self, measure: str) -> list[RowBeside]:
+        """The rows that were held against readers in a measure, best first as ranked."""
+        return [beside for beside in self.rows if measure in beside.measures()]
 
     @property
     def title(self) -> str:
@@ -72,7 +79,8 @@ class ReadersSummary:
     def sentences(self) -> list[str]:
         """How the best row stands to the average reader, and how far readers agree."""
         best = self.rows[0]
-        return [*describe_average(best.part, best.row.title, len(self.rows)), *describe_agreement(self.panel)]
+        many = {measure: len(self.of(measure)) for measure in self.measures}
+        return [*describe_average(best.part, best.row.title, many), *describe_agreement(self.panel)]
 
 
 def summarize_readers(summary: Leaderboard, read: Callable[[Record], Drawn] | None = None) -> ReadersSummary | None:
@@ -86,7 +94,7 @@ def summarize_readers(summary: Leaderboard, read: Callable[[Record], Drawn] | No
     first = next(iter(known.values()), None)
     if first is None:
         return None
-    adjusted = adjust_averages({name: part for name, part in known.items() if part.panel == first.panel})
+    adjusted = adjust_averages({name: part for name, part in known.items() if _are_of_one_panel(part, first)})
     rows = tuple(RowBeside(row, adjusted[row.name]) for row in summary.ranked if row.name in adjusted)
     about = "" if summary.board.panel is None else summary.board.panel.about
     return ReadersSummary(first, about, rows)
@@ -96,14 +104,15 @@ def _combine(records: Sequence[Record], read: Callable[[Record], Drawn]) -> Read
     """What the records of a row say of readers, averaged over seeds; None where one of them says nothing."""
     parts = [record.readers for record in records]
     first = parts[0] if parts else None
-    if first is None or any(part is None or part.panel != first.panel for part in parts):
+    if first is None or any(part is None or not _are_of_one_panel(part, first) for part in parts):
         return None
     if len(parts) == 1:
         return first
     drawn = [read(record) for record in records]
     own = [part for part in parts if part is not None]
     readers, averages = {name: dict(one.against) for name, one in first.readers.items()}, {}
-    for measure in next(iter(first.readers.values())).against:
+    shared = [name for name in HEADINGS if all(name in list_measures(part) for part in own)]
+    for measure in shared:
         against = [[one.against[measure] for one in part.readers.values()] for part in own]  # k x M
         values = np.array([[one.delta for one in of_seed] for of_seed in against], dtype=float)
         network = np.array([[one.network for one in of_seed] for of_seed in against], dtype=float)
@@ -112,8 +121,15 @@ def _combine(records: Sequence[Record], read: Callable[[Record], Drawn]) -> Read
             readers[name][measure] = _describe(found, value)
         if average is not None:
             averages[measure] = _describe(average, float(network.mean()))
-    described = {name: one.model_copy(update={"against": readers[name]}) for name, one in first.readers.items()}
-    return first.model_copy(update={"readers": described, "average": averages})
+    described = {
+        name: one.model_copy(update={"against": {measure: readers[name][measure] for measure in shared}})
+        for name, one in first.readers.items()
+    }
+    return first.model_copy(update={"readers": described, "average": averages, "seeds": len(parts)})
+
+
+def _are_of_one_panel(part: ReadersPart, other: ReadersPart) -> bool:
+    return (part.truth, part.files, list(part.readers)) == (other.truth, other.files, list(other.readers))
 
 
 def _judge(

@@ -101,13 +101,13 @@ def why_evaluate_again(board: Board, record: Record) -> str | None:
 
 
 def _why_readers_changed(panel: PanelFiles | None, held: ReadersPart | None) -> str | None:
-    """Why a record's readers are not the board's, or None; where their files are not here, by names and truth alone."""
+    """Why a record's readers are not the board's, or None; a file that is not here is taken for the same."""
     if panel is None:
         return None if held is None else "the board has no readers.toml any more"
     if held is None:
         return "readers.toml names people whom its numbers are not held against"
     same = held.truth == panel.truth and list(held.readers) == list(panel.files)
-    if same and (panel.missing or held.panel == panel.digest):
+    if same and all(held.files.get(name) == digest for name, digest in panel.digests.items()):
         return None
     return "readers.toml or a file that it names has changed"
 

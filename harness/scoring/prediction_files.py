@@ -15,6 +15,7 @@ from harness.evaluation.pooling import pool
 from harness.evaluation.predictions import ONLY_RANKED, Predictions, load_predictions, match_labels, require_targets
 from harness.identifiers import hint_alike
 from harness.scoring.sheets import Reading, Sheet, find_common, read_sheet
+from harness.units import Unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,16 +95,18 @@ def _combine(stored: Predictions | Sheet, truth: Sheet | Table | None, reading: 
         raise DataError(
             f"{source}: {what} says which images belong to one study; name it by --study, as in 'Path:(.*study\\d+)'"
         )
-    if reading.unit == "study" and _is_by_study(predictions, table):
+    if _is_by_unit(predictions, table, reading.unit):
         return _join(pool(predictions, reading.unit, reading.pool), table)
     return pool(_join(predictions, table), reading.unit, reading.pool)
 
 
-def _is_by_study(predictions: Predictions, table: Table) -> bool:
-    """Whether targets are of studies, named as those of the predictions: a row each, and none for an image."""
+def _is_by_unit(predictions: Predictions, table: Table, unit: Unit) -> bool:
+    """Whether targets are of studies or patients, named as the predictions': a row each, and none for an image."""
     known = set(table.image.tolist())
-    studies = [] if predictions.study is None else predictions.study.tolist()
-    return bool(known.intersection(studies)) and not known.intersection(predictions.image.tolist())
+    units = predictions.study if unit == "study" else predictions.patient if predictions.patients_known else None
+    if unit == "image" or units is None:
+        return False
+    return bool(known.intersection(units.tolist())) and not known.intersection(predictions.image.tolist())
 
 
 def _note_unused(source: str, reading: Reading) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from harness.errors import DataError, UsageError
 from harness.evaluation.panel import Panel, find_majority
 from harness.evaluation.predictions import Predictions
 from harness.identifiers import hint_alike
-from harness.panels import PanelFiles, join_names, make_files, require_files
+from harness.panels import PanelFiles, make_files, require_files
 from harness.scoring.prediction_files import DEFAULT, Table
-from harness.scoring.sheets import Reading, Sheet, pair_names, read_sheet
+from harness.scoring.sheets import LIKELY, Reading, Sheet, pair_names, read_sheet
 from harness.units import CALLED, Unit, count_units
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class ReaderFiles:
 
         Raises `DataError` for a file that holds no decisions, or where readers have no label in common.
         """
-        labels = tuple(dict.fromkeys(str(name) for sheet in self.sheets.values() for name in sheet.cells.columns))
+        labels = self._unite_labels()
         labels = tuple(label for label in labels if label in reading.labels) if reading.labels else labels
         image = np.unique(np.concatenate([sheet.image for sheet in self.sheets.values()]))
         decisions = np.stack([_arrange(name, sheet, labels, image)[0] for name, sheet in self.sheets.items()])
@@ -67,6 +68,15 @@ class ReaderFiles:
             is_part=True,
             **known,
         )
+
+    def _unite_labels(self) -> tuple[str, ...]:
+        """The labels of all readers, as the first who has one writes it."""
+        labels: list[str] = []
+        for sheet in self.sheets.values():
+            columns = [str(name) for name in sheet.cells.columns]
+            known = set(pair_names(columns, labels).values())
+            labels += [name for name in columns if name not in known]
+        return tuple(labels)
 
     def require_read(self, names: NDArray[np.str_], unit: Unit) -> None:
         """Raise `DataError` for a reader of none of these images, studies or patients."""
@@ -101,7 +111,7 @@ class ReaderFiles:
             labels=test.labels,
             decisions=np.stack(decisions),
             truth=self.files.truth,
-            digest=self.files.digest,
+            digests=self.files.digests,
             notes=tuple(notes),
         )
 
@@ -145,8 +155,7 @@ def _arrange(
     found = pair_names([str(column) for column in sheet.cells.columns], labels)
     if not found:
         raise DataError(
-            f"{sheet.path}: reader '{name}' has no column of any label ({join_names(labels[:MOST_NAMED])}"
-            f"{', and so on' if len(labels) > MOST_NAMED else ''}); name its columns so"
+            f"{sheet.path}: reader '{name}' has no column of any label ({_name_some(labels)}); name its columns so"
         )
     values, notes = sheet.parse(tuple(found.values()))
     wrong = np.argwhere(~(np.isnan(values) | (values == 0) | (values == 1)))
@@ -162,10 +171,25 @@ def _arrange(
     columns = np.array([labels.index(label) for label in found])
     decisions[np.ix_(rows[rows >= 0], columns)] = values[rows >= 0]
     missing = [label for label in labels if label not in found]
+    unused = [str(column) for column in sheet.cells.columns if str(column) not in found.values()]
+    plain = {label.casefold(): label for label in missing}
+    for column in unused:
+        near = difflib.get_close_matches(column.casefold(), plain, n=1, cutoff=LIKELY)
+        if near:
+            raise DataError(
+                f"{sheet.path}: reader '{name}' has a column '{column}', which is no label: did you mean "
+                f"'{plain[near[0]]}'? "
+                "Rename it, or take it out"
+            )
+    notes = [*notes, *([f"{sheet.path}: left out is what is no label here: {_name_some(unused)}"] if unused else [])]
     if missing:
-        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-        notes = [*notes, f"{sheet.path}: reader '{name}' did not decide on {', '.join(missing[:MOST_NAMED])}{more}"]
+        notes = [*notes, f"{sheet.path}: reader '{name}' has no column of {_name_some(missing)}"]
     return decisions, notes
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _note_part(name: str, sheet: Sheet, decisions: NDArray[np.float32], test: Predictions) -> list[str]:
@@ -173,6 +197,9 @@ def _note_part(name: str, sheet: Sheet, decisions: NDArray[np.float32], test: Pr
     read = int((~np.isnan(decisions)).any(axis=1).sum())
     known = int(np.isin(sheet.image, test.image).sum())
     notes = []
+    ends = [value for value in (0, 1) if (decisions[~np.isnan(decisions)] == value).all()]
+    if ends:
+        notes.append(f"{sheet.path}: reader '{name}' decided {ends[0]} on everything")
     if read < len(test.image):
         notes.append(f"{sheet.path}: reader '{name}' decided on {read:,} of {count_units(test.unit, len(test.image))}")
     if known < len(sheet.image):

@@ -104,9 +104,10 @@ def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
     notes = list(table.notes)
     if not all(header):
         notes.append(f"{path}: a column without a name is left out")
-    image = _find_image(header, reading.image_column, path)
-    patient = _find_patient(header, reading.patient, image, path)
-    if image != (reading.image_column or "image"):
+    image = _find_image(header, reading, path)
+    patient = IdSource(image) if _names_units(image, "patient", reading) else None
+    patient = patient or _find_patient(header, reading.patient, image, path)
+    if image != (reading.image_column or "image") and not _names_units(image, reading.unit, reading):
         there = "" if reading.image_column is None else f"there is no column '{reading.image_column}', "
         notes.append(f"{path}: {there}images are named by its column '{image}'")
     if patient is None and reading.patient is not None:
@@ -135,6 +136,13 @@ def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
     )
 
 
+def _names_units(column: str, unit: Unit, reading: Reading) -> bool:
+    """Whether a column names studies or patients, which are scored."""
+    if unit != reading.unit or unit == "image":
+        return False
+    return simplify(column).startswith(unit) or (unit == "patient" and bool(find_usual("patient", [column])))
+
+
 def _require_filled(texts: Sequence[str], kind: str, column: str, lines: Sequence[int], path: Path) -> None:
     """Refuse rows without an image or a patient."""
     rows = [row for row, text in enumerate(texts) if not text]
@@ -146,14 +154,20 @@ def _require_filled(texts: Sequence[str], kind: str, column: str, lines: Sequenc
         )
 
 
-def _find_image(header: Sequence[str], asked: str | None, path: Path) -> str:
-    """Find the column that names the image: the one that is asked for, `image`, or the only one called as usual."""
+def _find_image(header: Sequence[str], reading: Reading, path: Path) -> str:
+    """Find the column that names the image: the one that is asked for, `image`, or the only one called as usual.
+
+    Where patients are scored and nothing names images, a row is of a patient.
+    """
+    asked = reading.image_column
     if asked in header:
         return str(asked)
     if "image" in header:
         return "image"
     usual = find_usual("image", header)
     usual = [name for name in usual if name != "study"] or usual
+    if not usual and reading.unit == "patient":
+        usual = ["patient"] if "patient" in header else find_usual("patient", header)
     if len(usual) == 1:
         return usual[0]
     several = f"several columns that may name the image ({', '.join(usual)})"

@@ -158,7 +158,7 @@ def test_means_are_over_the_labels_that_every_reader_has_enough_of():
 # --- tests -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_average_reader_is_tested_as_hillis_says():
+def test_the_average_reader_is_tested_over_readers_and_what_patients_give_them_in_common():
     draw = np.random.default_rng(3)
     values = draw.normal(0.02, 0.03, (1, 5))
     shared = draw.normal(0, 0.02, (1, 1, 400))

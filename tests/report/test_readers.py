@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,12 @@ def predict(skill: float, seed: int) -> Predictions:
 
 
 def make_panel(**changes: Any) -> Panel:
-    values: dict[str, Any] = {"names": NAMES, "labels": LABELS, "decisions": DECISIONS, "digest": "d"}
+    values: dict[str, Any] = {
+        "names": NAMES,
+        "labels": LABELS,
+        "decisions": DECISIONS,
+        "digests": dict.fromkeys(NAMES, "d"),
+    }
     return Panel(**(values | changes))
 
 
@@ -111,6 +117,23 @@ def test_without_resamples_there_are_values_and_no_verdict(build):
     assert found.rows[0].count("f1", better=True) == 0
 
 
+def test_a_row_with_a_seed_that_only_ranks_has_no_f1_beside_readers(build):
+    panel = make_panel()
+    board = make_board(build, panel)
+    test = predict(1.0, 0)
+    ranked = replace(test, given_scores=test.logits.astype(np.float64) * 9, is_rank_only=True)
+    thresholds = {name: np.full(3, np.nan) for name in THRESHOLDS}
+    made = stand_beside(ranked, panel, thresholds, draw_resamples(test.patient, 200, seed="x"))
+    record = build.record("beta", 0, {"auroc": build.metric(0.5)}, readers=made.part)
+    noise = {"auroc": 0.5 + np.random.default_rng(0).normal(0, 0.01, 200)}
+    write_record(board.folder, record, Resamples(macro=noise, per_label={}, readers=made.differences))
+    found = summarize_readers(read_results(board).summary)
+    assert found is not None
+    assert [beside.measures() for beside in found.rows] == [["sensitivity", "f1"], ["sensitivity"]]
+    assert [beside.row.model for beside in found.of("f1")] == ["alpha"]
+    assert "p Holm-adjusted for 1 rows" in render(board).page.read_text()
+
+
 def test_a_board_without_readers_has_no_section(build):
     board = build.board("alpha", seeds=(0,))
     write_record(board.folder, build.record("alpha"))
@@ -120,7 +143,10 @@ def test_a_board_without_readers_has_no_section(build):
 def test_records_of_other_readers_are_left_out(build):
     board = make_board(build, make_panel())
     changed = stand_beside(
-        predict(1.0, 0), make_panel(digest="e"), THRESHOLDS, draw_resamples(predict(1.0, 0).patient, 200, seed="x")
+        predict(1.0, 0),
+        make_panel(digests=dict.fromkeys(NAMES, "e")),
+        THRESHOLDS,
+        draw_resamples(predict(1.0, 0).patient, 200, seed="x"),
     )
     write_record(board.folder, build.record("beta", 0, {"auroc": build.metric(0.5)}, readers=changed.part))
     found = summarize_readers(read_results(board).summary)

@@ -124,7 +124,18 @@ def draw_curves(
         lines = [thin(line) for line in lines] if kind != "reliability" else lines
         points = place_readers(readers, kind.removeprefix(APART)) if readers and kind.startswith(apart) else []
         if lines:
-            yield _draw_lines(kind, title, lines, (x, y), best, labels, points)
+            figure = _draw_lines(kind, title, lines, (x, y), best, labels, points)
+            yield replace(figure, description=f"{figure.description}{_explain_apart(kind, readers)}")
+
+
+def _explain_apart(kind: str, readers: ReadersSummary | None) -> str:
+    """What the curves beside readers are of, where that is not the test split with its targets."""
+    if readers is None or not kind.startswith(APART):
+        return ""
+    if readers.panel.truth == "targets":
+        return " The curves are of what readers read."
+    each = ", each point against that of the other readers" if readers.panel.truth == "leave-one-out" else ""
+    return f" The curves are against the majority of all readers{each}."
 
 
 def _draw_lines(

@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 COLOR = "#8c8c8c"
 """The color of lines and points, seen on light and dark ground, and no row's in the first round of colors."""
 
-SIDES: tuple[tuple[Literal["left", "right"], int, int], ...] = (("left", 7, 9), ("right", -7, -9))
-"""Where names stand beside points, by turns: how they are aligned, and pixels from the point."""
+MIDDLE = 0.5
+"""Where points begin to have their names on the left, so that these stay in the picture."""
+SIDES: tuple[tuple[str, Literal["left", "right"], int, int], ...] = (("<=", "left", 7, 9), (">", "right", -7, -9))
+"""Which points have their names how aligned, and how many pixels away."""
+LONGEST = 120
+"""Pixels of a name; the tooltip has all of it."""
 
 
 def place_readers(readers: ReadersSummary, kind: str) -> list[dict[str, Any]]:
     """A point for each reader and label, with its interval either way; none for other curves than `roc` and `pr`."""
     points = []
-    for number, (name, reader) in enumerate(readers.panel.readers.items()):
+    for name, reader in readers.panel.readers.items():
         for label, one in reader.per_label.items():
             if kind == "roc":
                 x, y = _turn(one.specificity), _read(one.sensitivity)
@@ -30,7 +34,7 @@ def place_readers(readers: ReadersSummary, kind: str) -> list[dict[str, Any]]:
                 return []
             if None not in (x[0], y[0]):
                 values = dict(zip(("x", "left", "right", "y", "low", "high"), map(shorten, (*x, *y)), strict=True))
-                points.append({"reader": name, "label": label, "side": number % 2, **values})
+                points.append({"reader": name, "label": label, **values})
     return points
 
 
@@ -46,10 +50,10 @@ def draw_readers() -> Any:
         x="x:Q", y="y:Q", tooltip=tips
     )
     names = [
-        base.transform_filter(f"datum.side == {side}")
-        .mark_text(align=align, dx=dx, dy=dy, fontSize=10)
+        base.transform_filter(f"datum.x {where} {MIDDLE}")
+        .mark_text(align=align, dx=dx, dy=dy, fontSize=10, limit=LONGEST)
         .encode(x="x:Q", y="y:Q", text=alt.Text("reader:N"))
-        for side, (align, dx, dy) in enumerate(SIDES)
+        for where, align, dx, dy in SIDES
     ]
     return alt.layer(across, along, points, *names)
 

@@ -107,7 +107,7 @@ def test_what_a_reader_did_not_read_is_said(harness, files):
     write(files / "r1.csv", decisions[:150, :1], LABELS[:1])
     write(files / "r2.csv", read(files / "r2.csv").astype(int), first=100)
     found = score(harness, "--targets", "targets.csv", *readers(3))
-    assert "r1.csv: reader 'Reader 1' did not decide on Mass" in found["notes"]
+    assert "r1.csv: reader 'Reader 1' has no column of Mass" in found["notes"]
     assert "r1.csv: reader 'Reader 1' decided on 150 of 200 images" in found["notes"]
     assert "r2.csv: 100 of its 200 rows are of nothing that was scored" in found["notes"]
     assert (found["readers"]["labels_used"], found["readers"]["left_out"]) == (["Edema"], ["Mass"])
@@ -140,7 +140,7 @@ def test_studies_are_read_by_study(harness, files):
             ["--reader", "A=other.csv"],
             "reader 'A' decided on nothing that network.csv scores; give a row for each image",
         ),
-        (["--reader", "A=strange.csv"], "reader 'A' has no column of any label (Edema and Mass); name its columns so"),
+        (["--reader", "A=strange.csv"], "reader 'A' has no column of any label (Edema, Mass); name its columns so"),
     ],
 )
 def test_what_is_no_panel_is_refused_with_the_way_out(harness, files, given, says):
@@ -148,6 +148,64 @@ def test_what_is_no_panel_is_refused_with_the_way_out(harness, files, given, say
     write(files / "strange.csv", np.ones((200, 2), dtype=int), ("x", "y"))
     code, _, err = harness("score", "network.csv", "--targets", "targets.csv", *given)
     assert (code, says in err) == (2, True), err
+
+
+def test_a_reader_who_writes_labels_in_another_case_has_a_say_in_the_majority(harness, files):
+    before = score(harness, *readers(5), "--truth", "majority")
+    path = files / "r2.csv"
+    path.write_text(path.read_text().replace("Edema,Mass", "edema,MASS"))
+    after = score(harness, *readers(5), "--truth", "majority")
+    assert before["metrics"] == after["metrics"]
+
+
+def test_a_column_that_is_no_label_is_named_and_a_misspelt_label_is_refused(harness, files):
+    path = files / "r0.csv"
+    text = path.read_text()
+    path.write_text("\n".join(f"{line},{'comment' if not row else 1}" for row, line in enumerate(text.splitlines())))
+    found = score(harness, "--targets", "targets.csv", *readers(3))
+    assert "r0.csv: left out is what is no label here: comment" in found["notes"]
+    path.write_text(text.replace("Edema", "Oedema"))
+    code, _, err = harness("score", "network.csv", "--targets", "targets.csv", *readers(3))
+    assert (code, "has a column 'Oedema', which is no label: did you mean 'Edema'?" in err) == (2, True), err
+
+
+def test_patients_are_read_by_patient(harness, files):
+    for name in ("network", "targets", "r0", "r1", "r2"):
+        path = files / f"{name}.csv"
+        path.write_text(path.read_text().replace("image,", "patient,", 1))
+    found = score(harness, "--targets", "targets.csv", "--unit", "patient", *readers(3))
+    assert (found["unit"], found["patients"], found["patients_known"]) == ("patient", 200, True)
+    assert not any("named by its column" in note for note in found["notes"])
+
+
+def test_a_system_that_only_ranks_has_no_f1_beside_readers_and_the_others_have_theirs(harness, files):
+    scores = read(files / "network.csv")
+    write(files / "ranks.csv", scores * 10 - 3)
+    for order in (("network.csv", "ranks.csv"), ("ranks.csv", "network.csv")):
+        given = ["compare", *order, "--targets", "targets.csv", "--resamples", "200"]
+        code, out, err = harness(*given, *readers(3))
+        assert code == 0, err
+        assert "network.csv" in out.split("F1  ")[-1]
+        assert "(Holm, 2 systems)" in out  # of the sensitivities
+        assert "F1 (the network's at 0.5)" in out
+
+
+def test_one_reader_is_compared_without_readers_in_general(harness, files):
+    (files / "other.csv").write_text((files / "network.csv").read_text().replace("0.9", "0.8"))
+    given = ["compare", "network.csv", "other.csv", "--targets", "targets.csv", "--resamples", "200"]
+    code, out, err = harness(*given, *readers(1))
+    assert code == 0, err
+    assert "of 1" in out
+    assert out.count("nothing is said of readers in general") == 1
+
+
+def test_who_decides_all_one_way_is_named(harness, files):
+    write(files / "r1.csv", np.zeros((200, 2), dtype=int))
+    found = score(harness, "--targets", "targets.csv", *readers(3))
+    assert "r1.csv: reader 'Reader 1' decided 0 on everything" in found["notes"]
+    for one in found["readers"]["readers"]["Reader 1"]["against"].values():
+        low, high = one["interval"]
+        assert -1 <= low <= high <= 1
 
 
 def test_two_readers_are_no_majority(harness, files):
