@@ -104,7 +104,22 @@ def save_predictions(folder: Path) -> None:
     for name, values in (("scores.csv", 1 / (1 + np.exp(-found.logits))), ("targets.csv", found.targets)):
         rows = [",".join([image, *map(str, row)]) for image, row in zip(found.image, values, strict=True)]
         (folder / name).write_text("\n".join([",".join(["image", *found.labels]), *rows]) + "\n")
+    for reader in ("a.csv", "b.csv"):
+        shutil.copy(folder / "targets.csv", folder / reader)
     shutil.copytree(board, folder / "old" / "my-board")
+    save_studies(folder)
+
+
+def save_studies(folder: Path) -> None:
+    """Scores by image and targets by study, named as those of CheXpert."""
+    draw = np.random.default_rng(0)
+    scores, targets = ["Path,Mass,Edema"], ["Study,Mass,Edema"]
+    for number in range(60):
+        study = f"test/patient{number:05d}/study1"
+        targets.append(f"{study},{number % 2},{number // 2 % 2}")
+        scores += [f"{study}/view{view}.jpg,{draw.random():.3f},{draw.random():.3f}" for view in (1, 2)]
+    (folder / "chexpert.csv").write_text("\n".join(scores) + "\n")
+    (folder / "studies.csv").write_text("\n".join(targets) + "\n")
 
 
 def forget_network(folder: Path) -> None:
