@@ -71,6 +71,7 @@ def test_a_dismissed_worker_is_heard_no_more_and_its_place_is_free(targets):
     assert workers.close() == []
 
 
+@pytest.mark.slow
 def test_workers_that_end_before_they_have_proven_themselves_end_everything_with_the_reason(targets):
     workers = Workers(SimpleQueue(), targets.end, make_places(1), false_starts=2, proof="they had loaded the board")
     (place,) = workers.places

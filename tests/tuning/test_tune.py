@@ -284,6 +284,7 @@ def test_each_difference_of_a_study_is_named(make_plan):
         assert difference in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_study_that_another_program_made_is_left_alone(make_plan):
     plan = make_plan()
     storage = open_storage(None, plan.board.folder, plan.name)

@@ -127,6 +127,7 @@ def test_who_does_not_have_the_decisions_can_show_what_was_evaluated(harness, bo
     assert find_json(harness, "status", "b")["unevaluated"] == 4
 
 
+@pytest.mark.slow
 def test_score_says_of_stored_predictions_what_the_record_says(harness, board):
     assert harness("rescore", "b")[0] == 0
     record = read_records(board).records[0]
@@ -158,6 +159,7 @@ def test_readers_that_contradict_themselves_are_no_record(evaluated, spoil):
         parse_record(json.dumps(document).encode())
 
 
+@pytest.mark.slow
 def test_a_page_shows_readers_without_values(harness, board):
     spoil = {"value": None, "interval": None}
     assert harness("rescore", "b")[0] == 0

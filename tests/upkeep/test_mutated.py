@@ -188,6 +188,7 @@ def test_a_thousand_mutated_files_lose_nothing(harness, folder, part):
     check()
 
 
+@pytest.mark.slow
 def test_a_few_mutated_files_lose_nothing(harness, folder):
     for seed in range(12):
         examine(harness, folder, random.Random(seed))

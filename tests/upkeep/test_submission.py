@@ -165,6 +165,7 @@ def test_a_column_of_subgroups_that_the_dataset_lacks_is_named_and_nothing_is_wr
     assert not (board / "records").exists()
 
 
+@pytest.mark.slow
 def test_the_same_submission_again_leaves_every_byte_and_brings_predictions_back(harness, board):
     submit(harness, board)
     before = digests(board)

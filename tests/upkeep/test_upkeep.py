@@ -329,6 +329,7 @@ def test_submitted_predictions_get_the_numbers_of_a_row_and_a_badge(harness, boa
     assert "external, not trained here" in harness("show", "b::external--Anna_s_net")[1]
 
 
+@pytest.mark.slow
 def test_submitted_scores_that_only_rank_have_no_numbers_of_probabilities_anywhere(harness, board):
     def rank(arrays):
         return {name: value for name, value in arrays.items() if name != "logits"} | {"scores": arrays["logits"] * 3}

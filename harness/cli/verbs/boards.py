@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from harness.execution.interruption import Left
     from harness.execution.planning import Planned, Settings
     from harness.execution.workers import WorkerOptions
+    from harness.parameters import Params
     from harness.registry import Registry
 
 
@@ -138,7 +139,7 @@ def run(
         recipes=split_names(recipes),
         metrics=split_names(metrics),
         seeds=split_numbers(seeds),
-        params=parse_params(settings or ()),
+        params=_require_weights(parse_params(settings or ())),
         options=parse_assignments("--option", options or ()),
         controls=controls,
     )
@@ -298,3 +299,15 @@ def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
         does = "run " if row["run"] else "evaluate" if row["evaluate"] else "keep"
         say(f"{does}  {row['combo']}  {row['reason'] or 'current'}")
     say(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")
+
+
+def _require_weights(params: Params) -> Params:
+    """Give parameters back. Raises `WeightsError` for a file of initial weights, typed by hand, that is not there."""
+    from harness.errors import WeightsError
+    from harness.results.identity import explain_missing_weights
+
+    weights = params.get("recipe", {}).get("weights")
+    missing = explain_missing_weights(weights) if isinstance(weights, str) else None
+    if missing is not None:
+        raise WeightsError(missing)
+    return params
