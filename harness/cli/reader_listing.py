@@ -8,7 +8,13 @@ from rich.table import Table
 
 from harness.cli.output import open_output, say
 from harness.cli.tables import format_chance, format_estimate, format_interval
-from harness.evaluation.reader_wording import describe_agreement, describe_average, describe_panel, list_measures
+from harness.evaluation.reader_wording import (
+    describe_agreement,
+    describe_average,
+    describe_panel,
+    describe_policy,
+    list_measures,
+)
 from harness.evaluation.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
@@ -70,7 +76,7 @@ def _tabulate_systems(parts: Mapping[str, ReadersPart], measure: str) -> Table:
         shown = [one.delta or 0 for one in found if one.p_holm is not None and one.p_holm < SIGNIFICANT]
         counts = [f"{sum(sign * delta > 0 for delta in shown)} of {len(found)}" if found else "-" for sign in (1, -1)]
         cells = _cells(part.average[measure]) if measure in part.average else ["-"] * len(columns)
-        policy = f" at {part.policy}" if measure == "f1" and part.policy and general else ""
+        policy = f" {describe_policy(part)}" if measure == "f1" and part.policy and general else ""
         cells = [f"{cell}{policy}" if not place else cell for place, cell in enumerate(cells)] if general else []
         table.add_row(name, *cells, *counts)
     return table
@@ -78,7 +84,7 @@ def _tabulate_systems(parts: Mapping[str, ReadersPart], measure: str) -> Table:
 
 def _tabulate(part: ReadersPart, measure: str) -> Table:
     """The network against each reader, and against the average reader, in one measure."""
-    policy = f" at {part.policy}" if measure == "f1" else ""
+    policy = f" {describe_policy(part)}" if measure == "f1" else ""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("network against", f"{HEADINGS[measure]}{policy}", "network - reader", "95 %", "p", "p Holm"):
         table.add_column(column, justify="left" if column == "network against" else "right", overflow="fold")

@@ -240,6 +240,9 @@ class ReadersPart(Part):
         description="labels of all means: enough patients of every reader have and lack them"
     )
     left_out: list[str]
+    without_threshold: list[str] = Field(
+        default_factory=list, description="labels left out of the network's F1: validation gave no threshold"
+    )
     readers: dict[str, ReaderPart]
     average: dict[str, AgainstPart] = Field(description="against readers in general; empty with fewer than three")
     kappa: KappaPart | None = Field(description="null with a single reader")

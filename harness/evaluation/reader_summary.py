@@ -20,6 +20,7 @@ from harness.evaluation.readers import (
     ReaderMeasures,
     compare_with_average,
     compare_with_each,
+    find_shared_labels,
     measure_readers,
     stack_differences,
 )
@@ -76,6 +77,7 @@ def describe_readers(
     paired = [name for name in first.network if all(name in seed.network for seed in seeds)]
     against = {name: _compare_means(seeds, name) for name in paired}
     by_label = {name: _compare_labels(seeds, name) for name in paired}
+    decided = find_shared_labels(seeds, "f1") if "f1" in paired else first.used
     return ReadersPart(
         truth=panel.truth,
         files=dict(panel.digests),
@@ -83,6 +85,7 @@ def describe_readers(
         policy=first.policy if "f1" in paired else None,
         labels_used=labels[first.used].tolist(),
         left_out=labels[~first.used].tolist(),
+        without_threshold=labels[first.used & ~decided].tolist(),
         readers={
             name: ReaderPart(
                 decided=int((~np.isnan(panel.decisions[m])).any(axis=1).sum()),
@@ -136,13 +139,15 @@ def _describe_labels(
 def _compare_means(seeds: Sequence[ReaderMeasures], measure: str) -> list[AgainstPart]:
     """The network against each reader, means over labels."""
     values, resampled = stack_differences(seeds, measure)
-    own = np.mean([average_labels(seed.network[measure], seed.used) for seed in seeds], axis=0)  # (M,)
+    labels = find_shared_labels(seeds, measure)
+    own = np.mean([average_labels(seed.network[measure], labels) for seed in seeds], axis=0)  # (M,)
     return [_describe(one, network) for one, network in zip(compare_with_each(values, resampled), own, strict=True)]
 
 
 def _compare_average(seeds: Sequence[ReaderMeasures], measure: str) -> AgainstPart | None:
     found = compare_with_average(*stack_differences(seeds, measure))
-    own = np.mean([average_labels(seed.network[measure], seed.used) for seed in seeds])
+    labels = find_shared_labels(seeds, measure)
+    own = np.mean([average_labels(seed.network[measure], labels) for seed in seeds])
     return None if found is None else _describe(found, float(own))
 
 

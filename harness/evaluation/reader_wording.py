@@ -8,7 +8,7 @@ from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
 from harness.panels import TRUTH_TEXTS, join_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.evaluation.parts import AgainstPart, Interval, ReadersPart
 
@@ -33,8 +33,7 @@ def describe_panel(part: ReadersPart) -> str:
         return f"{readers} against {TRUTH_TEXTS[part.truth]}; no means, as no label has {ENOUGH} of every reader"
     without = ""
     if part.left_out:
-        named = join_names(part.left_out) if len(part.left_out) <= MOST_NAMED else f"{len(part.left_out)} labels"
-        without = f", without {named}, of which not every reader has {ENOUGH}"
+        without = f", without {_name(part.left_out)}, of which not every reader has {ENOUGH}"
     return f"{readers} against {TRUTH_TEXTS[part.truth]}; {labels}{without}"
 
 
@@ -56,11 +55,11 @@ def describe_average(
 
 
 def _conclude(part: ReadersPart, measure: str, against: AgainstPart, network: str, many: int) -> str:
-    what = MEASURE_TEXTS[measure] + (f" (the network's at {part.policy})" if measure == "f1" else "")
+    what = MEASURE_TEXTS[measure] + (f" (the network's {describe_policy(part)})" if measure == "f1" else "")
     start = f"{network[0].upper()}{network[1:]}" if network == "the network" else network
     p = against.p_holm
     if against.delta is None or p is None:
-        return f"{start} cannot be compared with the average reader in {what}: there is no value"
+        return f"{start} cannot be compared with the average reader in {what}: there is no value."
     chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     adjusted = f" (Holm, {many} systems)" if many > 1 else ""
     over = "patients, readers and seeds" if part.seeds >= FEWEST_SEEDS else "patients and readers"
@@ -69,6 +68,17 @@ def _conclude(part: ReadersPart, measure: str, against: AgainstPart, network: st
         return f"{start} and the average reader do not differ significantly in {what}: {numbers}."
     better = "better" if against.delta > 0 else "worse"
     return f"{start} is significantly {better} than the average reader in {what}: {numbers}."
+
+
+def describe_policy(part: ReadersPart) -> str:
+    """Say where the network's F1 decides, and which labels it and the difference from readers are without."""
+    missing = part.without_threshold
+    without = f", without {_name(missing)}, for which validation gave no threshold" if missing else ""
+    return f"at {part.policy}{without}"
+
+
+def _name(labels: Sequence[str]) -> str:
+    return join_names(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} labels"
 
 
 def describe_agreement(part: ReadersPart) -> list[str]:

@@ -65,10 +65,21 @@ class ReaderMeasures:
         """Labels (C,) of the means: those that are enough of every reader, so that all means are over the same."""
         return np.asarray(self.enough.all(axis=0))
 
-    def average_differences(self, measure: str) -> tuple[Array, Array]:
-        """The network minus each reader in one of `PAIRED`: means over labels (M,), and of each resample (M, R)."""
+    def find_labels(self, measure: str) -> NDArray[np.bool_]:
+        """Labels (C,) of the network's means in one of `PAIRED`: those used of which it has a value beside each reader.
+
+        It has no F1 of a label for which validation gave no threshold.
+        """
+        return np.asarray(self.used & ~np.isnan(self.network[measure]).any(axis=0))
+
+    def average_differences(self, measure: str, labels: NDArray[np.bool_] | None = None) -> tuple[Array, Array]:
+        """The network minus each reader in one of `PAIRED`: means over labels (M,), and of each resample (M, R).
+
+        They are over `labels` (C,), by default those of `find_labels`.
+        """
         values, resampled = self.find_differences(measure)
-        return average_labels(values, self.used), np.stack([average_labels(each, self.used) for each in resampled])
+        used = self.find_labels(measure) if labels is None else labels
+        return average_labels(values, used), np.stack([average_labels(each, used) for each in resampled])
 
     def find_differences(self, measure: str) -> tuple[Array, Array]:
         """The network minus each reader in one of `PAIRED`, (M, C) and (M, R, C)."""
@@ -247,7 +258,13 @@ def _judge(seeds: Array, patients: Array, *others: tuple[Array, Array]) -> Diffe
     return Difference(delta, interval, None if math.isnan(p) else p, None if math.isnan(p) else p)
 
 
+def find_shared_labels(seeds: Sequence[ReaderMeasures], measure: str) -> NDArray[np.bool_]:
+    """Labels (C,) of the means in one of `PAIRED`, of which all seeds of a network have a value."""
+    return np.asarray(np.all([seed.find_labels(measure) for seed in seeds], axis=0))
+
+
 def stack_differences(seeds: Sequence[ReaderMeasures], measure: str) -> tuple[Array, Array]:
-    """Differences in one of `PAIRED` of all seeds of a network, (k, M) and (k, M, R)."""
-    averaged = [seed.average_differences(measure) for seed in seeds]
+    """Differences in one of `PAIRED` of all seeds of a network, (k, M) and (k, M, R), over the labels they share."""
+    labels = find_shared_labels(seeds, measure)
+    averaged = [seed.average_differences(measure, labels) for seed in seeds]
     return np.stack([values for values, _ in averaged]), np.stack([resampled for _, resampled in averaged])

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.evaluation.parts import AgainstPart, ReadersPart
-from harness.evaluation.reader_wording import describe_agreement, describe_average, describe_panel, list_measures
+from harness.evaluation.reader_wording import (
+    describe_agreement,
+    describe_average,
+    describe_panel,
+    describe_policy,
+    list_measures,
+)
 from harness.evaluation.readers import compare_with_average, compare_with_each
 from harness.evaluation.significance import FEWEST_SEEDS, SIGNIFICANT
 from harness.results.store import read_reader_differences
@@ -38,6 +44,11 @@ class RowBeside:
     def measures(self) -> list[str]:
         """What it was held against readers in."""
         return list_measures(self.part)
+
+    @property
+    def policy(self) -> str:
+        """Where its F1 decides."""
+        return describe_policy(self.part)
 
     def count(self, measure: str, *, better: bool) -> int:
         """Count the readers that it is significantly better, or worse, than in a measure."""
@@ -80,7 +91,12 @@ class ReadersSummary:
         """How the best row stands to the average reader, and how far readers agree."""
         best = self.rows[0]
         many = {measure: len(self.of(measure)) for measure in self.measures}
-        return [*describe_average(best.part, best.row.title, many), *describe_agreement(self.panel)]
+        without = [
+            f"{beside.row.title} has no F1 beside readers: its seeds have thresholds for different labels."
+            for beside in self.rows
+            if not _share_labels(beside.row.counted)
+        ]
+        return [*describe_average(best.part, best.row.title, many), *without, *describe_agreement(self.panel)]
 
 
 def summarize_readers(summary: Leaderboard, read: Callable[[Record], Drawn] | None = None) -> ReadersSummary | None:
@@ -112,6 +128,8 @@ def _combine(records: Sequence[Record], read: Callable[[Record], Drawn]) -> Read
     own = [part for part in parts if part is not None]
     readers, averages = {name: dict(one.against) for name, one in first.readers.items()}, {}
     shared = [name for name in HEADINGS if all(name in list_measures(part) for part in own)]
+    if not _share_labels(records):  # means over different labels have no mean over seeds
+        shared = [name for name in shared if name != "f1"]
     for measure in shared:
         against = [[one.against[measure] for one in part.readers.values()] for part in own]  # k x M
         values = np.array([[one.delta for one in of_seed] for of_seed in against], dtype=float)
@@ -126,6 +144,11 @@ def _combine(records: Sequence[Record], read: Callable[[Record], Drawn]) -> Read
         for name, one in first.readers.items()
     }
     return first.model_copy(update={"readers": described, "average": averages, "seeds": len(parts)})
+
+
+def _share_labels(records: Sequence[Record]) -> bool:
+    """Whether the seeds of a row are held against readers in F1 over the same labels."""
+    return len({tuple(record.readers.without_threshold) for record in records if record.readers is not None}) <= 1
 
 
 def _are_of_one_panel(part: ReadersPart, other: ReadersPart) -> bool:

@@ -14,6 +14,7 @@ from harness.evaluation.bootstrap import draw_resamples
 from harness.evaluation.panel import Panel
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.reader_summary import describe_readers
+from harness.evaluation.reader_wording import describe_average
 from harness.evaluation.readers import compare_with_average, compare_with_each, measure_readers, stack_differences
 
 LABELS = ("Edema", "Mass")
@@ -153,6 +154,36 @@ def test_means_are_over_the_labels_that_every_reader_has_enough_of():
     assert "Mass" not in part.readers["B"].per_label
     assert part.readers["A"].per_label["Mass"].sensitivity.interval is not None
     assert (part.readers["A"].decided, part.readers["B"].decided) == (100, 120)
+
+
+def test_a_label_without_a_threshold_is_left_out_of_the_mean_f1_and_named():
+    test, panel = make_case(readers=4)
+    resampling = draw_resamples(test.patient, RESAMPLES, seed="x")
+    both = measure_readers(test, panel, {"val-f1": np.zeros(2)}, resampling)
+    rare = measure_readers(test, panel, {"val-f1": np.array([0.0, np.nan])}, resampling)
+    whole = describe_readers([both], panel, test.patient, resampling)
+    part = describe_readers([rare], panel, test.patient, resampling)
+    assert (part.labels_used, part.without_threshold) == (list(LABELS), ["Mass"])
+    assert part.average["sensitivity"] == whole.average["sensitivity"]
+    for reader in panel.names:
+        of_label, mean = part.readers[reader].per_label["Edema"].against["f1"], part.readers[reader].against["f1"]
+        assert (mean.network, mean.delta) == (of_label.network, pytest.approx(of_label.delta))
+        assert mean.p is not None
+    said = " ".join(describe_average(part))
+    assert "at val-f1, without Mass, for which validation gave no threshold" in said
+    assert "cannot be compared" not in said
+
+
+def test_seeds_are_averaged_over_the_labels_of_which_all_have_a_threshold():
+    test, panel = make_case()
+    resampling = draw_resamples(test.patient, RESAMPLES, seed="x")
+    thresholds = [np.array([0.0, np.nan]), np.zeros(2)]
+    seeds = [measure_readers(test, panel, {"val-f1": one}, resampling) for one in thresholds]
+    part = describe_readers(seeds, panel, test.patient, resampling)
+    assert part.without_threshold == ["Mass"]
+    assert part.readers["B"].against["f1"].delta == pytest.approx(
+        part.readers["B"].per_label["Edema"].against["f1"].delta
+    )
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------

@@ -131,7 +131,23 @@ def test_a_row_with_a_seed_that_only_ranks_has_no_f1_beside_readers(build):
     assert found is not None
     assert [beside.measures() for beside in found.rows] == [["sensitivity", "f1"], ["sensitivity"]]
     assert [beside.row.model for beside in found.of("f1")] == ["alpha"]
-    assert "p Holm-adjusted for 1 rows" in render(board).page.read_text()
+    assert "p Holm-adjusted for 1 row<" in render(board).page.read_text()
+
+
+def test_seeds_with_thresholds_for_other_labels_have_no_f1_in_common_beside_readers(build):
+    panel = make_panel()
+    board = make_board(build, panel)
+    test = predict(1.0, 0)
+    thresholds = {name: np.array([0.0, 0.0, np.nan]) for name in THRESHOLDS}
+    made = stand_beside(test, panel, thresholds, draw_resamples(test.patient, 200, seed="x"))
+    assert made.part is not None
+    assert made.part.without_threshold == ["Hernia"]
+    record = build.record("beta", 0, {"auroc": build.metric(0.5)}, readers=made.part)
+    write_record(board.folder, record, Resamples(macro={}, per_label={}, readers=made.differences))
+    found = summarize_readers(read_results(board).summary)
+    assert found is not None
+    assert [beside.measures() for beside in found.rows] == [["sensitivity", "f1"], ["sensitivity"]]
+    assert any("has no F1 beside readers: its seeds have thresholds" in sentence for sentence in found.sentences)
 
 
 def test_a_board_without_readers_has_no_section(build):
