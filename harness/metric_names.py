@@ -25,6 +25,8 @@ POLICIES = {
 what is fitted on validation for one label alone, as `val-f1:Pneumonia`."""
 WITHOUT_VALIDATION = ("0.5", "oracle")
 """Policies that need no validation."""
+TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
+"""What people call the metrics whose names are abbreviations; others are called as they are typed."""
 DEFAULT_POLICY = "val-f1"
 """What a decision metric without a policy means."""
 
@@ -39,6 +41,12 @@ def split_name(name: str) -> tuple[str, str | None]:
         )
         raise UnknownNameError(f"threshold policy in '{name}':", policy, POLICIES, hint)
     return base, policy if at else None
+
+
+def title_metric(name: str) -> str:
+    """What a metric is called where people read it: `AUROC` for `auroc`, `F1@val-f1` for `f1@val-f1`."""
+    base, at, policy = name.partition("@")
+    return f"{TITLES.get(base, base)}{at}{policy}"
 
 
 def full_name(name: str, measured: Collection[str]) -> str:

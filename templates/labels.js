@@ -35,10 +35,11 @@ function explain(cell) {
   const head = table.tHead.rows[0].cells[cell.cellIndex];
   const [low, high] = (cell.dataset.interval ?? "").split(" ");
   const metric = cell.closest("tbody").dataset.metric;
+  const called = [...choice.options].find((option) => option.value === metric).text;
   const interval = cell.dataset.interval ? `95 % from ${low} to ${high}, ${table.dataset[metric === choice.options[0].value ? "objective" : "others"]}` : "";
   const mark = cell.matches(".best") ? "the best of its column" : cell.matches(".tied") ? "does not differ significantly from the best of its column" : "";
   const lines = [`${cell.parentElement.cells[0].dataset.name}, ${head.dataset.name}`];
-  lines.push(cell.textContent ? `${metric} ${Number.parseFloat(cell.textContent).toFixed(3)}` : `${metric} is undefined`);
+  lines.push(cell.textContent ? `${called} ${Number.parseFloat(cell.textContent).toFixed(3)}` : `${called} is undefined`);
   return [...lines, interval, mark, head.dataset.counts].filter(Boolean).join("\n");
 }
 

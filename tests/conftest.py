@@ -54,6 +54,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # what libraries have made by now stays: without it each collection looks through all of it again
 
 
 @pytest.fixture(scope="session")

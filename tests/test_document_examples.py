@@ -6,6 +6,7 @@ import inspect
 import re
 import shlex
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +146,17 @@ QUOTED = [
 ]
 
 
+@cache
+def find_flags_and_verbs() -> tuple[set[str], set[str]]:
+    command, _ = find_command([])
+    return all_flags(command), set(command.commands)
+
+
 @pytest.mark.parametrize(("document", "number", "line"), QUOTED, ids=lambda value: str(value)[:60])
 def test_a_sentence_of_the_documents_names_flags_and_verbs_that_exist(document, number, line):
-    command, _ = find_command([])
-    unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) - all_flags(command) - OTHER_TOOLS
-    verbs = set(re.findall(r"`harness ([a-z]+)", line)) - set(command.commands)
+    flags, known = find_flags_and_verbs()
+    unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) - flags - OTHER_TOOLS
+    verbs = set(re.findall(r"`harness ([a-z]+)", line)) - known
     assert not unknown | verbs, f"{document}:{number} is untrue, there is no {', '.join(unknown | verbs)}: {line}"
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from harness.cli import catalogue
 from harness.cli.output import line, open_output, say
 from harness.components import Kind
+from harness.metric_names import title_metric
 from harness.registry import Registry
 from harness.units import CALLED, Unit, count_units
 
@@ -239,13 +240,13 @@ def _remark_on_means(parts: Mapping[str, MetricPart]) -> list[str]:
             reasons.setdefault(part.no_interval, []).append(name)
     return [
         *(f"without {labels}: {_join_metrics(names)}{why}" for (labels, why), names in without.items()),
-        *(f"no interval of {_join_metrics(names)}: {why}" for why, names in reasons.items()),
+        *(f"no interval for {_join_metrics(names)}: {why}" for why, names in reasons.items()),
     ]
 
 
 def _join_metrics(names: Sequence[str]) -> str:
     """Names of metrics, a metric at all of its threshold policies once."""
-    return ", ".join(dict.fromkeys(name.partition("@")[0] for name in names))
+    return ", ".join(dict.fromkeys(title_metric(name.partition("@")[0]) for name in names))
 
 
 def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:

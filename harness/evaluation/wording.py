@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.evaluation.significance import SIGNIFICANT
+from harness.metric_names import title_metric
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Margin, Pair
@@ -35,7 +36,7 @@ def tell_absences(reasons: Mapping[str, str]) -> list[str]:
     for metric, why in reasons.items():
         base = metric.partition("@")[0]
         absent.setdefault(why, {})[base if of_base[base] == {why} else metric] = None
-    return [f"no interval of {', '.join(names)}: {why}" for why, names in absent.items() if why]
+    return [f"no interval for {', '.join(map(title_metric, names))}: {why}" for why, names in absent.items() if why]
 
 
 def format_p(p: float) -> str:
@@ -69,8 +70,9 @@ def judge_pair(pair: Pair, pairs: int) -> str:
 
 def tell_pair(metric: str, pair: Pair, pairs: int, *, higher_is_better: bool) -> str:
     """A pair in a sentence."""
+    called = title_metric(metric)
     if pair.p_holm is None:
-        return f"{metric}: {pair.a} and {pair.b} cannot be told apart, their difference has no interval."
+        return f"{called}: {pair.a} and {pair.b} cannot be told apart, their difference has no interval."
     basis = tell_basis(pair, pairs)
     sign = 1 if (pair.delta > 0) == higher_is_better else -1
     better, worse = (pair.a, pair.b) if sign > 0 else (pair.b, pair.a)
@@ -78,11 +80,11 @@ def tell_pair(metric: str, pair: Pair, pairs: int, *, higher_is_better: bool) ->
     if pair.over == "patients":
         differ = "differs" if pair.p_holm < SIGNIFICANT else "does not differ significantly"
         which = "the trained network" if pair.p_holm < SIGNIFICANT else "this trained network"
-        return f"{metric}: on these patients {which} {better} {differ} from {worse}, by {apart} {basis}; {MORE_SEEDS}."
+        return f"{called}: on these patients {which} {better} {differ} from {worse}, by {apart} {basis}; {MORE_SEEDS}."
     if pair.differs:
-        return f"{metric}: {better} is better than {worse} by {apart} {basis}."
+        return f"{called}: {better} is better than {worse} by {apart} {basis}."
     ahead = f"{better} is ahead of {worse} by {apart}" if pair.delta else f"{pair.a} and {pair.b} are equal"
-    return f"{metric}: no significant difference, {ahead} {basis}."
+    return f"{called}: no significant difference, {ahead} {basis}."
 
 
 def tell_margin(metric: str, pair: Pair, margin: Margin, size: float, pairs: int) -> list[str]:
@@ -92,18 +94,19 @@ def tell_margin(metric: str, pair: Pair, margin: Margin, size: float, pairs: int
     """
     if margin.p_equivalent is None:
         return []
+    called = title_metric(metric)
     what = "the trained networks " if pair.over == "patients" else ""
     if margin.p_equivalent < SIGNIFICANT:
         basis = _tell_basis(margin.p_equivalent, pair.over, adjusted=pairs > 1, test="two one-sided tests")
-        return [f"{metric}: {what}{pair.a} and {pair.b} are equivalent within {size:g} {basis}."]
+        return [f"{called}: {what}{pair.a} and {pair.b} are equivalent within {size:g} {basis}."]
     sides = ((pair.a, pair.b, margin.p_a_not_worse), (pair.b, pair.a, margin.p_b_not_worse))
     shown = [
-        f"{metric}: {what.replace('networks', 'network')}{one} is not worse than {other} by more than {size:g} "
+        f"{called}: {what.replace('networks', 'network')}{one} is not worse than {other} by more than {size:g} "
         f"{_tell_basis(p, pair.over, adjusted=True, test='one-sided')}."
         for one, other, p in sides
         if p is not None and p < SIGNIFICANT
     ]
-    undecided = f"{metric}: whether {pair.a} or {pair.b} is worse by more than {size:g} remains open."
+    undecided = f"{called}: whether {pair.a} or {pair.b} is worse by more than {size:g} remains open."
     return shown or [undecided]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -36,13 +37,23 @@ def list_page_columns(summary: Leaderboard) -> list[OnPage]:
     of_metrics = [describe_metric(summary, name) for name in metrics]
     costs = [cost for cost in _list_costs(summary) if any(cost.name in row.efficiency for row in summary.rows)]
     choices = [LOSS, RECIPE] if any(row.loss or row.recipe for row in summary.rows) else []
-    columns = [MODEL, RANK, *groups, *objective, *choices, SEEDS, STATUS, *of_metrics, *costs]
-    return [column.page for column in columns if column.page is not None]
+    columns = [TITLE, RANK, *groups, *objective, *choices, SEEDS, STATUS, *of_metrics, *costs]
+    folded = {column.name for column in (SEEDS, STATUS) if _is_alike(column, summary)}
+    return [
+        replace(column.page, usual=False) if column.name in folded else column.page
+        for column in columns
+        if column.page is not None
+    ]
+
+
+def _is_alike(column: Column, summary: Leaderboard) -> bool:
+    """Whether a column says the same of every row, so that it need not be shown."""
+    return len({(row.external is None, column.value(row, summary)) for row in summary.rows}) == 1
 
 
 def list_csv_columns(summary: Leaderboard) -> list[Column]:
     """The columns of `board.csv`."""
-    what = [RANK, GROUP, ROW, MODEL, LOSS, RECIPE, PARAMS, CONTROL, STATUS, REASONS, SEEDS, DATASET, FINGERPRINT]
+    what = [RANK, GROUP, ROW, TITLE, MODEL, LOSS, RECIPE, PARAMS, CONTROL, STATUS, REASONS, SEEDS, DATASET, FINGERPRINT]
     metrics = [column for name in summary.metrics for column in expand_metric(name)]
     spent = sorted({name for row in summary.rows for name in row.efficiency})
     labels = summary.data.labels if summary.data else []
@@ -75,13 +86,10 @@ def _assign(row: RowSummary, component: str) -> Markup:
     return NOTHING.join(make_small(f"{name} = {value}") for name, value in values.items())
 
 
-def _show_model(row: RowSummary, summary: Leaderboard) -> Cell:
-    name = mark_breaks(f"control: {row.control}" if row.control else row.own_title or row.model)
-    shown = Markup('<a href="#{}">{}</a>').format(anchor(row.name), name) + _assign(row, "model")
-    if row.own_title:
-        shown += make_small(row.model)
-    if row.loss and row.external is None:
-        shown += make_small(f"{row.loss}, {row.recipe}", "small narrow")
+def _show_title(row: RowSummary, summary: Leaderboard) -> Cell:
+    shown = Markup('<a href="#{}">{}</a>').format(anchor(row.name), mark_breaks(row.title))
+    if row.own_title and row.external is None:
+        shown += make_small(f"{row.model} + {row.loss}, {row.recipe} recipe")
     if row.external is not None:
         size = row.submission and row.submission.image_size
         shown += make_small(f"{EXTERNAL}; {size} px images" if size else EXTERNAL)
@@ -89,7 +97,7 @@ def _show_model(row: RowSummary, summary: Leaderboard) -> Cell:
         shown += make_small(row.only_ranked)
     if row.params:
         shown += make_small(row.tuned or "with other parameters", "small tuned")
-    return Cell(shown, value=row.control or row.model)
+    return Cell(shown, value=row.title)
 
 
 def _show_seeds(row: RowSummary, summary: Leaderboard) -> Cell:
@@ -121,7 +129,7 @@ def _make_choice(name: str) -> Column:
     return Column(
         name=name,
         value=lambda row, _: getattr(row, name),
-        page=OnPage(heading=name, cell=show, first="ascending", kind="text", is_number=False),
+        page=OnPage(heading=name, cell=show, first="ascending", kind="text", is_number=False, usual=False),
     )
 
 
@@ -134,7 +142,9 @@ RANK = Column(
 GROUP = Column(
     name="group",
     value=lambda row, _: row.group,
-    page=OnPage(heading="group", cell=lambda row, _: Cell(row.group or "", kind="group"), first="ascending"),
+    page=OnPage(
+        heading="group", cell=lambda row, _: Cell(row.group or "", kind="group"), first="ascending", usual=False
+    ),
     terminal=InTerminal(heading="group", text=lambda row, _: str(row.group or ""), shown="filled"),
 )
 ROW = Column(
@@ -142,10 +152,11 @@ ROW = Column(
     value=lambda row, _: row.name,
     terminal=InTerminal(heading="row", text=lambda row, _: row.name, is_text=True),
 )
-MODEL = Column(
-    name="model",
-    value=lambda row, _: row.model,
-    page=OnPage(heading="model", cell=_show_model, first="ascending", kind="first text", is_number=False, usual=None),
+MODEL = Column(name="model", value=lambda row, _: row.model)
+TITLE = Column(
+    name="title",
+    value=lambda row, _: row.title,
+    page=OnPage(heading="row", cell=_show_title, first="ascending", kind="first text", is_number=False, usual=None),
 )
 LOSS, RECIPE = map(_make_choice, ("loss", "recipe"))
 PARAMS = Column(name="params", value=lambda row, _: json.dumps(row.params, sort_keys=True) if row.params else None)
@@ -178,7 +189,14 @@ def _value_cost(name: str) -> Callable[[RowSummary, Leaderboard], Value]:
 
 
 def _describe_cost(
-    name: str, heading: str, digits: int, factor: float = 1.0, *, timed: bool = False, terminal: str = ""
+    name: str,
+    heading: str,
+    digits: int,
+    factor: float = 1.0,
+    *,
+    timed: bool = False,
+    terminal: str = "",
+    usual: bool = False,
 ) -> Column:
     """A number of `RowSummary.efficiency`; `terminal` is its heading there, where it is shown there."""
 
@@ -189,7 +207,7 @@ def _describe_cost(
     return Column(
         name=name,
         value=_value_cost(name),
-        page=OnPage(heading=heading, cell=lambda row, summary: Cell(format_cost(row, summary))),
+        page=OnPage(heading=heading, cell=lambda row, summary: Cell(format_cost(row, summary)), usual=usual),
         terminal=InTerminal(heading=terminal, text=format_cost, shown="early") if terminal else None,
         timed=timed,
     )
@@ -198,7 +216,7 @@ def _describe_cost(
 COSTS = (
     _describe_cost("train_images_per_second", "train images/s", 0, timed=True, terminal="images/s"),
     _describe_cost("inference_images_per_second", "test images/s", 0, timed=True),
-    _describe_cost("train_minutes", "train minutes", 1, timed=True, terminal="minutes"),
+    _describe_cost("train_minutes", "train minutes", 1, timed=True, terminal="minutes", usual=True),
     _describe_cost("device_hours", "device hours", 2, timed=True),
     _describe_cost("parameters", "parameters (M)", 2, 1e-6),
     _describe_cost("peak_device_bytes", "peak memory (MiB)", 0, 2.0**-20),

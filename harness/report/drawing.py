@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from harness.metric_names import title_metric
 from harness.report.leaderboard import Spread
 from harness.results.record import EpochPart, Record
 
-DOTS = (148, 22)
+DOTS = (288, 22)
 """Width and height of a row's dots, in pixels."""
 CHART = (340, 150)
 NOTHING = Markup("")
@@ -78,7 +79,7 @@ def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup
         )
         by_seed += f"; 95 % over patients: {spread.interval[0]:.4f} to {spread.interval[1]:.4f}"
     mean = Markup('<path class="mean" d="M{} 3v{}"/>').format(scale.at(spread.mean, 4, width - 4), height - 6)
-    return _svg("dots", DOTS, f"{name} {spread.mean:.4f}; {by_seed}", grid + span + dots + mean)
+    return _svg("dots", DOTS, f"{title_metric(name)} {spread.mean:.4f}; {by_seed}", grid + span + dots + mean)
 
 
 def draw_axis(scale: Scale | None) -> Markup:

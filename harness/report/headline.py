@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.evaluation.comparison import Pair
 from harness.evaluation.wording import format_p, judge_pair, tell_detectable
+from harness.metric_names import title_metric
 from harness.report.chance import judge_against_chance
 from harness.report.format import format_interval, format_pair, format_spread, tell_part
 from harness.report.leaderboard import Leaderboard, RowSummary
@@ -28,7 +29,7 @@ class Lead:
 
 
 def conclude(summary: Leaderboard) -> str:
-    """The board's answer in words, as far as the data support one; empty where nothing is ranked."""
+    """What the answer rests on: the lead with its intervals and its test; empty where nothing is ranked."""
     if not summary.ranked:
         return ""
     best, lead = summary.ranked[0], find_lead(summary)
@@ -37,18 +38,65 @@ def conclude(summary: Leaderboard) -> str:
     value = " ".join(filter(None, [format_spread(spread), format_interval(spread)]))
     part, chance = tell_part(summary), judge_against_chance(summary)
     on = f"On {part.replace(': ', ' (', 1)}), " if part else ""
-    verb = "is first" if chance else "leads"
-    text = f"{on}{_describe(best)} {verb} with {summary.objective} {value} over {seeds}"
+    verb = "has" if lead is None else "is first with" if chance else "leads with"
+    text = f"{on}{_describe(best)} {verb} {title_metric(summary.objective)} {value} over {seeds}"
     if chance:
         text += f", no better than chance ({chance})"
     if lead is None:
         return f"{text}. It is the only row with a result."
     text += f", {lead.difference:.4f}{_between(lead.pair)} ahead of {_describe(lead.second)}."
     if lead.pair is not None:
-        return f"{text} {judge_pair(lead.pair, len(summary.pairs))}{_count_leaders(summary)}"
+        return f"{text} {judge_pair(lead.pair, len(summary.pairs))}"
     if lead.p_seeds is None:
         return f"{text} With fewer than three seeds a row, nothing tells whether that is more than seeds change."
     return f"{text} Over seeds alone {format_p(lead.p_seeds)}; over patients nothing is known: {summary.obstacle}."
+
+
+def judge(summary: Leaderboard) -> str:
+    """The board's answer in one line, such as `Tie: A and B. AUROC 0.868 vs 0.863, p = 0.92.`; empty without ranks."""
+    if not summary.ranked:
+        return ""
+    best, lead = summary.ranked[0], find_lead(summary)
+    part = tell_part(summary)
+    on = f"On {part.replace(': ', ' (', 1)}): " if part else ""
+    called, value = title_metric(summary.objective), _shorten(best, summary)
+    if lead is None:
+        return f"{on}{best.title}: {called} {value}. No other row has a result."
+    if judge_against_chance(summary):
+        return f"{on}No row is better than chance. {best.title} is first with {called} {value}."
+    values = f"{called} {value} vs {_shorten(lead.second, summary)}"
+    leaders = [row.title for row in summary.ranked if row.group == 1]
+    if best.group is None or lead.second.group is None or lead.pair is None or lead.pair.p_holm is None:
+        doubt = "Not shown to be significant" if lead.p_seeds is None else f"Over seeds alone {format_p(lead.p_seeds)}"
+        return f"{on}{best.title} is ahead of {lead.second.title}. {values}. {doubt}."
+    chance = format_p(lead.pair.p_holm)
+    if len(leaders) == 1:
+        return f"{on}{best.title} is best. {values} of {lead.second.title}, {chance}."
+    if len(leaders) == 2:
+        return f"{on}Tie: {leaders[0]} and {leaders[1]}. {values}, {chance}.{_tell_next(summary)}"
+    last = next(row for row in reversed(summary.ranked) if row.group == 1)
+    span = f"{called} from {value} to {_shorten(last, summary)}"
+    return f"{on}Tie of {len(leaders)} rows, {best.title} first. {span}.{_tell_next(summary)}"
+
+
+def _tell_next(summary: Leaderboard) -> str:
+    """Say that the first row, or every row of the first group, is significantly better than the best of the others."""
+    leaders = [row for row in summary.ranked if row.group == 1]
+    following = next((row for row in summary.ranked if row.group is not None and row.group > 1), None)
+    if following is None:
+        return ""
+    differing = {pair.a for pair in summary.pairs if pair.b == following.name and pair.differs}
+    all_beat = all(row.name in differing for row in leaders)
+    name = summary.objective
+    weakest = leaders[-1] if all_beat else leaders[0]
+    apart = f"{abs(weakest.metrics[name].mean - following.metrics[name].mean):.3f}"
+    if not all_beat:
+        return f" {leaders[0].title} beats {following.title} by {apart}."
+    return f" {'Both' if len(leaders) == 2 else 'All'} beat {following.title} by {apart} or more."
+
+
+def _shorten(row: RowSummary, summary: Leaderboard) -> str:
+    return f"{row.metrics[summary.objective].mean:.3f}"
 
 
 def tell_power(summary: Leaderboard) -> str:
@@ -75,7 +123,7 @@ def explain_nothing(summary: Leaderboard) -> str:
         return f"Nothing has been measured on this board yet: {rows} row{' waits' if rows == 1 else 's wait'}."
     counts = Counter(row.status for row in summary.rows if row.control is None)
     told = ", ".join(f"{number} {'row' if number == 1 else 'rows'} {status}" for status, number in counts.items())
-    return f"No row of this board has a value of {summary.objective} yet: {told}."
+    return f"No row of this board has a value of {title_metric(summary.objective)} yet: {told}."
 
 
 def find_lead(summary: Leaderboard) -> Lead | None:
@@ -94,7 +142,7 @@ def judge_shuffled(summary: Leaderboard) -> str:
     if row is None or row.metrics["auroc"].interval is None:
         return ""
     low, high = row.metrics["auroc"].interval
-    opening = f"Trained on shuffled targets, the first row's network has auroc {format_spread(row.metrics['auroc'])}"
+    opening = f"Trained on shuffled targets, the first row's network has AUROC {format_spread(row.metrics['auroc'])}"
     interval = format_interval(row.metrics["auroc"])
     if low > 0.5:
         return f"{opening} {interval}, above one half: something tells it what it should not know. Look for a leak."
@@ -110,17 +158,5 @@ def _between(pair: Pair | None) -> str:
     return f" {format_pair((-high, -low) if pair.delta < 0 else (low, high), 4)}"
 
 
-def _count_leaders(summary: Leaderboard) -> str:
-    leaders = sum(row.group == 1 for row in summary.ranked)
-    if summary.ranked[0].group != 1:
-        return ""
-    return f" {leaders} rows share the first group." if leaders > 1 else " It is alone in its group."
-
-
 def _describe(row: RowSummary) -> str:
-    if row.external is not None:
-        return f"{row.model} (external)"
-    if row.own_title:
-        return row.own_title
-    given = ", ".join(f"{name} = {value}" for values in row.params.values() for name, value in values.items())
-    return f"{row.model} with {row.loss} ({'; '.join(filter(None, [row.recipe, given]))})"
+    return f"{row.title} (external)" if row.external is not None else row.title

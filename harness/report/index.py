@@ -14,7 +14,7 @@ from harness.errors import HarnessError, UsageError
 from harness.files import write_atomically
 from harness.report import page
 from harness.report.format import tell_part, tell_scored
-from harness.report.headline import conclude, explain_nothing
+from harness.report.headline import explain_nothing, judge
 from harness.report.summary import BoardResults
 from harness.results.store import require_no_board
 
@@ -59,7 +59,7 @@ def index_text(boards: Sequence[BoardResults]) -> str:
         {
             "link": f"{quote(one.summary.board.folder.name, safe='')}/{page.PAGE_FILE}",
             "summary": one.summary,
-            "answer": conclude(one.summary),
+            "answer": judge(one.summary),
             "nothing": explain_nothing(one.summary),
             "part": tell_part(one.summary),
             "scored": tell_scored(one.summary),

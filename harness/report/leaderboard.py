@@ -78,18 +78,10 @@ class RowSummary:
     """How its parameters were found and what that cost, as board.toml says."""
     own_title: str = ""
     """What readers know it as, as board.toml says; empty where it does not."""
+    title: str = ""
+    """What the page calls it; no two rows of a board share a title."""
     about: str = ""
     """What is to be known of it, as board.toml says."""
-
-    @property
-    def title(self) -> str:
-        """What pictures call it: as board.toml says, a submission by the name that its submitter gave, others by name.
-
-        A submission that is called as a row could be keeps its whole name, so that no two rows share a title.
-        """
-        if self.own_title:
-            return self.own_title
-        return self.model if self.external is not None and "--" not in self.model else self.name
 
 
 @dataclass(frozen=True, kw_only=True)

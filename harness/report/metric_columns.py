@@ -7,7 +7,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from harness.metric_names import full_name
+from harness.metric_names import full_name, title_metric
 from harness.report.column import Cell, Column, InTerminal, OnPage, Value, make_small
 from harness.report.drawing import NOTHING, draw_axis, draw_spread, make_scale
 from harness.report.format import format_interval, format_number, format_pair, format_spread
@@ -41,9 +41,9 @@ def describe_objective(summary: Leaderboard) -> Column:
     has_intervals = any(row.metrics[name].interval for row in summary.rows if name in row.metrics)
     return Column(
         name=name,
-        page=OnPage(heading=name, cell=show, first=_order(summary, name)),
+        page=OnPage(heading=title_metric(name), cell=show, first=_order(summary, name)),
         terminal=InTerminal(
-            heading=name,
+            heading=title_metric(name),
             text=lambda row, _: format_spread(row.metrics.get(name)),
             narrow=shorten if has_intervals else None,
         ),
@@ -93,15 +93,19 @@ def describe_metric(summary: Leaderboard, name: str, *, leads: bool = False) -> 
 
     def show(row: RowSummary, summary: Leaderboard) -> Cell:
         spread = row.metrics.get(name)
-        tip = f"{name}: 95 % over patients {format_interval(spread)}" if spread and spread.interval else ""
+        tip = (
+            f"{title_metric(name)}: 95 % over patients {format_interval(spread)}" if spread and spread.interval else ""
+        )
         if tip and spread and spread.interval_seeds:
             tip += f", over patients and seeds {format_pair(spread.interval_seeds)}"
         return Cell(format_spread(spread, 3), kind=kind, tip=tip)
 
     return Column(
         name=name,
-        page=OnPage(heading=name, cell=show, first=_order(summary, name), kind=kind, usual=usual),
-        terminal=InTerminal(heading=name, text=lambda row, _: format_spread(row.metrics.get(name)), shown="late"),
+        page=OnPage(heading=title_metric(name), cell=show, first=_order(summary, name), kind=kind, usual=usual),
+        terminal=InTerminal(
+            heading=title_metric(name), text=lambda row, _: format_spread(row.metrics.get(name)), shown="late"
+        ),
     )
 
 

@@ -28,7 +28,7 @@ from harness.board import CONTROLS, Board
 from harness.evaluation.common_labels import tell_pooled
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
-from harness.metric_names import explain_policies
+from harness.metric_names import explain_policies, title_metric
 from harness.report import frame
 from harness.report.chance import count_labels, count_test, find_rare_labels
 from harness.report.columns import list_page_columns
@@ -52,7 +52,7 @@ from harness.report.format import (
     tell_part,
     tell_scored,
 )
-from harness.report.headline import conclude, explain_nothing, judge_shuffled, tell_power, tell_unvalidated
+from harness.report.headline import conclude, explain_nothing, judge, judge_shuffled, tell_power, tell_unvalidated
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
@@ -147,7 +147,8 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "summary": summary,
         "board": summary.board,
         "folder": shlex.quote(called),
-        "answer": conclude(summary),
+        "answer": judge(summary),
+        "basis": conclude(summary),
         "power": tell_power(summary),
         "unvalidated": tell_unvalidated(summary),
         "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
@@ -272,6 +273,7 @@ def make_environment() -> jinja2.Environment:
         "anchor": anchor,
         "record_link": _record_link,
         "breakable": mark_breaks,
+        "metric": title_metric,
         "command": lambda text: Markup(html.escape(text, quote=False)),  # noqa: S704 - escaped
         "option": make_option,
         "choice": _format_choice,

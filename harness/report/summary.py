@@ -20,6 +20,7 @@ from harness.report.significance import (
     find_leaders,
     gather,
 )
+from harness.report.titles import title_rows
 from harness.results.provenance import scrub_paths
 from harness.results.record import EfficiencyPart, Record
 from harness.results.staleness import (
@@ -93,11 +94,15 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     best = ranked[:MOST_COMPARED]
     pairs, groups, obstacle = compare(best, drawn, objective, labels, higher=higher)
     over_seeds = {} if obstacle else add_seed_intervals(ranked)
+    titles = title_rows(rows)
     return Leaderboard(
         board=board,
         objective=objective,
         directions=directions,
-        rows=tuple(replace(over_seeds.get(row.name, row), group=groups.get(row.name)) for row in ordered),
+        rows=tuple(
+            replace(over_seeds.get(row.name, row), group=groups.get(row.name), title=titles[row.name])
+            for row in ordered
+        ),
         data=current.dataset if current else None,
         counted=counted,
         pairs=pairs,

@@ -30,7 +30,7 @@ from harness.evaluation.resamples import Resamples
 from harness.evaluation.significance import FEWEST_SEEDS, adjust_holm
 from harness.evaluation.thresholds import fit_thresholds
 from harness.evaluation.wording import explain_no_interval, tell_absences, tell_detectable, tell_margin, tell_pair
-from harness.metric_names import WITHOUT_VALIDATION, full_name, split_name
+from harness.metric_names import WITHOUT_VALIDATION, full_name, split_name, title_metric
 from harness.scoring import alignment
 from harness.scoring.beside_readers import compare_systems
 from harness.scoring.reader_files import ReaderFiles
@@ -90,7 +90,7 @@ def _tell(compared: MetricComparison, margin: float | None) -> list[str]:
         told += tell_margin(metric, pair, one, margin or math.nan, many)
     seeds = {name: len(system.values) for name, system in compared.systems.items()}
     seen = tell_detectable(compared.pairs, seeds)
-    return [*told, *([f"{metric}: {seen[0].lower()}{seen[1:]}"] if seen else [])]
+    return [*told, *([f"{title_metric(metric)}: {seen[0].lower()}{seen[1:]}"] if seen else [])]
 
 
 # --- rows, by their records ------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
     for metric, higher in metrics.items():
         systems, why = _make_row_systems(rows, drawn, metric, common[metric])
         if why:
-            notes.append(f"{metric} is not compared: {why}")
+            notes.append(f"{title_metric(metric)} is not compared: {why}")
             continue
         single = _make_label_systems(rows, drawn, metric, common[metric])
         method = next(iter(rows.values())).records[0].metrics[metric].interval_method
@@ -218,7 +218,7 @@ def compare_predictions(
     for metric, higher in asked.items():
         defined = _find_defined(metric, measured)
         if not defined.any():
-            notes.append(f"{metric} is not compared: no label is defined in every seed of every system")
+            notes.append(f"{title_metric(metric)} is not compared: no label is defined in every seed of every system")
             continue
         used = choose_labels(defined, first.targets, resampling.locate(first.patient))
         by_system = {name: [values[metric] for values in of_seeds] for name, of_seeds in measured.items()}

@@ -22,7 +22,7 @@ def home(tmp_path, monkeypatch, board):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("leaderboard", "~/b", "--out=~/page.html"),
+        pytest.param(("leaderboard", "~/b", "--out=~/page.html"), marks=pytest.mark.slow),
         ("show", f"~/b::{NET}"),
         ("run", "demo", "--board=~/made", "--option", "train=8", "--dry-run"),
         ("data", "clean", "--cache-dir=~/cache"),

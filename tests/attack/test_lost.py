@@ -163,6 +163,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_at", [0, 1, 2, 3])
 def test_a_rescore_that_is_killed_between_two_renames_leaves_a_pair_that_fits(harness, board, kill_at):
     text = (board / "board.toml").read_text()

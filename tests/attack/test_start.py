@@ -89,6 +89,7 @@ def test_a_limit_under_which_no_page_can_be_drawn_is_named_before_training(harne
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_a_library_that_the_limit_leaves_no_room_for_ends_in_one_line(tmp_path, toy_board):
     command = ["sh", "-c", 'ulimit -v 1000000; "$@" >said 2>&1', "sh", sys.executable, "-c", CODE, "rescore", toy_board]
     code = subprocess.run(command, cwd=tmp_path, check=False).returncode

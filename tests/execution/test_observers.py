@@ -25,7 +25,7 @@ def watch(folder):
 
 @hookimpl
 def harness_observers():
-    return [Observer(name="raising", watch=watch, always=True, about="raises")]
+    return [Observer(name="raises-{error}", watch=watch, always=True, about="raises")]
 """
 
 
@@ -66,13 +66,14 @@ def test_the_log_is_always_on_and_holds_every_event_as_plain_data(run, tmp_path)
         assert set(event) == set(example)
 
 
-@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
-def test_an_observer_that_raises_is_told_no_more_and_harms_no_run(run, tmp_path, error):
-    file = tmp_path / "raising.py"
-    file.write_text(RAISING.format(error=error))
-    code, err = run("--plugin", str(file), "--only", "toy-net*")
+def test_observers_that_raise_are_told_no_more_and_harm_no_run(run, tmp_path):
+    errors = ("RuntimeError", "SystemExit")
+    for error in errors:
+        (tmp_path / f"{error}.py").write_text(RAISING.format(error=error))
+    plugins = [part for error in errors for part in ("--plugin", str(tmp_path / f"{error}.py"))]
+    code, err = run(*plugins, "--only", "toy-net*")
     assert code == 0
-    assert err.count("observer 'raising' is told no more") == 1
+    assert [err.count(f"observer 'raises-{error}' is told no more") for error in errors] == [1, 1]
     assert (tmp_path / "b" / "records" / "toy-net--bce--toy--s0.json").is_file()
     assert (tmp_path / "b" / "runs" / "log.jsonl").is_file()
 

@@ -10,6 +10,7 @@ import pytest
 from harness.board import combo_name
 from harness.evaluation.parts import LabelValue
 from harness.evaluation.resamples import Resamples
+from harness.metric_names import title_metric
 from harness.report.chance import find_rare_labels
 from harness.report.headline import conclude
 from harness.report.matrix import mark_best, shade_labels
@@ -46,7 +47,7 @@ NO_BETTER = {
 def test_a_best_row_that_chance_explains_is_called_no_better_than_chance(build, case):
     metric, value, spread, higher = NO_BETTER[case]
     text = conclude_on(build, metric, value, spread, higher=higher)
-    assert f"is first with {metric}" in text
+    assert f"is first with {title_metric(metric)}" in text
     assert "no better than chance (its" in text
     assert "leads" not in text
 
@@ -65,7 +66,7 @@ BETTER = {
 def test_a_best_row_that_chance_does_not_explain_leads(build, case):
     metric, value, spread, higher = BETTER[case]
     text = conclude_on(build, metric, value, spread, higher=higher)
-    assert f"leads with {metric}" in text
+    assert f"leads with {title_metric(metric)}" in text
     assert "chance" not in text.partition("ahead")[0]
 
 

@@ -87,7 +87,7 @@ def test_the_official_board_has_the_means_that_the_authors_give_and_says_which_o
         assert len(found[name].seeds) == 5
     page = (board / "index.html").read_text(encoding="utf-8")
     assert re.search(
-        r"CASP-matched \(external\) leads with auroc 0\.7334 .* ahead of CASP \(external\)\. No significant", page
+        r"CASP-matched \(external\) leads with AUROC 0\.7334 .* ahead of CASP \(external\)\. No significant", page
     )
 
 

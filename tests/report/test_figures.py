@@ -96,7 +96,7 @@ def test_net_benefit_is_drawn_as_far_as_anything_is_worth_something(made):
     data = benefit.specification["datasets"]
     lines = [line for line in data["lines"] if line["label"] == "Edema"]
     everybody = next(line for line in data["everybody"] if line["label"] == "Edema")
-    assert [line["row"] for line in lines] == ["a--bce--demo", "b--bce--demo", "c--bce--demo"]
+    assert [line["row"] for line in lines] == ["a + bce", "b + bce", "c + bce"]
     assert everybody["y"][0] == pytest.approx(1 / 3, abs=0.02)
     assert everybody["x"][-1] < 0.5  # there it is well below 0
     for line in (*lines, everybody):
@@ -128,8 +128,8 @@ def test_first_seeds_are_the_first_that_count(build):
     figures = {f.name: f for f in pictures(summarize(build.board("a", "b"), records, drawn), drawn)}
     lines = figures["histories"].specification["datasets"]["lines"]
     assert [(line["row"], line["epoch"]) for line in lines] == [
-        ("a--bce--demo", [1, 2, 3]),
-        ("b--bce--demo", [1, 2, 3]),
+        ("a + bce", [1, 2, 3]),
+        ("b + bce", [1, 2, 3]),
     ]
 
 
@@ -185,7 +185,8 @@ def test_names_cannot_break_out_of_the_page(build):
     summary = summarize(build.board(wicked, seeds=(0,)), [record], drawn)
     page = render_text(summary, figures=pictures(summary, drawn))
     assert "<script>alert" not in page
-    assert json.loads(build.held(page, "figures"))[0]["datasets"]["rows"][0]["row"] == summary.rows[0].name
+    assert summary.rows[0].title == f"{wicked} + bce"
+    assert json.loads(build.held(page, "figures"))[0]["datasets"]["rows"][0]["row"] == summary.rows[0].title
 
 
 def test_the_bundle_is_one_script_that_ends_where_it_should():

@@ -34,7 +34,7 @@ def test_the_page_over_boards_links_each_with_its_answer(boards):
     text = path.read_text(encoding="utf-8")
     assert [one.page for one in rendered] == [boards / "first" / "index.html", boards / "second" / "index.html"]
     assert all((path.parent / link).is_file() for link in re.findall(r'href="([^"]+)"', text))
-    assert "net with bce (demo) leads with auroc 0.8000" in text
+    assert "net + bce: AUROC 0.800. No other row has a result." in text
     assert "Nothing has been measured on this board yet: 1 row waits." in text
     assert "dots on a ground: scores mean nothing clinically" in text
     assert EVIL not in text

@@ -60,7 +60,7 @@ def test_title_heading_answer_and_terminal_say_how_many_of_the_test_images_were_
     assert re.search(rf"<h1>A small board<[^>]+>{PART}<", page)
     assert page.index("They do not compare with numbers on all of them") < page.index('<p class="about">')
     assert "26 of 25,596 images of 26 patients" in page
-    assert conclude(summary).startswith("On 26 of 25,596 test images (not the official split), a with bce")
+    assert conclude(summary).startswith("On 26 of 25,596 test images (not the official split), a + bce")
     assert PART in str(table(summary, 100).caption)
     plain = as_plain(summary)
     assert (plain["test_images"], plain["test_images_left_out"]) == (26, 25570)
@@ -71,7 +71,7 @@ def test_a_whole_test_split_is_said_to_be_nothing_less(measure):
     page = render_text(summary, published=publish(OFFICIAL, NAMELESS, SHARED))
     assert "<title>A small board</title>" in page
     assert "test images: not" not in page
-    assert conclude(summary).startswith("a with bce")
+    assert conclude(summary).startswith("a + bce")
     assert CLOSED not in page
     assert all(split.compares in lanes(page)[split.title] for split in (OFFICIAL, NAMELESS, SHARED))
 
@@ -107,7 +107,7 @@ def test_the_page_over_boards_says_it_too(build, measure):
     assert not failed
     text = path.read_text(encoding="utf-8")
     assert re.search(rf"A small board</a><[^>]+>{PART}<", text)
-    assert "On 26 of 25,596 test images (not the official split), a with bce" in text
+    assert "On 26 of 25,596 test images (not the official split): a + bce is ahead of b + bce." in text
 
 
 def test_runs_and_submissions_record_how_many_images_of_each_split_had_no_file(harness, tmp_path):

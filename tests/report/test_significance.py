@@ -13,7 +13,7 @@ from harness.cli.board_listing import as_plain, table
 from harness.cli.row_listing import as_text
 from harness.evaluation.comparison import System, compare_pairs
 from harness.evaluation.resamples import Resamples
-from harness.report.headline import conclude, judge_shuffled, tell_power
+from harness.report.headline import conclude, judge, judge_shuffled, tell_power
 from harness.report.page import render_text
 from harness.report.summary import summarize
 
@@ -136,8 +136,8 @@ def test_why_a_metric_has_no_interval_is_told_below_the_ranking(three):
     row = summary.rows[1]
     assert (row.metrics["brier"].no_interval, row.metrics["auroc"].no_interval) == (WHY, "")
     says = [
-        "no interval of f1: more than 5% of the resamples have no value (1 of 3 rows)",
-        f"no interval of brier: {WHY}",
+        "no interval for F1: more than 5% of the resamples have no value (1 of 3 rows)",
+        f"no interval for Brier: {WHY}",
     ]
     caption, page = str(table(summary, 100).caption), render_text(summary)
     of_row = "\n".join(map(str, as_text(summary, row)))
@@ -211,8 +211,41 @@ def test_the_answer_says_whether_the_lead_is_chance(build, second, says):
     records = [build.record(model, seed, value) for model, found in values.items() for seed, value in enumerate(found)]
     text = conclude(summarize(build.board(*values, seeds=(0, 1, 2)), records, beside(records)))
     assert says in text
-    assert "a with bce (demo) leads with auroc 0.9010 ±0.0010 [0.8" in text
-    assert text.endswith("2 rows share the first group." if second[0] > 0.89 else "It is alone in its group.")
+    assert "a + bce leads with AUROC 0.9010 ±0.0010 [0.8" in text
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [
+        ({"b": 0.8}, "a + bce is best. AUROC 0.901 vs 0.801 of b + bce, p < 0.001."),
+        ({"b": 0.899}, "Tie: a + bce and b + bce. AUROC 0.901 vs 0.900, p = 0."),
+        ({"b": 0.899, "c": 0.7}, " Both beat c + bce by 0.199 or more."),
+        (
+            {"b": 0.899, "c": 0.8985, "d": 0.7},
+            "Tie of 3 rows, a + bce first. AUROC from 0.901 to 0.900. All beat d",
+        ),
+    ],
+)
+def test_the_verdict_is_one_line_that_names_who_is_tied_and_who_is_beaten(build, others, says):
+    values = {"a": 0.9} | others
+    records = [
+        build.record(model, seed, value + apart)
+        for model, value in values.items()
+        for seed, apart in enumerate((0.0, 0.002, 0.001))
+    ]
+    assert says in judge(summarize(build.board(*values, seeds=(0, 1, 2)), records, beside(records)))
+
+
+def test_a_verdict_without_tests_claims_none(build):
+    records = [build.record("a", 0, 0.9), build.record("b", 0, 0.8)]
+    board = build.board("a", "b", seeds=(0,))
+    told = judge(summarize(board, records, beside(records)))
+    assert told == "a + bce is ahead of b + bce. AUROC 0.900 vs 0.800. Not shown to be significant."
+    assert judge(summarize(board, records[:1])) == "a + bce: AUROC 0.900. No other row has a result."
+    assert judge(summarize(board, [])) == ""
+    chance = [build.record("a", 0, 0.5), build.record("b", 0, 0.4)]
+    told = judge(summarize(board, chance, beside(chance)))
+    assert told == "No row is better than chance. a + bce is first with AUROC 0.500."
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
@@ -297,7 +330,7 @@ def test_a_narrow_table_leaves_out_the_spread_before_the_interval(three):
     summary = summarize(board, records, beside(records))
     for width, spread in ((100, "0.9010 ±0.0010"), (60, "0.9010")):
         columns = {str(column.header): list(column.cells) for column in table(summary, width).columns}
-        assert columns["auroc"][0] == spread
+        assert columns["AUROC"][0] == spread
         assert "[0." in str(columns["95 %"][0])
 
 

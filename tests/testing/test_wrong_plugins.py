@@ -304,7 +304,11 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+LONG = [name for name in WRONG if "network" in name or "space" in name or "state" in name]
+"""Take four seconds each, since a network is built and trained; others stand for them among the quick tests."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in WRONG])
 def test_what_is_wrong_is_caught_by_the_check_meant_for_it(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)  # one of them leaves a file behind
     text, check, mend = WRONG[name]

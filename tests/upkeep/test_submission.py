@@ -72,7 +72,7 @@ def test_a_board_without_rows_has_those_that_are_submitted(harness, board):
     code, out, err = submit(harness, board)
     assert (code, "external--Their_net" in out) == (0, True), err
     page = (board / "index.html").read_text()
-    assert "Their net (external) is first with auroc" in page
+    assert "Their net (external) is first with AUROC" in page
     assert "1 of 1 rows have a result. ±" in page
     for heading in ("loss", "recipe"):
         assert f">{heading}<" not in page
@@ -198,7 +198,7 @@ def test_pictures_call_a_submission_by_the_name_that_it_was_given(harness, board
     submit(harness, board, name="toy--bce--toy")
     page = (board / "index.html").read_text()
     assert '<input type="checkbox" value="Their net"' in page
-    assert '<input type="checkbox" value="external--toy--bce--toy"' in page
+    assert '<input type="checkbox" value="toy--bce--toy"' in page
 
 
 def test_a_board_without_rows_has_nothing_to_train_and_nothing_to_control(harness, board):

@@ -17,6 +17,7 @@ from harness.board import open_board
 from harness.evaluation.predictions import load_predictions
 from harness.execution.claims import Claims
 from harness.files import write_atomically
+from harness.report.page import render
 from harness.results import store
 from harness.results.layout import record_path
 from harness.results.migration import parse_record
@@ -33,6 +34,23 @@ def board(toy_board, tmp_path) -> Path:
     """A board of two rows with two seeds each, all done, of which anything may be changed."""
     folder: Path = tmp_path / "b"
     shutil.copytree(toy_board, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rendered(toy_board, tmp_path_factory) -> Path:
+    """The same with its page; not to be changed."""
+    folder: Path = tmp_path_factory.mktemp("rendered") / "b"
+    shutil.copytree(toy_board, folder)
+    render(open_board(folder))
+    return folder
+
+
+@pytest.fixture
+def page_board(rendered, tmp_path) -> Path:
+    """A board with its page, of which anything may be changed."""
+    folder: Path = tmp_path / "b"
+    shutil.copytree(rendered, folder)
     return folder
 
 
@@ -212,18 +230,16 @@ def test_a_board_that_was_run_is_valid(harness, board):
         (lambda b: (b / "published.toml").write_text("x"), "is not TOML"),
     ],
 )
-def test_what_is_wrong_with_a_board_is_named(harness, board, spoil, says):
-    harness("leaderboard", "b")
-    spoil(board)
+def test_what_is_wrong_with_a_board_is_named(harness, page_board, spoil, says):
+    spoil(page_board)
     found = run_json(harness, "validate", "b")
     assert (found["code"], found["ok"]) == (1, False)
     assert any(says in finding["message"] for finding in found["findings"] if finding["problem"]), found["findings"]
 
 
 @pytest.mark.parametrize("name", ["c", "anna's $HOME & <b>"])
-def test_a_board_that_was_copied_to_a_folder_of_another_name_is_valid(harness, board, tmp_path, name):
-    harness("leaderboard", "b")
-    board.rename(tmp_path / name)
+def test_a_board_that_was_copied_to_a_folder_of_another_name_is_valid(harness, page_board, tmp_path, name):
+    page_board.rename(tmp_path / name)
     found = run_json(harness, "validate", name)
     assert (found["code"], found["findings"]) == (0, [])
 
@@ -266,9 +282,8 @@ def test_records_of_rows_and_seeds_that_were_taken_out_are_named_once_with_what_
 
 
 @pytest.mark.parametrize("name", ["b; rm -rf x", "$(rm -rf x)", "b'", " "])
-def test_a_page_whose_command_was_changed_is_found(harness, board, name):
-    harness("leaderboard", "b")
-    page = board / "index.html"
+def test_a_page_whose_command_was_changed_is_found(harness, page_board, name):
+    page = page_board / "index.html"
     page.write_text(page.read_text().replace("harness run b ", f"harness run {name} "))
     assert [f["file"] for f in run_json(harness, "validate", "b")["findings"]] == ["index.html"]
 

@@ -67,7 +67,7 @@ def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: M
     nobody = table("nobody").mark_rule(color=COLORS[-1], strokeWidth=1).encode(y="y:Q")
     figure = finish(
         "benefit",
-        "What acting on a score is worth: net benefit",
+        "Net benefit (decision curves)",
         f"First seeds on the test split, one of {count(len(labels), 'label')} at a time. The share of true alarms less "
         "that of false ones, weighed by the threshold (Vickers and Elkin 2006); the dotted line is flagging everybody, "
         "the level one nobody. Scores are taken for probabilities as they are.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.evaluation.significance import SIGNIFICANT
 from harness.evaluation.subgroups import FEWEST
+from harness.metric_names import title_metric
 from harness.report.chance import find_rare_labels
 from harness.report.figures.readers import draw_readers, place_readers
 from harness.report.figures.style import (
@@ -67,7 +68,7 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
         chosen_only(table("values"), best)
         .mark_point(filled=True, size=60, opacity=0.9)
         .encode(
-            x=alt.X("value:Q", title=f"{metric}, test split", scale=alt.Scale(zero=False)),
+            x=alt.X("value:Q", title=f"{title_metric(metric)}, test split", scale=alt.Scale(zero=False)),
             y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
             color=by_row("color", best),
             shape=by_row("shape", best),
@@ -76,7 +77,7 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
     )
     return finish(
         "labels",
-        f"Which diseases a row is good at: {metric} by label",
+        f"{title_metric(metric)} by label",
         f"{len(order)} labels from easiest to hardest, {order[0]} first and {order[-1]} last.{_doubt_labels(summary)}",
         chart.properties(width=WIDTH, height={"step": 22}),
         values=values,
@@ -101,12 +102,12 @@ def draw_curves(
     """
     kinds = {
         "roc": (
-            "Finding the sick against alarming the healthy: ROC curves",
+            "ROC curves",
             "false positive rate",
             "true positive rate",
         ),
-        "pr": ("How many alarms are right: precision-recall curves", "recall", "precision"),
-        "reliability": ("Whether a score is a probability: reliability diagrams", "mean score", "share of positives"),
+        "pr": ("Precision-recall curves", "recall", "precision"),
+        "reliability": ("Reliability diagrams", "mean score", "share of positives"),
     }
     if readers is not None and any(name.startswith(APART) for curves in traced.values() for name in curves):
         kinds |= {f"{APART}{kind}": (f"{kinds[kind][0]}, beside readers", *kinds[kind][1:]) for kind in ("roc", "pr")}
@@ -218,7 +219,7 @@ def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
     )
     return finish(
         "histories",
-        "How training went: validation loss by epoch",
+        "Validation loss by epoch",
         "First seeds. Losses of different kinds are not on one scale.",
         chart.properties(width=WIDTH, height=260),
         lines=lines,
@@ -248,7 +249,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
             title=None,
             axis=alt.Axis(ticks=False, domain=False),
         )
-        x = alt.X("value:Q", title="auroc, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7))
+        x = alt.X("value:Q", title="AUROC, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7))
         span = base.mark_rule(strokeWidth=1.5, color="#888888").encode(
             x=alt.X("min(value):Q"), x2=alt.X2("max(value):Q"), y=y
         )
@@ -262,7 +263,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
         )
         yield finish(
             f"subgroups-{column}" if re.fullmatch(r"[\w-]+", column) else f"subgroups.{number}",  # an id has no spaces
-            f"Whom a row serves: auroc by {column}",
+            f"AUROC by {column}",
             f"Groups {', '.join(names)}, first seeds; means over the labels with at least {FEWEST} positives and "
             f"{FEWEST} negatives in a group.",
             (span + marks).properties(width=WIDTH, height={"step": 22}),
@@ -298,7 +299,7 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     squares = base.mark_rect().encode(
         color=alt.Color(
             "difference:Q",
-            title=f"difference in {summary.objective}",
+            title=f"difference in {title_metric(summary.objective)}",
             scale=alt.Scale(scheme="blueorange", domain=[-largest, largest], reverse=True),
         ),
         tooltip=["row:N", "against:N", "difference:Q", "p:Q"],
@@ -312,7 +313,7 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     unjudged = f" {len(kept) - judged} need three seeds of both rows first." if judged < len(kept) else ""
     return finish(
         "pairs",
-        f"Which rows really differ: differences in {summary.objective} of all pairs",
+        f"Differences in {title_metric(summary.objective)} between all pairs",
         f"{shown} of {len(kept)} pairs of the best {len(names)} rows differ significantly over patients and seeds "
         f"(Holm-adjusted p under {SIGNIFICANT:g}); they bear a star.{unjudged}",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.metric_names import title_metric
 from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten, table
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     tips = ["row:N", "mean:Q", "low:Q", "high:Q"]
     bars = base.mark_rule(color=COLORS[0], strokeWidth=2).encode(
         x=alt.X(
-            "low:Q", title=f"{summary.objective}, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7)
+            "low:Q",
+            title=f"{title_metric(summary.objective)}, test split",
+            scale=alt.Scale(zero=False),
+            axis=alt.Axis(tickCount=7),
         ),
         x2="high:Q",
         y=y,
@@ -61,9 +65,9 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     best = rows[0]
     return finish(
         "intervals",
-        f"Rows that overlap may still differ: {summary.objective} with 95 % intervals over patients",
+        f"{title_metric(summary.objective)} with 95 % intervals over patients",
         f"{count(len(rows))} from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
-        f"{best['high']}. Short ticks are single seeds.",
+        f"{best['high']}. Short ticks are single seeds. Rows whose intervals overlap may still differ significantly.",
         (bars + seeds + means).properties(width=WIDTH, height={"step": 20}),
         rows=rows,
     )
@@ -94,13 +98,13 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
             continue
         front = find_front(rows, higher=higher, more_is_better=more_is_better)
         x = alt.X("cost:Q", title=heading, scale=alt.Scale(type="log", nice=False, padding=12))
-        y = alt.Y("value:Q", title=summary.objective, scale=alt.Scale(zero=False))
+        y = alt.Y("value:Q", title=title_metric(summary.objective), scale=alt.Scale(zero=False))
         points = table("rows").mark_point(color=COLORS[0], filled=True, size=70, opacity=1)
         line = table("front").mark_line(color=COLORS[1], strokeDash=[6, 3])
         names = table("front").mark_text(align="left", dx=6, dy=-11)
         yield finish(
             name,
-            f"What quality costs: {summary.objective} against {heading.replace(', ', ' ')}",
+            f"{title_metric(summary.objective)} against {heading.replace(', ', ' ')}",
             f"{count(len(rows))}. No row is better in both than those on the dashed line: "
             f"{', '.join(str(row['row']) for row in front)}.",
             (

@@ -68,11 +68,11 @@ def test_the_table_ends_in_a_sentence_a_pair(harness, save_predictions):
         save_predictions(f"alike/{seed}.npz", seed + 20, skill=2.0)
     code, out, err = harness("compare", "bad", "good", "alike", "--metrics", "auroc,brier")
     assert (code, err) == (0, "")
-    assert "auroc: good is better than bad by 0." in out
-    assert "brier: good is better than bad by 0." in out
+    assert "AUROC: good is better than bad by 0." in out
+    assert "Brier: good is better than bad by 0." in out
     assert "(p < 0.001, Holm-adjusted, over patients and seeds)." in out
-    assert "auroc: no significant difference, " in out
-    assert "auroc: with these patients and 3 seeds, a difference of a typical pair below 0." in out
+    assert "AUROC: no significant difference, " in out
+    assert "AUROC: with these patients and 3 seeds, a difference of a typical pair below 0." in out
     assert max(len(line) for line in out.splitlines() if ":" not in line) <= 130
 
 
@@ -246,10 +246,10 @@ def test_a_class_that_too_few_patients_have_gives_no_interval_and_no_p(harness, 
     pair = found["pairs"][0]
     assert (pair["interval"], pair["p_patients"], pair["p"], pair["p_holm"]) == (None, None, None, None)
     why = "an interval needs 3 patients who have each label and 3 who lack it: 1 have Edema, 1 have Mass, 1 have Nodule"
-    assert f"no interval of auroc, brier: {why}" in found["notes"]
+    assert f"no interval for AUROC, Brier: {why}" in found["notes"]
     _, out, err = harness("compare", "a.npz", "b.npz")
     assert "cannot be told apart, their difference has no interval" in out
-    assert f"no interval of auroc: {why}" in err
+    assert f"no interval for AUROC: {why}" in err
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_scores_that_only_rank_and_have_labels_of_their_own_are_compared_over_th
     assert (code, "or name labels that all have by --labels" in err) == (2, True), err
     found = compare(harness, "a.npz", "b.npz", "--labels", "Mass,Edema", "--metrics", "auroc,brier")
     assert found["labels"] == {"auroc": ["Edema", "Mass"]}
-    assert any("brier is not compared" in note for note in found["notes"])
+    assert any("Brier is not compared" in note for note in found["notes"])
 
 
 def test_files_of_scores_that_only_rank_and_are_the_same_are_refused(harness, save_predictions):

@@ -176,18 +176,18 @@ def test_the_table_says_how_intervals_are_made_what_means_are_without_and_why_th
     assert code == 0
     carriers = len(set(np.load("s.npz")["patient"][:2]))
     says = f"a mean needs 3 patients who have each label and 3 who lack it: {carriers} have Nodule"
-    assert f"without Nodule: auroc, auprc, precision ({says})" in " ".join(out.split())
+    assert f"without Nodule: AUROC, AUPRC, precision ({says})" in " ".join(out.split())
     assert "no interval" not in out
     targets[:, :2] = targets[:, [2]]
     save_predictions("s.npz", targets=targets)
     out = harness("score", "s.npz", "--metrics", "auroc,auprc")[1]
     says = f"an interval needs 3 patients who have each label and 3 who lack it: {carriers} have Edema"
-    assert f"no interval of auroc, auprc: {says}" in " ".join(out.split())
+    assert f"no interval for AUROC, AUPRC: {says}" in " ".join(out.split())
     targets[:, :2] = np.random.default_rng(0).random((120, 2)) < 0.4
     targets[:, 2] = 0
     save_predictions("s.npz", targets=targets)
     out = harness("score", "s.npz", "--metrics", "auroc,auprc")[1]
-    assert "without Nodule: auroc, auprc" in out
+    assert "without Nodule: AUROC, AUPRC" in out
     assert "logit" in out
     assert "squared" in out
 
