@@ -115,6 +115,8 @@ class Board:
     """What is scored."""
     pool: Pooling = "mean"
     """How the scores of a study's or a patient's images become one."""
+    reference: str = ""
+    """The folder, seen from this one, of the board that measures the same without the leak of image_level."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _without_null(self.options))
@@ -185,6 +187,7 @@ def parse_board(text: str, folder: Path) -> Board:
         prevalence=parsed.prevalence,
         unit=parsed.unit,
         pool=parsed.pool,
+        reference=parsed.reference,
     )
 
 
@@ -308,6 +311,8 @@ def board_text(board: Board, rows: Sequence[str]) -> str:
         lines.append(f"prevalence = {toml_value(board.prevalence)}")
     if board.unit != "image":
         lines += [f"unit = {toml_value(board.unit)}", f"pool = {toml_value(board.pool)}"]
+    if board.reference:
+        lines.append(f"reference = {toml_value(board.reference)}")
     lines += ["", "[dataset]", f"name = {toml_value(board.dataset)}"]
     lines += [f"{toml_key(name)} = {toml_value(value)}" for name, value in board.options.items()]
     return "\n".join([*lines, "", "\n".join(rows)])

@@ -63,6 +63,7 @@ class BoardFile(_Strict):
     prevalence: dict[str, float] = Field(default_factory=dict)
     unit: Unit = "image"
     pool: Pooling = "mean"
+    reference: str = ""
     dataset: _Dataset
     rows: list[RowsTable] = Field(default=[], validate_default=True)
 

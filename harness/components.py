@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 BOX = ("image", "label", "x", "y", "width", "height")
-TOLD = ("label_file_guessed", "patients", "patients alike")
+LEAK = "leak"
+"""The note of a dataset whose splits share patients, which was accepted: its results are never ranked."""
+IMAGE_LEVEL = "image-level"
+"""The note of a dataset that is one half of the experiment on splits by image: what was moved."""
+TOLD = ("label_file_guessed", "patients", "patients alike", LEAK, IMAGE_LEVEL)
 """Notes of a dataset that a person should read: what was guessed of its label file, and doubts about its patients."""
 WITHHELD = "withheld"
 """What the split of an image is called that belongs to none."""

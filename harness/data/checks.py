@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.components import Data
+from harness.components import IMAGE_LEVEL, Data
 from harness.data.findings import Finding, judge
 from harness.data.headers import read_header
 from harness.data.image_checks import check_images
@@ -44,6 +44,8 @@ def _describe_file(data: Data) -> str:
 def _patients(data: Data) -> Finding:
     if not data.patients_known:
         return Finding("patients in one split", ok=True, message=NO_PATIENTS)
+    if IMAGE_LEVEL in data.notes:
+        return Finding("patients in one split", ok=True, message=f"image_level is set: {data.notes[IMAGE_LEVEL]}")
     return judge(
         "patients in one split",
         leaks(data.table),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.components import Data, Dataset
+from harness.data.image_level import ImageLevel, exchange
 from harness.data.splits import NO_PATIENTS, UNKNOWN, require_disjoint
 from harness.errors import DataError, HarnessError, UsageError
 from harness.parameters import complete
@@ -24,17 +25,20 @@ CORE_OPTIONS: Mapping[str, Any] = {
     "allow_missing": False,
     "unreadable_limit": 0.1,
     "allow_leaks": False,
+    "image_level": "",
     "bits": None,
     "stretch": False,
 }
 """Options that every dataset has. Work on the images that are there and can be decoded, unless the share of the files
-that cannot is above the limit; accept a patient in two splits; bits of the values in 16-bit files, which are found
-where they are not given; stretch each image to its own range.
+that cannot is above the limit; accept a patient in two splits; measure what a split by image is worth (leaking, or its
+reference); bits of the values in 16-bit files, which are found where they are not given; stretch each image to its own
+range.
 """
 CORE_TYPES: Mapping[str, Any] = {
     "allow_missing": bool,
     "unreadable_limit": float,
     "allow_leaks": bool,
+    "image_level": ImageLevel,
     "bits": int | None,
     "stretch": bool,
 }
@@ -59,6 +63,8 @@ class Source:
     unreadable_limit: float = 0.1
     """Share of the files above which those that cannot be decoded are not left out."""
     allow_leaks: bool = False
+    image_level: ImageLevel = ""
+    """The half of the experiment on splits by image that this is; empty outside of it."""
     bits: int | None = None
     """Bits of the values in 16-bit files, where given."""
     stretch: bool = False
@@ -105,7 +111,7 @@ def _read_core(given: Mapping[str, Any]) -> dict[str, Any]:
 def load(source: Source) -> Data:
     """Read a dataset's label files; its notes say where no patient is known.
 
-    Raises `DataError` where they are missing or damaged.
+    Raises `DataError` where they are missing or damaged, or `image_level` cannot be had of them.
     """
     try:
         data = source.dataset.load(source.root, **source.options)
@@ -113,6 +119,8 @@ def load(source: Source) -> Data:
         raise
     except Exception as error:
         raise DataError(f"dataset '{source.dataset.name}' in {source.root}: {type(error).__name__}: {error}") from error
+    if source.image_level:
+        return exchange(require_disjoint(data, allow=source.allow_leaks), source.image_level)
     return data if data.patients_known else replace(data, notes={**data.notes, UNKNOWN: NO_PATIENTS})
 
 
@@ -127,7 +135,7 @@ def load_disjoint(source: Source) -> Data:
             f"{source.root}: {len(data.repeated):,} images stand in more than one row of the label file: "
             f"{'; '.join(data.repeated[:SHOWN])}; keep one row each{RULES if 'duplicates' in source.options else ''}"
         )
-    return require_disjoint(data, allow=source.allow_leaks)
+    return require_disjoint(data, allow=source.allow_leaks or source.image_level == "leaking")
 
 
 def list_units(data: Data, split: str, unit: Unit) -> NDArray[np.str_]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.components import Data
+from harness.components import LEAK, WITHHELD, Data
 from harness.errors import DataError
 from harness.identifiers import SHOWN, find_alike
 
@@ -87,14 +87,15 @@ def fold(patients: pd.Series, targets: NDArray[np.float32], *, folds: int, numbe
 
 
 def leaks(table: pd.DataFrame) -> list[str]:
-    """Patients who stand in more than one split, sorted."""
-    splits = table.groupby("patient", sort=True)["split"].nunique()
+    """Patients who stand in more than one split, sorted; what is withheld belongs to none."""
+    splits = table[table["split"] != WITHHELD].groupby("patient", sort=True)["split"].nunique()
     return [str(patient) for patient in splits.index[splits > 1]]
 
 
 def find_alike_patients(table: pd.DataFrame) -> list[str]:
     """Patients of two splits whose ids differ in zeros, case, `.0` or a suffix alone: `'7' (val) and '007' (test)`."""
-    groups = {str(split): set(part.astype(str)) for split, part in table.groupby("split", sort=True)["patient"]}
+    used = table[table["split"] != WITHHELD]
+    groups = {str(split): set(part.astype(str)) for split, part in used.groupby("split", sort=True)["patient"]}
     return [
         f"'{a}' ({one}) and '{b}' ({other})"
         for one, other in itertools.combinations(groups, 2)
@@ -103,16 +104,19 @@ def find_alike_patients(table: pd.DataFrame) -> list[str]:
 
 
 def require_disjoint(data: Data, *, allow: bool) -> Data:
-    """Refuse a dataset with a patient in two splits: test results would be too good. `allow` accepts it.
+    """Refuse a dataset with a patient in two splits: test results would be too good. `allow` accepts it, and notes it.
 
     Patients whose ids differ in their spelling alone are not refused: the data's notes, and so every record, name them.
     """
-    leaking = [] if allow else leaks(data.table)
-    if leaking:
+    leaking = leaks(data.table)
+    if leaking and not allow:
         raise DataError(
             f"patients in more than one split: {len(leaking):,}, first {', '.join(leaking[:3])}; fix the split, "
             "or accept it with allow_leaks = true under [dataset] (--option allow_leaks=true)"
         )
+    if leaking:
+        note = f"{len(leaking):,} patients stand in more than one split, on purpose: results are too good"
+        data = replace(data, notes={**data.notes, LEAK: note})
     alike = find_alike_patients(data.table) if data.patients_known else []
     if not alike:
         return data

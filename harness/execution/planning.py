@@ -24,7 +24,13 @@ from harness.execution.controls import shuffle_targets
 from harness.execution.events import Listener, Noted, Preparing
 from harness.metric_names import require_labels, split_name
 from harness.registry import Registry
-from harness.results.identity import combo_key, explain_missing_weights, fingerprint, weights_identity
+from harness.results.identity import (
+    combo_key,
+    explain_missing_weights,
+    fingerprint,
+    test_fingerprint,
+    weights_identity,
+)
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
 from harness.results.staleness import why_evaluate_again
@@ -214,7 +220,7 @@ class JobMaker:
                 board,
                 self.metrics,
                 self.in_groups,
-                sized.fingerprint,
+                test_fingerprint(data) or sized.fingerprint,
                 None if self.readers is None else self.readers.make_panel,
             ),
             objective=objective,

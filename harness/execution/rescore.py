@@ -58,7 +58,7 @@ def rescore(
             continue
         try:
             record = read_record(board.folder, earlier.combo.row, earlier.combo.seed)  # a run may have made it again
-            seed = (record or earlier).dataset.fingerprint
+            seed = (record or earlier).dataset.draw
             protocol = Protocol.of_board(board, metrics, in_groups, seed, make_panel)
             _evaluate_again(board, record or earlier, protocol, claim)
             done.append(name)

@@ -82,6 +82,23 @@ def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup
     return _svg("dots", DOTS, f"{title_metric(name)} {spread.mean:.4f}; {by_seed}", grid + span + dots + mean)
 
 
+def draw_difference(delta: float, interval: tuple[float, float] | None, scale: Scale | None, name: str) -> Markup:
+    """A difference with its interval on the scale of all that stand below each other, with a line at 0."""
+    if scale is None:
+        return NOTHING
+    width, height = DOTS
+    zero = Markup('<path class="zero" d="M{} 0v{}"/>').format(scale.at(0.0, 4, width - 4), height)
+    said, bar = f"{name} {delta:+.4f}", NOTHING
+    if interval is not None:
+        low, high = (scale.at(value, 4, width - 4) for value in interval)
+        bar = Markup('<rect class="interval" x="{}" y="{}" width="{:.1f}" height="14"/>').format(
+            low, height / 2 - 7, float(high) - float(low)
+        )
+        said += f"; 95 % from {interval[0]:+.4f} to {interval[1]:+.4f}"
+    mean = Markup('<path class="mean" d="M{} 3v{}"/>').format(scale.at(delta, 4, width - 4), height - 6)
+    return _svg("dots", DOTS, said, zero + bar + mean)
+
+
 def draw_axis(scale: Scale | None) -> Markup:
     """The scale's numbers, to stand above the dots."""
     if scale is None:

@@ -117,7 +117,9 @@ def tell_unvalidated(summary: Leaderboard) -> str:
 
 
 def explain_nothing(summary: Leaderboard) -> str:
-    """Why a board has no answer, in words: nothing was run yet, or nothing came of it."""
+    """Why a board has no answer, in words: it leaks on purpose, nothing was run yet, or nothing came of it."""
+    if summary.leak:
+        return f"Not ranked, as the splits leak: {summary.leak}."
     if not any(row.records for row in summary.rows):
         rows = len(summary.board.systems)
         return f"Nothing has been measured on this board yet: {rows} row{' waits' if rows == 1 else 's wait'}."

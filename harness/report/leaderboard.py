@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board
+from harness.components import LEAK
 from harness.results.record import DatasetPart, Record, SubmissionPart
 from harness.units import CALLED
 
@@ -110,6 +111,11 @@ class Leaderboard:
     """
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Metric -> the labels that its numbers of ranked rows are over: those defined in all of these rows."""
+
+    @property
+    def leak(self) -> str:
+        """Why nothing of it is ranked, where its splits share patients on purpose; empty elsewhere."""
+        return self.data.notes.get(LEAK, "") if self.data else ""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from harness.report import frame
 from harness.report.chance import count_labels, count_test, find_rare_labels
 from harness.report.columns import list_page_columns
 from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
-from harness.report.drawing import draw_history
+from harness.report.drawing import draw_axis, draw_difference, draw_history
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.best import Curves
 from harness.report.figures.embedding import bundle, draw_still
@@ -54,6 +54,7 @@ from harness.report.format import (
 )
 from harness.report.headline import conclude, explain_nothing, judge, judge_shuffled, tell_power, tell_unvalidated
 from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.report.leak import LeakSummary, measure_leak
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, explain_closed, is_own, read_published
@@ -91,8 +92,9 @@ def render(board: Board, out: Path | None = None, called: str | None = None) -> 
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
         results = read_results(board)
         readers = summarize_readers(results.summary)
+        leak = measure_leak(results.summary)
         figures = make_figures(results.summary, _read_best_curves(results.summary), readers)
-    text = render_text(results.summary, results.problems, published, figures, called, readers)
+    text = render_text(results.summary, results.problems, published, figures, called, readers, leak)
     if out is not None:
         copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
     folder = out or board.folder
@@ -108,11 +110,12 @@ def render_text(
     figures: Sequence[Figure] = (),
     called: str | None = None,
     readers: ReadersSummary | None = None,
+    leak: LeakSummary | None = None,
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
     environment = make_environment()
     shared = _share(summary, published, figures, called or summary.board.folder.resolve().name)
-    shared["readers"] = readers
+    shared |= {"readers": readers, "leak": leak}
     packed = {
         "rows": pack_data(
             {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
@@ -274,6 +277,8 @@ def make_environment() -> jinja2.Environment:
         "record_link": _record_link,
         "breakable": mark_breaks,
         "metric": title_metric,
+        "axis": draw_axis,
+        "difference": lambda gain, scale, name: draw_difference(gain.value, gain.interval, scale, name),
         "command": lambda text: Markup(html.escape(text, quote=False)),  # noqa: S704 - escaped
         "option": make_option,
         "choice": _format_choice,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.board import Board, Row
+from harness.components import LEAK
 from harness.evaluation.common_labels import average, covers, find_common
 from harness.evaluation.parts import MetricPart
 from harness.evaluation.predictions import ONLY_RANKED
@@ -86,7 +87,8 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     rows = [_restrict(row, labels) for row in rows]
     ordered: list[RowSummary] = []
     drawn: dict[str, tuple[Resamples, ...]] = {}
-    for row in _rank(rows, objective, higher=higher):
+    leaks = current is not None and LEAK in current.dataset.notes
+    for row in _rank(rows, "" if leaks else objective, higher=higher):
         by_seed = gather(row, resamples or {})
         ordered.append(add_intervals(row, by_seed, objective, labels))
         drawn[row.name] = tuple(one.of(objective, labels=len(ordered) <= MOST_COMPARED) for one in by_seed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.choices import Choices
-from harness.components import Data, Model
+from harness.components import IMAGE_LEVEL, Data, Model
 from harness.errors import WeightsError
 from harness.files import file_digest
 from harness.parameters import recipe_values
@@ -31,6 +31,13 @@ def fingerprint(data: Data) -> str:
     digest.update("\n".join("\t".join(line) for line in zip(*columns, strict=True)).encode())
     digest.update(np.where(np.isnan(targets), 2, targets).astype(np.uint8).tobytes())
     return digest.hexdigest()
+
+
+def test_fingerprint(data: Data) -> str | None:
+    """The fingerprint of the test's part alone, where training differs by `image_level` between data; else None."""
+    if IMAGE_LEVEL not in data.notes:
+        return None
+    return fingerprint(data.select(data.table["split"].to_numpy() == "test"))
 
 
 def combo_key(

@@ -78,10 +78,20 @@ class DatasetPart(Part):
     name: str
     about: str
     fingerprint: str
+    test_fingerprint: str | None = Field(
+        default=None,
+        exclude_if=lambda fingerprint: fingerprint is None,
+        description="of the test's part alone, where the same test is measured after training on other images",
+    )
     labels: list[str]
     splits: dict[str, SplitCounts]
     notes: dict[str, str] = Field(default_factory=dict, description="such as the label file, or missing images")
     pixels: str | None = Field(default=None, description="digest of the prepared pixels")
+
+    @property
+    def draw(self) -> str:
+        """What resamples are drawn by: they are of the same patients wherever this is the same."""
+        return self.test_fingerprint or self.fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

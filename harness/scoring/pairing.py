@@ -102,13 +102,13 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
     Raises `UsageError` where they were measured on different data or have no metric over one set of labels,
     `UnknownNameError` for a metric that they lack, `DataError` where resamples are missing.
     """
-    require_same_data(rows)
+    same = require_same_data(rows)
     metrics = resolve_recorded(names, rows)
     drawn = {name: read_row_resamples(name, row) for name, row in rows.items()}
     record = next(iter(rows.values())).records[0]
     first = record.dataset
     common = find_common({m: [r.metrics[m] for row in rows.values() for r in row.records] for m in metrics})
-    compared, notes, absent = [], [], {}
+    compared, notes, absent = [], same, {}
     for metric, higher in metrics.items():
         systems, why = _make_row_systems(rows, drawn, metric, common[metric])
         if why:

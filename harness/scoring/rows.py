@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.board import find_board, read_board
+from harness.components import IMAGE_LEVEL
 from harness.errors import DataError, UnknownNameError, UsageError
 from harness.evaluation.pooling import pool, require_stored_units
 from harness.evaluation.predictions import Predictions
@@ -81,15 +82,24 @@ def find_row(text: str) -> MeasuredRow:
     return MeasuredRow(folder, name, current, absent)
 
 
-def require_same_data(rows: Mapping[str, MeasuredRow]) -> None:
-    """Refuse rows that were measured on other images, labels or splits."""
+def require_same_data(rows: Mapping[str, MeasuredRow]) -> list[str]:
+    """Refuse rows of other test images, and say where the two halves of `image_level` were trained on other images.
+
+    Raises `UsageError` for rows of other data.
+    """
     (first, one), *others = rows.items()
     for name, other in others:
-        if other.dataset.fingerprint != one.dataset.fingerprint:
+        if other.dataset.draw != one.dataset.draw:
             raise UsageError(
                 f"{first} is measured on {_describe_data(one)}, {name} on {_describe_data(other)}: rows are compared "
-                "only within one dataset, split and label file"
+                "only within one dataset, split and label file, or on one test by the two halves of image_level"
             )
+    if len({row.dataset.fingerprint for row in rows.values()}) == 1:
+        return []
+    return [
+        "the rows have the same test images and were trained on different ones: "
+        + "; ".join(f"{name}: {row.dataset.notes.get(IMAGE_LEVEL, '')}" for name, row in rows.items())
+    ]
 
 
 def _describe_data(row: MeasuredRow) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from harness import Data
 
 from .anatomy import Anatomy, breathe, draw_anatomy, draw_chest
+from .drawing import soft
 from .film import Shot, draw_shot, expose, make_plane, to_pixels
 from .findings import LOOKS, Place, Scene, place_finding
 from .labels import LABELS, Cohort, draw_cohort
@@ -18,8 +19,10 @@ from .labels import LABELS, Cohort, draw_cohort
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PATIENT, SHOT, FINDING, FILM, NOISE = range(1, 6)
+PATIENT, SHOT, FINDING, FILM, NOISE, CLIPS = range(1, 7)
 """Purposes of random streams: each thing drawn has one of its own, so that nothing depends on the order of reading."""
+CLIP = 0.6
+"""Density of a surgical clip, which shows white in any patient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,8 @@ class Radiographs:
     size: int
     seed: int
     difficulty: float
+    clips: int = 0
+    """Surgical clips in each patient, at places of the patient's own."""
 
     def __len__(self) -> int:
         return len(self.cohort.patient)
@@ -43,6 +48,10 @@ class Radiographs:
             if draw is not None:
                 own = self._stream(FINDING, index, LABELS.index(label), 1)
                 density = density + draw(Scene(anatomy, plane, lungs, density, own), at)
+        if self.clips:
+            own = self._stream(CLIPS, int(self.cohort.patient[index]))
+            for x, y in own.uniform(-0.7, 0.7, (self.clips, 2)):
+                density = density + CLIP * soft(0.05 - np.hypot(plane.x - x, plane.y - y), 0.015)
         return expose(density, shot, plane, self._stream(FILM, index, 1))
 
     def plan(self, index: int) -> tuple[Anatomy, Shot, dict[str, Place]]:
@@ -67,11 +76,17 @@ class Radiographs:
 
 
 def make_data(
-    counts: dict[str, int], size: int, seed: int, difficulty: float, label_noise: float, prevalence: str
+    counts: dict[str, int],
+    size: int,
+    seed: int,
+    difficulty: float,
+    label_noise: float,
+    prevalence: str,
+    clips: int = 0,
 ) -> Data:
     """The phantom as `Data`; see `load`."""
     cohort = draw_cohort(counts, prevalence, seed)
-    radiographs = Radiographs(cohort, size, seed, difficulty)
+    radiographs = Radiographs(cohort, size, seed, difficulty, clips)
     names = [f"phantom-{index:06d}" for index in range(len(radiographs))]
     table = pd.DataFrame(
         {
