@@ -38,6 +38,7 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
         "positives": positives,
         "timings_compare": summary.timings_compare,
         "obstacle": summary.obstacle,
+        "leak": summary.leak,
         "pairs": [asdict(pair) for pair in summary.pairs],
         "labels": {metric: list(labels) for metric, labels in summary.labels.items()},
         "rows": rows,
@@ -84,7 +85,8 @@ def _choose_columns(summary: Leaderboard, width: int) -> list[tuple[InTerminal, 
 def _remarks(summary: Leaderboard) -> list[str]:
     """What the table cannot show: why rows are not done, and why there are no times."""
     part, scored = tell_part(summary), tell_scored(summary)
-    remarks = [*([part] if part else []), *([f"scored over {scored}"] if scored else [])]
+    remarks = [f"not ranked, as the splits leak: {summary.leak}"] if summary.leak else []
+    remarks += [*([part] if part else []), *([f"scored over {scored}"] if scored else [])]
     remarks += [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
     if summary.grouped:
         remarks.append("rows of one group do not differ significantly from its best; 95 % intervals are over patients")

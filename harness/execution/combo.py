@@ -31,7 +31,7 @@ from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation, describe_splits
-from harness.results.identity import test_fingerprint
+from harness.results.identity import fingerprint_test
 from harness.results.layout import WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub, scrub_paths
 from harness.results.record import (
@@ -303,7 +303,7 @@ def _describe_data(job: Job) -> DatasetPart:
         name=job.source.dataset.name,
         about=job.source.dataset.about,
         fingerprint=job.fingerprint,
-        test_fingerprint=test_fingerprint(data),
+        test_fingerprint=fingerprint_test(data),
         labels=list(data.labels),
         splits=describe_splits(data, prepared.left_out),
         notes=notes,

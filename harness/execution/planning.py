@@ -28,7 +28,7 @@ from harness.results.identity import (
     combo_key,
     explain_missing_weights,
     fingerprint,
-    test_fingerprint,
+    fingerprint_test,
     weights_identity,
 )
 from harness.results.provenance import scrub_paths
@@ -220,7 +220,7 @@ class JobMaker:
                 board,
                 self.metrics,
                 self.in_groups,
-                test_fingerprint(data) or sized.fingerprint,
+                fingerprint_test(data) or sized.fingerprint,
                 None if self.readers is None else self.readers.make_panel,
             ),
             objective=objective,

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.board import read_board
+from harness.board import BOARD_FILE, read_board
 from harness.errors import HarnessError
 from harness.metric_names import title_metric
 from harness.report.drawing import Scale, make_scale
 from harness.report.summary import read_results
+from harness.results.provenance import scrub_paths
 from harness.scoring.pairing import MetricComparison, compare_rows
 from harness.scoring.rows import MeasuredRow
 
@@ -85,23 +86,46 @@ def measure_leak(summary: Leaderboard) -> LeakSummary | None:
     name = summary.board.reference
     if not name:
         return None
-    try:
-        other = read_results(read_board(summary.board.folder / name)).summary
-    except HarnessError as error:
-        return LeakSummary(metric=summary.objective, reference="", remarks=(f"its reference cannot be read: {error}",))
+    other, obstacle = _read_reference(summary)
+    if other is None:
+        return LeakSummary(metric=summary.objective, reference="", remarks=(obstacle,))
     rows, remarks = [], []
     known = {row.name: row for row in other.rows if row.counted}
     for row in summary.rows:
         if not row.counted:
             continue
         if row.name not in known:
-            remarks.append(f"{row.title} has no result on the reference")
+            remarks.append(f"The reference has no result of {row.title}, so what it gains is not known")
             continue
         try:
             rows.append(_compare(summary, row, other, known[row.name]))
         except HarnessError as error:
-            remarks.append(f"{row.title}: {error}")
+            remarks.append(f"The reference cannot stand beside {row.title}: {scrub_paths(str(error))}")
     return LeakSummary(metric=summary.objective, reference=other.board.title, rows=tuple(rows), remarks=tuple(remarks))
+
+
+def _read_reference(summary: Leaderboard) -> tuple[Leaderboard | None, str]:
+    """The board without the leak; or why there is none that measures the same, in a sentence."""
+    name, folder = summary.board.reference, summary.board.folder / summary.board.reference
+    if summary.board.options.get("image_level") != "leaking":
+        return None, f'The reference "{name}" has no use here: only a board with image_level = "leaking" has one'
+    if not (folder / BOARD_FILE).is_file():
+        return None, f'The reference "{name}" is no board: it holds no {BOARD_FILE}'
+    try:
+        other = read_results(read_board(folder)).summary
+    except HarnessError as error:
+        return None, f'The reference "{name}" cannot be read: {scrub_paths(str(error))}'
+    if other.board.options.get("image_level") != "reference":
+        return None, (
+            f'The board "{other.board.title}" is no reference: it needs image_level = "reference" under [dataset], and '
+            "all else as it is here"
+        )
+    if summary.data and other.data and summary.data.draw != other.data.draw:
+        return None, (
+            f'The reference "{other.board.title}" has another test: its [dataset] must be as it is here but for '
+            "image_level"
+        )
+    return other, ""
 
 
 def _compare(summary: Leaderboard, row: RowSummary, other: Leaderboard, reference: RowSummary) -> LeakRow:

@@ -33,7 +33,7 @@ def fingerprint(data: Data) -> str:
     return digest.hexdigest()
 
 
-def test_fingerprint(data: Data) -> str | None:
+def fingerprint_test(data: Data) -> str | None:
     """The fingerprint of the test's part alone, where training differs by `image_level` between data; else None."""
     if IMAGE_LEVEL not in data.notes:
         return None

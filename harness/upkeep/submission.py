@@ -27,7 +27,7 @@ from harness.files import file_digest
 from harness.registry import Registry
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation, describe_splits
-from harness.results.identity import fingerprint, test_fingerprint
+from harness.results.identity import fingerprint, fingerprint_test
 from harness.results.layout import RESAMPLES, predictions_file
 from harness.results.provenance import describe_run, scrub
 from harness.results.record import ComboPart, DatasetPart, Record, SubmissionPart
@@ -115,7 +115,7 @@ def submit(
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     readers = read_board_readers(board)
     make_panel = None if readers is None else readers.make_panel
-    drawn_by = test_fingerprint(data) or data_fingerprint
+    drawn_by = fingerprint_test(data) or data_fingerprint
     protocol = Protocol.of_board(board, metrics, in_groups, drawn_by, make_panel)
     left_out_columns = _leave_out_columns(data, submission.subgroups)
     tests = [_read(path, data, "test", submission) for path in submission.tests]
@@ -132,7 +132,7 @@ def submit(
         name=source.dataset.name,
         about=source.dataset.about,
         fingerprint=data_fingerprint,
-        test_fingerprint=test_fingerprint(data),
+        test_fingerprint=fingerprint_test(data),
         labels=list(data.labels),
         splits=describe_splits(data, left_out),
         notes={name: scrub(text) for name, text in data.notes.items()},

@@ -18,18 +18,18 @@ def load(
     val: int = 300,
     test: int = 600,
     size: int = 64,
+    steady: bool | None = None,
     seed: int = 0,
     difficulty: float = 1.0,
     label_noise: float = 0.0,
     prevalence: str = "lifted",
-    clips: int | None = None,
 ) -> Data:
     """Make the phantom's labels; its images are rendered when they are read. `root` is not used.
 
-    `train`, `val`, `test` count images; `size` is their height and width in pixels; `difficulty` divides how clearly
+    `train`, `val`, `test` count images; `size` is their height and width in pixels; `steady` takes all images of a
+    patient in one pose and exposure, so that a network can know patients again; `difficulty` divides how clearly
     findings are seen; `label_noise` is the share of labels in train and val that are flipped (test stays true);
-    `prevalence` is `lifted` (rare findings at 8 % at least, and some of each in every split) or `nih` (NIH's own);
-    `clips` is how many surgical clips each patient has, at places of their own, by which a network can recognize them.
+    `prevalence` is `lifted` (rare findings at 8 % at least, and some of each in every split) or `nih` (NIH's own).
     Boxes are of what is drawn, whatever the noise. Raises `UsageError` for an option out of its range.
     """
     counts = {"train": train, "val": val, "test": test}
@@ -46,11 +46,9 @@ def load(
         raise UsageError(f"phantom: label_noise must be at least 0 and below 0.5, got {label_noise}")
     if prevalence not in ("lifted", "nih"):
         raise UsageError(f"phantom: prevalence must be 'lifted' or 'nih', got '{prevalence}'")
-    if clips is not None and clips < 0:
-        raise UsageError(f"phantom: clips must be at least 0, got {clips}")
     from .rendering import make_data
 
-    return make_data(counts, size, seed, difficulty, label_noise, prevalence, clips or 0)
+    return make_data(counts, size, seed, difficulty, label_noise, prevalence, steady=bool(steady))
 
 
 @hookimpl

@@ -11,7 +11,6 @@ import pandas as pd
 from harness import Data
 
 from .anatomy import Anatomy, breathe, draw_anatomy, draw_chest
-from .drawing import soft
 from .film import Shot, draw_shot, expose, make_plane, to_pixels
 from .findings import LOOKS, Place, Scene, place_finding
 from .labels import LABELS, Cohort, draw_cohort
@@ -19,10 +18,8 @@ from .labels import LABELS, Cohort, draw_cohort
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PATIENT, SHOT, FINDING, FILM, NOISE, CLIPS = range(1, 7)
+PATIENT, SHOT, FINDING, FILM, NOISE = range(1, 6)
 """Purposes of random streams: each thing drawn has one of its own, so that nothing depends on the order of reading."""
-CLIP = 0.6
-"""Density of a surgical clip, which shows white in any patient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +30,8 @@ class Radiographs:
     size: int
     seed: int
     difficulty: float
-    clips: int = 0
-    """Surgical clips in each patient, at places of the patient's own."""
+    steady: bool = False
+    """Whether pose, exposure and what is drawn of the chest belong to the patient, not to the image."""
 
     def __len__(self) -> int:
         return len(self.cohort.patient)
@@ -42,16 +39,12 @@ class Radiographs:
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
         anatomy, shot, places = self.plan(index)
         plane = make_plane(shot, self.size)
-        density, lungs = draw_chest(anatomy, shot, plane, self._stream(FILM, index))
+        density, lungs = draw_chest(anatomy, shot, plane, self._stream(FILM, self._own(index)))
         for label, at in places.items():
             draw = LOOKS[label].draw
             if draw is not None:
                 own = self._stream(FINDING, index, LABELS.index(label), 1)
                 density = density + draw(Scene(anatomy, plane, lungs, density, own), at)
-        if self.clips:
-            own = self._stream(CLIPS, int(self.cohort.patient[index]))
-            for x, y in own.uniform(-0.7, 0.7, (self.clips, 2)):
-                density = density + CLIP * soft(0.05 - np.hypot(plane.x - x, plane.y - y), 0.015)
         return expose(density, shot, plane, self._stream(FILM, index, 1))
 
     def plan(self, index: int) -> tuple[Anatomy, Shot, dict[str, Place]]:
@@ -59,7 +52,7 @@ class Radiographs:
         cohort = self.cohort
         patient, view = int(cohort.patient[index]), str(cohort.view[index])
         anatomy = draw_anatomy(self._stream(PATIENT, patient), str(cohort.sex[index]), int(cohort.age[index]))
-        stream = self._stream(SHOT, index)
+        stream = self._stream(SHOT, self._own(index))
         shot = draw_shot(stream, view)
         anatomy = breathe(anatomy, stream, view)
         present = [LABELS[column] for column in np.flatnonzero(cohort.targets[index])]
@@ -70,6 +63,10 @@ class Radiographs:
             alter = LOOKS[label].alter
             anatomy = alter(anatomy, places[label]) if alter is not None else anatomy
         return anatomy, shot, places
+
+    def _own(self, index: int) -> int:
+        """What a shot belongs to: the image, or its patient where all of a patient's images are alike."""
+        return int(self.cohort.patient[index]) if self.steady else index
 
     def _stream(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *purpose])
@@ -82,11 +79,12 @@ def make_data(
     difficulty: float,
     label_noise: float,
     prevalence: str,
-    clips: int = 0,
+    *,
+    steady: bool = False,
 ) -> Data:
     """The phantom as `Data`; see `load`."""
     cohort = draw_cohort(counts, prevalence, seed)
-    radiographs = Radiographs(cohort, size, seed, difficulty, clips)
+    radiographs = Radiographs(cohort, size, seed, difficulty, steady)
     names = [f"phantom-{index:06d}" for index in range(len(radiographs))]
     table = pd.DataFrame(
         {

@@ -280,6 +280,21 @@ def test_a_finding_changes_the_picture_and_nearly_only_in_its_box(data, label):
     assert np.mean(shares) > 0.85
 
 
+def test_steady_patients_look_alike_in_their_images_and_unlike_each_other(load):
+    alike, usual = load(train=80, val=1, test=1, size=32, difficulty=50.0, steady=True), load(train=80, val=1, test=1)
+    assert (alike.targets == usual.targets).all()
+    patient, view = (alike.table[name].to_numpy() for name in ("patient", "view"))
+    images = render(alike, range(80)).astype(float)
+    distance = np.abs(images[:, None] - images[None]).mean(axis=(2, 3))
+    own = (patient[:80, None] == patient[None, :80]) & (view[:80, None] == view[None, :80])
+    np.fill_diagonal(own, val=False)
+    others = patient[:80, None] != patient[None, :80]
+    nearest = np.where(others, distance, np.inf).min(axis=1)
+    known = [distance[row, own[row]].min() < nearest[row] for row in np.flatnonzero(own.any(axis=1))]
+    assert len(known) > 30
+    assert np.mean(known) > 0.9
+
+
 # --- bad options -----------------------------------------------------------------------------------------------------
 
 

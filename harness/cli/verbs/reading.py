@@ -150,5 +150,7 @@ def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> 
         return
     for one in rendered:
         summary = one.results.summary
-        say(f"{summary.board.folder.name}: {len(summary.ranked)} of {len(summary.board.systems)} rows have a result")
+        measured = sum(bool(row.counted) for row in summary.rows) if summary.leak else len(summary.ranked)
+        leak = f", not ranked, as the splits leak: {summary.leak}" if summary.leak else ""
+        say(f"{summary.board.folder.name}: {measured} of {len(summary.board.systems)} rows have a result{leak}")
     say(f"page: {page}")
