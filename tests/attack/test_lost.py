@@ -97,6 +97,7 @@ def test_clean_keeps_the_run_folder_of_a_record_that_was_set_aside_under_another
 # --- leaderboard --out -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_page_is_not_published_into_another_board(harness, board):
     shutil.copytree(board, board.parent / "other")
     before = {name: (board.parent / name).read_bytes() for name in list_files(board.parent)}

@@ -45,6 +45,7 @@ def hear(workers: Workers[Place]) -> tuple[Place, object]:
     return heard
 
 
+@pytest.mark.slow
 def test_each_place_is_told_its_task_its_device_and_its_share_of_threads(targets):
     inbox: Inbox = SimpleQueue()
     workers = Workers(inbox, targets.answer, make_places(2), false_starts=2, proof="they had answered")

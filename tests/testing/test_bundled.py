@@ -24,8 +24,8 @@ from tests.plugins.test_nih_cxr14 import NAMES, write_labels, write_lists
 
 REGISTRY = load_registry()
 LIGHT: tuple[Kind, ...] = ("model", "loss", "metric", "recipe", "observer")
-HEAVY = {"vit-b16", "convnext-tiny", "efficientnet-b3", "resnet50", "efficientnet-b0", "chexnet-transformer"}
-"""Take ten to twenty seconds each; one large network stands for them among the quick tests."""
+HEAVY = {"chexnet", "vit-b16", "convnext-tiny", "efficientnet-b3", "resnet50", "efficientnet-b0", "chexnet-transformer"}
+"""Take ten to twenty seconds each; a small network stands for them among the quick tests."""
 TIMM = (
     *("test_vit", "test_convnext", "test_efficientnet", "test_resnet", "resnet18", "resnet26d", "resnext50_32x4d"),
     *("densenet121", "efficientnet_lite0", "mobilenetv2_050", "mobilenetv3_small_050", "mnasnet_small", "regnetx_002"),

@@ -123,6 +123,7 @@ def test_whatever_a_plugin_raises_is_a_failure_with_its_place():
     assert "raised RuntimeError: this network never builds (toy.py:" in outcomes[0].seen
 
 
+@pytest.mark.slow
 def test_one_line_makes_each_check_a_named_test(tmp_path):
     (tmp_path / "mine.py").write_text(LOSS.format(sign="-"))
     (tmp_path / "test_mine.py").write_text(

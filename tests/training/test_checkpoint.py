@@ -125,7 +125,9 @@ TOGETHER: dict[str, dict[str, Any]] = {
 }
 """The same, several at a time and an epoch shorter: for networks that take a minute."""
 CASES = [
-    *(pytest.param(model, choice) for model in ("tiny-cnn", "timm/test_vit") for choice in CHOICES),
+    *(pytest.param("tiny-cnn", choice) for choice in CHOICES),
+    pytest.param("timm/test_vit", "adamw"),
+    *(pytest.param("timm/test_vit", choice, marks=pytest.mark.slow) for choice in CHOICES if choice != "adamw"),
     *(
         pytest.param(model, choice, marks=pytest.mark.slow)
         for model in ("efficientnet-b0", "chexnet")

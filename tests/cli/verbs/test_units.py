@@ -110,6 +110,7 @@ def read_deltas(document: dict[str, Any]) -> dict[str, float]:
     return {pair["metric"]: pair["delta"] for pair in document["pairs"]}
 
 
+@pytest.mark.slow
 def test_rows_are_compared_over_the_unit_of_their_board_or_another_that_is_asked_for(harness, tmp_path):
     write_board(tmp_path / "b", "study")
     assert harness("run", "b")[0] == 0
