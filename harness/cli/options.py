@@ -24,6 +24,10 @@ def complete_boards(incomplete: str) -> list[str]:
     return [name for name in sorted({*bundled_boards(), *here}) if name.startswith(incomplete)]
 
 
+COMPARED, SEARCH, DATA, MACHINE = "What to compare", "How to search", "Data", "Machine"
+OUTPUT = "Run and output"
+"""Headings under which help shows the options of long verbs."""
+
 BoardArgument = Annotated[
     str | None,
     typer.Argument(
@@ -35,11 +39,20 @@ BoardArgument = Annotated[
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", envvar="HARNESS_PLUGIN", help="A file with a plugin; may be repeated. Its code is run."),
+    typer.Option(
+        "--plugin",
+        envvar="HARNESS_PLUGIN",
+        help="A file with a plugin; may be repeated. Its code is run.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 DataRoot = Annotated[
     Path,
-    typer.Option(envvar="HARNESS_DATA_ROOT", help="Folder that holds the dataset, or a folder of that name with it."),
+    typer.Option(
+        envvar="HARNESS_DATA_ROOT",
+        help="Folder that holds the dataset, or a folder of that name with it.",
+        rich_help_panel=DATA,
+    ),
 ]
 BoardDataRoot = Annotated[
     Path | None,
@@ -47,12 +60,16 @@ BoardDataRoot = Annotated[
         envvar="HARNESS_DATA_ROOT",
         help="Folder that holds the dataset, or a folder of that name with it.",
         show_default="where the board's last run found its data, else data",
+        rich_help_panel=DATA,
     ),
 ]
 CacheDir = Annotated[
     Path | None,
     typer.Option(
-        envvar="HARNESS_CACHE_DIR", help="Where decoded images are kept.", show_default="the user's cache folder"
+        envvar="HARNESS_CACHE_DIR",
+        help="Where decoded images are kept.",
+        show_default="the user's cache folder",
+        rich_help_panel=DATA,
     ),
 ]
 MOST_WORKERS = 1000
@@ -60,13 +77,21 @@ MOST_TIMES = 1_000_000
 LONGEST = 1e9
 LARGEST = 2.0**60
 """Workers, trials or resamples, seconds and bytes at most: more are a slip of the keyboard, and overflow."""
-Device = Annotated[str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[
+    str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)
+]
 Devices = Annotated[
     str,
-    typer.Option("--device", envvar="HARNESS_DEVICE", help="auto, cpu, cuda:N, several with commas, or all GPUs: all."),
+    typer.Option(
+        "--device",
+        envvar="HARNESS_DEVICE",
+        help="auto, cpu, cuda:N, several with commas, or all GPUs: all.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 DatasetOptions = Annotated[
-    list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.")
+    list[str] | None,
+    typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.", rich_help_panel=DATA),
 ]
 ImageColumn = Annotated[
     str | None,
@@ -135,13 +160,17 @@ WantedLabels = Annotated[
 CompileOption = Annotated[
     Literal["auto", "on", "off"],
     typer.Option(
-        "--compile", help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back."
+        "--compile",
+        help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back.",
+        rich_help_panel=MACHINE,
     ),
 ]
 PlaceOption = Annotated[
     Literal["auto", "resident", "streamed"],
     typer.Option(
-        "--placement", help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most."
+        "--placement",
+        help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most.",
+        rich_help_panel=MACHINE,
     ),
 ]
 
@@ -155,7 +184,12 @@ def _reserve_output(context: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
-Json = Annotated[bool, typer.Option("--json", callback=_reserve_output, help="One JSON document on standard output.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_reserve_output, help="One JSON document on standard output.", rich_help_panel=OUTPUT
+    ),
+]
 
 
 def complete_names(*kinds: Kind) -> Callable[[str], list[str]]:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import (
+    COMPARED,
+    MACHINE,
     MOST_WORKERS,
+    OUTPUT,
     BoardArgument,
     BoardDataRoot,
     CacheDir,
@@ -48,21 +51,38 @@ if TYPE_CHECKING:
 
 def run(
     board: BoardArgument = None,
-    folder: Annotated[Path | None, typer.Option("--board", help="Where the board is, or is to be made.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--board", help="Where the board is, or is to be made.", rich_help_panel=COMPARED)
+    ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="For a new board: its dataset.", autocompletion=complete_names("dataset"))
+        str | None,
+        typer.Option(
+            help="For a new board: its dataset.", autocompletion=complete_names("dataset"), rich_help_panel=COMPARED
+        ),
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option(help="For a new board: models, separated by commas.", autocompletion=complete_names("model")),
+        typer.Option(
+            help="For a new board: models, separated by commas.",
+            autocompletion=complete_names("model"),
+            rich_help_panel=COMPARED,
+        ),
     ] = None,
     losses: Annotated[
         list[str] | None,
-        typer.Option(help="For a new board: losses, separated by commas.", autocompletion=complete_names("loss")),
+        typer.Option(
+            help="For a new board: losses, separated by commas.",
+            autocompletion=complete_names("loss"),
+            rich_help_panel=COMPARED,
+        ),
     ] = None,
     recipes: Annotated[
         list[str] | None,
-        typer.Option(help="For a new board: recipes, separated by commas.", autocompletion=complete_names("recipe")),
+        typer.Option(
+            help="For a new board: recipes, separated by commas.",
+            autocompletion=complete_names("recipe"),
+            rich_help_panel=COMPARED,
+        ),
     ] = None,
     metrics: Annotated[
         list[str] | None,
@@ -70,20 +90,33 @@ def run(
             help="For a new board: metrics, separated by commas; the first ranks.",
             show_default="auroc,auprc,f1,brier,ece",
             autocompletion=complete_names("metric"),
+            rich_help_panel=COMPARED,
         ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.")
+        str | None,
+        typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.", rich_help_panel=COMPARED),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated."),
+        typer.Option(
+            "--set",
+            help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated.",
+            rich_help_panel=COMPARED,
+        ),
     ] = None,
     options: DatasetOptions = None,
     controls: Annotated[
-        bool, typer.Option("--controls", help="Add rows that must find nothing: prevalence, and shuffled targets.")
+        bool,
+        typer.Option(
+            "--controls",
+            help="Add rows that must find nothing: prevalence, and shuffled targets.",
+            rich_help_panel=COMPARED,
+        ),
     ] = False,
-    only: Annotated[str | None, typer.Option(help="Only rows whose name matches this glob.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only rows whose name matches this glob.", rich_help_panel=COMPARED)
+    ] = None,
     data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     device: Devices = "auto",
@@ -95,21 +128,28 @@ def run(
             max=MOST_WORKERS,
             help="Worker processes; 0 runs everything in this one, for a debugger.",
             show_default="one a device",
+            rich_help_panel=MACHINE,
         ),
     ] = None,
     timeout: Annotated[
-        str | None, typer.Option(help="Longest time that a combination may take, as 90s, 15m or 2h.")
+        str | None,
+        typer.Option(help="Longest time that a combination may take, as 90s, 15m or 2h.", rich_help_panel=MACHINE),
     ] = None,
     retries: Annotated[
-        int, typer.Option(min=0, help="Times that a crash, a timeout or too little memory is tried again.")
+        int,
+        typer.Option(min=0, help="Retries after a crash, a timeout or running out of memory.", rich_help_panel=MACHINE),
     ] = 0,
     memory: Annotated[
-        str | None, typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.")
+        str | None,
+        typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.", rich_help_panel=MACHINE),
     ] = None,
     compile_: CompileOption = "auto",
     placement: PlaceOption = "auto",
     deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="On a GPU: the same bits each time, for some speed.")
+        bool,
+        typer.Option(
+            "--deterministic", help="On a GPU: the same bits each time, for some speed.", rich_help_panel=MACHINE
+        ),
     ] = False,
     plugin: Plugins = None,
     observers: Annotated[
@@ -118,10 +158,15 @@ def run(
             "--observer",
             help="Also tell an observer (tensorboard, wandb); may be repeated.",
             autocompletion=complete_names("observer"),
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and why.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run also what has a current record.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run, and why.", rich_help_panel=OUTPUT)
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run also what has a current record.", rich_help_panel=OUTPUT)
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train and measure what a board lacks, and render its page."""

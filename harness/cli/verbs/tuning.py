@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import (
+    COMPARED,
+    MACHINE,
     MOST_TIMES,
     MOST_WORKERS,
+    OUTPUT,
+    SEARCH,
     BoardArgument,
     BoardDataRoot,
     CacheDir,
@@ -53,54 +57,105 @@ KEPT = "; finished trials are kept, and the same command goes on"
 
 def tune(
     board: BoardArgument = None,
-    folder: Annotated[Path | None, typer.Option("--board", help="Where the board is, or is to be made.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--board", help="Where the board is, or is to be made.", rich_help_panel=COMPARED)
+    ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Without a board: the dataset.", autocompletion=complete_names("dataset"))
+        str | None,
+        typer.Option(
+            help="Without a board: the dataset.", autocompletion=complete_names("dataset"), rich_help_panel=COMPARED
+        ),
     ] = None,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Model; several make a study each.", autocompletion=complete_names("model")),
+        typer.Option(
+            "--model",
+            help="Model; several make a study each.",
+            autocompletion=complete_names("model"),
+            rich_help_panel=COMPARED,
+        ),
     ] = None,
     losses: Annotated[
         list[str] | None,
-        typer.Option("--loss", help="Loss; several make a study each.", autocompletion=complete_names("loss")),
+        typer.Option(
+            "--loss",
+            help="Loss; several make a study each.",
+            autocompletion=complete_names("loss"),
+            rich_help_panel=COMPARED,
+        ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Recipe.", autocompletion=complete_names("recipe"))
+        str | None,
+        typer.Option("--recipe", help="Recipe.", autocompletion=complete_names("recipe"), rich_help_panel=COMPARED),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, max=MOST_TIMES, help="That a study is to have in all.")] = TRIALS,
+    trials: Annotated[
+        int, typer.Option(min=1, max=MOST_TIMES, help="Trials of each study in all.", rich_help_panel=SEARCH)
+    ] = TRIALS,
     budget: Annotated[
         str | None,
         typer.Option(
-            help="No trial begins after this time: 90s, 30m, 8h; several studies share it.", show_default=False
+            help="No trial begins after this time: 90s, 30m, 8h; several studies share it.",
+            show_default=False,
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="Metric, on validation.", show_default="the board's objective")
+        str | None,
+        typer.Option(
+            help="Metric that the search improves, on validation.",
+            show_default="the board's objective",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
-    sampler: Annotated[Sampler, typer.Option(help="Which values are tried next.")] = "tpe",
-    pruner: Annotated[Pruner, typer.Option(help="Which trials are stopped early.")] = "hyperband",
+    sampler: Annotated[Sampler, typer.Option(help="Which values are tried next.", rich_help_panel=SEARCH)] = "tpe",
+    pruner: Annotated[
+        Pruner, typer.Option(help="Which trials are stopped early.", rich_help_panel=SEARCH)
+    ] = "hyperband",
     space: Annotated[
         Path | None,
-        typer.Option("--space", metavar="BOARD_FILE", help="A TOML file that replaces the space of the components."),
+        typer.Option(
+            "--space",
+            metavar="BOARD_FILE",
+            help="A TOML file that replaces the space of the components.",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     searched: Annotated[
         list[str] | None,
-        typer.Option("--search", help="recipe.lr=1e-5..1e-3:log or loss.gamma=1,2,5: a range; may be repeated."),
+        typer.Option(
+            "--search",
+            help="recipe.lr=1e-5..1e-3:log or loss.gamma=1,2,5: a range; may be repeated.",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="model.|loss.|recipe.NAME=VALUE: not searched; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="model.|loss.|recipe.NAME=VALUE: not searched; may be repeated.", rich_help_panel=COMPARED
+        ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option("--seeds-per-trial", min=1, max=MOST_TIMES, help="A trial's value is their mean.")
+        int,
+        typer.Option(
+            "--seeds-per-trial",
+            min=1,
+            max=MOST_TIMES,
+            help="Seeds of each trial, whose value is their mean.",
+            rich_help_panel=SEARCH,
+        ),
     ] = 1,
     confirm: Annotated[
         int,
         typer.Option(
-            min=0, max=MOST_TIMES, help="Train default and best again with so many fresh seeds, and compare them."
+            min=0,
+            max=MOST_TIMES,
+            help="Train default and best again with so many fresh seeds, and compare them.",
+            rich_help_panel=SEARCH,
         ),
     ] = 0,
-    add: Annotated[bool, typer.Option("--add", help="Write the best configuration to the board as a row.")] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Write the best configuration to the board as a row.", rich_help_panel=SEARCH)
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -109,15 +164,26 @@ def tune(
             envvar="HARNESS_WORKERS",
             help="Worker processes; 0: this process alone.",
             show_default="one a device",
+            rich_help_panel=MACHINE,
         ),
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Any storage of Optuna.", show_default="a journal in the board's studies/"),
+        typer.Option(
+            metavar="URL",
+            help="Any storage of Optuna.",
+            show_default="a journal in the board's studies/",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     study: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="One of that name is continued.", show_default="the row's name"),
+        typer.Option(
+            metavar="NAME",
+            help="Name of the study; one that exists is continued.",
+            show_default="the row's name",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     options: DatasetOptions = None,
     data_root: BoardDataRoot = None,
@@ -125,7 +191,9 @@ def tune(
     device: Devices = "auto",
     compile_: CompileOption = "auto",
     plugin: Plugins = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the space, and how many trials fit.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the space, and how many trials fit.", rich_help_panel=OUTPUT)
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search for better parameters on validation; it ends in a row for the board."""

@@ -85,7 +85,7 @@ def merge(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take the records that other folders of a board have; what contradicts itself is shown, never settled silently."""
+    """Copy records from other copies of this board. Conflicts are reported, never resolved silently."""
     from harness.board import open_board
     from harness.cli import tables
     from harness.report.page import render
@@ -139,7 +139,7 @@ def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) 
     else:
         for finding in findings:
             say(f"{'✗' if finding.problem else '-'} {finding.file}: {finding.message}")
-        say(f"{problems} problems" if problems else "no problem was found")
+        say(f"{problems} problem{'s' if problems > 1 else ''}" if problems else "no problem was found")
     if problems:
         raise typer.Exit(1)
 
