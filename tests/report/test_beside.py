@@ -193,3 +193,11 @@ def test_a_run_reads_the_file_before_it_trains(harness, tmp_path):
     assert code == 2
     assert "'Net' is about the row 'nobody'" in " ".join(errors.split())
     assert not (tmp_path / "b" / "records").exists()
+
+
+def test_a_row_that_is_not_ranked_has_nothing_beside_it(measure):
+    summary = measure(publish(auroc=0.81))
+    unranked = dataclasses.replace(summary, rows=tuple(dataclasses.replace(row, rank=None) for row in summary.rows))
+    (found,) = set_beside(publish(auroc=0.81), unranked)["net--bce--demo"]
+    assert found.value is None
+    assert "does not stand beside the measured row: the row is not ranked" in found.text
