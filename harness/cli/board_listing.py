@@ -25,6 +25,7 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
     for row in rows:
         row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
         row["submission"] = row["submission"] and row["submission"].model_dump()
+        row["published"] = [asdict(one) for one in summary.beside.get(row["name"], ())]
     units, positives = count_test(summary)
     return {
         "title": summary.board.title,

@@ -88,6 +88,7 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
         f"{row.status}, {place}{group}, {seeds}",
         *(f"{name}: {value}" for name, value in describe_submission(row.submission).items()),
         *row.reasons,
+        *(one.text for one in summary.beside.get(row.name, ())),
     ]
 
 

@@ -18,12 +18,14 @@ from harness.report.format import EXTERNAL, anchor, format_number, mark_breaks
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.metric_columns import (
     INTERVAL,
+    PUBLISHED,
     describe_metric,
     describe_objective,
     draw_objective,
     expand_labels,
     expand_metric,
     list_asked,
+    shows_published,
 )
 
 # --- which columns, in which order -----------------------------------------------------------------------------------
@@ -60,6 +62,7 @@ def list_csv_columns(summary: Leaderboard) -> list[Column]:
     return [
         *what,
         *metrics,
+        *([PUBLISHED] if shows_published(summary) else []),
         *(Column(name=name, value=_value_cost(name)) for name in spent),
         *(column for name in summary.metrics for column in expand_labels(summary, name, labels)),
     ]
@@ -73,7 +76,7 @@ def list_terminal_columns(summary: Leaderboard) -> list[InTerminal]:
         describe_objective(summary) if name == summary.objective else describe_metric(summary, name, leads=place == 0)
         for place, name in enumerate(measured)
     ]
-    columns = [RANK, GROUP, ROW, *metrics[:1], INTERVAL, *metrics[1:], SEEDS, *_list_costs(summary), STATUS]
+    columns = [RANK, GROUP, ROW, *metrics[:1], INTERVAL, PUBLISHED, *metrics[1:], SEEDS, *_list_costs(summary), STATUS]
     return [column.terminal for column in columns if column.terminal is not None]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.metric_names import title_metric
-from harness.report.leaderboard import Spread
+from harness.report.leaderboard import Beside, Spread
 from harness.results.record import EpochPart, Record
 
 DOTS = (288, 22)
@@ -56,8 +56,11 @@ def _place_ticks(low: float, high: float, step: float) -> tuple[str, ...]:
     return tuple(f"{number * step:.{digits}f}" for number in numbers)
 
 
-def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup:
-    """A row's values on the scale of the whole board: a ring a seed, a bar at their mean."""
+def draw_spread(spread: Spread | None, scale: Scale | None, name: str, beside: Sequence[Beside] = ()) -> Markup:
+    """A row's values on the scale of the whole board: a ring a seed, a bar at their mean.
+
+    Below stand published numbers that are about it: a diamond, with the interval that its test set implies.
+    """
     if spread is None or scale is None:
         return NOTHING
     width, height = DOTS
@@ -79,7 +82,23 @@ def draw_spread(spread: Spread | None, scale: Scale | None, name: str) -> Markup
         )
         by_seed += f"; 95 % over patients: {spread.interval[0]:.4f} to {spread.interval[1]:.4f}"
     mean = Markup('<path class="mean" d="M{} 3v{}"/>').format(scale.at(spread.mean, 4, width - 4), height - 6)
-    return _svg("dots", DOTS, f"{title_metric(name)} {spread.mean:.4f}; {by_seed}", grid + span + dots + mean)
+    drawn = _svg("dots", DOTS, f"{title_metric(name)} {spread.mean:.4f}; {by_seed}", grid + span + dots + mean)
+    return drawn + Markup().join(_draw_published(one, scale) for one in beside if one.value is not None)
+
+
+def _draw_published(one: Beside, scale: Scale) -> Markup:
+    """A published number in a line of its own, hollow, so that nobody takes it for a measured one."""
+    width, height = DOTS
+    at, middle = scale.at(one.value or 0, 4, width - 4), height // 2
+    drawn, text = NOTHING, f"published, {one.name}: {one.value:.4f}"
+    if one.interval is not None:
+        low, high = (scale.at(value, 4, width - 4) for value in one.interval)
+        drawn = Markup('<path class="reach" d="M{low} {m}H{high}M{low} {top}v6M{high} {top}v6"/>').format(
+            low=low, high=high, m=middle, top=middle - 3
+        )
+        text += f"; 95 % that its test set implies: {one.interval[0]:.4f} to {one.interval[1]:.4f}"
+    drawn += Markup('<path class="hollow" d="M{} {}l5 5l-5 5l-5 -5z"/>').format(at, middle - 5)
+    return _svg("dots published", DOTS, text, drawn)
 
 
 def draw_difference(delta: float, interval: tuple[float, float] | None, scale: Scale | None, name: str) -> Markup:

@@ -35,6 +35,24 @@ class Spread:
     """The mean's interval over patients and seeds; None with fewer than three seeds, too."""
     no_interval: str = ""
     """Why there is none although every record lies with its resamples, in words."""
+    error: float | None = None
+    """The mean's standard error over patients; None where there is no interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A published number beside the row that it is about, in the board's objective."""
+
+    name: str
+    """What it is called where it was published."""
+    value: float | None = None
+    """The number, over the labels that the row averages; None where it cannot stand beside the row."""
+    interval: tuple[float, float] | None = None
+    """The interval of 95 % that the size of its test set implies; None where that is not known."""
+    reach: float | None = None
+    """How far it and the measured value can differ by chance."""
+    text: str
+    """Whether the two agree, or why that is not said, in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +129,8 @@ class Leaderboard:
     """
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Metric -> the labels that its numbers of ranked rows are over: those defined in all of these rows."""
+    beside: Mapping[str, tuple[Beside, ...]] = field(default_factory=dict)
+    """Row -> the published numbers that `published.toml` says are about it."""
 
     @property
     def leak(self) -> str:

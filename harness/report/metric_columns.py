@@ -11,7 +11,7 @@ from harness.metric_names import full_name, title_metric
 from harness.report.column import Cell, Column, InTerminal, OnPage, Value, make_small
 from harness.report.drawing import NOTHING, draw_axis, draw_spread, make_scale
 from harness.report.format import format_interval, format_number, format_pair, format_spread
-from harness.report.leaderboard import Leaderboard, RowSummary, Spread
+from harness.report.leaderboard import Beside, Leaderboard, RowSummary, Spread
 
 
 def list_asked(summary: Leaderboard) -> list[str]:
@@ -33,7 +33,11 @@ def describe_objective(summary: Leaderboard) -> Column:
 
     def show(row: RowSummary, summary: Leaderboard) -> Cell:
         spread = row.metrics.get(name)
-        return Cell(_show_objective(spread, len(summary.data.labels if summary.data else ())), kind="objective")
+        shown = _show_objective(spread, len(summary.data.labels if summary.data else ()))
+        published = Markup().join(
+            make_small(f"published {one.value:.4f}", "small published") for one in _list_beside(row, summary)
+        )
+        return Cell(shown + published, kind="objective")
 
     def shorten(row: RowSummary, summary: Leaderboard) -> str:
         return f"{row.metrics[name].mean:.4f}" if name in row.metrics else ""
@@ -48,6 +52,16 @@ def describe_objective(summary: Leaderboard) -> Column:
             narrow=shorten if has_intervals else None,
         ),
     )
+
+
+def _list_beside(row: RowSummary, summary: Leaderboard) -> list[Beside]:
+    """The published numbers that can stand beside a row."""
+    return [one for one in summary.beside.get(row.name, ()) if one.value is not None]
+
+
+def shows_published(summary: Leaderboard) -> bool:
+    """Whether a published number stands beside any row."""
+    return any(_list_beside(row, summary) for row in summary.ranked)
 
 
 def _show_objective(spread: Spread | None, labels: int) -> Markup:
@@ -67,12 +81,20 @@ def draw_objective(summary: Leaderboard) -> Column:
     """The objective's interval and seeds as a drawing, on one scale for all rows."""
     name = summary.objective
     spreads = [row.metrics[name] for row in summary.ranked]
-    scale = make_scale(value for spread in spreads for value in (*spread.values, *(spread.interval or ())))
+    published = [one for row in summary.ranked for one in _list_beside(row, summary)]
+    scale = make_scale(
+        [
+            *(value for spread in spreads for value in (*spread.values, *(spread.interval or ()))),
+            *(value for one in published for value in (one.value, *(one.interval or ())) if value is not None),
+        ]
+    )
 
     def show(row: RowSummary, summary: Leaderboard) -> Cell:
         spread = row.metrics.get(name)
         low = format_number(spread.interval[0], 4) if spread and spread.interval else ""
-        return Cell(draw_spread(spread, scale, name) if row.rank else "", low, "text")
+        beside = _list_beside(row, summary)
+        tip = "\n".join(one.text for one in beside)
+        return Cell(draw_spread(spread, scale, name, beside) if row.rank else "", low, "text", tip)
 
     heading, first = "interval and seeds", _order(summary, name)
     page = OnPage(heading=heading, cell=show, first=first, kind="text", above=draw_axis(scale))
@@ -85,6 +107,18 @@ INTERVAL = Column(
         heading="95 %", text=lambda row, summary: format_interval(row.metrics.get(summary.objective)), shown="filled"
     ),
 )
+
+
+def _name_published(row: RowSummary, summary: Leaderboard) -> str:
+    return " ".join(f"{one.value:.4f}" for one in _list_beside(row, summary))
+
+
+PUBLISHED = Column(
+    name="published",
+    value=lambda row, summary: _name_published(row, summary) or None,
+    terminal=InTerminal(heading="published", text=_name_published, shown="filled"),
+)
+"""What others published about a row, in the objective; never ranked."""
 
 
 def describe_metric(summary: Leaderboard, name: str, *, leads: bool = False) -> Column:

@@ -56,8 +56,9 @@ from harness.report.headline import conclude, explain_nothing, judge, judge_shuf
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.leak import LeakSummary, measure_leak
 from harness.report.matrix import draw_cells, find_intervals
+from harness.report.metric_columns import shows_published
 from harness.report.packing import pack, pack_data
-from harness.report.published import Published, explain_closed, is_own, read_published
+from harness.report.published import Published, explain_closed, is_own
 from harness.report.readers import ReadersSummary, summarize_readers
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.layout import RECORDS
@@ -87,14 +88,13 @@ def render(board: Board, out: Path | None = None, called: str | None = None) -> 
     in the page's commands, by default that of its folder. Raises `UsageError` where `published.toml` is wrong or a
     folder cannot be written.
     """
-    published = read_published(board.folder)
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
         results = read_results(board)
         readers = summarize_readers(results.summary)
         leak = measure_leak(results.summary)
         figures = make_figures(results.summary, _read_best_curves(results.summary), readers)
-    text = render_text(results.summary, results.problems, published, figures, called, readers, leak)
+    text = render_text(results.summary, results.problems, results.published, figures, called, readers, leak)
     if out is not None:
         copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
     folder = out or board.folder
@@ -128,7 +128,8 @@ def render_text(
         )
     if figures:
         packed |= {"figures": pack_data([figure.specification for figure in figures]), "vega": pack(bundle())}
-    style, scripts = read_part("style.css"), [read_part(name) for name in SCRIPTS]
+    style = read_part("style.css") + (read_part("published.css") if shows_published(summary) else "")
+    scripts = [read_part(name) for name in SCRIPTS]
     return environment.get_template("page.html.j2").render(
         **shared,
         problems=problems,

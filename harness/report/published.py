@@ -6,12 +6,14 @@ Each row belongs to a test split of the file, because a number means nothing wit
     name = "official"
     title = "NIH's official test list"
     test_images = 25596
+    test_patients = 2797              # whose images they are, where it is known
     unit = "image"                    # what the numbers are over: image (as where it is left out), study or patient
     compares = "A plain sentence: what numbers of this split can be set beside."
 
     [[rows]]
     name = "SwinCheX 2022"
     split = "official"                # the name of a split above
+    row = "SwinCheX"                  # the board's row that it is about, by its name or title, where there is one
     source = "where the number stands"
     second_hand = true                # quoted by a third party, not read where it was first published
     auroc = 0.810                     # mean over labels
@@ -49,6 +51,7 @@ class PublishedSplit(_PublishedPart):
     name: str
     title: str
     test_images: int | None = Field(default=None, ge=1)
+    test_patients: int | None = Field(default=None, ge=1)
     unit: Unit = "image"
     """What its numbers are over."""
     compares: str
@@ -60,6 +63,8 @@ class PublishedRow(_PublishedPart):
 
     name: str
     split: str
+    row: str = ""
+    """The board's row that it is about: its name or its title. A name of a submission may name one that is to come."""
     source: str
     second_hand: bool = False
     auroc: Share | None = None

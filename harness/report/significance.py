@@ -77,8 +77,9 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, l
     resamples = np.array([average_seeds(drawn_by_seed) for drawn_by_seed in seeds])
     intervals = find_intervals(np.array(values, dtype=np.float64), resamples, methods) if seeds else []
     over_patients = dict(zip(systems, intervals, strict=False))
+    errors = dict(zip(systems, (float(np.nanstd(one, ddof=1)) for one in resamples), strict=False))
     metrics = {
-        name: replace(spread, interval=over_patients[name])
+        name: replace(spread, interval=over_patients[name], error=errors[name])
         if over_patients.get(name)
         else replace(spread, no_interval=_explain(row, name, drawn, resampled=name in systems))
         for name, spread in row.metrics.items()

@@ -13,7 +13,9 @@ from harness.evaluation.common_labels import average, covers, find_common
 from harness.evaluation.parts import MetricPart
 from harness.evaluation.predictions import ONLY_RANKED
 from harness.metric_names import DEFAULT_POLICY, full_name
+from harness.report.beside import find_rows, set_beside
 from harness.report.leaderboard import Leaderboard, RowStatus, RowSummary, Spread
+from harness.report.published import Published, read_published
 from harness.report.significance import (
     add_intervals,
     add_seed_intervals,
@@ -50,13 +52,27 @@ class BoardResults:
     """Resamples by `ROW--sSEED`, read from their files when they are asked for."""
     problems: tuple[str, ...] = ()
     """A line for each file among the records that could not be read."""
+    published: Published = field(default_factory=Published)
+    """What `published.toml` says."""
 
 
 def read_results(board: Board) -> BoardResults:
-    """Read a board's records and resamples and summarize them, once for all that shows them."""
-    stored = read_records(board.folder)
+    """Read a board's records, resamples and published numbers and summarize them, once for all that shows them.
+
+    Raises `UsageError` where `published.toml` is wrong.
+    """
+    published, stored = read_published(board.folder), read_records(board.folder)
     resamples = AllResamples(board.folder, stored.records)
-    return BoardResults(summarize(board, stored.records, resamples), resamples, stored.problems)
+    summary = summarize(board, stored.records, resamples)
+    summary = replace(summary, beside=set_beside(published, summary))
+    return BoardResults(summary, resamples, stored.problems, published)
+
+
+def check_published(board: Board) -> None:
+    """Read `published.toml` and look for the rows that it names. Raises `UsageError` for what is wrong."""
+    published = read_published(board.folder)
+    if any(row.row for row in published.rows):
+        find_rows(published, summarize(board, read_records(board.folder).records))
 
 
 def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, Resamples] | None = None) -> Leaderboard:

@@ -20,7 +20,7 @@ from harness.files import TEMPORARY, read_regular
 from harness.parameters import Params
 from harness.report.page import PAGE_FILE as PAGE
 from harness.report.page import find_name, render
-from harness.report.published import read_published
+from harness.report.summary import check_published
 from harness.results.artifacts import find_place, has_artifact, is_staged
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
 from harness.results.provenance import scrub_paths
@@ -66,7 +66,7 @@ def _check_definition(board: Board) -> Iterator[Fault]:
 
 def _check_published(board: Board) -> Iterator[Fault]:
     try:
-        read_published(board.folder)
+        check_published(board)
     except HarnessError as error:
         yield Fault(PUBLISHED_FILE, str(error))
 

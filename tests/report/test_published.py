@@ -12,7 +12,7 @@ from harness.report.published import read_published
 
 SPLIT = '[[splits]]\nname = "own"\ntitle = "Their own"\ncompares = "Nothing."\n'
 ROW = '[[rows]]\nname = "Net"\nsplit = "own"\nsource = "a paper"\n'
-BUNDLED = ("nih-official", "nih-dacnet", "nih-70-10-20")
+BUNDLED = ("nih-official", "nih-dacnet", "nih-paper", "nih-70-10-20")
 
 
 def bundled(name: str) -> Path:

@@ -214,6 +214,12 @@ def test_a_board_that_was_run_is_valid(harness, board):
     assert (found["code"], found["ok"], found["findings"]) == (0, True, [])
 
 
+STRANGER = """
+splits = [{ name = "s", title = "S", compares = "Nothing." }]
+rows = [{ name = "Net", split = "s", source = "a paper", auroc = 0.8, row = "nobody" }]
+"""
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -228,6 +234,7 @@ def test_a_board_that_was_run_is_valid(harness, board):
         (lambda b: change_record(b, f"{NET}--s0", key="../../../etc"), "is no record: key: "),
         (lambda b: change_macro(b, f"{NET}--s0", 0.999), "auroc: its macro 0.999 is not the mean of its labels"),
         (lambda b: (b / "published.toml").write_text("x"), "is not TOML"),
+        (lambda b: (b / "published.toml").write_text(STRANGER), "is about the row 'nobody', which this board does not"),
     ],
 )
 def test_what_is_wrong_with_a_board_is_named(harness, page_board, spoil, says):

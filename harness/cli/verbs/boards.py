@@ -252,11 +252,13 @@ def _run_definition(
     from harness.execution.planning import FORCED
     from harness.execution.rescore import rescore as rescore_records
     from harness.report.page import render
+    from harness.report.summary import check_published
     from harness.results.store import set_aside
 
     board, chosen = definition.board, choose_observers(registry, observers)
     for remark in definition.remarks:
         warn(remark)
+    check_published(board)  # before hours of training, not when the page is rendered after them
     with Display() as display:
         try:
             planned = planning.plan(board, registry, settings, display)
