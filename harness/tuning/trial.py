@@ -20,12 +20,11 @@ from harness.execution.events import Listener
 from harness.execution.planning import DataBySize, Settings
 from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.registry import Registry
-from harness.training.build import build_network, make_validation_metric, set_up
+from harness.training.build import build_network, describe_inputs, make_validation_metric, set_up
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.objective import make_objective
-from harness.training.task import make_task
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
@@ -53,7 +52,7 @@ class TrialContext:
 
     def build(self, choices: Choices) -> None:
         """Build network and loss, for nothing but to see whether they can be. Raises whatever a plugin raises."""
-        task = make_task(self.data(choices.recipe.load_size), choices.recipe, choices.model.inputs)
+        task, _ = describe_inputs(self.data(choices.recipe.load_size), choices.recipe, choices.model.inputs, seed=0)
         build_network(choices.model, task, choices.model_params)
         make_objective(choices.loss, task, choices.loss_params, torch.device("cpu"))
 
