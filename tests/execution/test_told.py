@@ -6,7 +6,7 @@ The network `witness` of the fixture says by how many grey values an image and i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def run(plugins, tmp_path) -> Callable[..., Ran]:
     """Run rows of some models on the dataset `told`."""
 
     def go(
-        *models: str, options: Mapping[str, Any] | None = None, engine: EngineOptions | None = None, **recipe: Any
+        *models: str, options: dict[str, Any] | None = None, engine: EngineOptions | None = None, **recipe: Any
     ) -> Ran:
         rows = tuple(Row(model=model, loss="bce", recipe="toy", params={"recipe": recipe}) for model in models)
         board = Board(

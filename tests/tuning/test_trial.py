@@ -10,7 +10,7 @@ import optuna
 import pytest
 import torch
 
-from harness.board import Row
+from harness.board import Board, Row
 from harness.components import Choice
 from harness.errors import HarnessError
 from harness.execution.planning import Settings
@@ -114,3 +114,16 @@ def test_images_are_let_go_before_others_are_placed(begin, watch, monkeypatch):
     context.place(context.data(24))
     assert released == [[]]
     assert watch.alive == ["Placed"]
+
+
+def test_a_trial_sees_each_image_with_its_own_row_of_the_table(tmp_path):
+    plugins = load_registry([TOY, TOY.with_name("told.py")])
+    rows = [Row(model=model, loss="bce", recipe="toy") for model in ("witness", "witness-permuted")]
+    board = Board(
+        folder=tmp_path, title="t", objective="auroc", metrics=("auroc",), dataset="told", rows=tuple(rows)
+    )  # fmt: skip
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    context = open_context(board, plugins, settings, "auroc", ignore)
+    apart = [float(abs(train(context, row, 0, lambda value, epoch: None).logits).max()) for row in rows]
+    assert apart[0] < 0.01
+    assert apart[1] > 20
