@@ -6,6 +6,7 @@ The network `witness` of the fixture says by how many grey values an image and i
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from harness.execution.keys import find_current_keys
 from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.results.record import Record
+from harness.results.store import read_records
 from harness.training.build import set_up
 from harness.training.checkpoint import Checkpoint
 from harness.training.engine import EngineOptions
@@ -148,7 +150,7 @@ def test_where_a_column_says_nothing_the_row_is_skipped_and_others_are_run(run, 
     assert says in told.failure.message
 
 
-# --- the network comes back -------------------------------------------------------------------------------------
+# --- the network comes back ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["told-net", "told-net-permuted"])
@@ -205,7 +207,7 @@ def test_an_interrupted_training_ends_bit_for_bit_as_one_that_was_not(run, tmp_p
     assert torch.equal(resumed.predictor.logits("test"), whole.predictor.logits("test"))
 
 
-# --- its identity -----------------------------------------------------------------------------------------------
+# --- its identity ----------------------------------------------------------------------------------------------------
 
 
 def test_a_changed_age_makes_the_row_that_is_told_it_stale_and_no_other(run, plugins):
@@ -227,3 +229,34 @@ def test_a_changed_age_makes_the_row_that_is_told_it_stale_and_no_other(run, plu
     assert [one.reason for one in same] == [None, None]
     current = find_current_keys(board, plugins, before.records)  # which is told without data
     assert sorted(current.keys.values()) == sorted(record.key for record in before.records)
+
+
+# --- what it is good for ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_where_findings_follow_age_the_table_helps_and_a_permuted_one_does_not(harness):
+    sizes = {"train": 800, "val": 150, "test": 400, "size": 32, "difficulty": 3, "age_effect": 1}
+    options = [part for name, value in sizes.items() for part in ("--option", f"{name}={value}")]
+    recipe = {"epochs": 6, "batch_size": 32, "size": 32, "load_size": 32}
+    changes = [part for name, value in recipe.items() for part in ("--set", f"recipe.{name}={value}")]
+    models = ("told-net", "untold-net", "told-net-permuted")
+    plugin = ("--plugin", str(FIXTURES / "toy.py"), "--plugin", str(FIXTURES / "told.py"))
+    board = ("--board", "b", "--seeds", "0,1,2")
+    chosen = ("--dataset", "phantom", "--models", ",".join(models), "--losses", "bce", "--recipes", "toy")
+    code, _, err = harness("run", *chosen, *plugin, *board, *options, *changes)
+    assert code == 0, err
+    names = {record.combo.model: record.combo.row for record in read_records(Path("b")).records}
+    told, untold, permuted = (names[model] for model in models)
+
+    def compare(row: str) -> dict[str, Any]:
+        code, out, err = harness("compare", f"b::{row}", f"b::{untold}", "--metrics", "auroc", "--json", *plugin)
+        assert code == 0, err
+        (pair,) = json.loads(out)["pairs"]
+        return {**pair, "sign": 1 if pair["a"] == f"b::{row}" else -1}
+
+    gain, control = compare(told), compare(permuted)
+    low, _ = sorted(gain["sign"] * limit for limit in gain["interval"])
+    assert low > 0
+    low, _ = sorted(control["sign"] * limit for limit in control["interval"])
+    assert low < 0
