@@ -33,7 +33,7 @@ class ColumnCode:
     """Texts that training images have, each of which is a number: 1 where an image has it, else 0; empty for a column
     of numbers."""
     mean: float = 0.0
-    """Of a column of numbers, over known training images."""
+    """Mean of a column of numbers, over known training images."""
     scale: float = 1.0
     """Standard deviation of a column of numbers, over known training images."""
 
