@@ -101,7 +101,8 @@ def fit_columns(data: Data, names: Sequence[str]) -> tuple[ColumnCode, ...]:
     if lacking:
         raise DataError(
             f"the network wants {', '.join(names)} of each image, and the dataset's table has no column "
-            f"{', '.join(lacking)}; take another model, or a dataset that has it"
+            f"{', '.join(lacking)}; where the dataset calls it otherwise, name it by the dataset's option "
+            f"(csv: --option {lacking[0]}=COLUMN), or take another model"
         )
     training = data.table["split"].to_numpy(dtype=str) == "train"
     return tuple(_fit(data.table[name], training) for name in names)

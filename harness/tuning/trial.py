@@ -12,6 +12,7 @@ import torch
 from harness.board import Board, Row
 from harness.choices import Choices, resolve, resolve_metrics
 from harness.components import WITHHELD, Metric
+from harness.data.columns import table_digest
 from harness.data.loading import find_source, load_disjoint
 from harness.data.placement import Placed
 from harness.evaluation.measure import value_on_validation
@@ -57,8 +58,10 @@ class TrialContext:
         make_objective(choices.loss, task, choices.loss_params, torch.device("cpu"))
 
     def fingerprint(self, row: Row) -> str:
-        """Return the fingerprint of the data that a row is trained on."""
-        return self.by_size.at(resolve(row, self.registry).recipe.load_size).fingerprint
+        """Return the fingerprint of the data that a row is trained on, with that of the table that its network gets."""
+        choices = resolve(row, self.registry)
+        sized, columns = self.by_size.at(choices.recipe.load_size), choices.model.inputs.table
+        return "+".join([sized.fingerprint, *([table_digest(sized.prepared.data, columns)] if columns else [])])
 
     def data(self, load_size: int) -> Prepared:
         """Images of that size, without a test split."""

@@ -127,3 +127,24 @@ def test_a_trial_sees_each_image_with_its_own_row_of_the_table(tmp_path):
     apart = [float(abs(train(context, row, 0, lambda value, epoch: None).logits).max()) for row in rows]
     assert apart[0] < 0.01
     assert apart[1] > 20
+
+
+def test_a_study_of_a_network_that_gets_a_table_knows_when_the_table_changes(tmp_path):
+    found = {}
+    for options in ({}, {"unknown": "view"}):
+        plugins = load_registry([TOY, TOY.with_name("told.py")])
+        rows = tuple(Row(model=model, loss="bce", recipe="toy") for model in ("told-net", "untold-net"))
+        board = Board(
+            folder=tmp_path,
+            title="t",
+            objective="auroc",
+            metrics=("auroc",),
+            dataset="told",
+            options=options,
+            rows=rows,
+        )
+        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+        context = open_context(board, plugins, settings, "auroc", ignore)
+        found[bool(options)] = [context.fingerprint(row) for row in rows]
+    assert found[False][0] != found[True][0]
+    assert found[False][1] == found[True][1]
