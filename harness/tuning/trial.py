@@ -12,7 +12,7 @@ import torch
 from harness.board import Board, Row
 from harness.choices import Choices, resolve, resolve_metrics
 from harness.components import WITHHELD, Metric
-from harness.data.columns import table_digest
+from harness.data.columns import fit_columns, table_digest
 from harness.data.loading import find_source, load_disjoint
 from harness.data.placement import Placed
 from harness.evaluation.measure import value_on_validation
@@ -58,9 +58,13 @@ class TrialContext:
         make_objective(choices.loss, task, choices.loss_params, torch.device("cpu"))
 
     def fingerprint(self, row: Row) -> str:
-        """Return the fingerprint of the data that a row is trained on, with that of the table that its network gets."""
+        """Return the fingerprint of the data that a row is trained on, with that of the table that its network gets.
+
+        Raises `DataError` where the dataset does not have that table.
+        """
         choices = resolve(row, self.registry)
         sized, columns = self.by_size.at(choices.recipe.load_size), choices.model.inputs.table
+        fit_columns(sized.prepared.data, columns)
         return "+".join([sized.fingerprint, *([table_digest(sized.prepared.data, columns)] if columns else [])])
 
     def data(self, load_size: int) -> Prepared:

@@ -214,9 +214,8 @@ def test_a_changed_age_makes_the_row_that_is_told_it_stale_and_no_other(run, plu
     before = run("told-net", "untold-net")
     dataset = plugins.dataset("told")
 
-    def load(root: Path, *, lacking: str = "", unknown: str = "") -> Any:
-        data = dataset.load(root)
-        return dataclasses.replace(data, table=data.table.assign(age=data.table["age"] + 1))
+    def load(root: Path, *, lacking: str = "", unknown: str = "", older: int = 0) -> Any:
+        return dataset.load(root, older=1)
 
     changed = dataclasses.replace(dataset, load=load)
     offers = dict(plugins.offers)

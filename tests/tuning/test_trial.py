@@ -130,10 +130,10 @@ def test_a_trial_sees_each_image_with_its_own_row_of_the_table(tmp_path):
 
 
 def test_a_study_of_a_network_that_gets_a_table_knows_when_the_table_changes(tmp_path):
-    found = {}
-    for options in ({}, {"unknown": "view"}):
-        plugins = load_registry([TOY, TOY.with_name("told.py")])
-        rows = tuple(Row(model=model, loss="bce", recipe="toy") for model in ("told-net", "untold-net"))
+    plugins = load_registry([TOY, TOY.with_name("told.py")])
+    rows = tuple(Row(model=model, loss="bce", recipe="toy") for model in ("told-net", "untold-net"))
+
+    def find_fingerprint(row: Row, **options: Any) -> str:
         board = Board(
             folder=tmp_path,
             title="t",
@@ -144,7 +144,9 @@ def test_a_study_of_a_network_that_gets_a_table_knows_when_the_table_changes(tmp
             rows=rows,
         )
         settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
-        context = open_context(board, plugins, settings, "auroc", ignore)
-        found[bool(options)] = [context.fingerprint(row) for row in rows]
-    assert found[False][0] != found[True][0]
-    assert found[False][1] == found[True][1]
+        return open_context(board, plugins, settings, "auroc", ignore).fingerprint(row)
+
+    assert find_fingerprint(rows[0]) != find_fingerprint(rows[0], older=1)
+    assert find_fingerprint(rows[1]) == find_fingerprint(rows[1], older=1)
+    with pytest.raises(HarnessError, match="no training image has a known view"):
+        find_fingerprint(rows[0], unknown="view")
