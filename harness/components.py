@@ -201,6 +201,8 @@ class Task:
     """(K,) that the difference is divided by."""
     prevalence: tuple[float, ...]
     """(C,) share of positives among the known training targets; NaN where none is known."""
+    table: tuple[str, ...] = ()
+    """(F,) names of the numbers that the model gets beside each image, such as `age`, `sex=M`; see `Inputs.table`."""
 
 
 # --- components ------------------------------------------------------------------------------------------------------
@@ -252,6 +254,13 @@ class Inputs:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     size: int | None = None
     """The only height and width that it takes, where there is one."""
+    table: tuple[str, ...] = ()
+    """Columns of the dataset's table that the network gets beside each image, such as `("age", "sex", "view")`: then it
+    is called as network(images, table), table being (B, F, 2) float32, a number and 1 where it is known, else 0 and 0;
+    `Task.table` names the F numbers."""
+    permuted: bool = False
+    """Whether rows of that table are dealt out to other images of their split: a control, of a network that can learn
+    nothing from it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,6 +80,12 @@ SCRIPTS = {
     ),
     "DenseNet with a transformer": ("chexnet-transformer", "bce", EARLY | {"batch_size": 32, "epochs": 50}),
     "auc_chexnet": ("chexnet", "bce", EARLY | {"epochs": 20}),
+    "auc_chexnet with demographics": ("chexnet-demographics", "bce", EARLY | {"batch_size": 32, "epochs": 20}),
+    "auc_chexnet with others' demographics": (
+        "chexnet-demographics-permuted",
+        "bce",
+        EARLY | {"batch_size": 32, "epochs": 20},
+    ),
     "oversampled pneumonia": ("chexnet", "focal", EARLY | {"lr": 1e-3, "epochs": 20, "oversample.Pneumonia": 0.5}),
 }
 """Title -> model, loss, and what differs from `USUAL`."""
@@ -89,6 +95,7 @@ OTHER_SPLITS = {
     "EfficientNet-B3": "by image of 60/20/20",
     "DenseNet with a transformer": "by image",
     "auc_chexnet": "by image",
+    "auc_chexnet with demographics": "by image",
     "oversampled pneumonia": "by image",
 }
 """Rows whose scripts had another split than the board's, and which."""
@@ -123,8 +130,32 @@ def test_all_rows_are_on_the_split_of_dacnet_and_say_where_the_paper_had_another
         assert other is None or other in row.about
 
 
+def test_one_row_gets_demographics_and_another_those_of_other_images(paper, registry):
+    tables = {choices.row.title: choices.model.inputs for choices in resolve_rows(paper, registry).values()}
+    told = {title: (inputs.table, inputs.permuted) for title, inputs in tables.items() if inputs.table}
+    assert told == {
+        "auc_chexnet with demographics": (("age", "sex", "view"), False),
+        "auc_chexnet with others' demographics": (("age", "sex", "view"), True),
+    }
+
+
 @pytest.mark.slow
-def test_rows_with_focal_loss_leave_records_of_real_images(harness, sample):
+def test_rows_with_demographics_leave_records_of_real_images(harness, sample):
+    small = ("--set", "recipe.weights=random", "--set", "recipe.epochs=1", "--set", "recipe.size=64", "--seeds", "0")
+    only = ("--only", "chexnet-demographics*", "--data-root", str(sample), "--option", "allow_missing=true")
+    code, _, err = harness("run", "nih-paper", "--board", "b", *only, *small)
+    assert code == 0, err
+    told, control = sorted(read_records(Path("b")).records, key=lambda record: record.combo.model)
+    assert (told.status, control.status) == ("done", "done")
+    assert told.dataset.table == control.dataset.table is not None
+    assert told.training is not None
+    assert control.training is not None
+    assert any("this is a control" in note for note in control.training.execution.notes)
+    assert not any("this is a control" in note for note in told.training.execution.notes)
+
+
+@pytest.mark.slow
+def test_rows_with_focal_focal_loss_leave_records_of_real_images(harness, sample):
     small = ("--set", "recipe.weights=random", "--set", "recipe.epochs=1", "--set", "recipe.size=32", "--seeds", "0")
     only = ("--only", "chexnet--focal--dacnet*", "--data-root", str(sample), "--option", "allow_missing=true")
     code, _, err = harness("run", "nih-paper", "--board", "b", *only, *small)

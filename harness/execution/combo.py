@@ -16,11 +16,12 @@ import torch
 from harness.board import Board, Combo
 from harness.choices import Choices
 from harness.components import Metric
+from harness.data.columns import fit_columns, table_digest
 from harness.data.grey import describe_scale
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
-from harness.errors import ClaimLostError, StorageError
+from harness.errors import ClaimLostError, DataError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
@@ -175,6 +176,10 @@ def reason_to_skip(job: Job) -> str | None:
         return f"loss '{loss.name}' reduces by itself and cannot leave out unknown targets, which this dataset has"
     if model.inputs.size is not None and model.inputs.size != recipe.size:
         return f"model '{model.name}' takes images of {model.inputs.size} px only, the recipe gives {recipe.size}"
+    try:
+        fit_columns(job.prepared.data, model.inputs.table)
+    except DataError as error:
+        return f"model '{model.name}' cannot be trained here: {error}"
     return None
 
 
@@ -185,8 +190,7 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
     with watch.phase("build"):
         setup = _set_up(job, placed)
         training = Training(setup, lambda execution: _checkpoint(job, execution))
-    if setup.note:
-        training.execution.notes.append(setup.note)
+    training.execution.notes += setup.notes
     if broken is not None:
         training.execution.notes.append(f"the capture of a CUDA graph had broken off in the same process ({broken})")
     with watch.phase("train"):
@@ -308,6 +312,7 @@ def _describe_data(job: Job) -> DatasetPart:
         splits=describe_splits(data, prepared.left_out),
         notes=notes,
         pixels=prepared.digest,
+        table=table_digest(data, columns) if (columns := job.choices.model.inputs.table) else None,
     )
 
 

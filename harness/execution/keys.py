@@ -40,18 +40,20 @@ class CurrentKeys:
 
 
 def find_current_keys(board: Board, registry: Registry, records: Iterable[Record]) -> CurrentKeys:
-    """Find the keys without data, by the fingerprint of the records.
+    """Find the keys without data, by the fingerprint of the records and by the tables that each of them tells.
 
     Nothing is raised: a plugin or a weight file that is missing here is named in `unknown`.
     """
+    records = tuple(records)
     fingerprint = current_fingerprint(board, records)
     if fingerprint is None:
         return CurrentKeys(None)
     keys: dict[str, str] = {}
     unknown: dict[str, str] = {}
+    tables = {record.combo.name: record.dataset.table for record in records}
     for row in board.rows:
         try:
-            keys |= _row_keys(board, row, registry, fingerprint)
+            keys |= _row_keys(board, row, registry, fingerprint, tables)
         except HarnessError as error:
             unknown[row.name] = str(error)
     return CurrentKeys(fingerprint, keys, unknown)
@@ -67,14 +69,24 @@ def require_names(board: Board, registry: Registry) -> None:
     find_source(registry.offer("dataset", board.dataset), board.options, Path())
 
 
-def _row_keys(board: Board, row: Row, registry: Registry, fingerprint: str) -> dict[str, str]:
+def _row_keys(
+    board: Board, row: Row, registry: Registry, fingerprint: str, tables: Mapping[str, str | None]
+) -> dict[str, str]:
     choices = resolve(row, registry)
     source = find_source(registry.offer("dataset", board.dataset), board.options, Path())
     weights = weights_identity(choices.model, choices.recipe.weights)
     objective = registry.metric(board.objective.partition("@")[0]).name
     return {
-        combo_name(row.name, seed): combo_key(
-            source, fingerprint, choices, seed, objective=objective, weights=weights, engine=VERSION
+        name: combo_key(
+            source,
+            fingerprint,
+            choices,
+            seed,
+            objective=objective,
+            weights=weights,
+            engine=VERSION,
+            table=tables.get(name) if choices.model.inputs.table else None,
         )
         for seed in board.seeds
+        if (name := combo_name(row.name, seed))
     }

@@ -13,6 +13,7 @@ import torch
 from harness.board import BOARD_FILE, Board, Combo
 from harness.choices import Choices, list_files, list_metrics, resolve_metrics, resolve_rows
 from harness.components import SPLITS, TOLD, Data, Metric
+from harness.data.columns import table_digest
 from harness.data.loading import Source, find_source, list_units, load_disjoint, require_units
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
@@ -212,6 +213,7 @@ class JobMaker:
                 objective=objective.name,
                 weights=self.weights[combo.row.name],
                 engine=VERSION,
+                table=table_digest(data, columns) if (columns := choices.model.inputs.table) else None,
             ),
             source=self.source,
             prepared=shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared,

@@ -41,12 +41,21 @@ def fingerprint_test(data: Data) -> str | None:
 
 
 def combo_key(
-    source: Source, data_fingerprint: str, choices: Choices, seed: int, *, objective: str, weights: str, engine: int
+    source: Source,
+    data_fingerprint: str,
+    choices: Choices,
+    seed: int,
+    *,
+    objective: str,
+    weights: str,
+    engine: int,
+    table: str | None = None,
 ) -> str:
     """16 hex digits of the sha256 of every resolved choice, of the data and of the versions of all that takes part.
 
     `weights` is `random`, `imagenet` or the digest of a file; `objective` is the board's, which matters where the
-    recipe selects on it. An option of the dataset without a value counts as if it did not exist, so that a dataset may
+    recipe selects on it; `table` is the digest of the columns that the network gets beside images, which are no part
+    of the fingerprint. An option of the dataset without a value counts as if it did not exist, so that a dataset may
     gain one. Library versions, the device, metrics and schema are no part of the key.
     """
     recipe = recipe_values(choices.recipe) | {"weights": weights}
@@ -67,7 +76,7 @@ def combo_key(
         "recipe": [choices.recipe.version, choices.code.get("recipe"), recipe],
         "seed": seed,
         "control": choices.row.control,
-    }
+    } | ({} if table is None else {"table": table})
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -87,6 +87,11 @@ class DatasetPart(Part):
     splits: dict[str, SplitCounts]
     notes: dict[str, str] = Field(default_factory=dict, description="such as the label file, or missing images")
     pixels: str | None = Field(default=None, description="digest of the prepared pixels")
+    table: str | None = Field(
+        default=None,
+        exclude_if=lambda table: table is None,
+        description="digest of the columns that the network was given beside images",
+    )
 
     @property
     def draw(self) -> str:

@@ -17,15 +17,15 @@ from harness.testing.networks import (
     LOGITS,
     build_network,
     build_trainable,
-    channels_of,
     digest,
     enliven,
     make_images,
     model_of,
     shape_of,
     size_of,
+    task_of,
 )
-from harness.testing.samples import SIZE, make_task, placed
+from harness.testing.samples import SIZE, placed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def check_builds_for_any_task(subject: Subject) -> None:
     sizes = (model.inputs.size,) if model.inputs.size else (SIZE, 96)
     channel_counts = (model.inputs.channels,) if model.inputs.channels else (1, 3)
     for channels, labels, size in itertools.product(channel_counts, (1, 14), sizes):
-        task = make_task(channels, labels, size)
+        task = task_of(subject, labels, size, channels)
         try:
             shape = shape_of(model, task, {})
         except ContractError:
@@ -65,7 +65,7 @@ def check_gives_logits(subject: Subject) -> None:
     """What comes out is finite, and logits: not probabilities, which a loss would squash again."""
     import torch
 
-    network = build_network(subject, make_task(channels_of(subject), 14, size_of(subject))).eval()
+    network = build_network(subject, task_of(subject, 14)).eval()
     with torch.inference_mode():
         logits = network(make_images(subject)).float()
     if not bool(logits.isfinite().all()):
@@ -82,6 +82,29 @@ def check_gives_logits(subject: Subject) -> None:
                 f"all outputs lie in {low:.3g}..{high:.3g}, as after a {name}",
                 f"remove the {name} at the end of forward: the loss and the metrics begin at logits",
             )
+
+
+def check_takes_missing_values(subject: Subject) -> None:
+    """A network that gets a table beside images stays finite where nothing of it is known, and looks at what is."""
+    import torch
+
+    task = task_of(subject)
+    if not task.table:
+        build_network(subject)
+        raise NotApplicable("it gets images alone: inputs.table is empty")
+    network, images = enliven(build_network(subject)).eval(), make_images(subject)
+    unknown = torch.zeros(len(images), len(task.table), 2, device=images.device)
+    with torch.inference_mode():
+        without, told = network.forward(images, unknown), network.forward(images, torch.ones_like(unknown))
+    if not bool(without.isfinite().all()):
+        raise ContractError(
+            "where every value of the table is missing, logits are NaN or infinite",
+            "divide by nothing that counts known values; table[..., 1] is 1 where a value is known, else 0",
+        )
+    if torch.equal(without, told):
+        raise ContractError(
+            "logits are the same whatever the table says", "use table in forward, or leave it out of inputs.table"
+        )
 
 
 def check_does_not_depend_on_the_batch(subject: Subject) -> None:
@@ -223,7 +246,7 @@ def check_space_names_keywords_of_build(subject: Subject) -> None:
     model = model_of(subject)
     build_network(subject)
     require_space(subject, model.build, model.space)
-    task = make_task(channels_of(subject), 2, size_of(subject))
+    task = task_of(subject)
     for params in corners(model.space):
         try:
             shape = shape_of(model, task, params)
@@ -286,7 +309,7 @@ def _train_by_engine(subject: Subject, images: Any, *, graphs: bool) -> tuple[di
         name="check", lr=1e-3, optimizer="sgd", epochs=1, batch_size=10, load_size=size, size=size,
         precision="float32", select_on="loss",
     )  # fmt: skip
-    task = make_task(channels_of(subject), 2, size)
+    task = task_of(subject, 2, size)
     bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
     objective = make_objective(bce, task, {}, torch.device(subject.device))
     setup = Setup(
@@ -310,13 +333,14 @@ def _elsewhere(subject: Subject) -> dict[str, Any]:
 
     build_network(subject)
     if "elsewhere" not in subject.kept:
-        subject.kept["elsewhere"] = build_elsewhere(subject, make_task(channels_of(subject), 2, size_of(subject)))
+        subject.kept["elsewhere"] = build_elsewhere(subject, task_of(subject))
     return cast(dict[str, Any], subject.kept["elsewhere"])
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_builds_for_any_task,
     check_gives_logits,
+    check_takes_missing_values,
     check_does_not_depend_on_the_batch,
     check_gradients_reach_every_parameter,
     check_learns,

@@ -18,8 +18,8 @@ SIZE = 64
 """Pixels of the images that networks are tried on, where they take any size."""
 
 
-def make_task(channels: int = 1, labels: int = 2, size: int = SIZE) -> Task:
-    """A task of that many channels, labels and pixels."""
+def make_task(channels: int = 1, labels: int = 2, size: int = SIZE, table: tuple[str, ...] = ()) -> Task:
+    """A task of that many channels, labels and pixels, with a number beside each image for each name of `table`."""
     names = tuple(f"label-{number}" for number in range(labels))
     return Task(
         labels=names,
@@ -28,6 +28,7 @@ def make_task(channels: int = 1, labels: int = 2, size: int = SIZE) -> Task:
         mean=(0.5,) * channels,
         std=(0.25,) * channels,
         prevalence=(0.5,) * labels,
+        table=table,
     )
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness.choices import Choices
-from harness.components import Metric, Model, Task
+from harness.components import Inputs, Metric, Model, Recipe, Task
+from harness.data.columns import EncodedTable, encode_table
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.errors import PluginError
@@ -39,7 +40,7 @@ def set_up(
     """
     recipe, device = choices.recipe, placed.device
     torch.manual_seed(stream(seed, "network"))
-    task = make_task(prepared, recipe, choices.model.inputs)
+    task, encoded = describe_inputs(prepared, recipe, choices.model.inputs, seed)
     network = build_network(choices.model, task, choices.model_params)
     loaded = load_initial_weights(network, choices.model, task, recipe.weights, choices.model_params)
     network = network.to(device)
@@ -53,8 +54,19 @@ def set_up(
         seed=seed,
         validation_metrics=validation_metrics,
         engine=engine,
-        note=loaded.note,
+        table=torch.from_numpy(encoded.numbers).to(device) if encoded else None,
+        codes=encoded.codes if encoded else (),
+        notes=tuple(note for note in (loaded.note, *(encoded.notes if encoded else ())) if note),
     )
+
+
+def describe_inputs(prepared: Prepared, recipe: Recipe, inputs: Inputs, seed: int) -> tuple[Task, EncodedTable | None]:
+    """What a network of these inputs is built for, and what it gets beside images; None where it wants nothing.
+
+    Raises `DataError` where the dataset does not tell it.
+    """
+    encoded = encode_table(prepared.data, inputs, stream(seed, "table")) if inputs.table else None
+    return make_task(prepared, recipe, inputs, encoded.names if encoded else ()), encoded
 
 
 def build_network(model: Model, task: Task, params: dict[str, object]) -> nn.Module:

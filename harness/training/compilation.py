@@ -15,7 +15,8 @@ from harness.training.memory import is_out_of_memory
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Forward = Callable[["Tensor"], "Tensor"]
+Forward = Callable[..., "Tensor"]
+"""A network: images (B, K, H, W), and rows of a table (B, F, 2) where it wants some -> logits (B, C)."""
 
 
 def reset_compiler() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.components import Task
+from harness.training.task import make_example
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +25,7 @@ def count_flops(network: nn.Module, task: Task) -> int | None:
     try:
         hollow = copy.deepcopy(network).to("meta").eval()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            hollow(torch.empty(1, task.channels, task.size, task.size, device="meta"))
+            hollow(*make_example(task, 1, "meta"))
     except Exception:  # noqa: BLE001 - whatever an unusual network does on such tensors, it can still be trained
         return None
     return int(counter.get_total_flops()) or None

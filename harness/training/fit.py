@@ -85,7 +85,9 @@ class Training:
             reset_compiler()
         self.step = Step(setup, self.state, numerics, micro_batch)
         evaluated = setup.network if self.state.average is None else self.state.average.network
-        self.predictor = Predictor(evaluated, placed, recipe, setup.task, numerics, setup.engine, self.execution)
+        self.predictor = Predictor(
+            evaluated, placed, recipe, setup.task, numerics, setup.engine, self.execution, setup.table
+        )
         self.history: list[Epoch] = []
         self.best = _copy(evaluated.state_dict())
         self.prepared = False

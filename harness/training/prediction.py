@@ -17,6 +17,7 @@ from harness.training.compilation import Forward, compile_network
 from harness.training.engine import EngineOptions, Execution, decide_graph
 from harness.training.memory import is_out_of_memory, release
 from harness.training.numerics import Numerics
+from harness.training.setup import beside
 from harness.training.timer import wait_for
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ class Predictor:
         numerics: Numerics,
         engine: EngineOptions,
         execution: Execution,
+        table: Tensor | None = None,
     ) -> None:
         self.network, self.placed, self.recipe, self.task, self.numerics = network, placed, recipe, task, numerics
-        self.engine, self.execution = engine, execution
+        self.engine, self.execution, self.table = engine, execution, table
         self.batch = BATCH[placed.device.type]
         self.forward: Forward = network
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -108,7 +110,7 @@ class Predictor:
         mirrors = self.placed.data.mirrors
         with self.numerics.autocast():
             views = [
-                forward(self.numerics.arrange(view)).float()  # (b, C)
+                forward(self.numerics.arrange(view), *beside(self.table, index)).float()  # (b, C)
                 for view in evaluation_views(images, self.recipe, self.task, mirrors=mirrors)
             ]
         return views[0] if len(views) == 1 else torch.stack(views).mean(dim=0)  # (views, b, C) -> (b, C)

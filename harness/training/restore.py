@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from harness.components import Data, Model, Options, Recipe, Task
+from harness.data.columns import ColumnCode, apply_codes, name_numbers
 from harness.data.decoding import resize
 from harness.data.grey import GreyScale
 from harness.data.placement import place
@@ -51,6 +52,8 @@ class Restored:
     """
     scale: GreyScale
     """How the values of image files became the bytes that it was trained on."""
+    codes: tuple[ColumnCode, ...]
+    """How columns of a table become what the network gets beside images; empty where it gets images alone."""
     mirrors: bool
     """Whether its dataset's images keep their labels when they are mirrored, as views of `evaluate_at` may be."""
     model: str
@@ -77,29 +80,38 @@ class Restored:
         return self.task.labels
 
     def predict(
-        self, images: NDArray[np.uint8], *, batch: int | None = None, engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
+        self,
+        images: NDArray[np.uint8],
+        table: pd.DataFrame | None = None,
+        *,
+        batch: int | None = None,
+        engine: EngineOptions = DEFAULT_ENGINE_OPTIONS,
     ) -> NDArray[np.float32]:
-        """Logits (N, C) float32 of grey images (N, H, W) uint8.
+        """Logits (N, C) float32 of grey images (N, H, W) uint8; a `table`, where the network wants one, has N rows that
+        say more of them, such as age. A missing value is told to the network as such.
 
         Images of another size than `recipe.load_size` are squashed to it.
         They are made as a run makes them: in `batch` images at a time (as many as there, unless it is given), by a CUDA
         graph where `engine` has graphs; on the same device, the images of a split give the bits that were stored.
-        Compiled only where `engine` says `on`. Raises `DataError` for images of another type or shape, `UsageError` for
-        a batch below 1.
+        Compiled only where `engine` says `on`. Raises `DataError` for images of another type or shape and for a table
+        that lacks a row or a column, `UsageError` for a batch below 1 and for a table where none is wanted.
         """
         if batch is not None and batch < 1:
             raise UsageError(f"batch must be at least 1, got {batch}")
         if images.dtype != np.uint8 or images.ndim != 3:
             raise DataError(f"images must be (N, H, W) uint8, got {images.shape} {images.dtype}")
+        beside = _encode(self.codes, table, len(images))
         if not len(images):
             return np.empty((0, len(self.labels)), dtype=np.float32)
         with computing(self.device, self.recipe.precision):
-            predictor = self._make_predictor(images, engine)
+            predictor = self._make_predictor(images, beside, engine)
             if batch is not None:
                 predictor.batch = batch
             return predictor.logits("test").cpu().numpy()
 
-    def _make_predictor(self, images: NDArray[np.uint8], engine: EngineOptions) -> Predictor:
+    def _make_predictor(
+        self, images: NDArray[np.uint8], table: NDArray[np.float32] | None, engine: EngineOptions
+    ) -> Predictor:
         """What predicts a split of at least one image."""
         placed = place(_prepare(images, self), self.device, engine.placement)
         numerics = choose_numerics(self.recipe, self.device, self.network)
@@ -109,7 +121,30 @@ class Restored:
             channels_last=numerics.channels_last,
             compiled=engine.compile == "on",
         )
-        return Predictor(self.network, placed, self.recipe, self.task, numerics, engine, execution)
+        told = None if table is None else torch.from_numpy(table).to(self.device)
+        return Predictor(self.network, placed, self.recipe, self.task, numerics, engine, execution, told)
+
+
+def _encode(codes: tuple[ColumnCode, ...], table: pd.DataFrame | None, count: int) -> NDArray[np.float32] | None:
+    """What the network gets beside `count` images; None where it gets images alone."""
+    wanted = [code.name for code in codes]
+    if not wanted:
+        if table is not None:
+            raise UsageError("this network gets images alone: leave table out")
+        return None
+    if table is None:
+        raise UsageError(
+            f"this network gets {', '.join(wanted)} beside each image: give them by table, a pandas DataFrame with a "
+            "row for each image, in the images' order"
+        )
+    if lacking := [name for name in wanted if name not in table]:
+        raise DataError(
+            f"this network gets {', '.join(wanted)} beside each image, and the table has no column "
+            f"{', '.join(lacking)}; add it, with missing values where nothing is known"
+        )
+    if len(table) != count:
+        raise DataError(f"the table must have a row for each of the {count:,} images, and has {len(table):,}")
+    return apply_codes(codes, table)
 
 
 def _prepare(images: NDArray[np.uint8], restored: Restored) -> Prepared:
@@ -140,6 +175,12 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
     offer, model = _find_model(part.model.name, registry, path)
     recipe = override(Recipe(name=part.recipe.name), part.recipe.model_dump(exclude={"name"}))
     task = _read_task(part.task)
+    codes = tuple(ColumnCode(**column.model_dump()) for column in part.columns)
+    if name_numbers(codes) != task.table:
+        raise WeightsError(
+            f"{path}: its network gets {', '.join(task.table)} beside each image, and how they are made of a table is "
+            f"missing; {WAY_OUT}"
+        )
     params = complete(model, model.build, _revive(part.model.params, model))
     with computing(device, recipe.precision), torch.random.fork_rng(devices=[]):
         network = _build(model, task, params).to(device)
@@ -151,6 +192,7 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
         task=task,
         recipe=recipe,
         scale=GreyScale(**part.pixels.model_dump()),
+        codes=codes,
         mirrors=part.mirrors,
         model=model.name,
         params=params,

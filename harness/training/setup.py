@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.components import Recipe, Task
+from harness.data.columns import ColumnCode
 from harness.data.placement import Placed
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions
 from harness.training.objective import Objective
@@ -38,8 +39,17 @@ class Setup:
     validation_metrics: Mapping[str, ValidationMetric] = field(default_factory=dict)
     """Metrics by the names that the recipe uses (`select_on`, `schedule.watch`); `loss` needs none."""
     engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
-    note: str = ""
-    """How a file of initial weights was placed in the network, in one line."""
+    table: Tensor | None = None
+    """(N, F, 2) float32 on the device: what the network gets beside images; None where it wants none."""
+    codes: tuple[ColumnCode, ...] = ()
+    """How the dataset's columns became that table."""
+    notes: tuple[str, ...] = ()
+    """How a file of initial weights was placed in the network, and what of the table is missing, in a line each."""
+
+
+def beside(table: Tensor | None, index: Tensor) -> tuple[Tensor, ...]:
+    """What the network is called with after the images at `index` (B,): their rows of the table, where there is one."""
+    return () if table is None else (table.index_select(0, index),)
 
 
 def stream(seed: int, purpose: str) -> int:

@@ -13,7 +13,7 @@ from harness.errors import NotFiniteError, PluginError
 from harness.training.capture import NotCapturableError, capture, find_obstacle
 from harness.training.compilation import Forward, compile_network
 from harness.training.numerics import Numerics
-from harness.training.setup import Setup
+from harness.training.setup import Setup, beside
 from harness.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Step:
         for first in range(0, len(index), part):
             chosen = slice(first, first + part)
             with self._numerics.autocast():
-                logits = forward(self._numerics.arrange(view[chosen]))  # (part, C)
+                logits = forward(self._numerics.arrange(view[chosen]), *beside(setup.table, index[chosen]))  # (part, C)
             if logits.shape != targets[chosen].shape:
                 raise PluginError(
                     f"the network must give logits {tuple(targets[chosen].shape)}, one a label, got "

@@ -11,15 +11,17 @@ from harness.components import Inputs, Recipe, Task
 from harness.data.prepare import Prepared
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
+    from torch import Tensor
 
 SAMPLE = 10_000
 """Training images, drawn at random, that mean and standard deviation are taken from: enough, and quick to read."""
 
 
-def make_task(prepared: Prepared, recipe: Recipe, inputs: Inputs) -> Task:
+def make_task(prepared: Prepared, recipe: Recipe, inputs: Inputs, table: tuple[str, ...] = ()) -> Task:
     """The task of a network that eats `inputs`: from scratch, one grey channel normalized by the dataset's statistics;
-    with given weights, what those were trained on.
+    with given weights, what those were trained on. `table` names what it gets beside images.
     """
     training = np.flatnonzero(prepared.data.table["split"].to_numpy() == "train")
     if recipe.weights == "random":
@@ -37,7 +39,16 @@ def make_task(prepared: Prepared, recipe: Recipe, inputs: Inputs) -> Task:
         mean=means,
         std=stds,
         prevalence=_prevalence(prepared.data.targets[training]),
+        table=table,
     )
+
+
+def make_example(task: Task, count: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+    """What a network of this task is called with, without content: images, and rows of a table where it gets some."""
+    import torch
+
+    images = torch.zeros(count, task.channels, task.size, task.size, device=device)
+    return (images, torch.zeros(count, len(task.table), 2, device=device)) if task.table else (images,)
 
 
 def _pixel_statistics(images: NDArray[np.uint8], training: NDArray[np.intp]) -> tuple[float, float]:

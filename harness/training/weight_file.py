@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from harness.choices import Choices
 from harness.errors import WeightsError
@@ -37,6 +37,7 @@ class TaskPart(Part):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     prevalence: tuple[Number, ...]
+    table: tuple[str, ...] = Field(default=(), exclude_if=lambda table: not table)
 
 
 class ModelPart(Part):
@@ -70,6 +71,15 @@ class PixelsPart(Part):
     """Whether each image was stretched to its own range."""
 
 
+class ColumnPart(Part):
+    """How a column becomes numbers, as `ColumnCode` has it."""
+
+    name: str
+    texts: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+
 class NetworkPart(Part):
     """What a trained network needs beside its tensors to be built and applied."""
 
@@ -78,6 +88,8 @@ class NetworkPart(Part):
     engine: int
     model: ModelPart
     task: TaskPart
+    columns: tuple[ColumnPart, ...] = Field(default=(), exclude_if=lambda columns: not columns)
+    """How columns of a table become what the network gets beside images."""
     recipe: RecipePart
     pixels: PixelsPart = PixelsPart()
     mirrors: bool
@@ -105,6 +117,7 @@ def describe_network(training: Training, choices: Choices, evaluation: Evaluatio
             params={name: simplify(value) for name, value in choices.model_params.items()},
         ),
         task=TaskPart(**vars(task)),
+        columns=tuple(ColumnPart(**vars(code)) for code in training.setup.codes),
         recipe=RecipePart(**{name: getattr(recipe, name) for name in RecipePart.model_fields}),
         pixels=PixelsPart(**vars(training.setup.placed.prepared.scale)),
         mirrors=training.setup.placed.data.mirrors,

@@ -12,6 +12,7 @@ import torch
 from harness.board import Board, Row
 from harness.choices import Choices, resolve, resolve_metrics
 from harness.components import WITHHELD, Metric
+from harness.data.columns import fit_columns, table_digest
 from harness.data.loading import find_source, load_disjoint
 from harness.data.placement import Placed
 from harness.evaluation.measure import value_on_validation
@@ -20,12 +21,11 @@ from harness.execution.events import Listener
 from harness.execution.planning import DataBySize, Settings
 from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.registry import Registry
-from harness.training.build import build_network, make_validation_metric, set_up
+from harness.training.build import build_network, describe_inputs, make_validation_metric, set_up
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.objective import make_objective
-from harness.training.task import make_task
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
@@ -53,13 +53,19 @@ class TrialContext:
 
     def build(self, choices: Choices) -> None:
         """Build network and loss, for nothing but to see whether they can be. Raises whatever a plugin raises."""
-        task = make_task(self.data(choices.recipe.load_size), choices.recipe, choices.model.inputs)
+        task, _ = describe_inputs(self.data(choices.recipe.load_size), choices.recipe, choices.model.inputs, seed=0)
         build_network(choices.model, task, choices.model_params)
         make_objective(choices.loss, task, choices.loss_params, torch.device("cpu"))
 
     def fingerprint(self, row: Row) -> str:
-        """Return the fingerprint of the data that a row is trained on."""
-        return self.by_size.at(resolve(row, self.registry).recipe.load_size).fingerprint
+        """Return the fingerprint of the data that a row is trained on, with that of the table that its network gets.
+
+        Raises `DataError` where the dataset does not have that table.
+        """
+        choices = resolve(row, self.registry)
+        sized, columns = self.by_size.at(choices.recipe.load_size), choices.model.inputs.table
+        fit_columns(sized.prepared.data, columns)
+        return "+".join([sized.fingerprint, *([table_digest(sized.prepared.data, columns)] if columns else [])])
 
     def data(self, load_size: int) -> Prepared:
         """Images of that size, without a test split."""

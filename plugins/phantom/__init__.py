@@ -23,13 +23,16 @@ def load(
     difficulty: float = 1.0,
     label_noise: float = 0.0,
     prevalence: str = "lifted",
+    age_effect: float | None = None,
 ) -> Data:
     """Make the phantom's labels; its images are rendered when they are read. `root` is not used.
 
     `train`, `val`, `test` count images; `size` is their height and width in pixels; `steady` takes all images of a
     patient in one pose and exposure, so that a network can know patients again; `difficulty` divides how clearly
     findings are seen; `label_noise` is the share of labels in train and val that are flipped (test stays true);
-    `prevalence` is `lifted` (rare findings at 8 % at least, and some of each in every split) or `nih` (NIH's own).
+    `prevalence` is `lifted` (rare findings at 8 % at least, and some of each in every split) or `nih` (NIH's own);
+    `age_effect` ties findings to age, so that the table tells something: 1 makes age weigh as much as all else together
+    in whether a patient has a finding; without a value it weighs nothing.
     Boxes are of what is drawn, whatever the noise. Raises `UsageError` for an option out of its range.
     """
     counts = {"train": train, "val": val, "test": test}
@@ -46,9 +49,12 @@ def load(
         raise UsageError(f"phantom: label_noise must be at least 0 and below 0.5, got {label_noise}")
     if prevalence not in ("lifted", "nih"):
         raise UsageError(f"phantom: prevalence must be 'lifted' or 'nih', got '{prevalence}'")
+    if age_effect is not None and not 0 <= age_effect < math.inf:
+        raise UsageError(f"phantom: age_effect must be at least 0, got {age_effect}")
     from .rendering import make_data
 
-    return make_data(counts, size, seed, difficulty, label_noise, prevalence, steady=bool(steady))
+    tied = age_effect or 0.0
+    return make_data(counts, size, seed, difficulty, label_noise, prevalence, steady=bool(steady), age_effect=tied)
 
 
 @hookimpl

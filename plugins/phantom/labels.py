@@ -56,6 +56,8 @@ LIFTED = 0.08
 """Lowest prevalence where rare findings are lifted."""
 FEWEST = {"train": 20, "val": 8, "test": 16}
 """Positives of each label in each split at least, where rare findings are lifted and the split has the images."""
+AGE = (46.6, 16.6)
+"""Mean and standard deviation of a patient's age in years, as at NIH."""
 PERSISTENCE = 0.6
 """Share of a finding's tendency that belongs to the patient and stays over the images."""
 
@@ -80,12 +82,12 @@ class Cohort:
         return (order - first) // 2 + 1
 
 
-def draw_cohort(counts: dict[str, int], prevalence: str, seed: int) -> Cohort:
+def draw_cohort(counts: dict[str, int], prevalence: str, seed: int, age_effect: float = 0.0) -> Cohort:
     """Patients with their images and findings.
 
     Label vectors come from a Gaussian copula: latent normal variables, correlated so that pairs of findings are as
     frequent together as at NIH, positive above the threshold that gives the prevalence. A share of each belongs to
-    the patient.
+    the patient. With an `age_effect` a share belongs to age, so that older patients have more findings.
     """
     generator = np.random.default_rng([seed, 0])
     patients, split = _draw_patients(counts, generator)
@@ -94,10 +96,14 @@ def draw_cohort(counts: dict[str, int], prevalence: str, seed: int) -> Cohort:
     own = generator.standard_normal((people, len(LABELS)))[patients]
     visit = generator.standard_normal((len(patients), len(LABELS)))
     latent = (PERSISTENCE**0.5 * own + (1 - PERSISTENCE) ** 0.5 * visit) @ root.T
+    bedridden = generator.random(len(patients))
+    age = np.clip(np.round(generator.normal(*AGE, people)), 1, 95).astype(int)[patients]
+    if age_effect:
+        old = (age - AGE[0]) / AGE[1]
+        latent = (latent + age_effect * old[:, None]) / (1 + age_effect**2) ** 0.5  # as spread as before
     targets = _threshold(latent, split, prevalence)
     sick = np.minimum(targets.sum(axis=1), 3)
-    view = np.where(generator.random(len(patients)) < 0.26 + 0.16 * sick, "AP", "PA")
-    age = np.clip(np.round(generator.normal(46.6, 16.6, people)), 1, 95).astype(int)[patients]
+    view = np.where(bedridden < 0.26 + 0.16 * sick, "AP", "PA")
     sex = np.where(generator.random(people) < 0.565, "M", "F")[patients]
     return Cohort(split, patients, targets, age, sex, view)
 

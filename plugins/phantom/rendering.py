@@ -81,9 +81,10 @@ def make_data(
     prevalence: str,
     *,
     steady: bool = False,
+    age_effect: float = 0.0,
 ) -> Data:
     """The phantom as `Data`; see `load`."""
-    cohort = draw_cohort(counts, prevalence, seed)
+    cohort = draw_cohort(counts, prevalence, seed, age_effect)
     radiographs = Radiographs(cohort, size, seed, difficulty, steady)
     names = [f"phantom-{index:06d}" for index in range(len(radiographs))]
     table = pd.DataFrame(

@@ -162,6 +162,28 @@ def test_label_noise_flips_its_share_and_leaves_the_test_labels_true(load):
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
+def correlate_with_age(data):
+    """Correlation of age with how many findings an image shows."""
+    return float(np.corrcoef(data.table["age"], data.targets.sum(axis=1))[0, 1])
+
+
+def test_findings_follow_age_as_far_as_asked_and_are_as_frequent_as_before(load, data):
+    found = [load(age_effect=effect) for effect in (0.5, 2.0)]
+    assert abs(correlate_with_age(data)) < 0.1
+    assert 0.4 < correlate_with_age(found[0]) < correlate_with_age(found[1]) - 0.05
+    for tied in found:
+        np.testing.assert_allclose(tied.targets.mean(axis=0), data.targets.mean(axis=0), atol=0.06)
+        assert tied.table[["image", "split", "patient", "age", "sex"]].equals(
+            data.table[["image", "split", "patient", "age", "sex"]]
+        )
+
+
+def test_an_age_effect_of_nothing_is_none(load, data):
+    same = load(age_effect=0.0)
+    np.testing.assert_array_equal(same.targets, data.targets)
+    assert same.table.equals(data.table)
+
+
 @pytest.mark.parametrize("size", [32, 64, 224])
 def test_images_are_grey_squares_of_the_size_asked_for(load, size):
     image = load(size=size).images[0]
@@ -310,6 +332,8 @@ def test_steady_patients_look_alike_in_their_images_and_unlike_each_other(load):
         ({"label_noise": 0.5}, "label_noise"),
         ({"label_noise": -0.1}, "label_noise"),
         ({"prevalence": "common"}, "prevalence"),
+        ({"age_effect": -1.0}, "age_effect"),
+        ({"age_effect": float("inf")}, "age_effect"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_by_name(load, options, named):

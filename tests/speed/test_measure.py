@@ -302,3 +302,10 @@ def test_a_batch_size_that_is_no_number_is_one_line(monkeypatch, capsys):
         main()
     assert ended.value.code == 2
     assert "--batch-size many: give whole numbers" in capsys.readouterr().err
+
+
+def test_a_network_that_gets_a_table_is_refused_in_a_sentence(harness):
+    code, out, err = harness("speed", "chexnet-demographics", "--size", "32", "--images", "8")
+    assert (code, out) == (2, "")
+    assert "'chexnet-demographics' gets age, sex, view beside each image" in err
+    assert "give a model that gets no table" in err

@@ -25,6 +25,7 @@ from tests.plugins.test_nih_cxr14 import NAMES, write_labels, write_lists
 REGISTRY = load_registry()
 LIGHT: tuple[Kind, ...] = ("model", "loss", "metric", "recipe", "observer")
 HEAVY = {"chexnet", "vit-b16", "convnext-tiny", "efficientnet-b3", "resnet50", "efficientnet-b0", "chexnet-transformer"}
+HEAVY |= {"chexnet-demographics", "chexnet-demographics-permuted"}
 """Take ten to twenty seconds each; a small network stands for them among the quick tests."""
 TIMM = (
     *("test_vit", "test_convnext", "test_efficientnet", "test_resnet", "resnet18", "resnet26d", "resnext50_32x4d"),

@@ -123,12 +123,24 @@ def model(**changes: str) -> str:
     return MODEL.format(**FINE | changes)
 
 
+def told(**changes: str) -> str:
+    """A model that gets a table beside images."""
+    got = model(**changes).replace("forward(self, images)", "forward(self, images, table)")
+    return got.replace('about="a net"', 'inputs=harness.Inputs(table=("age", "sex")), about="a net"')
+
+
 def dataset(**changes: str) -> str:
     return DATASET.format(**{"seed": "0", "patients": "names", "change": ""} | changes)
 
 
 WRONG = {
     "softmax outputs": (model(out="logits.softmax(1)"), "gives logits", "remove the softmax"),
+    "a table of which nothing is known": (
+        told(out="logits + (table[..., 0].sum(1) / table[..., 1].sum(1))[:, None]"),
+        "takes missing values",
+        "divide by nothing that counts known values",
+    ),
+    "a table that is not looked at": (told(), "takes missing values", "use table in forward"),
     "wrong shape": (model(out="logits.sum(1)"), "builds for any task", "one logit a label"),
     "a batch norm that forgets evaluation mode": (
         model(norm="functional.batch_norm(self.first(images), None, None, training=True)"),

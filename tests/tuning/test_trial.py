@@ -10,7 +10,7 @@ import optuna
 import pytest
 import torch
 
-from harness.board import Row
+from harness.board import Board, Row
 from harness.components import Choice
 from harness.errors import HarnessError
 from harness.execution.planning import Settings
@@ -114,3 +114,39 @@ def test_images_are_let_go_before_others_are_placed(begin, watch, monkeypatch):
     context.place(context.data(24))
     assert released == [[]]
     assert watch.alive == ["Placed"]
+
+
+def test_a_trial_sees_each_image_with_its_own_row_of_the_table(tmp_path):
+    plugins = load_registry([TOY, TOY.with_name("told.py")])
+    rows = [Row(model=model, loss="bce", recipe="toy") for model in ("witness", "witness-permuted")]
+    board = Board(
+        folder=tmp_path, title="t", objective="auroc", metrics=("auroc",), dataset="told", rows=tuple(rows)
+    )  # fmt: skip
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    context = open_context(board, plugins, settings, "auroc", ignore)
+    apart = [float(abs(train(context, row, 0, lambda value, epoch: None).logits).max()) for row in rows]
+    assert apart[0] < 0.01
+    assert apart[1] > 20
+
+
+def test_a_study_of_a_network_that_gets_a_table_knows_when_the_table_changes(tmp_path):
+    plugins = load_registry([TOY, TOY.with_name("told.py")])
+    rows = tuple(Row(model=model, loss="bce", recipe="toy") for model in ("told-net", "untold-net"))
+
+    def find_fingerprint(row: Row, **options: Any) -> str:
+        board = Board(
+            folder=tmp_path,
+            title="t",
+            objective="auroc",
+            metrics=("auroc",),
+            dataset="told",
+            options=options,
+            rows=rows,
+        )
+        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+        return open_context(board, plugins, settings, "auroc", ignore).fingerprint(row)
+
+    assert find_fingerprint(rows[0]) != find_fingerprint(rows[0], older=1)
+    assert find_fingerprint(rows[1]) == find_fingerprint(rows[1], older=1)
+    with pytest.raises(HarnessError, match="no training image has a known view"):
+        find_fingerprint(rows[0], unknown="view")

@@ -73,6 +73,11 @@ def speed(
     engine = EngineOptions(compile=compile_, placement=placement)
     set_up_process(engine, find_cache(cache_dir))
     chosen, lossy = registry.model(model), registry.loss(loss)
+    if chosen.inputs.table:
+        raise UsageError(
+            f"model '{chosen.name}' gets {', '.join(chosen.inputs.table)} beside each image, and speed is measured on "
+            "random images alone; give a model that gets no table, such as the one that it extends"
+        )
     speeds: list[Speed] = []
     for number in split_numbers(batch_size, "--batch-size") or (None,):
         made = _speed_recipe(registry, recipe, number, size)
