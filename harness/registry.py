@@ -217,11 +217,11 @@ def _call(hook: str, kind: Kind, function: Any) -> list[Component]:
         offered = function()
         listed = list(offered) if isinstance(offered, Iterable) else None
     except TypeError as error:
-        raise PluginError(f"{hook}() raised TypeError: {error}{_suggest_field(error)}; mend it") from error
+        raise PluginError(f"{hook}() raised TypeError: {error}{_suggest_field(error)}; fix it") from error
     except HarnessError as error:
-        raise PluginError(f"{hook}(): {error}; mend it") from error
+        raise PluginError(f"{hook}(): {error}; fix it") from error
     except Exception as error:
-        raise PluginError(f"{hook}() raised {type(error).__name__}: {error}; mend it") from error
+        raise PluginError(f"{hook}() raised {type(error).__name__}: {error}; fix it") from error
     if listed is None:
         raise PluginError(f"{hook}() gave {type(offered).__name__}; return a list of {KINDS[kind].__name__} objects")
     for component in listed:
@@ -244,7 +244,7 @@ def _explain_import(error: BaseException) -> str:
         return f'ends the program while it is imported (SystemExit: {said}); put that under if __name__ == "__main__":'
     if isinstance(error, ModuleNotFoundError):
         return f"does not import: {said}; install it, or remove its import"
-    return f"does not import: {type(error).__name__}: {said}; mend or remove it"
+    return f"does not import: {type(error).__name__}: {said}; fix or remove it"
 
 
 def _check_markers(module: ModuleType) -> None:

@@ -56,7 +56,7 @@ def print_outcome(outcome: Outcome) -> None:
     say(mark, f" {outcome.kind} {outcome.component}: ", (outcome.check, "bold"), f": {what}")
     if outcome.status == "failed":
         say(f"    seen: {outcome.seen}")
-        say(f"    fix: {outcome.mend}")
+        say(f"    fix: {outcome.fix}")
 
 
 def print_facts(facts: Sequence[Fact]) -> None:

@@ -125,7 +125,7 @@ def _classes(data: Data) -> Finding:
         "labels measurable",
         lacking,
         "every label has positives and negatives in val and test",
-        "times a label lacks a class in val or test: it is undefined there and left out of means; choose another split",
+        "times a label has no positives or no negatives in val or test, which is left out of averages; choose another split",
     )
 
 
@@ -161,7 +161,7 @@ def _boxes(data: Data) -> Finding:
         problematic,
         f"{len(boxes):,} boxes fit their labels and images (of {int((~np.isnan(size[:, 0])).sum()):,} the image's "
         "size is known)",
-        "boxes do not fit their images or labels, so what is measured by them would be wrong; mend their file",
+        "boxes do not fit their images or labels, so what is measured by them would be wrong; fix their file",
     )
 
 

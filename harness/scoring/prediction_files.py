@@ -237,7 +237,7 @@ def _join(predictions: Predictions, table: Table) -> Predictions:
         raise DataError(
             f"{predictions.source}: {differ.sum():,} images have another patient than in {table.source}, first "
             f"'{predictions.image[first]}' ({predictions.patient[first]}, there {patient[first]})"
-            f"{hint_alike(predictions.patient[differ], patient[differ])}; mend or leave out its patients"
+            f"{hint_alike(predictions.patient[differ], patient[differ])}; fix or leave out its patients"
         )
     return replace(predictions, patient=patient, patients_known=True)
 

@@ -71,7 +71,7 @@ def find_row(text: str) -> MeasuredRow:
         raise UnknownNameError(f"row of {place}", name, row_names)
     for problem in results.problems:
         if problem.startswith(f"{RECORDS}/{name}--s"):
-            raise DataError(f"{place}: {problem}; mend or remove it")
+            raise DataError(f"{place}: {problem}; fix or remove it")
     fingerprint = current_fingerprint(board, [r for r in results.records if r.combo.row in row_names])
     done = [r for r in results.records if r.combo.row == name and r.status == "done"]
     current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)

@@ -18,9 +18,9 @@ from harness.registry import Offer
 class ContractError(PluginError):
     """A broken contract: what was seen, and how to fix it."""
 
-    def __init__(self, seen: str, mend: str) -> None:
-        super().__init__(f"{seen}; {mend}")
-        self.seen, self.mend = seen, mend
+    def __init__(self, seen: str, fix: str) -> None:
+        super().__init__(f"{seen}; {fix}")
+        self.seen, self.fix = seen, fix
 
 
 class NotApplicable(Exception):  # noqa: N818 - it is no error
@@ -77,22 +77,22 @@ class Check:
         """
         started = time.perf_counter()
         status: Literal["passed", "failed", "skipped"] = "failed"
-        seen = mend = ""
+        seen = fix = ""
         try:
             self.run(subject)
             status = "passed"
         except NotApplicable as reason:
             status, seen = "skipped", str(reason)
         except ContractError as error:
-            seen, mend = error.seen, error.mend
+            seen, fix = error.seen, error.fix
         except HarnessError as error:
-            seen, mend = str(error), "mend what the message names"
+            seen, fix = str(error), "fix what the message names"
         except Exception as error:  # noqa: BLE001 - a stranger's code raises what it likes
-            seen, mend = f"it raised {describe(error)}", "mend the plugin so that this works"
+            seen, fix = f"it raised {describe(error)}", "fix the plugin so that this works"
         if status == "failed":
             first = subject.kept.setdefault("failures", {}).setdefault(seen, self.name)
             if first != self.name:
-                status, seen, mend = "skipped", f"fails as '{first}' does; mend that first", ""
+                status, seen, fix = "skipped", f"fails as '{first}' does; fix that first", ""
         seconds = round(time.perf_counter() - started, 3)
         component = subject.component.name
         return Outcome(
@@ -102,7 +102,7 @@ class Check:
             proves=self.proves,
             status=status,
             seen=seen,
-            mend=mend,
+            fix=fix,
             seconds=seconds,
         )
 
@@ -118,13 +118,13 @@ class Outcome:
     status: Literal["passed", "failed", "skipped"]
     seen: str = ""
     """On failure what was seen; of a check that was skipped, why."""
-    mend: str = ""
+    fix: str = ""
     seconds: float = 0.0
 
     @property
     def message(self) -> str:
         """A failure in one line."""
-        return f"{self.kind} '{self.component}': {self.check}: {self.seen}; {self.mend}"
+        return f"{self.kind} '{self.component}': {self.check}: {self.seen}; {self.fix}"
 
 
 def describe(error: Exception) -> str:

@@ -66,17 +66,17 @@ def check_two_loads_are_equal(subject: Subject) -> None:
     import numpy as np
 
     one, other = _data(subject), _load(subject)
-    mend = "draw nothing at random without a fixed seed, and sort what the file system lists"
+    fix = "draw nothing at random without a fixed seed, and sort what the file system lists"
     if one.labels != other.labels:
-        raise ContractError("two loads give other labels", mend)
+        raise ContractError("two loads give other labels", fix)
     if not one.table.equals(other.table):
-        raise ContractError("two loads give other tables (images, splits or patients)", mend)
+        raise ContractError("two loads give other tables (images, splits or patients)", fix)
     if not np.array_equal(one.targets, other.targets, equal_nan=True):
-        raise ContractError("two loads give other targets", mend)
+        raise ContractError("two loads give other targets", fix)
     for index in range(0, len(one.table), max(1, len(one.table) // 16)):
         first, second = one.images[index], other.images[index]
         if not np.array_equal(np.asarray(first), np.asarray(second)):
-            raise ContractError(f"two loads give other images, first number {index}", mend)
+            raise ContractError(f"two loads give other images, first number {index}", fix)
 
 
 def check_boxes_are_inside_their_images(subject: Subject) -> None:
@@ -145,8 +145,8 @@ def _readable(subject: Subject) -> tuple[Finding, ...]:
 def _require(findings: list[Finding]) -> None:
     for finding in findings:
         if not finding.ok:
-            seen, _, mend = finding.message.partition("; ")
-            raise ContractError(f"{seen} ({', '.join(finding.examples[:2])})", mend)
+            seen, _, fix = finding.message.partition("; ")
+            raise ContractError(f"{seen} ({', '.join(finding.examples[:2])})", fix)
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

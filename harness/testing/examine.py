@@ -97,10 +97,10 @@ def _checks(subject: Subject) -> tuple[Check, ...]:
 
 def check_loads_without_a_problem(subject: Subject) -> None:
     """The plugin imports, its hooks exist, and no name of it is taken."""
-    seen, _, mend = str(subject.kept["problem"]).rpartition("; ")
+    seen, _, fix = str(subject.kept["problem"]).rpartition("; ")
     if not seen:
-        seen, mend = mend, "mend the plugin as the message says"
-    raise ContractError(seen, mend)
+        seen, fix = fix, "fix the plugin as the message says"
+    raise ContractError(seen, fix)
 
 
 def _of_plugins(

@@ -24,14 +24,14 @@ def check_goes_in_its_direction(subject: Subject) -> None:
     values = [_value(subject, answers, targets).mean() for answers in (targets, scores, 1 - targets)]
     perfect, random, inverted = values if metric.higher_is_better else [-value for value in values]
     if not perfect > random > inverted:
-        mend = f"declare higher_is_better={not metric.higher_is_better}, or turn compute round"
+        fix = f"declare higher_is_better={not metric.higher_is_better}, or turn compute round"
         if not perfect < random < inverted:
-            mend = "let every answer count, and return NaN only where a label is undefined"
+            fix = "let every answer count, and return NaN only where a label is undefined"
         raise ContractError(
             "perfect answers get {:.4g}, random ones {:.4g}, inverted ones {:.4g}, with higher_is_better={}".format(
                 *values, metric.higher_is_better
             ),
-            mend,
+            fix,
         )
 
 
@@ -171,11 +171,11 @@ def _value(subject: Subject, scores: Array, targets: Array, weights: Array | Non
     return compute(_metric(subject), scores, targets, patients, weights)
 
 
-def _require_equal(one: Array, other: Array, what: str, mend: str) -> None:
+def _require_equal(one: Array, other: Array, what: str, fix: str) -> None:
     import numpy as np
 
     if np.shape(one) != np.shape(other) or not np.allclose(one, other, equal_nan=True, rtol=1e-7, atol=1e-9):
-        raise ContractError(f"{what} give {np.ravel(one)[0]:.6g} and {np.ravel(other)[0]:.6g}", mend)
+        raise ContractError(f"{what} give {np.ravel(one)[0]:.6g} and {np.ravel(other)[0]:.6g}", fix)
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

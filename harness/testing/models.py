@@ -113,16 +113,16 @@ def check_does_not_depend_on_the_batch(subject: Subject) -> None:
 
     network = enliven(build_network(subject)).eval()
     images, others = make_images(subject), make_images(subject, seed=1)
-    mend = (
+    fix = (
         "in evaluation mode use running statistics and no dropout: nn.BatchNorm2d and nn.Dropout as attributes of the "
         "network, or training=self.training for functions of torch.nn.functional"
     )
     with torch.inference_mode():
         first = network(images)[:1]
-        _require_close(first, network(images)[:1], "the same batch gave other logits the second time", mend)
+        _require_close(first, network(images)[:1], "the same batch gave other logits the second time", fix)
         around = network(torch.cat([images[:1], 3 * others[1:]]))[:1]
-        _require_close(first, around, "an image's logits change with the images beside it in evaluation mode", mend)
-        _require_close(first, network(images[:1]), "an image alone gets other logits than in a batch", mend)
+        _require_close(first, around, "an image's logits change with the images beside it in evaluation mode", fix)
+        _require_close(first, network(images[:1]), "an image alone gets other logits than in a batch", fix)
 
 
 def check_gradients_reach_every_parameter(subject: Subject) -> None:
@@ -264,11 +264,11 @@ def check_space_names_keywords_of_build(subject: Subject) -> None:
 # --- shared by the checks --------------------------------------------------------------------------------------------
 
 
-def _require_close(one: Tensor, other: Tensor, seen: str, mend: str) -> None:
+def _require_close(one: Tensor, other: Tensor, seen: str, fix: str) -> None:
     scale = max(float(one.abs().max()), 1e-3)
     difference = float((one - other).abs().max())
     if not difference <= 2e-3 * scale:
-        raise ContractError(f"{seen} (by {difference:.2g} of {scale:.2g})", mend)
+        raise ContractError(f"{seen} (by {difference:.2g} of {scale:.2g})", fix)
 
 
 def _fit(subject: Subject, rate: float) -> float:

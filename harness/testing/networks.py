@@ -99,8 +99,8 @@ def _try(subject: Subject) -> ContractError | None:
     try:
         network = build_seeded(model_of(subject), task)
         if any(map(torch.nn.parameter.is_lazy, network.parameters())):
-            mend = "run it once inside build: network(torch.zeros(2, task.channels, task.size, task.size))"
-            return ContractError("it has lazy layers, whose weights begin with the first images", mend)
+            fix = "run it once inside build: network(torch.zeros(2, task.channels, task.size, task.size))"
+            return ContractError("it has lazy layers, whose weights begin with the first images", fix)
         network, images = network.to(subject.device).eval(), make_images(subject)
         stage = f"images {tuple(images.shape)} float32"
         with torch.inference_mode():

@@ -25,7 +25,7 @@ def check_every_field_is_valid(subject: Subject) -> None:
     try:
         override(recipe, recipe_values(recipe))
     except HarnessError as error:
-        raise ContractError(str(error), "mend that field") from None
+        raise ContractError(str(error), "fix that field") from None
     registry = load_registry(subject.files)
     for field, name in (("select_on", recipe.select_on), ("schedule.watch", recipe.schedule.watch)):
         try:
@@ -44,7 +44,7 @@ def check_space_names_fields(subject: Subject) -> None:
         try:
             override(recipe, values)
         except HarnessError as error:
-            raise ContractError(f"at an end of `space`: {error}", "mend that entry of `space`") from None
+            raise ContractError(f"at an end of `space`: {error}", "fix that entry of `space`") from None
 
 
 def check_a_short_training_runs(subject: Subject) -> None:

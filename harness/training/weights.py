@@ -135,7 +135,7 @@ def _door() -> tuple[str, int]:
     try:
         return first.hostname or "", first.port or (443 if first.scheme == "https" else 80)
     except ValueError as error:
-        raise WeightsError(f"the proxy or hub address in the environment is wrong: {error}; mend or unset it") from None
+        raise WeightsError(f"the proxy or hub address in the environment is wrong: {error}; fix or unset it") from None
 
 
 def fill(network: nn.Module, given: Mapping[str, Tensor], classes: int, what: str, trunk: str = "") -> Loaded:

@@ -206,4 +206,4 @@ def _check_page(board: Board) -> Iterator[Fault]:
     except HarnessError:
         return  # found above
     if current != content:
-        yield Fault(PAGE, "is not what the records give; harness leaderboard makes it again")
+        yield Fault(PAGE, "is out of date; harness leaderboard makes it again")

@@ -305,7 +305,7 @@ def test_the_table_is_downloaded_out_of_the_page(seen, page_file):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_to_mend(browser, page_file, theme):
+def test_axe_finds_nothing_to_fix(browser, page_file, theme):
     context = browser.new_context(color_scheme=theme, bypass_csp=True)
     page = context.new_page()
     page.goto(page_file.as_uri() + "#at=row-alpha--bce--demo")

@@ -68,7 +68,7 @@ def test_json_holds_every_check_with_what_it_proves(check):
     assert (code, found["failed"], found["target"]) == (1, 1, "mine.py")
     assert all(one["proves"] for one in found["checks"])
     (failed,) = [one for one in found["checks"] if one["status"] == "failed"]
-    assert set(failed) == {"kind", "component", "check", "proves", "status", "seen", "mend", "seconds"}
+    assert set(failed) == {"kind", "component", "check", "proves", "status", "seen", "fix", "seconds"}
 
 
 def test_a_file_that_is_also_given_as_a_plugin_is_loaded_once(check):

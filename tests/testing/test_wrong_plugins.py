@@ -1,4 +1,4 @@
-"""Each deliberately wrong plugin is caught by the check meant for it, with a message that names the mend."""
+"""Each deliberately wrong plugin is caught by the check meant for it, with a message that names the fix."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ WRONG = {
     "a component with a misspelt field": (
         model().replace("about=", "abuot="),
         "loads without a problem",
-        "mend it",
+        "fix it",
     ),
     "a hook that gives one component": (
         model().replace("return [Model", "return (Model").replace('"a net")]', '"a net"))'),
@@ -300,12 +300,12 @@ WRONG = {
     "a dataset with boxes of other columns": (
         dataset().replace("table=table)", "table=table, boxes=pd.DataFrame({'image': ['0'], 'w': [1]}))"),
         "loads",
-        "mend what the message names",
+        "fix what the message names",
     ),
     "a dataset whose files are absent": (
         dataset(change="images = [root / f'{name}.png' for name in names]"),
         "images are grey bytes",
-        "mend what the message names",
+        "fix what the message names",
     ),
     "an observer that trips over what is undefined": (
         OBSERVER.format(body="print(round(event['value'], 3)) if 'value' in event else None"),
@@ -323,10 +323,10 @@ LONG = [name for name in WRONG if "network" in name or "space" in name or "state
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in WRONG])
 def test_what_is_wrong_is_caught_by_the_check_meant_for_it(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)  # one of them leaves a file behind
-    text, check, mend = WRONG[name]
+    text, check, fix = WRONG[name]
     failed = {o.check: o for o in check_text(tmp_path, text) if o.status == "failed"}
     assert check in failed, failed
-    assert mend in failed[check].mend
+    assert fix in failed[check].fix
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ rows = [{ name = "Net", split = "s", source = "a paper", auroc = 0.8, row = "nob
         (lambda b: (b / "records" / f"{NET}--s0.npz").write_bytes(b"x"), "its sha256 differs"),
         (lambda b: (b / "records" / f"{NET}--s0.npz").unlink(), "is missing: its record speaks of it"),
         (lambda b: (b / "records" / "notes.txt").write_text(""), "belongs to no record"),
-        (lambda b: (b / "index.html").write_text(""), "is not what the records give"),
+        (lambda b: (b / "index.html").write_text(""), "is out of date"),
         (lambda b: (b / "index.html").unlink(), "harness leaderboard makes it"),
         (lambda b: next((b / "runs").glob("*/predictions-val.npz")).write_bytes(b"x"), "its sha256 differs"),
         (lambda b: change_record(b, f"{NET}--s0", key="0" * 16), "choices or versions have changed"),
@@ -274,7 +274,7 @@ def test_records_of_rows_and_seeds_that_were_taken_out_are_named_once_with_what_
     assert [(f["file"], f["message"], f["problem"]) for f in found["findings"]] == [
         ("board.toml", row, False),
         ("board.toml", seed, False),
-        ("index.html", "is not what the records give; harness leaderboard makes it again", True),
+        ("index.html", "is out of date; harness leaderboard makes it again", True),
     ]
     code, out, _ = harness("status", "b")
     assert (code, out.count(FAMILY), out.count(way_out)) == (0, 1, 2)

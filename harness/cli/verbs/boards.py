@@ -310,7 +310,7 @@ def rescore(
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate stored predictions again, after a metric was added or mended; nothing is trained."""
+    """Evaluate stored predictions again, after a metric was added or fixed; nothing is trained."""
     from harness.board import read_board
     from harness.cli.terminal import Display, warn
     from harness.execution.rescore import rescore as rescore_records

@@ -71,7 +71,7 @@ def check_plugin(
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Prove that a plugin keeps its contract; on failure say what was seen and how to mend it."""
+    """Prove that a plugin keeps its contract; on failure say what was seen and how to fix it."""
     from dataclasses import asdict
 
     from harness import testing
