@@ -125,7 +125,8 @@ def _classes(data: Data) -> Finding:
         "labels measurable",
         lacking,
         "every label has positives and negatives in val and test",
-        "times a label has no positives or no negatives in val or test; it is left out of averages; choose another split",
+        "times a label has no positives or no negatives in val or test, so that it is left out of averages; choose "
+        "another split",
     )
 
 
