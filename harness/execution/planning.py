@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from harness.board import BOARD_FILE, Board, Combo
@@ -98,7 +100,9 @@ class DataBySize:
 
             where, decode_now = self.settings.cache, not self.settings.dry
             started = time.perf_counter()
-            prepared = prepare(self.source, self.data, load_size, where, progress, remark, decode_now=decode_now)
+            prepared = Prepared(data=self.data, images=np.empty((0, load_size, load_size), dtype=np.uint8))
+            with _told_where_dry(self.settings, self.listener):
+                prepared = prepare(self.source, self.data, load_size, where, progress, remark, decode_now=decode_now)
             left_out = describe_left_out(prepared)
             if left_out is not None and not self.sizes:  # the same for all sizes
                 remark(left_out)
@@ -139,7 +143,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
     data = DataBySize(source, settings, listener, loaded)
     lacking = {combo.row.name for combo in chosen if (combo.row.name, combo.seed) not in records} - missing.keys()
-    _require_weights([used[name] for name in used if name in lacking])
+    wanted = [used[name] for name in used if name in lacking]
+    with _told_where_dry(settings, listener):
+        _require_weights(wanted)
     offers = [registry.offer("dataset", board.dataset)]
     offers += [registry.offer("metric", split_name(name)[0]) for name in list_metrics(board, rows)]
     readers = read_board_readers(board)
@@ -289,6 +295,17 @@ def _find_missing_weights(used: Mapping[str, Choices]) -> dict[str, str]:
 def _identify_weights(choices: Choices, missing: str | None) -> str:
     """The identity of a row's initial weights; of a file that is not there, one that changes when it comes."""
     return "missing" if missing is not None else weights_identity(choices.model, choices.recipe.weights)
+
+
+@contextlib.contextmanager
+def _told_where_dry(settings: Settings, listener: Listener) -> Iterator[None]:
+    """Where nothing is run, tell why a run would stop here, and go on with the plan by the label files alone."""
+    try:
+        yield
+    except (DataError, WeightsError) as error:
+        if not settings.dry:
+            raise
+        listener(Noted(f"a run would stop: {error}"))
 
 
 def _require_weights(lacking: list[Choices]) -> None:

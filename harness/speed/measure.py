@@ -48,6 +48,8 @@ INFERENCES = 3
 class Speed:
     """What was measured; speeds in images a second."""
 
+    size: int
+    """Height and width of the images in pixels."""
     batch_size: int
     engine: float
     tight_loop: float
@@ -171,6 +173,7 @@ def _measure_engine(request: SpeedRequest) -> Speed:
     over_reference = [one.engine / one.reference for one in rounds if one.reference is not None]
     execution = {name: value for name, value in vars(training.execution).items() if name != "preparation_seconds"}
     return Speed(
+        size=request.recipe.size,
         batch_size=training.batch_size,
         engine=statistics.median(one.engine for one in rounds),
         tight_loop=statistics.median(one.tight_loop for one in rounds),

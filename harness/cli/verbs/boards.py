@@ -33,7 +33,6 @@ from harness.cli.options import (
     split_names,
     split_numbers,
 )
-from harness.cli.output import say
 from harness.cli.verbs.shared import find_data_root, note_data_root, open_registry, print_board
 from harness.errors import UsageError
 from harness.machine import require_drawing
@@ -42,8 +41,9 @@ if TYPE_CHECKING:
     import torch
 
     from harness.definition import Definition
+    from harness.execution.hours import RecordedSpeed
     from harness.execution.interruption import Left
-    from harness.execution.planning import Planned, Settings
+    from harness.execution.planning import Settings
     from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
     from harness.registry import Registry
@@ -164,6 +164,15 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run, and why.", rich_help_panel=OUTPUT)
     ] = False,
+    speeds: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--speeds",
+            help="With --dry-run: a file that harness speed MODEL --json has written, or a folder of them, for the "
+            "hours; may be repeated.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Run also what has a current record.", rich_help_panel=OUTPUT)
     ] = False,
@@ -188,10 +197,13 @@ def run(
         options=parse_assignments("--option", options or ()),
         controls=controls,
     )
+    from harness.execution.hours import read_speeds
     from harness.execution.planning import Settings
     from harness.training.engine import EngineOptions
 
-    devices = find_devices(device)
+    if speeds and not dry_run:
+        raise UsageError("--speeds gives the hours of what --dry-run prints; give both, or neither")
+    devices, measured = find_devices(device), read_speeds(speeds or ())
     definition = define(request, registry)
     where = Settings(
         data_root=find_data_root(data_root, definition.board.folder),
@@ -211,7 +223,9 @@ def run(
         None if timeout is None else parse_duration("--timeout", timeout),
         None if memory is None else parse_memory("--memory", memory),
     )
-    _run_definition(definition, registry, where, at_work, split_names(observers), retries=retries, as_json=as_json)
+    _run_definition(
+        definition, registry, where, at_work, split_names(observers), speeds=measured, retries=retries, as_json=as_json
+    )
 
 
 def _choose_workers(
@@ -241,10 +255,12 @@ def _run_definition(
     at_work: WorkerOptions | None,
     observers: Sequence[str],
     *,
+    speeds: Sequence[RecordedSpeed],
     retries: int,
     as_json: bool,
 ) -> None:
     """Plan, run and render; exit 1 where a combo failed."""
+    from harness.cli.plan_listing import print_plan
     from harness.cli.terminal import Display, fail, warn
     from harness.execution import local, planning
     from harness.execution.interruption import Interrupted
@@ -266,7 +282,7 @@ def _run_definition(
             fail(f"interrupted; decoded images are kept. Continue with: {_same_command()}")
             raise
         if settings.dry:
-            _print_plan(planned, as_json=as_json)
+            print_plan(planned, speeds, as_json=as_json)
             return
         definition.write()
         note_data_root(board, registry, settings.data_root)
@@ -324,28 +340,6 @@ def rescore(
     print_board(render(definition), as_json=as_json)
     if rescored.left:
         raise typer.Exit(1)
-
-
-def _print_plan(planned: Sequence[Planned], *, as_json: bool) -> None:
-    from harness.cli import tables
-
-    rows = [
-        {
-            "combo": p.job.combo.name,
-            "key": p.job.key,
-            "run": p.reason is not None,
-            "evaluate": p.lacks is not None,
-            "reason": p.reason or p.lacks,
-        }
-        for p in planned
-    ]
-    if as_json:
-        tables.print_json({"combos": rows})
-        return
-    for row in rows:
-        does = "run " if row["run"] else "evaluate" if row["evaluate"] else "keep"
-        say(f"{does}  {row['combo']}  {row['reason'] or 'current'}")
-    say(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")
 
 
 def _require_weights(params: Params) -> Params:
