@@ -77,7 +77,7 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, l
     resamples = np.array([average_seeds(drawn_by_seed) for drawn_by_seed in seeds])
     intervals = find_intervals(np.array(values, dtype=np.float64), resamples, methods) if seeds else []
     over_patients = dict(zip(systems, intervals, strict=False))
-    errors = dict(zip(systems, (float(np.nanstd(one, ddof=1)) for one in resamples), strict=False))
+    errors = dict(zip(systems, map(_find_error, resamples), strict=False))
     metrics = {
         name: replace(spread, interval=over_patients[name], error=errors[name])
         if over_patients.get(name)
@@ -90,6 +90,14 @@ def add_intervals(row: RowSummary, drawn: Sequence[Resamples], objective: str, l
         if interval is not None
     }
     return replace(row, metrics=metrics, label_intervals=label_intervals)
+
+
+def _find_error(resampled: Array) -> float:
+    """The standard error of a value, from its resamples (R,); NaN where fewer than two are defined."""
+    import numpy as np
+
+    defined = resampled[~np.isnan(resampled)]
+    return float(np.std(defined, ddof=1)) if len(defined) > 1 else math.nan
 
 
 def _resampled_labels(row: RowSummary, drawn: Sequence[Resamples], objective: str) -> dict[str, Array]:

@@ -189,6 +189,7 @@ def test_a_rescore_that_is_killed_between_two_renames_leaves_a_pair_that_fits(ha
 # --- submit and merge ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_submission_is_replaced_whole(harness, board):
     submit(harness, board, 3, 1.0)
     assert len([r for r in read_records(board).records if r.external]) == 3

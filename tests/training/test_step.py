@@ -365,7 +365,7 @@ class Hungry(nn.Module):
         return self.network(images)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("limit", [1, 3, 5, 7])
+@pytest.mark.parametrize("limit", [3, *(pytest.param(limit, marks=pytest.mark.slow) for limit in (1, 5, 7))])
 def test_out_of_memory_names_the_largest_batch_that_fits(train, limit):
     with pytest.raises(OutOfMemoryError, match=f"too small for 8 images of 16 px, {limit} would fit"):
         list(train(Hungry(limit))[0].epochs())
@@ -392,7 +392,7 @@ class Unlucky(nn.Module):
 
 
 @pytest.mark.parametrize("micro_batch", [None, 4, "auto"])
-@pytest.mark.parametrize("unlucky", [1, 2, 3])
+@pytest.mark.parametrize("unlucky", [2, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3))])
 def test_memory_that_was_too_small_once_changes_no_bit(train, unlucky, micro_batch):
     """Three steps an epoch: in the first, in the middle and in the last of them."""
     choices = {"augment": AUGMENT, "average_decay": 0.9, "epochs": 3, "micro_batch": micro_batch}

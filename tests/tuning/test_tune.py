@@ -83,6 +83,7 @@ def test_a_study_goes_on_to_more_trials(harness):
     assert "trial 0" not in re.sub(r"\(trial 0\)", "", err)
 
 
+@pytest.mark.slow
 def test_trials_that_fail_are_counted_by_kind_and_the_others_go_on(harness):
     code, out, err = harness(
         *SMALL, "--trials", "8", "--search", "recipe.lr=1e-3,1e18", "--sampler", "random", "--json"

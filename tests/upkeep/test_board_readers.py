@@ -115,6 +115,7 @@ def test_another_decision_another_truth_and_no_readers_are_each_evaluated_again(
     assert read_records(board).records[0].readers is None
 
 
+@pytest.mark.slow
 def test_who_does_not_have_the_decisions_can_show_what_was_evaluated(harness, board):
     assert harness("rescore", "b")[0] == 0
     (board / "r1.csv").unlink()

@@ -62,6 +62,7 @@ def test_rows_that_the_board_lacks_are_added_to_its_file_with_their_records(
     assert (found["added"], len(found["same"]), found["missing"]) == ([], 4, [])
 
 
+@pytest.mark.slow
 def test_parameters_and_how_they_were_found_come_with_a_row(harness, board, toy_board, tmp_path):
     other = shutil.copytree(toy_board, tmp_path / "other")
     row = Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"epochs": 1}}, tuned="by hand")

@@ -126,6 +126,7 @@ def test_a_label_that_is_in_no_mean_is_nothing_that_somebody_has_changed(harness
     assert harness("validate", "b") == (0, "no problem was found\n", "")
 
 
+@pytest.mark.slow
 def test_a_submission_is_scored_over_the_unit_of_the_board_which_may_change(harness, board):
     from sklearn.metrics import roc_auc_score
 

@@ -332,6 +332,7 @@ def submit(harness, board: Path, name: str, *more: str, change=lambda arrays: ar
     return record, harness("submit", "b", *given, *more)
 
 
+@pytest.mark.slow
 def test_submitted_predictions_get_the_numbers_of_a_row_and_a_badge(harness, board):
     record, (code, out, err) = submit(harness, board, "Anna's net")
     assert code == 0, err
@@ -436,6 +437,7 @@ def test_scores_that_are_stored_as_logits_are_named(harness, board):
     assert (code, "all of its logits are in 0..1" in err) == (0, True), err
 
 
+@pytest.mark.slow
 def test_a_name_that_is_taken_is_kept_unless_it_is_to_be_replaced(harness, board):
     submit(harness, board, "twice")
     _, (code, _, err) = submit(harness, board, "twice", change=lambda a: a | {"logits": -a["logits"]})
@@ -444,6 +446,7 @@ def test_a_name_that_is_taken_is_kept_unless_it_is_to_be_replaced(harness, board
     assert code == 0
 
 
+@pytest.mark.slow
 def test_a_submission_without_validation_has_no_fitted_thresholds(harness, board):
     submit(harness, board, "first")
     assert harness("submit", "b", "--name", "bare", "--predictions", "test.npz", "--about", "x")[0] == 0
