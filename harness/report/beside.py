@@ -43,7 +43,8 @@ def find_rows(published: Published, summary: Leaderboard) -> list[tuple[Publishe
     A submission may be named before it is there: a new folder of a bundled board has none.
     """
     rows = [row for row in summary.rows if row.control is None]
-    known = {row.title: row for row in rows} | {row.name: row for row in rows}
+    # rows that parameters have made one are called by both titles
+    known = {title: row for row in rows for title in (*row.title.split(" / "), row.title, row.name)}
     found = []
     for one in published.rows:
         if one.row in known:
