@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.board import PUBLISHED_FILE
+from harness.board import PUBLISHED_FILE, file_name
 from harness.errors import UsageError
 from harness.evaluation.elsewhere import find_reach, imply_error, imply_interval
 from harness.evaluation.significance import FEWEST_SEEDS
@@ -45,11 +45,13 @@ def find_rows(published: Published, summary: Leaderboard) -> list[tuple[Publishe
     rows = [row for row in summary.rows if row.control is None]
     # rows that parameters have made one are called by both titles
     known = {title: row for row in rows for title in (*row.title.split(" / "), row.title, row.name)}
+    # a row that was given other parameters has another name, and what was published is not about it
+    changed = {file_name(f"{row.model}--{row.loss}--{row.recipe}") for row in rows if row.params}
     found = []
     for one in published.rows:
         if one.row in known:
             found.append((one, known[one.row]))
-        elif one.row and not one.row.startswith(SUBMITTED):
+        elif one.row and not one.row.startswith(SUBMITTED) and one.row not in changed:
             names = ", ".join(f"'{row.title}'" for row in rows) or "none"
             raise UsageError(
                 f"{summary.board.folder / PUBLISHED_FILE}: '{one.name}' is about the row '{one.row}', which this board "
