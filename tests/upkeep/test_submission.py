@@ -72,7 +72,7 @@ def test_a_board_without_rows_has_those_that_are_submitted(harness, board):
     code, out, err = submit(harness, board)
     assert (code, "external--Their_net" in out) == (0, True), err
     page = (board / "index.html").read_text()
-    assert "Their net (external) is first with AUROC" in page
+    assert "Their net (external) has AUROC" in page
     assert "1 of 1 rows have a result. ±" in page
     for heading in ("loss", "recipe"):
         assert f">{heading}<" not in page
