@@ -139,12 +139,19 @@ def test_one_row_gets_demographics_and_another_those_of_other_images(paper, regi
     }
 
 
+def run_on_sample(harness, sample: Path, rows: str, size: int) -> str:
+    """Run these rows for an epoch on real images, small and from random weights; gives what was said."""
+    small = [part for name in ("weights=random", "epochs=1", f"size={size}") for part in ("--set", f"recipe.{name}")]
+    where = ("--board", "b", "--data-root", str(sample), "--option", "allow_missing=true", "--seeds", "0")
+    code, _, err = harness("run", "nih-paper", "--only", rows, *where, *small)
+    assert code == 0, err
+    said: str = err
+    return said
+
+
 @pytest.mark.slow
 def test_rows_with_demographics_leave_records_of_real_images(harness, sample):
-    small = ("--set", "recipe.weights=random", "--set", "recipe.epochs=1", "--set", "recipe.size=64", "--seeds", "0")
-    only = ("--only", "chexnet-demographics*", "--data-root", str(sample), "--option", "allow_missing=true")
-    code, _, err = harness("run", "nih-paper", "--board", "b", *only, *small)
-    assert code == 0, err
+    run_on_sample(harness, sample, "chexnet-demographics*", size=64)
     told, control = sorted(read_records(Path("b")).records, key=lambda record: record.combo.model)
     assert (told.status, control.status) == ("done", "done")
     assert told.dataset.table == control.dataset.table is not None
@@ -156,10 +163,7 @@ def test_rows_with_demographics_leave_records_of_real_images(harness, sample):
 
 @pytest.mark.slow
 def test_rows_with_focal_focal_loss_leave_records_of_real_images(harness, sample):
-    small = ("--set", "recipe.weights=random", "--set", "recipe.epochs=1", "--set", "recipe.size=32", "--seeds", "0")
-    only = ("--only", "chexnet--focal--dacnet*", "--data-root", str(sample), "--option", "allow_missing=true")
-    code, _, err = harness("run", "nih-paper", "--board", "b", *only, *small)
-    assert code == 0, err
+    err = run_on_sample(harness, sample, "chexnet--focal--dacnet*", size=32)
     assert "'DACNet' and 'focal, 12 epochs' are one row" in err
     records = read_records(Path("b")).records
     assert [record.status for record in records] == ["done"] * 3

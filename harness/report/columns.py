@@ -40,7 +40,7 @@ def list_page_columns(summary: Leaderboard) -> list[OnPage]:
     costs = [cost for cost in _list_costs(summary) if any(cost.name in row.efficiency for row in summary.rows)]
     choices = [LOSS, RECIPE] if any(row.loss or row.recipe for row in summary.rows) else []
     columns = [TITLE, RANK, *groups, *objective, *choices, SEEDS, STATUS, *of_metrics, *costs]
-    folded = {column.name for column in (SEEDS, STATUS) if _is_alike(column, summary)}
+    folded = {SEEDS.name, STATUS.name} if _is_whole(summary) else set()
     return [
         replace(column.page, usual=False) if column.name in folded else column.page
         for column in columns
@@ -48,9 +48,9 @@ def list_page_columns(summary: Leaderboard) -> list[OnPage]:
     ]
 
 
-def _is_alike(column: Column, summary: Leaderboard) -> bool:
-    """Whether a column says the same of every row, so that it need not be shown."""
-    return len({(row.external is None, column.value(row, summary)) for row in summary.rows}) == 1
+def _is_whole(summary: Leaderboard) -> bool:
+    """Whether every row is done, with as many seeds as the others, so that a table need not say it row by row."""
+    return all(row.status == "done" for row in summary.rows) and len({len(row.seeds) for row in summary.rows}) == 1
 
 
 def list_csv_columns(summary: Leaderboard) -> list[Column]:

@@ -145,6 +145,18 @@ def test_a_row_is_named_by_its_title_too_and_a_submission_before_it_is_there(bui
     assert set_beside(publish(auroc=0.8, row="external--later"), summary) == {}
 
 
+def test_rows_that_parameters_have_made_one_are_found_by_each_of_their_titles(build):
+    row = dataclasses.replace(build.row("net"), title="DACNet / focal, 12 epochs")
+    summary = summarize(build.board(row), [])
+    for name in ("DACNet", "focal, 12 epochs", row.title, row.name):
+        assert list(set_beside(publish(row=name, auroc=0.85), summary)) == [row.name]
+
+
+def test_a_row_that_was_given_other_parameters_is_not_what_was_published_and_no_mistake(build):
+    summary = summarize(build.board(build.row("net", epochs=1)), [])
+    assert set_beside(publish(auroc=0.85), summary) == {}
+
+
 def test_an_unknown_row_is_named_with_those_that_are_known(build):
     board = build.board("net", "other")
     build.write()

@@ -42,6 +42,18 @@ def test_a_new_column_stands_in_every_table(build, monkeypatch):
     assert "2 in all" in printed.getvalue()
 
 
+def test_seeds_and_status_are_shown_as_soon_as_one_row_is_not_done_or_has_other_seeds(build):
+    board = build.board("net", "other")
+    for model in ("net", "other"):
+        for seed in board.seeds:
+            build.write(build.record(model, seed))
+    shown = {column.heading: column.usual for column in columns.list_page_columns(read_results(board).summary)}
+    assert (shown["seeds"], shown["status"]) == (False, False)
+    (build.folder / "records" / "other--bce--demo--s1.json").unlink()
+    shown = {column.heading: column.usual for column in columns.list_page_columns(read_results(board).summary)}
+    assert (shown["seeds"], shown["status"]) == (True, True)
+
+
 def test_every_row_of_the_page_has_a_cell_for_each_heading(build):
     text = render_text(results(build))
     ranking = text[text.index('<table class="ranking">') : text.index("</table>")]
