@@ -19,9 +19,9 @@ metrics = ["auroc"]
 {reference}
 [dataset]
 name = "phantom"
-train = 600
+train = 1000
 val = 60
-test = 600
+test = 1000
 size = 16
 difficulty = 8.0
 steady = true
@@ -31,7 +31,7 @@ image_level = "{half}"
 models = ["tiny-cnn"]
 losses = ["bce"]
 recipes = ["demo"]
-params.recipe = {{ size = 16, load_size = 16, epochs = 12, batch_size = 16 }}
+params.recipe = {{ size = 16, load_size = 16, epochs = 10, batch_size = 16 }}
 """
 TOY = """
 title = "Toy"
