@@ -158,6 +158,11 @@ class Leaderboard:
         return bool(self.ranked) and not self.obstacle
 
     @property
+    def seeded(self) -> bool:
+        """Whether some ranked row has an interval over patients and seeds."""
+        return any(row.metrics[self.objective].interval_seeds for row in self.ranked)
+
+    @property
     def grouped(self) -> bool:
         """Whether rows stand in groups: some have seeds enough for it."""
         return any(row.group is not None for row in self.ranked)

@@ -150,7 +150,8 @@ def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> 
         return
     for one in rendered:
         summary = one.results.summary
-        measured = sum(bool(row.counted) for row in summary.rows) if summary.leak else len(summary.ranked)
+        measured = sum(bool(row.counted) and row.control is None for row in summary.rows)
         leak = f", not ranked, as the splits leak: {summary.leak}" if summary.leak else ""
-        say(f"{summary.board.folder.name}: {measured} of {len(summary.board.systems)} rows have a result{leak}")
+        total = sum(row.control is None for row in summary.rows)
+        say(f"{summary.board.folder.name}: {measured} of {total} rows have a result{leak}")
     say(f"page: {page}")
