@@ -289,7 +289,8 @@ def row_text(
     tuned: str = "",
 ) -> str:
     """One `[[rows]]` table as TOML; `title` is its display name, `tuned` says what finding its parameters
-    took."""
+    took.
+    """
     lists = {"models": models, "losses": losses, "recipes": recipes}
     lines = [f"{name} = {toml_value(list(values))}" for name, values in lists.items()]
     if params:

@@ -64,7 +64,7 @@ class PublishedRow(_PublishedPart):
     name: str
     split: str
     row: str = ""
-    """The board's row that it is about: its name or its key. The name of a submission may be that of one that is to come."""
+    """The board's row that it is about: its name or its key; a submission's may still be to come."""
     source: str
     second_hand: bool = False
     auroc: Share | None = None
