@@ -18,7 +18,7 @@ def test_the_examples_run_one_after_another(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HARNESS_DEVICE", "cpu")
     printed = []
     for example in EXAMPLES:
-        exec(example, {})  # noqa: S102 - the project's own document
+        exec(example, {})
         printed.append(capsys.readouterr().out)
     run, score, read = printed
     assert re.search(r"tiny-cnn \+ bce .*partial .*0\.\d+", run)
