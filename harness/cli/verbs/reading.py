@@ -11,7 +11,7 @@ import typer
 from harness.cli.options import Json, split_names
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import print_board
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from harness.report.leaderboard import Leaderboard
@@ -146,14 +146,23 @@ def diff(
     if as_json and markdown:
         raise UsageError("give --json or --markdown, not both")
     pairs, new, gone = _pair_boards(before, after)
-    states = [(read_results(open_board(one)), read_results(open_board(other))) for one, other in pairs]
-    for state in (state for pair in states for state in pair):
-        for problem in state.problems:
-            warn(f"{state.summary.board.folder}: {problem}")
-    differences = [compare_states(*pair) for pair in states]
-    alone = [*(f"{name}: a new board" for name in new), *(f"{name}: a board that is gone" for name in gone)]
+    differences, unread = [], []
+    for one, other in pairs:
+        try:
+            states = read_results(open_board(one)), read_results(open_board(other))
+            differences.append(compare_states(*states))
+        except HarnessError as error:  # the others are compared all the same
+            if len(pairs) == 1:
+                raise
+            unread.append(f"{Path(other).name}: cannot be compared: {error}")
+            continue
+        for state in states:
+            for problem in state.problems:
+                warn(f"{state.summary.board.folder}: {problem}")
+    alone = [*unread, *(f"{name}: a new board" for name in new), *(f"{name}: a board that is gone" for name in gone)]
     if as_json:
-        tables.print_json({"boards": [as_plain(one) for one in differences], "new": new, "gone": gone})
+        plain = [as_plain(one) for one in differences]
+        tables.print_json({"boards": plain, "new": new, "gone": gone, "unread": unread})
     elif markdown:
         for line in "\n".join([*map(as_markdown, differences), *(f"- {line}" for line in alone)]).rstrip().split("\n"):
             say(line)
@@ -162,6 +171,8 @@ def diff(
             open_output().print(*as_text(one), sep="\n")
         for line in alone:
             say(line)
+    if unread:
+        raise typer.Exit(1)
 
 
 def _pair_boards(before: str, after: str) -> tuple[list[tuple[str, str]], list[str], list[str]]:

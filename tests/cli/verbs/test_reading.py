@@ -113,6 +113,22 @@ def change(board):
             write_record(board, changed, resamples[f"{record.combo.row}--s{record.combo.seed}"])
 
 
+def test_diff_of_folders_names_a_board_that_cannot_be_read_and_compares_the_others(harness, board, tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        for name in ("a", "b"):
+            shutil.copytree(board, folder / name)
+    (before / "b" / "board.toml").write_text("title = 3")
+    code, out, _ = harness("diff", str(before), str(after), "--markdown")
+    assert code == 1
+    assert "### a" in out
+    assert "- b: cannot be compared: " in out
+    code, out, _ = harness("diff", str(before), str(after), "--json")
+    assert code == 1
+    assert [one["board"] for one in json.loads(out)["boards"]] == ["a"]
+    assert len(json.loads(out)["unread"]) == 1
+
+
 def test_diff_tells_of_two_boards_as_text_markdown_and_json(harness, board, tmp_path):
     other = shutil.copytree(board, tmp_path / "later" / "a-board")
     change(other)
