@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,11 @@ from harness import (
     Dataset,
     ImageFiles,
     Layout,
-    UnknownNameError,
     UsageError,
     carve,
     choose_views,
     hookimpl,
+    label_by_terms,
     list_files,
     read_table,
     suggest,
@@ -92,7 +91,7 @@ FINDINGS: Mapping[str, tuple[str, ...]] = {
 }
 """The 14 findings of ChestX-ray14, and which of PadChest's labels are taken for each: a table of this project's own.
 
-A label stands under a finding where it names that finding or a kind of it. What merely resembles it by name is left out:
+A label stands under a finding where it names that finding or a kind of it. What merely resembles it by name does not:
 `subcutaneous emphysema`, `pseudonodule`, `mediastinal mass`, `fibrotic band`, `pericardial effusion`.
 """
 EXCLUDED = "exclude"
@@ -120,18 +119,6 @@ class Rows:
     def select(self, keep: NDArray[np.bool_]) -> Rows:
         """Return the rows where `keep` (N,) is true."""
         return Rows(self.table[keep].reset_index(drop=True), self.codes[keep], self.findings)
-
-    def count_labels(self) -> Counter[str]:
-        """Count the images that have each label."""
-        import numpy as np
-
-        counts: Counter[str] = Counter()
-        for labels, images in zip(
-            self.findings, np.bincount(self.codes, minlength=len(self.findings)).tolist(), strict=True
-        ):
-            for label in labels if images else ():
-                counts[label] += images
-        return counts
 
 
 def load(
@@ -162,8 +149,6 @@ def load(
     Raises `DataError` where the table is missing, is another one or holds what it cannot; `UsageError` for a value that
     an option cannot have; `UnknownNameError` for a label that no image has.
     """
-    import numpy as np
-
     _require("labeled_by", labeled_by, ("all", *sorted(METHODS)))
     _require("unclear", unclear, ("leave-out", "keep"))
     path = LAYOUT.find(root, LABEL_FILE)
@@ -176,16 +161,22 @@ def load(
             raise DataError(f"{path}: no image has MethodLabel {labeled_by}; give labeled_by=all")
     of_view, told = choose_views(rows.table["view"], views, "padchest")
     rows = rows.select(of_view)
-    names = _choose_labels(rows, labels, fewest)
-    columns = [FINDINGS.get(name, (name,)) for name in names]
-    hits = np.array([[not found.isdisjoint(column) for column in columns] for found in rows.findings], dtype=np.float32)
+    names, targets = label_by_terms(
+        rows.findings,
+        rows.codes,
+        labels,
+        usual=FINDINGS,
+        fewest=fewest,
+        no_labels=NOT_FINDINGS,
+        dataset="padchest",
+    )
     table = rows.table.assign(split=carve(rows.table["patient"], test=(1, 2)), age=_find_ages(rows.table))
     kept = ["image", "split", "patient", *(["study"] if table["study"].notna().all() else []), "age", "sex", "view"]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     return Data(
-        labels=tuple(names),
+        labels=names,
         images=ImageFiles(_locate(root, table)),
-        targets=hits[rows.codes],
+        targets=targets,
         table=table[kept],
         notes={"label_file": f"{path.name}, sha256 {digest}", "split": "carved by patient"} | notes | told,
     )
@@ -280,7 +271,7 @@ def _find_ages(table: pd.DataFrame) -> pd.Series:
     return age.where((age >= 0) & (age <= OLDEST))
 
 
-# --- which images and labels -----------------------------------------------------------------------------------------
+# --- which images, and where they lie ---------------------------------------------------------------------------------
 
 
 def _leave_out(rows: Rows, *, keep_unclear: bool) -> tuple[Rows, dict[str, str]]:
@@ -304,26 +295,6 @@ def _leave_out(rows: Rows, *, keep_unclear: bool) -> tuple[Rows, dict[str, str]]
     return rows.select(keep), {"left out": told} if told else {}
 
 
-def _choose_labels(rows: Rows, asked: list[str] | str, fewest: int) -> list[str]:
-    """Choose the names of the labels. Raises `UnknownNameError` for one that no image has."""
-    if asked == "usual":
-        return list(FINDINGS)
-    counts = rows.count_labels()
-    if asked == "all":
-        names = sorted(label for label, count in counts.items() if count >= fewest and label not in NOT_FINDINGS)
-        if not names:
-            raise UsageError(f"padchest: no label has {fewest:,} images among those chosen; give a smaller fewest")
-        return names
-    names = [name.strip() for name in asked.split(",")] if isinstance(asked, str) else list(asked)
-    names = [name for name in dict.fromkeys(names) if name]
-    if not names:
-        raise UsageError("padchest: labels is empty; give usual, all, or names between commas")
-    for name in names:
-        if name not in FINDINGS and name not in counts:
-            raise UnknownNameError("label of padchest", name, [*FINDINGS, *sorted(counts)])
-    return names
-
-
 def _locate(root: Path, table: pd.DataFrame) -> list[str]:
     """Where each image lies; one that is nowhere gets the place that its ImageDir names."""
     folders = sorted({folder for folder in table["folder"].unique() if folder})
@@ -342,7 +313,7 @@ def harness_datasets() -> Iterable[Dataset]:
         Dataset(
             name="padchest",
             load=load,
-            about="PadChest: 160,861 images of 67,625 patients, labeled from Spanish reports by physicians and a network",
+            about="PadChest: 160,861 images of 67,625 patients, labeled by physicians and a network",
             citation=f"Bustos et al. 2020, PadChest, Medical Image Analysis; {LAYOUT.source}",
         )
     ]
