@@ -71,15 +71,14 @@ def load(
     fewest: int = 50,
     views: list[str] | str = f"PA,AP,{FRONTAL}",
 ) -> Data:
-    """Read the reports' terms and the images' views; no image is opened. There is no official split: reports are
-    carved, about 10 % val, 20 % test, 70 % train.
+    """Read the reports' terms and the images' views; no image is opened. Images that are not square will be squashed.
 
     Labels are the terms that people gave each report (`MeSH/major`), such as `Cardiomegaly/mild`: what stands before
     the first `/` is the term, and with each word after it a finer one, such as `Nodule/lung`. A finding that a report's
     terms do not name is absent; a borderline one is present. `labels`: `usual` (the 14 findings of ChestX-ray14, each
     made of terms by the table `FINDINGS` of this module), `all` (the terms that at least `fewest` of the chosen images
-    have), or a list of names of either kind (`["Opacity", "Hernia, Hiatal"]`). Images whose report was not indexed, or was found of too poor a quality
-    and nothing else, are left out and counted.
+    have), or a list of names of either kind (`["Opacity", "Hernia, Hiatal"]`). Images are left out and counted where
+    nobody indexed the report, or only to say that the image is poor.
 
     The reports do not tell views. `indiana_projections.csv` does, where it lies in the folder: it tells images from the
     side from the others. `nlmcxr_dicom_metadata.csv` tells PA and AP; on its own it leaves a third of the views open,
@@ -87,15 +86,12 @@ def load(
     (from the side) and unknown between commas, or `all`.
 
     The collection numbers each report as a patient of its own, so a report is a study and a patient. Age and sex are
-    not told.
+    not told. There is no official split: patients are carved, about 10 % val, 20 % test, 70 % train.
 
     Raises `DataError` where the reports are missing, damaged or are others, and where nothing tells the views that are
     asked for; `UsageError` for a value that an option cannot have; `UnknownNameError` for a label that no image has.
     """
-    archive = root / REPORTS
-    source = archive if archive.is_file() or not (root / UNPACKED).is_dir() else root / UNPACKED
-    if source == archive:
-        LAYOUT.find(root, REPORTS)
+    source = _find_reports(root)
     table, digest = _read_reports(source)
     total = len(table)
     table = table[[not found <= SILENT for found in table["terms"]]].reset_index(drop=True)
@@ -128,6 +124,12 @@ def load(
 
 
 # --- reports ---------------------------------------------------------------------------------------------------------
+
+
+def _find_reports(root: Path) -> Path:
+    """Find the archive of reports, or else the folder that it unpacks into."""
+    unpacked = root / UNPACKED
+    return unpacked if unpacked.is_dir() and not (root / REPORTS).is_file() else LAYOUT.find(root, REPORTS)
 
 
 def _read_reports(source: Path) -> tuple[pd.DataFrame, str]:

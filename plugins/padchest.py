@@ -130,8 +130,9 @@ def load(
     labeled_by: str = "all",
     unclear: str = "leave-out",
 ) -> Data:
-    """Read PadChest's label table; no image is opened. There is no official split: patients are
-    carved, about 10 % val, 20 % test, 70 % train.
+    """Read PadChest's label table; no image is opened. Images that are not square will be squashed.
+
+    There is no official split: patients are carved, about 10 % val, 20 % test, 70 % train.
 
     `labels`: `usual` (the 14 findings of ChestX-ray14, each made of PadChest's labels by the table `FINDINGS` of this
     module), `all` (PadChest's own labels that at least `fewest` of the chosen images have), or a list of names of
