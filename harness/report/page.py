@@ -35,7 +35,7 @@ from harness.report.columns import list_page_columns
 from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_difference, draw_history
 from harness.report.figures import MOST_ROWS, make_figures
-from harness.report.figures.best import Curves
+from harness.report.figures.curves import Traced
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
 from harness.report.format import (
@@ -222,13 +222,11 @@ def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metr
     return Markup(text)  # noqa: S704 - escaped by its template
 
 
-def _read_best_curves(summary: Leaderboard) -> dict[str, Curves]:
-    """Row -> the curves of its first seed, of the rows that pictures are drawn of."""
-    best = {(row.name, row.seeds[0]) for row in summary.ranked[:MOST_ROWS]}
+def _read_best_curves(summary: Leaderboard) -> Traced:
+    """Row -> the curves of each of its seeds, of the rows that pictures are drawn of."""
     return {
-        r.combo.row: read_curves(summary.board.folder, r)
-        for r in summary.counted
-        if (r.combo.row, r.combo.seed) in best
+        row.name: [read_curves(summary.board.folder, record) for record in row.counted]
+        for row in summary.ranked[:MOST_ROWS]
     }
 
 

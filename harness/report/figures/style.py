@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c8c8c")
 DASHES = ((1, 0), (6, 3), (2, 2))
+POLICY_SHAPES = ("circle", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
+"""Without the diamond, which is a reader's."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 WIDTH = 560
 CHOSEN = "chosen"
@@ -55,10 +57,15 @@ def table(name: str) -> alt.Chart:
     return alt.Chart(alt.NamedData(name=name))
 
 
-def finish(name: str, title: str, description: str, chart: alt.TopLevelMixin, **data: Sequence[Any]) -> Figure:
-    """Finish a chart, with the data of its tables: no ground, no colors for what the page's style colors."""
+def finish(
+    name: str, title: str, description: str, chart: alt.TopLevelMixin, columns: int = 2, **data: Sequence[Any]
+) -> Figure:
+    """Finish a chart, with the data of its tables: no ground, no colors for what the page's style colors.
+
+    `columns` is how many entries of its legend stand side by side.
+    """
     chart = chart.configure(background="transparent").configure_view(stroke=None)
-    chart = chart.configure_legend(orient="bottom", columns=2, labelLimit=300).configure_axisY(labelLimit=320)
+    chart = chart.configure_legend(orient="bottom", columns=columns, labelLimit=600 // columns).configure_axisY(labelLimit=320)
     chart = chart.configure_text(limit=220)
     specification = chart.to_dict()
     specification |= {"description": description, "datasets": {name: list(values) for name, values in data.items()}}
@@ -73,19 +80,32 @@ def chosen_only(chart: alt.Chart, rows: Sequence[RowSummary]) -> alt.Chart:
     return chart.add_params(chosen).transform_filter(f"indexof({CHOSEN}, datum.row) >= 0")
 
 
-def by_row(channel: str, rows: Sequence[RowSummary]) -> Any:
-    """A channel that tells rows apart; colors repeat with other dashes or shapes."""
+def by_row(channel: str, rows: Sequence[RowSummary], title: str | None = None, area: str = "") -> Any:
+    """A channel that tells rows apart; colors repeat with other dashes or shapes.
+
+    `area` is an expression for row -> a number, which then stands before each row in the legend, under `title`.
+    """
     import altair as alt
 
     names = [row.title for row in rows]
     rounds = [number // len(COLORS) for number in range(len(names))]
-    legend = alt.Legend(title=None, values=alt.ExprRef(CHOSEN))
+    # first the number: a long name is cut at its end
+    numbered = {"labelExpr": f"({area}[datum.label] || '') + '  ' + datum.label"} if area else {}
+    legend = alt.Legend(title=title, values=alt.ExprRef(CHOSEN), **numbered)
     if channel == "color":
         return alt.Color("row:N", scale=alt.Scale(domain=names, range=cycle(COLORS, names)), legend=legend)
     if channel == "dash":
         dashes = [list(DASHES[turn % len(DASHES)]) for turn in rounds]
         return alt.StrokeDash("row:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
     return alt.Shape("row:N", scale=alt.Scale(domain=names, range=cycle(SHAPES, names)), legend=legend)
+
+
+def by_policy(policies: Sequence[str]) -> Any:
+    """A shape for each threshold policy."""
+    import altair as alt
+
+    scale = alt.Scale(domain=list(policies), range=cycle(POLICY_SHAPES, policies))
+    return alt.Shape("policy:N", scale=scale, legend=alt.Legend(title="thresholds", columns=3))
 
 
 def cycle(values: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -108,8 +128,8 @@ def shorten_all(values: NDArray[np.float64]) -> list[float]:
     return [round(float(value), 3) for value in values]
 
 
-def thin(line: Mapping[str, Any]) -> dict[str, Any]:
-    """A curve's points without those that lie on the line between what is kept, within `POINTS`."""
+def thin(line: Mapping[str, Any], within: float = POINTS) -> dict[str, Any]:
+    """A curve's points without those that lie on the line between what is kept, within that distance."""
     x, y = line["x"], line["y"]
     kept, stack = {0, len(x) - 1}, [(0, len(x) - 1)]
     while stack:
@@ -117,7 +137,7 @@ def thin(line: Mapping[str, Any]) -> dict[str, Any]:
         width, height = x[end] - x[start], y[end] - y[start]
         length = (width**2 + height**2) ** 0.5 or 1.0
         apart = [abs(width * (y[i] - y[start]) - height * (x[i] - x[start])) / length for i in range(start + 1, end)]
-        if apart and max(apart) > POINTS:
+        if apart and max(apart) > within:
             middle = start + 1 + apart.index(max(apart))
             kept.add(middle)
             stack += [(start, middle), (middle, end)]
