@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +69,11 @@ def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: T
     figure = finish(
         "benefit",
         "Net benefit (decision curves)",
-        f"Means over seeds on the test split, one of {count(len(labels), 'label')} at a time. The share of true alarms less "
-        "that of false ones, weighed by the threshold (Vickers and Elkin 2006); the dotted line is flagging everybody, "
-        "the level one nobody. Scores are taken for probabilities as they are.",
+        f"Means over seeds on the test split, one of {count(len(labels), 'label')} at a time. The share of true "
+        "alarms less that of false ones, weighed by the threshold (Vickers and Elkin 2006); the dotted line is "
+        "flagging everybody, the level one nobody. Scores are taken for probabilities as they are.",
         (nobody + drawn + flagged).add_params(shown).properties(width=480, height=320),
+        beside=True,
         lines=lines,
         everybody=everybody,
         nobody=[{"y": 0}],

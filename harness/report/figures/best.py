@@ -54,7 +54,12 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
         chosen_only(table("values"), best)
         .mark_point(filled=True, size=60, opacity=0.9)
         .encode(
-            x=alt.X("value:Q", title=f"{title_metric(metric)}, test split", scale=alt.Scale(zero=False)),
+            x=alt.X(
+                "value:Q",
+                title=f"{title_metric(metric)}, test split",
+                scale=alt.Scale(zero=False),
+                axis=alt.Axis(tickCount=7),
+            ),
             y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
             color=by_row("color", best),
             shape=by_row("shape", best),
@@ -203,12 +208,15 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     )
     judged = sum(pair.p is not None for pair in kept)
     shown = sum(pair.differs for pair in kept)
-    unjudged = f" {len(kept) - judged} need three seeds of both rows first." if judged < len(kept) else ""
+    found = (
+        f"A star marks a significant difference: {shown} of the" if shown else "No difference is significant among the"
+    )
+    unjudged = f" {len(kept) - judged} pairs need three seeds of both rows first." if judged < len(kept) else ""
     return finish(
         "pairs",
         f"Differences in {title_metric(summary.objective)} between all pairs",
-        f"{shown} of {len(kept)} pairs of the best {len(names)} rows differ significantly over patients and seeds "
-        f"(Holm-adjusted p under {SIGNIFICANT:g}); they bear a star.{unjudged}",
+        f"{found} {count(len(kept), 'pair')} of the best {len(names)} rows, over patients and seeds "
+        f"(Holm-adjusted p under {SIGNIFICANT:g}).{unjudged}",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),
         cells=cells,
     )

@@ -36,8 +36,10 @@ APART = "readers-"
 """What the names of curves on what readers read begin with."""
 AREAS = "areas"
 """The parameter that has label -> row -> the area, for the legend."""
-COARSE = 2 * POINTS
+COARSE = 1.5 * POINTS
 """Distance from a single seed's curve that is not worth a point: it is thin, and stands behind the mean."""
+FINE = 0.5 * POINTS
+"""Likewise from a mean, which is smooth."""
 
 Curves = Mapping[str, "NDArray[np.float64]"]
 """`roc/LABEL`, `pr/LABEL`, `reliability/LABEL`, `benefit/LABEL` of one seed, as `Resamples` holds them."""
@@ -99,8 +101,12 @@ def draw_curves(
     Where readers read a part of the test, or are held against another truth, the curves are drawn for that, too.
     """
     kinds, apart = list(KINDS), ""
-    if readers is not None and any(name.startswith(APART) for seeds in traced.values() for one in seeds for name in one):
-        beside = [replace(kind, name=f"{APART}{kind.name}", title=f"{kind.title}, beside readers") for kind in KINDS[:2]]
+    if readers is not None and any(
+        name.startswith(APART) for seeds in traced.values() for one in seeds for name in one
+    ):
+        beside = [
+            replace(kind, name=f"{APART}{kind.name}", title=f"{kind.title}, beside readers") for kind in KINDS[:2]
+        ]
         kinds, apart = [*kinds, *(replace(kind, area="") for kind in beside)], APART
     for kind in kinds:
         lines, seeds = _trace(summary, kind.name, best, traced)
@@ -109,7 +115,9 @@ def draw_curves(
         base = kind.name.removeprefix(APART)
         points = place_readers(readers, base) if readers and kind.name.startswith(apart) else []
         decided = place_decisions(best, kind.name)
-        yield _draw(summary, kind, best, {"lines": lines, "seeds": seeds, "decided": decided, "readers": points}, readers)
+        yield _draw(
+            summary, kind, best, {"lines": lines, "seeds": seeds, "decided": decided, "readers": points}, readers
+        )
 
 
 def _trace(summary: Leaderboard, kind: str, best: Sequence[RowSummary], traced: Traced) -> tuple[Lines, Lines]:
@@ -120,7 +128,7 @@ def _trace(summary: Leaderboard, kind: str, best: Sequence[RowSummary], traced: 
             curves = [one[name] for one in traced.get(row.name, ()) if (name := f"{kind}/{label}") in one]
             if not curves:
                 continue
-            means.append(_list_points(row.title, label, average_curves(kind.removeprefix(APART), curves), kind))
+            means.append(_list_points(row.title, label, average_curves(kind.removeprefix(APART), curves), kind, FINE))
             if len(curves) > 1:
                 singles += [
                     {**_list_points(row.title, label, curve, kind, COARSE), "seed": seed}
@@ -129,7 +137,7 @@ def _trace(summary: Leaderboard, kind: str, best: Sequence[RowSummary], traced: 
     return means, singles
 
 
-def _list_points(row: str, label: str, curve: NDArray[np.float64], kind: str, within: float = POINTS) -> dict[str, Any]:
+def _list_points(row: str, label: str, curve: NDArray[np.float64], kind: str, within: float) -> dict[str, Any]:
     line = {"row": row, "label": label, "x": shorten_all(curve[0]), "y": shorten_all(curve[1])}
     return line if kind == "reliability" else thin(line, within)
 
@@ -166,6 +174,7 @@ def _draw(
     areas = _list_areas(kind, best, present)
     params = [alt.param(name=LABEL, value=present[0]), *([alt.param(name=AREAS, value=areas)] if areas else [])]
     legend = {"title": f"{title_metric(kind.area)} of the label", "area": f"{AREAS}[{LABEL}]"} if areas else {}
+    legend |= {"symbol": "stroke"}
     unit = alt.Scale(domain=[0, 1])
     x, y = alt.X("x:Q", title=kind.x, scale=unit), alt.Y("y:Q", title=kind.y, scale=unit)
     color, dash = by_row("color", best, **legend), by_row("dash", best, **legend)
@@ -192,7 +201,7 @@ def _draw(
         kind.title,
         _describe(kind, data, len(present), readers),
         alt.layer(*layers).add_params(*params).properties(width=380, height=380),
-        columns=1 if areas else 2,
+        beside=True,
         **held,
     )
     return replace(figure, labels=tuple(present))
@@ -222,7 +231,9 @@ def _list_areas(kind: Kind, best: Sequence[RowSummary], labels: Sequence[str]) -
     return {
         label: found
         for label in labels
-        if (found := {r.title: f"{v:.3f}" for r in best if (v := r.per_label.get(kind.area, {}).get(label)) is not None})
+        if (
+            found := {r.title: f"{v:.3f}" for r in best if (v := r.per_label.get(kind.area, {}).get(label)) is not None}
+        )
     }
 
 

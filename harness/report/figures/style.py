@@ -7,7 +7,7 @@ grounds take theirs from the page's style, light or dark.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ CHOSEN = "chosen"
 """What the page's script sets to the names of the rows that are shown."""
 LABEL = "label"
 """What the page's script sets to the label whose curves are shown."""
-FIRST = 5
+COST = "cost"
+"""What the page's script sets to the cost that the objective is drawn against."""
+FIRST = 10
 """Rows that are shown until others are chosen."""
 DIGITS = 4
 POINTS = 0.01
@@ -48,6 +50,8 @@ class Figure:
     """Vega-Lite, with its data."""
     labels: tuple[str, ...] = ()
     """Labels of which one at a time is shown; empty where all are."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Axes of which one at a time is shown, with what they are called; empty where there is but one."""
 
 
 def table(name: str) -> alt.Chart:
@@ -58,14 +62,18 @@ def table(name: str) -> alt.Chart:
 
 
 def finish(
-    name: str, title: str, description: str, chart: alt.TopLevelMixin, columns: int = 2, **data: Sequence[Any]
+    name: str, title: str, description: str, chart: alt.TopLevelMixin, *, beside: bool = False, **data: Sequence[Any]
 ) -> Figure:
     """Finish a chart, with the data of its tables: no ground, no colors for what the page's style colors.
 
-    `columns` is how many entries of its legend stand side by side.
+    Its legend stands below it, or `beside` it.
     """
     chart = chart.configure(background="transparent").configure_view(stroke=None)
-    chart = chart.configure_legend(orient="bottom", columns=columns, labelLimit=600 // columns).configure_axisY(labelLimit=320)
+    place: Any = (
+        {"orient": "right", "labelLimit": 190} if beside else {"orient": "bottom", "columns": 2, "labelLimit": 300}
+    )
+    chart = chart.configure_legend(symbolOpacity=1, **place).configure_axisY(labelLimit=320)
+    chart = chart.configure_axisX(labelFlush=False, labelSeparation=5)
     chart = chart.configure_text(limit=220)
     specification = chart.to_dict()
     specification |= {"description": description, "datasets": {name: list(values) for name, values in data.items()}}
@@ -80,10 +88,13 @@ def chosen_only(chart: alt.Chart, rows: Sequence[RowSummary]) -> alt.Chart:
     return chart.add_params(chosen).transform_filter(f"indexof({CHOSEN}, datum.row) >= 0")
 
 
-def by_row(channel: str, rows: Sequence[RowSummary], title: str | None = None, area: str = "") -> Any:
+def by_row(
+    channel: str, rows: Sequence[RowSummary], title: str | None = None, area: str = "", symbol: str | None = None
+) -> Any:
     """A channel that tells rows apart; colors repeat with other dashes or shapes.
 
-    `area` is an expression for row -> a number, which then stands before each row in the legend, under `title`.
+    `area` is an expression for row -> a number, which then stands before each row in the legend, under `title`;
+    `symbol` is the legend's, where it is not that of the marks.
     """
     import altair as alt
 
@@ -91,7 +102,8 @@ def by_row(channel: str, rows: Sequence[RowSummary], title: str | None = None, a
     rounds = [number // len(COLORS) for number in range(len(names))]
     # first the number: a long name is cut at its end
     numbered = {"labelExpr": f"({area}[datum.label] || '') + '  ' + datum.label"} if area else {}
-    legend = alt.Legend(title=title, values=alt.ExprRef(CHOSEN), **numbered)
+    drawn: Any = {"symbolType": symbol} if symbol else {}
+    legend = alt.Legend(title=title, values=alt.ExprRef(CHOSEN), **numbered, **drawn)
     if channel == "color":
         return alt.Color("row:N", scale=alt.Scale(domain=names, range=cycle(COLORS, names)), legend=legend)
     if channel == "dash":
@@ -105,7 +117,7 @@ def by_policy(policies: Sequence[str]) -> Any:
     import altair as alt
 
     scale = alt.Scale(domain=list(policies), range=cycle(POLICY_SHAPES, policies))
-    return alt.Shape("policy:N", scale=scale, legend=alt.Legend(title="thresholds", columns=3))
+    return alt.Shape("policy:N", scale=scale, legend=alt.Legend(title="thresholds"))
 
 
 def cycle(values: Sequence[str], names: Sequence[str]) -> list[str]:
