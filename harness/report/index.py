@@ -138,7 +138,7 @@ def _warn(summary: Leaderboard) -> Iterator[str]:
     if summary.leak:
         yield "The splits leak: never ranked"
     if part := tell_part(summary):
-        yield f"Part of the test split: {part.partition(':')[0]}"
+        yield part
     if "missing" in notes or "unreadable" in notes:
         yield "Part of the dataset"
     if not summary.ranked:

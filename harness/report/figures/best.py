@@ -211,12 +211,13 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     found = (
         f"A star marks a significant difference: {shown} of the" if shown else "No difference is significant among the"
     )
-    unjudged = f" {len(kept) - judged} pairs need three seeds of both rows first." if judged < len(kept) else ""
+    waiting = len(kept) - judged
+    unjudged = f" {count(waiting, 'pair')} {'needs' if waiting == 1 else 'need'} three seeds of both rows first."
     return finish(
         "pairs",
         f"Differences in {title_metric(summary.objective)} between all pairs",
         f"{found} {count(len(kept), 'pair')} of the best {len(names)} rows, over patients and seeds "
-        f"(Holm-adjusted p under {SIGNIFICANT:g}).{unjudged}",
+        f"(Holm-adjusted p under {SIGNIFICANT:g}).{unjudged if waiting else ''}",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),
         cells=cells,
     )

@@ -140,7 +140,7 @@ def shorten_all(values: NDArray[np.float64]) -> list[float]:
     return [round(float(value), 3) for value in values]
 
 
-def thin(line: Mapping[str, Any], within: float = POINTS) -> dict[str, Any]:
+def thin(line: Mapping[str, Any], within: float) -> dict[str, Any]:
     """A curve's points without those that lie on the line between what is kept, within that distance."""
     x, y = line["x"], line["y"]
     kept, stack = {0, len(x) - 1}, [(0, len(x) - 1)]
