@@ -35,7 +35,8 @@ async function draw(drawing) {
 // A picture is as wide as its room, and a square one as wide as leaves its legend beside it. In a narrow room names are
 // cut, and legends stand below.
 function shorten({ legend, axisY, text }, room) {
-  if (room < 600) Object.assign(legend, { orient: "bottom", columns: 1, labelLimit: 0.8 * room });
+  const below = { bottom: { direction: "vertical", anchor: "start" } };
+  if (room < 600) Object.assign(legend, { orient: "bottom", columns: 1, labelLimit: 0.8 * room, layout: below });
   if (room < 480) axisY.labelLimit = text.limit = 0.4 * room;
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from harness.board import RATES
 from harness.evaluation.parts import ConfusionPart
@@ -46,6 +48,24 @@ def average_confusion(records: Sequence[Record]) -> Confusion:
     known = dict.fromkeys(policy for of_seed in counts for policy in of_seed)
     ordered = sorted(known, key=lambda policy: (policy == "oracle", policy not in POLICIES))
     return {policy: _average([of_seed[policy] for of_seed in counts if policy in of_seed]) for policy in ordered}
+
+
+def draw_counts(confusion: Confusion, labels: Sequence[str], digits: int) -> Iterator[tuple[str, Markup]]:
+    """Each label with its cells, four for each policy.
+
+    Of numbers alone, so that nothing has to be escaped: a template would take several times as long.
+    """
+    for label in labels:
+        cells = [_draw_policy(of_policy.get(label), digits) for of_policy in confusion.values()]
+        yield label, Markup("".join(cells))  # noqa: S704 - see above
+
+
+def _draw_policy(one: Decided | None, digits: int) -> str:
+    if one is None:
+        return '<td class="begins" colspan="4">no threshold</td>'
+    counts = (one.false_positives, one.false_negatives, one.true_negatives)
+    others = "".join(f"<td>{count:,.{digits}f}</td>" for count in counts)
+    return f'<td class="begins">{one.true_positives:,.{digits}f}</td>{others}'
 
 
 def _average(seeds: Sequence[Mapping[str, ConfusionPart]]) -> dict[str, Decided]:

@@ -32,6 +32,7 @@ from harness.metric_names import explain_policies, title_metric
 from harness.report import frame
 from harness.report.chance import count_labels, count_test, find_rare_labels
 from harness.report.columns import list_page_columns
+from harness.report.confusion import draw_counts
 from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_difference, draw_history
 from harness.report.figures import MOST_ROWS, make_figures
@@ -218,6 +219,7 @@ def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: Row
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,
+        counts=draw_counts,
     )
 
 

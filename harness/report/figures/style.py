@@ -137,7 +137,8 @@ def shorten_finely(value: float) -> float:
 
 def shorten_all(values: NDArray[np.float64]) -> list[float]:
     """Return shares with as many digits as a picture needs."""
-    return [round(float(value), 3) for value in values]
+    rounded: list[float] = values.astype(float).round(3).tolist()
+    return rounded
 
 
 def thin(line: Mapping[str, Any], within: float) -> dict[str, Any]:
