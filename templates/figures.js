@@ -2,7 +2,7 @@
 
 // Pictures are drawn when they come into view. Vega's expressions are interpreted, not compiled: the page forbids eval.
 const options = { logLevel: 1, ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
-const LARGEST_SQUARE = 440;
+const LARGEST_SQUARE = 520;
 const charts = new Set();
 const choices = [...document.querySelectorAll("#figure-rows input")];
 const shown = document.getElementById("figure-label");

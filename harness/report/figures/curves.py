@@ -19,7 +19,6 @@ from harness.report.figures.style import (
     chosen_only,
     count,
     finish,
-    shorten,
     shorten_all,
     table,
     thin,
@@ -36,7 +35,7 @@ APART = "readers-"
 """What the names of curves on what readers read begin with."""
 AREAS = "areas"
 """The parameter that has label -> row -> the area, for the legend."""
-COARSE = 1.5 * POINTS
+COARSE = 2 * POINTS
 """Distance from a single seed's curve that is not worth a point: it is thin, and stands behind the mean."""
 FINE = 0.5 * POINTS
 """Likewise from a mean, which is smooth."""
@@ -155,7 +154,7 @@ def place_decisions(best: Sequence[RowSummary], kind: str) -> Lines:
                 if x is None or y is None:
                     continue
                 found = by_label.setdefault(label, {"policy": [], "x": [], "y": []})
-                for name, value in (("policy", policy), ("x", shorten(x)), ("y", shorten(y))):
+                for name, value in (("policy", policy), ("x", round(x, 3)), ("y", round(y, 3))):
                     found[name].append(value)
         points += [{"row": row.title, "label": label, **found} for label, found in by_label.items()]
     return points
@@ -243,7 +242,12 @@ def _describe(kind: Kind, data: Mapping[str, Lines], labels: int, readers: Reade
     if data["seeds"]:
         told.append(f"Thin lines are single seeds, thick ones their mean. {kind.averaged}")
     if data["decided"]:
-        told.append("Hollow marks show where each policy's thresholds land, over all seeds.")
+        told.append(
+            "Hollow marks show where each policy's thresholds land; of several seeds they are means, which need not lie on "
+            "the line."
+            if data["seeds"]
+            else "Hollow marks show where each policy's thresholds land."
+        )
     if data["readers"]:
         told.append(f"Gray diamonds are {count(len({point['reader'] for point in data['readers']}), 'reader')}.")
     return " ".join([*told, *_explain_apart(kind.name, readers)])
