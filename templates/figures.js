@@ -37,7 +37,7 @@ async function draw(drawing) {
 function shorten({ legend, axisY, text }, room) {
   const below = { bottom: { direction: "vertical", anchor: "start" } };
   if (room < 600) Object.assign(legend, { orient: "bottom", columns: 1, labelLimit: 0.8 * room, layout: below });
-  if (room < 480) axisY.labelLimit = text.limit = 0.4 * room;
+  if (room < 600) axisY.labelLimit = text.limit = 0.4 * room;
 }
 
 async function fit(chart, drawing, specification) {

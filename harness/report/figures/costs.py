@@ -74,7 +74,7 @@ def draw_costs(summary: Leaderboard) -> Figure | None:
         "cost",
         f"{objective} against cost",
         f"{count(most)}. The dashed line joins the rows that no other row beats in both {objective} and cost."
-        f"{_explain_missing(summary)}",
+        f"{_explain_missing(summary)} Where there is no room for a row's name, its point shows it on hover.",
         _draw(objective, found),
         rows=rows,
         front=front,

@@ -243,8 +243,8 @@ def _describe(kind: Kind, data: Mapping[str, Lines], labels: int, readers: Reade
         told.append(f"Thin lines are single seeds, thick ones their mean. {kind.averaged}")
     if data["decided"]:
         told.append(
-            "Hollow marks show where each policy's thresholds land; of several seeds they are means, which need not lie on "
-            "the line."
+            "Hollow marks show where each policy's thresholds land; of several seeds they are means, which need not lie "
+            "on the line."
             if data["seeds"]
             else "Hollow marks show where each policy's thresholds land."
         )
