@@ -147,7 +147,8 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
             title=None,
             axis=alt.Axis(ticks=False, domain=False),
         )
-        x = alt.X("value:Q", title="AUROC, test split", scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=7))
+        scale = alt.Scale(zero=False, padding=8)
+        x = alt.X("value:Q", title="AUROC, test split", scale=scale, axis=alt.Axis(tickCount=7))
         span = base.mark_rule(strokeWidth=1.5, color="#888888").encode(
             x=alt.X("min(value):Q"), x2=alt.X2("max(value):Q"), y=y
         )

@@ -44,7 +44,7 @@ def _find_time(efficiency: Mapping[str, float]) -> float | None:
     return 1000 / speed if speed else None
 
 
-COSTS = (
+AXES = (
     Cost("training", "training time, minutes", _take("train_minutes")),
     Cost("image", "time per test image, ms", _find_time),
     Cost("memory", "peak device memory, MiB", _take("peak_device_bytes", 2**20)),
@@ -60,7 +60,7 @@ def draw_costs(summary: Leaderboard) -> Figure | None:
     None where no cost tells two rows apart.
     """
     higher = summary.directions.get(summary.objective, True)
-    kinds = [cost for cost in COSTS if summary.timings_compare or not cost.timed]
+    kinds = [cost for cost in AXES if summary.timings_compare or not cost.timed]
     listed = {cost: _list_rows(summary, cost) for cost in kinds}
     found = {cost: rows for cost, rows in listed.items() if len({row["cost"] for row in rows}) > 1}
     if not found:

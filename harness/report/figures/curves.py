@@ -48,8 +48,8 @@ Lines = list[dict[str, Any]]
 """Rows of a picture's table."""
 
 
-@dataclass(frozen=True)
-class Kind:
+@dataclass(frozen=True, kw_only=True)
+class CurveKind:
     """One kind of curve."""
 
     name: str
@@ -63,27 +63,28 @@ class Kind:
 
 
 KINDS = (
-    Kind(
-        "roc",
-        "ROC curves",
-        "false positive rate",
-        "true positive rate",
-        "auroc",
-        "The mean averages true positive rates at equal false positive rates, so that its area is the mean AUROC.",
+    CurveKind(
+        name="roc",
+        title="ROC curves",
+        x="false positive rate",
+        y="true positive rate",
+        area="auroc",
+        averaged="The mean averages true positive rates at equal false positive rates, so that its area is the mean "
+        "AUROC.",
     ),
-    Kind(
-        "pr",
-        "Precision-recall curves",
-        "recall",
-        "precision",
-        "auprc",
-        "The mean averages precision at equal recall, along the lines of the seeds.",
+    CurveKind(
+        name="pr",
+        title="Precision-recall curves",
+        x="recall",
+        y="precision",
+        area="auprc",
+        averaged="The mean averages precision at equal recall, along the lines of the seeds.",
     ),
-    Kind(
-        "reliability",
-        "Reliability diagrams",
-        "mean score",
-        "share of positives",
+    CurveKind(
+        name="reliability",
+        title="Reliability diagrams",
+        x="mean score",
+        y="share of positives",
         averaged="The mean pools the images of all seeds in bins of equal width.",
     ),
 )
@@ -162,7 +163,7 @@ def place_decisions(best: Sequence[RowSummary], kind: str) -> Lines:
 
 def _draw(
     summary: Leaderboard,
-    kind: Kind,
+    kind: CurveKind,
     best: Sequence[RowSummary],
     data: Mapping[str, Lines],
     readers: ReadersSummary | None,
@@ -225,7 +226,7 @@ def _draw_decisions(best: Sequence[RowSummary], points: Lines, x: Any, y: Any, c
     return marks.encode(x=x, y=y, color=color, shape=by_policy(policies), tooltip=tips)
 
 
-def _list_areas(kind: Kind, best: Sequence[RowSummary], labels: Sequence[str]) -> dict[str, dict[str, str]]:
+def _list_areas(kind: CurveKind, best: Sequence[RowSummary], labels: Sequence[str]) -> dict[str, dict[str, str]]:
     """Label -> row -> the mean area over seeds; empty where the board does not measure it."""
     return {
         label: found
@@ -236,15 +237,15 @@ def _list_areas(kind: Kind, best: Sequence[RowSummary], labels: Sequence[str]) -
     }
 
 
-def _describe(kind: Kind, data: Mapping[str, Lines], labels: int, readers: ReadersSummary | None) -> str:
+def _describe(kind: CurveKind, data: Mapping[str, Lines], labels: int, readers: ReadersSummary | None) -> str:
     """What the picture shows, and how, in sentences."""
     told = [f"Test split, one of {count(labels, 'label')} at a time."]
     if data["seeds"]:
         told.append(f"Thin lines are single seeds, thick ones their mean. {kind.averaged}")
     if data["decided"]:
         told.append(
-            "Hollow marks show where each policy's thresholds land; of several seeds they are means, which need not lie "
-            "on the line."
+            "Hollow marks show where each policy's thresholds land; of several seeds they are means, which need not "
+            "lie on the line."
             if data["seeds"]
             else "Hollow marks show where each policy's thresholds land."
         )

@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Place:
+class NamePlace:
     """Where a name stands, seen from its point."""
 
     align: Literal["left", "center", "right"]
@@ -31,19 +31,19 @@ class Place:
 
 
 PLACES = (
-    Place("left", 8, 0),
-    Place("right", -8, 0),
-    Place("center", 0, -14),
-    Place("center", 0, 14),
-    Place("left", 6, -11),
-    Place("right", -6, -11),
-    Place("left", 6, 11),
-    Place("right", -6, 11),
+    NamePlace("left", 8, 0),
+    NamePlace("right", -8, 0),
+    NamePlace("center", 0, -14),
+    NamePlace("center", 0, 14),
+    NamePlace("left", 6, -11),
+    NamePlace("right", -6, -11),
+    NamePlace("left", 6, 11),
+    NamePlace("right", -6, 11),
 )
 """Places to try, the best first."""
 
 
-def place_names(names: Sequence[str], points: Sequence[Point], width: float, line: int) -> list[Place | None]:
+def place_names(names: Sequence[str], points: Sequence[Point], width: float, line: int) -> list[NamePlace | None]:
     """A place for each name beside its point (x, y) in pixels; None for one without room in a plot of that width.
 
     Earlier names choose first, and none stands on the line through the first `line` points. Names that are apart here
@@ -51,7 +51,7 @@ def place_names(names: Sequence[str], points: Sequence[Point], width: float, lin
     """
     taken: list[Box] = [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in points]
     taken += _cover_line(points[:line])
-    places: list[Place | None] = []
+    places: list[NamePlace | None] = []
     for number, (name, (x, y)) in enumerate(zip(names, points, strict=True)):
         others = [box for other, box in enumerate(taken) if other != number]
         place, box = next(_find_free(name, x, y, width, others), (None, None))
@@ -70,7 +70,7 @@ def _cover_line(points: Sequence[Point]) -> Iterator[Box]:
             yield at_x - 1, at_y - 1, at_x + 1, at_y + 1
 
 
-def _find_free(name: str, x: float, y: float, width: float, others: Sequence[Box]) -> Iterator[tuple[Place, Box]]:
+def _find_free(name: str, x: float, y: float, width: float, others: Sequence[Box]) -> Iterator[tuple[NamePlace, Box]]:
     long = min(len(name) * LETTER, LONGEST)
     for place in PLACES:
         left = x + place.dx - {"left": 0.0, "center": long / 2, "right": long}[place.align]

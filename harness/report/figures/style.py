@@ -36,7 +36,7 @@ POINTS = 0.01
 """Distance from a curve that is not worth a point in a picture."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """One picture."""
 
@@ -77,7 +77,7 @@ def finish(
     chart = chart.configure_text(limit=220)
     specification = chart.to_dict()
     specification |= {"description": description, "datasets": {name: list(values) for name, values in data.items()}}
-    return Figure(name, title, description, specification)
+    return Figure(name=name, title=title, description=description, specification=specification)
 
 
 def chosen_only(chart: alt.Chart, rows: Sequence[RowSummary]) -> alt.Chart:
