@@ -31,7 +31,7 @@ def average_curves(kind: str, curves: Sequence[Array]) -> Array:
     if kind == "reliability":
         return pool_bins(curves)
     if kind == "benefit":  # all have the same thresholds
-        return np.mean(curves, axis=0)
+        return np.stack(curves).mean(axis=0)
     return average_vertically(curves, start=0.0 if kind == "roc" else None)
 
 

@@ -101,7 +101,7 @@ def by_row(
     names = [row.title for row in rows]
     rounds = [number // len(COLORS) for number in range(len(names))]
     # first the number: a long name is cut at its end
-    numbered = {"labelExpr": f"({area}[datum.label] || '') + '  ' + datum.label"} if area else {}
+    numbered: Any = {"labelExpr": f"({area}[datum.label] || '') + '  ' + datum.label"} if area else {}
     drawn: Any = {"symbolType": symbol} if symbol else {}
     legend = alt.Legend(title=title, values=alt.ExprRef(CHOSEN), **numbered, **drawn)
     if channel == "color":
