@@ -31,7 +31,8 @@ def average_curves(kind: str, curves: Sequence[Array]) -> Array:
     if kind == "reliability":
         return pool_bins(curves)
     if kind == "benefit":  # all have the same thresholds
-        return np.stack(curves).mean(axis=0)
+        mean: Array = np.stack(curves).mean(axis=0)
+        return mean
     return average_vertically(curves, start=0.0 if kind == "roc" else None)
 
 
