@@ -175,8 +175,11 @@ def _draw(
     params = [alt.param(name=LABEL, value=present[0]), *([alt.param(name=AREAS, value=areas)] if areas else [])]
     legend = {"title": f"{title_metric(kind.area)} of the label", "area": f"{AREAS}[{LABEL}]"} if areas else {}
     legend |= {"symbol": "stroke"}
-    unit = alt.Scale(domain=[0, 1])
-    x, y = alt.X("x:Q", title=kind.x, scale=unit), alt.Y("y:Q", title=kind.y, scale=unit)
+    unit, ticks = alt.Scale(domain=[0, 1]), alt.Axis(tickCount=5)
+    x, y = (
+        alt.X("x:Q", title=kind.x, scale=unit, axis=ticks),
+        alt.Y("y:Q", title=kind.y, scale=unit, axis=ticks),
+    )
     color, dash = by_row("color", best, **legend), by_row("dash", best, **legend)
     reliability, diagonal = kind.name == "reliability", kind.name.removeprefix(APART) != "pr"
     layers: list[Any] = []
