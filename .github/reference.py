@@ -38,8 +38,8 @@ TABLES: Mapping[str, type[BaseModel]] = {
 """Marker in docs/board.md -> the model whose keys stand there."""
 CLI_HEAD = """# The command line
 
-Every verb of `harness` with its options, as `harness VERB --help` shows them. `make reference` writes this page from the
-code; change the help texts there.
+Every verb of `harness` with its options, as `harness VERB --help` shows them. `make reference` writes this page
+from the help texts in the code.
 
 Exit codes: 0 when all is done, 1 when something failed or was found to be wrong, 2 for a mistake in the command or the
 data, 130 when interrupted. With an environment variable, an option need not be typed each time.

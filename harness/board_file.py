@@ -27,7 +27,7 @@ class ParamsTable(_Strict):
     loss: dict[str, Any] = Field(default_factory=dict, description="Parameters of the losses.")
     recipe: dict[str, Any] = Field(
         default_factory=dict,
-        description="Fields of the recipes, nested as `augment = { flip = false }` where they are.",
+        description="Fields of the recipes, nested as in `augment = { flip = false }`.",
     )
 
 

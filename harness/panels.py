@@ -72,8 +72,8 @@ class ReaderTable(_Strict):
     name: str = Field(min_length=1, description="What the reader is called on the page.")
     decisions: str = Field(
         min_length=1,
-        description="A table with 1, 0 or blank for each image (or study, or patient) and label; its path begins at the "
-        "board's folder.",
+        description="A table with 1, 0 or blank for each image (or study, or patient) and label; its path begins at "
+        "the board's folder.",
     )
 
 
