@@ -123,7 +123,7 @@ def make_cli_page() -> str:
     (_, root), *others = verbs
     names = [name.removeprefix("harness ") for name, _ in others]
     links = [
-        (f"[`{name}`](#harness-{name.replace(' ', '-')})", escape(read_help(verb)[0]))
+        (f"[`{name}`](#harness-{name.replace(' ', '-')})", shape_paragraphs(verb.help)[0])
         for name, (_, verb) in zip(names, others, strict=True)
     ]
     parts = [CLI_HEAD, make_table(("verb", "what it does"), links), *(make_verb(name, verb) for name, verb in others)]
@@ -138,17 +138,18 @@ def list_verbs(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def make_verb(name: str, verb: Any) -> str:
-    """Make the section of a verb: its help, how it is typed, its options by groups."""
+    """Make the section of a verb in the order of its help: what it does, how it is typed, its options, examples."""
     arguments = [name_argument(one) for one in verb.params if one.param_type_name == "argument"]
     below = " VERB" if getattr(verb, "commands", {}) else ""
     usage = f"```\n{' '.join([f'{name}{below}', *arguments, '[OPTIONS]'])}\n```"
-    return "\n\n".join([f"## {name}", *(shape_paragraph(part) for part in read_help(verb)), usage, *make_groups(verb)])
+    parts = [*shape_paragraphs(verb.help), usage, *make_groups(verb), *shape_paragraphs(verb.epilog)]
+    return "\n\n".join([f"## {name}", *parts])
 
 
-def read_help(verb: Any) -> list[str]:
-    """Read the paragraphs of a verb's help, and of what stands at its end."""
-    text = "\n\n".join(inspect.cleandoc(part) for part in (verb.help, verb.epilog) if part)
-    return [part for part in re.split(r"\n\s*\n", text.replace("\b\n", "\b")) if part.strip()]
+def shape_paragraphs(text: str | None) -> list[str]:
+    """Shape each paragraph of a help text as Markdown."""
+    parts = re.split(r"\n\s*\n", inspect.cleandoc(text or "").replace("\b\n", "\b"))
+    return [shape_paragraph(part) for part in parts if part.strip()]
 
 
 def shape_paragraph(text: str) -> str:
@@ -165,7 +166,7 @@ def shape_paragraph(text: str) -> str:
 def make_groups(verb: Any) -> list[str]:
     """Make a table for each group of a verb's arguments and options, under the heading that its help has."""
     signature, hints = read_signature(verb)
-    groups: dict[str, list[tuple[str, str, str]]] = {}
+    groups: dict[str, list[tuple[str, str, str]]] = {"Arguments": []}
     for one in verb.params:
         if one.hidden or "--help" in one.opts:
             continue
@@ -177,6 +178,7 @@ def make_groups(verb: Any) -> list[str]:
     return [
         f"**{group}**\n\n{make_table((kinds.get(group, 'option'), 'meaning', 'default'), rows)}"
         for group, rows in groups.items()
+        if rows
     ]
 
 
