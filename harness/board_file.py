@@ -40,8 +40,8 @@ class RowsTable(_Strict):
     params: ParamsTable = Field(
         default_factory=ParamsTable, description="Parameters that differ from their defaults, in three tables."
     )
-    title: str = Field(
-        default="", description="What readers know the row as; only a table that asks for one row can have a title."
+    name: str = Field(
+        default="", description="What readers know the row as; only a table that asks for one row can have a name."
     )
     about: str = Field(
         default="", description="What readers should know about the row; it stands in the row's details."
@@ -50,13 +50,13 @@ class RowsTable(_Strict):
         default="", description="How the parameters were found and what that cost; `harness tune --add` writes it."
     )
 
-    @field_validator("title")
+    @field_validator("name")
     @classmethod
-    def _single(cls, title: str, info: ValidationInfo) -> str:
+    def _single(cls, name: str, info: ValidationInfo) -> str:
         count = math.prod(len(info.data.get(names, ())) for names in ("models", "losses", "recipes"))
-        if title and count > 1:
-            raise ValueError(f"a title names one row, and this table asks for {count}; give each a table of its own")
-        return title.strip()
+        if name and count > 1:
+            raise ValueError(f"a name is for one row, and this table asks for {count}; give each a table of its own")
+        return name.strip()
 
 
 class DatasetTable(BaseModel):

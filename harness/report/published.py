@@ -13,7 +13,7 @@ Each row belongs to a test split of the file, because a number means nothing wit
     [[rows]]
     name = "SwinCheX 2022"
     split = "official"                # the name of a split above
-    row = "SwinCheX"                  # the board's row that it is about, by its name or title, where there is one
+    row = "SwinCheX"                  # the board's row that it is about, by its name or its key, where there is one
     source = "where the number stands"
     second_hand = true                # quoted by a third party, not read where it was first published
     auroc = 0.810                     # mean over labels
@@ -63,7 +63,7 @@ class PublishedRow(_PublishedPart):
     split: str = Field(description="The name of the split that it was measured on.")
     row: str = Field(
         default="",
-        description="The name or title of the board's row that the number is about, also one that is still to come.",
+        description="The name or the key of the board's row that the number is about; the row may be still to come.",
     )
     source: str = Field(description="Where the number was published.")
     second_hand: bool = Field(
