@@ -68,6 +68,7 @@ class Desk:
             "HOME": str(self.folder),
             "BROWSER": "true",
             "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",  # these networks gain nothing from more, and tests run side by side
             "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
         }
         script = Path(sys.executable).with_name("harness")
