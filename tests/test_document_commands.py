@@ -69,9 +69,6 @@ class Desk:
             "BROWSER": "true",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",  # these networks gain nothing from more, and tests run side by side
-            **(
-                {"HARNESS_PLUGIN": "my_net.py"} if (self.folder / "my_net.py").is_file() else {}
-            ),  # as the README exports
             "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
         }
         if (self.folder / "my_net.py").is_file():
