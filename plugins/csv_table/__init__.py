@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness import Data, Dataset, UsageError, hookimpl
+from harness import Data, Dataset, UsageError, hookimpl, take_uncertain
 
 from .images import describe_images
-from .labels import choose_labels, find_policies, read_columns, read_findings, require_blank
+from .labels import choose_labels, read_columns, read_findings, require_blank
 from .readers import merge_rows, require_duplicates
 from .splits import UNLISTED, choose_split, parse_split
 from .table import read, split_names
@@ -32,7 +32,8 @@ def load(
     labels: list[str] | str = "",
     findings: str = "",
     separator: str = "|",
-    uncertain: dict[str, str] | str = "ignore",
+    uncertain: dict[str, str | float] | str | float = "ignore",
+    uncertain_test: dict[str, str] | str | None = None,
     blank: str = "ignore",
     duplicates: str = "refuse",
     mirrors: bool = True,
@@ -51,9 +52,11 @@ def load(
 
     Every other column with a value is a label, unless its name says that it is none (`Follow-up #`, `study_id`), or
     `labels` lists them. A label is 1, 0, -1 (uncertain) or blank, or true, false, yes, no, positive, negative.
-    `uncertain` is `ignore` (unknown), `ones` or `zeros`, for all labels or per label (`Edema=ones,Mass=zeros`, or a
-    table in board.toml); `blank` is `ignore` or `zeros`. Instead, `findings` names one column that lists the findings
-    of an image (`Edema|Mass`, `No Finding`), with a `separator` between them; labels are those that occur, or `labels`.
+    In training `uncertain` is `ignore` (unknown), `ones`, `zeros` or a number between 0 and 1 (a soft target), for all
+    labels or by label (`Edema=ones,Mass=0.6`, or a table in board.toml). In val and test uncertain labels are left out,
+    unless `uncertain_test` says `ones` or `zeros`. `blank` is `ignore` or `zeros`. Instead, `findings` names one column
+    that lists the findings of an image (`Edema|Mass`, `No Finding`), with a `separator` between them; labels are those
+    that occur, or `labels`.
 
     A split is train, val (valid, validate, validation) or test; where a table has train and test alone, val is carved
     from train. Without a split column patients are carved: about 10 % val, 20 % test, 70 % train. Instead of a column,
@@ -79,17 +82,20 @@ def load(
     columns = {"image": image, "patient": patient, "split": column, "age": age, "sex": sex, "view": view}
     described = describe_images(table, columns, study, groups, {*asked, findings})
     if findings:
-        if uncertain != "ignore":
+        if uncertain != "ignore" or uncertain_test is not None:
             raise UsageError("csv: uncertain means nothing with findings, where no label is uncertain; leave it out")
         names, targets = read_findings(table, findings, separator, asked, blank)
     else:
         names = choose_labels(table, asked, set(described.columns.values()))
-        targets = read_columns(table, names, find_policies(uncertain, names), blank)
+        targets = read_columns(table, names, blank)
     known, targets, repeated = merge_rows(table, described.table, targets, duplicates)
     known["split"], chosen = choose_split(table, known, targets, division, root)
     listed = (known["split"] != UNLISTED).to_numpy()
     known, targets = known[listed].reset_index(drop=True), targets[listed]
-    notes = {"label_file": file, "split": chosen}
+    targets, said = take_uncertain(
+        targets, known["split"], names, training=uncertain, test=uncertain_test or "ignore", dataset="csv"
+    )
+    notes = {"label_file": file, "split": chosen, **said}
     folder = root / Path(images).expanduser()
     return Data(
         labels=tuple(names),

@@ -98,7 +98,7 @@ def prepare_dataset(
     from harness.cli import tables
     from harness.cli.terminal import NOTED
     from harness.data import loading
-    from harness.data.grey import describe_scale
+    from harness.data.decoding import describe_values
     from harness.data.prepare import describe_left_out
 
     source = open_source(name, options, data_root, plugin)
@@ -117,7 +117,7 @@ def prepare_dataset(
         tables.print_json(summary)
         return
     say(f"{len(prepared.data.table):,} images of {name} at {load_size} px")
-    if (values := describe_scale(prepared.scale)) is not None:
+    if (values := describe_values(prepared.data, prepared.scale)) is not None:
         say(values)
     if (left_out := describe_left_out(prepared)) is not None:
         say(NOTED, f" {left_out}")

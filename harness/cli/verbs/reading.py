@@ -14,6 +14,7 @@ from harness.cli.verbs.shared import print_board
 from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
+    from harness.report.difference import BoardDifference
     from harness.report.leaderboard import Leaderboard
     from harness.report.page import Rendered
 
@@ -136,29 +137,13 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Say which rows of two boards, or of two states of one, are new, gone, or changed beyond noise."""
-    from harness.board import open_board
     from harness.cli import tables
     from harness.cli.difference_listing import as_markdown, as_plain, as_text
-    from harness.cli.terminal import warn
-    from harness.report.difference import compare_states
-    from harness.report.summary import read_results
 
     if as_json and markdown:
         raise UsageError("give --json or --markdown, not both")
     pairs, new, gone = _pair_boards(before, after)
-    differences, unread = [], []
-    for one, other in pairs:
-        try:
-            states = read_results(open_board(one)), read_results(open_board(other))
-            differences.append(compare_states(*states))
-        except HarnessError as error:  # the others are compared all the same
-            if len(pairs) == 1:
-                raise
-            unread.append(f"{Path(other).name}: cannot be compared: {error}")
-            continue
-        for state in states:
-            for problem in state.problems:
-                warn(f"{state.summary.board.folder}: {problem}")
+    differences, unread = _compare_pairs(pairs)
     alone = [*unread, *(f"{name}: a new board" for name in new), *(f"{name}: a board that is gone" for name in gone)]
     if as_json:
         plain = [as_plain(one) for one in differences]
@@ -173,6 +158,29 @@ def diff(
             say(line)
     if unread:
         raise typer.Exit(1)
+
+
+def _compare_pairs(pairs: Sequence[tuple[str, str]]) -> tuple[list[BoardDifference], list[str]]:
+    """What became of each board, and a line for each that cannot be read where it is not the only one."""
+    from harness.board import open_board
+    from harness.cli.terminal import warn
+    from harness.report.difference import compare_states
+    from harness.report.summary import read_results
+
+    differences, unread = [], []
+    for before, after in pairs:
+        try:
+            states = read_results(open_board(before)), read_results(open_board(after))
+            differences.append(compare_states(*states))
+        except HarnessError as error:  # the others are compared all the same
+            if len(pairs) == 1:
+                raise
+            unread.append(f"{Path(after).name}: cannot be compared: {error}")
+            continue
+        for state in states:
+            for problem in state.problems:
+                warn(f"{state.summary.board.folder}: {problem}")
+    return differences, unread
 
 
 def _pair_boards(before: str, after: str) -> tuple[list[tuple[str, str]], list[str], list[str]]:
