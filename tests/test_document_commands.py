@@ -27,7 +27,7 @@ SMALL = "--set recipe.weights=random --set recipe.epochs=1 --set recipe.size=64"
 PHANTOM = "--option train=48 --option val=60 --option test=120"
 LIGHTER = {
     "run demo": f"--seeds 0 --only tiny-cnn--bce* {PHANTOM}",
-    "run nih-official": f"--option allow_missing=true --seeds 0 --only vit* {SMALL}",  # its other rows: as on nih-dacnet
+    "run nih-official": f"--option allow_missing=true --seeds 0 --only vit* {SMALL}",  # the others: nih-dacnet, csv
     "run nih-dacnet": f"--option allow_missing=true --seeds 0 --only chexnet--focal* {SMALL}",
     "run nih-paper": "--option allow_missing=true --dry-run",  # its rows are trained in the same way
     "run --dataset csv": SMALL,
