@@ -334,10 +334,12 @@ def _without_nan(value: Any) -> Any:
 
 
 def print_speed(model: str, speeds: Sequence[Speed]) -> None:
-    """Print one row for each batch size, then what is behind the figures."""
+    """Print one row for each recipe, loss and batch size, then what is behind the figures."""
     table = Table(
-        box=None, pad_edge=False, header_style="bold", title=f"{model}: images a second", title_justify="left"
+        box=None, pad_edge=False, header_style="bold", title=f"{model}: images per second", title_justify="left"
     )
+    table.add_column("recipe")
+    table.add_column("loss")
     for heading in (
         "batch", "engine", "tight loop", "ratio", "reference", "ratio", "plain script", "ratio", "inference", "step ms",
         "memory", "reserved", "20 epochs of NIH",
@@ -345,6 +347,8 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
         table.add_column(heading, justify="right")
     for one in speeds:
         table.add_row(
+            one.recipe,
+            one.loss,
             f"{one.batch_size}",
             line(f"{one.engine:,.0f}", style="bold"),
             f"{one.tight_loop:,.0f}",
@@ -367,7 +371,7 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
     first = speeds[0]
     if first.bytes_per_image and first.copied_bytes_per_second:
         say(
-            f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes an image, at the "
+            f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes for each image, at the "
             f"{first.copied_bytes_per_second / 2**40:.2f} TiB/s of a copy"
         )
     elif first.reference:
@@ -375,7 +379,7 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
     say(f"start: {first.start_seconds:.1f} s from the start of the process until all is prepared")
     for one in speeds:
         for note in one.notes:
-            say(f"batch {one.batch_size}: {note}")
+            say(f"{one.recipe}, {one.loss}, batch {one.batch_size}: {note}")
 
 
 def _optional(value: float | None, form: str) -> str:

@@ -168,7 +168,7 @@ ALLOWED = {
         ("run", "[/]\x1b[2J"),
         ("data", "stats", "csv", "--option", "file=a\0"),
         ("score", "x" * 300 + ".csv", "--targets", "t.csv"),
-        ("tune", "b", "--model", "toy-net", "--trials", "1", "--study", "x" * 300),
+        ("tune", "b", "--models", "toy-net", "--trials", "1", "--study", "x" * 300),
     ],
     ids=lambda arguments: " ".join(arguments)[:24].encode("unicode_escape").decode(),
 )

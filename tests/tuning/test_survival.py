@@ -19,7 +19,10 @@ from harness.tuning.slots import count_trials
 from harness.tuning.storage import open_storage
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
-TUNE = ("tune", "--dataset", "toy", "--option", "count=480", "--model", "tiny-cnn", "--loss", "bce", "--recipe", "toy")
+TUNE = (
+    *("tune", "--dataset", "toy", "--option", "count=480"),
+    *("--models", "tiny-cnn", "--losses", "bce", "--recipes", "toy"),
+)
 SPACE = ("--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=6", "--set", "recipe.weight_decay=0.0")
 
 

@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 
 
 def leaderboard(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder, or a folder of boards.")],
-    open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="This is a board's folder, or a folder of boards.")],
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write page, table and copies of the records there, to publish."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write the page, the table and copies of the records to this folder, ready to publish.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Render a board's page from its records, or those of a folder of boards and a page over them."""
+    """Write a board's page from its records, or the pages of a folder of boards with an index."""
     from harness.board import BOARD_FILE, open_board
     from harness.cli.terminal import warn
     from harness.report.index import boards_in, render_index
@@ -83,12 +87,12 @@ def show(
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="A board, or a folder of boards, as it was.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The same as it is now.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="This is a board, or a folder of boards, as it was.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="This is the same board, or folder, as it is now.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say which rows of two boards, or of two states of one, are new, gone, or changed beyond noise."""
+    """Show which rows are new, gone or changed beyond noise, between two boards or two states of one."""
     from harness.board import open_board
     from harness.cli import tables
     from harness.cli.difference_listing import as_markdown, as_plain, as_text

@@ -48,17 +48,21 @@ class SearchOptions:
 
 
 def choose_rows(
-    board: Board, models: Sequence[str], losses: Sequence[str], recipe: str | None, params: dict[str, dict[str, Any]]
+    board: Board,
+    models: Sequence[str],
+    losses: Sequence[str],
+    recipes: Sequence[str],
+    params: dict[str, dict[str, Any]],
 ) -> list[Row]:
-    """Choose the row of each study: the model, loss and recipe given, or the board's where it has but one."""
+    """Choose the row of each study: the models, losses and recipes given, or the board's where it has only one."""
     from harness.board import Row
 
     board_names = {
-        "--model": dict.fromkeys(row.model for row in board.systems),
-        "--loss": dict.fromkeys(row.loss for row in board.systems),
-        "--recipe": dict.fromkeys(row.recipe for row in board.systems),
+        "--models": dict.fromkeys(row.model for row in board.systems),
+        "--losses": dict.fromkeys(row.loss for row in board.systems),
+        "--recipes": dict.fromkeys(row.recipe for row in board.systems),
     }
-    chosen = {"--model": tuple(models), "--loss": tuple(losses), "--recipe": (recipe,) if recipe else ()}
+    chosen = {"--models": tuple(models), "--losses": tuple(losses), "--recipes": tuple(recipes)}
     for flag, names in board_names.items():
         if not chosen[flag]:
             if len(names) != 1:
@@ -66,7 +70,7 @@ def choose_rows(
             chosen[flag] = tuple(names)
     return [
         Row(model=model, loss=loss, recipe=recipe, params=params)
-        for model, loss, recipe in itertools.product(chosen["--model"], chosen["--loss"], chosen["--recipe"])
+        for model, loss, recipe in itertools.product(*chosen.values())
     ]
 
 
