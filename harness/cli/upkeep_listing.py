@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 
 from harness.cli.output import line
+from harness.text import describe_seconds
 from harness.upkeep.status import BoardStatus
 
 STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow", "unevaluated": "yellow"}
@@ -27,13 +28,6 @@ def status_table(state: BoardStatus) -> Group:
         for name in ("submitted", "skipped", "stale", "unevaluated", "leftover", "running", "waiting")
         if state.count(name)
     ]
-    left = [] if state.seconds_left in (None, 0.0) else [line(f"about {format_duration(state.seconds_left or 0)} left")]
+    left = [line(f"about {describe_seconds(state.seconds_left)} left")] if state.seconds_left else []
     leftovers = [line(f"board.toml {text}") for text in state.leftovers]
     return Group(line(", ".join(counts)), *([table] if table.row_count else []), *leftovers, *left)
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration in words: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -75,7 +75,7 @@ def test_live_bars_show_names_as_they_are(capsys, monkeypatch):
     with Display() as display:
         assert display.live
         display(Preparing(ODD, 1, 2))
-        display.progress.refresh()
+        display.bars.refresh()
     assert SEEN in capsys.readouterr().err
 
 

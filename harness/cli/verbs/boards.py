@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shlex
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,7 +32,7 @@ from harness.cli.options import (
     WorkerCount,
     complete_names,
 )
-from harness.cli.verbs.shared import find_data_root, note_data_root, open_registry, print_board
+from harness.cli.verbs.shared import find_data_root, note_data_root, open_registry, print_board, same_command
 from harness.errors import UsageError
 from harness.machine import require_drawing
 
@@ -270,7 +268,8 @@ def _run_definition(
         try:
             planned = planning.plan(board, registry, settings, display)
         except KeyboardInterrupt:
-            fail(f"interrupted; decoded images are kept. Continue with: {_same_command()}")
+            display.close()
+            fail(f"interrupted; decoded images are kept. Continue with: {same_command()}")
             raise
         if settings.dry:
             print_plan(planned, speeds, as_json=as_json)
@@ -287,6 +286,7 @@ def _run_definition(
             records = local.run(planned, Audience(display, chosen, board.folder, warn), at_work, retries=retries)
         except Interrupted as interrupted:
             forced = {item.job.combo.name for item in planned if item.reason == FORCED}
+            display.close()
             fail(_explain_interruption(interrupted.left, forced))
             render(board)
             raise
@@ -303,13 +303,8 @@ def _explain_interruption(left: Sequence[Left], forced: Collection[str]) -> str:
     stays = f"The results that were there stay for {', '.join(kept)}: --force --only ROW starts a row again. "
     return (
         f"interrupted; what is finished is kept, {len(left)} left to do{middle}. {stays if kept else ''}"
-        f"Continue with: {_same_command(without='--force')}"
+        f"Continue with: {same_command(without='--force')}"
     )
-
-
-def _same_command(without: str = "") -> str:
-    """What was typed, with all its options but one: plugins and data have to be there again."""
-    return shlex.join(["harness", *(argument for argument in sys.argv[1:] if argument != without)])
 
 
 def rescore(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +66,11 @@ def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:
 
     if not registry.dataset(board.dataset).drawn:
         note_data(board.folder, data_root)
+
+
+def same_command(without: str = "") -> str:
+    """What was typed, with all its options but one: plugins and data have to be there again."""
+    return shlex.join(["harness", *(argument for argument in sys.argv[1:] if argument != without)])
 
 
 def open_source(name: str, options: list[str] | None, data_root: Path, plugin: list[Path] | None) -> Source:

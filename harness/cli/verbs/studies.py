@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.verbs.shared import note_data_root
+from harness.cli.verbs.shared import note_data_root, same_command
 from harness.errors import HarnessError, UsageError
 from harness.tuning.methods import Pruner, Sampler
 
@@ -116,7 +116,7 @@ def _run_study(
 ) -> dict[str, Any]:
     """One study from its plan to its row; gives it as plain data."""
     from harness.cli.study_listing import print_outcome
-    from harness.cli.terminal import Display
+    from harness.cli.terminal import Display, fail
     from harness.definition import add_rows
     from harness.tuning import outcome as outcomes
     from harness.tuning.confirmation import confirm, keep, recall
@@ -132,7 +132,8 @@ def _run_study(
         try:
             search(study, plan, context, at_work, Limits(wish.trials, wish.until), display)
         except KeyboardInterrupt:
-            _explain_interruption(plan)
+            display.close()
+            fail(f"interrupted; finished trials are kept. Continue with: {same_command()}")
             raise
         outcome = outcomes.conclude(study, plan)
         outcome = replace(outcome, confirmation=recall(study, outcome.best.number))
@@ -193,12 +194,6 @@ def plan_study(board: Board, row: Row, registry: Registry, wish: SearchOptions, 
         seeds=tuple(range(wish.seeds)),
         storage=wish.storage,
     )
-
-
-def _explain_interruption(plan: Plan) -> None:
-    from harness.cli.terminal import fail
-
-    fail(f"interrupted; finished trials are kept. The same command goes on with study '{plan.name}'")
 
 
 def list_space(
