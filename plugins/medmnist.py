@@ -76,7 +76,10 @@ class Stored:
 
 
 def load(root: Path, *, file: str = "", size: int = 0) -> Data:
-    """Read `file` (such as chestmnist_224.npz), or the ChestMNIST of `size` pixels, or the only .npz in the folder.
+    """Read a file of MedMNIST: the one that is named, or the ChestMNIST of a size, or the only .npz in the folder.
+
+    - `file`: Read this file in the dataset's folder, such as chestmnist_224.npz.
+    - `size`: Read the ChestMNIST of this height and width in pixels.
 
     These files hold no patients: each image counts as a patient of its own, so intervals are too narrow, and the
     record says so. Raises `DataError` for a file that is absent, damaged, or not one of several labels an image.

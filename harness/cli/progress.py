@@ -18,7 +18,7 @@ WIDE = 110
 Clock = Callable[[], float]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Counted:
     """One thing that is counted: a board's combinations, a combination's epochs, a dataset's images."""
 
@@ -88,7 +88,7 @@ class Bars:
         """Say how far something is; a note that is not given stays."""
         one = self.counted.get(name)
         if one is None:
-            one = self.counted[name] = Counted(make_visible(what), self.clock(), done)
+            one = self.counted[name] = Counted(what=make_visible(what), started=self.clock(), first=done)
             self._tasks[name] = self._progress.add_task(one.what, counted=one)
         one.done, one.total, one.words, one.updated = done, total, make_visible(words), self.clock()
         one.note = one.note if note is None else make_visible(note)

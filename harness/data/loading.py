@@ -29,11 +29,16 @@ CORE_OPTIONS: Mapping[str, Any] = {
     "bits": None,
     "stretch": False,
 }
-"""Options that every dataset has. Work on the images that are there and can be decoded, unless the share of the files
-that cannot is above the limit; accept a patient in two splits; measure what a split by image is worth (leaking, or its
-reference); bits of the values in 16-bit files, which are found where they are not given; stretch each image to its own
-range.
-"""
+"""Options that every dataset has, with their defaults."""
+CORE_ABOUT: Mapping[str, str] = {
+    "allow_missing": "Work on the images that are there, although others are missing.",
+    "unreadable_limit": "Stop if more than this share of the image files cannot be decoded.",
+    "allow_leaks": "Accept patients who are in more than one split.",
+    "image_level": "Measure what a split by image is worth: train on the leaking half, or on its reference.",
+    "bits": "Take the values of 16-bit files to have this many bits. Left out, it is found.",
+    "stretch": "Stretch each image to its own range of values.",
+}
+"""What each of them does, in a sentence."""
 CORE_TYPES: Mapping[str, Any] = {
     "allow_missing": bool,
     "unreadable_limit": float,

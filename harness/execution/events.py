@@ -111,7 +111,7 @@ class ProcessUnfit:
     """Whether a fresh one takes its place; else it is the only one, and goes on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialAdvanced:
     """A trial of a search has finished an epoch."""
 

@@ -38,7 +38,16 @@ class StudyWatch:
         """A trial has got further in this process, or the process is unfit."""
         match message:
             case TrialEpoch(trial, epoch, epochs, value):
-                self.listener(TrialAdvanced(self.plan.name, trial, epoch, epochs, value, self.plan.objective))
+                self.listener(
+                    TrialAdvanced(
+                        study=self.plan.name,
+                        number=trial,
+                        epoch=epoch,
+                        epochs=epochs,
+                        value=value,
+                        metric=self.plan.objective,
+                    )
+                )
             case TrialSteps(trial, steps, epochs):
                 self.listener(StepsBegun(f"trial {trial}", steps, epochs))
             case Over():

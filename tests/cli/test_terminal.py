@@ -100,7 +100,7 @@ def test_an_epoch_picked_by_its_loss_names_the_loss():
 def test_a_trial_names_the_metric_that_it_is_judged_by():
     display, _, stream = open_display(live=True)
     with display:
-        display(TrialAdvanced("study", 3, 2, 10, 0.8, "auprc"))
+        display(TrialAdvanced(study="study", number=3, epoch=2, epochs=10, value=0.8, metric="auprc"))
         display.bars.refresh()
         display(
             TrialFinished(

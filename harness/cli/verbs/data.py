@@ -38,7 +38,7 @@ def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
         listed = catalogue.listing(registry)["components"]
         tables.print_json({"datasets": [component for component in listed if component["kind"] == "dataset"]})
     else:
-        tables.print_listing(registry, only="dataset")
+        tables.print_datasets(registry)
 
 
 def describe_dataset(
