@@ -31,3 +31,8 @@ def describe_seconds(seconds: float) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """`1 problem`, `2 problems`, `1,000 studies`: a number with its noun, which takes an s unless `plural` is given."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def agree(number: int, one: str, several: str) -> str:
+    """The form of a word that agrees with a number: `agree(1, "is", "are")` is `is`."""
+    return one if number == 1 else several

@@ -17,6 +17,7 @@ from harness.cli import catalogue
 from harness.cli.output import line, open_output, say
 from harness.metric_names import title_metric
 from harness.registry import Registry
+from harness.text import count
 from harness.units import CALLED, Unit, count_units
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
     """Return what is told of each group after its labels: the row's name, and a cell for each group."""
     rows = {
         "no finding": [f"{counts.without_finding:,}" for counts in groups],
-        "images a patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
+        "images per patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
         "most of one patient": [f"{counts.most_images_of_a_patient:,}" for counts in groups],
     }
     for view in sorted({view for counts in groups for view in counts.views}):
@@ -294,7 +295,10 @@ def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
     console.print(pairs)
     console.print()
     if comparison.unit != "image":
-        say(f"compared over {count_units(comparison.unit, comparison.images)} of {comparison.patients:,} patients")
+        say(
+            f"compared over {count_units(comparison.unit, comparison.images)} of "
+            f"{count(comparison.patients, 'patient')}"
+        )
     for sentence in comparison.sentences():
         say(sentence)
 

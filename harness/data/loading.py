@@ -15,6 +15,7 @@ from harness.data.splits import NO_PATIENTS, UNKNOWN, require_disjoint
 from harness.errors import DataError, HarnessError, UsageError
 from harness.parameters import complete
 from harness.registry import Offer
+from harness.text import agree, count
 from harness.units import Unit
 from harness.values import read_value
 
@@ -137,7 +138,9 @@ def load_disjoint(source: Source) -> Data:
     data = load(source)
     if data.repeated:
         raise DataError(
-            f"{source.root}: {len(data.repeated):,} images stand in more than one row of the label file: "
+            f"{source.root}: {count(len(data.repeated), 'image')} {agree(len(data.repeated), 'stands', 'stand')} "
+            f"in more than one row of the label "
+            f"file: "
             f"{'; '.join(data.repeated[:SHOWN])}; keep one row each{RULES if 'duplicates' in source.options else ''}"
         )
     return require_disjoint(data, allow=source.allow_leaks or source.image_level == "leaking")

@@ -48,6 +48,7 @@ from harness.results.record import (
     TrainingPart,
 )
 from harness.results.store import run_folder
+from harness.text import agree
 from harness.training import VERSION
 from harness.training.build import make_validation_metric, set_up
 from harness.training.capture import broken_capture
@@ -300,7 +301,10 @@ def _describe_data(job: Job) -> DatasetPart:
     notes = {name: scrub(text) for name, text in data.notes.items()}
     if prepared.missing:
         total = len(prepared.missing) + len(prepared.unreadable) + len(data.table)
-        notes["missing"] = f"{len(prepared.missing):,} of {total:,} images had no file and were left out"
+        notes["missing"] = (
+            f"{len(prepared.missing):,} of {total:,} images had no file and "
+            f"{agree(len(prepared.missing), 'was', 'were')} left out"
+        )
     if prepared.unreadable:
         total = len(prepared.unreadable) + len(data.table)
         first = ", ".join(list(prepared.unreadable)[:3])

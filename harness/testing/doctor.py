@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.registry import Registry
+from harness.text import count
 
 LIBRARIES = (
     "torch",
@@ -90,7 +91,7 @@ def _describe_plugins(registry: Registry) -> Iterator[Fact]:
     for origin in ("bundled", "installed", "local"):
         names = sorted({offer.plugin for offer in offers if offer.origin == origin})
         if names:
-            text = f"{len(names)} plugins" if origin == "bundled" else ", ".join(names)
+            text = count(len(names), "plugin") if origin == "bundled" else ", ".join(names)
             yield Fact("plugins", origin, text)
     for problem in registry.problems:
         yield Fact("plugins", problem.plugin, "broken", f"what it offers: it {problem.message}")

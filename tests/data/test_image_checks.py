@@ -162,7 +162,7 @@ def test_boxes_lie_in_the_image_as_it_is_turned(tmp_path):
 
 
 def test_many_examples_are_printed_in_part_and_listed_whole_as_data(capsys):
-    finding = judge("files", [f"{number}.png" for number in range(SHOWN + 2)], "fine", "wrong")
+    finding = judge("files", [f"{number}.png" for number in range(SHOWN + 2)], "fine", "file", "wrong")
     print_findings([finding])
     out = capsys.readouterr().out
     assert f"{SHOWN - 1}.png" in out

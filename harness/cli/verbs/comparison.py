@@ -43,6 +43,7 @@ from harness.cli.verbs.predictions import (
 from harness.cli.verbs.shared import open_registry
 from harness.errors import UsageError
 from harness.evaluation import RESAMPLES
+from harness.text import count
 
 if TYPE_CHECKING:
     from harness.components import Data
@@ -257,7 +258,8 @@ def _read_validations(
     others = [name for name in systems if name not in rows]
     if len(given) != len(others):
         raise UsageError(
-            f"--val is given {len(given)} times for {len(others)} systems ({', '.join(others)}): give it once for "
+            f"--val is given {count(len(given), 'time')} for {count(len(others), 'system')} "
+            f"({', '.join(others)}): give it once for "
             "each, in their order; the seeds of a system are a folder, or separated by commas"
         )
     paired, notes = {}, []

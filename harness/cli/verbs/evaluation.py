@@ -121,6 +121,7 @@ def score(
     from harness.metric_names import full_name
     from harness.parameters import parse_assignments
     from harness.scoring.systems import evaluate_system, find_files, pair_validation, read_seeds
+    from harness.text import count
     from harness.units import CALLED, count_units
 
     registry = open_registry(plugin)
@@ -152,9 +153,9 @@ def score(
         described = {"files": [str(path) for path in paths], **describe_evaluation(evaluation), "notes": notes}
         tables.print_json({**described, "resamples": resamples, "seed": seed})
         return
-    system = str(files[0]) if len(files) == 1 else f"{len(files)} files"
-    people = f" of {evaluation.patients:,} patients" if evaluation.patients_known else ", patients unknown"
-    seeds = f"{len(tests)} {'seed' if len(tests) == 1 else 'seeds'}"
+    system = str(files[0]) if len(files) == 1 else count(len(files), "file")
+    people = f" of {count(evaluation.patients, 'patient')}" if evaluation.patients_known else ", patients unknown"
+    seeds = count(len(tests), "seed")
     title = f"{system}: {seeds}, {count_units(evaluation.unit, evaluation.images)}{people}"
     asked = [full_name(name, evaluation.metrics) for name in names]
     tables.print_evaluation(

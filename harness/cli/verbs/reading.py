@@ -12,6 +12,7 @@ from harness.cli.options import Json
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import print_board
 from harness.errors import UsageError
+from harness.text import agree
 
 if TYPE_CHECKING:
     from harness.report.page import Rendered
@@ -157,5 +158,5 @@ def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> 
         measured = sum(bool(row.counted) and row.control is None for row in summary.rows)
         leak = f", not ranked, as the splits leak: {summary.leak}" if summary.leak else ""
         total = sum(row.control is None for row in summary.rows)
-        say(f"{summary.board.folder.name}: {measured} of {total} rows have a result{leak}")
+        say(f"{summary.board.folder.name}: {measured} of {total} rows {agree(measured, 'has', 'have')} a result{leak}")
     say(f"page: {page}")

@@ -21,6 +21,7 @@ from harness.cli.options import (
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import find_data_root, open_registry
 from harness.errors import UsageError
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     from harness.board import Board
@@ -151,7 +152,7 @@ def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) 
     else:
         for finding in findings:
             say(f"{'✗' if finding.problem else '-'} {finding.file}: {finding.message}")
-        say(f"{problems} problem{'s' if problems > 1 else ''}" if problems else "no problem was found")
+        say(count(problems, "problem") if problems else "no problem was found")
     if problems:
         raise typer.Exit(1)
 
@@ -255,7 +256,10 @@ def clean(
     if wanted:
         removed = remove(waste, opened_board, current)
         if len(removed) < len(waste) and not as_json:
-            say(f"{len(waste) - len(removed)} of them have come to use meanwhile and stay")
+            say(
+                f"{len(waste) - len(removed)} of them {agree(len(waste) - len(removed), 'is', 'are')} now in use "
+                f"and not removed"
+            )
         if (opened_board.folder / PAGE_FILE).is_file():
             render(opened_board)
     if as_json:
@@ -272,7 +276,7 @@ def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
     for one in waste:
         say(f"{decimal(one.size):>9}  {one.path.relative_to(folder)}: {one.reason}")
     total = sum(one.size for one in waste)
-    say(f"{decimal(total)} in {len(waste)} places" if waste else "nothing is stale or unreferenced")
+    say(f"{decimal(total)} in {count(len(waste), 'place')}" if waste else "nothing is out of date or unused")
 
 
 def _examine(folder: str, plugin: list[Path] | None, *, as_run: bool = False) -> tuple[Board, CurrentKeys]:

@@ -21,7 +21,6 @@ from harness.report.figures.style import (
     Figure,
     by_row,
     chosen_only,
-    count,
     cycle,
     finish,
     shorten,
@@ -29,6 +28,7 @@ from harness.report.figures.style import (
     table,
     thin,
 )
+from harness.text import count
 
 APART = "readers-"
 """What the names of curves on what readers read begin with."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.metric_names import title_metric
-from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten, table
+from harness.report.figures.style import COLORS, WIDTH, Figure, finish, shorten, table
+from harness.text import count
 
 if TYPE_CHECKING:
     from harness.report.leaderboard import Leaderboard
@@ -73,7 +74,8 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     return finish(
         "intervals",
         f"{title_metric(summary.objective)} with 95 % intervals over patients",
-        f"{count(len(rows))} from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
+        f"{count(len(rows), 'row')} from best to worst. The first, {best['row']}, has {best['mean']} from "
+        f"{best['low']} to "
         f"{best['high']}. Short ticks are single seeds. Rows whose intervals overlap may still differ significantly."
         f"{PUBLISHED if published else ''}",
         drawn.properties(width=WIDTH, height={"step": 20}),
@@ -123,7 +125,7 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
     higher = summary.directions.get(summary.objective, True)
     axes = {
         "train_minutes": ("training-time", "training, minutes", False),
-        "train_images_per_second": ("throughput", "training, images a second", True),
+        "train_images_per_second": ("throughput", "training, images per second", True),
     }
     for field, (name, heading, more_is_better) in axes.items():
         rows = [
@@ -146,7 +148,7 @@ def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
         yield finish(
             name,
             f"{title_metric(summary.objective)} against {heading.replace(', ', ' ')}",
-            f"{count(len(rows))}. No row is better in both than those on the dashed line: "
+            f"{count(len(rows), 'row')}. No row is better in both than those on the dashed line: "
             f"{', '.join(str(row['row']) for row in front)}.",
             (
                 line.encode(x=x, y=y)
