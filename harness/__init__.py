@@ -1,5 +1,5 @@
-"""A benchmarking harness for multi-label chest X-ray classification: the names that plugin authors need, and a board's
-results as a DataFrame.
+"""A benchmarking harness for multi-label chest X-ray classification: the names that plugin authors need, and what
+scripts and notebooks call: `run`, `score` and `read_board`.
 
 What is not named here or in `harness.testing` is private, and may change with any version. No module of the core
 imports this one.
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from harness.api import SystemScore, run, score
     from harness.evaluation.kernels import Ranking, auroc, average_precision, rank, sum_groups
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Ranking",
     "Recipe",
     "Schedule",
+    "SystemScore",
     "Task",
     "Tell",
     "TextTable",
@@ -77,18 +79,23 @@ __all__ = [
     "read_board",
     "read_lines",
     "read_table",
+    "run",
+    "score",
     "stratify",
     "suggest",
     "sum_groups",
 ]
 
-KERNELS = ("Ranking", "auroc", "average_precision", "rank", "sum_groups")
-"""Names whose module is imported when one of them is asked for: it compiles by Numba."""
+LATE = {
+    **dict.fromkeys(("Ranking", "auroc", "average_precision", "rank", "sum_groups"), "harness.evaluation.kernels"),
+    **dict.fromkeys(("SystemScore", "run", "score"), "harness.api"),
+}
+"""Names whose module is imported when one of them is asked for: some compile by Numba, others import pandas."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in KERNELS:
-        return getattr(import_module("harness.evaluation.kernels"), name)
+    if name in LATE:
+        return getattr(import_module(LATE[name]), name)
     raise AttributeError(f"module 'harness' has no attribute '{name}'")
 
 

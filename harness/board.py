@@ -201,11 +201,11 @@ def _gather_rows(path: Path, asked: Iterable[Row]) -> dict[str, Row]:
                 f"{path}: two different rows would be named '{row.name}'; rename a component of one of them"
             )
         if (before.title, before.about) != (row.title, row.about):
-            raise UsageError(f"{path}: two [[rows]] ask for {row.name} with another title or about; keep one of them")
+            raise UsageError(f"{path}: two [[rows]] ask for {row.name} with another name or about; keep one of them")
     titles = [row.title or row.name for row in rows.values()]
     twice = next((title for title in titles if titles.count(title) > 1), None)
     if twice is not None:
-        raise UsageError(f"{path}: two rows are called '{twice}'; give each a title of its own")
+        raise UsageError(f"{path}: two rows are called '{twice}'; give each a name of its own")
     return rows
 
 
@@ -224,7 +224,7 @@ def add_controls(rows: Iterable[Row]) -> tuple[Row, ...]:
 def _product(entry: RowsTable) -> Iterable[Row]:
     params = {section: values for section, values in entry.params.model_dump().items() if values}
     for model, loss, recipe in itertools.product(entry.models, entry.losses, entry.recipes):
-        words = {"tuned": entry.tuned, "title": entry.title, "about": entry.about.strip()}
+        words = {"tuned": entry.tuned, "title": entry.name, "about": entry.about.strip()}
         yield Row(model=model, loss=loss, recipe=recipe, params=params, **words)
 
 
@@ -288,12 +288,14 @@ def row_text(
     about: str = "",
     tuned: str = "",
 ) -> str:
-    """One `[[rows]]` table as TOML; `tuned` says what finding its parameters took."""
+    """One `[[rows]]` table as TOML; `title` is its display name, `tuned` says what finding its parameters
+    took.
+    """
     lists = {"models": models, "losses": losses, "recipes": recipes}
     lines = [f"{name} = {toml_value(list(values))}" for name, values in lists.items()]
     if params:
         lines.append(f"params = {toml_value(params)}")
-    words = {"title": title, "about": about, "tuned": tuned}
+    words = {"name": title, "about": about, "tuned": tuned}
     lines += [f"{name} = {toml_value(text)}" for name, text in words.items() if text]
     return "\n".join(["[[rows]]", *lines, ""])
 

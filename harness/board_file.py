@@ -33,17 +33,17 @@ class RowsTable(_Strict):
     losses: list[str] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
     params: _Params = Field(default_factory=_Params)
-    title: str = ""
+    name: str = ""
     about: str = ""
     tuned: str = ""
 
-    @field_validator("title")
+    @field_validator("name")
     @classmethod
-    def _single(cls, title: str, info: ValidationInfo) -> str:
+    def _single(cls, name: str, info: ValidationInfo) -> str:
         count = math.prod(len(info.data.get(names, ())) for names in ("models", "losses", "recipes"))
-        if title and count > 1:
-            raise ValueError(f"a title names one row, and this table asks for {count}; give each a table of its own")
-        return title.strip()
+        if name and count > 1:
+            raise ValueError(f"a name is for one row, and this table asks for {count}; give each a table of its own")
+        return name.strip()
 
 
 class _Dataset(BaseModel):

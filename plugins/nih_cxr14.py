@@ -228,8 +228,8 @@ def _lists(entries: pd.DataFrame, root: Path, files: dict[str, str]) -> pd.Serie
         both = sorted(images & others)
         if both:
             raise DataError(
-                f"nih-cxr14: {len(both):,} images stand in both {files[one]} and {files[other]}, "
-                f"first {_first(both)}; an image belongs to one list"
+                f"nih-cxr14: images in both {files[one]} and {files[other]}: {len(both):,}, first {_first(both)}; "
+                "an image belongs to one list"
             )
     return entries["image"].map({image: name for name, images in lists.items() for image in images})
 

@@ -102,6 +102,21 @@ for (const box of boxes) {
 }
 parts.push(showColumns);
 
+// The table for a paper: copied whole, or where the browser does not allow that, selected.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const text = document.getElementById(button.dataset.copy);
+    let told = "Copied.";
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+    } catch {
+      getSelection().selectAllChildren(text);
+      told = "Selected: press Ctrl-C or Cmd-C to copy.";
+    }
+    button.nextElementSibling.textContent = told;
+  });
+}
+
 // Where the reader is: a row is opened, its details unpacked first.
 async function fill(row) {
   const room = row.querySelector(".room");

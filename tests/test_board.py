@@ -146,7 +146,7 @@ def test_two_rows_of_one_name_are_refused():
 
 
 TITLED = """[[rows]]
-title = "DACNet"
+name = "DACNet"
 about = "As it was published."
 models = ["b"]
 losses = ["bce"]
@@ -169,11 +169,11 @@ def test_a_row_may_have_a_title_and_words_which_are_no_part_of_its_name():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (TITLED.replace('["b"]', '["b", "c"]'), "a title names one row, and this table asks for 2"),
-        (TITLED.replace('["b"]', '["a"]'), r"two \[\[rows\]\] ask for a--bce--r with another title or about"),
-        (TITLED + TITLED.replace('["b"]', '["c"]'), "two rows are called 'DACNet'; give each a title of its own"),
-        (TITLED.replace("title =", "titel ="), "unknown key 'rows.2.titel': did you mean 'title'"),
-        (TITLED.replace('"DACNet"', "7"), "rows.2.title: Input should be a valid string"),
+        (TITLED.replace('["b"]', '["b", "c"]'), "a name is for one row, and this table asks for 2"),
+        (TITLED.replace('["b"]', '["a"]'), r"two \[\[rows\]\] ask for a--bce--r with another name or about"),
+        (TITLED + TITLED.replace('["b"]', '["c"]'), "two rows are called 'DACNet'; give each a name of its own"),
+        (TITLED.replace("name =", "nmae ="), "unknown key 'rows.2.nmae': did you mean 'name'"),
+        (TITLED.replace('"DACNet"', "7"), "rows.2.name: Input should be a valid string"),
     ],
 )
 def test_a_title_that_is_not_of_one_row_is_refused(text, says):

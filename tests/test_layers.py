@@ -22,7 +22,7 @@ LAYERS = (
     "report",
     "execution",
     "tuning upkeep speed testing",
-    "cli __main__",
+    "cli __main__ api",
 )
 """From the bottom; packages and modules of one line may import each other, without a cycle."""
 APART = LAYERS[-2].split()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.report.leaderboard import Leaderboard
+    from harness.report.paper import PaperTable
 
 
 def as_plain(summary: Leaderboard) -> dict[str, Any]:
@@ -64,6 +65,22 @@ def table(summary: Leaderboard, width: int) -> Table:
         made.add_row(*texts)
     made.caption_justify, made.caption_style = "left", ""
     made.caption = Text("\n").join(map(line, _remarks(summary))) or None
+    return made
+
+
+def arrange(paper: PaperTable) -> Table:
+    """A table of chosen columns for a terminal, with its caption below."""
+    from rich.table import Table
+
+    from harness.cli.output import line
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading, numeric in zip(paper.headings, paper.numeric, strict=True):
+        made.add_column(line(heading), justify="right" if numeric else "left", overflow="fold")
+    for row in paper.rows:
+        made.add_row(*(line(cell.text, style="bold" if cell.is_best else "") for cell in row))
+    made.caption_justify, made.caption_style = "left", ""
+    made.caption = line(" ".join(paper.caption))
     return made
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.report.difference import CHANGE_KINDS, BoardDifference, MetricChange, RowChange
 from harness.report.format import format_interval, format_spread
-from harness.text import make_visible
+from harness.report.markup import escape_markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,21 +60,21 @@ def as_text(difference: BoardDifference) -> list[RenderableType]:
 
 def as_markdown(difference: BoardDifference) -> str:
     """Return Markdown for the description of a pull request, or a comment on it."""
-    lines = [f"### {_escape(difference.name)}", "", f"{count_kinds(difference)}.", ""]
+    lines = [f"### {escape_markdown(difference.name)}", "", f"{count_kinds(difference)}.", ""]
     shown = [change for change in difference.rows if change.kind != "same"]
     if shown:
         lines += ["| row | | metric | value or change | note |", "|---|---|---|---|---|"]
     for change in shown:
         values = _lines(change, difference.objective) or [("", "")]
         cells = [
-            _escape(change.row),
+            escape_markdown(change.row),
             CHANGE_KINDS[change.kind],
-            "<br>".join(_escape(name) for name, _ in values),
-            "<br>".join(_escape(value) for _, value in values),
-            _escape(change.note),
+            "<br>".join(escape_markdown(name) for name, _ in values),
+            "<br>".join(escape_markdown(value) for _, value in values),
+            escape_markdown(change.note),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", *(f"- {_escape(note)}" for note in difference.notes)]
+    lines += ["", *(f"- {escape_markdown(note)}" for note in difference.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -107,9 +106,3 @@ def _tell(one: MetricChange) -> str:
     if one.p_holm is not None:
         text += ", p < 0.001" if one.p_holm < 0.001 else f", p = {one.p_holm:.3f}"
     return f"{text}, {one.verdict}" if one.verdict in ("better", "worse") else text
-
-
-def _escape(text: str) -> str:
-    """A name is data: it makes no cell, no tag, no link and no line of its own."""
-    plain = make_visible(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|@#~])", r"\\\1", plain)

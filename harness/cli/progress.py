@@ -41,9 +41,9 @@ class Counted:
         return elapsed if left is None else f"{elapsed}, {describe_seconds(left)} left"
 
     def left(self, now: float) -> float | None:
-        """Seconds that the rest takes at the pace so far; None where nothing was done yet."""
+        """Seconds that the rest takes at the pace so far; None where nothing was done yet, or all is."""
         gained = self.done - self.first
-        if gained <= 0:
+        if gained <= 0 or self.done >= self.total:
             return None
         whole = (self.updated - self.started) * (self.total - self.done) / gained
         return max(0.0, whole - (now - self.updated))

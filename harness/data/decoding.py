@@ -6,7 +6,7 @@ import errno
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.components import Data
-from harness.data import grey
+from harness.data import dicom, grey
 from harness.data.cache import Account, Manifest
-from harness.data.grey import GreyScale, UnknownBitsError, count_levels, find_bits
+from harness.data.grey import GreyScale, UnknownBitsError, count_levels, describe_scale, find_bits
 from harness.data.loading import Source
 from harness.errors import DataError
 from harness.machine import count_processors
@@ -208,11 +208,33 @@ def read_image(data: Data, index: int, load_size: int, scale: GreyScale) -> Pict
     image = data.images[index]
     if not isinstance(image, str | os.PathLike):
         pixels = image
+    elif data.decode is not None:
+        pixels = data.decode(Path(image))
+    elif dicom.is_dicom(Path(image)):
+        pixels = dicom.decode(Path(image), stretch=scale.stretch, view_known=_is_view_known(data, index))
     else:
-        pixels = grey.decode(Path(image), scale) if data.decode is None else data.decode(Path(image))
+        pixels = grey.decode(Path(image), scale)
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise DataError(f"an image must be (H, W) uint8, got {pixels.shape} {pixels.dtype}")
     return Picture(resize(pixels, load_size), count_levels(pixels))
+
+
+def _is_view_known(data: Data, index: int) -> bool:
+    """Whether the dataset's table says from where an image was taken, so that one from the side is wanted."""
+    view = data.table["view"].iloc[index] if "view" in data.table else None
+    return isinstance(view, str) and view != ""
+
+
+def describe_values(data: Data, scale: GreyScale) -> str | None:
+    """Say how the values of files became bytes; None where the files had bytes, or the dataset makes its own."""
+    told = describe_scale(scale)
+    if data.decode is not None or not isinstance(data.images, Sequence) or scale.stretch:
+        return told
+    count = sum(str(path).lower().endswith(dicom.SUFFIXES) for path in data.images)
+    if not count:
+        return told
+    shown = f"{count:,} DICOM files are shown by their own table or window, or over all values that their bits can hold"
+    return f"{told}; {shown}" if told else shown
 
 
 def resize(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

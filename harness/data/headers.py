@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.data import dicom
+from harness.errors import DataError
 from harness.machine import count_processors
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class Header:
     size: tuple[int, int]
     """Width and height, once the image is turned as its EXIF says."""
     mode: str
-    """Pillow's name for the kind of pixels."""
+    """Pillow's name for the kind of pixels; of DICOM, what it says itself."""
     frames: int
     """Frames or pages in the file."""
     turned: bool
@@ -38,13 +40,16 @@ def read_header(path: Path) -> Header | None:
     from PIL import Image
 
     try:
+        if dicom.is_dicom(path):
+            found = dicom.read_header(path)
+            return Header(found.size, f"DICOM {found.photometric} of {found.bits} bits", found.frames, turned=False)
         with path.open("rb") as file, Image.open(file) as image:
             orientation = _find_orientation(image)
             width, height = image.size
             if orientation in ON_ITS_SIDE and image.format != "TIFF":  # whose size Pillow gives as it is turned
                 width, height = height, width
             return Header((width, height), image.mode, _count_frames(image), orientation != 1)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, DataError, Image.DecompressionBombError):
         return None
 
 

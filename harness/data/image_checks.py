@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.decoding import resize
+from harness.data.decoding import describe_values, resize
 from harness.data.findings import Finding, judge
-from harness.data.grey import FEW_LEVELS, describe_scale
+from harness.data.grey import FEW_LEVELS
 from harness.data.headers import Header, read_headers
 from harness.text import count
 
@@ -44,7 +44,7 @@ def check_images(prepared: Prepared) -> tuple[Finding, ...]:
     return (
         _describe_files(headers),
         _frames(names, headers),
-        Finding("bits", ok=True, message=describe_scale(prepared.scale) or "no image has more than 8 bits a value"),
+        _describe_values(prepared),
         _constant(prepared),
         _levels(prepared, dict(zip(names, headers, strict=True))),
         _polarity(names, prepared.images),
@@ -67,6 +67,11 @@ def _describe_files(headers: Iterable[Header | None]) -> Finding:
     text = f"sizes: {_list_counts(sizes)}; modes: {_list_counts(Counter(header.mode for header in known))}"
     turned = sum(header.turned for header in known)
     return Finding("sizes and modes", ok=True, message=f"{text}; turned as their EXIF says: {turned:,}")
+
+
+def _describe_values(prepared: Prepared) -> Finding:
+    told = describe_values(prepared.data, prepared.scale)
+    return Finding("bits", ok=True, message=told or "no image has more than 8 bits a value")
 
 
 def _list_counts(counts: Counter[str]) -> str:

@@ -17,7 +17,7 @@ from harness.board import Board, Combo
 from harness.choices import Choices
 from harness.components import Metric
 from harness.data.columns import fit_columns, table_digest
-from harness.data.grey import describe_scale
+from harness.data.decoding import describe_values
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
@@ -312,7 +312,7 @@ def _describe_data(job: Job) -> DatasetPart:
             f"{len(prepared.unreadable):,} of {total:,} image files could not be decoded and were left out, first "
             f"{scrub(first)}"
         )
-    if (values := describe_scale(prepared.scale)) is not None:
+    if (values := describe_values(prepared.data, prepared.scale)) is not None:
         notes["grey values"] = values
     return DatasetPart(
         name=job.source.dataset.name,

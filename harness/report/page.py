@@ -29,7 +29,7 @@ from harness.evaluation.common_labels import tell_pooled
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
 from harness.metric_names import explain_policies, title_metric
-from harness.report import frame
+from harness.report import frame, paper
 from harness.report.chance import count_labels, count_test, find_rare_labels
 from harness.report.columns import list_page_columns
 from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
@@ -189,7 +189,16 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "controls": CONTROLS,
         "external": EXTERNAL,
         "table_file": frame.TABLE_FILE,
+        "paper": _print_table(summary),
     }
+
+
+def _print_table(summary: Leaderboard) -> dict[str, str]:
+    """The ranking as text for a paper, by the name of its form; none where nothing has a result."""
+    if not any(row.metrics for row in summary.rows):
+        return {}
+    table = paper.make_table(summary)
+    return {"Markdown": paper.as_markdown(table), "LaTeX": paper.as_latex(table)}
 
 
 def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: RowSummary) -> str:

@@ -13,7 +13,7 @@ Each row belongs to a test split of the file, because a number means nothing wit
     [[rows]]
     name = "SwinCheX 2022"
     split = "official"                # the name of a split above
-    row = "SwinCheX"                  # the board's row that it is about, by its name or title, where there is one
+    row = "SwinCheX"                  # the board's row that it is about, by its name or its key, where there is one
     source = "where the number stands"
     second_hand = true                # quoted by a third party, not read where it was first published
     auroc = 0.810                     # mean over labels
@@ -64,7 +64,7 @@ class PublishedRow(_PublishedPart):
     name: str
     split: str
     row: str = ""
-    """The board's row that it is about: its name or its title. A name of a submission may name one that is to come."""
+    """The board's row that it is about: its name or its key; a submission's may still be to come."""
     source: str
     second_hand: bool = False
     auroc: Share | None = None

@@ -86,7 +86,7 @@ def _combine(stored: Predictions | Sheet, truth: Sheet | Table | None, reading: 
         predictions = stored.take_labels([ours.index(label) for label in common.ours])
     unused = _note_unused(source, reading) if not isinstance(stored, Sheet) and not isinstance(truth, Sheet) else []
     predictions = replace(predictions, labels=common.theirs, notes=(*predictions.notes, *common.notes, *unused))
-    predictions = _suspect_logits(_judge_scores(predictions))
+    predictions = _suspect_logits(judge_scores(predictions))
     if truth is None:
         return pool(predictions, reading.unit, reading.pool)
     table = _read_targets(truth, common.theirs) if isinstance(truth, Sheet) else truth.take(common.theirs)
@@ -132,7 +132,7 @@ def _require_regular(path: Path) -> None:
         raise DataError(f"{path} is no ordinary file; give a .csv or .npz")
 
 
-def _judge_scores(predictions: Predictions) -> Predictions:
+def judge_scores(predictions: Predictions) -> Predictions:
     """Refuse logits and scores that are not finite; clip scores that rounding took beyond 0..1; others only rank."""
     given = predictions.given_scores
     values = predictions.logits if given is None else given

@@ -124,7 +124,12 @@ def read_seeds(
     repeated = [file for number, file in enumerate(files) if file.resolve() in {f.resolve() for f in files[:number]}]
     if repeated:
         raise UsageError(f"{repeated[0]} is given twice; each seed of a system has predictions of its own")
-    seeds = align([read_predictions(file, targets=targets, data=data, reading=reading) for file in files])
+    return align_seeds([read_predictions(file, targets=targets, data=data, reading=reading) for file in files])
+
+
+def align_seeds(predictions: Sequence[Predictions]) -> list[Predictions]:
+    """The seeds of one system on the same images, in one order. Raises `DataError` where they do not fit together."""
+    seeds = align(predictions)
     require_same_targets(seeds)
     require_distinct(seeds)
     return share_patients(seeds)

@@ -304,6 +304,22 @@ def test_the_table_is_downloaded_out_of_the_page(seen, page_file):
     assert Path(download.value.path()).read_bytes() == (page_file.parent / "board.csv").read_bytes()
 
 
+def test_the_table_for_a_paper_is_copied_or_selected(seen):
+    seen.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    seen.locator("#paper > summary").click()
+    for form, begins in (("markdown", "| row |"), ("latex", "% needs")):
+        button = seen.locator(f"[data-copy=paper-{form}-text]")
+        button.click()
+        seen.wait_for_function("button => button.nextElementSibling.textContent", arg=button.element_handle())
+        copied = seen.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith(begins)
+        assert copied == seen.locator(f"#paper-{form}-text").text_content()
+    seen.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed')); }")
+    seen.locator("[data-copy=paper-latex-text]").click()
+    seen.wait_for_function("document.querySelectorAll('#paper [role=status]')[1].textContent.startsWith('Selected')")
+    assert seen.evaluate("getSelection().toString()").startswith("% needs")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_to_fix(browser, page_file, theme):
     context = browser.new_context(color_scheme=theme, bypass_csp=True)

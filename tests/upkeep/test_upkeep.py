@@ -407,7 +407,7 @@ def test_targets_and_order_of_a_submission_count_for_nothing(harness, board):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda a: a | {n: a[n][1:] for n in ("image", "patient", "logits", "targets")}, "have no prediction"),
+        (lambda a: a | {n: a[n][1:] for n in ("image", "patient", "logits", "targets")}, "has no prediction"),
         (lambda a: a | {"image": np.array([f"x{n}" for n in a["image"]])}, "are not in the dataset"),
         (lambda a: a | {"labels": np.array(["first", "second", "other"])}, "label 'third' of the dataset is missing"),
         (lambda a: a | {"logits": a["logits"] * np.nan}, "a logit must be finite"),
@@ -526,7 +526,7 @@ def test_what_a_run_has_made_while_clean_asked_stays(harness, board, monkeypatch
 
     monkeypatch.setattr("typer.confirm", confirm)
     code, out, _ = harness("clean", "b")
-    assert (code, "have come to use meanwhile and stay" in out) == (0, True), out
+    assert (code, "now in use and not removed" in out) == (0, True), out
     assert path.read_bytes() == current
     assert path.with_suffix(".npz").exists()
     assert not garbage.exists()

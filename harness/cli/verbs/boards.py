@@ -32,7 +32,7 @@ from harness.cli.options import (
     WorkerCount,
     complete_names,
 )
-from harness.cli.verbs.shared import find_data_root, note_data_root, open_registry, print_board, same_command
+from harness.cli.verbs.shared import find_data_root, open_registry, print_board, same_command
 from harness.errors import UsageError
 from harness.machine import require_drawing
 
@@ -251,14 +251,13 @@ def _run_definition(
     """Plan, run and render; exit 1 where a combo failed."""
     from harness.cli.plan_listing import print_plan
     from harness.cli.terminal import Display, fail, warn
-    from harness.execution import local, planning
+    from harness.execution import planning
+    from harness.execution.board_run import Told, carry_out
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
     from harness.execution.planning import FORCED
-    from harness.execution.rescore import rescore as rescore_records
     from harness.report.page import render
     from harness.report.summary import check_published
-    from harness.results.store import set_aside
 
     board, chosen = definition.board, choose_observers(registry, observers)
     for remark in definition.remarks:
@@ -274,16 +273,10 @@ def _run_definition(
         if settings.dry:
             print_plan(planned, speeds, as_json=as_json)
             return
-        definition.write()
-        note_data_root(board, registry, settings.data_root)
-        for line in set_aside(board.folder):
-            warn(line)
-        again = {item.job.combo.name for item in planned if item.lacks is not None}
-        left = rescore_records(board, registry, display.mention, again).left if again else ()
-        for line in left:
-            warn(line)
+        audience = Audience(display, chosen, board.folder, warn)
+        told = Told(listener=audience, mention=display.mention, warn=warn)
         try:
-            records = local.run(planned, Audience(display, chosen, board.folder, warn), at_work, retries=retries)
+            made = carry_out(definition, registry, planned, settings.data_root, told, at_work, retries=retries)
         except Interrupted as interrupted:
             forced = {item.job.combo.name for item in planned if item.reason == FORCED}
             display.close()
@@ -291,7 +284,7 @@ def _run_definition(
             render(board)
             raise
     print_board(render(board), as_json=as_json)
-    if left or any(record.status == "failed" for record in records):
+    if made.left or any(record.status == "failed" for record in made.records):
         raise typer.Exit(1)
 
 

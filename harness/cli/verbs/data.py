@@ -109,7 +109,7 @@ def prepare_dataset(
     from harness.cli import tables
     from harness.cli.terminal import NOTED
     from harness.data import loading
-    from harness.data.grey import describe_scale
+    from harness.data.decoding import describe_values
     from harness.data.prepare import describe_left_out
     from harness.text import count
 
@@ -129,7 +129,7 @@ def prepare_dataset(
         tables.print_json(summary)
         return
     say(f"{count(len(prepared.data.table), 'image')} of {name} at {load_size} px")
-    if (values := describe_scale(prepared.scale)) is not None:
+    if (values := describe_values(prepared.data, prepared.scale)) is not None:
         say(values)
     if (left_out := describe_left_out(prepared)) is not None:
         say(NOTED, f" {left_out}")

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Json
+from harness.cli.options import Json, split_names
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import print_board
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.text import agree
 
 if TYPE_CHECKING:
+    from harness.report.difference import BoardDifference
+    from harness.report.leaderboard import Leaderboard
     from harness.report.page import Rendered
 
 
@@ -57,34 +59,80 @@ def leaderboard(
 
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="BOARD[::ROW]", help="A board's folder, perhaps with one of its rows.")
+        str, typer.Argument(metavar="BOARD[::ROW]", help="A board's folder, or one of its rows as BOARD::ROW.")
     ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Show these columns, separated by commas. They are called as in board.csv, such as title, auroc, "
+            "f1@0.5 or auroc[Mass]; METRIC_interval is a metric's 95 % interval.",
+        ),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table as Markdown, with a caption that stands alone.")
+    ] = False,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Print the table as LaTeX (booktabs), with a caption that stands alone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print a board's table, or all that is known of one of its rows; nothing is written."""
     from harness.board import open_board
-    from harness.cli import tables
-    from harness.cli.board_listing import as_plain, table
-    from harness.cli.row_listing import as_plain_row, as_text, find_summary
     from harness.cli.terminal import warn
     from harness.report.summary import read_results
     from harness.scoring.rows import SEPARATOR
 
+    if sum([markdown, latex, as_json]) > 1:
+        raise UsageError("--markdown, --latex and --json are three forms of one thing; give one of them")
     place, _, row = name.rpartition(SEPARATOR) if SEPARATOR in name else (name, "", "")
+    chosen = split_names(columns)
+    if (chosen and as_json) or (row and (chosen or markdown or latex)):
+        raise UsageError("--columns, --markdown and --latex are for a board's table: give a board, without --json")
     results = read_results(open_board(place))
     for problem in results.problems:
         warn(problem)
-    console = open_output()
     if row:
-        one = find_summary(results.summary, row)
-        if as_json:
-            tables.print_json(as_plain_row(results.summary, one))
-        else:
-            console.print(*as_text(results.summary, one), sep="\n")
-    elif as_json:
-        tables.print_json({"board": str(results.summary.board.folder), **as_plain(results.summary)})
+        _show_row(results.summary, row, as_json=as_json)
+    elif markdown or latex or chosen:
+        _show_table(results.summary, chosen, markdown=markdown, latex=latex)
     else:
-        console.print(table(results.summary, width=console.width))
+        _show_board(results.summary, as_json=as_json)
+
+
+def _show_board(summary: Leaderboard, *, as_json: bool) -> None:
+    from harness.cli import tables
+    from harness.cli.board_listing import as_plain, table
+
+    if as_json:
+        tables.print_json({"board": str(summary.board.folder), **as_plain(summary)})
+        return
+    console = open_output()
+    console.print(table(summary, width=console.width))
+
+
+def _show_row(summary: Leaderboard, row: str, *, as_json: bool) -> None:
+    from harness.cli import tables
+    from harness.cli.row_listing import as_plain_row, as_text, find_summary
+
+    one = find_summary(summary, row)
+    if as_json:
+        tables.print_json(as_plain_row(summary, one))
+    else:
+        open_output().print(*as_text(summary, one), sep="\n")
+
+
+def _show_table(summary: Leaderboard, columns: Sequence[str], *, markdown: bool, latex: bool) -> None:
+    """Print the board's table in these columns, or the usual ones, as Markdown, as LaTeX or for a terminal."""
+    from harness.cli.board_listing import arrange
+    from harness.report.paper import as_latex, as_markdown, make_table
+
+    made = make_table(summary, columns)
+    if markdown or latex:
+        for line in (as_markdown(made) if markdown else as_latex(made)).rstrip().split("\n"):
+            say(line)
+    else:
+        open_output().print(arrange(made))
 
 
 def diff(
@@ -94,24 +142,17 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show which rows are new, gone or changed beyond noise, between two boards or two states of one."""
-    from harness.board import open_board
     from harness.cli import tables
     from harness.cli.difference_listing import as_markdown, as_plain, as_text
-    from harness.cli.terminal import warn
-    from harness.report.difference import compare_states
-    from harness.report.summary import read_results
 
     if as_json and markdown:
         raise UsageError("give --json or --markdown, not both")
     pairs, new, gone = _pair_boards(before, after)
-    states = [(read_results(open_board(one)), read_results(open_board(other))) for one, other in pairs]
-    for state in (state for pair in states for state in pair):
-        for problem in state.problems:
-            warn(f"{state.summary.board.folder}: {problem}")
-    differences = [compare_states(*pair) for pair in states]
-    alone = [*(f"{name}: a new board" for name in new), *(f"{name}: a board that is gone" for name in gone)]
+    differences, unread = _compare_pairs(pairs)
+    alone = [*unread, *(f"{name}: a new board" for name in new), *(f"{name}: a board that is gone" for name in gone)]
     if as_json:
-        tables.print_json({"boards": [as_plain(one) for one in differences], "new": new, "gone": gone})
+        plain = [as_plain(one) for one in differences]
+        tables.print_json({"boards": plain, "new": new, "gone": gone, "unread": unread})
     elif markdown:
         for line in "\n".join([*map(as_markdown, differences), *(f"- {line}" for line in alone)]).rstrip().split("\n"):
             say(line)
@@ -120,6 +161,31 @@ def diff(
             open_output().print(*as_text(one), sep="\n")
         for line in alone:
             say(line)
+    if unread:
+        raise typer.Exit(1)
+
+
+def _compare_pairs(pairs: Sequence[tuple[str, str]]) -> tuple[list[BoardDifference], list[str]]:
+    """What became of each board, and a line for each that cannot be read where it is not the only one."""
+    from harness.board import open_board
+    from harness.cli.terminal import warn
+    from harness.report.difference import compare_states
+    from harness.report.summary import read_results
+
+    differences, unread = [], []
+    for before, after in pairs:
+        try:
+            states = read_results(open_board(before)), read_results(open_board(after))
+            differences.append(compare_states(*states))
+        except HarnessError as error:  # the others are compared all the same
+            if len(pairs) == 1:
+                raise
+            unread.append(f"{Path(after).name}: cannot be compared: {error}")
+            continue
+        for state in states:
+            for problem in state.problems:
+                warn(f"{state.summary.board.folder}: {problem}")
+    return differences, unread
 
 
 def _pair_boards(before: str, after: str) -> tuple[list[tuple[str, str]], list[str], list[str]]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from harness.cli.output import open_output, say
 
 if TYPE_CHECKING:
-    from harness.board import Board
     from harness.data.loading import Source
     from harness.registry import Registry
     from harness.report.page import Rendered
@@ -58,14 +57,6 @@ def find_data_root(given: Path | None, folder: Path) -> Path:
         return Path("data")
     say(f"data: {noted}, as {local_path(folder)} says; --data-root names another folder", console=Output(stderr=True))
     return noted
-
-
-def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:
-    """Note where the data of a board were found, for its next run; nothing where its images are drawn."""
-    from harness.results.whereabouts import note_data
-
-    if not registry.dataset(board.dataset).drawn:
-        note_data(board.folder, data_root)
 
 
 def same_command(without: str = "") -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.verbs.shared import note_data_root, same_command
+from harness.cli.verbs.shared import same_command
 from harness.errors import HarnessError, UsageError
 from harness.tuning.methods import Pruner, Sampler
 
@@ -85,6 +85,7 @@ def run_studies(
     as_json: bool,
 ) -> tuple[list[dict[str, Any]], list[HarnessError]]:
     """One study after another, as plain data; and what came of those that came to nothing. The others go on."""
+    from harness.execution.board_run import note_data_root
     from harness.tuning.study import open_study
 
     studies = [open_study(plan) for plan in plans]

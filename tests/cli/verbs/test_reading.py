@@ -57,6 +57,45 @@ def test_show_of_an_unknown_row_names_the_nearest(harness, board):
     assert "toy-net--bce--toy" in err
 
 
+def test_show_prints_chosen_columns_with_what_has_to_be_known_of_them(harness, board):
+    code, out, _ = harness("show", str(board), "--columns", "title,f1", "--columns", "auroc_interval")
+    assert code == 0
+    assert out.splitlines()[0].split("  ")[0].strip() == "row"
+    assert "95 % interval" in out
+    assert "highest F1 on validation" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(("form", "begins"), [("--markdown", "| row | AUROC |"), ("--latex", "% needs")])
+def test_show_prints_a_table_for_a_paper(harness, board, form, begins):
+    before = sorted(board.rglob("*"))
+    code, out, _ = harness("show", str(board), form)
+    assert code == 0
+    assert out.startswith(begins)
+    assert "toy-net" in out
+    assert "seeds" in out
+    assert sorted(board.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--markdown", "--latex"), "give one of them"),
+        (("--json", "--columns", "auroc"), "without --json"),
+        (("--columns", "auorc"), "did you mean 'auroc'"),
+    ],
+)
+def test_show_says_which_options_do_not_go_together(harness, board, options, told):
+    code, _, err = harness("show", str(board), *options)
+    assert code == 2
+    assert told in err
+
+
+def test_a_row_has_no_columns_to_choose(harness, board):
+    code, _, err = harness("show", f"{board}::toy-net--bce--toy", "--latex")
+    assert code == 2
+    assert "give a board" in err
+
+
 def test_diff_of_a_board_with_itself_is_unchanged(harness, board):
     code, out, _ = harness("diff", str(board), str(board))
     assert code == 0
@@ -72,6 +111,22 @@ def change(board):
             part = record.metrics["auroc"].model_copy(update={"macro": 0.2})
             changed = record.model_copy(update={"metrics": {**record.metrics, "auroc": part}})
             write_record(board, changed, resamples[f"{record.combo.row}--s{record.combo.seed}"])
+
+
+def test_diff_of_folders_names_a_board_that_cannot_be_read_and_compares_the_others(harness, board, tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        for name in ("a", "b"):
+            shutil.copytree(board, folder / name)
+    (before / "b" / "board.toml").write_text("title = 3")
+    code, out, _ = harness("diff", str(before), str(after), "--markdown")
+    assert code == 1
+    assert "### a" in out
+    assert "- b: cannot be compared: " in out
+    code, out, _ = harness("diff", str(before), str(after), "--json")
+    assert code == 1
+    assert [one["board"] for one in json.loads(out)["boards"]] == ["a"]
+    assert len(json.loads(out)["unread"]) == 1
 
 
 def test_diff_tells_of_two_boards_as_text_markdown_and_json(harness, board, tmp_path):

@@ -1,0 +1,76 @@
+"""A planned board carried out: from its definition to its records, whoever asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.board import Board
+from harness.definition import Definition
+from harness.execution import local
+from harness.execution.events import Listener
+from harness.execution.planning import Planned
+from harness.execution.rescore import rescore
+from harness.registry import Registry
+from harness.results.record import Record
+from harness.results.store import set_aside
+from harness.results.whereabouts import note_data
+
+if TYPE_CHECKING:
+    from harness.execution.workers import WorkerOptions
+
+
+@dataclass(frozen=True)
+class BoardRun:
+    """What became of a plan."""
+
+    records: tuple[Record, ...]
+    """A record for each combo that was to be run, in the order of the plan."""
+    left: tuple[str, ...]
+    """A line for each record that could not be evaluated again as its board asks; it stays as it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Who hears what while a board is run."""
+
+    listener: Listener
+    """Hears each event of training."""
+    mention: Callable[[str], None]
+    """Hears the name of each record that is evaluated again, before its turn."""
+    warn: Callable[[str], None]
+    """Hears what a person should know."""
+
+
+def carry_out(
+    definition: Definition,
+    registry: Registry,
+    planned: Sequence[Planned],
+    data_root: Path,
+    told: Told,
+    options: WorkerOptions | None = None,
+    *,
+    retries: int = 0,
+) -> BoardRun:
+    """Bring the board's folder up to date, evaluate again what is to be, and run what has a reason.
+
+    Worker processes do it, or this process without `options`. Raises what `local.run` and `Definition.write` raise.
+    """
+    board = definition.board
+    definition.write()
+    note_data_root(board, registry, data_root)
+    for line in set_aside(board.folder):
+        told.warn(line)
+    again = {item.job.combo.name for item in planned if item.lacks is not None}
+    left = rescore(board, registry, told.mention, again).left if again else ()
+    for line in left:
+        told.warn(line)
+    return BoardRun(local.run(planned, told.listener, options, retries=retries), left)
+
+
+def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:
+    """Note where the data of a board were found, for its next run; nothing where its images are drawn."""
+    if not registry.dataset(board.dataset).drawn:
+        note_data(board.folder, data_root)
