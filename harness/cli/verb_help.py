@@ -73,7 +73,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "speed": (("Find the fastest batch size.", "harness speed chexnet --batch-size 16,64,256"),),
     "new": (("Start a model.", "harness new model my-net"),),
     "check": (("Check a plugin's file.", "harness check my_net.py"),),
-    "show": (("Show one row of a board.", "harness show my-board::chexnet--bce--demo"),),
+    "show": (
+        ("Show one row of a board.", "harness show my-board::chexnet--bce--demo"),
+        ("Print the ranking for a paper.", "harness show my-board --latex"),
+    ),
     "plugins show": (("Show the options of a dataset.", "harness plugins show csv"),),
     "data stats": (
         ("Count without opening an image.", "harness data stats nih-cxr14 --data-root /path/to/nih"),

@@ -101,7 +101,7 @@ def _tell_outdated(board: Board, record: Record, current: CurrentKeys) -> Iterat
         yield f"its row would be called {expected}: its parts and its name do not belong together"
     stale = current.why_stale(board, record)
     if stale is not None:
-        yield f"is stale: {stale}"
+        yield f"is out of date: {stale}"
     elif (lacks := why_evaluate_again(board, record)) is not None:
         yield f"is to be evaluated again: {lacks}; {AGAIN}"
 

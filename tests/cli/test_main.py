@@ -58,7 +58,7 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(harness, tmp_path):
     code, out, _ = harness(*NEW, "--dry-run")
     assert code == 0
     assert "run   toy-net--bce--toy--s0  no record" in out
-    assert "4 of 4 combos would be run" in out
+    assert "4 of 4 combinations would be run" in out
     assert not (tmp_path / "b").exists()
     assert not (tmp_path / "cache").exists()
     _, out, _ = harness(*NEW, "--dry-run", "--json")
@@ -290,7 +290,7 @@ def test_an_interrupted_run_by_force_goes_on_without_it_and_says_whose_results_s
     assert err.rstrip().endswith("Continue with: harness run b --seeds 1")
     monkeypatch.setattr(single, "run_combo", whole)
     code, out, _ = harness("run", "b", "--seeds", "1", "--dry-run")
-    assert (code, "1 of 2 combos would be run" in out) == (0, True)
+    assert (code, "1 of 2 combinations would be run" in out) == (0, True)
 
 
 def test_help_needs_no_heavy_library():

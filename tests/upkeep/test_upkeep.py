@@ -95,7 +95,7 @@ def test_status_says_what_of_a_board_is_in_which_state(harness, board):
     assert found["seconds_left"] > 0
     code, out, _ = harness("status", "b")
     assert code == 0
-    assert "1 of 4 done, 1 failed (timeout), 1 stale, 1 running" in out
+    assert "1 of 4 done, 1 failed (timeout), 1 out of date, 1 running" in out
     assert "epoch 3 of 4" in out
 
 
@@ -112,7 +112,7 @@ def test_status_names_submitted_rows_and_records_that_the_board_asks_for_no_more
         f"{TINY}--s1": ("leftover", "1 is none of the board's seeds"),
     }
     code, out, _ = harness("status", "b")
-    assert (code, "2 of 2 done, 1 submitted, 2 leftover" in out, "external--theirs--s0" in out) == (0, True, True)
+    assert (code, "2 of 2 done, 1 submitted, 2 not in board.toml any more" in out, "external--theirs--s0" in out) == (0, True, True)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_records_of_rows_and_seeds_that_were_taken_out_are_named_once_with_what_
     assert (code, out.count(FAMILY), out.count(way_out)) == (0, 1, 2)
     code, out, _ = harness("leaderboard", "b")
     assert code == 0
-    assert f"{FAMILY}: seed 0, 1: stale: board.toml has no such row; {way_out}" in " ".join(out.split())
+    assert f"{FAMILY}: seed 0, 1: out of date: board.toml has no such row; {way_out}" in " ".join(out.split())
     page = (cut_board / "index.html").read_text()
     assert (f"--only '{TINY}'" in page, f"--only '{FAMILY}'" in page) == (True, False)
     assert run_json(harness, "validate", "b")["ok"] is True
@@ -480,7 +480,7 @@ def test_waste_is_listed_and_removed_when_wanted(harness, board):
     stale_key = {p.name for p in (board / "runs").iterdir()}
     assert waste["runs/0123456789abcdef"] == ("belongs to no record", 5000)
     assert waste["records/.tmp-x.json"] == ("left by a process that was killed", 4)
-    assert waste[f"records/{NET}--s1.json"][0] == "stale: choices or versions have changed"
+    assert waste[f"records/{NET}--s1.json"][0] == "out of date: choices or versions have changed"
     assert found["removed"] is False
     assert "runs/tensorboard" not in waste
     assert stale_key == {p.name for p in (board / "runs").iterdir()}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Json, split_names
+from harness.cli.option_values import split_names
+from harness.cli.options import Json
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import print_board
 from harness.errors import HarnessError, UsageError
@@ -59,7 +60,7 @@ def leaderboard(
 
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="BOARD[::ROW]", help="A board's folder, or one of its rows as BOARD::ROW.")
+        str, typer.Argument(metavar="BOARD[::ROW]", help="This is a board's folder, or one of its rows as BOARD::ROW.")
     ],
     columns: Annotated[
         list[str] | None,
