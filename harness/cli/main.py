@@ -32,27 +32,39 @@ plugins_app = typer.Typer(
     help="List datasets, models, losses, metrics, recipes and observers, and show one of them.",
     invoke_without_command=True,
 )
+PARTS = "Data, plugins and machine"
 data_app = typer.Typer(help="Inspect, check and decode datasets before training.", no_args_is_help=True)
 
 VERBS = {
-    "run": boards.run,
-    "tune": tuning.tune,
-    "leaderboard": reading.leaderboard,
-    "show": reading.show,
-    "diff": reading.diff,
-    "status": upkeep.status,
-    "merge": upkeep.merge,
-    "validate": upkeep.validate,
-    "submit": upkeep.submit,
-    "clean": upkeep.clean,
-    "rescore": boards.rescore,
-    "score": evaluation.score,
-    "compare": comparison.compare,
-    "speed": machine.speed,
-    "doctor": machine.examine_machine,
-    "new": plugins.new_plugin,
-    "check": plugins.check_plugin,
+    "Run and tune": {
+        "run": boards.run,
+        "tune": tuning.tune,
+        "rescore": boards.rescore,
+        "speed": machine.speed,
+    },
+    "Read boards": {
+        "leaderboard": reading.leaderboard,
+        "show": reading.show,
+        "diff": reading.diff,
+    },
+    "Look after boards": {
+        "status": upkeep.status,
+        "merge": upkeep.merge,
+        "validate": upkeep.validate,
+        "submit": upkeep.submit,
+        "clean": upkeep.clean,
+    },
+    "Predictions from anywhere": {
+        "score": evaluation.score,
+        "compare": comparison.compare,
+    },
+    PARTS: {
+        "new": plugins.new_plugin,
+        "check": plugins.check_plugin,
+        "doctor": machine.examine_machine,
+    },
 }
+"""Heading of the help -> verb -> what does it."""
 DATA_VERBS = {
     "list": data.list_datasets,
     "stats": data.describe_dataset,
@@ -60,12 +72,13 @@ DATA_VERBS = {
     "prepare": data.prepare_dataset,
     "clean": data.clean_cache,
 }
-for _name, _function in VERBS.items():
-    add_verb(app, _name, _function)
-app.add_typer(plugins_app, name="plugins")
+for _heading, _verbs in VERBS.items():
+    for _name, _function in _verbs.items():
+        add_verb(app, _name, _function, heading=_heading)
+app.add_typer(plugins_app, name="plugins", rich_help_panel=PARTS)
 plugins_app.callback()(plugins.list_plugins)
 add_verb(plugins_app, "show", plugins.show_plugin, "plugins")
-app.add_typer(data_app, name="data")
+app.add_typer(data_app, name="data", rich_help_panel=PARTS)
 for _name, _function in DATA_VERBS.items():
     add_verb(data_app, _name, _function, "data")
 

@@ -65,7 +65,7 @@ def print_facts(facts: Sequence[Fact]) -> None:
         say(NOTED if fact.missing else GOOD, " ", (fact.name, "bold"), f": {fact.value or 'none'}")
     for fact in facts:
         if fact.missing:
-            say(f"without {fact.name}: {fact.missing}")
+            say(fact.missing)
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:

@@ -112,8 +112,9 @@ class Verb(TyperCommand):
         return option
 
 
-def add_verb(app: typer.Typer, name: str, function: Any, group: str = "") -> None:
+def add_verb(app: typer.Typer, name: str, function: Any, group: str = "", heading: str | None = None) -> None:
     """Add a function to an app as the verb of that name, with its examples."""
     examples = EXAMPLES.get(f"{group} {name}".strip(), ())
     lines = [part for what, command in examples for part in (f"{what}", f"  {command}")]
-    app.command(name, cls=Verb, epilog="\n\n".join(["Examples:", *lines]) if lines else None)(function)
+    epilog = "\n\n".join(["Examples:", *lines]) if lines else None
+    app.command(name, cls=Verb, epilog=epilog, rich_help_panel=heading)(function)

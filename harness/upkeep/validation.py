@@ -196,7 +196,7 @@ def _check_page(board: Board) -> Iterator[Fault]:
     """The page is what the records give, also where the folder has been copied or renamed since it was made."""
     page = board.folder / PAGE
     if not page.is_file():
-        yield Fault(PAGE, "is missing; harness leaderboard makes it")
+        yield Fault(PAGE, f"is missing; run `harness leaderboard {board.folder}`")
         return
     content = page.read_bytes()
     try:
@@ -206,4 +206,4 @@ def _check_page(board: Board) -> Iterator[Fault]:
     except HarnessError:
         return  # found above
     if current != content:
-        yield Fault(PAGE, "is out of date; harness leaderboard makes it again")
+        yield Fault(PAGE, f"is out of date; run `harness leaderboard {board.folder}`")

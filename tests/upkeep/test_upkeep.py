@@ -112,7 +112,11 @@ def test_status_names_submitted_rows_and_records_that_the_board_asks_for_no_more
         f"{TINY}--s1": ("leftover", "1 is none of the board's seeds"),
     }
     code, out, _ = harness("status", "b")
-    assert (code, "2 of 2 done, 1 submitted, 2 not in board.toml any more" in out, "external--theirs--s0" in out) == (0, True, True)
+    assert (code, "2 of 2 done, 1 submitted, 2 not in board.toml any more" in out, "external--theirs--s0" in out) == (
+        0,
+        True,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_records_of_rows_and_seeds_that_were_taken_out_are_named_once_with_what_
     assert [(f["file"], f["message"], f["problem"]) for f in found["findings"]] == [
         ("board.toml", row, False),
         ("board.toml", seed, False),
-        ("index.html", "is out of date; harness leaderboard makes it again", True),
+        ("index.html", "is out of date; run `harness leaderboard b`", True),
     ]
     code, out, _ = harness("status", "b")
     assert (code, out.count(FAMILY), out.count(way_out)) == (0, 1, 2)

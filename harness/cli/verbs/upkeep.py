@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from harness.upkeep.merging import Merged
     from harness.upkeep.status import BoardStatus
 
+VERB = ("is ", "was ", "has ", "cannot ", "belongs ")
+"""What begins a finding that goes on after the name of its file."""
 WATCHED_EVERY = 2.0
 """Seconds between two looks at a board."""
 
@@ -151,7 +153,8 @@ def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) 
         )
     else:
         for finding in findings:
-            say(f"{'✗' if finding.problem else '-'} {finding.file}: {finding.message}")
+            colon = "" if finding.message.startswith(VERB) else ":"
+            say(f"{'✗' if finding.problem else '-'} {finding.file}{colon} {finding.message}")
         say(count(problems, "problem") if problems else "no problem was found")
     if problems:
         raise typer.Exit(1)
