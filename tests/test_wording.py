@@ -31,7 +31,7 @@ EACH = "board|combo|day|device|epoch|event|file|group|image|label|line|metric|mi
 EACH += "split|step"
 PER = re.compile(rf"\b(?:{COUNTED})\s+an?\s+(?:{EACH})\b")
 """`images a second` for `images per second`, `one a label` for `one for each label`."""
-KEY = re.compile(r"(?<![\w`'\"@=/,.{-])(?:auroc|auprc|ece|brier)(?![\w`'\"@=,./|}-])")
+KEY = re.compile(r"(?<![\w`'\"@=/,.{-])(?:auroc|auprc|ece|brier)(?![\w`'\"@=,./|}\[-])")
 """The key of a metric where its name is meant."""
 HABITS = {"old word": OLD_WORD, "fragment": FRAGMENT, "a for each": PER, "key of a metric": KEY}
 

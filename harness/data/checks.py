@@ -114,7 +114,7 @@ def _unreadable(prepared: Prepared) -> Finding:
         examples,
         "every file can be decoded",
         "file",
-        "impossible to decode; get every one again, or run with allow_missing = true",
+        "that cannot be decoded; get every one again, or run with allow_missing = true",
     )
 
 

@@ -104,7 +104,7 @@ def test_missing_and_damaged_files_are_named_with_their_number(small_files, tmp_
     findings = run_checks(small_files, tmp_path)
     assert findings["files there"].message.startswith("1 image of 48 without a file")
     assert findings["files there"].examples == ("i003",)
-    assert findings["files readable"].message.startswith("1 files cannot be decoded")
+    assert findings["files readable"].message.startswith("1 file that cannot be decoded")
     assert findings["files readable"].examples[0].startswith("i005: UnidentifiedImageError")
 
 

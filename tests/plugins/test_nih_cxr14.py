@@ -241,7 +241,7 @@ def test_an_image_in_two_lists_is_refused(nih, folder):
     with pytest.raises(DataError, match=rf"images in both train_list\.txt and test_list\.txt: 1, first {NAMES[1]}"):
         nih.load(folder, split="lists")
     write_lists(folder, test_list=NAMES[3:])
-    with pytest.raises(DataError, match=rf"both train_val_list\.txt and test_list\.txt, first {NAMES[3]}"):
+    with pytest.raises(DataError, match=rf"both train_val_list\.txt and test_list\.txt: 1, first {NAMES[3]}"):
         nih.load(folder)
 
 

@@ -232,7 +232,7 @@ rows = [{ name = "Net", split = "s", source = "a paper", auroc = 0.8, row = "nob
         (lambda b: (b / "records" / f"{NET}--s0.npz").unlink(), "is missing: its record speaks of it"),
         (lambda b: (b / "records" / "notes.txt").write_text(""), "belongs to no record"),
         (lambda b: (b / "index.html").write_text(""), "is out of date"),
-        (lambda b: (b / "index.html").unlink(), "harness leaderboard makes it"),
+        (lambda b: (b / "index.html").unlink(), "run `harness leaderboard"),
         (lambda b: next((b / "runs").glob("*/predictions-val.npz")).write_bytes(b"x"), "its sha256 differs"),
         (lambda b: change_record(b, f"{NET}--s0", key="0" * 16), "choices or versions have changed"),
         (lambda b: change_record(b, f"{NET}--s0", key="../../../etc"), "is no record: key: "),

@@ -181,7 +181,7 @@ def test_the_table_says_how_intervals_are_made_what_means_are_without_and_why_th
     targets[:, :2] = targets[:, [2]]
     save_predictions("s.npz", targets=targets)
     out = harness("score", "s.npz", "--metrics", "auroc,auprc")[1]
-    says = f"an interval needs 3 patients who have each label and 3 who lack it: {carriers} have Edema"
+    says = f"an interval needs 3 patients who have each label and 3 who lack it: {carriers} has Edema"
     assert f"no interval for AUROC, AUPRC: {says}" in " ".join(out.split())
     targets[:, :2] = np.random.default_rng(0).random((120, 2)) < 0.4
     targets[:, 2] = 0
