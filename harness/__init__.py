@@ -28,7 +28,10 @@ from harness.components import (
     Tell,
     Weighted,
 )
+from harness.data.layouts import Layout
 from harness.data.splits import carve, fold, stratify
+from harness.data.uncertainty import take_uncertain
+from harness.data.views import choose_views
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
 from harness.identifiers import IdSource, find_usual, parse_id_source
@@ -53,6 +56,7 @@ __all__ = [
     "IdSource",
     "Inputs",
     "Int",
+    "Layout",
     "Loss",
     "Metric",
     "Model",
@@ -71,6 +75,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "carve",
+    "choose_views",
     "find_usual",
     "fold",
     "hookimpl",
@@ -84,6 +89,7 @@ __all__ = [
     "stratify",
     "suggest",
     "sum_groups",
+    "take_uncertain",
 ]
 
 LATE = {

@@ -90,7 +90,7 @@ class Data:
     images: Sequence[Path] | ImageArray
     """N image files, or an array of N images (H, W) uint8 that may render on demand."""
     targets: NDArray[np.float32]
-    """(N, C) float32: 1 present, 0 absent, NaN unknown."""
+    """(N, C) float32: 1 present, 0 absent, NaN unknown; in training also a value in between, a soft target."""
     table: pd.DataFrame
     """One row for each image, in the order of `images`: `image` (unique id), `split` (train, val or test), `patient`,
     and where known `study` (the examination that it is of, its id with the patient's in it where several patients have
@@ -140,11 +140,13 @@ class Data:
         if others:
             raise DataError(f"split must be train, val or test, got {', '.join(sorted(map(repr, others)))}")
         wrong = ~(np.isnan(self.targets) | (self.targets == 0) | (self.targets == 1))
+        soft = wrong & (self.targets > 0) & (self.targets < 1)
+        wrong &= ~(soft & (self.table["split"] == "train").to_numpy()[:, None])
         if wrong.any():
             row, column = (int(indices[0]) for indices in np.nonzero(wrong))
             raise DataError(
-                f"targets must be 1, 0 or NaN: image '{self.table['image'].iloc[row]}', label "
-                f"'{self.labels[column]}' has {self.targets[row, column]}"
+                f"targets must be 1, 0 or NaN, or in training between 0 and 1: image "
+                f"'{self.table['image'].iloc[row]}', label '{self.labels[column]}' has {self.targets[row, column]}"
             )
         absent = [] if self.boxes is None else [name for name in BOX if name not in self.boxes]
         if absent:

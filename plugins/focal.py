@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def build(task: Task, alpha: float = 1.0, gamma: float = 2.0) -> Callable[[Tensor, Tensor], Tensor]:
     """(B, C) alpha (1 - p)^gamma CE, where p is the probability given to the truth and CE = -log p.
 
+    The truth of a soft target is the nearer of both.
+
     - `alpha`: Multiply the loss by this factor, for positives and negatives alike, as the paper's script does.
     - `gamma`: Focus on hard images by this power. With 0, it is the plain cross-entropy.
     """

@@ -19,11 +19,12 @@ SPLIT_GROUPS = {"train": ("train",), "val": ("val",), "train+val": ("train", "va
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How often a label is 1, 0 and unknown."""
+    """How often a label is 1, 0 and unknown, and in training in between."""
 
     positives: int
     negatives: int
     unknown: int
+    soft: int = 0
 
     @property
     def prevalence(self) -> float:
@@ -78,11 +79,9 @@ def describe(data: Data) -> Statistics:
 
 def _count(data: Data, rows: NDArray[np.bool_]) -> Counts:
     table, targets = data.table[rows], data.targets[rows]
-    positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)  # (C,) each
-    labels = {
-        label: LabelCounts(int(positives[i]), int(negatives[i]), int(len(table) - positives[i] - negatives[i]))
-        for i, label in enumerate(data.labels)
-    }
+    counted = ((targets == 1), (targets == 0), np.isnan(targets), (targets > 0) & (targets < 1))
+    per_label = np.stack([one.sum(axis=0) for one in counted], axis=1)  # (C, 4)
+    labels = {label: LabelCounts(*counts) for label, counts in zip(data.labels, per_label.tolist(), strict=True)}
     of_patients = table["patient"].value_counts()
     return Counts(
         images=len(table),

@@ -29,7 +29,10 @@ def fingerprint(data: Data) -> str:
     targets = data.targets[order]
     digest = hashlib.sha256(json.dumps(list(data.labels)).encode())
     digest.update("\n".join("\t".join(line) for line in zip(*columns, strict=True)).encode())
-    digest.update(np.where(np.isnan(targets), 2, targets).astype(np.uint8).tobytes())
+    soft = (targets > 0) & (targets < 1)
+    codes = np.where(np.isnan(targets), 2, np.where(soft, 3, targets)).astype(np.uint8)  # 0, 1, unknown, in between
+    digest.update(codes.tobytes())
+    digest.update(targets[soft].astype("<f4").tobytes())  # nothing where no target is soft
     return digest.hexdigest()
 
 

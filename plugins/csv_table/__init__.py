@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import Data, Dataset, UsageError, hookimpl
+from harness import Data, Dataset, UsageError, hookimpl, take_uncertain
 
 from .images import describe_images
-from .labels import choose_labels, find_policies, read_columns, read_findings, require_blank
+from .labels import choose_labels, read_columns, read_findings, require_blank
 from .readers import merge_rows, require_duplicates
 from .splits import UNLISTED, choose_split, parse_split
 from .table import read, split_names
@@ -32,7 +32,8 @@ def load(
     labels: list[str] | str = "",
     findings: str = "",
     separator: str = "|",
-    uncertain: dict[str, str] | str = "ignore",
+    uncertain: dict[str, str | float] | str | float = "ignore",
+    uncertain_test: dict[str, str] | str | None = None,
     blank: Literal["ignore", "zeros"] = "ignore",
     duplicates: Literal["refuse", "first", "vote"] = "refuse",
     mirrors: bool = True,
@@ -52,8 +53,9 @@ def load(
     - `labels`: Take these columns as labels, separated by commas. Left out, every other column with a value is a label.
     - `findings`: Take labels from this column, which lists the findings of an image, such as `Edema|Mass`.
     - `separator`: Separate the findings of an image by this text.
-    - `uncertain`: Read -1 as `ignore` (unknown), `ones` or `zeros`, for all labels or for each, as in
-      `Edema=ones,Mass=zeros`.
+    - `uncertain`: In training, read -1 as `ignore` (unknown), `ones`, `zeros` or a number between 0 and 1 (a soft
+      target), for all labels or for each, as in `Edema=ones,Mass=0.6`.
+    - `uncertain_test`: In val and test, read -1 as `ones` or `zeros`. Left out, uncertain labels are unknown there.
     - `blank`: Read blank cells as unknown (ignore) or as 0 (zeros).
     - `duplicates`: For an image in several rows: refuse them, keep the first, or vote, where a tie is unknown.
     - `mirrors`: Say whether a mirrored image keeps its labels.
@@ -63,8 +65,8 @@ def load(
 
     Columns that are not named are found by what they are usually called (`subject_id`, `fold`, `Gender`, `View
     Position`, ...). A column whose name says that it is no label (`Follow-up #`, `study_id`) is none. A label is 1, 0,
-    -1 (uncertain) or blank, or true, false, yes, no, positive, negative. In board.toml, `split` and `uncertain` may be
-    tables.
+    -1 (uncertain) or blank, or true, false, yes, no, positive, negative. In board.toml, `split`, `uncertain` and
+    `uncertain_test` may be tables.
 
     A split is train, val (valid, validate, validation) or test; where a table has only train and test, val is carved
     from train. Without a split column patients are carved: about 10 % val, 20 % test, 70 % train. Of lists, train is
@@ -81,17 +83,20 @@ def load(
     columns = {"image": image, "patient": patient, "split": column, "age": age, "sex": sex, "view": view}
     described = describe_images(table, columns, study, groups, {*asked, findings})
     if findings:
-        if uncertain != "ignore":
+        if uncertain != "ignore" or uncertain_test is not None:
             raise UsageError("csv: uncertain means nothing with findings, where no label is uncertain; leave it out")
         names, targets = read_findings(table, findings, separator, asked, blank)
     else:
         names = choose_labels(table, asked, set(described.columns.values()))
-        targets = read_columns(table, names, find_policies(uncertain, names), blank)
+        targets = read_columns(table, names, blank)
     known, targets, repeated = merge_rows(table, described.table, targets, duplicates)
     known["split"], chosen = choose_split(table, known, targets, division, root)
     listed = (known["split"] != UNLISTED).to_numpy()
     known, targets = known[listed].reset_index(drop=True), targets[listed]
-    notes = {"label_file": file, "split": chosen}
+    targets, said = take_uncertain(
+        targets, known["split"], names, training=uncertain, test=uncertain_test or "ignore", dataset="csv"
+    )
+    notes = {"label_file": file, "split": chosen, **said}
     folder = root / Path(images).expanduser()
     return Data(
         labels=tuple(names),

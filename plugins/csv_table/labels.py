@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness import DataError, UsageError, find_usual, suggest
@@ -20,10 +19,8 @@ WORDS = {
 }
 """What words mean as a label, in small letters."""
 UNKNOWN = float("nan")
-MEANING = {"ignore": UNKNOWN, "ones": 1.0, "zeros": 0.0}
-"""What an uncertain or a blank label is taken for."""
-UNCERTAIN = ("ignore", "ones", "zeros")
-BLANK = ("ignore", "zeros")
+MEANING = {"ignore": UNKNOWN, "zeros": 0.0}
+"""What a blank label is taken for."""
 NONE = ("no finding", "no findings")
 """What a column of findings says where there is none, in small letters."""
 DESCRIPTIVE = ("image", "patient", "split", "age", "sex", "view", "other")
@@ -105,28 +102,14 @@ def _find_wrong(table: Table, name: str) -> tuple[int, str] | None:
     return next(((row, text) for row, text in enumerate(cells) if text in wrong), None) if wrong else None
 
 
-def find_policies(uncertain: Mapping[str, str] | str, names: list[str]) -> dict[str, str]:
-    """Find what -1 means, for each label."""
-    if isinstance(uncertain, str) and "=" in uncertain:
-        pairs = (part.partition("=") for part in uncertain.split(","))
-        uncertain = {label.strip(): policy.strip() for label, _, policy in pairs}
-    given = dict.fromkeys(names, uncertain) if isinstance(uncertain, str) else dict(uncertain)
-    for label, policy in given.items():
-        if label not in names:
-            raise UsageError(f"csv: uncertain names '{label}', which is none of the labels{suggest(label, names)}")
-        if policy not in UNCERTAIN:
-            raise UsageError(f"csv: uncertain must be {', '.join(UNCERTAIN)}, got '{policy}'")
-    return dict.fromkeys(names, "ignore") | given
-
-
 def require_blank(blank: str) -> None:
     """Refuse a meaning that blank cells cannot have."""
-    if blank not in BLANK:
-        raise UsageError(f"csv: blank must be {' or '.join(BLANK)}, got '{blank}'")
+    if blank not in MEANING:
+        raise UsageError(f"csv: blank must be {' or '.join(MEANING)}, got '{blank}'")
 
 
-def read_columns(table: Table, names: list[str], policies: dict[str, str], blank: str) -> NDArray[np.float32]:
-    """Read targets (N, C) from a column for each label."""
+def read_columns(table: Table, names: list[str], blank: str) -> NDArray[np.float32]:
+    """Read labels (N, C) from a column for each: 1, 0, -1 for uncertain, NaN for unknown."""
     import numpy as np
 
     targets = np.empty((len(table.cells), len(names)), dtype=np.float32)
@@ -141,8 +124,7 @@ def read_columns(table: Table, names: list[str], policies: dict[str, str], blank
                     f"{table.locate(row, name)}: {FORMS}, got '{text}'; list the columns that are labels by --option "
                     "labels=NAME,NAME"
                 )
-            policy = policies[name] if value == -1 else blank
-            values[text] = MEANING[policy] if value == -1 or np.isnan(value) else value
+            values[text] = MEANING[blank] if np.isnan(value) else value
         targets[:, column] = cells.map(values.__getitem__)
     return targets
 

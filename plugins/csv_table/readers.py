@@ -27,9 +27,9 @@ def merge_rows(
 ) -> tuple[pd.DataFrame, NDArray[np.float32], tuple[str, ...]]:
     """Make one row of all that an image has, in the order of their first; with the images to refuse, and their lines.
 
-    `refuse` and `first` keep the first row. `vote` takes for each label what most rows say that know it, unknown in a
-    tie, and what is known first of the image. Raises `DataError` for rows that differ in patient or split, unless they
-    are refused anyway.
+    `refuse` and `first` keep the first row. `vote` takes for each label what most rows say that are certain of it; in a
+    tie it is uncertain where a row says so, else unknown. Of the image it takes what is known first. Raises `DataError`
+    for rows that differ in patient or split, unless they are refused anyway.
     """
     import numpy as np
 
@@ -45,10 +45,11 @@ def merge_rows(
     if duplicates != "vote":
         kept = ~images["image"].duplicated().to_numpy()
         return images[kept].reset_index(drop=True), targets[kept], repeated if duplicates == "refuse" else ()
-    votes = np.zeros((2, len(names), targets.shape[1]))
-    for value in (0, 1):
-        np.add.at(votes[value], codes, targets == value)
-    voted = np.where(votes[1] == votes[0], np.nan, votes[1] > votes[0]).astype(np.float32)
+    votes = np.zeros((3, len(names), targets.shape[1]))  # for absent, present and uncertain
+    for place, value in enumerate((0, 1, -1)):
+        np.add.at(votes[place], codes, targets == value)
+    tied = np.where(votes[2] > 0, -1, np.nan)
+    voted = np.where(votes[1] == votes[0], tied, votes[1] > votes[0]).astype(np.float32)
     return images.groupby(codes).first()[list(images.columns)].reset_index(drop=True), voted, ()
 
 

@@ -53,7 +53,8 @@ def test_a_table_becomes_images_targets_and_what_is_known_of_them(csv, tmp_path)
         }
     )
     pd.testing.assert_frame_equal(data.table, expected, check_dtype=False)
-    assert data.notes == {"label_file": "labels.csv", "split": "as given"}
+    said = "0 in training (ignore); 2 in val and test, 2 of them left out"
+    assert data.notes == {"label_file": "labels.csv", "split": "as given", "uncertain labels": said}
 
 
 def test_columns_files_and_folders_go_by_the_names_they_are_given(csv, tmp_path):
@@ -81,11 +82,27 @@ def test_labels_may_be_listed_in_ones_own_order(csv, labels):
         ("Edema=ones,Mass=zeros", [1, 0]),
         ("Mass = ones", [np.nan, 1]),
         ({"Edema": "zeros"}, [0, np.nan]),
+        (0.6, [0.6, 0.6]),
+        ("Mass=0.25", [np.nan, 0.25]),
     ],
 )
-def test_uncertain_labels_follow_the_policy_of_all_or_each(csv, uncertain, expected):
-    data = csv("image,patient,Edema,Mass\n1.png,p,-1,-1.0\n", uncertain=uncertain)
-    np.testing.assert_array_equal(data.targets[0], expected)
+def test_uncertain_labels_of_training_follow_the_policy_of_all_or_each(csv, uncertain, expected):
+    data = csv("image,patient,split,Edema,Mass\n1.png,p,train,-1,-1.0\n", uncertain=uncertain)
+    np.testing.assert_allclose(data.targets[0], expected, rtol=1e-6)
+
+
+UNCERTAIN = "image,patient,split,Edema\n" + "".join(
+    f"{split}{value}.png,{split}{value},{split},{value}\n" for split in ("train", "val", "test") for value in (1, 0, -1)
+)
+
+
+def test_what_is_measured_against_is_certain_unless_it_is_asked_for(csv):
+    data = csv(UNCERTAIN, uncertain="ones")
+    np.testing.assert_array_equal(data.targets[:, 0], [1, 0, 1, 1, 0, np.nan, 1, 0, np.nan])
+    assert data.notes["uncertain labels"] == "1 in training (ones); 2 in val and test, 2 of them left out"
+    data = csv(UNCERTAIN, uncertain="ones", uncertain_test="zeros")
+    np.testing.assert_array_equal(data.targets[:, 0], [1, 0, 1, 1, 0, 0, 1, 0, 0])
+    assert "0 of them left out, 2 of them taken as 0 or 1 as asked" in data.notes["uncertain labels"]
 
 
 @pytest.mark.parametrize(("blank", "expected"), [("ignore", np.nan), ("zeros", 0)])
@@ -162,8 +179,13 @@ def test_an_absent_table_is_refused_with_the_way_to_name_it(registry, tmp_path):
     [
         ({"split": "fold"}, DataError, r"no column 'fold' .* --option split=COLUMN"),
         ({"labels": "Edema,Hernia"}, DataError, "no column for the label Hernia"),
-        ({"uncertain": "one"}, UsageError, "uncertain must be ignore, ones, zeros, got 'one'"),
+        (
+            {"uncertain": "one"},
+            UsageError,
+            "uncertain must be ignore, zeros, ones or a number .*, got 'one'",
+        ),
         ({"uncertain": "Edem=ones"}, UsageError, "did you mean 'Edema'"),
+        ({"uncertain_test": "0.5"}, UsageError, "measure against labels that are neither 0 nor 1"),
         ({"uncertain": {"Edema": "maybe"}}, UsageError, "got 'maybe'"),
         ({"blank": "ones"}, UsageError, "blank must be ignore or zeros, got 'ones'"),
     ],
