@@ -15,9 +15,9 @@ from rich.table import Table
 
 from harness.cli import catalogue
 from harness.cli.output import line, open_output, say
-from harness.components import Kind
 from harness.metric_names import title_metric
 from harness.registry import Registry
+from harness.text import count
 from harness.units import CALLED, Unit, count_units
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def print_facts(facts: Sequence[Fact]) -> None:
         say(NOTED if fact.missing else GOOD, " ", (fact.name, "bold"), f": {fact.value or 'none'}")
     for fact in facts:
         if fact.missing:
-            say(f"without {fact.name}: {fact.missing}")
+            say(fact.missing)
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:
@@ -98,7 +98,7 @@ def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
     """Return what is told of each group after its labels: the row's name, and a cell for each group."""
     rows = {
         "no finding": [f"{counts.without_finding:,}" for counts in groups],
-        "images a patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
+        "images per patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
         "most of one patient": [f"{counts.most_images_of_a_patient:,}" for counts in groups],
     }
     for view in sorted({view for counts in groups for view in counts.views}):
@@ -121,15 +121,24 @@ def _positives(counts: LabelCounts) -> str:
     return f"{counts.positives:,}" + (f" ({counts.unknown:,}?)" if counts.unknown else "")
 
 
-def print_listing(registry: Registry, only: Kind | None = None) -> None:
+def print_listing(registry: Registry) -> None:
     """Print the listing as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("kind", "name", "from", "about"):
         table.add_column(column, no_wrap=column in ("kind", "name"))
     for row in catalogue.listing(registry)["components"]:
-        if only in (None, row["kind"]):
-            table.add_row(*(row[column] for column in ("kind", "name", "from", "about")))
+        table.add_row(*(row[column] for column in ("kind", "name", "from", "about")))
     open_output().print(table)
+
+
+def print_datasets(registry: Registry) -> None:
+    """Print each dataset with the names of its options, then those that all have."""
+    for row in catalogue.listing(registry)["components"]:
+        if row["kind"] == "dataset":
+            say((row["name"], "bold"), f" ({row['from']}): {row['about']}")
+            say(f"  options: {', '.join(row['options']) or 'none of its own'}")
+    say(f"every dataset also has: {', '.join(catalogue.describe_core())}")
+    say("`harness plugins show NAME` explains each option; `--option KEY=VALUE` sets one")
 
 
 def print_details(described: list[dict[str, Any]]) -> None:
@@ -139,11 +148,24 @@ def print_details(described: list[dict[str, Any]]) -> None:
         for name in ("about", "citation", "signature", "on", "higher_is_better", "range"):
             if component.get(name) not in (None, ""):
                 say(f"  {name.replace('_', ' ')}: {component[name]}")
-        for section in ("defaults", "space", "inputs"):
+        if component.get("parameters"):
+            say("  options:" if component["kind"] == "dataset" else "  parameters:")
+            for name, one in component["parameters"].items():
+                say(f"    {name} = {_as_typed(one['default'])}  ({one['type']})")
+                if one["about"]:
+                    say(f"        {one['about']}")
+        for section in ("space", "inputs"):
             if component.get(section):
-                say(f"  {section}:")
+                say(f"  {'search space' if section == 'space' else section}:")
                 for name, value in component[section].items():
                     say(f"    {name} = {_plain(value)}")
+
+
+def _as_typed(value: Any) -> str:
+    """A default as one would type it."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value != "" else "''"
 
 
 def _plain(value: Any) -> str:
@@ -273,7 +295,10 @@ def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
     console.print(pairs)
     console.print()
     if comparison.unit != "image":
-        say(f"compared over {count_units(comparison.unit, comparison.images)} of {comparison.patients:,} patients")
+        say(
+            f"compared over {count_units(comparison.unit, comparison.images)} of "
+            f"{count(comparison.patients, 'patient')}"
+        )
     for sentence in comparison.sentences():
         say(sentence)
 
@@ -334,10 +359,12 @@ def _without_nan(value: Any) -> Any:
 
 
 def print_speed(model: str, speeds: Sequence[Speed]) -> None:
-    """Print one row for each batch size, then what is behind the figures."""
+    """Print one row for each recipe, loss and batch size, then what is behind the figures."""
     table = Table(
-        box=None, pad_edge=False, header_style="bold", title=f"{model}: images a second", title_justify="left"
+        box=None, pad_edge=False, header_style="bold", title=f"{model}: images per second", title_justify="left"
     )
+    table.add_column("recipe")
+    table.add_column("loss")
     for heading in (
         "batch", "engine", "tight loop", "ratio", "reference", "ratio", "plain script", "ratio", "inference", "step ms",
         "memory", "reserved", "20 epochs of NIH",
@@ -345,6 +372,8 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
         table.add_column(heading, justify="right")
     for one in speeds:
         table.add_row(
+            one.recipe,
+            one.loss,
             f"{one.batch_size}",
             line(f"{one.engine:,.0f}", style="bold"),
             f"{one.tight_loop:,.0f}",
@@ -367,7 +396,7 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
     first = speeds[0]
     if first.bytes_per_image and first.copied_bytes_per_second:
         say(
-            f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes an image, at the "
+            f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes for each image, at the "
             f"{first.copied_bytes_per_second / 2**40:.2f} TiB/s of a copy"
         )
     elif first.reference:
@@ -375,7 +404,7 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
     say(f"start: {first.start_seconds:.1f} s from the start of the process until all is prepared")
     for one in speeds:
         for note in one.notes:
-            say(f"batch {one.batch_size}: {note}")
+            say(f"{one.recipe}, {one.loss}, batch {one.batch_size}: {note}")
 
 
 def _optional(value: float | None, form: str) -> str:

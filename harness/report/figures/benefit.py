@@ -16,11 +16,11 @@ from harness.report.figures.style import (
     Figure,
     by_row,
     chosen_only,
-    count,
     finish,
     shorten_finely,
     table,
 )
+from harness.text import count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,12 +18,12 @@ from harness.report.figures.style import (
     Figure,
     by_row,
     chosen_only,
-    count,
     cycle,
     finish,
     shorten,
     table,
 )
+from harness.text import count
 
 MOST_TICKS = 12
 """Epochs that an axis names."""

@@ -156,8 +156,3 @@ def thin(line: Mapping[str, Any], within: float) -> dict[str, Any]:
             stack += [(start, middle), (middle, end)]
     places = sorted(kept)
     return {**line, "x": [x[i] for i in places], "y": [y[i] for i in places]}
-
-
-def count(number: int, noun: str = "row") -> str:
-    """Return a number with its noun: `1 row`, `3 rows`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

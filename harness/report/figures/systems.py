@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.metric_names import title_metric
-from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten, table
+from harness.report.figures.style import COLORS, WIDTH, Figure, finish, shorten, table
+from harness.text import count
 
 if TYPE_CHECKING:
     from harness.report.leaderboard import Leaderboard
@@ -73,7 +74,8 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     return finish(
         "intervals",
         f"{title_metric(summary.objective)} with 95 % intervals over patients",
-        f"{count(len(rows))} from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
+        f"{count(len(rows), 'row')} from best to worst. The first, {best['row']}, has {best['mean']} from "
+        f"{best['low']} to "
         f"{best['high']}. Short ticks are single seeds. Rows whose intervals overlap may still differ significantly."
         f"{PUBLISHED if published else ''}",
         drawn.properties(width=WIDTH, height={"step": 20}),
