@@ -71,7 +71,7 @@ def _owner_of(name: str) -> tuple[type, str]:
     """The class that has a field, and what it is called there: `augment.flip` is `flip` of `Augment`."""
     outer, _, inner = name.partition(".")
     hint = typing.get_type_hints(Recipe)[outer]
-    return (hint, inner) if inner and is_dataclass(hint) else (Recipe, outer)
+    return (hint, inner) if inner and isinstance(hint, type) and is_dataclass(hint) else (Recipe, outer)
 
 
 @cache

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from harness.metric_names import title_metric
 from harness.report.drawing import make_scale
 from harness.report.figures.placement import place_names
-from harness.report.figures.style import COLORS, COST, WIDTH, Figure, count, finish, shorten, table
+from harness.report.figures.style import COLORS, COST, WIDTH, Figure, finish, shorten, table
+from harness.text import count
 
 if TYPE_CHECKING:
     from harness.report.leaderboard import Leaderboard
@@ -73,7 +74,7 @@ def draw_costs(summary: Leaderboard) -> Figure | None:
     figure = finish(
         "cost",
         f"{objective} against cost",
-        f"{count(most)}. The dashed line joins the rows that no other row beats in both {objective} and cost."
+        f"{count(most, 'row')}. The dashed line joins the rows that no other row beats in both {objective} and cost."
         f"{_explain_missing(summary)} Where there is no room for a row's name, its point shows it on hover.",
         _draw(objective, found),
         rows=rows,

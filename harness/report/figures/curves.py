@@ -17,12 +17,12 @@ from harness.report.figures.style import (
     by_policy,
     by_row,
     chosen_only,
-    count,
     finish,
     shorten_all,
     table,
     thin,
 )
+from harness.text import count
 
 if TYPE_CHECKING:
     import numpy as np
