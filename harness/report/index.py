@@ -152,4 +152,5 @@ def _warn(summary: Leaderboard) -> Iterator[str]:
         yield f"{single} of {len(summary.ranked)} rows have one seed"
     without = sum(any(record.is_without_validation for record in row.counted) for row in summary.ranked)
     if without:
-        yield f"No validation predictions for {without} of {len(summary.ranked)} rows"
+        many = len(summary.ranked)
+        yield "No validation predictions" + (f" for {without} of {many} rows" if without < many else "")

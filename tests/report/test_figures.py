@@ -146,11 +146,11 @@ def test_epochs_are_named_once_each_and_not_too_many(build):
 
 def test_pairs_say_against_what_they_differ(build):
     for seeds, against in (
-        ((0, 1), "No difference is significant among the 1 pair of the best 2 rows"),
+        ((0, 1), "No difference is significant among 1 pair of the best 2 rows"),
         ((0, 1), "1 pair needs three seeds of both rows first"),
         (
             (0, 1, 2),
-            "A star marks a significant difference: 1 of the 1 pair of the best 2 rows, over patients and seeds",
+            "A star marks a significant difference: 1 of 1 pair of the best 2 rows, over patients and seeds",
         ),
     ):
         records = [build.record(model, seed, value) for model, value in (("a", 0.9), ("b", 0.6)) for seed in seeds]

@@ -209,9 +209,7 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     )
     judged = sum(pair.p is not None for pair in kept)
     shown = sum(pair.differs for pair in kept)
-    found = (
-        f"A star marks a significant difference: {shown} of the" if shown else "No difference is significant among the"
-    )
+    found = f"A star marks a significant difference: {shown} of" if shown else "No difference is significant among"
     waiting = len(kept) - judged
     unjudged = f" {count(waiting, 'pair')} {'needs' if waiting == 1 else 'need'} three seeds of both rows first."
     return finish(
