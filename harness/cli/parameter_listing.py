@@ -70,8 +70,9 @@ def _sentence_of(name: str) -> str:
 def _owner_of(name: str) -> tuple[type, str]:
     """The class that has a field, and what it is called there: `augment.flip` is `flip` of `Augment`."""
     outer, _, inner = name.partition(".")
-    hint = typing.get_type_hints(Recipe)[outer]
-    return (hint, inner) if inner and is_dataclass(hint) else (Recipe, outer)
+    hint: Any = typing.get_type_hints(Recipe)[outer]
+    nested = bool(inner) and is_dataclass(hint)
+    return (hint, inner) if nested else (Recipe, outer)
 
 
 @cache
