@@ -70,9 +70,8 @@ def _sentence_of(name: str) -> str:
 def _owner_of(name: str) -> tuple[type, str]:
     """The class that has a field, and what it is called there: `augment.flip` is `flip` of `Augment`."""
     outer, _, inner = name.partition(".")
-    hint: Any = typing.get_type_hints(Recipe)[outer]
-    nested = bool(inner) and is_dataclass(hint)
-    return (hint, inner) if nested else (Recipe, outer)
+    hint = typing.get_type_hints(Recipe)[outer]
+    return (hint, inner) if inner and isinstance(hint, type) and is_dataclass(hint) else (Recipe, outer)
 
 
 @cache

@@ -19,7 +19,7 @@ from harness.execution.keys import CurrentKeys
 from harness.files import TEMPORARY, read_regular
 from harness.parameters import Params
 from harness.report.page import PAGE_FILE as PAGE
-from harness.report.page import find_name, render
+from harness.report.page import find_name, is_indexed, render
 from harness.report.summary import check_published
 from harness.results.artifacts import find_place, has_artifact, is_staged
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
@@ -201,8 +201,8 @@ def _check_page(board: Board) -> Iterator[Fault]:
     content = page.read_bytes()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            called = find_name(content.decode(errors="replace"))
-            current = render(board, Path(folder), called).page.read_bytes()
+            text = content.decode(errors="replace")
+            current = render(board, Path(folder), find_name(text), indexed=is_indexed(text)).page.read_bytes()
     except HarnessError:
         return  # found above
     if current != content:
