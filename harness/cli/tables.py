@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 from rich.table import Table
 
-from harness.cli import catalogue
 from harness.cli.output import line, open_output, say
 from harness.metric_names import title_metric
-from harness.registry import Registry
 from harness.text import count
 from harness.units import CALLED, Unit, count_units
 
@@ -121,61 +119,6 @@ def _positives(counts: LabelCounts) -> str:
     return f"{counts.positives:,}" + (f" ({counts.unknown:,}?)" if counts.unknown else "")
 
 
-def print_listing(registry: Registry) -> None:
-    """Print the listing as a table."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("kind", "name", "from", "about"):
-        table.add_column(column, no_wrap=column in ("kind", "name"))
-    for row in catalogue.listing(registry)["components"]:
-        table.add_row(*(row[column] for column in ("kind", "name", "from", "about")))
-    open_output().print(table)
-
-
-def print_datasets(registry: Registry) -> None:
-    """Print each dataset with the names of its options, then those that all have."""
-    for row in catalogue.listing(registry)["components"]:
-        if row["kind"] == "dataset":
-            say((row["name"], "bold"), f" ({row['from']}): {row['about']}")
-            say(f"  options: {', '.join(row['options']) or 'none of its own'}")
-    say(f"every dataset also has: {', '.join(catalogue.describe_core())}")
-    say("`harness plugins show NAME` explains each option; `--option KEY=VALUE` sets one")
-
-
-def print_details(described: list[dict[str, Any]]) -> None:
-    """Print components' details as indented text."""
-    for component in described:
-        say(f"{component['kind']} {component['name']} ({component['from']}, version {component['version']})")
-        for name in ("about", "citation", "signature", "on", "higher_is_better", "range"):
-            if component.get(name) not in (None, ""):
-                say(f"  {name.replace('_', ' ')}: {component[name]}")
-        if component.get("parameters"):
-            say("  options:" if component["kind"] == "dataset" else "  parameters:")
-            for name, one in component["parameters"].items():
-                say(f"    {name} = {_as_typed(one['default'])}  ({one['type']})")
-                if one["about"]:
-                    say(f"        {one['about']}")
-        for section in ("space", "inputs"):
-            if component.get(section):
-                say(f"  {'search space' if section == 'space' else section}:")
-                for name, value in component[section].items():
-                    say(f"    {name} = {_plain(value)}")
-
-
-def _as_typed(value: Any) -> str:
-    """A default as one would type it."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if value != "" else "''"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict) and value.get("type") == "choice":
-        return "one of " + ", ".join(map(str, value["options"]))
-    if isinstance(value, dict) and "low" in value:
-        return f"{value['type']} {value['low']} .. {value['high']}{' (log)' if value['log'] else ''}"
-    return str(value)
-
-
 # --- predictions -----------------------------------------------------------------------------------------------------
 
 
@@ -195,10 +138,10 @@ def print_evaluation(title: str, evaluation: SystemEvaluation, asked: Sequence[s
         method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
         numbers = map(format_number, (metric.spread, part.micro, part.weighted))
         intervals = [format_interval(part.interval), *([format_interval(metric.interval_seeds)] if judged else [])]
-        table.add_row(name, format_number(part.macro), *intervals, method, *numbers, labels)
+        table.add_row(title_metric(name), format_number(part.macro), *intervals, method, *numbers, labels)
     shown = [evaluation.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("label", "positives", *asked[:LABELLED]):
+    for column in ("label", "positives", *map(title_metric, asked[:LABELLED])):
         per_label.add_column(column, justify="left" if column == "label" else "right")
     for label, counted in shown[0].per_label.items():
         values = [part.per_label[label] for part in shown]
@@ -223,7 +166,7 @@ def _tabulate_groups(column: str, part: SubgroupPart, unit: Unit) -> Table:
     """The groups of one column, and what the gaps between them are and whether chance alone makes such."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     counted = [] if unit == "patient" else [CALLED[unit][1]]
-    for heading in (column, *counted, "patients", *part.gaps):
+    for heading in (column, *counted, "patients", *map(title_metric, part.gaps)):
         table.add_column(heading, justify="left" if heading == column else "right")
     for group in part.groups:
         values = (format_number(group.macro.get(metric)) for metric in part.gaps)
@@ -275,7 +218,7 @@ def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
     """Print the systems, their pairs, where asked for those of single labels, and each pair in words."""
     over = "patients" if comparison.patients_known else CALLED[comparison.unit][1]
     systems = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("system", "seeds", *(metric.metric for metric in comparison.metrics)):
+    for column in ("system", "seeds", *(title_metric(metric.metric) for metric in comparison.metrics)):
         systems.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
     for name, first in comparison.metrics[0].systems.items():
         estimates = (f"{metric.systems[name].estimate:.4f}" for metric in comparison.metrics)
@@ -285,10 +228,10 @@ def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
         pairs.add_column(column, justify="left" if column in ("a", "b", "metric") else "right", overflow="fold")
     for metric in comparison.metrics:
         for pair in metric.pairs:
-            pairs.add_row(pair.a, pair.b, metric.metric, *_pair_cells(pair))
+            pairs.add_row(pair.a, pair.b, title_metric(metric.metric), *_pair_cells(pair))
         for label, single in metric.by_label.items() if by_label else ():
             for pair in single:
-                pairs.add_row(pair.a, pair.b, f"{metric.metric}, {label}", *_pair_cells(pair))
+                pairs.add_row(pair.a, pair.b, f"{title_metric(metric.metric)}, {label}", *_pair_cells(pair))
     console = open_output()
     console.print(systems)
     console.print()

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
     """List the datasets with their options."""
-    from harness.cli import catalogue, tables
+    from harness.cli import catalogue, component_listing, tables
 
     registry = open_registry(plugin)
     if as_json:
         listed = catalogue.listing(registry)["components"]
         tables.print_json({"datasets": [component for component in listed if component["kind"] == "dataset"]})
     else:
-        tables.print_datasets(registry)
+        component_listing.print_datasets(registry)
 
 
 def describe_dataset(

@@ -24,13 +24,13 @@ def list_plugins(context: typer.Context, plugin: Plugins = None, as_json: Json =
     """List every component: its kind, its name, its origin and one line about it."""
     if context.invoked_subcommand is not None:
         return
-    from harness.cli import catalogue, tables
+    from harness.cli import catalogue, component_listing, tables
 
     registry = open_registry(plugin)
     if as_json:
         tables.print_json(catalogue.listing(registry))
     else:
-        tables.print_listing(registry)
+        component_listing.print_listing(registry)
 
 
 def show_plugin(
@@ -46,13 +46,13 @@ def show_plugin(
     as_json: Json = False,
 ) -> None:
     """Show a component: what it is, its parameters with types and defaults, what is searched, what to cite."""
-    from harness.cli import catalogue, tables
+    from harness.cli import catalogue, component_listing, tables
 
     details = catalogue.details(open_registry(plugin), name)
     if as_json:
         tables.print_json({"components": details})
     else:
-        tables.print_details(details)
+        component_listing.print_details(details)
 
 
 def new_plugin(

@@ -119,8 +119,8 @@ def test_differences_are_told_label_by_label_adjusted_for_all_of_them(harness, s
     p = np.array([one["p"] for one in labels.values()])
     assert [one["p_holm"] for one in labels.values()] == pytest.approx(adjust_holm(p).tolist())
     assert all(one["interval"][0] < one["delta"] < one["interval"][1] for one in labels.values())
-    assert "auroc, Mass" not in harness("compare", "a", "b")[1]
-    assert "auroc, Mass" in harness("compare", "a", "b", "--by-label")[1]
+    assert "AUROC, Mass" not in harness("compare", "a", "b")[1]
+    assert "AUROC, Mass" in harness("compare", "a", "b", "--by-label")[1]
 
 
 def test_a_margin_shows_what_is_equivalent_or_not_worse(harness, save_predictions):

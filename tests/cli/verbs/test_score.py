@@ -78,7 +78,7 @@ def test_a_table_shows_the_mean_the_interval_and_each_label(harness, save_predic
     code, out, _ = harness("score", "s0.npz", "s1.npz", "--metrics", "auroc,f1@0.5")
     assert code == 0
     assert "2 files: 2 seeds, 120 images of 40 patients" in out
-    for part in ("95 % over patients", "f1@0.5", "3/3", "Nodule", "positives", "["):
+    for part in ("95 % over patients", "F1@0.5", "3/3", "Nodule", "positives", "["):
         assert part in out
     assert max(map(len, out.splitlines())) <= 120
 
