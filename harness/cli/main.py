@@ -68,6 +68,7 @@ VERBS = {
 DATA_VERBS = {
     "list": data.list_datasets,
     "stats": data.describe_dataset,
+    "labels": data.match_datasets,
     "check": data.check_dataset,
     "prepare": data.prepare_dataset,
     "clean": data.clean_cache,

@@ -21,6 +21,7 @@ from harness.units import CALLED, Unit, count_units
 if TYPE_CHECKING:
     from harness.data.findings import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
+    from harness.data.terms import LabelMatches
     from harness.evaluation.comparison import Pair
     from harness.evaluation.parts import MetricPart, PredictivePart, SubgroupPart
     from harness.scoring.pairing import Comparison
@@ -90,6 +91,23 @@ def print_statistics(name: str, statistics: Statistics) -> None:
     if statistics.boxes:
         boxes = ", ".join(f"{label} {count}" for label, count in statistics.boxes.items())
         say(f"boxes: {boxes}")
+
+
+def print_matches(name: str, other: str, found: LabelMatches) -> None:
+    """Print one row for each label that both datasets have, then those that only one has, and why."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in (name, other, "caution"):
+        table.add_column(line(column), overflow="fold")
+    for match in found.met:
+        table.add_row(line(match.label), line(" or ".join(match.others)), line(match.caution))
+    if found.met:
+        open_output().print(table)
+    say(f"{len(found.met)} of {count(len(found.matches), 'label')} of {name} can be tested on {other}")
+    for match in found.matches:
+        if not match.others:
+            say(f"left out is {match.label}: {match.reason}")
+    if found.unused:
+        say(f"only {other} has {', '.join(found.unused)}")
 
 
 def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:

@@ -60,6 +60,43 @@ def describe_dataset(
         tables.print_statistics(name, described)
 
 
+def match_datasets(
+    name: Annotated[str, typer.Argument(metavar="A", help="This is the dataset that a network is trained on.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="This is the dataset that it is tested on.")],
+    data_root: DataRoot = Path("data"),
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Show which labels of two datasets mean the same, what is merged, and what cannot be compared.
+
+    Public sets need no data for this: their labels stand in a table of terms. Label files of others are read.
+    """
+    from dataclasses import asdict
+
+    from harness.cli import tables
+    from harness.data.terms import match_labels, read_terms
+
+    registry = open_registry(plugin)
+
+    def find_labels(dataset: str) -> list[str]:
+        registry.dataset(dataset)  # a name that nothing has is refused before anything is read
+        own = read_terms().labels.get(dataset)
+        return list(own if own is not None else _load(dataset, data_root, plugin).labels)
+
+    found = match_labels(name, other, find_labels(name), find_labels(other))
+    if as_json:
+        matches = [asdict(match) for match in found.matches]
+        tables.print_json({"dataset": name, "other": other, "labels": matches, "unused": found.unused})
+    else:
+        tables.print_matches(name, other, found)
+
+
+def _load(name: str, data_root: Path, plugin: list[Path] | None) -> Data:
+    from harness.data import loading
+
+    return loading.load(open_source(name, None, data_root, plugin))
+
+
 def check_dataset(
     name: DatasetName,
     options: DatasetOptions = None,
