@@ -53,7 +53,7 @@ def average_confusion(records: Sequence[Record]) -> Confusion:
 def draw_counts(confusion: Confusion, labels: Sequence[str], digits: int) -> Iterator[tuple[str, Markup]]:
     """Each label with its cells, four for each policy.
 
-    Of numbers alone, so that nothing has to be escaped: a template would take several times as long.
+    Cells hold numbers alone, so nothing has to be escaped; a template would take several times as long.
     """
     for label in labels:
         cells = [_draw_policy(of_policy.get(label), digits) for of_policy in confusion.values()]
