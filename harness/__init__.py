@@ -28,6 +28,7 @@ from harness.components import (
     Tell,
     Weighted,
 )
+from harness.data.image_files import ImageFiles
 from harness.data.layouts import Layout
 from harness.data.splits import carve, fold, stratify
 from harness.data.uncertainty import take_uncertain
@@ -54,6 +55,7 @@ __all__ = [
     "Float",
     "HarnessError",
     "IdSource",
+    "ImageFiles",
     "Inputs",
     "Int",
     "Layout",
