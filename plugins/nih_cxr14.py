@@ -10,7 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import Data, DataError, Dataset, ImageFiles, UnknownNameError, carve, hookimpl, read_lines, read_table
+from harness import (
+    Data,
+    DataError,
+    Dataset,
+    ImageFiles,
+    UnknownNameError,
+    carve,
+    hookimpl,
+    list_files,
+    read_lines,
+    read_table,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -234,12 +245,7 @@ def _read_list(path: Path, entries: pd.DataFrame) -> set[str]:
 
 def _locate(root: Path, images: list[str]) -> list[str]:
     """Where each image lies; one that is nowhere gets the place where it would be looked for."""
-    found: dict[str, str] = {}
-    for folder in (root, root / "images", *sorted(root.glob("images_*")), *sorted(root.glob("images_*/images"))):
-        if not folder.is_dir():
-            continue
-        with os.scandir(folder) as entries:
-            found |= {entry.name: entry.path for entry in entries if entry.name.endswith(".png")}
+    found = list_files((root, root / "images", *sorted(root.glob("images_*")), *sorted(root.glob("images_*/images"))))
     expected = str(root / "images")
     return [found.get(name) or f"{expected}{os.sep}{name}" for name in images]
 
