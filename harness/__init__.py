@@ -28,6 +28,7 @@ from harness.components import (
     Tell,
     Weighted,
 )
+from harness.data.image_files import ImageFiles, list_files
 from harness.data.layouts import Layout
 from harness.data.splits import carve, fold, stratify
 from harness.data.uncertainty import take_uncertain
@@ -54,6 +55,7 @@ __all__ = [
     "Float",
     "HarnessError",
     "IdSource",
+    "ImageFiles",
     "Inputs",
     "Int",
     "Layout",
@@ -79,6 +81,7 @@ __all__ = [
     "find_usual",
     "fold",
     "hookimpl",
+    "list_files",
     "parse_id_source",
     "rank",
     "read_board",

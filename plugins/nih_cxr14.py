@@ -6,11 +6,22 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal
 
-from harness import Data, DataError, Dataset, UnknownNameError, carve, hookimpl, read_lines, read_table
+from harness import (
+    Data,
+    DataError,
+    Dataset,
+    ImageFiles,
+    UnknownNameError,
+    carve,
+    hookimpl,
+    list_files,
+    read_lines,
+    read_table,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,25 +63,6 @@ OLDEST = 120
 """Years: an age above it is a typing error, unknown."""
 
 
-class Files(Sequence[Path]):
-    """Paths of images, made when they are asked for: 112,120 at once would take a noticeable part of a second."""
-
-    def __init__(self, paths: list[str]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Path: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Path]: ...
-
-    def __getitem__(self, index: int | slice) -> Path | Sequence[Path]:
-        return Files(self.paths[index]) if isinstance(index, slice) else Path(self.paths[index])
-
-
 def load(
     root: Path,
     *,
@@ -108,7 +100,7 @@ def load(
     table = entries.assign(split=chosen)[keep].reset_index(drop=True)
     return Data(
         labels=LABELS,
-        images=Files(_locate(root, table["image"].tolist())),
+        images=ImageFiles(_locate(root, table["image"].tolist())),
         targets=targets[keep.to_numpy()],
         table=table[["image", "split", "patient", "age", "sex", "view"]],
         boxes=_read_boxes(root, table["image"]),
@@ -255,12 +247,7 @@ def _read_list(path: Path, entries: pd.DataFrame) -> set[str]:
 
 def _locate(root: Path, images: list[str]) -> list[str]:
     """Where each image lies; one that is nowhere gets the place where it would be looked for."""
-    found: dict[str, str] = {}
-    for folder in (root, root / "images", *sorted(root.glob("images_*")), *sorted(root.glob("images_*/images"))):
-        if not folder.is_dir():
-            continue
-        with os.scandir(folder) as entries:
-            found |= {entry.name: entry.path for entry in entries if entry.name.endswith(".png")}
+    found = list_files((root, root / "images", *sorted(root.glob("images_*")), *sorted(root.glob("images_*/images"))))
     expected = str(root / "images")
     return [found.get(name) or f"{expected}{os.sep}{name}" for name in images]
 
