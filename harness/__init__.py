@@ -28,7 +28,7 @@ from harness.components import (
     Tell,
     Weighted,
 )
-from harness.data.layouts import Layout
+from harness.data.layouts import Layout, locate_images
 from harness.data.splits import carve, fold, stratify
 from harness.data.uncertainty import take_uncertain
 from harness.data.views import choose_views
@@ -79,6 +79,7 @@ __all__ = [
     "find_usual",
     "fold",
     "hookimpl",
+    "locate_images",
     "parse_id_source",
     "rank",
     "read_board",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,3 +37,18 @@ class Layout:
     def explain(self) -> str:
         """What is expected, where to get it, and on which terms: `expected ...; get it from ... (terms: ...)`."""
         return f"expected {self.expected}; get it from {self.source} (terms: {self.terms})"
+
+
+def locate_images(folder: Path, names: Iterable[str], suffixes: Sequence[str]) -> list[Path]:
+    """Where the image of each name lies in a folder, as `name + suffix` with the first of `suffixes` that is there.
+
+    An image that is not there gets the first suffix: that is where it would be looked for.
+    """
+    there: set[str] = set()
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            there = {entry.name for entry in entries}
+    files = (
+        next((file for suffix in suffixes if (file := name + suffix) in there), name + suffixes[0]) for name in names
+    )
+    return [folder / file for file in files]
