@@ -114,7 +114,9 @@ def _choose_boxes(
 def _describe_readings(release: Release, readers: pd.Series) -> dict[str, str]:
     """How many readers an image has, and in how many readings they contradict themselves or leave cells blank."""
     readings, counts = release.readings, readers.value_counts().sort_index()
-    told = [f"{count:,} images with {number}" for number, count in counts.items()]
+    told = [
+        f"{count:,} images with {number} {'reading' if number == 1 else 'readings'}" for number, count in counts.items()
+    ]
     marks = readings[list(release.labels)]
     contradictory = int(((readings[NO_FINDING] == 1) & (marks == 1).any(axis=1)).sum())
     if contradictory:

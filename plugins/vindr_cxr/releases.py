@@ -147,19 +147,18 @@ def _read_physionet_boxes(path: Path) -> pd.DataFrame:
 
 
 def _read_boxes(table: pd.DataFrame, read: TextTable, path: Path) -> pd.DataFrame:
-    """Boxes of the rows that have one, as `Data.boxes` holds them."""
+    """Boxes of the rows that have a finding and a box, as `Data.boxes` holds them."""
     import pandas as pd
 
     cells = table[list(CORNERS)]
     corners = cells.apply(pd.to_numeric, errors="coerce")
-    boxed = (cells != "").any(axis=1)
-    empty = (corners["x_max"] > corners["x_min"]) & (corners["y_max"] > corners["y_min"])
-    wrong = (boxed & ~empty).to_numpy()
+    # tables that others have made of it give "No finding" a box of one pixel, as the competition's submissions did
+    boxed = (cells != "").any(axis=1) & (table["class_name"] != NO_FINDING)
+    wrong = (boxed & corners.isna().any(axis=1)).to_numpy()
     if wrong.any():
         got = ", ".join(cells[wrong].iloc[0])
         raise DataError(
-            f"{_place(path, read, wrong)}: a box must be four numbers {', '.join(CORNERS)}, each maximum above its "
-            f"minimum, got {got}; get the file again"
+            f"{_place(path, read, wrong)}: a box must be four numbers {', '.join(CORNERS)}, got {got}; get it again"
         )
     boxes = pd.DataFrame({"image": table["image_id"], "label": table["class_name"]}).assign(
         x=corners["x_min"],
