@@ -24,7 +24,9 @@ from harness import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 LABEL = "Pneumonia"
 """The only label: an opacity of the lung that looks like pneumonia."""
@@ -70,8 +72,6 @@ def load(root: Path, *, views: str = FRONTAL) -> Data:
     Raises `DataError` where files are missing, damaged or contradict each other, `UsageError` for `views` that are
     asked for where nothing tells them.
     """
-    import numpy as np
-
     path = LAYOUT.find(root, LABEL_FILE)
     rows = _read_labels(path)
     labels = rows.drop_duplicates("image", ignore_index=True)
@@ -86,22 +86,14 @@ def load(root: Path, *, views: str = FRONTAL) -> Data:
         notes["split"] = f"val and test carved by image, so that patients cross them; get {MAPPING} from RSNA"
     table = table.assign(split=carve(table["patient"], test=(1, 2)))
     headers = _read_headers(root, table["image"])
-    if headers is None and views not in (FRONTAL, "all"):
-        raise UsageError(
-            f"rsna-pneumonia: views={views} cannot be chosen, since nothing in {root} tells the views; leave the "
-            f"option out, or lay {HEADERS} beside the labels"
-        )
-    keep, view_note = np.ones(len(table), dtype=bool), {}
-    if headers is not None:
-        keep, view_note = choose_views(headers["view"], views, LAYOUT.dataset)
-        table = table.join(headers)
-    table = table[keep].reset_index(drop=True)
+    keep, view_note = _choose_views(headers, views, root, len(table))
+    table = (table if headers is None else table.join(headers))[keep].reset_index(drop=True)
     images = locate_images(root / "stage_2_train_images", table["image"], SUFFIXES)
     boxes, box_note = _choose_boxes(rows, table["image"], images)
     return Data(
         labels=(LABEL,),
         images=images,
-        targets=labels["positive"].to_numpy(dtype=np.float32)[keep][:, None],
+        targets=labels["positive"].to_numpy(dtype="float32")[keep][:, None],
         table=table,
         boxes=boxes,
         patients_known=patient is not None,
@@ -126,7 +118,7 @@ def _read_labels(path: Path) -> pd.DataFrame:
     boxed = numbers.notna().all(axis=1) & (numbers[["width", "height"]] > 0).all(axis=1)
     _refuse(positive & ~boxed, table, path, "a Target of 1 needs a box, of four numbers; get the file again")
     _refuse(~positive & (cells[BOX] != "").any(axis=1), table, path, "a Target of 0 has no box; get the file again")
-    rows = numbers.assign(image=cells["patientId"], positive=positive)
+    rows: pd.DataFrame = numbers.assign(image=cells["patientId"], positive=positive)
     both = rows.groupby("image")["positive"].transform("nunique") > 1
     _refuse(both, table, path, "this image has rows with Target 1 and rows with 0; get the file again")
     return rows
@@ -203,6 +195,22 @@ def _read_headers(root: Path, names: pd.Series) -> pd.DataFrame | None:
     age = pd.to_numeric(cells["PatientAge"].str.rstrip("Y"), errors="coerce").astype(float)
     sex, view = (cells[name].where(cells[name] != "") for name in ("PatientSex", "ViewPosition"))
     return pd.DataFrame({"age": age.where(age <= OLDEST), "sex": sex, "view": view})
+
+
+def _choose_views(
+    headers: pd.DataFrame | None, views: str, root: Path, count: int
+) -> tuple[NDArray[np.bool_], dict[str, str]]:
+    """Which of `count` images are taken, (N,), and a note on the others: all of them where nothing tells their views."""
+    import numpy as np
+
+    if headers is not None:
+        return choose_views(headers["view"], views, LAYOUT.dataset)
+    if views not in (FRONTAL, "all"):
+        raise UsageError(
+            f"rsna-pneumonia: views={views} cannot be chosen, since nothing in {root} tells the views; leave the "
+            f"option out, or lay {HEADERS} beside the labels"
+        )
+    return np.ones(count, dtype=bool), {}
 
 
 def _find(root: Path, name: str) -> Path | None:

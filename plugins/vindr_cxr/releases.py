@@ -135,7 +135,7 @@ def _read_labels(path: Path, folder: str) -> pd.DataFrame:
         name = wrong.any().idxmax()
         cell = table[name][wrong[name]].iloc[0]
         raise DataError(f"{_place(path, read, wrong[name].to_numpy())}: {name} must be 1, 0 or blank, got '{cell}'")
-    marks = table[columns].apply(lambda column: column.map(MARKS)).astype("float32")
+    marks: pd.DataFrame = table[columns].apply(lambda column: column.map(MARKS)).astype("float32")
     return marks.assign(image=table["image_id"], reader=table["rad_id"], folder=folder)
 
 

@@ -70,7 +70,7 @@ def write_labels(path: Path, rows: dict[tuple[str, ...], list[str]], labels=PHYS
     path.write_text("\n".join([",".join([first, *columns]), *lines]) + "\n")
 
 
-TRAIN = {
+TRAIN: dict[tuple[str, ...], list[str]] = {
     ("a", "R1"): ["Edema", "Tuberculosis"],
     ("a", "R2"): ["Edema"],
     ("a", "R3"): [],
@@ -78,7 +78,7 @@ TRAIN = {
     ("b", "R2"): [],
     ("b", "R3"): ["Other diseases"],
 }
-TEST = {("t",): ["Other disease", "Rib fracture"], ("u",): []}
+TEST: dict[tuple[str, ...], list[str]] = {("t",): ["Other disease", "Rib fracture"], ("u",): []}
 
 
 def write_physionet(root: Path) -> Path:
