@@ -200,7 +200,7 @@ def _read_headers(root: Path, names: pd.Series) -> pd.DataFrame | None:
 def _choose_views(
     headers: pd.DataFrame | None, views: str, root: Path, count: int
 ) -> tuple[NDArray[np.bool_], dict[str, str]]:
-    """Which of `count` images are taken, (N,), and a note on the others: all of them where nothing tells their views."""
+    """Which of `count` images are taken, (N,), and a note on the others; all where nothing tells their views."""
     import numpy as np
 
     if headers is not None:
