@@ -15,6 +15,7 @@ import pytest
 
 from harness import DataError, UsageError
 from harness.data.splits import bucket, leaks
+from harness.data.terms import read_terms
 from tests.data.test_dicom import make
 from tests.plugins.published_tables import find_published
 
@@ -62,7 +63,7 @@ def rsna(registry):
 def test_each_image_is_one_row_with_its_boxes_beside(rsna, tmp_path):
     path = write_labels(tmp_path)
     data = rsna(tmp_path)
-    assert data.labels == ("Pneumonia",)
+    assert data.labels == tuple(read_terms().labels["rsna-pneumonia"]) == ("Pneumonia",)
     assert data.table["image"].tolist() == ["a", "b", "c", "d"]
     assert data.targets.tolist() == [[0], [1], [0], [1]]
     assert data.boxes.to_numpy().tolist() == [

@@ -14,6 +14,7 @@ import pytest
 
 from harness import DataError
 from harness.data.splits import bucket, leaks
+from harness.data.terms import read_terms
 from harness.errors import UnknownNameError
 from tests.data.test_dicom import make
 from tests.plugins.published_tables import find_published
@@ -287,6 +288,12 @@ def test_physionets_release_goes_before_kaggles(vindr, tmp_path):
     write_kaggle(tmp_path)
     write_physionet(tmp_path)
     assert len(vindr(tmp_path).labels) == 27
+
+
+def test_the_table_of_terms_knows_the_labels_of_both_releases():
+    known = set(read_terms().labels["vindr-cxr"])
+    assert known == set(PHYSIONET)
+    assert known > set(KAGGLE)
 
 
 def test_boxes_may_be_absent(vindr, tmp_path):
