@@ -78,7 +78,7 @@ def load(
     the first `/` is the term, and with each word after it a finer one, such as `Nodule/lung`. A finding that a report's
     terms do not name is absent; a borderline one is present. `labels`: `usual` (the 14 findings of ChestX-ray14, each
     made of terms by the table `FINDINGS` of this module), `all` (the terms that at least `fewest` of the chosen images
-    have), or a list of names of either kind. Images whose report was not indexed, or was found of too poor a quality
+    have), or a list of names of either kind (`["Opacity", "Hernia, Hiatal"]`). Images whose report was not indexed, or was found of too poor a quality
     and nothing else, are left out and counted.
 
     The reports do not tell views. `indiana_projections.csv` does, where it lies in the folder: it tells images from the
@@ -105,7 +105,8 @@ def load(
     table["view"], notes["view file"] = _find_views(root, table["image"], views)
     of_view, told = choose_views(table["view"], views, "openi")
     table = table[of_view].reset_index(drop=True)
-    codes, lists = table["terms"].factorize()
+    codes, distinct = table["terms"].factorize()
+    lists: list[frozenset[str]] = list(distinct)
     names, targets = label_by_terms(
         lists,
         codes,

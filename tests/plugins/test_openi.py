@@ -217,7 +217,6 @@ def test_files_of_views_that_are_others_are_refused(openi, folder):
 # --- the real reports, and a run -------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_real_reports_give_their_known_counts(openi, tmp_path):
     copy_public_table(REPORTS, tmp_path)
     copy_public_table(f"{METADATA}.gz", tmp_path)
