@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness import Data, DataError, ImageFiles, Layout, UnknownNameError, carve, choose_views, take_uncertain
 
@@ -52,27 +52,28 @@ PLACE = r"^(?:.*/)?((train|valid|test)/(patient\d+)/(study\d+)/[^/]*_(frontal|la
 def load(
     root: Path,
     *,
-    split: str = "official",
+    split: Literal["official", "valid", "carved"] = "official",
     views: list[str] | str = "PA,AP,FRONTAL",
     labels: list[str] | str = "",
     uncertain: dict[str, str | float] | str | float = "ignore",
     uncertain_test: dict[str, str] | str = "ignore",
-    blank: str = "ignore",
+    blank: Literal["ignore", "zeros"] = "ignore",
 ) -> Data:
     """Read Stanford's label files; no image is opened. Images that are not square will be squashed.
 
-    `split`: `official` (train.csv, valid.csv as val, test_labels.csv as test), `valid` (where the test set is not
-    there: valid.csv is test, val is carved from train.csv by patient) or `carved` (train.csv alone, val and test carved
-    by patient, so that what is measured rests on labels from reports).
+    - `split`: Take train.csv as train, valid.csv as val and test_labels.csv as test (official); valid.csv as test, with
+      val carved from train.csv by patient, where the test set is not there (valid); or carve val and test from
+      train.csv by patient, so that results rest on labels from reports (carved).
+    - `views`: Take images of these views: PA, AP, FRONTAL (from the front, where nothing tells PA from AP, as in the
+      whole test set), LL, RL, LATERAL, or all. Others are counted.
+    - `labels`: Take these observations as labels, separated by commas. Left out, all 13 are taken.
+    - `uncertain`: In training, read -1 as `ignore` (unknown), `ones`, `zeros` or a number between 0 and 1 (a soft
+      target), for all labels or for each, as in `Edema=ones,Fracture=0.6`.
+    - `uncertain_test`: In val and test, read -1 as unknown (ignore), as `ones` or as `zeros`.
+    - `blank`: Read what a report does not mention as unknown (ignore) or as 0 (zeros).
 
-    `views`: the images to take, of PA, AP, FRONTAL (from the front, where nothing tells PA from AP: the whole test
-    set), LL, RL, LATERAL, or `all`; others are counted. `labels`: names of some of the 13 observations; all by default.
-    `No Finding` is none of them: where it is 1, what else the row does not mention is absent, but for Support Devices.
-
-    In training `uncertain` is `ignore` (unknown), `ones`, `zeros` or a number between 0 and 1 (a soft target), for all
-    labels or by label (`Edema=ones,Fracture=0.6`, or a table in board.toml). In val and test uncertain labels are left
-    out, unless `uncertain_test` says `ones` or `zeros`. `blank`, what a report does not mention, is `ignore` (unknown)
-    or `zeros`.
+    `No Finding` is no label: where it is 1, other blank observations are 0, but for Support Devices, which may be there
+    without a finding. In board.toml, `uncertain` and `uncertain_test` may be tables.
 
     Raises `DataError` where files or columns are missing, or a cell cannot be read, naming its line; `UnknownNameError`
     for an unknown split or label; `UsageError` for an option that cannot mean anything.
@@ -86,7 +87,7 @@ def load(
     table["split"] = _choose_split(table, split)
     keep, not_taken = choose_views(table["view"], views, "chexpert")
     table, values = table[keep].reset_index(drop=True), values[keep]
-    _require_splits(table, views)
+    _require_test(table, split, views)
     values, not_mentioned = take_blank(values, blank, "chexpert")
     targets, not_certain = take_uncertain(
         values, table["split"], names, training=uncertain, test=uncertain_test, dataset="chexpert"
@@ -202,14 +203,13 @@ def _choose_split(table: pd.DataFrame, split: str) -> pd.Series:
     return carve(table["patient"], val=(0,)).mask(table["part"] == "valid", "test")
 
 
-def _require_splits(table: pd.DataFrame, views: list[str] | str) -> None:
-    """Refuse views that leave a split without images."""
-    empty = [name for name in ("train", "val", "test") if not (table["split"] == name).any()]
-    if empty:
+def _require_test(table: pd.DataFrame, split: str, views: list[str] | str) -> None:
+    """Refuse views that leave nothing of the official test set."""
+    if split == "official" and not (table["split"] == "test").any():
         asked = views if isinstance(views, str) else ",".join(views)
         raise DataError(
-            f"chexpert: views={asked} leaves no image in {' and '.join(empty)}; the test set does not tell PA from AP, "
-            f"so add {FRONTAL}, or take split=valid or split=carved"
+            f"chexpert: views={asked} leaves no image of the test set, where nothing tells PA from AP; add {FRONTAL}, "
+            "or take split=valid or split=carved"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness import Data, DataError, ImageFiles, Layout, UnknownNameError, choose_views, take_uncertain
 
@@ -34,27 +34,30 @@ STUDY = ("subject_id", "study_id")
 def load(
     root: Path,
     *,
-    labeler: str = "chexpert",
+    labeler: Literal["chexpert", "negbio"] = "chexpert",
     views: list[str] | str = "PA,AP",
     labels: list[str] | str = "",
     uncertain: dict[str, str | float] | str | float = "ignore",
     uncertain_test: dict[str, str] | str = "ignore",
-    blank: str = "ignore",
+    blank: Literal["ignore", "zeros"] = "ignore",
 ) -> Data:
     """Read PhysioNet's tables of labels, images and split; no image is opened. Images that are not square will be
     squashed.
 
-    `labeler`: whose labels of the reports are taken, `chexpert` or `negbio`; each image has those of its study. Images
-    of studies without labels are left out and counted. The split is PhysioNet's own, its `validate` is val.
+    - `labeler`: Take the labels that this program found in the reports. An image has those of its study; images of
+      studies without labels are left out and counted.
+    - `views`: Take images of these views, as the metadata's ViewPosition names them (PA, AP, LATERAL, LL, ...; unknown
+      where it is blank), or all. Others are counted.
+    - `labels`: Take these observations as labels, separated by commas. Left out, all 13 are taken.
+    - `uncertain`: In training, read -1 as `ignore` (unknown), `ones`, `zeros` or a number between 0 and 1 (a soft
+      target), for all labels or for each, as in `Edema=ones,Fracture=0.6`.
+    - `uncertain_test`: In val and test, read -1 as unknown (ignore), as `ones` or as `zeros`.
+    - `blank`: Read what a report does not mention as unknown (ignore) or as 0 (zeros).
 
-    `views`: the images to take, by the ViewPosition of the metadata (PA, AP, LATERAL, LL, ..., `unknown` where it is
-    blank), or `all`; others are counted. `labels`: names of some of the 13 observations; all by default. `No Finding`
-    is none of them: where it is 1, what else the study does not mention is absent, but for Support Devices.
+    `No Finding` is no label: where it is 1, other blank observations are 0, but for Support Devices, which may be there
+    without a finding. In board.toml, `uncertain` and `uncertain_test` may be tables.
 
-    In training `uncertain` is `ignore` (unknown), `ones`, `zeros` or a number between 0 and 1 (a soft target), for all
-    labels or by label (`Edema=ones,Fracture=0.6`, or a table in board.toml). In val and test uncertain labels are left
-    out, unless `uncertain_test` says `ones` or `zeros`. `blank`, what a report does not mention, is `ignore` (unknown)
-    or `zeros`.
+    The split is PhysioNet's own, whose `validate` is val.
 
     Raises `DataError` where files, columns or an image's split are missing, or a cell cannot be read, naming its line;
     `UnknownNameError` for an unknown labeler or label; `UsageError` for an option that cannot mean anything.
@@ -125,7 +128,8 @@ def _find_splits(sheet: Sheet, table: pd.DataFrame) -> pd.Series:
             f"{sheet.path}: {int((place < 0).sum()):,} of {len(table):,} images of the metadata are not in it, first "
             f"'{first}'; take all tables from one version of the set"
         )
-    return splits.astype(object).map(SPLITS).iloc[place].set_axis(table.index)
+    found: pd.Series = splits.astype(object).map(SPLITS).iloc[place].set_axis(table.index)
+    return found
 
 
 def _find_labels(
