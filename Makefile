@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-gpu bench simulate lint screenshots clean
+.PHONY: demo test test-all test-gpu bench simulate lint reference screenshots clean
 
 demo: $(VENV)/installed ## install, train the demo board, print its table and its page
 	$(BIN)/harness run demo
@@ -36,7 +36,10 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-screenshots: $(VENV)/installed-test ## the README's pictures of kept boards, by Chromium
+reference: $(VENV)/installed ## docs/cli.md and the tables of docs/board.md, from the code
+	$(BIN)/python .github/reference.py
+
+screenshots: $(VENV)/installed-test ## the documents' pictures of kept boards, by Chromium
 	$(BIN)/python .github/screenshots.py
 
 clean:

@@ -1,4 +1,4 @@
-"""Take the pictures of kept boards that the README shows: needs Chromium and the test extra; `make screenshots`."""
+"""Take the pictures of kept boards that the documents show: needs Chromium and the test extra; `make screenshots`."""
 
 from __future__ import annotations
 

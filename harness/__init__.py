@@ -28,7 +28,7 @@ from harness.components import (
     Tell,
     Weighted,
 )
-from harness.data.image_files import ImageFiles, list_files
+from harness.data.image_files import ImageFiles, list_files, locate_images
 from harness.data.layouts import Layout
 from harness.data.splits import carve, fold, stratify
 from harness.data.term_labels import label_by_terms
@@ -84,6 +84,7 @@ __all__ = [
     "hookimpl",
     "label_by_terms",
     "list_files",
+    "locate_images",
     "parse_id_source",
     "rank",
     "read_board",

@@ -72,7 +72,7 @@ def run(
     Raises `HarnessError` for whatever cannot be run, and `KeyboardInterrupt` after Ctrl-C; what is finished is kept,
     and the next call goes on from there.
     """
-    from harness.cli.options import find_cache, find_device
+    from harness.cli.option_values import find_cache, find_device
     from harness.definition import BoardRequest, define
     from harness.execution.planning import Settings
     from harness.report.frame import read_frame

@@ -20,22 +20,35 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Params(_Strict):
-    model: dict[str, Any] = Field(default_factory=dict)
-    loss: dict[str, Any] = Field(default_factory=dict)
-    recipe: dict[str, Any] = Field(default_factory=dict)
+class ParamsTable(_Strict):
+    """The `params` of a `[[rows]]` table: parameters that differ from their defaults."""
+
+    model: dict[str, Any] = Field(default_factory=dict, description="Parameters of the models.")
+    loss: dict[str, Any] = Field(default_factory=dict, description="Parameters of the losses.")
+    recipe: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields of the recipes, nested as in `augment = { flip = false }`.",
+    )
 
 
 class RowsTable(_Strict):
     """A `[[rows]]` table: the product of its lists."""
 
-    models: list[str] = Field(min_length=1)
-    losses: list[str] = Field(min_length=1)
-    recipes: list[str] = Field(min_length=1)
-    params: _Params = Field(default_factory=_Params)
-    name: str = ""
-    about: str = ""
-    tuned: str = ""
+    models: list[str] = Field(min_length=1, description="Names of models.")
+    losses: list[str] = Field(min_length=1, description="Names of losses.")
+    recipes: list[str] = Field(min_length=1, description="Names of recipes.")
+    params: ParamsTable = Field(
+        default_factory=ParamsTable, description="Parameters that differ from their defaults, in three tables."
+    )
+    name: str = Field(
+        default="", description="What readers know the row as; only a table that asks for one row can have a name."
+    )
+    about: str = Field(
+        default="", description="What readers should know about the row; it stands in the row's details."
+    )
+    tuned: str = Field(
+        default="", description="How the parameters were found and what that cost; `harness tune --add` writes it."
+    )
 
     @field_validator("name")
     @classmethod
@@ -46,26 +59,50 @@ class RowsTable(_Strict):
         return name.strip()
 
 
-class _Dataset(BaseModel):
+class DatasetTable(BaseModel):
+    """The `[dataset]` table: a name, and the dataset's own options as further keys."""
+
     model_config = ConfigDict(extra="allow")
-    name: str
+    name: str = Field(description="The name of a dataset, as `harness data list` gives it.")
 
 
 class BoardFile(_Strict):
     """A whole `board.toml`."""
 
-    title: str
-    about: str = ""
-    objective: str = "auroc"
-    seeds: list[int] = Field(default=[0], min_length=1)
-    metrics: list[str] = Field(default=["auroc", "auprc", "f1", "brier", "ece"], min_length=1)
-    controls: bool = False
-    prevalence: dict[str, float] = Field(default_factory=dict)
-    unit: Unit = "image"
-    pool: Pooling = "mean"
-    reference: str = ""
-    dataset: _Dataset
-    rows: list[RowsTable] = Field(default=[], validate_default=True)
+    title: str = Field(description="The heading of the page.")
+    about: str = Field(default="", description="What readers should know about the board.")
+    objective: str = Field(
+        default="auroc",
+        description="The metric that ranks rows and, unless a recipe says otherwise, picks the best epoch.",
+    )
+    seeds: list[int] = Field(
+        default=[0], min_length=1, description="Each row is trained once for each of these different seeds."
+    )
+    metrics: list[str] = Field(
+        default=["auroc", "auprc", "f1", "brier", "ece"],
+        min_length=1,
+        description="The metrics that are measured, in the order of the page; the objective always comes first.",
+    )
+    controls: bool = Field(
+        default=False, description="Whether two rows are added that must find nothing: prevalence and shuffled targets."
+    )
+    prevalence: dict[str, float] = Field(
+        default_factory=dict,
+        description="The share of your patients who have a label, between 0 and 1; predictive values are given for it.",
+    )
+    unit: Unit = Field(default="image", description="What is scored: each image, each study or each patient.")
+    pool: Pooling = Field(
+        default="mean", description="How the scores of the images of a study or a patient become one score."
+    )
+    reference: str = Field(
+        default="",
+        description="The folder, seen from this one, of the board that measures the same rows without the leak of "
+        "`image_level`.",
+    )
+    dataset: DatasetTable = Field(description="The dataset and its options.")
+    rows: list[RowsTable] = Field(
+        default=[], validate_default=True, description="What is compared; a board of submissions alone has none."
+    )
 
     @field_validator("rows")
     @classmethod
@@ -110,7 +147,7 @@ def explain(error: ValidationError) -> str:
     )  # a misspelt key explains a missing one
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {"rows": RowsTable, "params": _Params}
+        parts: dict[str, type[BaseModel]] = {"rows": RowsTable, "params": ParamsTable}
         within = [part for key, part in parts.items() if key in first["loc"][:-1]]
         owner = within[-1] if within else BoardFile
         return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"

@@ -405,6 +405,7 @@ class Schedule:
     """How the learning rate moves. It starts from `Recipe.lr`, or reaches it where it rises first."""
 
     kind: Literal["constant", "plateau", "step", "cosine", "one-cycle"] = "constant"
+    """What the rate does: it stays, falls without improvement, falls at set epochs, or follows a curve."""
     warmup: float = 0.0
     """Epochs during which the rate rises to `lr` in a straight line; not for one-cycle, which has `rise`."""
     patience: int = 1
@@ -435,15 +436,19 @@ class Recipe(Component):
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """Adam (decay as an L2 penalty), AdamW (decoupled decay), or SGD with momentum (L2 penalty)."""
     lr: float = 1e-4
+    """The learning rate from which the schedule starts, or to which it rises."""
     weight_decay: float = 0.0
+    """How much the optimizer shrinks weights."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Adam, AdamW: decay of the averages of the gradient and of its square."""
     momentum: float = 0.9
     """Momentum of SGD."""
     schedule: Schedule = Schedule()
+    """How the learning rate moves."""
     gradient_clip: float | None = None
     """Largest norm of the gradient over all parameters; a longer one is shortened to it."""
     epochs: int = 10
+    """Passes over the training images."""
     batch_size: int = 16
     """Images in one step of the optimizer."""
     micro_batch: int | Literal["auto"] | None = None
@@ -454,6 +459,7 @@ class Recipe(Component):
     size: int = 224
     """Height and width in pixels that the network sees."""
     augment: Augment = Augment()
+    """Random changes to training images."""
     evaluate_at: Literal["resize", "center-crop", "ten-crop", "flip"] = "resize"
     """How an image of `load_size` becomes one of `size` in evaluation. `ten-crop` (corners and center, each mirrored
     too) and `flip` (resized, and its mirror image) average the logits of their views; where the dataset does not

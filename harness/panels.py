@@ -66,16 +66,32 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Reader(_Strict):
-    name: str = Field(min_length=1)
-    decisions: str = Field(min_length=1)
+class ReaderTable(_Strict):
+    """A `[[readers]]` table."""
+
+    name: str = Field(min_length=1, description="What the reader is called on the page.")
+    decisions: str = Field(
+        min_length=1,
+        description="A table with 1, 0 or blank for each image (or study, or patient) and label; its path begins at "
+        "the board's folder.",
+    )
 
 
-class _File(_Strict):
-    truth: Truth = "targets"
-    about: str = ""
-    column: str | None = None
-    readers: list[_Reader] = Field(min_length=1)
+class ReadersFile(_Strict):
+    """A whole `readers.toml`."""
+
+    truth: Truth = Field(
+        default="targets",
+        description="What readers and rows are held against: the targets, the majority of all readers, or the majority "
+        "of the other readers.",
+    )
+    about: str = Field(default="", description="Who the readers are.")
+    column: str | None = Field(
+        default=None, description="The column that names the image, study or patient, where its name does not say so."
+    )
+    readers: list[ReaderTable] = Field(
+        min_length=1, description="The readers: at least one, and at least three where a majority is the truth."
+    )
 
 
 def read_panel(folder: Path) -> PanelFiles | None:
@@ -87,7 +103,7 @@ def read_panel(folder: Path) -> PanelFiles | None:
     if not path.exists():
         return None
     try:
-        parsed = _File.model_validate(tomllib.loads(decode_text(path.read_bytes())))
+        parsed = ReadersFile.model_validate(tomllib.loads(decode_text(path.read_bytes())))
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -139,7 +155,7 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        owner = _Reader if "readers" in first["loc"][:-1] else _File
+        owner = ReaderTable if "readers" in first["loc"][:-1] else ReadersFile
         return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"
     if first["type"] == "missing":
         return f"the key '{place}' is missing"

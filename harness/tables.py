@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import DataError
 from harness.files import decode_text
+from harness.text import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +175,8 @@ def _require_fitting(row: list[str], width: int, place: str, *, fill: bool) -> N
     """Refuse a row of other than so many cells, but for blank ones."""
     if any(cell.strip() for cell in row[width:]) or (len(row) < width and not fill):
         raise DataError(
-            f"{place}: {len(row)} cells under {width} columns; put a cell that holds a separator in quotes, or "
+            f"{place}: {count(len(row), 'cell')} under {count(width, 'column')}; put a cell that holds a "
+            f"separator in quotes, or "
             "complete the row"
         )
 

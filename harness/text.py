@@ -26,3 +26,13 @@ def describe_seconds(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 problem`, `2 problems`, `1,000 studies`: a number with its noun, which takes an s unless `plural` is given."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def agree(number: int, one: str, several: str) -> str:
+    """The form of a word that agrees with a number: `agree(1, "is", "are")` is `is`."""
+    return one if number == 1 else several

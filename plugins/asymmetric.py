@@ -19,6 +19,10 @@ def build(
     """(B, C): -(1 - p)^gamma_positive log p for positives, -q^gamma_negative log(1 - q) for negatives, where p is the
     score and q = max(p - clip, 0) the shifted one (Ridnik et al. 2021, equations 4 to 7).
 
+    - `gamma_negative`: Weigh easy negatives down by this power. A higher one weighs them down more.
+    - `gamma_positive`: Weigh easy positives down by this power.
+    - `clip`: Shift the scores of negatives down by this much, so that the easiest count nothing.
+
     Value and gradient are finite for every gamma from 0 and logits of any size.
     """
     import torch

@@ -16,9 +16,12 @@ TABLE = ("age", "sex", "view")
 
 
 def build(task: Task, width: int = 32, drop_rate: float = 0.0) -> nn.Module:
-    """DenseNet-121 whose pooled features stand beside `width` features of the table before the last layer.
+    """DenseNet-121 whose pooled features stand beside features of the table before the last layer: late fusion.
 
-    That is late fusion. What is unknown is 0, and says so beside it.
+    What is unknown is 0, and says so beside it.
+
+    - `width`: Make this many features of the table.
+    - `drop_rate`: Drop this share of the features before the last layer.
     """
     import timm
     import torch

@@ -14,8 +14,12 @@ ARCHITECTURE = "densenet121.tv_in1k"  # torchvision's weights, as those of chexn
 
 
 def build(task: Task, layers: int = 1, heads: int = 8, drop_rate: float = 0.1) -> nn.Module:
-    """DenseNet-121 without its classifier, and a head: an encoder of so many `layers` and attention `heads` over all
-    places of the last feature map, the mean over places, and a linear layer.
+    """DenseNet-121 without its classifier, and a head: a transformer encoder over all places of the last feature map,
+    the mean over places, and a linear layer.
+
+    - `layers`: Use this many layers of the encoder.
+    - `heads`: Use this many attention heads, which must divide the number of features.
+    - `drop_rate`: Drop this share within the encoder's layers.
     """
     import timm
     from torch import nn

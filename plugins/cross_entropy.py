@@ -21,8 +21,9 @@ def build_bce(task: Task) -> nn.Module:
 def build_weighted_bce(task: Task, weights: Sequence[float] | Mapping[str, float] | None = None) -> nn.Module:
     """(B, C) binary cross-entropy in which each label's positives weigh the share of its negatives and the reverse.
 
-    w+ = |N| / (|P| + |N|) and w- = |P| / (|P| + |N|); one half each where the prevalence is unknown. `weights` are w+
-    instead, with w- = 1: one number a label in the dataset's order, or by the label's name.
+    w+ = |N| / (|P| + |N|) and w- = |P| / (|P| + |N|); one half each where the prevalence is unknown.
+
+    - `weights`: Use these w+ instead, with w- = 1: one number for each label in the dataset's order, or by label.
     """
     import torch
 

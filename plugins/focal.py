@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def build(task: Task, alpha: float = 1.0, gamma: float = 2.0) -> Callable[[Tensor, Tensor], Tensor]:
     """(B, C) alpha (1 - p)^gamma CE, where p is the probability given to the truth and CE = -log p.
 
-    As the paper's script builds it: `alpha` is one factor for positives and negatives alike. The truth of a soft target
-    is the nearer of both.
+    The truth of a soft target is the nearer of both.
+
+    - `alpha`: Multiply the loss by this factor, for positives and negatives alike, as the paper's script does.
+    - `gamma`: Focus on hard images by this power. With 0, it is the plain cross-entropy.
     """
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid

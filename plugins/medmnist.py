@@ -76,7 +76,10 @@ class Stored:
 
 
 def load(root: Path, *, file: str = "", size: int = 0) -> Data:
-    """Read `file` (such as chestmnist_224.npz), or the ChestMNIST of `size` pixels, or the only .npz in the folder.
+    """Read a file of MedMNIST: the one that is named, or the ChestMNIST of a size, or the only .npz in the folder.
+
+    - `file`: Read this file in the dataset's folder, such as chestmnist_224.npz.
+    - `size`: Read the ChestMNIST of this height and width in pixels.
 
     These files hold no patients: each image counts as a patient of its own, so intervals are too narrow, and the
     record says so. Raises `DataError` for a file that is absent, damaged, or not one of several labels an image.
@@ -94,8 +97,8 @@ def load(root: Path, *, file: str = "", size: int = 0) -> Data:
         raise DataError(f"{path} is no MedMNIST file, or a damaged one: {error}; get it from {SOURCE}") from None
     if targets.ndim != 2 or targets.shape[1] < 2 or not np.isin(targets, (0, 1)).all():
         raise DataError(
-            f"{path.name} has one class an image (labels {targets.shape}); "
-            "the harness compares on several labels an image, each 0 or 1, as in ChestMNIST"
+            f"{path.name} has one class for each image (labels {targets.shape}); "
+            "the harness compares on several labels for each image, each 0 or 1, as in ChestMNIST"
         )
     lengths = tuple(len(part) for part in labels)
     if any(len(shape) != 3 or shape[0] != length for shape, length in zip(shapes, lengths, strict=True)):
@@ -150,7 +153,7 @@ def harness_datasets() -> Iterable[Dataset]:
         Dataset(
             name="medmnist",
             load=load,
-            about="a local MedMNIST file with several labels an image: ChestMNIST at 28, 64, 128 or 224 px",
+            about="a local MedMNIST file with several labels for each image: ChestMNIST at 28, 64, 128 or 224 px",
             citation="Yang et al. 2023, MedMNIST v2, Scientific Data; images from NIH ChestX-ray14",
         )
     ]

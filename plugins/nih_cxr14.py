@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness import (
     Data,
@@ -66,7 +66,7 @@ OLDEST = 120
 def load(
     root: Path,
     *,
-    split: str = "official",
+    split: Literal["official", "dacnet", "lists"] = "official",
     label_file: str = "",
     train_list: str = "train_list.txt",
     val_list: str = "val_list.txt",
@@ -74,11 +74,13 @@ def load(
 ) -> Data:
     """Read NIH's label file, lists and boxes; no image is opened. Images that are not square will be squashed.
 
-    `split`: `official` (NIH's test list; validation carved from train_val by patient), `dacnet` (the split of Strick
-    et al.: 2 % of patients for test, 5.2 % of the rest for validation, scikit-learn's train_test_split with seed 42)
-    or `lists` (the files `train_list`, `val_list`, `test_list` in `root`, each as it is or with `.gz` after its name;
-    an image's name at the start of each line; other images are left out). `label_file` names one of NIH's two label
-    files; by default the later that is there.
+    - `split`: Use NIH's test list, with validation carved from train_val by patient (official); the split of Strick et
+      al. (dacnet): 2 % of patients for test, 5.2 % of the rest for validation, by scikit-learn's train_test_split with
+      seed 42; or lists of your own (lists).
+    - `label_file`: Read this one of NIH's two label files. Left out, it is the later that is there.
+    - `train_list`, `val_list`, `test_list`: Take this split from this file in the dataset's folder, which may end in
+      `.gz`, with split=lists. An image's name begins each line, and other images are left out.
+
     An age above 120 years, or given in months or days, is unknown.
 
     Raises `DataError` where files are missing or contradict each other, `UnknownNameError` for an unknown split.
@@ -218,8 +220,8 @@ def _lists(entries: pd.DataFrame, root: Path, files: dict[str, str]) -> pd.Serie
         both = sorted(images & others)
         if both:
             raise DataError(
-                f"nih-cxr14: {len(both):,} images stand in both {files[one]} and {files[other]}, "
-                f"first {_first(both)}; an image belongs to one list"
+                f"nih-cxr14: images in both {files[one]} and {files[other]}: {len(both):,}, first {_first(both)}; "
+                "an image belongs to one list"
             )
     return entries["image"].map({image: name for name, images in lists.items() for image in images})
 

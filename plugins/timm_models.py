@@ -17,7 +17,10 @@ CITATION = "Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861"
 
 
 def build_timm(task: Task, drop_rate: float = 0.0, *, architecture: str) -> nn.Module:
-    """A timm network with random weights. `drop_rate` is the dropout before the classifier."""
+    """A timm network with random weights.
+
+    - `drop_rate`: Drop this share of the features before the classifier.
+    """
     return _create(architecture, task, drop_rate=drop_rate, num_classes=len(task.labels), in_chans=task.channels)
 
 

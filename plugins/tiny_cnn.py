@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def build(task: Task, width: int = 16, drop_rate: float = 0.0) -> nn.Module:
-    """Four blocks of convolution, batch norm, ReLU and pooling, `width` channels doubling in each; then the mean over
-    places and a linear layer.
+    """Four blocks of convolution, batch norm, ReLU and pooling; then the mean over places and a linear layer.
+
+    - `width`: Use this many channels in the first block. They double in each block.
+    - `drop_rate`: Drop this share of the features before the last layer.
     """
     from torch import nn
 

@@ -42,4 +42,8 @@ def watch(folder: Path) -> Tell:
 @hookimpl
 def harness_observers() -> Iterable[Observer]:
     """Weights & Biases."""
-    return [Observer(name="wandb", watch=watch, about="a run of Weights & Biases a combo (pip install wandb)")]
+    return [
+        Observer(
+            name="wandb", watch=watch, about="one run of Weights & Biases for each combination (pip install wandb)"
+        )
+    ]

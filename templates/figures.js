@@ -2,9 +2,11 @@
 
 // Pictures are drawn when they come into view. Vega's expressions are interpreted, not compiled: the page forbids eval.
 const options = { logLevel: 1, ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true } };
+const LARGEST_SQUARE = 520;
 const charts = new Set();
 const choices = [...document.querySelectorAll("#figure-rows input")];
 const shown = document.getElementById("figure-label");
+const cost = document.getElementById("figure-cost");
 let vega;
 
 function loadVega() {
@@ -24,40 +26,49 @@ async function draw(drawing) {
     if (parameter.name in picked()) parameter.value = picked()[parameter.name];
   }
   const { view: chart } = await vegaEmbed(drawing, specification, options);
-  await narrow(chart, drawing, specification);
+  await fit(chart, drawing, specification);
   drawing.querySelector("svg").setAttribute("aria-label", specification.description);
   charts.add([chart, (specification.params ?? []).map((parameter) => parameter.name)]);
   drawing.dataset.drawn = "";
 }
 
-// No picture is wider than its room, as far as that leaves something to see: names are cut, then the plot is narrowed.
+// A picture is as wide as its room, and a square one as wide as leaves its legend beside it. In a narrow room names are
+// cut, and legends stand below.
 function shorten({ legend, axisY, text }, room) {
-  if (room > 480) return;
-  Object.assign(legend, { columns: 1, labelLimit: 0.8 * room });
-  axisY.labelLimit = text.limit = 0.4 * room;
+  const below = { bottom: { direction: "vertical", anchor: "start" } };
+  if (room < 600) Object.assign(legend, { orient: "bottom", columns: 1, labelLimit: 0.8 * room, layout: below });
+  if (room < 600) axisY.labelLimit = text.limit = 0.4 * room;
 }
 
-async function narrow(chart, drawing, specification) {
+async function fit(chart, drawing, specification) {
+  if (specification.width.step) return;
+  const square = specification.height === specification.width;
   const over = drawing.querySelector("svg").getBoundingClientRect().width - drawing.clientWidth;
-  if (over <= 0 || specification.width.step) return;
-  const width = Math.max(120, chart.width() - over);
-  if (specification.height === specification.width) chart.height(width);
+  const width = Math.min(Math.max(120, Math.floor(chart.width() - over)), square ? LARGEST_SQUARE : Infinity);
+  if (square) chart.height(width);
   await chart.width(width).runAsync();
 }
 
 // Which rows and which label the pictures show, of all pictures at once.
 function picked() {
   const chosen = choices.filter((box) => box.checked).map((box) => box.value);
-  return { chosen, all: Number.MAX_SAFE_INTEGER, ...(shown && { label: shown.value }) };
+  return { chosen, all: Number.MAX_SAFE_INTEGER, ...(shown && { label: shown.value }), ...(cost && { cost: cost.value }) };
 }
 
 async function showPictures() {
   tick(choices, "row");
   if (shown) choose(shown, view.get("label"));
+  if (cost) choose(cost, view.get("cost"));
+  countRows();
   for (const [chart, names] of charts) {
     for (const name of names.filter((one) => one in picked())) chart.signal(name, picked()[name]);
     await chart.runAsync();
   }
+}
+
+function countRows() {
+  const { chosen } = picked();
+  document.getElementById("figure-count")?.replaceChildren(`${chosen.length} of ${choices.length} ${choices.length === 1 ? "row is" : "rows are"} shown`);
 }
 
 for (const box of choices) {
@@ -70,6 +81,10 @@ for (const box of choices) {
 }
 shown?.addEventListener("change", () => {
   remember("label", shown.value === shown.options[0].value ? "" : shown.value);
+  showPictures();
+});
+cost?.addEventListener("change", () => {
+  remember("cost", cost.value === cost.options[0].value ? "" : cost.value);
   showPictures();
 });
 parts.push(showPictures);

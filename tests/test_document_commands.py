@@ -1,4 +1,8 @@
-"""The commands of README and CONTRIBUTING, typed as they stand, one after another."""
+"""The commands of README and of the manual, typed as they stand, one after another.
+
+A command that several documents show is typed once. The page of plugins has a desk of its own: its tutorial begins with
+an empty folder.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +21,21 @@ from PIL import Image
 from harness.board import read_board
 from harness.results.store import read_records
 from harness.scoring.prediction_files import read_predictions
-from tests.test_document_examples import CONTRIBUTING, README, ROOT, commands
+from tests.test_document_examples import DOCUMENTS, PLUGINS, ROOT, commands
 
 SMALL = "--set recipe.weights=random --set recipe.epochs=1 --set recipe.size=64"
 PHANTOM = "--option train=48 --option val=60 --option test=120"
 LIGHTER = {
-    "run nih-": f"--option allow_missing=true --seeds 0 {SMALL}",
-    "run nih-dacnet": "--only chexnet--focal*",  # its other rows are those of nih-official, trained there
+    "run demo": f"--seeds 0 --only tiny-cnn--bce* {PHANTOM}",
+    "run nih-official": f"--option allow_missing=true --seeds 0 --only vit* {SMALL}",  # the others: nih-dacnet, csv
+    "run nih-dacnet": f"--option allow_missing=true --seeds 0 --only chexnet--focal* {SMALL}",
+    "run nih-paper": "--option allow_missing=true --dry-run",  # its rows are trained in the same way
     "run --dataset csv": SMALL,
-    "run --dataset phantom --models chexnet": PHANTOM,
+    "run --dataset phantom --models chexnet": f"--only chexnet--* {PHANTOM}",  # the rows that later commands name
+    "run --dataset phantom --models my-net --losses bce --recipes demo --board": f"--only my-net--* {PHANTOM}",
     "compare scores.csv": PHANTOM,
     "data check nih": "--option allow_missing=true",
+    "data prepare nih": "--option allow_missing=true",
     "speed": "--size 32 --batch-size 8 --images 64 --plain-seconds 3",
     "tune": "--trials 2 --confirm 1 --set recipe.epochs=1 --set recipe.size=32",
     "--install-completion": "bash",  # which a shell is asked for, where there is one
@@ -60,11 +68,20 @@ class Desk:
             "HOME": str(self.folder),
             "BROWSER": "true",
             "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",  # these networks gain nothing from more, and tests run side by side
             "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
         }
+        if (self.folder / "my_net.py").is_file():
+            environment["HARNESS_PLUGIN"] = "my_net.py"  # as the README exports it
         script = Path(sys.executable).with_name("harness")
         done = subprocess.run(
-            [script, *words], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            [script, *words],
+            cwd=self.folder,
+            env=environment,
+            input="n\n" * 20,  # to what asks before it removes something
+            capture_output=True,
+            text=True,
+            check=False,
         )
         self.said = done.stdout
         return done
@@ -84,7 +101,9 @@ def write_images(folder: Path) -> None:
 
 
 def save_predictions(folder: Path) -> None:
-    """The files of predictions that the README names, from the board that it has made before."""
+    """The files of predictions that the manual names, once, from the board that the README has made before."""
+    if (folder / "old").is_dir():
+        return
     board = folder / "my-board"
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board).records}
     systems = {"my": "bce", "other": "focal"}
@@ -99,6 +118,7 @@ def save_predictions(folder: Path) -> None:
         shutil.copy(folder / "my-net" / f"{seed}.npz", folder / f"seed{seed}.npz")
         shutil.copy(folder / "my-val" / f"{seed}.npz", folder / f"val{seed}.npz")
     shutil.copy(folder / "seed0.npz", folder / "scores.npz")
+    shutil.copy(folder / "seed0.npz", folder / "test.npz")
     shutil.copy(folder / "val0.npz", folder / "val.npz")
     found = read_predictions(folder / "seed0.npz")
     for name, values in (("scores.csv", 1 / (1 + np.exp(-found.logits))), ("targets.csv", found.targets)):
@@ -106,7 +126,8 @@ def save_predictions(folder: Path) -> None:
         (folder / name).write_text("\n".join([",".join(["image", *found.labels]), *rows]) + "\n")
     for reader in ("a.csv", "b.csv"):
         shutil.copy(folder / "targets.csv", folder / reader)
-    shutil.copytree(board, folder / "old" / "my-board")
+    for place in ("old", "boards", "boards-before"):
+        shutil.copytree(board, folder / place / "my-board")
     save_studies(folder)
 
 
@@ -126,46 +147,46 @@ def forget_network(folder: Path) -> None:
     (folder / "my_net.py").unlink(missing_ok=True)
 
 
-def make_network(folder: Path) -> None:
-    from harness.registry import load_registry
-    from harness.testing.scaffold import make_skeleton
-
-    for name, text in make_skeleton("model", "my-net", load_registry()).files.items():
-        (folder / name).write_text(text)
-
-
 def copy_demo(folder: Path) -> None:
     """The line of the tutorial that is no command of the harness, typed as it stands."""
-    (line,) = [line for line in CONTRIBUTING.splitlines() if line.startswith("cp ")]
+    (line,) = [line for line in PLUGINS.splitlines() if line.startswith("cp ")]
     subprocess.run(shlex.split(line), cwd=folder, check=True)
 
 
 BEFORE: dict[str, Callable[[Path], None]] = {
-    "run --dataset phantom --models my-net": copy_demo,
-    "leaderboard my-board": save_predictions,
-    "speed my-net": make_network,
+    "run --dataset phantom --models my-net --losses bce --recipes demo --seeds": copy_demo,
     "new model": forget_network,
+    **dict.fromkeys(
+        ("score", "compare", "diff", "merge", "submit", "leaderboard boards", "validate boards"), save_predictions
+    ),
 }
+
+
+def list_typed() -> Iterator[tuple[str, str, list[str]]]:
+    """Desk, document and command; each command once at a desk."""
+    seen: set[tuple[str, ...]] = set()
+    for document, text in DOCUMENTS.items():
+        desk = "plugins" if text is PLUGINS else "manual"
+        for command in commands(text):
+            if (desk, *command) not in seen:
+                seen.add((desk, *command))
+                yield desk, document, command
 
 
 @pytest.fixture(scope="module")
 def desks(tmp_path_factory) -> dict[str, Desk]:
     sample = ROOT.parent / "shared" / "data" / "nih-sample"
     found = sample if sample.is_dir() else None
-    return {name: Desk(tmp_path_factory.mktemp(name), found) for name in ("README", "CONTRIBUTING")}
+    return {name: Desk(tmp_path_factory.mktemp(name), found) for name in ("manual", "plugins")}
 
 
-TYPED = [
-    pytest.param(name, command, id=f"{name}: {' '.join(command)}")
-    for name, text in (("CONTRIBUTING", CONTRIBUTING), ("README", README))
-    for command in commands(text)
-]
+TYPED = [pytest.param(desk, command, id=f"{document}: {' '.join(command)}") for desk, document, command in list_typed()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("document", "command"), TYPED)
-def test_a_command_of_the_documents_does_its_work(desks, document, command):
-    desk, text = desks[document], " ".join(command[1:])
+@pytest.mark.parametrize(("name", "command"), TYPED)
+def test_a_command_of_the_documents_does_its_work(desks, name, command):
+    desk, text = desks[name], " ".join(command[1:])
     if "/path/to/nih" in text and desk.sample is None:
         pytest.skip("the sample of NIH ChestX-ray14 does not lie beside the checkout")
     for start, prepare in BEFORE.items():
@@ -179,7 +200,7 @@ def test_a_command_of_the_documents_does_its_work(desks, document, command):
 
 @pytest.mark.slow
 def test_the_tutorial_has_left_a_row_beside_those_of_the_demo(desks):
-    desk = desks["CONTRIBUTING"]
+    desk = desks["plugins"]
     records = [record.combo for record in read_records(desk.folder / "my-board").records]
     assert {"my-net--bce--demo", "chexnet--bce--demo", "tiny-cnn--focal--demo"} <= {combo.row for combo in records}
     assert sum(combo.row == "my-net--bce--demo" for combo in records) == 2

@@ -12,20 +12,29 @@ from typing import Any
 
 import pytest
 
+import harness
 from harness import hookspecs
+from harness.board import parse_board
+from harness.choices import resolve_rows
 from harness.components import KINDS, Augment, Data, Inputs, Schedule
 from harness.data.loading import CORE_OPTIONS
+from harness.panels import read_panel
 from harness.parameters import defaults
 from harness.registry import HOOKS, load_registry
 
 ROOT = Path(__file__).parents[1]
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", CONTRIBUTING, flags=re.DOTALL)
+GENERATED = "docs/cli.md"
+MANUAL = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", *MANUAL, "CONTRIBUTING.md", "ARCHITECTURE.md")
+    if name != GENERATED
+}
+"""Every document that is written by hand, in the order in which a reader meets them."""
+PLUGINS = DOCUMENTS["docs/plugins.md"]
+BLOCKS = re.findall(r"```python\n(.*?)```", PLUGINS, flags=re.DOTALL)
 EXAMPLES = [block for block in BLOCKS if "hookimpl" in block]
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-DOCUMENTS = {"README.md": README, "CONTRIBUTING.md": CONTRIBUTING, "ARCHITECTURE.md": ARCHITECTURE}
 
 
 def commands(text: str) -> list[list[str]]:
@@ -83,18 +92,18 @@ def test_every_hook_is_documented_under_its_signature():
     assert set(known) == set(HOOKS)
     for name, function in known.items():
         signature = f"{name}{inspect.signature(function)}".replace("'", "")
-        assert f"### {signature}\n" in CONTRIBUTING, f"CONTRIBUTING.md: no heading says {signature}"
+        assert f"### {signature}\n" in PLUGINS, f"docs/plugins.md: no heading says {signature}"
         assert function.__doc__
 
 
 def test_numbers_of_commands_and_hooks_are_as_many_as_there_are():
-    (tutorial,) = [block for block in re.findall(r"```sh\n(.*?)```", CONTRIBUTING, flags=re.DOTALL) if "new" in block]
+    (tutorial,) = [block for block in re.findall(r"```sh\n(.*?)```", PLUGINS, flags=re.DOTALL) if "new" in block]
     typed = tutorial.strip().splitlines()
     assert len(typed) < 8
     count = NUMBERS[len(typed)]
-    said = re.findall(r"(\w+) commands, (?:a few|measured)", CONTRIBUTING)
-    assert said == [count.capitalize()] * 2, f"CONTRIBUTING.md: the tutorial has {count} commands"
-    assert f"## The {NUMBERS[len(HOOKS)]} hooks\n" in CONTRIBUTING
+    said = re.findall(r"(\w+) commands, (?:a few|measured)", PLUGINS)
+    assert said == [count.capitalize()] * 2, f"docs/plugins.md: the tutorial has {count} commands"
+    assert f"## The {NUMBERS[len(HOOKS)]} hooks\n" in PLUGINS
 
 
 FIELDS = [
@@ -105,9 +114,10 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("document", "field"), FIELDS)
-def test_a_field_that_a_sentence_sets_is_one_of_a_component_or_an_option_of_a_table(registry, document, field):
+def test_a_field_that_a_sentence_sets_is_one_of_a_component_a_table_or_a_function(registry, document, field):
     known = {one.name for kind in (*KINDS.values(), Augment, Schedule, Inputs, Data) for one in fields(kind)}
     known |= CORE_OPTIONS.keys() | defaults(registry.dataset("csv").load).keys()
+    known |= {name for function in (harness.run, harness.score) for name in inspect.signature(function).parameters}
     assert field in known, f"{document} is untrue, there is no field {field}"
 
 
@@ -175,7 +185,32 @@ def test_the_line_for_a_plugins_own_tests_makes_tests():
     assert "model tiny-cnn: learns" in {case.id for case in mark.args[1]}
 
 
-def test_the_readme_names_every_bundled_component(registry):
+def test_the_page_of_plugins_names_every_bundled_component(registry):
     for offers in registry.offers.values():
         for name in offers:
-            assert f"`{name}`" in README or name == "timm/*", name
+            assert f"`{name}`" in PLUGINS or name == "timm/*", name
+
+
+def test_the_page_of_data_names_every_option_that_each_dataset_has():
+    _, _, section = DOCUMENTS["docs/data.md"].partition("## Options of every dataset\n")
+    named = re.findall(r"`([a-z_]+)=", section.partition("\n## ")[0])
+    assert set(named) == set(CORE_OPTIONS)
+
+
+def test_the_files_of_a_board_that_a_page_shows_can_be_read(tmp_path, registry):
+    shown = re.findall(r"```toml\n(.*?)```", DOCUMENTS["docs/board.md"], flags=re.DOTALL)
+    (board,) = [text for text in shown if "[dataset]" in text]
+    (readers,) = [text for text in shown if "[[readers]]" in text]
+    assert set(shown) == {board, readers}
+    parsed = parse_board(board, tmp_path)
+    assert len(parsed.rows) == 5
+    assert resolve_rows(parsed, registry)
+    others = [f'[[readers]]\nname = "Dr. {name}"\ndecisions = "{name}.csv"\n' for name in "BC"]  # it shows one of three
+    (tmp_path / "readers.toml").write_text("".join([readers, *others]))
+    panel = read_panel(tmp_path)
+    assert panel is not None
+    assert panel.truth == "leave-one-out"
+
+
+def test_the_readme_is_read_in_two_minutes():
+    assert len(DOCUMENTS["README.md"].splitlines()) <= 150

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from harness.cli.parameter_listing import describe_fields, describe_function
 from harness.components import (
     KINDS,
     Choice,
@@ -22,16 +23,18 @@ from harness.components import (
     Observer,
     Recipe,
 )
-from harness.data.loading import CORE_OPTIONS
+from harness.data.loading import CORE_ABOUT, CORE_OPTIONS, CORE_TYPES
 from harness.errors import UnknownNameError
-from harness.parameters import TABLES, defaults, recipe_values
+from harness.parameters import defaults
 from harness.registry import Offer, Registry
+from harness.values import describe_type
 
 
 def listing(registry: Registry) -> dict[str, Any]:
-    """Every component - kind, name, where from, one line - and every problem."""
+    """Every component - kind, name, where from, one line, a dataset's own options - and every problem."""
     components = [
         {"kind": kind, "name": name, "from": _origin(offer), "about": offer.component.about}
+        | ({"options": list(defaults(offer.component.load))} if isinstance(offer.component, Dataset) else {})
         for kind in KINDS
         for name, offer in registry.offers[kind].items()
     ]
@@ -52,6 +55,14 @@ def details(registry: Registry, name: str) -> list[dict[str, Any]]:
     return [_describe(kind, registry.offers[kind].get(name) or registry.offer(kind, name)) for kind in kinds]
 
 
+def describe_core() -> dict[str, dict[str, Any]]:
+    """Describe the options that every dataset has."""
+    return {
+        name: {"type": describe_type(CORE_TYPES[name]), "default": default, "about": CORE_ABOUT[name]}
+        for name, default in CORE_OPTIONS.items()
+    }
+
+
 def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     component = offer.component
     described: dict[str, Any] = {
@@ -65,15 +76,14 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     function = _function(component)
     if function is not None:
         # annotations are texts, which inspect would quote
-        signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
+        signature = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[ ,)]|$)""", r"\1\3", str(inspect.signature(function)))
         described["signature"] = f"{function.__name__}{signature}"
-        described["defaults"] = {n: None if v is inspect.Parameter.empty else v for n, v in defaults(function).items()}
+        described["parameters"] = describe_function(function)
     if isinstance(component, Dataset):
-        described["defaults"] |= CORE_OPTIONS
+        described["parameters"] |= describe_core()
         described["drawn"] = component.drawn
     if isinstance(component, Recipe):
-        unset = {name: None for name in TABLES if not getattr(component, name)}
-        described["defaults"] = recipe_values(component) | unset
+        described["parameters"] = describe_fields(component)
     if isinstance(component, Model | Loss | Recipe):
         described["space"] = {name: _range(spec) for name, spec in component.space.items()}
     if isinstance(component, Model):
@@ -81,7 +91,7 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     if isinstance(component, Metric):
         described |= {"on": component.on, "higher_is_better": component.higher_is_better, "range": component.range}
     if isinstance(component, Metric | Observer):
-        del described["defaults"]
+        del described["parameters"]
     return described
 
 

@@ -18,6 +18,7 @@ from harness.cli.streams import (
     require_text,
     require_values,
 )
+from harness.cli.verb_help import add_verb
 from harness.cli.verbs import boards, comparison, data, evaluation, machine, plugins, reading, tuning, upkeep
 from harness.errors import HarnessError
 from harness.machine import SAFE_PATH, find_address_limit
@@ -25,37 +26,62 @@ from harness.machine import SAFE_PATH, find_address_limit
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Compare models for chest X-rays under one protocol: same data, same split, same statistics.",
+    help="Compare models for chest X-rays under one protocol: the same data, split and statistics.",
 )
-plugins_app = typer.Typer(help="List what can be plugged together.", invoke_without_command=True)
-data_app = typer.Typer(help="Look at a dataset before anything is trained on it.", no_args_is_help=True)
+plugins_app = typer.Typer(
+    help="List datasets, models, losses, metrics, recipes and observers, and show one of them.",
+    invoke_without_command=True,
+)
+PARTS = "Data, plugins and machine"
+data_app = typer.Typer(help="Inspect, check and decode datasets before training.", no_args_is_help=True)
 
-app.command()(boards.run)
-app.command()(tuning.tune)
-app.command()(reading.leaderboard)
-app.command()(reading.show)
-app.command()(reading.diff)
-app.command()(upkeep.status)
-app.command()(upkeep.merge)
-app.command()(upkeep.validate)
-app.command()(upkeep.submit)
-app.command()(upkeep.clean)
-app.command()(boards.rescore)
-app.command()(evaluation.score)
-app.command()(comparison.compare)
-app.command()(machine.speed)
-app.command("doctor")(machine.examine_machine)
-app.command("new")(plugins.new_plugin)
-app.command("check")(plugins.check_plugin)
-app.add_typer(plugins_app, name="plugins")
+VERBS = {
+    "Run and tune": {
+        "run": boards.run,
+        "tune": tuning.tune,
+        "rescore": boards.rescore,
+        "speed": machine.speed,
+    },
+    "Read boards": {
+        "leaderboard": reading.leaderboard,
+        "show": reading.show,
+        "diff": reading.diff,
+    },
+    "Look after boards": {
+        "status": upkeep.status,
+        "merge": upkeep.merge,
+        "validate": upkeep.validate,
+        "submit": upkeep.submit,
+        "clean": upkeep.clean,
+    },
+    "Predictions from anywhere": {
+        "score": evaluation.score,
+        "compare": comparison.compare,
+    },
+    PARTS: {
+        "new": plugins.new_plugin,
+        "check": plugins.check_plugin,
+        "doctor": machine.examine_machine,
+    },
+}
+"""Heading of the help -> verb -> what does it."""
+DATA_VERBS = {
+    "list": data.list_datasets,
+    "stats": data.describe_dataset,
+    "labels": data.match_datasets,
+    "check": data.check_dataset,
+    "prepare": data.prepare_dataset,
+    "clean": data.clean_cache,
+}
+for _heading, _verbs in VERBS.items():
+    for _name, _function in _verbs.items():
+        add_verb(app, _name, _function, heading=_heading)
+app.add_typer(plugins_app, name="plugins", rich_help_panel=PARTS)
 plugins_app.callback()(plugins.list_plugins)
-plugins_app.command("show")(plugins.show_plugin)
-app.add_typer(data_app, name="data")
-data_app.command("list")(data.list_datasets)
-data_app.command("stats")(data.describe_dataset)
-data_app.command("check")(data.check_dataset)
-data_app.command("prepare")(data.prepare_dataset)
-data_app.command("clean")(data.clean_cache)
+add_verb(plugins_app, "show", plugins.show_plugin, "plugins")
+app.add_typer(data_app, name="data", rich_help_panel=PARTS)
+for _name, _function in DATA_VERBS.items():
+    add_verb(data_app, _name, _function, "data")
 
 
 def main() -> None:
@@ -118,4 +144,4 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Compare models for chest X-rays under one protocol: same data, same split, same statistics."""
+    """Compare models for chest X-rays under one protocol: the same data, split and statistics."""

@@ -1,19 +1,22 @@
-"""The command line's options: what they are called, and how their values are read."""
+"""The command line's options: what they are called, and what help says of them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from harness.components import Kind
-from harness.errors import UsageError
 
-if TYPE_CHECKING:
-    import torch
+COMPARED, SEARCH, DATA, READING, MACHINE = "What to compare", "How to search", "Data", "Reading files", "Machine"
+STATISTICS = "Statistics"
+OUTPUT = "Run and output"
+"""Headings under which help shows the options of long verbs."""
+MOST_WORKERS = 1000
+MOST_TIMES = 1_000_000
+"""Workers, trials or resamples at most: more are a slip of the keyboard, and overflow."""
 
 
 def complete_boards(incomplete: str) -> list[str]:
@@ -22,174 +25,6 @@ def complete_boards(incomplete: str) -> list[str]:
 
     here = [path.parent.name for path in Path().glob(f"*/{BOARD_FILE}")]
     return [name for name in sorted({*bundled_boards(), *here}) if name.startswith(incomplete)]
-
-
-COMPARED, SEARCH, DATA, MACHINE = "What to compare", "How to search", "Data", "Machine"
-OUTPUT = "Run and output"
-"""Headings under which help shows the options of long verbs."""
-
-BoardArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="BOARD",
-        help="A board's folder, or the name of a bundled board (demo).",
-        show_default=False,
-        autocompletion=complete_boards,
-    ),
-]
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--plugin",
-        envvar="HARNESS_PLUGIN",
-        help="A file with a plugin; may be repeated. Its code is run.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-DataRoot = Annotated[
-    Path,
-    typer.Option(
-        envvar="HARNESS_DATA_ROOT",
-        help="Folder that holds the dataset, or a folder of that name with it.",
-        rich_help_panel=DATA,
-    ),
-]
-BoardDataRoot = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="HARNESS_DATA_ROOT",
-        help="Folder that holds the dataset, or a folder of that name with it.",
-        show_default="where the board's last run found its data, else data",
-        rich_help_panel=DATA,
-    ),
-]
-CacheDir = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="HARNESS_CACHE_DIR",
-        help="Where decoded images are kept.",
-        show_default="the user's cache folder",
-        rich_help_panel=DATA,
-    ),
-]
-MOST_WORKERS = 1000
-MOST_TIMES = 1_000_000
-LONGEST = 1e9
-LARGEST = 2.0**60
-"""Workers, trials or resamples, seconds and bytes at most: more are a slip of the keyboard, and overflow."""
-Device = Annotated[
-    str, typer.Option(envvar="HARNESS_DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)
-]
-Devices = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        envvar="HARNESS_DEVICE",
-        help="auto, cpu, cuda:N, several with commas, or all GPUs: all.",
-        rich_help_panel=MACHINE,
-    ),
-]
-DatasetOptions = Annotated[
-    list[str] | None,
-    typer.Option("--option", help="KEY=VALUE: an option of the dataset; may be repeated.", rich_help_panel=DATA),
-]
-ImageColumn = Annotated[
-    str | None,
-    typer.Option("--image-column", metavar="COLUMN", help="The column that names the image, where several may."),
-]
-PatientColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--patient",
-        metavar="COLUMN[:REGEX]",
-        help=r"What names the patient: a column, or the first group of a pattern in it, as in 'Path:(patient\d+)'.",
-    ),
-]
-StudyColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--study",
-        metavar="COLUMN[:REGEX]",
-        help=r"What names the study: a column, or the first group of a pattern in it, as in 'Path:(.*study\d+)'. A "
-        "column `study` does without being named.",
-    ),
-]
-ScoredUnit = Annotated[
-    str | None,
-    typer.Option(
-        "--unit",
-        metavar="UNIT",
-        help="What is scored: image, study or patient. Targets may be those of studies, a row for each.",
-        show_default="image; with BOARD::ROW, what its board scores",
-    ),
-]
-PoolingChoice = Annotated[
-    str | None,
-    typer.Option(
-        "--pool",
-        metavar="HOW",
-        help="The score of a study or patient: mean or max of its images' scores.",
-        show_default="mean",
-    ),
-]
-Readers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--reader",
-        metavar="NAME=FILE",
-        help="A reader's decisions (a table as --targets has it: 1, 0 or blank), to stand beside the network; "
-        "repeat it for each reader.",
-    ),
-]
-TruthOption = Annotated[
-    str,
-    typer.Option(
-        "--truth",
-        metavar="TRUTH",
-        help="What readers and network are held against: targets, majority (of all readers), or leave-one-out (for "
-        "each reader the majority of the others).",
-    ),
-]
-WantedLabels = Annotated[
-    str | None,
-    typer.Option(
-        "--labels",
-        help="Separated by commas; by default those that scores and targets both have.",
-    ),
-]
-CompileOption = Annotated[
-    Literal["auto", "on", "off"],
-    typer.Option(
-        "--compile",
-        help="torch.compile: auto compiles on a GPU, where a training is long enough to win it back.",
-        rich_help_panel=MACHINE,
-    ),
-]
-PlaceOption = Annotated[
-    Literal["auto", "resident", "streamed"],
-    typer.Option(
-        "--placement",
-        help="Images on the GPU, or streamed to it; auto: on it where they take half of it at most.",
-        rich_help_panel=MACHINE,
-    ),
-]
-
-
-def _reserve_output(context: typer.Context, wanted: bool) -> bool:
-    """Send what plugins and libraries print to standard error where --json is asked for."""
-    if wanted:
-        from harness.cli.tables import reserve_output
-
-        context.with_resource(reserve_output())
-    return wanted
-
-
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json", callback=_reserve_output, help="One JSON document on standard output.", rich_help_panel=OUTPUT
-    ),
-]
 
 
 def complete_names(*kinds: Kind) -> Callable[[str], list[str]]:
@@ -206,84 +41,275 @@ def complete_names(*kinds: Kind) -> Callable[[str], list[str]]:
     return complete
 
 
+# --- what is compared ------------------------------------------------------------------------------------------------
+
+BoardArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="BOARD",
+        help="This is a board's folder, or the name of a bundled board such as demo.",
+        show_default=False,
+        autocompletion=complete_boards,
+    ),
+]
+BoardFolder = Annotated[str, typer.Argument(metavar="BOARD", help="This is the board's folder.")]
+BoardOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--board",
+        metavar="DIR",
+        help="Keep the board in this folder, and create it if it does not exist.",
+        rich_help_panel=COMPARED,
+    ),
+]
+NewDataset = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        help="Use this dataset for a new board. `harness data list` shows the names.",
+        autocompletion=complete_names("dataset"),
+        rich_help_panel=COMPARED,
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--models",
+        metavar="NAMES",
+        help="Use these models, separated by commas. `harness plugins` shows the names.",
+        autocompletion=complete_names("model"),
+        rich_help_panel=COMPARED,
+    ),
+]
+Losses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--losses",
+        metavar="NAMES",
+        help="Use these losses, separated by commas.",
+        autocompletion=complete_names("loss"),
+        rich_help_panel=COMPARED,
+    ),
+]
+Recipes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipes",
+        metavar="NAMES",
+        help="Use these recipes, separated by commas. A recipe holds the training choices.",
+        autocompletion=complete_names("recipe"),
+        rich_help_panel=COMPARED,
+    ),
+]
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
 DatasetName = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="A dataset; `harness data list` shows them.", autocompletion=complete_names("dataset")
+        metavar="NAME",
+        help="This is a dataset's name. `harness data list` shows the names.",
+        autocompletion=complete_names("dataset"),
+    ),
+]
+DatasetOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="KEY=VALUE",
+        help="Set an option of the dataset. Repeat it for several options; `harness data list` shows them.",
+        rich_help_panel=DATA,
+    ),
+]
+ROOT_HELP = "Read the dataset from this folder, or from the folder inside it that has the dataset's name."
+DataRoot = Annotated[
+    Path, typer.Option(metavar="DIR", envvar="HARNESS_DATA_ROOT", help=ROOT_HELP, rich_help_panel=DATA)
+]
+BoardDataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="HARNESS_DATA_ROOT",
+        help=ROOT_HELP,
+        show_default="where the board's last run found its data, else data",
+        rich_help_panel=DATA,
+    ),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="HARNESS_CACHE_DIR",
+        help="Keep decoded images in this folder.",
+        show_default="the user's cache folder",
+        rich_help_panel=DATA,
+    ),
+]
+
+# --- files of predictions --------------------------------------------------------------------------------------------
+
+ImageColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--image-column",
+        metavar="COLUMN",
+        help="Take image names from this column. It is needed only if several columns could name the image.",
+        rich_help_panel=READING,
+    ),
+]
+PatientColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--patient",
+        metavar="COLUMN[:REGEX]",
+        help=r"Take patients from this column, or from the first group of a pattern in it, such as "
+        r"'Path:(patient\d+)'.",
+        rich_help_panel=READING,
+    ),
+]
+StudyColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        metavar="COLUMN[:REGEX]",
+        help=r"Take studies from this column, or from the first group of a pattern in it, such as "
+        r"'Path:(.*study\d+)'. A column called `study` is found without this option.",
+        rich_help_panel=READING,
+    ),
+]
+WantedLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="NAMES",
+        help="Evaluate only these labels, separated by commas.",
+        show_default="those that scores and targets share",
+        rich_help_panel=READING,
+    ),
+]
+ScoredUnit = Annotated[
+    str | None,
+    typer.Option(
+        "--unit",
+        metavar="UNIT",
+        help="Score each image, study or patient. Targets may have one row for each study.",
+        show_default="image, or with BOARD::ROW what its board scores",
+        rich_help_panel=READING,
+    ),
+]
+PoolingChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--pool",
+        metavar="HOW",
+        help="Score a study or patient by the mean or the max of its images' scores.",
+        show_default="mean",
+        rich_help_panel=READING,
+    ),
+]
+Readers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reader",
+        metavar="NAME=FILE",
+        help="Compare with this reader's decisions: a table like that of --targets, with 1, 0 or blank. Repeat it for "
+        "each reader.",
+        rich_help_panel=READING,
+    ),
+]
+TruthOption = Annotated[
+    str,
+    typer.Option(
+        "--truth",
+        metavar="TRUTH",
+        help="Judge readers and network by targets, by the majority of all readers (majority), or each reader by the "
+        "majority of the others (leave-one-out).",
+        rich_help_panel=READING,
+    ),
+]
+
+# --- machine ---------------------------------------------------------------------------------------------------------
+
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        envvar="HARNESS_DEVICE",
+        help="Run on this device: auto, cpu, cuda or cuda:N.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICES",
+        envvar="HARNESS_DEVICE",
+        help="Run on this device: auto, cpu, cuda:N, several separated by commas, or all for every GPU.",
+        rich_help_panel=MACHINE,
+    ),
+]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        envvar="HARNESS_WORKERS",
+        min=0,
+        max=MOST_WORKERS,
+        help="Use this many worker processes. With 0, everything runs in the main process, which suits a debugger.",
+        show_default="one for each device",
+        rich_help_panel=MACHINE,
+    ),
+]
+CompileOption = Annotated[
+    Literal["auto", "on", "off"],
+    typer.Option(
+        "--compile",
+        help="Use torch.compile. With auto, it is used on a GPU if the training is long enough to repay it.",
+        rich_help_panel=MACHINE,
+    ),
+]
+PlaceOption = Annotated[
+    Literal["auto", "resident", "streamed"],
+    typer.Option(
+        "--placement",
+        help="Keep images on the GPU (resident) or stream them to it (streamed). With auto, they stay there if they "
+        "take at most half of its memory.",
+        rich_help_panel=MACHINE,
+    ),
+]
+
+# --- run and output --------------------------------------------------------------------------------------------------
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        envvar="HARNESS_PLUGIN",
+        help="Load a plugin from this file and run its code. Repeat it for several files.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 
 
-def find_cache(folder: Path | None) -> Path:
-    """Where decoded images are kept: the folder given, or the user's cache folder."""
-    import platformdirs
+def _reserve_output(context: typer.Context, wanted: bool) -> bool:
+    """Send what plugins and libraries print to standard error where --json is asked for."""
+    if wanted:
+        from harness.cli.tables import reserve_output
 
-    return folder or Path(platformdirs.user_cache_dir("cxr-harness", appauthor=False))
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name. Raises `UsageError` where there is none."""
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.device_count() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N")
-    # counted without CUDA, which a process that only schedules must not touch
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: there is no such GPU here; give --device cpu")
-    return device
+        context.with_resource(reserve_output())
+    return wanted
 
 
-def find_devices(names: str) -> tuple[torch.device, ...]:
-    """The devices of these names, commas between; `all` is every GPU. Raises `UsageError` where one is not there."""
-    import torch
-
-    if names == "all":
-        count = torch.cuda.device_count()
-        if not count:
-            raise UsageError("--device all: there is no GPU here; give --device cpu")
-        return tuple(torch.device("cuda", number) for number in range(count))
-    devices = tuple(find_device(name) for name in split_names([names]))
-    if not devices:
-        raise UsageError("--device: give auto, cpu, cuda:N, several with commas, or all")
-    if len(set(devices)) < len(devices):
-        raise UsageError(f"--device {names}: a device stands there twice; --workers gives it more workers")
-    return devices
-
-
-def parse_duration(flag: str, text: str) -> float:
-    """Seconds from `90`, `90s`, `15m` or `2h`. Raises `UsageError` for anything else, and for none at all."""
-    units = {"s": 1, "m": 60, "h": 3600}
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    seconds = float(match[1]) * units[match[2] or "s"] if match else 0
-    if not 0 < seconds <= LONGEST:
-        raise UsageError(f"{flag} {text}: give seconds, or 90s, 15m, 2h")
-    return seconds
-
-
-def parse_memory(flag: str, text: str) -> int:
-    """Bytes from `900M` or `12G`. Raises `UsageError` for anything else, and for none at all."""
-    units = {"M": 2**20, "G": 2**30}
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])(?:i?B)?", text.strip())
-    size = float(match[1]) * units[match[2]] if match else 0
-    if not 0 < size <= LARGEST:
-        raise UsageError(f"{flag} {text}: give 900M or 12G")
-    return int(size)
-
-
-def split_names(given: list[str] | None) -> tuple[str, ...]:
-    """Names separated by commas, or given one by one."""
-    return tuple(name.strip() for text in given or () for name in text.split(",") if name.strip())
-
-
-def split_numbers(text: str | None, flag: str = "--seeds") -> tuple[int, ...]:
-    """Whole numbers separated by commas. Raises `UsageError` for anything else."""
-    try:
-        return tuple(int(part) for part in (text or "").split(",") if part.strip())
-    except ValueError:
-        raise UsageError(f"{flag} {text}: give whole numbers separated by commas, such as 0,1,2") from None
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        callback=_reserve_output,
+        help="Print one JSON document on standard output.",
+        rich_help_panel=OUTPUT,
+    ),
+]

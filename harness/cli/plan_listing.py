@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli.output import say
 from harness.execution.hours import Hours, estimate_hours, list_measured
+from harness.text import count
 
 if TYPE_CHECKING:
     from harness.execution.hours import RecordedSpeed
@@ -37,7 +38,7 @@ def print_plan(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed], *, a
     for row in rows:
         does = "run " if row["run"] else "evaluate" if row["evaluate"] else "keep"
         say(f"{does}  {row['combo']}  {row['reason'] or 'current'}")
-    say(f"{sum(bool(row['run']) for row in rows)} of {len(rows)} combos would be run")
+    say(f"{sum(bool(row['run']) for row in rows)} of {count(len(rows), 'combination')} would be run")
     if hours.rows:
         _print_hours(hours)
 

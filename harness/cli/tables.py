@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 from rich.table import Table
 
-from harness.cli import catalogue
 from harness.cli.output import line, open_output, say
-from harness.components import Kind
 from harness.metric_names import title_metric
-from harness.registry import Registry
+from harness.text import count
 from harness.units import CALLED, Unit, count_units
 
 if TYPE_CHECKING:
     from harness.data.findings import Finding
     from harness.data.statistics import Counts, LabelCounts, Statistics
+    from harness.data.terms import LabelMatches
     from harness.evaluation.comparison import Pair
     from harness.evaluation.parts import MetricPart, PredictivePart, SubgroupPart
     from harness.scoring.pairing import Comparison
@@ -65,7 +64,7 @@ def print_facts(facts: Sequence[Fact]) -> None:
         say(NOTED if fact.missing else GOOD, " ", (fact.name, "bold"), f": {fact.value or 'none'}")
     for fact in facts:
         if fact.missing:
-            say(f"without {fact.name}: {fact.missing}")
+            say(fact.missing)
 
 
 def print_statistics(name: str, statistics: Statistics) -> None:
@@ -94,11 +93,28 @@ def print_statistics(name: str, statistics: Statistics) -> None:
         say(f"boxes: {boxes}")
 
 
+def print_matches(name: str, other: str, found: LabelMatches) -> None:
+    """Print one row for each label that both datasets have, then those that only one has, and why."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in (name, other, "caution"):
+        table.add_column(line(column), overflow="fold")
+    for match in found.met:
+        table.add_row(line(match.label), line(" or ".join(match.others)), line(match.caution))
+    if found.met:
+        open_output().print(table)
+    say(f"{len(found.met)} of {count(len(found.matches), 'label')} of {name} can be tested on {other}")
+    for match in found.matches:
+        if not match.others:
+            say(f"left out is {match.label}: {match.reason}")
+    if found.unused:
+        say(f"only {other} has {', '.join(found.unused)}")
+
+
 def _further_rows(groups: list[Counts]) -> dict[str, list[str]]:
     """Return what is told of each group after its labels: the row's name, and a cell for each group."""
     rows = {
         "no finding": [f"{counts.without_finding:,}" for counts in groups],
-        "images a patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
+        "images per patient": [_unless_nan(counts.images_per_patient, ".2f") for counts in groups],
         "most of one patient": [f"{counts.most_images_of_a_patient:,}" for counts in groups],
     }
     for view in sorted({view for counts in groups for view in counts.views}):
@@ -121,39 +137,6 @@ def _positives(counts: LabelCounts) -> str:
     return f"{counts.positives:,}" + (f" ({counts.unknown:,}?)" if counts.unknown else "")
 
 
-def print_listing(registry: Registry, only: Kind | None = None) -> None:
-    """Print the listing as a table."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("kind", "name", "from", "about"):
-        table.add_column(column, no_wrap=column in ("kind", "name"))
-    for row in catalogue.listing(registry)["components"]:
-        if only in (None, row["kind"]):
-            table.add_row(*(row[column] for column in ("kind", "name", "from", "about")))
-    open_output().print(table)
-
-
-def print_details(described: list[dict[str, Any]]) -> None:
-    """Print components' details as indented text."""
-    for component in described:
-        say(f"{component['kind']} {component['name']} ({component['from']}, version {component['version']})")
-        for name in ("about", "citation", "signature", "on", "higher_is_better", "range"):
-            if component.get(name) not in (None, ""):
-                say(f"  {name.replace('_', ' ')}: {component[name]}")
-        for section in ("defaults", "space", "inputs"):
-            if component.get(section):
-                say(f"  {section}:")
-                for name, value in component[section].items():
-                    say(f"    {name} = {_plain(value)}")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict) and value.get("type") == "choice":
-        return "one of " + ", ".join(map(str, value["options"]))
-    if isinstance(value, dict) and "low" in value:
-        return f"{value['type']} {value['low']} .. {value['high']}{' (log)' if value['log'] else ''}"
-    return str(value)
-
-
 # --- predictions -----------------------------------------------------------------------------------------------------
 
 
@@ -173,10 +156,10 @@ def print_evaluation(title: str, evaluation: SystemEvaluation, asked: Sequence[s
         method = part.interval_method + (", counts" if part.resampled_by == "counts" else "") if part.interval else ""
         numbers = map(format_number, (metric.spread, part.micro, part.weighted))
         intervals = [format_interval(part.interval), *([format_interval(metric.interval_seeds)] if judged else [])]
-        table.add_row(name, format_number(part.macro), *intervals, method, *numbers, labels)
+        table.add_row(title_metric(name), format_number(part.macro), *intervals, method, *numbers, labels)
     shown = [evaluation.metrics[name].part for name in asked[:LABELLED]]
     per_label = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("label", "positives", *asked[:LABELLED]):
+    for column in ("label", "positives", *map(title_metric, asked[:LABELLED])):
         per_label.add_column(column, justify="left" if column == "label" else "right")
     for label, counted in shown[0].per_label.items():
         values = [part.per_label[label] for part in shown]
@@ -201,7 +184,7 @@ def _tabulate_groups(column: str, part: SubgroupPart, unit: Unit) -> Table:
     """The groups of one column, and what the gaps between them are and whether chance alone makes such."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     counted = [] if unit == "patient" else [CALLED[unit][1]]
-    for heading in (column, *counted, "patients", *part.gaps):
+    for heading in (column, *counted, "patients", *map(title_metric, part.gaps)):
         table.add_column(heading, justify="left" if heading == column else "right")
     for group in part.groups:
         values = (format_number(group.macro.get(metric)) for metric in part.gaps)
@@ -253,7 +236,7 @@ def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
     """Print the systems, their pairs, where asked for those of single labels, and each pair in words."""
     over = "patients" if comparison.patients_known else CALLED[comparison.unit][1]
     systems = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("system", "seeds", *(metric.metric for metric in comparison.metrics)):
+    for column in ("system", "seeds", *(title_metric(metric.metric) for metric in comparison.metrics)):
         systems.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
     for name, first in comparison.metrics[0].systems.items():
         estimates = (f"{metric.systems[name].estimate:.4f}" for metric in comparison.metrics)
@@ -263,17 +246,20 @@ def print_comparison(comparison: Comparison, *, by_label: bool = False) -> None:
         pairs.add_column(column, justify="left" if column in ("a", "b", "metric") else "right", overflow="fold")
     for metric in comparison.metrics:
         for pair in metric.pairs:
-            pairs.add_row(pair.a, pair.b, metric.metric, *_pair_cells(pair))
+            pairs.add_row(pair.a, pair.b, title_metric(metric.metric), *_pair_cells(pair))
         for label, single in metric.by_label.items() if by_label else ():
             for pair in single:
-                pairs.add_row(pair.a, pair.b, f"{metric.metric}, {label}", *_pair_cells(pair))
+                pairs.add_row(pair.a, pair.b, f"{title_metric(metric.metric)}, {label}", *_pair_cells(pair))
     console = open_output()
     console.print(systems)
     console.print()
     console.print(pairs)
     console.print()
     if comparison.unit != "image":
-        say(f"compared over {count_units(comparison.unit, comparison.images)} of {comparison.patients:,} patients")
+        say(
+            f"compared over {count_units(comparison.unit, comparison.images)} of "
+            f"{count(comparison.patients, 'patient')}"
+        )
     for sentence in comparison.sentences():
         say(sentence)
 
@@ -334,10 +320,12 @@ def _without_nan(value: Any) -> Any:
 
 
 def print_speed(model: str, speeds: Sequence[Speed]) -> None:
-    """Print one row for each batch size, then what is behind the figures."""
+    """Print one row for each recipe, loss and batch size, then what is behind the figures."""
     table = Table(
-        box=None, pad_edge=False, header_style="bold", title=f"{model}: images a second", title_justify="left"
+        box=None, pad_edge=False, header_style="bold", title=f"{model}: images per second", title_justify="left"
     )
+    table.add_column("recipe")
+    table.add_column("loss")
     for heading in (
         "batch", "engine", "tight loop", "ratio", "reference", "ratio", "plain script", "ratio", "inference", "step ms",
         "memory", "reserved", "20 epochs of NIH",
@@ -345,6 +333,8 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
         table.add_column(heading, justify="right")
     for one in speeds:
         table.add_row(
+            one.recipe,
+            one.loss,
             f"{one.batch_size}",
             line(f"{one.engine:,.0f}", style="bold"),
             f"{one.tight_loop:,.0f}",
@@ -367,7 +357,7 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
     first = speeds[0]
     if first.bytes_per_image and first.copied_bytes_per_second:
         say(
-            f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes an image, at the "
+            f"reference: {first.bytes_per_image / 2**20:,.0f} MiB that a step reads and writes for each image, at the "
             f"{first.copied_bytes_per_second / 2**40:.2f} TiB/s of a copy"
         )
     elif first.reference:
@@ -375,7 +365,7 @@ def print_speed(model: str, speeds: Sequence[Speed]) -> None:
     say(f"start: {first.start_seconds:.1f} s from the start of the process until all is prepared")
     for one in speeds:
         for note in one.notes:
-            say(f"batch {one.batch_size}: {note}")
+            say(f"{one.recipe}, {one.loss}, batch {one.batch_size}: {note}")
 
 
 def _optional(value: float | None, form: str) -> str:

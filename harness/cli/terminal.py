@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from harness.cli.output import Output, say
+from harness.cli.progress import Bars, Clock
 from harness.execution.events import (
     ComboFinished,
     ComboLost,
@@ -31,49 +24,61 @@ from harness.execution.events import (
     Preparing,
     Printed,
     ProcessUnfit,
+    StepsBegun,
     Stopping,
     TrialAdvanced,
     TrialFinished,
     Waiting,
 )
-from harness.text import describe_seconds, format_value, make_visible
+from harness.metric_names import title_metric
+from harness.text import count, describe_seconds, format_value, make_visible
 
 if TYPE_CHECKING:
     from harness.results.record import Record
 
 NOTED = "-", "yellow"
 """The mark of what is neither good nor bad."""
-EVERY = 5.0
+DECODING_EVERY = 5.0
 """Seconds between two plain lines about decoding."""
+SILENCE = 50.0
+"""Seconds without a line after which one says how far the run is, where there is no terminal to draw on."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at how long nothing was said."""
 
 
 class Display(AbstractContextManager["Display"]):
     """Listens to a run and shows it."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Output(stderr=True)
+    def __init__(self, console: Console | None = None, clock: Clock = time.monotonic) -> None:
+        self.console, self.clock = console or Output(stderr=True), clock
         self.live = self.console.is_terminal
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-        )
-        self.progress = Progress(*columns, console=self.console, transient=True, disable=not self.live)
-        self.tasks: dict[str, TaskID] = {}
-        self.last_line = 0.0
+        self.bars = Bars(self.console, clock)
+        self.finished = 0
+        """Combinations that this run has finished."""
+        self.total = 0
+        self._began = self._said = clock()
+        self._over = threading.Event()
+        self._heart = None if self.live else threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        self.progress.start()
+        self._began = self._said = self.clock()
+        self.bars.start()
+        if self._heart is not None:
+            self._heart.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave clean lines: no bar, and a cursor. What is said from now on stands below all that was said before."""
+        self._over.set()
         if self.live:  # older versions of rich end with an empty line even where nothing was shown
-            self.progress.stop()
+            self.bars.stop()
+        elif self._heart is not None and self._heart.is_alive():
+            self._heart.join()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -81,28 +86,41 @@ class Display(AbstractContextManager["Display"]):
             case Preparing():
                 self._preparing(event)
             case ComboStarted():
-                self._forget("preparing")
-                self._advance("board", "board", event.number - 1, event.total)
-                self._advance(event.name, event.name, 0, event.epochs)
+                self.bars.forget("preparing")
+                self.total = event.total
+                self._count_combos()
+                self._count_epochs(event.name, 0, event.epochs, f"epoch 1 of {event.epochs}", "")
+            case StepsBegun(name, steps, epochs):
+                part = steps.epoch - 1 + steps.done / steps.total
+                words = f"epoch {steps.epoch} of {epochs}, step {steps.done:,} of {steps.total:,}"
+                self._count_epochs(name, part, epochs, words)
             case EpochFinished():
-                epoch = event.epoch
-                note = f"loss {epoch.train_loss:.4f}, validation {epoch.val_loss:.4f}{' *' if epoch.best else ''}"
-                self._advance(event.name, event.name, epoch.number, event.epochs, note)
+                self._count_epochs(
+                    event.name,
+                    event.epoch.number,
+                    event.epochs,
+                    f"epoch {event.epoch.number} of {event.epochs} done",
+                    describe_epoch(event),
+                )
             case ComboFinished():
-                self._forget(event.record.combo.name)
-                if "board" in self.tasks:
-                    self.progress.advance(self.tasks["board"])
+                self.bars.forget(event.record.combo.name)
+                self.finished += 1
+                self._count_combos()
                 self._say(*describe(event.record, event.seconds))
                 for note in event.record.training.execution.notes if event.record.training else ():
                     self._say(f"  {note}")
             case TrialAdvanced():
-                self._advance(f"trial {event.number}", f"trial {event.number}", event.epoch, event.epochs)
+                words = f"epoch {event.epoch} of {event.epochs} done"
+                note = f"val {title_metric(event.metric)} {event.value:.3f}"
+                self._count_epochs(f"trial {event.number}", event.epoch, event.epochs, words, note)
             case TrialFinished():
-                self._forget(f"trial {event.number}")
-                self._advance(event.study, event.study, event.done, event.total)
+                self.bars.forget(f"trial {event.number}")
+                words = f"{event.done} of {count(event.total, 'trial')} done"
+                self.bars.update(event.study, event.study, event.done, event.total, words)
                 self._say(*describe_trial(event))
             case Printed():
                 self.console.print(Text(_keep_lines(event.text)), end="", soft_wrap=True)
+                self._said = self.clock()
             case _:
                 self._remark(event)
 
@@ -115,7 +133,7 @@ class Display(AbstractContextManager["Display"]):
                 what = f"{event.failure.kind}: {event.failure.message}"
                 self._say(("↻", "yellow"), f" {event.name}: {what}; retry {event.retry} of {event.retries}")
             case ComboLost():
-                self._forget(event.name)
+                self.bars.forget(event.name)
                 self._say(NOTED, f" {event.name}: another process has taken it over; its result is waited for")
             case ProcessUnfit(device, reason, replaced):
                 who = f"the worker process on {device} is replaced" if replaced else "this process goes on"
@@ -127,9 +145,6 @@ class Display(AbstractContextManager["Display"]):
                 ends = f"after this epoch of {', '.join(names)}" if names else "at once"
                 self._say((f"stopping {ends}; Ctrl-C again stops without waiting", "yellow"))
 
-    def _say(self, *parts: str | tuple[str, str]) -> None:
-        say(*parts, console=self.console)
-
     def remark(self, text: str) -> None:
         """Show a line."""
         self._say(text)
@@ -138,24 +153,50 @@ class Display(AbstractContextManager["Display"]):
         """Show what is being worked on."""
         self._say(f"evaluating {name}")
 
+    def tell_progress(self) -> None:
+        """Say how far the run is where nothing was said for a while: a log that is read has to show that it lives."""
+        now = self.clock()
+        if now - self._said < SILENCE:
+            return
+        counted = [one.line(now) for one in tuple(self.bars.counted.values())]
+        for line in counted or [f"still at work, {describe_seconds(now - self._began)} elapsed"]:
+            self._say(line)
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            self.tell_progress()
+
+    def _say(self, *parts: str | tuple[str, str]) -> None:
+        self._said = self.clock()
+        say(*parts, console=self.console)
+
     def _preparing(self, event: Preparing) -> None:
-        self._advance("preparing", f"decoding {event.dataset}", event.done, event.total)
-        if not self.live and (event.done == event.total or time.monotonic() - self.last_line > EVERY):
-            self.last_line = time.monotonic()
-            self._say(f"decoding {event.dataset}: {event.done:,} of {event.total:,} images")
+        what, words = f"decoding {event.dataset}", f"{event.done:,} of {count(event.total, 'image')}"
+        self.bars.update("preparing", what, event.done, event.total, words)
+        if not self.live and (event.done == event.total or self.clock() - self._said > DECODING_EVERY):
+            self._say(self.bars.counted["preparing"].line(self.clock()))
         if event.done == event.total:
-            self._forget("preparing")
+            self.bars.forget("preparing")
 
-    def _advance(self, task: str, description: str, done: int, total: int, note: str = "") -> None:
-        description, note = make_visible(description), make_visible(note)
-        if task not in self.tasks:
-            self.tasks[task] = self.progress.add_task(description, total=total, note=note)
-        self.progress.update(self.tasks[task], description=description, completed=done, total=total, note=note)
+    def _count_epochs(self, name: str, done: float, epochs: int, words: str, note: str | None = None) -> None:
+        self.bars.update(name, name, done, epochs, words, note)
+        self._count_combos()
 
-    def _forget(self, *tasks: str) -> None:
-        for task in tasks:
-            if task in self.tasks:
-                self.progress.remove_task(self.tasks.pop(task))
+    def _count_combos(self) -> None:
+        """How far the board is, with the parts of combinations that are under way."""
+        if not self.total:
+            return
+        under_way = (one for name, one in self.bars.counted.items() if name != "board")
+        done = self.finished + sum(one.done / one.total for one in under_way)
+        words = f"{self.finished} of {count(self.total, 'combination')} done"
+        self.bars.update("board", "board", done, self.total, words)
+
+
+def describe_epoch(event: EpochFinished) -> str:
+    """`train loss 0.143, val AUROC 0.871 (best)`: the metric is the one that picks the best epoch."""
+    epoch = event.epoch
+    best = " (best)" if epoch.best else ""
+    return f"train loss {epoch.train_loss:.3f}, val {title_metric(event.metric)} {epoch.value:.3f}{best}"
 
 
 def describe(record: Record, seconds: float) -> tuple[str | tuple[str, str], ...]:
@@ -166,9 +207,11 @@ def describe(record: Record, seconds: float) -> tuple[str | tuple[str, str], ...
         kind = record.status if record.status == "skipped" else f"failed ({record.failure.kind})"
         return ("✗", color), f" {name}: {kind}: {record.failure.message}"
     values = ", ".join(
-        f"{name} {part.macro:.4f}" for name, part in list(record.metrics.items())[:2] if part.macro is not None
+        f"{title_metric(name)} {part.macro:.4f}"
+        for name, part in list(record.metrics.items())[:2]
+        if part.macro is not None
     )
-    return ("✓", "green"), f" {name}: {values} in {seconds:.0f} s"
+    return ("✓", "green"), f" {name}: {values} in {describe_seconds(seconds)}"
 
 
 def describe_trial(event: TrialFinished) -> tuple[str | tuple[str, str], ...]:

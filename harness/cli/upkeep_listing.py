@@ -6,34 +6,30 @@ from rich.console import Group
 from rich.table import Table
 
 from harness.cli.output import line
+from harness.text import describe_seconds
 from harness.upkeep.status import BoardStatus
 
+SAID = {"stale": "out of date", "unevaluated": "to be evaluated again", "leftover": "not in board.toml any more"}
+"""States that are called otherwise where people read them."""
 STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow", "unevaluated": "yellow"}
 
 
 def status_table(state: BoardStatus) -> Group:
     """Counts, then a line for each that is not simply done, what was taken out of the board, and what is left."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("combo", "state", ""):
+    for column in ("combination", "state", ""):
         table.add_column(column, overflow="fold")
     for combo in (*state.combos, *state.others):
         if combo.state not in ("done", "leftover"):
-            shown = f"failed ({combo.failure})" if combo.state == "failed" else combo.state
+            shown = f"failed ({combo.failure})" if combo.state == "failed" else SAID.get(combo.state, combo.state)
             table.add_row(line(combo.name), line(shown, style=STYLES.get(combo.state, "")), line(combo.detail))
     counts = [f"{state.count('done')} of {len(state.combos)} done"]
     counts += [f"{count} failed ({kind})" for kind, count in sorted(state.failures.items())]
     counts += [
-        f"{state.count(name)} {name}"
+        f"{state.count(name)} {SAID.get(name, name)}"
         for name in ("submitted", "skipped", "stale", "unevaluated", "leftover", "running", "waiting")
         if state.count(name)
     ]
-    left = [] if state.seconds_left in (None, 0.0) else [line(f"about {format_duration(state.seconds_left or 0)} left")]
+    left = [line(f"about {describe_seconds(state.seconds_left)} left")] if state.seconds_left else []
     leftovers = [line(f"board.toml {text}") for text in state.leftovers]
     return Group(line(", ".join(counts)), *([table] if table.row_count else []), *leftovers, *left)
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration in words: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -32,6 +32,7 @@ from harness.errors import StorageError
 from harness.files import storage_problem, write_atomically
 from harness.locks import hold_lock
 from harness.machine import count_processors, identify_boot
+from harness.text import agree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,7 +153,11 @@ def _find_damage(folder: Path, finished: Manifest, load_size: int, *, check_all:
         wrong, checked = _find_wrong(folder, digests, load_size, np.arange(count))
     else:
         wrong, checked = _check_sample(folder, digests, load_size)
-    return f"{len(wrong):,} of the {checked:,} images looked at are not what was decoded" if wrong else None
+    return (
+        f"{len(wrong):,} of the {checked:,} images looked at {agree(len(wrong), 'is', 'are')} not what was decoded"
+        if wrong
+        else None
+    )
 
 
 def _check_sample(folder: Path, digests: NDArray[np.uint8], load_size: int) -> tuple[list[int], int]:

@@ -14,6 +14,7 @@ from harness.data.findings import Finding, judge
 from harness.data.headers import read_header
 from harness.data.image_checks import check_images
 from harness.data.splits import NO_PATIENTS, find_alike_patients, leaks
+from harness.text import count
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
@@ -50,7 +51,8 @@ def _patients(data: Data) -> Finding:
         "patients in one split",
         leaks(data.table),
         "no patient stands in two splits",
-        "patients stand in more than one split, so test results would be too good; split by patient",
+        "patient",
+        "in more than one split, so that test results would be too good; split by patient",
     )
 
 
@@ -60,7 +62,8 @@ def _spellings(data: Data) -> Finding:
         "patients told apart",
         find_alike_patients(data.table) if data.patients_known else [],
         "no two patients of different splits are called alike",
-        "pairs of patients in different splits may be one, written differently; where they are, give them one id",
+        "pair",
+        "of patients in different splits who may be one, written differently; where they are, give them one id",
     )
 
 
@@ -70,7 +73,8 @@ def _repeated(data: Data) -> Finding:
         "images in one row",
         data.repeated,
         "no image stands in two rows of the label file",
-        "images stand in more than one row of the label file, of which only the first is looked at; keep one row each, "
+        "image",
+        "in more than one row of the label file, of which only the first is looked at; keep one row each, "
         "or say by the dataset's option what becomes of them, where it has one (csv: duplicates)",
     )
 
@@ -88,7 +92,8 @@ def _duplicates(prepared: Prepared) -> Finding:
         "images in one split",
         pairs,
         "no image stands in two splits under two names",
-        "images have the same pixels as one in another split; leave one of each pair out",
+        "image",
+        "with the same pixels as one in another split; leave one of each pair out",
     )
 
 
@@ -96,8 +101,9 @@ def _missing(data: Data, prepared: Prepared) -> Finding:
     return judge(
         "files there",
         prepared.missing,
-        f"all {len(data.table):,} images have a file",
-        f"of {len(data.table):,} images have no file; complete the folder, or run with allow_missing = true",
+        "every image has a file",
+        "image",
+        f"of {len(data.table):,} without a file; complete the folder, or run with allow_missing = true",
     )
 
 
@@ -107,7 +113,8 @@ def _unreadable(prepared: Prepared) -> Finding:
         "files readable",
         examples,
         "every file can be decoded",
-        "files cannot be decoded; get them again, or run with allow_missing = true",
+        "file",
+        "that cannot be decoded; get every one again, or run with allow_missing = true",
     )
 
 
@@ -125,8 +132,8 @@ def _classes(data: Data) -> Finding:
         "labels measurable",
         lacking,
         "every label has positives and negatives in val and test",
-        "times a label has no positives or no negatives in val or test, so that it is left out of averages; choose "
-        "another split",
+        "pair",
+        "of label and split without positives or negatives, left out of averages; choose another split",
     )
 
 
@@ -160,9 +167,11 @@ def _boxes(data: Data) -> Finding:
     return judge(
         "boxes",
         problematic,
-        f"{len(boxes):,} boxes fit their labels and images (of {int((~np.isnan(size[:, 0])).sum()):,} the image's "
-        "size is known)",
-        "boxes do not fit their images or labels, so what is measured by them would be wrong; fix their file",
+        f"{count(len(boxes), 'box', 'boxes')} fit labels and images (of {int((~np.isnan(size[:, 0])).sum()):,} "
+        "the image's size is known)",
+        "box",
+        "not fitting image or label, so that measurements by boxes would be wrong; fix the file of boxes",
+        plural="boxes",
     )
 
 

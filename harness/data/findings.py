@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness.text import count
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -22,8 +24,10 @@ class Finding:
         return asdict(self)
 
 
-def judge(name: str, examples: Sequence[str], fine: str, wrong: str) -> Finding:
-    """Make a finding: fine without examples, else wrong with their number before the words."""
+def judge(
+    name: str, examples: Sequence[str], fine: str, noun: str, wrong: str, *, plural: str | None = None
+) -> Finding:
+    """Make a finding: fine without examples, else their number, what they are called, and what is wrong with them."""
     if not examples:
         return Finding(name, ok=True, message=fine)
-    return Finding(name, ok=False, message=f"{len(examples):,} {wrong}", examples=tuple(examples))
+    return Finding(name, ok=False, message=f"{count(len(examples), noun, plural)} {wrong}", examples=tuple(examples))

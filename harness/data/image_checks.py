@@ -13,6 +13,7 @@ from harness.data.decoding import describe_values, resize
 from harness.data.findings import Finding, judge
 from harness.data.grey import FEW_LEVELS
 from harness.data.headers import Header, read_headers
+from harness.text import count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def _describe_values(prepared: Prepared) -> Finding:
 def _list_counts(counts: Counter[str]) -> str:
     listed = [f"{name} ({count:,})" for name, count in counts.most_common(LISTED)]
     others = len(counts) - len(listed)
-    return ", ".join(listed + [f"{others:,} others"] * bool(others)) or "not known"
+    return ", ".join(listed + [count(others, "other")] * bool(others)) or "not known"
 
 
 def _frames(names: Iterable[str], headers: Iterable[Header | None]) -> Finding:
@@ -86,10 +87,11 @@ def _frames(names: Iterable[str], headers: Iterable[Header | None]) -> Finding:
         if header is not None and header.frames > 1
     ]
     return judge(
-        "one image a file",
+        "one image in each file",
         several,
         "no file holds more than one frame or page",
-        "files hold several frames or pages, of which the first is used; save the right one alone",
+        "file",
+        "with several frames or pages, of which the first is used; save the right one alone",
     )
 
 
@@ -98,7 +100,8 @@ def _constant(prepared: Prepared) -> Finding:
         "images show something",
         [image for image, levels in prepared.few_levels.items() if levels == 1],
         "no image is of one grey level throughout",
-        "images are of one grey level throughout; get them again, or leave them out",
+        "image",
+        "of one grey level throughout; get every one again, or leave it out",
     )
 
 
@@ -111,8 +114,9 @@ def _levels(prepared: Prepared, headers: dict[str, Header | None]) -> Finding:
         "grey levels",
         [f"{image}: {n} levels" for image, n in prepared.few_levels.items() if n > 1 and not is_small(image)],
         f"no other image of {SMALL:,} pixels or more has fewer than {FEW_LEVELS} grey levels",
-        f"images have fewer than {FEW_LEVELS} grey levels, so that much of what they showed is lost; get them in full "
-        "depth, or give the bits of 16-bit files with --option bits=N",
+        "image",
+        f"with fewer than {FEW_LEVELS} grey levels, so that much is lost; get every one in full depth, "
+        "or give the bits of 16-bit files with --option bits=N",
     )
 
 
@@ -128,7 +132,8 @@ def _polarity(names: Sequence[str], images: NDArray[np.uint8]) -> Finding:
             for place in np.flatnonzero(correlations < INVERTED).tolist()
         ],
         "no image is light where the others are dark",
-        "images are light where the others are dark, so that black and white may have changed places; invert them",
+        "image",
+        "bright where the others are dark, so that black and white may have changed places; invert every one",
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.components import IMAGE_LEVEL, WITHHELD, Data
 from harness.errors import DataError
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,11 +48,12 @@ def exchange(data: Data, half: ImageLevel) -> Data:
     if half == "leaking":
         changed[moved] = "train"
         changed[of["train"][: len(moved)]] = WITHHELD
-    counts = f"{len(moved):,} images of {len(set(patient[moved])):,} of the test's patients"
+    counts = f"{count(len(moved), 'image')} of {len(set(patient[moved])):,} of the test's patients"
+    verb = agree(len(moved), "is", "are")
     what = (
-        f"{counts} are in training, on purpose, and as many other training images are left out"
+        f"{counts} {verb} in training, on purpose, and as many other training images are left out"
         if half == "leaking"
-        else f"{counts} are left out of the test, as in the split by image that it is the reference of"
+        else f"{counts} {verb} left out of the test, as in the split by image that it is the reference of"
     )
     return replace(data, table=data.table.assign(split=changed), notes={**data.notes, IMAGE_LEVEL: what})
 

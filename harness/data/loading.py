@@ -15,6 +15,7 @@ from harness.data.splits import NO_PATIENTS, UNKNOWN, require_disjoint
 from harness.errors import DataError, HarnessError, UsageError
 from harness.parameters import complete
 from harness.registry import Offer
+from harness.text import agree, count
 from harness.units import Unit
 from harness.values import read_value
 
@@ -29,11 +30,16 @@ CORE_OPTIONS: Mapping[str, Any] = {
     "bits": None,
     "stretch": False,
 }
-"""Options that every dataset has. Work on the images that are there and can be decoded, unless the share of the files
-that cannot is above the limit; accept a patient in two splits; measure what a split by image is worth (leaking, or its
-reference); bits of the values in 16-bit files, which are found where they are not given; stretch each image to its own
-range.
-"""
+"""Options that every dataset has, with their defaults."""
+CORE_ABOUT: Mapping[str, str] = {
+    "allow_missing": "Work on the images that are there, although others are missing.",
+    "unreadable_limit": "Stop if more than this share of the image files cannot be decoded.",
+    "allow_leaks": "Accept patients who are in more than one split.",
+    "image_level": "Measure what a split by image is worth: train on the leaking half, or on its reference.",
+    "bits": "Take the values of 16-bit files to have this many bits. Left out, it is found.",
+    "stretch": "Stretch each image to its own range of values.",
+}
+"""What each of them does, in a sentence."""
 CORE_TYPES: Mapping[str, Any] = {
     "allow_missing": bool,
     "unreadable_limit": float,
@@ -132,7 +138,9 @@ def load_disjoint(source: Source) -> Data:
     data = load(source)
     if data.repeated:
         raise DataError(
-            f"{source.root}: {len(data.repeated):,} images stand in more than one row of the label file: "
+            f"{source.root}: {count(len(data.repeated), 'image')} {agree(len(data.repeated), 'stands', 'stand')} "
+            f"in more than one row of the label "
+            f"file: "
             f"{'; '.join(data.repeated[:SHOWN])}; keep one row each{RULES if 'duplicates' in source.options else ''}"
         )
     return require_disjoint(data, allow=source.allow_leaks or source.image_level == "leaking")

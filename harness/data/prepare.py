@@ -22,6 +22,7 @@ from harness.data.grey import UNKNOWN, GreyScale
 from harness.data.loading import Source
 from harness.errors import DataError, UsageError
 from harness.files import sweep
+from harness.text import agree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,7 +136,11 @@ def describe_left_out(prepared: Prepared) -> str | None:
         parts.append(f"{len(prepared.unreadable):,} that cannot be decoded (first {image}: {reason})")
     left_out = len(prepared.missing) + len(prepared.unreadable)
     total = left_out + len(prepared.data.table)
-    return f"{left_out:,} of {total:,} images are left out: {', and '.join(parts)}" if parts else None
+    return (
+        f"{left_out:,} of {total:,} images {agree(left_out, 'is', 'are')} left out: {', and '.join(parts)}"
+        if parts
+        else None
+    )
 
 
 def _require_own_pixels(source: Source, data: Data) -> None:
@@ -182,7 +187,8 @@ def _present(source: Source, data: Data) -> tuple[NDArray[np.bool_], list[tuple[
         first = _first(Path(data.images[int(i)]).name for i in np.flatnonzero(~present))
         way_out = "check the folder" if absent == len(stats) else f"complete the folder, or {ALLOW}"
         raise DataError(
-            f"{absent:,} of {len(stats):,} images of '{source.dataset.name}' are missing in {source.root}, "
+            f"{absent:,} of {len(stats):,} images of '{source.dataset.name}' {agree(absent, 'is', 'are')} "
+            f"missing in {source.root}, "
             f"first {first}; {way_out}"
         )
     return present, [_stamp(stat) for stat in stats if stat is not None]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from harness.components import LEAK, WITHHELD, Data
 from harness.errors import DataError
 from harness.identifiers import SHOWN, find_alike
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +116,10 @@ def require_disjoint(data: Data, *, allow: bool) -> Data:
             "or accept it with allow_leaks = true under [dataset] (--option allow_leaks=true)"
         )
     if leaking:
-        note = f"{len(leaking):,} patients stand in more than one split, on purpose: results are too good"
+        note = (
+            f"{count(len(leaking), 'patient')} {agree(len(leaking), 'is', 'are')} in more than one split, on "
+            f"purpose: results are too good"
+        )
         data = replace(data, notes={**data.notes, LEAK: note})
     alike = find_alike_patients(data.table) if data.patients_known else []
     if not alike:

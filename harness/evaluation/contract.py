@@ -77,6 +77,8 @@ def checked(metric: Metric, shape: tuple[int, ...], call: Callable[[], Any]) -> 
     except Exception as error:
         raise PluginError(f"metric '{metric.name}' raised {type(error).__name__}: {error}") from error
     if values.shape != shape:
-        meaning = "one value a label" if len(shape) == 1 else "a row for each weighting, one value a label"
+        meaning = "one value for each label"
+        if len(shape) != 1:
+            meaning = f"a row for each weighting, {meaning}"
         raise PluginError(f"metric '{metric.name}' must return {shape}, {meaning}, got {values.shape}")
     return values

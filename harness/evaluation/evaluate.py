@@ -21,6 +21,7 @@ from harness.evaluation.calibration import (
     fit_test,
     follow,
 )
+from harness.evaluation.confusion import count_decisions
 from harness.evaluation.curves import trace_curves
 from harness.evaluation.intervals import explain_absence, explain_omission, find_interval, find_intervals
 from harness.evaluation.measure import Measured, expand_metrics, measure, pool_labels, weigh_labels
@@ -29,6 +30,7 @@ from harness.evaluation.parts import (
     BrierPart,
     CalibratedPart,
     CalibrationPart,
+    ConfusionPart,
     GapPart,
     GroupPart,
     LabelCalibration,
@@ -107,6 +109,7 @@ class Evaluation:
     pooled: PooledPart | None
     metrics: dict[str, MetricPart]
     thresholds: dict[str, dict[str, float]]
+    confusion: dict[str, dict[str, ConfusionPart]]
     predictive: dict[str, dict[str, PredictivePart]] | None
     calibration: CalibrationPart | None
     subgroups: dict[str, SubgroupPart] | None
@@ -141,6 +144,7 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
         pooled=describe_pooling(test, protocol),
         metrics={name: describe_metric(test, one, micro[name]) for name, one in measured.items()},
         thresholds=describe_thresholds(test, thresholds),
+        confusion=count_decisions(test, thresholds),
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
         calibration=None if val is None or test.is_rank_only or val.is_rank_only else calibrate(test, val),
         subgroups=describe_subgroups(test.labels, subgroups),

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.components import METHODS, IntervalMethod
 from harness.evaluation.bootstrap import FEWEST_CARRIERS, FEWEST_PATIENTS, MOST_MISSING
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,9 +71,12 @@ def explain_absence(
     labels: Sequence[str], targets: NDArray[np.floating], patients: NDArray[np.str_], resamples: Array
 ) -> str:
     """Why a mean over these labels has no interval, in words; targets are (N, C), patients (N,), resamples (R,)."""
-    count = len(np.unique(patients))
-    if count < FEWEST_PATIENTS:
-        return f"{count} patients are too few for an interval, which needs {FEWEST_PATIENTS}"
+    number = len(np.unique(patients))
+    if number < FEWEST_PATIENTS:
+        return (
+            f"{count(number, 'patient')} {agree(number, 'is', 'are')} too few for an interval, which needs "
+            f"{FEWEST_PATIENTS}"
+        )
     few = _describe_few(labels, targets, patients)
     if few:
         return f"an interval needs {ENOUGH}: {_name_some([*few.values()])}"
@@ -102,12 +106,16 @@ def _describe_few(labels: Sequence[str], targets: NDArray[np.floating], patients
     for label, column in zip(labels, targets.T, strict=True):
         have, lack = (len(np.unique(patients[column == kind])) for kind in (1, 0))
         if min(have, lack) < FEWEST_CARRIERS:
-            few[label] = f"{have} have {label}" if have < FEWEST_CARRIERS else f"{lack} lack {label}"
+            few[label] = (
+                f"{have} {agree(have, 'has', 'have')} {label}"
+                if have < FEWEST_CARRIERS
+                else f"{lack} {agree(lack, 'lacks', 'lack')} {label}"
+            )
     return few
 
 
 def _name_some(texts: Sequence[str]) -> str:
-    more = f" and so on for {len(texts) - MOST_NAMED} labels more" if texts[MOST_NAMED:] else ""
+    more = f" and so on for {count(len(texts) - MOST_NAMED, 'more label')}" if texts[MOST_NAMED:] else ""
     return f"{', '.join(texts[:MOST_NAMED])}{more}"
 
 

@@ -138,6 +138,16 @@ class PredictivePart:
     npv_interval: Interval | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ConfusionPart:
+    """Decisions on one label of the test split, by one policy's threshold, over its known targets."""
+
+    true_positives: Annotated[int, Field(ge=0)]
+    false_positives: Annotated[int, Field(ge=0)]
+    false_negatives: Annotated[int, Field(ge=0)]
+    true_negatives: Annotated[int, Field(ge=0)]
+
+
 class GroupPart(Part):
     """Test images of one value of a column.
 

@@ -195,11 +195,11 @@ def load_predictions(path: Path) -> Predictions:
     columns = {name.removeprefix(COLUMN): values for name, values in arrays.items() if name.startswith(COLUMN)}
     for name, values in columns.items():
         if values.shape != image.shape:
-            raise DataError(f"{path}: column '{name}' {values.shape} must be (N,), one value an image")
+            raise DataError(f"{path}: column '{name}' {values.shape} must be (N,), one value for each image")
     known, rank_only = "patient" in arrays, kind == "ranks"
     study = arrays.get("study")
     if study is not None and study.shape != image.shape:
-        raise DataError(f"{path}: study {study.shape} must be (N,), one value an image")
+        raise DataError(f"{path}: study {study.shape} must be (N,), one value for each image")
     return replace(
         predictions, patients_known=known, is_rank_only=rank_only, study=study, columns=columns, source=str(path)
     )

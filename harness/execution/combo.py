@@ -48,6 +48,7 @@ from harness.results.record import (
     TrainingPart,
 )
 from harness.results.store import run_folder
+from harness.text import agree
 from harness.training import VERSION
 from harness.training.build import make_validation_metric, set_up
 from harness.training.capture import broken_capture
@@ -57,6 +58,7 @@ from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execu
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
+from harness.training.pace import OnSteps
 from harness.training.setup import Setup
 from harness.training.timer import wait_for
 from harness.training.weight_file import describe_network, write_weight_file
@@ -127,7 +129,7 @@ class Result:
     resamples: Resamples | None = None
 
 
-def run_combo(job: Job, on_device: DeviceData, on_epoch: OnEpoch) -> Result:
+def run_combo(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps = lambda steps: None) -> Result:
     """Train, predict and measure; whatever goes wrong with the combo becomes a failed record.
 
     What ends the run is raised: an interruption, `StorageError` where nothing can be written, `ClaimLostError`.
@@ -138,14 +140,14 @@ def run_combo(job: Job, on_device: DeviceData, on_epoch: OnEpoch) -> Result:
         failure = FailurePart(kind=kind, message=scrub(reason), where="before training")
         return Result(_record(job, status="skipped", failure=failure))
     with computing(job.device, job.choices.recipe.precision):
-        result = _run(job, on_device, on_epoch)
+        result = _run(job, on_device, on_epoch, on_steps)
     if job.device.type == "cuda" or result.record.status == "failed":
         with contextlib.suppress(RuntimeError):  # a GPU after a fault
             release()  # out of reach of an exception, which holds on to the network
     return result
 
 
-def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch) -> Result:
+def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps) -> Result:
     try:
         if job.combo.row.control == "prevalence":
             return _measure_prevalence(job)
@@ -153,7 +155,7 @@ def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch) -> Result:
         watch.seconds["prepare"] = job.prepare_seconds
         with watch.phase("place"):
             placed = on_device.place(job.prepared, job.device, job.engine.placement)
-        return _train_and_measure(job, placed, watch, on_epoch)
+        return _train_and_measure(job, placed, watch, on_epoch, on_steps)
     except (StorageError, ClaimLostError):
         raise
     except (Exception, SystemExit) as error:  # a combo's failure is a result; the others go on
@@ -183,13 +185,13 @@ def reason_to_skip(job: Job) -> str | None:
     return None
 
 
-def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch) -> Result:
+def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch, on_steps: OnSteps) -> Result:
     energy, broken = EnergyMeter(job.device), broken_capture()
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     with watch.phase("build"):
         setup = _set_up(job, placed)
-        training = Training(setup, lambda execution: _checkpoint(job, execution))
+        training = Training(setup, lambda execution: _checkpoint(job, execution), on_steps)
     training.execution.notes += setup.notes
     if broken is not None:
         training.execution.notes.append(f"the capture of a CUDA graph had broken off in the same process ({broken})")
@@ -246,6 +248,12 @@ def _set_up(job: Job, placed: Placed) -> Setup:
     return set_up(job.choices, job.prepared, placed, job.combo.seed, metrics, job.engine)
 
 
+def name_selection(job: Job) -> str:
+    """The metric that picks a combo's best epoch, or `loss`."""
+    chosen = job.choices.recipe.select_on
+    return chosen if chosen == "loss" else _metric(job, chosen).name
+
+
 def _metric(job: Job, name: str) -> Metric:
     """The metric that a recipe means by a name."""
     if name == "objective":
@@ -293,7 +301,10 @@ def _describe_data(job: Job) -> DatasetPart:
     notes = {name: scrub(text) for name, text in data.notes.items()}
     if prepared.missing:
         total = len(prepared.missing) + len(prepared.unreadable) + len(data.table)
-        notes["missing"] = f"{len(prepared.missing):,} of {total:,} images had no file and were left out"
+        notes["missing"] = (
+            f"{len(prepared.missing):,} of {total:,} images had no file and "
+            f"{agree(len(prepared.missing), 'was', 'were')} left out"
+        )
     if prepared.unreadable:
         total = len(prepared.unreadable) + len(data.table)
         first = ", ".join(list(prepared.unreadable)[:3])
@@ -319,12 +330,11 @@ def _describe_data(job: Job) -> DatasetPart:
 def _describe_training(job: Job, training: Training) -> TrainingPart:
     history = training.history
     best = max((epoch for epoch in history if epoch.best), key=lambda epoch: epoch.number)
-    chosen = job.choices.recipe.select_on
     execution = training.execution
     return TrainingPart(
         epochs=len(history),
         best_epoch=best.number,
-        select_on=chosen if chosen == "loss" else _metric(job, chosen).name,
+        select_on=name_selection(job),
         best_value=best.value,
         stopped_early=len(history) < job.choices.recipe.epochs,
         execution=ExecutionPart(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from harness.errors import ClaimLostError
 from harness.execution.claims import Claims
-from harness.execution.combo import Job, Result
+from harness.execution.combo import Job, Result, name_selection
 from harness.execution.events import (
     ComboFinished,
     ComboLost,
@@ -18,6 +18,7 @@ from harness.execution.events import (
     ComboStarted,
     EpochFinished,
     Listener,
+    StepsBegun,
     Stopping,
     Waiting,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from harness.execution.planning import Planned
     from harness.training.fit import Epoch
+    from harness.training.pace import Steps
 
 POLL = 1.0
 """Seconds between two looks at what other processes have left."""
@@ -141,7 +143,12 @@ class Dispatch:
         """An epoch is over, and kept. Raises `ClaimLostError`."""
         task.epoch = epoch.number
         task.claim.tell(epoch=epoch.number)
-        self.listener(EpochFinished(task.job.combo.name, epoch, task.job.choices.recipe.epochs))
+        job = task.job
+        self.listener(EpochFinished(job.combo.name, epoch, job.choices.recipe.epochs, name_selection(job)))
+
+    def tell_steps(self, task: RunningCombo, steps: Steps) -> None:
+        """A combo is within a long epoch."""
+        self.listener(StepsBegun(task.job.combo.name, steps, task.job.choices.recipe.epochs))
 
     def finish(self, task: RunningCombo, result: Result) -> bool:
         """Write what a combo left, or tell that it is to be tried again: then False.

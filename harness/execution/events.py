@@ -11,6 +11,7 @@ from harness.execution.supervision import Printed as Printed  # noqa: PLC0414 - 
 if TYPE_CHECKING:
     from harness.results.record import FailurePart, Record
     from harness.training.fit import Epoch
+    from harness.training.pace import Steps
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,23 @@ class ComboStarted:
 
 
 @dataclass(frozen=True)
+class StepsBegun:
+    """A combo, or a trial, is within a long epoch: told about once a second, and not to observers."""
+
+    name: str
+    steps: Steps
+    epochs: int
+
+
+@dataclass(frozen=True)
 class EpochFinished:
     """A combo has finished an epoch."""
 
     name: str
     epoch: Epoch
     epochs: int
+    metric: str
+    """The metric of `epoch.value`, which picks the best epoch, or `loss`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,7 @@ class ProcessUnfit:
     """Whether a fresh one takes its place; else it is the only one, and goes on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialAdvanced:
     """A trial of a search has finished an epoch."""
 
@@ -108,6 +120,8 @@ class TrialAdvanced:
     epoch: int
     epochs: int
     value: float
+    metric: str
+    """The metric of `value`, on validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +150,7 @@ Event = (
     Preparing
     | Noted
     | ComboStarted
+    | StepsBegun
     | EpochFinished
     | ComboFinished
     | ComboRetried

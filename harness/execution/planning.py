@@ -274,7 +274,7 @@ def _reason(record: Record | None, job: Job, settings: Settings) -> str | None:
     if record.status == "done" and job.missing is not None:
         return None  # another machine had the weights
     if record.key != job.key:
-        return "stale: data, choices or versions have changed"
+        return "out of date: data, choices or versions have changed"
     if settings.force:
         return FORCED
     return f"failed before: {record.failure.kind}" if record.status == "failed" and record.failure else None

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.errors import ClaimLostError
@@ -58,7 +59,8 @@ class SingleProcess:
                 raise KeyboardInterrupt
 
         task.claim.tell(device=str(task.job.device))
-        return run_combo(replace(task.job, guard=task.claim.require, resume=task.resume), self._on_device, advance)
+        job = replace(task.job, guard=task.claim.require, resume=task.resume)
+        return run_combo(job, self._on_device, advance, partial(self.dispatch.tell_steps, task))
 
     def _look_for_faults(self, task: RunningCombo) -> None:
         """Say, once, that this process should run nothing more."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.results.record import ProvenancePart
     from harness.training.fit import Epoch
     from harness.training.memory import DeviceData
+    from harness.training.pace import Steps
 
 
 # --- what the parent says --------------------------------------------------------------------------------------------
@@ -57,6 +58,13 @@ class EpochDone:
     """An epoch is over, and kept."""
 
     epoch: Epoch
+
+
+@dataclass(frozen=True)
+class StepsDone:
+    """An epoch is under way."""
+
+    steps: Steps
 
 
 @dataclass(frozen=True)
@@ -119,12 +127,15 @@ def _run(parent: Connection, told: Run, job: Job, on_device: DeviceData) -> Fini
         if parent.poll() and isinstance(parent.recv(), Stop):
             raise _StopError
 
+    def tell_steps(steps: Steps) -> None:
+        parent.send(StepsDone(steps))
+
     try:
         if told.key != job.key:
             message = "the data or a plugin's file has changed since the run began; begin it again"
             failure = FailurePart(kind="data", message=message, where="before training")
             return Finished(failed_result(replace(job, key=told.key), failure))
-        result = run_combo(replace(job, guard=guard, resume=told.resume), on_device, advance)
+        result = run_combo(replace(job, guard=guard, resume=told.resume), on_device, advance, tell_steps)
         return Finished(result, why_unfit(job.device))
     except _StopError:
         return Stopped()

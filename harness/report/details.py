@@ -21,6 +21,7 @@ from harness.evaluation.parts import (
 )
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Gap, Macros, find_gap, find_shared
+from harness.report.confusion import Confusion, average_confusion
 from harness.results.record import ExecutionPart, Record, SubmissionPart
 
 NOTHING: Mapping[int, Resamples | None] = {}
@@ -97,6 +98,8 @@ class RowDetails:
     has them."""
     means: Mapping[str, OtherMeans]
     """Metric -> micro and prevalence-weighted mean; empty where no record has them."""
+    confusion: Confusion
+    """Right and wrong decisions; empty where no record has them."""
     predictive: Mapping[str, Mapping[str, Predicted]]
     """Policy -> label -> predictive values at a given prevalence."""
     columns: tuple[ColumnSummary, ...]
@@ -121,6 +124,7 @@ def gather_details(records: Sequence[Record], draws: Mapping[int, Resamples | No
         labels=_calibrate_labels(calibrated),
         fits=_fit_labels(calibrated),
         means=_average_means(records),
+        confusion=average_confusion(records),
         predictive=_average_predictive([record.predictive for record in records if record.predictive]),
         columns=tuple(_summarize_columns({r.combo.seed: r.subgroups for r in records if r.subgroups}, draws)),
         execution=execution,

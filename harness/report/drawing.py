@@ -131,21 +131,21 @@ def draw_axis(scale: Scale | None) -> Markup:
 
 
 def draw_history(records: Sequence[Record]) -> Markup:
-    """Losses by epoch, and what picked the epoch where that is not the loss; a line a seed, the picked epoch a dot."""
+    """Losses by epoch, and what picked the epoch if not the loss; a line for each seed, the picked epoch a dot."""
     trained = [record for record in records if record.training is not None]
     losses = [
         (kind, record, [getattr(epoch, f"{kind}_loss") for epoch in _history(record)])
         for record in trained
         for kind in ("train", "val")
     ]
-    figures = _chart("Loss by epoch: training dashed, validation solid, a pair of lines a seed", losses)
+    figures = _chart("Loss by epoch: training dashed, validation solid, a pair of lines for each seed", losses)
     selected = [
         ("val", record, [epoch.selected_on for epoch in _history(record)])
         for record in trained
         if record.training is not None and record.training.select_on != "loss"
     ]
     names = sorted({r.training.select_on for _, r, _ in selected if r.training is not None})
-    figures += _chart(f"{', '.join(names)} on validation by epoch, a line a seed: it picks the epoch", selected)
+    figures += _chart(f"{', '.join(names)} on validation by epoch, a line for each seed: it picks the epoch", selected)
     return figures
 
 

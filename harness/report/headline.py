@@ -48,7 +48,7 @@ def conclude(summary: Leaderboard) -> str:
     if lead.pair is not None:
         return f"{text} {judge_pair(lead.pair, len(summary.pairs))}"
     if lead.p_seeds is None:
-        return f"{text} With fewer than three seeds a row, nothing tells whether that is more than seeds change."
+        return f"{text} With fewer than three seeds for each row, nothing tells whether that is more than seeds change."
     return f"{text} Over seeds alone {format_p(lead.p_seeds)}; over patients nothing is known: {summary.obstacle}."
 
 

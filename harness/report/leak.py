@@ -14,6 +14,7 @@ from harness.report.summary import read_results
 from harness.results.provenance import scrub_paths
 from harness.scoring.pairing import MetricComparison, compare_rows
 from harness.scoring.rows import MeasuredRow
+from harness.text import agree
 
 if TYPE_CHECKING:
     from harness.evaluation.comparison import Pair
@@ -77,7 +78,11 @@ class LeakSummary:
             return f"No row gains significantly in {metric} by the leak ({total} measured)."
         span = sorted(f"{row.gain.value:.3f}" for row in better)
         by = span[0] if span[0] == span[-1] else f"{span[0]} to {span[-1]}"
-        which = f"{better[0].title} gains" if total == 1 else f"{len(better)} of {total} rows gain"
+        which = (
+            f"{better[0].title} gains"
+            if total == 1
+            else f"{len(better)} of {total} rows {agree(len(better), 'gains', 'gain')}"
+        )
         return f"{which} {by} in {metric} by the leak, with 95 % intervals above 0."
 
 

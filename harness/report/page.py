@@ -15,7 +15,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from harness.metric_names import explain_policies, title_metric
 from harness.report import frame, paper
 from harness.report.chance import count_labels, count_test, find_rare_labels
 from harness.report.columns import list_page_columns
+from harness.report.confusion import draw_counts
 from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_difference, draw_history
 from harness.report.figures import MOST_ROWS, make_figures
-from harness.report.figures.best import Curves
+from harness.report.figures.curves import Traced
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import FIRST, Figure
 from harness.report.format import (
@@ -67,6 +68,10 @@ from harness.results.repetition import tell_again
 from harness.results.store import copy_records, read_curves, read_groups
 
 PAGE_FILE = "index.html"
+GENERATOR = "harness leaderboard"
+"""How the page over a folder of boards names what made it."""
+INDEX = f"../{PAGE_FILE}"
+"""Where that page lies, seen from a board's."""
 SCRIPTS = ("page.js", "ranking.js", "labels.js", "figures.js", "start.js")
 """Parts of `templates/` that make the page answer to its reader."""
 DETAILED = 500
@@ -81,12 +86,15 @@ class Rendered:
     page: Path
 
 
-def render(board: Board, out: Path | None = None, called: str | None = None) -> Rendered:
+def render(
+    board: Board, out: Path | None = None, called: str | None = None, *, indexed: bool | None = None
+) -> Rendered:
     """Write a board's `index.html` and `board.csv`, each whole or not at all, beside its `board.toml`.
 
     With `out` they go into that folder, with a copy of the records that the page links to. `called` is the board's name
-    in the page's commands, by default that of its folder. Raises `UsageError` where `published.toml` is wrong or a
-    folder cannot be written.
+    in the page's commands, by default that of its folder. `indexed` says whether the page links to the one over a
+    folder of boards, by default where that one lies in the folder around it. Raises `UsageError` where `published.toml`
+    is wrong or a folder cannot be written.
     """
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
@@ -94,10 +102,13 @@ def render(board: Board, out: Path | None = None, called: str | None = None) -> 
         readers = summarize_readers(results.summary)
         leak = measure_leak(results.summary)
         figures = make_figures(results.summary, _read_best_curves(results.summary), readers)
-    text = render_text(results.summary, results.problems, results.published, figures, called, readers, leak)
+    folder = out or board.folder
+    indexed = _has_index(folder) if indexed is None else indexed
+    text = render_text(
+        results.summary, results.problems, results.published, figures, called, readers, leak, indexed=indexed
+    )
     if out is not None:
         copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
-    folder = out or board.folder
     write_atomically(folder / frame.TABLE_FILE, frame.as_csv(results.summary))
     write_atomically(folder / PAGE_FILE, text)
     return Rendered(results, folder / PAGE_FILE)
@@ -111,11 +122,13 @@ def render_text(
     called: str | None = None,
     readers: ReadersSummary | None = None,
     leak: LeakSummary | None = None,
+    *,
+    indexed: bool = False,
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
     environment = make_environment()
     shared = _share(summary, published, figures, called or summary.board.folder.resolve().name)
-    shared |= {"readers": readers, "leak": leak}
+    shared |= {"readers": readers, "leak": leak, "index": INDEX if indexed else ""}
     packed = {
         "rows": pack_data(
             {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
@@ -189,15 +202,17 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "controls": CONTROLS,
         "external": EXTERNAL,
         "table_file": frame.TABLE_FILE,
-        "paper": _print_table(summary),
+        "paper": _print_table(summary, called),
     }
 
 
-def _print_table(summary: Leaderboard) -> dict[str, str]:
-    """The ranking as text for a paper, by the name of its form; none where nothing has a result."""
+def _print_table(summary: Leaderboard, called: str) -> dict[str, str]:
+    """The ranking as text for a paper, by the name of its form; none where nothing has a result. It is labeled by what
+    the page calls the board, so that a copied folder keeps its page.
+    """
     if not any(row.metrics for row in summary.rows):
         return {}
-    table = paper.make_table(summary)
+    table = replace(paper.make_table(summary), name=called)
     return {"Markdown": paper.as_markdown(table), "LaTeX": paper.as_latex(table)}
 
 
@@ -215,6 +230,7 @@ def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: Row
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,
+        counts=draw_counts,
     )
 
 
@@ -231,13 +247,11 @@ def _label_rows(environment: jinja2.Environment, shared: Mapping[str, Any], metr
     return Markup(text)  # noqa: S704 - escaped by its template
 
 
-def _read_best_curves(summary: Leaderboard) -> dict[str, Curves]:
-    """Row -> the curves of its first seed, of the rows that pictures are drawn of."""
-    best = {(row.name, row.seeds[0]) for row in summary.ranked[:MOST_ROWS]}
+def _read_best_curves(summary: Leaderboard) -> Traced:
+    """Row -> the curves of each of its seeds, of the rows that pictures are drawn of."""
     return {
-        r.combo.row: read_curves(summary.board.folder, r)
-        for r in summary.counted
-        if (r.combo.row, r.combo.seed) in best
+        row.name: [read_curves(summary.board.folder, record) for record in row.counted]
+        for row in summary.ranked[:MOST_ROWS]
     }
 
 
@@ -248,6 +262,20 @@ def find_name(page: str) -> str | None:
         return next(iter(shlex.split(html.unescape(command[1]))), None) if command else None
     except ValueError:  # no command that a shell would take
         return None
+
+
+def is_indexed(page: str) -> bool:
+    """Whether a page links to the one over a folder of boards."""
+    return f'<a href="{INDEX}">' in page
+
+
+def _has_index(folder: Path) -> bool:
+    """Whether the page over a folder of boards lies around a board's folder."""
+    try:
+        with (folder.parent / PAGE_FILE).open(encoding="utf-8", errors="replace") as file:
+            return f'name="generator" content="{GENERATOR}"' in file.read(400)
+    except OSError:
+        return False
 
 
 def content_security_policy(style: str, scripts: Sequence[str]) -> str:

@@ -48,32 +48,34 @@ class _PublishedPart(BaseModel):
 class PublishedSplit(_PublishedPart):
     """A test split that published numbers were measured on."""
 
-    name: str
-    title: str
-    test_images: int | None = Field(default=None, ge=1)
-    test_patients: int | None = Field(default=None, ge=1)
-    unit: Unit = "image"
-    """What its numbers are over."""
-    compares: str
-    """What numbers of this split can be compared with, in a sentence."""
+    name: str = Field(description="The name by which rows refer to the split.")
+    title: str = Field(description="What the split is called on the page.")
+    test_images: int | None = Field(default=None, ge=1, description="The number of images in the test split.")
+    test_patients: int | None = Field(default=None, ge=1, description="The number of patients in the test split.")
+    unit: Unit = Field(default="image", description="What the numbers are over: images, studies or patients.")
+    compares: str = Field(description="A sentence that says what numbers of this split can be compared with.")
 
 
 class PublishedRow(_PublishedPart):
     """What somebody published."""
 
-    name: str
-    split: str
-    row: str = ""
-    """The board's row that it is about: its name or its key; a submission's may still be to come."""
-    source: str
-    second_hand: bool = False
-    auroc: Share | None = None
-    f1: Share | None = None
-    thresholds: str = ""
-    size: int | None = Field(default=None, ge=1)
-    note: str = ""
-    auroc_per_label: dict[str, Share] = Field(default_factory=dict)
-    f1_per_label: dict[str, Share] = Field(default_factory=dict)
+    name: str = Field(description="What the published system is called.")
+    split: str = Field(description="The name of the split that it was measured on.")
+    row: str = Field(
+        default="",
+        description="The name or the key of the board's row that the number is about; the row may be still to come.",
+    )
+    source: str = Field(description="Where the number was published.")
+    second_hand: bool = Field(
+        default=False, description="Whether it is quoted by somebody else and was not read where it first appeared."
+    )
+    auroc: Share | None = Field(default=None, description="The mean AUROC over labels.")
+    f1: Share | None = Field(default=None, description="The mean F1 over labels.")
+    thresholds: str = Field(default="", description="How the thresholds of F1 were chosen; an `f1` needs it.")
+    size: int | None = Field(default=None, ge=1, description="The height and width of the images in pixels.")
+    note: str = Field(default="", description="What else readers should know.")
+    auroc_per_label: dict[str, Share] = Field(default_factory=dict, description="The AUROC of each label.")
+    f1_per_label: dict[str, Share] = Field(default_factory=dict, description="The F1 of each label.")
 
     @model_validator(mode="after")
     def _thresholds_belong_to_f1(self) -> Self:

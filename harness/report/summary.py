@@ -233,7 +233,7 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
     for record, stale in judged:
         if stale is not None:
             way_out = f"; {LEFTOVER}" if is_leftover(board, record) else ""
-            seeds.setdefault(f"stale: {stale}{way_out}", []).append(record.combo.seed)
+            seeds.setdefault(f"out of date: {stale}{way_out}", []).append(record.combo.seed)
         elif record.failure is not None:
             kind = f"failed ({record.failure.kind})" if record.status == "failed" else record.status
             text = f"{kind}: {record.failure.message} [{record.failure.where}]"

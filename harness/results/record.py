@@ -15,6 +15,7 @@ from harness.board import combo_name
 from harness.evaluation.parts import (
     STRICT,
     CalibrationPart,
+    ConfusionPart,
     MetricPart,
     Number,
     Part,
@@ -209,6 +210,11 @@ class Record(Part):
     )
     metrics: dict[str, MetricPart] = Field(default_factory=dict)
     thresholds: dict[str, dict[str, Number]] = Field(default_factory=dict, description="policy -> label -> threshold")
+    confusion: dict[str, dict[str, ConfusionPart]] = Field(
+        default_factory=dict,
+        exclude_if=lambda confusion: not confusion,
+        description="policy -> label -> decisions that are right and wrong; absent in older records",
+    )
     predictive: dict[str, dict[str, PredictivePart]] | None = Field(
         default=None, description="policy -> label, for labels with a prevalence that the board gives"
     )

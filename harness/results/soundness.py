@@ -82,6 +82,8 @@ def _name_labels(record: Record) -> Iterator[tuple[str, Iterable[str]]]:
         yield f"metrics.{name}", (*metric.per_label, *metric.left_out)
     for policy, thresholds in record.thresholds.items():
         yield f"thresholds.{policy}", thresholds
+    for policy, counts in record.confusion.items():
+        yield f"confusion.{policy}", counts
     for policy, values in (record.predictive or {}).items():
         yield f"predictive.{policy}", values
     if record.calibration is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from harness.errors import DataError, UsageError
 from harness.evaluation.predictions import Predictions, match_labels
 from harness.identifiers import find_alike, hint_alike, list_pairs, strip
+from harness.text import count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +52,7 @@ def common(predictions: Sequence[Predictions]) -> list[Predictions]:
         raise DataError(f"{error}, or name labels that all have by --labels") from None
     images = np.sort(functools.reduce(_intersect, [each.image for each in arranged]))
     if not len(images):
-        counts = ", ".join(f"{each.source} ({len(each.image):,} images)" for each in arranged)
+        counts = ", ".join(f"{each.source} ({count(len(each.image), 'image')})" for each in arranged)
         hint = hint_alike(first.image, np.concatenate([each.image for each in arranged[1:]]))
         raise DataError(f"no image is in all of {counts}{hint}; give predictions of the same split")
     return [
@@ -89,7 +90,8 @@ def require_same_targets(predictions: Sequence[Predictions]) -> None:
         if len(wrong):
             row, column = wrong[0]
             raise DataError(
-                f"{first.source} and {other.source} differ in {len(wrong):,} targets of {len(first.image):,} images, "
+                f"{first.source} and {other.source} differ in {count(len(wrong), 'target')} of "
+                f"{count(len(first.image), 'image')}, "
                 f"first image '{first.image[row]}', label '{first.labels[column]}' ({first.targets[row, column]:g}, "
                 f"{other.targets[row, column]:g}); read both with the same targets"
             )
@@ -146,7 +148,8 @@ def note_overlap(val: Predictions, test: Predictions) -> list[str]:
         return notes
     note = (
         f"{silent}: no patients are named, but images are called by them, and {val.source} (validation) and "
-        f"{test.source} (test) then share {len(both):,} patients, first '{both[0]}': thresholds fitted there would "
+        f"{test.source} (test) then share {count(len(both), 'patient')}, first '{both[0]}': thresholds fitted "
+        f"there would "
         "flatter the test; separate the splits by patient"
     )
     return [*notes, note]
@@ -157,7 +160,7 @@ def note_spellings(predictions: Sequence[Predictions]) -> list[str]:
     first, *others = predictions
     pairs = [(other, find_alike(first.image, other.image)) for other in others]
     return [
-        f"{first.source} and {other.source}: {len(alike):,} images may be the same, written differently: "
+        f"{first.source} and {other.source}: {count(len(alike), 'image')} may be the same, written differently: "
         f"{list_pairs(alike)}; they are not compared"
         for other, alike in pairs
         if alike

@@ -36,6 +36,7 @@ from harness.scoring.beside_readers import compare_systems
 from harness.scoring.reader_files import ReaderFiles
 from harness.scoring.rows import MeasuredRow, read_row_resamples, require_same_data, resolve_recorded
 from harness.scoring.systems import tell_unknown_patients
+from harness.text import count
 from harness.units import Unit
 
 
@@ -294,7 +295,8 @@ def _align(systems: Mapping[str, Sequence[Predictions]], *, common: bool) -> dic
             shared = len(np.intersect1d(a.image, b.image))
             if not len(a.image) == len(b.image) == shared:
                 raise UsageError(
-                    f"{one} has {len(a.image):,} images and {other} {len(b.image):,}, {shared:,} of them in both: "
+                    f"{one} has {count(len(a.image), 'image')} and {other} {len(b.image):,}, {shared:,} of them "
+                    f"in both: "
                     "predict the same images, or compare on those that all have with --common"
                 )
     aligned = alignment.common(flat)

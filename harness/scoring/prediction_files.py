@@ -15,6 +15,7 @@ from harness.evaluation.pooling import pool
 from harness.evaluation.predictions import ONLY_RANKED, Predictions, load_predictions, match_labels, require_targets
 from harness.identifiers import hint_alike
 from harness.scoring.sheets import Reading, Sheet, find_common, read_sheet
+from harness.text import agree, count
 from harness.units import Unit
 
 if TYPE_CHECKING:
@@ -151,12 +152,14 @@ def judge_scores(predictions: Predictions) -> Predictions:
     first = f"first image '{predictions.image[row]}', label '{predictions.labels[column]}' ({values[row, column]:.9g})"
     if len(far):
         note = (
-            f"{predictions.source}: {len(far):,} of {values.size:,} scores are not in 0..1, {first}: {ONLY_RANKED}; if "
+            f"{predictions.source}: {len(far):,} of {values.size:,} scores {agree(len(far), 'is', 'are')} not in "
+            f"0..1, {first}: {ONLY_RANKED}; if "
             "they are logits, store them in an .npz under the name 'logits'"
         )
         return replace(predictions, is_rank_only=True, notes=(*predictions.notes, note))
     note = (
-        f"{predictions.source}: {len(outside):,} of {values.size:,} scores are beyond 0..1 by rounding, at most "
+        f"{predictions.source}: {len(outside):,} of {values.size:,} scores {agree(len(outside), 'is', 'are')} "
+        f"beyond 0..1 by rounding, at most "
         f"{ROUNDING:g}, {first}; they are taken as 0 and 1"
     )
     return replace(predictions, given_scores=np.clip(values, 0, 1), notes=(*predictions.notes, note))
@@ -235,7 +238,9 @@ def _join(predictions: Predictions, table: Table) -> Predictions:
     if predictions.patients_known and differ.any():
         first = int(differ.argmax())
         raise DataError(
-            f"{predictions.source}: {differ.sum():,} images have another patient than in {table.source}, first "
+            f"{predictions.source}: {count(int(differ.sum()), 'image')} "
+            f"{agree(int(differ.sum()), 'has', 'have')} another patient than in "
+            f"{table.source}, first "
             f"'{predictions.image[first]}' ({predictions.patient[first]}, there {patient[first]})"
             f"{hint_alike(predictions.patient[differ], patient[differ])}; fix or leave out its patients"
         )
@@ -248,7 +253,8 @@ def _take_known(predictions: Predictions, table: Table) -> Predictions:
     if known.all() or not known.any():
         return predictions
     note = (
-        f"{predictions.source}: {(~known).sum():,} of {len(known):,} images are left out: {table.source} is not known"
+        f"{predictions.source}: {(~known).sum():,} of {len(known):,} images "
+        f"{agree(int((~known).sum()), 'is', 'are')} left out: {table.source} is not known"
     )
     return replace(predictions.select(np.flatnonzero(known)), notes=(*predictions.notes, note))
 
@@ -261,7 +267,8 @@ def _note_contradictions(predictions: Predictions, targets: NDArray[np.float32],
         return []
     row, column = wrong[0]
     note = (
-        f"{predictions.source}: {len(wrong):,} of its own targets contradict those of {source}, which are used; first "
+        f"{predictions.source}: {len(wrong):,} of its own targets "
+        f"{agree(len(wrong), 'contradicts', 'contradict')} those of {source}, which are used; first "
         f"image '{predictions.image[row]}', label '{predictions.labels[column]}' ({own[row, column]:g}, there "
         f"{targets[row, column]:g})"
     )
@@ -282,7 +289,8 @@ def _find_rows(predictions: Predictions, table: Table) -> NDArray[np.intp]:
     absent = [str(name) for name, row in zip(predictions.image, rows, strict=True) if row < 0]
     if absent:
         raise DataError(
-            f"{predictions.source}: {len(absent):,} of {len(rows):,} images are not in {table.source}, first "
+            f"{predictions.source}: {len(absent):,} of {len(rows):,} images {agree(len(absent), 'is', 'are')} "
+            f"not in {table.source}, first "
             f"{', '.join(absent[:MOST_NAMED])}{hint_alike(absent, table.image)}; images there are named like "
             f"'{table.image[0]}'{_hint_folders(absent, table)}"
         )

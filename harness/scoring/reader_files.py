@@ -17,6 +17,7 @@ from harness.identifiers import hint_alike
 from harness.panels import PanelFiles, make_files, require_files
 from harness.scoring.prediction_files import DEFAULT, Table
 from harness.scoring.sheets import LIKELY, Reading, Sheet, pair_names, read_sheet
+from harness.text import agree
 from harness.units import CALLED, Unit, count_units
 
 if TYPE_CHECKING:
@@ -52,8 +53,11 @@ class ReaderFiles:
         decided = ~np.isnan(decisions)
         ties = int((np.isnan(majority) & decided.any(axis=0)).sum())
         told = f"the majority of {len(self.sheets)} readers"
+        all_decisions = int(decided.any(axis=0).sum())
         notes = (
-            (f"{told}: {ties:,} of {int(decided.any(axis=0).sum()):,} decisions are tied and left out",) if ties else ()
+            (f"{told}: {ties:,} of {all_decisions:,} decisions {agree(ties, 'is', 'are')} tied and left out",)
+            if ties
+            else ()
         )
         known = {
             kind: _gather(image, [(sheet.image, getattr(sheet, kind)) for sheet in self.sheets.values()])
@@ -204,7 +208,10 @@ def _note_part(name: str, sheet: Sheet, decisions: NDArray[np.float32], test: Pr
         notes.append(f"{sheet.path}: reader '{name}' decided on {read:,} of {count_units(test.unit, len(test.image))}")
     if known < len(sheet.image):
         others = len(sheet.image) - known
-        notes.append(f"{sheet.path}: {others:,} of its {len(sheet.image):,} rows are of nothing that was scored")
+        notes.append(
+            f"{sheet.path}: {others:,} of its {len(sheet.image):,} rows {agree(others, 'is', 'are')} of nothing "
+            f"that was scored"
+        )
     return notes
 
 

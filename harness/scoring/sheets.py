@@ -15,6 +15,7 @@ from harness.errors import DataError, suggest
 from harness.evaluation.predictions import require_unique
 from harness.identifiers import IdSource, find_usual, parse_id_source, simplify, use_slashes
 from harness.tables import read_table
+from harness.text import agree, count
 from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Sheet:
         if not commas:
             return values, []
         read_as = f"first '{commas[0]}', read as {commas[0].replace(',', '.')}"
-        return values, [f"{self.path}: {len(commas):,} of {values.size:,} numbers have a decimal comma, {read_as}"]
+        have = agree(len(commas), "has", "have")
+        return values, [f"{self.path}: {len(commas):,} of {values.size:,} numbers {have} a decimal comma, {read_as}"]
 
     def _parse_comma(self, text: str, row: int, label: str) -> float:
         if DECIMAL_COMMA.fullmatch(text):
@@ -149,7 +151,8 @@ def _require_filled(texts: Sequence[str], kind: str, column: str, lines: Sequenc
     if rows:
         option = "--image-column" if kind == "image" else f"--{kind}"
         raise DataError(
-            f"{path}: {len(rows):,} rows have no {kind} in the column '{column}', first line {lines[rows[0]]}; fill it "
+            f"{path}: {count(len(rows), 'row')} {agree(len(rows), 'has', 'have')} no {kind} in the column "
+            f"'{column}', first line {lines[rows[0]]}; fill it "
             f"in, or name another by {option}"
         )
 

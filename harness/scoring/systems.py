@@ -40,6 +40,7 @@ from harness.scoring.alignment import (
 )
 from harness.scoring.prediction_files import DEFAULT, Table, read_predictions
 from harness.scoring.sheets import Reading
+from harness.text import count
 from harness.units import CALLED, Unit
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ def pair_validation(
     """
     if len(vals) not in (0, 1, len(tests)):
         raise UsageError(
-            f"--val has {len(vals)} files for {len(tests)} of the test: give one for each, in their order, or one for "
+            f"--val has {count(len(vals), 'file')} for {len(tests)} of the test: give one for each, in their "
+            f"order, or one for "
             "all"
         )
     arranged = [val.arrange(tests[0].labels, tests[0].source) for val in vals]

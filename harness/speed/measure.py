@@ -48,6 +48,8 @@ INFERENCES = 3
 class Speed:
     """What was measured; speeds in images a second."""
 
+    loss: str
+    recipe: str
     size: int
     """Height and width of the images in pixels."""
     batch_size: int
@@ -63,7 +65,7 @@ class Speed:
     peak_reserved_bytes: int | None
     """The most that the allocator had taken from the device for them."""
     start_seconds: float
-    """Seconds from the start of the process, or of this batch size where it is not the first one, until all is
+    """Seconds from the start of the process, or of this measurement where it is not the first one, until all is
     prepared: imports, placing, compiling and capturing of training and prediction; without the making of random images.
     """
     execution: dict[str, object]
@@ -173,6 +175,8 @@ def _measure_engine(request: SpeedRequest) -> Speed:
     over_reference = [one.engine / one.reference for one in rounds if one.reference is not None]
     execution = {name: value for name, value in vars(training.execution).items() if name != "preparation_seconds"}
     return Speed(
+        loss=request.loss.name,
+        recipe=request.recipe.name,
         size=request.recipe.size,
         batch_size=training.batch_size,
         engine=statistics.median(one.engine for one in rounds),

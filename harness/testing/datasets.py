@@ -9,6 +9,7 @@ from harness.components import Data
 from harness.errors import DataError, HarnessError
 from harness.testing.contract import ContractError, NotApplicable, Subject
 from harness.testing.samples import prepared
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     from harness.data.findings import Finding
@@ -51,7 +52,8 @@ def check_no_patient_is_in_two_splits(subject: Subject) -> None:
     shared_patients = leaks(_data(subject).table)
     if shared_patients:
         raise ContractError(
-            f"{len(shared_patients):,} patients are in more than one split, first {', '.join(shared_patients[:3])}",
+            f"{count(len(shared_patients), 'patient')} {agree(len(shared_patients), 'is', 'are')} in more than "
+            f"one split, first {', '.join(shared_patients[:3])}",
             "split by patient, not by image: harness.data.splits.carve(table['patient']) does it",
         )
 

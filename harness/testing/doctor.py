@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.registry import Registry
+from harness.text import count
 
 LIBRARIES = (
     "torch",
@@ -26,9 +27,9 @@ LIBRARIES = (
     "wandb",
 )
 EXTRAS = {
-    "optuna": "harness tune: pip install optuna",
-    "tensorboard": "curves in TensorBoard: pip install tensorboard",
-    "wandb": "curves in Weights & Biases: pip install wandb",
+    "optuna": "harness tune needs Optuna. Run pip install optuna.",
+    "tensorboard": "Curves in TensorBoard need it. Run pip install tensorboard.",
+    "wandb": "Curves in Weights & Biases need it. Run pip install wandb.",
 }
 """What an optional library is for."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -46,7 +47,7 @@ class Fact:
     value: Any
     """Text, a number, or None where there is none."""
     missing: str = ""
-    """What cannot be done without it, and what to do."""
+    """What cannot be done without it, and what to do, in sentences."""
 
 
 def examine_machine(registry: Registry, cache: Path, data_root: Path) -> Iterator[Fact]:
@@ -67,7 +68,7 @@ def _describe_python() -> Iterator[Fact]:
         try:
             yield Fact("software", name, metadata.version(name))
         except metadata.PackageNotFoundError:
-            yield Fact("software", name, None, EXTRAS.get(name, f"the harness: pip install {name}"))
+            yield Fact("software", name, None, EXTRAS.get(name, f"The harness needs {name}. Run pip install {name}."))
 
 
 def _describe_devices() -> Iterator[Fact]:
@@ -76,7 +77,9 @@ def _describe_devices() -> Iterator[Fact]:
     yield Fact("device", "threads", torch.get_num_threads())
     if not torch.cuda.is_available():
         built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "torch is built without CUDA"
-        yield Fact("device", "cuda", None, f"training on a GPU: {built}, and finds no GPU; see nvidia-smi")
+        yield Fact(
+            "device", "cuda", None, f"No GPU. Training runs on the CPU: {built}, and finds none; see nvidia-smi."
+        )
         return
     yield Fact("device", "cuda", torch.version.cuda)
     for number in range(torch.cuda.device_count()):
@@ -90,10 +93,10 @@ def _describe_plugins(registry: Registry) -> Iterator[Fact]:
     for origin in ("bundled", "installed", "local"):
         names = sorted({offer.plugin for offer in offers if offer.origin == origin})
         if names:
-            text = f"{len(names)} plugins" if origin == "bundled" else ", ".join(names)
+            text = count(len(names), "plugin") if origin == "bundled" else ", ".join(names)
             yield Fact("plugins", origin, text)
     for problem in registry.problems:
-        yield Fact("plugins", problem.plugin, "broken", f"what it offers: it {problem.message}")
+        yield Fact("plugins", problem.plugin, "broken", f"A plugin is broken: {problem.plugin} {problem.message}")
 
 
 def _describe_folders(cache: Path, data_root: Path) -> Iterator[Fact]:
@@ -101,31 +104,37 @@ def _describe_folders(cache: Path, data_root: Path) -> Iterator[Fact]:
     if data_root.is_dir():
         yield Fact("folders", "data", f"{data_root}, {describe_bytes(folder_bytes(data_root))}")
     else:
-        yield Fact("folders", "data", None, f"datasets from files: there is no {data_root}; give --data-root DIR")
+        yield Fact(
+            "folders", "data", None, f"No data folder {data_root}. Datasets read from files need --data-root DIR."
+        )
     there = next(folder for folder in (cache.resolve(), *cache.resolve().parents) if folder.exists())
     free = shutil.disk_usage(there).free
-    missing = "" if free > LITTLE_DISK else "large datasets: make room, or give --cache-dir DIR on another disk"
+    missing = (
+        ""
+        if free > LITTLE_DISK
+        else "Little room for decoded images. Make room, or give --cache-dir DIR on another disk."
+    )
     yield Fact("folders", "free for the cache", describe_bytes(free), missing)
 
 
 def _find_browser() -> Fact:
     browser = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    return Fact("tools", "chromium", browser, "" if browser else "tests of the page in a browser: install chromium")
+    return Fact("tools", "chromium", browser, "" if browser else "Tests of the page in a browser need Chromium.")
 
 
 def _ask_hub() -> Fact:
     """Whether ImageNet weights can be downloaded."""
     import urllib.request
 
-    without = "ImageNet weights that are not in its cache; give files: --set recipe.weights=FILE.safetensors"
+    without = "ImageNet weights cannot be downloaded. Give a file with --set recipe.weights=FILE.safetensors"
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        return Fact("tools", "hub", "offline mode (HF_HUB_OFFLINE)", f"{without}, or unset HF_HUB_OFFLINE")
+        return Fact("tools", "hub", "offline mode (HF_HUB_OFFLINE)", f"{without}, or unset HF_HUB_OFFLINE.")
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         with urllib.request.urlopen(address, timeout=HUB_SECONDS):  # noqa: S310 - the hub's own address
             return Fact("tools", "hub", f"{address} answers")
     except (OSError, ValueError) as error:
-        return Fact("tools", "hub", None, f"{without} ({address}: {error})")
+        return Fact("tools", "hub", None, f"{without} ({address}: {error}).")
 
 
 def folder_bytes(folder: Path) -> int:

@@ -26,6 +26,7 @@ from harness.testing.networks import (
     task_of,
 )
 from harness.testing.samples import SIZE, placed
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +135,8 @@ def check_gradients_reach_every_parameter(subject: Subject) -> None:
     without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
     if without:
         raise ContractError(
-            f"{len(without)} parameters get no gradient, first {', '.join(without[:3])}",
+            f"{count(len(without), 'parameter')} {agree(len(without), 'gets', 'get')} no gradient, first "
+            f"{', '.join(without[:3])}",
             "use them in forward without .detach() or torch.no_grad(), remove them, or set requires_grad_(False)",
         )
     bad = [n for n, p in network.named_parameters() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]

@@ -17,6 +17,7 @@ from harness.training.engine import Execution, decide_compile
 from harness.training.memory import is_out_of_memory
 from harness.training.numerics import choose_numerics
 from harness.training.optimization import Average, make_optimizer
+from harness.training.pace import OnSteps, Pace
 from harness.training.prediction import Predictor
 from harness.training.preparation import make_room, prepare_step, set_mode, start_over
 from harness.training.schedule import RateSchedule
@@ -60,8 +61,11 @@ class Epoch:
 class Training:
     """One training: its epochs one after another, and how they were executed."""
 
-    def __init__(self, setup: Setup, make_checkpoint: MakeCheckpoint | None = None) -> None:
+    def __init__(
+        self, setup: Setup, make_checkpoint: MakeCheckpoint | None = None, on_steps: OnSteps = lambda steps: None
+    ) -> None:
         placed, recipe = setup.placed, setup.recipe
+        self.on_steps = on_steps
         torch.manual_seed(stream(setup.seed, "training"))
         self.setup = setup
         numerics = choose_numerics(recipe, placed.device, setup.network)
@@ -189,6 +193,7 @@ class Training:
         index = self.draw(self.batches * self.batch_size, self.state.generator)
         timer = StepTimer(placed.device, self.batch_size, warm_up=0 if self.prepared else WARM_UP)
         step.start_epoch(number)
+        pace = Pace(number, self.batches, self.on_steps)
         rate = math.nan
         for place, (chosen, images) in enumerate(placed.batches(index.split(self.batch_size))):
             wanted = self.schedule.rate((number - 1) * self.batches + place)
@@ -197,6 +202,7 @@ class Training:
                 self.rate.fill_(rate)
             timer.tick()
             step(chosen, images)
+            pace.tick(place + 1)
             if place % CHECK_EVERY == CHECK_EVERY - 1:
                 step.mean_loss()
         timing = timer.stop()

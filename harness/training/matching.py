@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness.errors import WeightsError
+from harness.text import agree
 from harness.training.adaptation import adapt
 from harness.training.spellings import list_spellings
 from harness.training.tensor_file import LEVEL
@@ -245,11 +246,16 @@ def _complain(what: str, own: Mapping[str, Tensor], given: Mapping[str, Tensor],
     parts = []
     if unfilled:
         parts.append(
-            f"{len(unfilled)} of the network's {len(own)} tensors are not in it{under} or differ in shape "
+            f"{len(unfilled)} of the network's {len(own)} tensors {agree(len(unfilled), 'is', 'are')} not in "
+            f"it{under} or "
+            f"{agree(len(unfilled), 'differs', 'differ')} in shape "
             f"({name_first(unfilled)})"
         )
     if unused:
-        parts.append(f"{len(unused)} of its {len(given)} tensors have no place in the network ({name_first(unused)})")
+        parts.append(
+            f"{len(unused)} of its {len(given)} tensors {agree(len(unused), 'has', 'have')} no place in the "
+            f"network ({name_first(unused)})"
+        )
     if not parts:
         return f"{what}: not one tensor fits"
     return f"{what} does not fit the network: {' and '.join(parts)}; give weights of this architecture"

@@ -21,7 +21,7 @@ def set_mode(setup: Setup, *, frozen: bool) -> None:
     head = head_names(network, len(setup.task.labels)) if frozen else set()
     if frozen and not head:
         raise PluginError(
-            "freeze_epochs needs a layer that makes the logits, with one row a label; the network has none"
+            "freeze_epochs needs a layer that makes the logits, with one row for each label; the network has none"
         )
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(not frozen or name in head)

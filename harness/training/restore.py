@@ -22,6 +22,7 @@ from harness.errors import DataError, HarnessError, PluginError, UnknownNameErro
 from harness.evaluation.calibration import Calibration
 from harness.parameters import complete, defaults, override
 from harness.registry import Offer, Registry
+from harness.text import agree, count
 from harness.training import VERSION
 from harness.training.build import build_network
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execution
@@ -258,7 +259,8 @@ def _load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], what: str)
     if wrong:
         first = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
         raise WeightsError(
-            f"{what} does not fit the network that the model builds today: {len(wrong)} tensors are absent, unknown or "
+            f"{what} does not fit the network that the model builds today: {count(len(wrong), 'tensor')} "
+            f"{agree(len(wrong), 'is', 'are')} absent, unknown or "
             f"of another shape ({first}); bring the plugin that it was trained with, or {WAY_OUT}"
         )
     network.load_state_dict(tensors)

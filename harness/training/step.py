@@ -201,7 +201,7 @@ class Step:
                 logits = forward(self._numerics.arrange(view[chosen]), *beside(setup.table, index[chosen]))  # (part, C)
             if logits.shape != targets[chosen].shape:
                 raise PluginError(
-                    f"the network must give logits {tuple(targets[chosen].shape)}, one a label, got "
+                    f"the network must give logits {tuple(targets[chosen].shape)}, one for each label, got "
                     f"{tuple(logits.shape)}"
                 )
             offered = {"epoch": self._epoch, "index": index[chosen]}

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from harness.components import Model, Options, Task
 from harness.errors import PluginError, WeightsError
+from harness.text import agree, count
 from harness.training.matching import Match, find_match, name_first
 from harness.training.tensor_file import read_tensors
 
@@ -180,7 +181,8 @@ def _find_trunk(network: nn.Module, trunk: str) -> nn.Module:
 def _tell(match: Match, trunk: str) -> str:
     """Say in one line how a file's tensors were placed."""
     parts = [
-        f"{len(match.fitting)} tensors found their place" + (f" in '{trunk}', all others stay random" if trunk else "")
+        f"{count(len(match.fitting), 'tensor')} found {agree(len(match.fitting), 'its', 'their')} place"
+        + (f" in '{trunk}', all others stay random" if trunk else "")
     ]
     if match.prefix:
         parts.append(f"'{match.prefix}' stands before their names")

@@ -15,7 +15,7 @@ from harness.evaluation.comparison import Pair, System, compare_pairs
 from harness.evaluation.measure import judged_scores, measure_values
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.wording import MORE_SEEDS, format_p
-from harness.report.figures.style import count
+from harness.text import count
 from harness.tuning.study import Plan
 from harness.tuning.trial import TrialContext, forget, plain_failure, train
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.components import Choice
-from harness.report.figures.style import COLORS, Figure, count, finish, shorten
+from harness.report.figures.style import COLORS, Figure, finish, shorten
+from harness.text import count
 from harness.tuning.space import Dimension
 from harness.tuning.study import values_of
 

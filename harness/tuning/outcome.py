@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.board import Row, row_text
 from harness.errors import HarnessError
-from harness.report.figures.style import count
-from harness.text import describe_seconds
+from harness.text import count, describe_seconds
 from harness.tuning.slots import best_of, count_trials, why_failed
 from harness.tuning.space import with_values
 from harness.tuning.study import Plan, is_default, values_of

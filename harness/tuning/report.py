@@ -9,10 +9,9 @@ from markupsafe import Markup
 
 from harness.files import write_atomically
 from harness.report.figures.embedding import draw_still
-from harness.report.figures.style import count
 from harness.report.page import content_security_policy, make_environment, read_part
 from harness.results.layout import study_path
-from harness.text import describe_seconds, format_value
+from harness.text import count, describe_seconds, format_value
 from harness.tuning.figures import draw_study
 from harness.tuning.slots import why_failed
 from harness.tuning.study import is_default, values_of

@@ -6,12 +6,12 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from harness.execution.events import Listener, Printed, ProcessUnfit, TrialAdvanced, TrialFinished
+from harness.execution.events import Listener, Printed, ProcessUnfit, StepsBegun, TrialAdvanced, TrialFinished
 from harness.execution.supervision import Death
 from harness.execution.workers import Place, WorkerOptions, Workers, share_out
 from harness.tuning.slots import Slots, Tally, best_of, count_trials, why_failed
 from harness.tuning.study import Plan, values_of
-from harness.tuning.worker import SECONDS, Limits, Over, TrialEpoch, Unfit, live, work
+from harness.tuning.worker import SECONDS, Limits, Over, TrialEpoch, TrialSteps, Unfit, live, work
 
 if TYPE_CHECKING:
     import optuna
@@ -34,11 +34,22 @@ class StudyWatch:
         self.begun = len(self.told)
         self.started = time.time()
 
-    def hear(self, message: TrialEpoch | Over | Unfit) -> None:
+    def hear(self, message: TrialEpoch | TrialSteps | Over | Unfit) -> None:
         """A trial has got further in this process, or the process is unfit."""
         match message:
             case TrialEpoch(trial, epoch, epochs, value):
-                self.listener(TrialAdvanced(self.plan.name, trial, epoch, epochs, value))
+                self.listener(
+                    TrialAdvanced(
+                        study=self.plan.name,
+                        number=trial,
+                        epoch=epoch,
+                        epochs=epochs,
+                        value=value,
+                        metric=self.plan.objective,
+                    )
+                )
+            case TrialSteps(trial, steps, epochs):
+                self.listener(StepsBegun(f"trial {trial}", steps, epochs))
             case Over():
                 self.look()
             case Unfit(device, reason):
@@ -126,6 +137,8 @@ class _Team:
 
     def _hear(self, place: Place, message: object) -> None:
         match message:
+            case TrialSteps():
+                self.watch.hear(message)
             case TrialEpoch() | Over():
                 place.prove()
                 self.watch.hear(message)

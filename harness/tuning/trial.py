@@ -26,6 +26,7 @@ from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.objective import make_objective
+from harness.training.pace import OnSteps
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
@@ -99,17 +100,21 @@ def open_context(
     )
 
 
-def train(context: TrialContext, row: Row, seed: int, on_epoch: OnTrialEpoch) -> Predictions:
+def train(
+    context: TrialContext, row: Row, seed: int, on_epoch: OnTrialEpoch, on_steps: OnSteps = lambda steps: None
+) -> Predictions:
     """Train a row on the data without a test split; gives the best epoch's validation predictions.
 
     What `on_epoch` raises ends the training. Raises `HarnessError` and whatever a plugin raises.
     """
     choices = resolve(row, context.registry)
     with computing(context.settings.device, choices.recipe.precision):
-        return _train(context, choices, seed, on_epoch)
+        return _train(context, choices, seed, on_epoch, on_steps)
 
 
-def _train(context: TrialContext, choices: Choices, seed: int, on_epoch: OnTrialEpoch) -> Predictions:
+def _train(
+    context: TrialContext, choices: Choices, seed: int, on_epoch: OnTrialEpoch, on_steps: OnSteps
+) -> Predictions:
     prepared = context.data(choices.recipe.load_size)
     placed = context.place(prepared)
     recipe = choices.recipe
@@ -117,7 +122,8 @@ def _train(context: TrialContext, choices: Choices, seed: int, on_epoch: OnTrial
     for name in {recipe.select_on, recipe.schedule.watch} - {"loss", OBJECTIVE}:
         (metric,) = resolve_metrics([name], context.registry)
         metrics[name] = make_validation_metric(placed, metric)
-    training = Training(set_up(choices, prepared, placed, seed, metrics, context.settings.engine))
+    setup = set_up(choices, prepared, placed, seed, metrics, context.settings.engine)
+    training = Training(setup, on_steps=on_steps)
     for epoch in training.epochs():
         on_epoch(epoch.values[OBJECTIVE], epoch)
     return training.predictor.predictions("val")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import optuna
 
     from harness.training.fit import Epoch
+    from harness.training.pace import Steps
     from harness.tuning.trial import TrialContext
 
 POLL = 1.0
@@ -54,6 +55,15 @@ class TrialEpoch:
 
 
 @dataclass(frozen=True)
+class TrialSteps:
+    """A trial is within a long epoch."""
+
+    trial: int
+    steps: Steps
+    epochs: int
+
+
+@dataclass(frozen=True)
 class Over:
     """A trial has come to its end, good or bad."""
 
@@ -68,7 +78,7 @@ class Unfit:
     reason: str
 
 
-OnProgress = Callable[[TrialEpoch | Over | Unfit], None]
+OnProgress = Callable[[TrialEpoch | TrialSteps | Over | Unfit], None]
 
 
 class PrunedError(Exception):
@@ -143,6 +153,9 @@ def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, on_
     """
     from harness.tuning.trial import train
 
+    def tell_steps(steps: Steps) -> None:
+        on_progress(TrialSteps(trial.number, steps, plan.epochs))
+
     reached = []
     for place, seed in enumerate(plan.seeds):
 
@@ -153,7 +166,7 @@ def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, on_
                 if trial.should_prune():
                     raise PrunedError
 
-        reached.append(context.judge(train(context, row, seed, advance)))
+        reached.append(context.judge(train(context, row, seed, advance, tell_steps)))
     if any(map(math.isnan, reached)):
         raise DataError(f"{plan.objective} is undefined on validation: no label has both positives and negatives")
     return math.fsum(reached) / len(reached)

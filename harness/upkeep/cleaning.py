@@ -77,9 +77,9 @@ def remove(waste: Sequence[Waste], board: Board, current: CurrentKeys) -> tuple[
 
 def _stale_files(folder: Path, stale: Iterable[tuple[Record, str]]) -> Iterator[tuple[Path, str]]:
     for record, reason in stale:
-        yield record_path(folder, record.combo.name), f"stale: {reason}"
+        yield record_path(folder, record.combo.name), f"out of date: {reason}"
         if (beside := resamples_path(folder, record.combo.name)).exists():
-            yield beside, "of a stale record"
+            yield beside, "belongs to a record that is out of date"
 
 
 def _left(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -20,6 +20,7 @@ from harness.results.layout import RUN_FILES, record_path, resamples_path, run_p
 from harness.results.record import DatasetPart, Record
 from harness.results.staleness import current_fingerprint, why_uncounted
 from harness.results.store import LARGEST, read_beside, read_records, run_folder, settle_artifacts
+from harness.text import count
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def _describe_difference(theirs: DatasetPart, ours: DatasetPart) -> str:
     for split in dict.fromkeys((*ours.splits, *theirs.splits)):
         counts = [part.splits[split].images if split in part.splits else 0 for part in (theirs, ours)]
         if counts[0] != counts[1]:
-            differences.append(f"{counts[0]:,} {split} images instead of {counts[1]:,}")
+            differences.append(f"{count(counts[0], f'{split} image')} instead of {counts[1]:,}")
     if not differences:
         prints = f"fingerprint {theirs.fingerprint[:8]} instead of {ours.fingerprint[:8]}"
         differences.append(f"as many images, but other ones, or other labels or patients: {prints}")

@@ -44,6 +44,7 @@ from harness.scoring.alignment import require_distinct
 from harness.scoring.prediction_files import read_predictions
 from harness.scoring.reader_files import read_board_readers
 from harness.scoring.sheets import Reading
+from harness.text import agree, count
 
 LONGEST = 200
 """Characters of a row's name, by which files are called that may have 255."""
@@ -108,7 +109,9 @@ def submit(
     if len(row_name(submission.name)) > LONGEST:
         raise UsageError(f"--name has {len(submission.name)} characters, and names a file: give a shorter one")
     if not submission.tests or len(submission.vals) not in (0, len(submission.tests)):
-        raise UsageError(f"--val has {len(submission.vals)} files, --predictions {len(submission.tests)}: give as many")
+        raise UsageError(
+            f"--val has {count(len(submission.vals), 'file')}, --predictions {len(submission.tests)}: give as many"
+        )
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
     data, data_fingerprint, left_out = _load_data(board, source, cache)
     require_units(source, data, board.unit)
@@ -253,7 +256,8 @@ def _read(path: Path, data: Data, split: str, submission: Submission) -> Predict
     absent = [image for image in wanted if image not in places]
     if absent:
         raise DataError(
-            f"{path}: {len(absent):,} of the {len(wanted):,} {split} images have no prediction, first {absent[0]}; a "
+            f"{path}: {len(absent):,} of the {len(wanted):,} {split} images {agree(len(absent), 'has', 'have')} "
+            f"no prediction, first {absent[0]}; a "
             "row is of all of them"
         )
     ordered = predictions.select(np.array([places[image] for image in wanted], dtype=np.intp))

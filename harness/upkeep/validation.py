@@ -19,7 +19,7 @@ from harness.execution.keys import CurrentKeys
 from harness.files import TEMPORARY, read_regular
 from harness.parameters import Params
 from harness.report.page import PAGE_FILE as PAGE
-from harness.report.page import find_name, render
+from harness.report.page import find_name, is_indexed, render
 from harness.report.summary import check_published
 from harness.results.artifacts import find_place, has_artifact, is_staged
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
@@ -101,7 +101,7 @@ def _tell_outdated(board: Board, record: Record, current: CurrentKeys) -> Iterat
         yield f"its row would be called {expected}: its parts and its name do not belong together"
     stale = current.why_stale(board, record)
     if stale is not None:
-        yield f"is stale: {stale}"
+        yield f"is out of date: {stale}"
     elif (lacks := why_evaluate_again(board, record)) is not None:
         yield f"is to be evaluated again: {lacks}; {AGAIN}"
 
@@ -196,14 +196,14 @@ def _check_page(board: Board) -> Iterator[Fault]:
     """The page is what the records give, also where the folder has been copied or renamed since it was made."""
     page = board.folder / PAGE
     if not page.is_file():
-        yield Fault(PAGE, "is missing; harness leaderboard makes it")
+        yield Fault(PAGE, f"is missing; run `harness leaderboard {board.folder}`")
         return
     content = page.read_bytes()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            called = find_name(content.decode(errors="replace"))
-            current = render(board, Path(folder), called).page.read_bytes()
+            text = content.decode(errors="replace")
+            current = render(board, Path(folder), find_name(text), indexed=is_indexed(text)).page.read_bytes()
     except HarnessError:
         return  # found above
     if current != content:
-        yield Fault(PAGE, "is out of date; harness leaderboard makes it again")
+        yield Fault(PAGE, f"is out of date; run `harness leaderboard {board.folder}`")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import Data, Dataset, UsageError, hookimpl, take_uncertain
 
@@ -34,42 +34,43 @@ def load(
     separator: str = "|",
     uncertain: dict[str, str | float] | str | float = "ignore",
     uncertain_test: dict[str, str] | str | None = None,
-    blank: str = "ignore",
-    duplicates: str = "refuse",
+    blank: Literal["ignore", "zeros"] = "ignore",
+    duplicates: Literal["refuse", "first", "vote"] = "refuse",
     mirrors: bool = True,
     subgroups: list[str] | str = "",
     study: str | None = None,
 ) -> Data:
-    r"""Read a table, one row for each image: `file` is in the dataset's folder, image paths count from `images` there.
+    r"""Read a table of images with one row for each image. What was found rather than named is said.
 
-    `image`, `patient`, `split`, `age`, `sex` and `view` name columns. Without these options they are found by what they
-    are usually called (`Path`, `Image Index`, `subject_id`, `fold`, `Gender`, `View Position`, ...), which is said; the
-    last four may be absent, and an empty name asks for none. `patient` may be a part of another column's cells:
-    `Path:(patient\d+)`, a column and a pattern whose first group is the patient. Where no patient is known, it names
-    the image column: then each image is a patient of its own, and intervals are over images. `study` likewise names the
-    study (`Path:(.*study\d+)`), so that a board can score studies in place of images; left out, it is a column `study`
-    where there is one, and an empty name asks for none. A study is of one patient.
+    - `file`: Read this table in the dataset's folder.
+    - `images`: Take image paths from this folder, counted from the dataset's folder.
+    - `image`: Take image paths from this column. Without it, usual names such as Path or Image Index are tried.
+    - `patient`: Take patients from this column, or from a pattern in one, as in `Path:(patient\d+)`. Name the image
+      column if no patient is known; then each image is a patient of its own, and intervals are over images.
+    - `split`: Take train, val and test from this column, or divide: `val=0.1,test=0.2,seed=0` by shares,
+      `folds=5,fold=0,seed=0` for cross-validation, or `val=val.txt,test=test.txt` by lists. No patient is divided.
+    - `age`, `sex`, `view`: Take it from this column. An empty name asks for none.
+    - `labels`: Take these columns as labels, separated by commas. Left out, every other column with a value is a label.
+    - `findings`: Take labels from this column, which lists the findings of an image, such as `Edema|Mass`.
+    - `separator`: Separate the findings of an image by this text.
+    - `uncertain`: In training, read -1 as `ignore` (unknown), `ones`, `zeros` or a number between 0 and 1 (a soft
+      target), for all labels or for each, as in `Edema=ones,Mass=0.6`.
+    - `uncertain_test`: In val and test, read -1 as `ones` or `zeros`. Left out, uncertain labels are unknown there.
+    - `blank`: Read blank cells as unknown (ignore) or as 0 (zeros).
+    - `duplicates`: For an image in several rows: refuse them, keep the first, or vote, where a tie is unknown.
+    - `mirrors`: Say whether a mirrored image keeps its labels.
+    - `subgroups`: Compare results by these further columns, separated by commas, beside age, sex and view.
+    - `study`: Take studies from this column, or from a pattern in one, as in `Path:(.*study\d+)`. Left out, it is a
+      column `study` if there is one, and an empty name asks for none.
 
-    Every other column with a value is a label, unless its name says that it is none (`Follow-up #`, `study_id`), or
-    `labels` lists them. A label is 1, 0, -1 (uncertain) or blank, or true, false, yes, no, positive, negative.
-    In training `uncertain` is `ignore` (unknown), `ones`, `zeros` or a number between 0 and 1 (a soft target), for all
-    labels or by label (`Edema=ones,Mass=0.6`, or a table in board.toml). In val and test uncertain labels are left out,
-    unless `uncertain_test` says `ones` or `zeros`. `blank` is `ignore` or `zeros`. Instead, `findings` names one column
-    that lists the findings of an image (`Edema|Mass`, `No Finding`), with a `separator` between them; labels are those
-    that occur, or `labels`.
+    Columns that are not named are found by what they are usually called (`subject_id`, `fold`, `Gender`, `View
+    Position`, ...). A column whose name says that it is no label (`Follow-up #`, `study_id`) is none. A label is 1, 0,
+    -1 (uncertain) or blank, or true, false, yes, no, positive, negative. In board.toml, `split`, `uncertain` and
+    `uncertain_test` may be tables.
 
-    A split is train, val (valid, validate, validation) or test; where a table has train and test alone, val is carved
-    from train. Without a split column patients are carved: about 10 % val, 20 % test, 70 % train. Instead of a column,
-    `split` may say how to divide, never a patient, as `NAME=VALUE,...` or a table in board.toml: shares of the images,
-    with labels as frequent in each (`val=0.1,test=0.2,seed=0`); cross-validation, where one fold is test and the next
-    one val (`folds=5,fold=0,seed=0`); or lists of images in files, one on each line (`val=val.txt,test=test.txt`, where
-    train is the rest unless it has a list, and val is carved from train unless it has one).
-
-    An image in several rows, such as one for each reader, is refused, unless `duplicates` is `first`, which keeps the
-    first row, or `vote`: then each label is what most rows say that know it, unknown in a tie.
-
-    `mirrors`: whether a mirrored image keeps its labels. `subgroups` names further columns by whose values results are
-    told apart, such as `site`, beside age, sex and view.
+    A split is train, val (valid, validate, validation) or test; where a table has only train and test, val is carved
+    from train. Without a split column patients are carved: about 10 % val, 20 % test, 70 % train. Of lists, train is
+    the rest unless it has one, and val is carved from train unless it has one. A study is of one patient.
 
     Raises `DataError` for a missing file or column, or a value that a column cannot have, naming line and column;
     `UsageError` for an option that cannot mean anything.

@@ -37,7 +37,8 @@ def merge_rows(
     if len(names) == len(images):
         return images, targets, ()
     repeated = _list_repeated(table, images["image"])
-    what = f"{len(repeated):,} images stand in more than one row ({len(images) - len(names):,} rows too many)"
+    images_stand = f"{len(repeated):,} image{' stands' if len(repeated) == 1 else 's stand'}"
+    what = f"{images_stand} in more than one row ({len(images) - len(names):,} too many)"
     table.said.append(f"{what}: {'their labels are voted on' if duplicates == 'vote' else 'the first is kept'}")
     if duplicates != "refuse":
         _require_same(table, images, codes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from harness import Data, Dataset, UsageError, hookimpl
 
@@ -22,17 +23,21 @@ def load(
     seed: int = 0,
     difficulty: float = 1.0,
     label_noise: float = 0.0,
-    prevalence: str = "lifted",
+    prevalence: Literal["lifted", "nih"] = "lifted",
     age_effect: float | None = None,
 ) -> Data:
     """Make the phantom's labels; its images are rendered when they are read. `root` is not used.
 
-    `train`, `val`, `test` count images; `size` is their height and width in pixels; `steady` takes all images of a
-    patient in one pose and exposure, so that a network can know patients again; `difficulty` divides how clearly
-    findings are seen; `label_noise` is the share of labels in train and val that are flipped (test stays true);
-    `prevalence` is `lifted` (rare findings at 8 % at least, and some of each in every split) or `nih` (NIH's own);
-    `age_effect` ties findings to age, so that the table tells something: 1 makes age weigh as much as all else together
-    in whether a patient has a finding; without a value it weighs nothing.
+    - `train`, `val`, `test`: Draw this many images for this split.
+    - `size`: Draw images of this height and width in pixels.
+    - `steady`: Take all images of a patient in one pose and exposure, so that a network can recognize patients.
+    - `seed`: Draw other patients and images with another seed.
+    - `difficulty`: Divide how clearly findings are seen by this number. 1 is usual, and more is harder.
+    - `label_noise`: Flip this share of the labels in train and val. The test labels stay true.
+    - `prevalence`: Lift rare findings to at least 8 %, with some of each in every split (lifted), or use NIH's (nih).
+    - `age_effect`: Tie findings to age, so that age predicts them. With 1, age weighs as much as all else together;
+      left out, it weighs nothing.
+
     Boxes are of what is drawn, whatever the noise. Raises `UsageError` for an option out of its range.
     """
     counts = {"train": train, "val": val, "test": test}

@@ -75,7 +75,7 @@ def test_live_bars_show_names_as_they_are(capsys, monkeypatch):
     with Display() as display:
         assert display.live
         display(Preparing(ODD, 1, 2))
-        display.progress.refresh()
+        display.bars.refresh()
     assert SEEN in capsys.readouterr().err
 
 
@@ -168,7 +168,7 @@ ALLOWED = {
         ("run", "[/]\x1b[2J"),
         ("data", "stats", "csv", "--option", "file=a\0"),
         ("score", "x" * 300 + ".csv", "--targets", "t.csv"),
-        ("tune", "b", "--model", "toy-net", "--trials", "1", "--study", "x" * 300),
+        ("tune", "b", "--models", "toy-net", "--trials", "1", "--study", "x" * 300),
     ],
     ids=lambda arguments: " ".join(arguments)[:24].encode("unicode_escape").decode(),
 )

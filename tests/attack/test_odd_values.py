@@ -26,7 +26,7 @@ ODD = (
     "absent/file", ",", "=",
 )  # fmt: skip
 NEW = "run --dataset toy --models toy-net --losses bce --recipes toy --board new --dry-run"
-TUNE = "tune b --model toy-net --trials 1 --dry-run"
+TUNE = "tune b --models toy-net --trials 1 --dry-run"
 VERBS = (
     "run b --dry-run", NEW, TUNE, "show b::toy-net--bce--toy", "diff b b", "status b", "validate b",
     "submit b p.npz --name x", "score p.npz", "compare p.npz q.npz", "plugins show toy-net", "data stats toy",

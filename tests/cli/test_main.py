@@ -58,7 +58,7 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(harness, tmp_path):
     code, out, _ = harness(*NEW, "--dry-run")
     assert code == 0
     assert "run   toy-net--bce--toy--s0  no record" in out
-    assert "4 of 4 combos would be run" in out
+    assert "4 of 4 combinations would be run" in out
     assert not (tmp_path / "b").exists()
     assert not (tmp_path / "cache").exists()
     _, out, _ = harness(*NEW, "--dry-run", "--json")
@@ -137,7 +137,7 @@ def test_plugins_lists_kind_name_origin_and_one_line(harness):
     _, out, _ = harness("plugins", "--json")
     listed = {(c["kind"], c["name"]): c for c in json.loads(out)["components"]}
     wanted = {
-        "dataset": "phantom nih-cxr14 csv medmnist",
+        "dataset": "phantom nih-cxr14 csv medmnist vindr-cxr rsna-pneumonia",
         "model": "chexnet efficientnet-b0 efficientnet-b3 resnet50 vit-b16 convnext-tiny tiny-cnn timm/*",
         "loss": "bce weighted-bce focal asymmetric",
         "metric": "auroc auprc f1 sensitivity specificity brier ece",
@@ -157,7 +157,7 @@ def test_show_tells_signature_defaults_space_and_citation(harness):
     _, out, _ = harness("plugins", "show", "timm/resnet18")
     assert "timm/resnet18.a1_in1k" in out
     assert "any network of timm" in harness("plugins", "show", "timm/*")[1]
-    assert "oversample = None" in harness("plugins", "show", "dacnet")[1]
+    assert "oversample = none" in harness("plugins", "show", "dacnet")[1]
     code, _, err = harness("plugins", "show", "timm/xyzzyqqq")
     assert code == 2
     assert len(err) < 200
@@ -175,7 +175,44 @@ def test_data_verbs_describe_check_and_prepare(harness):
     assert not json.loads(out)["findings"][0]["ok"]
     code, out, _ = harness("data", "prepare", "toy", "--load-size", "16", "--json")
     assert (code, json.loads(out)["images"]) == (0, 48)
-    assert "phantom" in harness("data", "list")[1]
+
+
+def test_data_list_names_the_options_of_each_dataset(harness):
+    _, out, _ = harness("data", "list")
+    lines = out.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("phantom (bundled): "))
+    assert lines[place + 1].startswith("  options: train, val, test, size, steady")
+    assert "every dataset also has: allow_missing, unreadable_limit" in out
+    _, out, _ = harness("data", "list", "--json")
+    options = {one["name"]: one["options"] for one in json.loads(out)["datasets"]}
+    assert options["medmnist"] == ["file", "size"]
+
+
+def test_an_option_is_shown_with_its_type_its_default_its_values_and_a_sentence(harness):
+    _, out, _ = harness("plugins", "show", "csv")
+    for line in (
+        "    file = labels.csv  (text)\n        Read this table in the dataset's folder.",
+        "    blank = ignore  ('ignore' or 'zeros')\n        Read blank cells as unknown (ignore) or as 0 (zeros).",
+        "    findings = ''  (text)",
+        "    study = none  (text or none)",
+        "    unreadable_limit = 0.1  (a finite number)\n        Stop if more than this share",
+    ):
+        assert line in out, line
+
+
+def test_every_parameter_of_a_bundled_component_is_explained_in_sentences(registry):
+    from harness.cli.catalogue import details
+
+    names = {name for offers in registry.offers.values() for name, o in offers.items() if o.origin == "bundled"}
+    described = [one for name in names for one in details(registry, name)]
+    unexplained = [
+        f"{one['kind']} {one['name']}: {name} {parameter['about']}"
+        for one in described
+        for name, parameter in one.get("parameters", {}).items()
+        if not parameter["about"].endswith(".") or not parameter["type"]
+    ]
+    assert len(described) > 25
+    assert not unexplained
 
 
 @pytest.mark.parametrize(
@@ -253,7 +290,7 @@ def test_an_interrupted_run_by_force_goes_on_without_it_and_says_whose_results_s
     assert err.rstrip().endswith("Continue with: harness run b --seeds 1")
     monkeypatch.setattr(single, "run_combo", whole)
     code, out, _ = harness("run", "b", "--seeds", "1", "--dry-run")
-    assert (code, "1 of 2 combos would be run" in out) == (0, True)
+    assert (code, "1 of 2 combinations would be run" in out) == (0, True)
 
 
 def test_help_needs_no_heavy_library():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness import UsageError
-from harness.cli.options import find_devices, parse_duration, parse_memory
+from harness.cli.option_values import find_devices, parse_duration, parse_memory
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])

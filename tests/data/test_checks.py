@@ -55,7 +55,7 @@ def test_images_in_several_rows_are_counted_beside_everything_else(small_data, t
     findings = run_checks(dataclasses.replace(small_data, repeated=repeated), tmp_path)
     finding = findings.pop("images in one row")
     assert (finding.ok, finding.examples) == (False, repeated)
-    assert finding.message.startswith("7 images stand in more than one row of the label file")
+    assert finding.message.startswith("7 images in more than one row of the label file")
     assert all(other.ok for other in findings.values())
 
 
@@ -102,9 +102,9 @@ def test_missing_and_damaged_files_are_named_with_their_number(small_files, tmp_
     small_files.images[3].unlink()
     small_files.images[5].write_bytes(b"no image")
     findings = run_checks(small_files, tmp_path)
-    assert findings["files there"].message.startswith("1 of 48 images have no file")
+    assert findings["files there"].message.startswith("1 image of 48 without a file")
     assert findings["files there"].examples == ("i003",)
-    assert findings["files readable"].message.startswith("1 files cannot be decoded")
+    assert findings["files readable"].message.startswith("1 file that cannot be decoded")
     assert findings["files readable"].examples[0].startswith("i005: UnidentifiedImageError")
 
 

@@ -63,7 +63,7 @@ def make_odd_files(folder: Path) -> dict[str, str]:
     save_tiff(name("white.tif"), (4095 - np.round(4095 * draw(27))).astype("<u2"), tag262=0)
     frames = [Image.fromarray(grey(30 + number)) for number in range(3)]
     for suffix in ("gif", "png", "tif", "webp"):
-        path = name(f"frames.{suffix}", "one image a file")
+        path = name(f"frames.{suffix}", "one image in each file")
         frames[0].save(path, save_all=True, append_images=frames[1:])
     Image.fromarray(np.full((SIDE, SIDE), 90, dtype=np.uint8)).save(name("constant.png", "images show something"))
     Image.fromarray(grey(41) // 16 * 16).save(name("levels.png", "grey levels"))
@@ -95,7 +95,14 @@ def test_each_odd_file_is_named_for_what_is_odd_in_it_and_no_other(tmp_path):
     odd = make_odd_files(tmp_path)
     assert len(odd) >= 40
     findings = run_checks(tmp_path, list(odd))
-    judged = ("files there", "files readable", "one image a file", "images show something", "grey levels", "polarity")
+    judged = (
+        "files there",
+        "files readable",
+        "one image in each file",
+        "images show something",
+        "grey levels",
+        "polarity",
+    )
     for name in judged:
         found = {example.partition(":")[0] for example in findings[name].examples}
         assert found == {file for file, finding in odd.items() if finding == name}, name
@@ -105,7 +112,7 @@ def test_each_odd_file_is_named_for_what_is_odd_in_it_and_no_other(tmp_path):
         "turned as their EXIF says: 3"
     )
     assert "shallow.png: 17 levels" in findings["grey levels"].examples
-    assert "frames.gif: 3 frames" in findings["one image a file"].examples
+    assert "frames.gif: 3 frames" in findings["one image in each file"].examples
 
 
 def test_radiographs_and_inverted_copies_of_up_to_a_third_are_told_apart():
@@ -162,7 +169,7 @@ def test_boxes_lie_in_the_image_as_it_is_turned(tmp_path):
 
 
 def test_many_examples_are_printed_in_part_and_listed_whole_as_data(capsys):
-    finding = judge("files", [f"{number}.png" for number in range(SHOWN + 2)], "fine", "wrong")
+    finding = judge("files", [f"{number}.png" for number in range(SHOWN + 2)], "fine", "file", "wrong")
     print_findings([finding])
     out = capsys.readouterr().out
     assert f"{SHOWN - 1}.png" in out

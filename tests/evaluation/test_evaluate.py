@@ -148,7 +148,10 @@ def test_a_metric_gets_the_patients_it_names():
 @pytest.mark.parametrize(
     ("compute", "says"),
     [
-        (lambda scores, targets, weights: np.zeros(3), r"metric 'm' must return \(2,\), one value a label, got \(3,\)"),
+        (
+            lambda scores, targets, weights: np.zeros(3),
+            r"metric 'm' must return \(2,\), one value for each label, got \(3,\)",
+        ),
         (lambda scores, targets, weights: 1 / 0, "metric 'm' raised ZeroDivisionError"),
         (lambda scores, targets, weights, *, ages: scores[0], "asks for ages; it can have patients"),
     ],

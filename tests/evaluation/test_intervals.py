@@ -114,9 +114,9 @@ def test_a_reason_names_what_is_too_few():
     why = explain_absence(list("abcdef"), targets, patients, lacking)
     assert why == (
         "an interval needs 3 patients who have each label and 3 who lack it: 2 have a, 2 have b, 2 have c and so on "
-        "for 2 labels more"
+        "for 2 more labels"
     )
-    assert explain_absence(["f"], targets[:, 5:], patients, lacking).endswith("1 lack f")
+    assert explain_absence(["f"], targets[:, 5:], patients, lacking).endswith("1 lacks f")
     assert explain_absence(["e"], targets[:, 4:5], patients, lacking) == "more than 5% of the resamples have no value"
     assert explain_absence(["e"], targets[:, 4:5], patients, np.ones(200)) == (
         "all resamples have the same value, so that they do not tell how far chance may move it"

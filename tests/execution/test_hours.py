@@ -120,4 +120,4 @@ def test_a_plan_needs_neither_images_nor_weights_and_says_where_a_run_would_stop
     code, out, err = harness("run", *arguments, "--option", "file=labels.csv", "--data-root", ".", "--dry-run")
     assert code == 0, err
     assert "a run would stop: " in err + out
-    assert "1 of 1 combos would be run" in out
+    assert "1 of 1 combination would be run" in out

@@ -345,7 +345,7 @@ def test_a_loss_of_another_shape_than_declared_is_a_plugins_failure(toys, tmp_pa
 def test_changed_data_makes_a_record_stale_and_a_new_metric_does_not(toys, tmp_path):
     run(make_board(tmp_path), toys, tmp_path)
     more = planning.plan(make_board(tmp_path, options={"count": 64}), toys, settings(tmp_path), ignore)
-    assert [item.reason for item in more] == ["stale: data, choices or versions have changed"] * 2
+    assert [item.reason for item in more] == ["out of date: data, choices or versions have changed"] * 2
     metric = planning.plan(make_board(tmp_path, metrics=("auroc", "toy-prevalence")), toys, settings(tmp_path), ignore)
     assert [item.reason for item in metric] == [None, None]
 

@@ -69,7 +69,7 @@ def speed(name: str, model: str, *options: str, size: str = "224") -> Measuremen
 
 def list_speeds() -> list[Measurement]:
     """All measurements of speed, the most telling ones first."""
-    dacnet = ("--recipe", "dacnet", "--loss", "focal")
+    dacnet = ("--recipes", "dacnet", "--losses", "focal")
     return [
         speed("chexnet captured", "chexnet", "--compile", "off"),
         speed("chexnet compiled", "chexnet", "--compile", "on"),

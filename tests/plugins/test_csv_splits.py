@@ -137,9 +137,9 @@ def test_rows_of_one_image_are_counted_and_refused_with_their_lines(csv, registr
     data = csv(READERS)
     assert data.repeated == ("'a.png' in lines 2, 4 and 5",)
     assert data.table["image"].tolist() == ["a.png", "b.png"]
-    assert "1 images stand in more than one row (2 rows too many)" in data.notes["label_file_guessed"]
+    assert "1 image stands in more than one row (2 too many)" in data.notes["label_file_guessed"]
     offer = registry.offer("dataset", "csv")
-    message = r"1 images stand in more than one row .*'a\.png' in lines 2, 4 and 5; .*--option duplicates=vote"
+    message = r"1 image stands in more than one row .*'a\.png' in lines 2, 4 and 5; .*--option duplicates=vote"
     with pytest.raises(DataError, match=message):
         load_disjoint(find_source(offer, {}, tmp_path))
     for duplicates in ("first", "vote"):

@@ -98,7 +98,7 @@ def test_an_empty_folder_is_told_where_to_get_a_file(medmnist, tmp_path):
 def test_a_file_of_one_class_an_image_is_refused(medmnist, tmp_path, labels):
     arrays = make_arrays(labels=labels.shape[1]) | {"train_labels": labels}
     np.savez(tmp_path / "pneumoniamnist.npz", **arrays)
-    with pytest.raises(DataError, match=r"one class an image .* several labels an image"):
+    with pytest.raises(DataError, match=r"one class for each image .* several labels for each image"):
         medmnist(tmp_path)
 
 

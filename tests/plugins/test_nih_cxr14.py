@@ -238,12 +238,10 @@ def test_a_list_may_be_gzipped_and_the_plain_one_goes_first(nih, folder):
 
 def test_an_image_in_two_lists_is_refused(nih, folder):
     write_lists(folder, train_list=NAMES[:3], val_list=NAMES[3:4], test_list=[*NAMES[4:], NAMES[1]])
-    with pytest.raises(
-        DataError, match=rf"1 images stand in both train_list\.txt and test_list\.txt, first {NAMES[1]}"
-    ):
+    with pytest.raises(DataError, match=rf"images in both train_list\.txt and test_list\.txt: 1, first {NAMES[1]}"):
         nih.load(folder, split="lists")
     write_lists(folder, test_list=NAMES[3:])
-    with pytest.raises(DataError, match=rf"both train_val_list\.txt and test_list\.txt, first {NAMES[3]}"):
+    with pytest.raises(DataError, match=rf"both train_val_list\.txt and test_list\.txt: 1, first {NAMES[3]}"):
         nih.load(folder)
 
 

@@ -11,8 +11,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from harness.board import Row, board_text, row_text, save_board
+from harness.evaluation.parts import ConfusionPart
 from harness.evaluation.resamples import Resamples
+from harness.report.index import render_index
 from harness.report.page import render
+from harness.results.record import EfficiencyPart
 from harness.results.store import write_record
 
 pytestmark = pytest.mark.service
@@ -35,7 +38,10 @@ def rendered(build, rows: list[tuple[Row, float]], seeds: tuple[int, ...] = (0, 
                 "f1@val-f1": build.metric(0.4, 0.3, 0.2),
                 "f1@oracle": build.metric(0.5, 0.4, 0.3),
             }
-            record = build.record(row, seed, metrics)
+            cost = EfficiencyPart(parameters=10**number * 1_000_000, seconds={"train": 60.0 + number})
+            part = ConfusionPart(true_positives=4, false_positives=9 + number, false_negatives=6, true_negatives=81)
+            confusion = {policy: dict.fromkeys(build.labels, part) for policy in ("0.5", "val-f1", "oracle")}
+            record = build.record(row, seed, metrics, efficiency=cost, confusion=confusion)
             noise = np.random.default_rng(10 * number + seed).normal(0, 0.01, 200)
             macro = {name: (part.macro or 0) + noise for name, part in record.metrics.items()}
             labels = {name: part.value + noise for name, part in metrics["auroc"].per_label.items() if part.value}
@@ -284,17 +290,58 @@ def test_rows_and_label_of_the_pictures_are_chosen(seen):
     curves.scroll_into_view_if_needed()
     curves.locator("[data-drawn] svg").wait_for()
     lines = curves.locator('svg [aria-roledescription="line mark"]')
-    assert lines.count() == 3 + 1  # the diagonal
+    assert lines.count() == 3 + 2 * 2 + 1  # a mean each, the seeds of two rows, and the diagonal
+    assert seen.locator("#figure-count").inner_text() == "3 of 3 rows are shown"
     seen.locator("#figure-rows summary").click()
     seen.get_by_role("checkbox", name="gamma + bce, long recipe").uncheck()
     seen.wait_for_function(
         "count => document.querySelectorAll('#drawing-roc svg [aria-roledescription=\"line mark\"]').length === count",
-        arg=3,
+        arg=2 + 2 * 2 + 1,
     )
+    assert seen.locator("#figure-count").inner_text() == "2 of 3 rows are shown"
     seen.get_by_label("label of the curves").select_option("Mass")
     other = again(seen)
     assert other.get_by_label("label of the curves").input_value() == "Mass"
     assert not other.locator("#figure-rows input").nth(2).is_checked()
+
+
+def test_the_axis_of_the_cost_picture_is_chosen_and_stays_in_the_address(seen):
+    cost = seen.locator("#drawing-cost")
+    cost.scroll_into_view_if_needed()
+    seen.locator("#drawing-cost[data-drawn]").wait_for()
+    assert "training time, minutes" in cost.locator("svg text").all_text_contents()
+    seen.get_by_label("axis", exact=True).select_option("parameters")
+    cost.locator("svg text", has_text="parameters, millions").wait_for()
+    other = again(seen)
+    assert other.get_by_label("axis", exact=True).input_value() == "parameters"
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1400])
+def test_the_page_over_boards_fits_its_window_and_axe_finds_nothing_to_fix(browser, page_file, width):
+    index, _, _ = render_index(page_file.parent.parent)
+    context = browser.new_context(viewport={"width": width, "height": 700}, bypass_csp=True)
+    page = context.new_page()
+    page.goto(index.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    table = page.locator(".scroll")
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.get_by_role("link", name="A small board").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "A small board"
+    context.close()
+
+
+def test_a_table_that_is_cut_fades_until_it_is_scrolled_to_its_end(browser, page_file):
+    context = browser.new_context(viewport={"width": 390, "height": 700})
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    box = page.locator(".scroll:has(.ranking)")
+    faded = "box => getComputedStyle(box).getPropertyValue('--cut') !== '0px'"
+    page.wait_for_function(f"() => ({faded})(document.querySelector('.scroll:has(.ranking)'))")
+    box.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+    page.wait_for_function(f"() => !({faded})(document.querySelector('.scroll:has(.ranking)'))")
+    context.close()
 
 
 def test_the_table_is_downloaded_out_of_the_page(seen, page_file):

@@ -67,7 +67,7 @@ def test_odd_names_stand_in_every_picture_and_every_link_leads_to_its_row(browse
             chooser.select_option(index=number)
             page.wait_for_timeout(50)
             drawn = page.locator('#drawing-roc svg [aria-roledescription="line mark"]')
-            assert drawn.count() == 5 + 1, label
+            assert drawn.count() == 6 + 5 * 3 + 1, label  # means, seeds, and the diagonal
         for number, (row, _) in enumerate(rows):
             page.goto("about:blank")
             page.goto(file.as_uri())

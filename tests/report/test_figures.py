@@ -10,13 +10,15 @@ import pytest
 
 from harness.board import combo_name
 from harness.evaluation.curves import trace_net_benefit
+from harness.evaluation.parts import ConfusionPart
 from harness.evaluation.resamples import Resamples
 from harness.report.figures import MOST_ROWS, make_figures
+from harness.report.figures.costs import draw_costs, find_front, place_log_ticks
 from harness.report.figures.embedding import bundle, draw_still
 from harness.report.figures.style import thin
-from harness.report.figures.systems import draw_costs
 from harness.report.page import render_text
 from harness.report.summary import summarize
+from harness.results.record import EfficiencyPart
 
 LABELS = ("Edema", "Mass", "Hernia")
 
@@ -41,9 +43,10 @@ def beside(records) -> dict[str, Resamples]:
 
 
 def pictures(summary, drawn):
-    """Of the curves that lie beside first seeds."""
+    """Of the curves that lie beside the seeds of the best rows."""
+    best = summary.ranked[:MOST_ROWS]
     return make_figures(
-        summary, {row.name: drawn[combo_name(row.name, row.seeds[0])].curves for row in summary.ranked[:MOST_ROWS]}
+        summary, {row.name: [drawn[combo_name(row.name, seed)].curves for seed in row.seeds] for row in best}
     )
 
 
@@ -60,8 +63,6 @@ def test_there_is_a_picture_for_all_that_the_board_holds(made):
     _, figures = made
     assert [figure.name for figure in figures] == [
         "intervals",
-        "training-time",
-        "throughput",
         "labels",
         "roc",
         "pr",
@@ -145,9 +146,12 @@ def test_epochs_are_named_once_each_and_not_too_many(build):
 
 def test_pairs_say_against_what_they_differ(build):
     for seeds, against in (
-        ((0, 1), "0 of 1 pairs of the best 2 rows differ significantly"),
-        ((0, 1), "1 need three seeds of both rows first"),
-        ((0, 1, 2), "1 of 1 pairs of the best 2 rows differ significantly over patients and seeds"),
+        ((0, 1), "No difference is significant among 1 pair of the best 2 rows"),
+        ((0, 1), "1 pair needs three seeds of both rows first"),
+        (
+            (0, 1, 2),
+            "A star marks a significant difference: 1 of 1 pair of the best 2 rows, over patients and seeds",
+        ),
     ):
         records = [build.record(model, seed, value) for model, value in (("a", 0.9), ("b", 0.6)) for seed in seeds]
         drawn = beside(records)
@@ -156,26 +160,92 @@ def test_pairs_say_against_what_they_differ(build):
 
 
 def test_the_front_holds_the_rows_that_none_beats_in_both(build):
-    from harness.report.figures.systems import find_front
-
     rows = [
         {"row": "cheap", "value": 0.7, "cost": 1.0},
         {"row": "good", "value": 0.9, "cost": 5.0},
         {"row": "beaten", "value": 0.8, "cost": 6.0},
         {"row": "between", "value": 0.8, "cost": 3.0},
     ]
-    front = find_front(rows, higher=True, more_is_better=False)
-    assert [row["row"] for row in front] == ["cheap", "between", "good"]
-    front = find_front(rows, higher=False, more_is_better=True)
-    assert [row["row"] for row in front] == ["cheap", "beaten"]
+    assert [row["row"] for row in find_front(rows, higher=True)] == ["cheap", "between", "good"]
+    assert [row["row"] for row in find_front(rows, higher=False)] == ["cheap"]
 
 
 def test_costs_are_not_drawn_where_times_do_not_compare(build):
-    records = [
-        build.record("a", provenance=build.provenance(device="one")),
-        build.record("b", provenance=build.provenance(device="another")),
-    ]
-    assert list(draw_costs(summarize(build.board("a", "b", seeds=(0,)), records))) == []
+    def record(model, device, parameters):
+        cost = EfficiencyPart(parameters=parameters, seconds={"train": 60.0 + parameters})
+        return build.record(model, provenance=build.provenance(device=device), efficiency=cost)
+
+    board = build.board("a", "b", seeds=(0,))
+    assert draw_costs(summarize(board, [record("a", "one", 5), record("b", "another", 5)])) is None
+    figure = draw_costs(summarize(board, [record("a", "one", 5), record("b", "another", 9)]))
+    assert figure is not None
+    assert list(figure.choices) == ["parameters"]
+    assert "are not compared" in figure.description
+
+
+def test_costs_are_drawn_one_at_a_time_with_every_row_and_round_ticks(build):
+    records = []
+    for number, name in enumerate(("a", "b", "c")):
+        cost = EfficiencyPart(
+            parameters=10**number * 3_000_000,
+            inference_images_per_second=500.0 / 4**number,
+            seconds={"train": 30.0 * 3**number},
+        )
+        records.append(build.record(name, 0, 0.8 + number / 50, efficiency=cost))
+    figure = draw_costs(summarize(build.board("a", "b", "c", seeds=(0,)), records))
+    assert figure is not None
+    assert figure.choices == {
+        "training": "training time, minutes",
+        "image": "time per test image, ms",
+        "parameters": "parameters, millions",
+    }
+    data = figure.specification["datasets"]
+    times = [(row["row"], row["cost"]) for row in data["rows"] if row["axis"] == "image"]
+    assert times == [("c + bce", 32.0), ("b + bce", 8.0), ("a + bce", 2.0)]
+    assert {row["row"] for row in data["names"] if row["axis"] == "image" and not row["narrow"]} == {
+        r for r, _ in times
+    }
+    params = {param["name"]: param["value"] for param in figure.specification["params"]}
+    assert params["ticks"]["image"] == [2, 5, 10, 20]
+    assert params["cost"] == "training"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0.09, 1.5, [0.1, 0.2, 0.5, 1]), (1, 1e5, [1, 10, 100, 1000, 10000, 100000]), (88, 121, [90, 100, 110, 120])],
+)
+def test_ticks_of_a_logarithmic_axis_are_round_and_few(low, high, ticks):
+    assert place_log_ticks(low, high) == ticks
+
+
+def test_seeds_are_thin_lines_behind_their_mean_and_the_legend_has_areas(build):
+    records = [build.record("a", seed, 0.9) for seed in (0, 1, 2)] + [build.record("b", 0, 0.8)]
+    drawn = beside(records)
+    figures = {f.name: f for f in pictures(summarize(build.board("a", "b", seeds=(0, 1, 2)), records, drawn), drawn)}
+    roc = figures["roc"].specification
+    seeds = [(line["row"], line["seed"]) for line in roc["datasets"]["seeds"] if line["label"] == "Edema"]
+    assert seeds == [("a + bce", 0), ("a + bce", 1), ("a + bce", 2)]
+    assert [line["row"] for line in roc["datasets"]["lines"] if line["label"] == "Edema"] == ["a + bce", "b + bce"]
+    areas = next(param["value"] for param in roc["params"] if param["name"] == "areas")
+    assert areas["Edema"] == {"a + bce": "0.900", "b + bce": "0.800"}
+    assert "its area is the mean AUROC" in figures["roc"].description
+    assert "seeds" not in figures["pr"].specification["datasets"]["lines"][0]
+
+
+def test_operating_points_are_where_the_thresholds_of_each_policy_land(build):
+    def counts(tp, fp):
+        part = ConfusionPart(true_positives=tp, false_positives=fp, false_negatives=10 - tp, true_negatives=90 - fp)
+        return {"0.5": {"Edema": part}, "oracle": {"Edema": part}}
+
+    records = [build.record("a", 0, confusion=counts(4, 9)), build.record("a", 1, confusion=counts(6, 27))]
+    drawn = beside(records)
+    figures = {f.name: f for f in pictures(summarize(build.board("a"), records, drawn), drawn)}
+    (point,) = figures["roc"].specification["datasets"]["decided"]
+    assert point == {"row": "a + bce", "label": "Edema", "policy": ["0.5", "oracle"], "x": [0.2, 0.2], "y": [0.5, 0.5]}
+    (point,) = figures["pr"].specification["datasets"]["decided"]
+    assert (point["x"][0], point["y"][0]) == (0.5, 0.217)  # 10 of 46 flagged
+    assert "decided" not in figures["reliability"].specification["datasets"]
+    assert "policy" in draw_still(figures["roc"]) or "oracle" in draw_still(figures["roc"])
 
 
 def test_names_cannot_break_out_of_the_page(build):
@@ -197,7 +267,7 @@ def test_the_bundle_is_one_script_that_ends_where_it_should():
 
 def test_a_thinned_curve_stays_near_the_curve():
     x = np.linspace(0, 1, 200)
-    line = thin({"x": x.tolist(), "y": np.sqrt(x).tolist()})
+    line = thin({"x": x.tolist(), "y": np.sqrt(x).tolist()}, 0.01)
     assert len(line["x"]) < 40
     assert np.abs(np.interp(x, line["x"], line["y"]) - np.sqrt(x)).max() < 0.05
     assert (line["x"][0], line["x"][-1]) == (0.0, 1.0)

@@ -8,7 +8,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from harness.board import board_text, row_text, save_board
+from harness.board import board_text, read_board, row_text, save_board
 from harness.cli.main import app
 from harness.errors import UsageError
 from harness.report import page
@@ -34,7 +34,9 @@ def test_the_page_over_boards_links_each_with_its_answer(boards):
     text = path.read_text(encoding="utf-8")
     assert [one.page for one in rendered] == [boards / "first" / "index.html", boards / "second" / "index.html"]
     assert all((path.parent / link).is_file() for link in re.findall(r'href="([^"]+)"', text))
-    assert "net + bce: AUROC 0.800. No other row has a result." in text
+    assert "complete, 1 row" in text
+    assert "AUROC 0.800" in text
+    assert "the only row with a result" in text
     assert "Nothing has been measured on this board yet: 1 row waits." in text
     assert "dots on a ground: scores mean nothing clinically" in text
     assert EVIL not in text
@@ -77,10 +79,10 @@ def test_a_board_that_cannot_be_rendered_is_named_and_stops_no_other(boards):
 
 
 def test_whatever_fails_in_a_board_is_named_without_a_traceback(boards, monkeypatch):
-    def fail_first(board, out=None):
+    def fail_first(board, out=None, **options):
         if board.folder.name == "first":
             raise KeyError("a fault of the harness")
-        return render(board, out)
+        return render(board, out, **options)
 
     render = page.render
     monkeypatch.setattr(page, "render", fail_first)
@@ -95,3 +97,39 @@ def test_the_exit_code_says_that_a_board_was_not_rendered(boards):
     result = CliRunner().invoke(app, ["leaderboard", str(boards)])
     assert result.exit_code == 1
     assert "first" in result.stderr
+
+
+def test_boards_link_to_the_page_over_them_and_only_where_it_lies_around_them(boards, build):
+    link = '<a href="../index.html">All boards</a>'
+    first = boards / "first" / "index.html"
+    page.render(read_board(boards / "first"))
+    assert link not in first.read_text(encoding="utf-8")
+    (boards / "index.html").write_text("<title>a page of somebody else</title>", encoding="utf-8")
+    page.render(read_board(boards / "first"))
+    assert link not in first.read_text(encoding="utf-8")
+    render_index(boards)
+    linked = first.read_text(encoding="utf-8")
+    assert link in linked
+    page.render(read_board(boards / "first"))  # alone, as after a run
+    assert first.read_text(encoding="utf-8") == linked
+
+
+def test_a_linked_page_is_still_what_its_records_give(harness, boards):
+    render_index(boards)
+    _, out, _ = harness("validate", str(boards / "first"))
+    assert "out of date" not in out
+    page_file = boards / "first" / "index.html"
+    page_file.write_text(page_file.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    assert "out of date" in harness("validate", str(boards / "first"))[1]
+
+
+def test_warnings_and_ties_stand_in_a_boards_row(build, tmp_path):
+    rows = [row_text(["a", "b"], ["bce"], ["demo"], {})]
+    save_board(tmp_path / "a-board", board_text(build.board("a", "b", seeds=(0,)), rows))
+    build.write(build.record("a", 0, 0.8), build.record("b", 0, 0.7))
+    text = render_index(tmp_path)[0].read_text(encoding="utf-8")
+    assert "complete, 2 rows" in text
+    assert "One seed: about trained networks, not methods" in text
+    assert "not tested" in text
+    build.write(build.record("b", 0, failure="ValueError: no such layer"))
+    assert "partial, 1 of 2 rows" in render_index(tmp_path)[0].read_text(encoding="utf-8")

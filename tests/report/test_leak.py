@@ -59,13 +59,13 @@ def test_a_board_whose_splits_share_patients_is_never_ranked(harness, tmp_path):
     folder = write_board(tmp_path / "b", TOY)
     code, out, err = harness("run", "b")
     assert code == 0, err
-    assert "patients stand in more than one split, on purpose: results are too good" in err + out
+    assert "patients are in more than one split, on purpose: results are too good" in err + out
     summary = read_results(read_board(folder)).summary
     assert [row.rank for row in summary.rows] == [None, None]
     assert all("auroc" in row.metrics for row in summary.rows)
     assert not summary.ranked
     page = (folder / "index.html").read_text()
-    assert "Not ranked, as the splits leak: 12 patients stand in more than one split, on purpose" in page
+    assert "Not ranked, as the splits leak: 12 patients are in more than one split, on purpose" in page
     assert "harness run b</pre>" not in page.partition("</section>")[0]
 
 

@@ -96,7 +96,7 @@ def test_a_terminal_says_that_a_leaking_board_is_not_ranked_and_counts_what_it_m
     said = "not ranked, as the splits leak: "
     assert said in " ".join(harness("leaderboard", "leaking")[1].split())
     assert said not in harness("leaderboard", "reference")[1]
-    assert "patients stand in more than one split" in json.loads(harness("leaderboard", "leaking", "--json")[1])["leak"]
+    assert "patients are in more than one split" in json.loads(harness("leaderboard", "leaking", "--json")[1])["leak"]
     over_all = harness("leaderboard", ".")[1]
-    assert f"leaking: 1 of 1 rows have a result, {said}" in over_all
+    assert f"leaking: 1 of 1 rows has a result, {said}" in over_all
     assert "reference: 0 of 1 rows have a result\n" in over_all

@@ -290,7 +290,7 @@ def test_published_rows_stand_apart_with_source_and_split(build):
         ((0.80, 0.82, 0.81), (0.79, 0.81, 0.80), "Over seeds alone p = 0.29"),
         ((0.80, 0.82, 0.81), (0.50, 0.52, 0.51), "Over seeds alone p < 0.001; over patients nothing is known: no row"),
         ((0.80, 0.80, 0.80), (0.50, 0.50, 0.50), "p < 0.001"),
-        ((0.80, 0.82), (0.70, 0.72), "With fewer than three seeds a row, nothing tells"),
+        ((0.80, 0.82), (0.70, 0.72), "With fewer than three seeds for each row, nothing tells"),
         ((0.80, 0.82, 0.81), (0.80, 0.82, 0.81), "p = 1.00"),
     ],
 )

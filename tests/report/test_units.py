@@ -56,7 +56,8 @@ def test_the_page_over_boards_says_it_and_a_board_over_images_says_nothing_of_it
     build.write(*make_records(build))
     path, _, failed = render_index(build.folder.parent)
     assert not failed
-    assert f"100 test images of 40 patients, scored over {SAID}, 3 labels" in path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert f'100 images of 40 patients<span class="small">scored over {SAID}</span>' in text
     plain = summarize(build.board("a", "b", seeds=(0,)), make_records(build, pooled=None))
     assert "cored over" not in render_text(plain)
     assert "scored over" not in str(table(plain, 100).caption)

@@ -186,11 +186,11 @@ FINE = "image,Edema\ni0,1\n"
         ("id,Path,Edema\ni0,a,0.1\n", r"s\.csv has several columns that may name the image \(id, Path\); .*--image-c"),
         ("image,subject_id,Patient ID,Edema\ni0,1,2,1\n", r"several columns that may name the patient .* by --patient"),
         ("image\ni0\n", r"s\.csv has no column with scores of a label of .*t\.csv \(Edema\)"),
-        ("image,patient,Edema\ni0,,0.1\n", r"s\.csv: 1 rows have no patient in the column 'patient', first line 2"),
-        ("image,Edema\n,0.1\n", r"s\.csv: 1 rows have no image in the column 'image', first line 2"),
+        ("image,patient,Edema\ni0,,0.1\n", r"s\.csv: 1 row has no patient in the column 'patient', first line 2"),
+        ("image,Edema\n,0.1\n", r"s\.csv: 1 row has no image in the column 'image', first line 2"),
         ("image,Edema\ni0,0.1,0.2\n", r"s\.csv, line 2: 3 cells under 2 columns"),
-        ("image,Edema\ni0\n", r"s\.csv, line 2: 1 cells under 2 columns"),
-        ("image,Edema\ni9,0.1\n", r"s\.csv: 1 of 1 images are not in .*t\.csv, first i9; .* named like 'i0'"),
+        ("image,Edema\ni0\n", r"s\.csv, line 2: 1 cell under 2 columns"),
+        ("image,Edema\ni9,0.1\n", r"s\.csv: 1 of 1 images is not in .*t\.csv, first i9; .* named like 'i0'"),
         ("image,Edema\n", r"s\.csv has a header and no rows"),
         ("", r"s\.csv is empty"),
         ('image,Edema\n"i0,0.1\n', r"s\.csv, line 2: a cell's quotes are not closed rightly"),
@@ -209,10 +209,10 @@ def test_scores_that_cannot_mean_one_thing_are_refused_naming_file_image_and_lab
         ("image,Edema\ni0,inf\n", r"t\.csv: targets must be .* found inf"),
         ("image,Edema\ni0,yes\n", r"t\.csv: image 'i0', label 'Edema': 'yes' is no number"),
         ("image,Edema\ni0,1\ni0,1\n", r"t\.csv: image 'i0' stands in it more than once"),
-        ("image,Edema\ni1,1\n", r"s\.csv: 1 of 1 images are not in .*t\.csv, first i0"),
+        ("image,Edema\ni1,1\n", r"s\.csv: 1 of 1 images is not in .*t\.csv, first i0"),
         (
             "image,patient,Edema\ni0,q,1\n",
-            r"s\.csv: 1 images have another patient than in .*t\.csv, first 'i0' \(p, th",
+            r"s\.csv: 1 image has another patient than in .*t\.csv, first 'i0' \(p, th",
         ),
         ("image,Edema\ni0,\n", r"s\.csv: no target of its images is known"),
         ("", r"t\.csv is empty"),
@@ -409,7 +409,7 @@ def test_decimal_commas_are_read_and_that_is_said(write):
     scores = write("s.csv", "image;Edema;Mass\ni0;0,53;1\n")
     read = read_predictions(scores, targets=write("t.csv", "image,Edema,Mass\ni0,1,0\n"))
     assert read.scores.tolist() == [[0.53, 1]]
-    assert "1 of 2 numbers have a decimal comma, first '0,53', read as 0.53" in read.notes[0]
+    assert "1 of 2 numbers has a decimal comma, first '0,53', read as 0.53" in read.notes[0]
 
 
 def test_tables_may_be_compressed_and_in_any_encoding(tmp_path, scores, targets):

@@ -73,7 +73,14 @@ SCENES = (
     Scene("eight readers of unequal skill, the network better", 8, 500, (0.4, 0.2, 0.1), spread=0.3, lead=0.4),
     Scene("three readers of unequal skill, one label of 20 %", 3, 150, (0.2,), spread=0.3),
     Scene("three readers, one label of 10 %", 3, 100, (0.1,)),
-    Scene("five readers, each of another half, up to four studies a patient", 5, 200, (0.3, 0.1), studies=4, read=0.5),
+    Scene(
+        "five readers, each of another half, up to four studies for each patient",
+        5,
+        200,
+        (0.3, 0.1),
+        studies=4,
+        read=0.5,
+    ),
 )
 
 

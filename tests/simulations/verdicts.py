@@ -195,8 +195,8 @@ def _compare_methods(trials: int) -> str:
                     board = "equal" if times == 1 else f"one of {times}x"
                     lines.append([f"{rows}", f"{seeds}", board, name, *map(_share, shares)])
     text = (
-        f"{trials:,} boards of 8 rows a line, {trials // 4:,} of 30. Power is at the difference that the pooled test "
-        "finds in 0.80 of boards whose rows are all alike."
+        f"{trials:,} boards of 8 rows in each line, {trials // 4:,} of 30. Power is at the difference that the pooled "
+        "test finds in 0.80 of boards whose rows are all alike."
     )
     heads = "rows", "seeds", "spreads", "variance over seeds", "quiet pair", "pair with it", "any pair, Holm", "power"
     return f"{text}\n\n{make_table(heads, lines)}"

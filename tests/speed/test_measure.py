@@ -289,9 +289,9 @@ def test_the_fastest_batch_size_is_at_the_top_of_the_document(monkeypatch, capsy
 
 
 def test_a_recipe_of_ones_own_is_measured_with_its_choices(monkeypatch, capsys):
-    options = ["--recipe", "dacnet", "--batch-size", "4", "--size", "32", "--images", "16", "--plain-seconds", "0"]
+    options = ["--recipes", "dacnet", "--batch-size", "4", "--size", "32", "--images", "16", "--plain-seconds", "0"]
     printed = speed_of(monkeypatch, capsys, *options, "--device", "cpu", "--placement", "streamed")
-    assert "tiny-cnn: images a second" in printed
+    assert "tiny-cnn: images per second" in printed
     assert "placement: streamed" in printed
     assert "reference: a bare loop of torch's modules" in printed
 

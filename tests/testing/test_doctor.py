@@ -27,7 +27,7 @@ def test_versions_devices_folders_and_plugins_are_named(facts, tmp_path):
     found = facts()
     assert found["torch"].value == torch.__version__.partition("+")[0] or found["torch"].value == torch.__version__
     assert "3.0 MiB" in found["cache"].value
-    assert found["data"].missing.startswith("datasets from files")
+    assert found["data"].missing.startswith("No data folder ")
     assert found["bundled"].value.endswith("plugins")
     assert {"python", "cuda", "free for the cache", "chromium", "hub"} <= set(found)
 

@@ -470,7 +470,7 @@ def test_a_worker_process_trains_on_the_gpu(harness, tmp_path):
 
 
 def test_speed_is_measured_on_the_gpu(harness):
-    options = ["--loss", "bce", "--batch-size", "8,16", "--size", "64", "--images", "128", "--plain-seconds", "1"]
+    options = ["--losses", "bce", "--batch-size", "8,16", "--size", "64", "--images", "128", "--plain-seconds", "1"]
     code, out, err = harness("speed", "tiny-cnn", *options, "--device", "cuda:0", "--json")
     assert code == 0, err
     assert json.loads(out)

@@ -204,3 +204,17 @@ def test_predictions_come_in_the_order_of_the_split(setup):
     images = view(made.placed.images[torch.tensor(rows)], made.recipe, made.task)
     with torch.inference_mode():
         torch.testing.assert_close(torch.from_numpy(predictions.logits), made.network(images), atol=1e-5, rtol=1e-5)
+
+
+def test_steps_of_a_long_epoch_are_told_and_a_short_one_is_silent(setup, monkeypatch):
+    from harness.training import pace
+
+    told: list[pace.Steps] = []
+    training = Training(setup(), on_steps=told.append)
+    epochs = training.epochs()
+    next(epochs)
+    assert told == []
+    monkeypatch.setattr(pace, "QUIET", 0.0)
+    monkeypatch.setattr(pace, "EVERY", 0.0)
+    next(epochs)
+    assert told == [pace.Steps(2, done, training.batches) for done in range(1, training.batches + 1)]

@@ -348,7 +348,7 @@ def test_a_weight_that_overflows_in_the_last_step_ends_training_too(train):
 
 
 def test_logits_of_another_shape_are_refused(train):
-    with pytest.raises(PluginError, match=r"must give logits \(8, 3\), one a label, got \(8, 4\)"):
+    with pytest.raises(PluginError, match=r"must give logits \(8, 3\), one for each label, got \(8, 4\)"):
         list(train(nn.Sequential(nn.Flatten(), nn.Linear(256, 4)))[0].epochs())
 
 

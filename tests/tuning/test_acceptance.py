@@ -17,7 +17,8 @@ PLUGIN = str(Path(__file__).parents[1] / "fixtures" / "search.py")
 def test_a_poor_default_is_beaten_beyond_chance_in_twenty_trials(harness):
     started = time.monotonic()
     code, out, err = harness(
-        *("tune", "--dataset", "phantom", "--model", "tiny-cnn", "--loss", "bce", "--recipe", "slow", "--board", "b"),
+        *("tune", "--dataset", "phantom", "--models", "tiny-cnn", "--losses", "bce", "--recipes", "slow"),
+        *("--board", "b"),
         *("--option", "train=600", "--option", "val=200", "--option", "test=400"),
         *("--trials", "20", "--confirm", "3", "--json", "--plugin", PLUGIN),
     )
@@ -36,11 +37,11 @@ def test_parameters_that_do_nothing_are_hardly_ever_called_better(harness, tmp_p
     better, chosen = 0, 0
     for number in range(20):
         code, out, err = harness(
-            *("tune", "--dataset", "toy", "--option", f"count={200 + 4 * number}", "--model", "lucky-net"),
+            *("tune", "--dataset", "toy", "--option", f"count={200 + 4 * number}", "--models", "lucky-net"),
             *(
-                "--loss",
+                "--losses",
                 "bce",
-                "--recipe",
+                "--recipes",
                 "toy",
                 "--set",
                 "recipe.epochs=2",

@@ -19,7 +19,10 @@ from harness.tuning.slots import count_trials
 from harness.tuning.storage import open_storage
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
-TUNE = ("tune", "--dataset", "toy", "--option", "count=480", "--model", "tiny-cnn", "--loss", "bce", "--recipe", "toy")
+TUNE = (
+    *("tune", "--dataset", "toy", "--option", "count=480"),
+    *("--models", "tiny-cnn", "--losses", "bce", "--recipes", "toy"),
+)
 SPACE = ("--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=6", "--set", "recipe.weight_decay=0.0")
 
 
@@ -154,7 +157,7 @@ def test_a_second_ctrl_c_is_not_needed_and_the_study_goes_on(tmp_path):
     await_trials(tmp_path, 2)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
-    assert b"The same command goes on" in (tmp_path / "log").read_bytes()
+    assert b"interrupted; finished trials are kept. Continue with: harness tune" in (tmp_path / "log").read_bytes()
     assert start(tmp_path, "--trials", "8", "--workers", "0").wait() == 0
     require_exact(tmp_path, 8)
 

@@ -24,9 +24,9 @@ from harness.tuning.study import ask_values, open_study
 from tests.conftest import TOY
 from tests.tuning.conftest import DIMENSIONS
 
-BASE = ("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "toy")
+BASE = ("tune", "--dataset", "toy", "--models", "toy-net", "--losses", "bce", "--recipes", "toy")
 SLOW = (
-    *("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "slow", "--board", "b"),
+    *("tune", "--dataset", "toy", "--models", "toy-net", "--losses", "bce", "--recipes", "slow", "--board", "b"),
     *("--plugin", str(TOY), "--plugin", str(TOY.with_name("search.py"))),
 )
 """Its default rate is too small to learn by: nearly every trial is better."""
@@ -97,7 +97,7 @@ def test_trials_that_fail_are_counted_by_kind_and_the_others_go_on(harness):
 
 @pytest.mark.parametrize(("model", "kind"), [("toy-raising", "plugin"), ("toy-greedy", "out_of_memory")])
 def test_a_study_without_a_complete_trial_says_why(harness, model, kind):
-    command = ("tune", "--dataset", "toy", "--model", model, "--loss", "bce", "--recipe", "toy", "--board", "b")
+    command = ("tune", "--dataset", "toy", "--models", model, "--losses", "bce", "--recipes", "toy", "--board", "b")
     code, _, err = harness(*command, "--search", "recipe.lr=1e-3..1e-1", "--trials", "2")
     assert code == 1
     assert f"no trial of 2 is complete (2 {kind})" in err
@@ -109,8 +109,8 @@ def test_a_study_without_a_complete_trial_says_why(harness, model, kind):
         (("--search", "recipe.lrr=1..2"), "did you mean 'recipe.lr'"),
         (("--search", "recipe.batch_size=0..2"), "is not allowed"),
         (("--search", "model.width=-4..8"), "model.width = -4 (--search) is not allowed"),
-        (("--loss", "focal", "--search", "loss.gamma=1..2"), "unknown parameter to search 'loss.gamma'"),
-        (("--model", "toy-nett"), "did you mean 'toy-net'"),
+        (("--losses", "focal", "--search", "loss.gamma=1..2"), "unknown parameter to search 'loss.gamma'"),
+        (("--models", "toy-nett"), "did you mean 'toy-net'"),
         (("--study", "../elsewhere"), "files are called by it"),
         (("--search", "recipe.epochs=1..2"), "leave one of them out"),
         (("--objective", "f1@oracle"), "fitted on what it judges"),
@@ -118,7 +118,7 @@ def test_a_study_without_a_complete_trial_says_why(harness, model, kind):
         (("--budget", "soon"), "--budget soon: give seconds"),
         (("--set", "recipe.lrr=1"), "did you mean 'lr'"),
         (("--storage", "nosuch://x"), "unknown kind of storage"),
-        (("--loss", "bce,focal", "--study", "one"), "cannot have one name"),
+        (("--losses", "bce,focal", "--study", "one"), "cannot have one name"),
     ],
 )
 def test_what_means_nothing_is_refused_before_anything_is_trained(harness, tmp_path, more, message):
@@ -130,7 +130,7 @@ def test_what_means_nothing_is_refused_before_anything_is_trained(harness, tmp_p
 
 
 def test_a_study_that_comes_to_nothing_leaves_the_others_their_result(harness):
-    code, out, err = harness(*BASE, "--model", "toy-raising", *SMALL[len(BASE) :], "--trials", "1", "--json")
+    code, out, err = harness(*BASE, "--models", "toy-raising", *SMALL[len(BASE) :], "--trials", "1", "--json")
     good, bad = json.loads(out)["studies"]
     assert code == 1
     assert (good["study"].split("--")[0], good["trials"]["complete"]) == ("toy-net", 1)
@@ -309,7 +309,7 @@ def test_a_dry_run_prints_the_space_and_what_the_budget_allows(harness, tmp_path
 
 
 def test_several_losses_make_a_study_each(harness, tmp_path):
-    code, out, _ = harness(*SMALL, "--loss", "focal", "--trials", "1", "--json")
+    code, out, _ = harness(*SMALL, "--losses", "focal", "--trials", "1", "--json")
     assert code == 0
     assert [one["study"].split("--")[1] for one in json.loads(out)["studies"]] == ["bce", "focal"]
     assert len(list((tmp_path / "b" / "studies").glob("*.html"))) == 2
@@ -323,7 +323,7 @@ def test_a_board_says_what_is_tuned(harness, tmp_path):
     harness(*run[:3], "--models", "toy-net,tiny-cnn", *run[5:], "--board", "c", "--dry-run")
     code, _, err = harness("tune", "demo", "--dry-run")
     assert code == 2
-    assert "give --model: the board has chexnet, timm/test_vit, tiny-cnn" in err
+    assert "give --models: the board has chexnet, timm/test_vit, tiny-cnn" in err
 
 
 def test_a_budget_that_is_over_begins_no_trial(harness):

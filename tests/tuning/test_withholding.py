@@ -36,7 +36,7 @@ def test_withheld_data_have_no_test_split_and_no_test_targets():
 
 def tune(harness, folder, *more):
     code, out, err = harness(
-        *("tune", "--dataset", "toy", "--model", "toy-net", "--loss", "bce", "--recipe", "toy"),
+        *("tune", "--dataset", "toy", "--models", "toy-net", "--losses", "bce", "--recipes", "toy"),
         *("--board", str(folder), "--trials", "3", "--search", "recipe.lr=1e-3..1e-1:log", "--sampler", "random"),
         *("--json", *more),
     )

@@ -74,7 +74,7 @@ def test_a_board_without_rows_has_those_that_are_submitted(harness, board):
     page = (board / "index.html").read_text()
     assert "Their net (external) has AUROC" in page
     assert "1 of 1 rows have a result. ±" in page
-    assert "b: 1 of 1 rows have a result\n" in harness("leaderboard", ".")[1]
+    assert "b: 1 of 1 rows has a result\n" in harness("leaderboard", ".")[1]
     for heading in ("loss", "recipe"):
         assert f">{heading}<" not in page
     for verb in ("status", "validate", "leaderboard", "rescore"):

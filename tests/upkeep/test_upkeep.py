@@ -95,7 +95,7 @@ def test_status_says_what_of_a_board_is_in_which_state(harness, board):
     assert found["seconds_left"] > 0
     code, out, _ = harness("status", "b")
     assert code == 0
-    assert "1 of 4 done, 1 failed (timeout), 1 stale, 1 running" in out
+    assert "1 of 4 done, 1 failed (timeout), 1 out of date, 1 running" in out
     assert "epoch 3 of 4" in out
 
 
@@ -112,7 +112,11 @@ def test_status_names_submitted_rows_and_records_that_the_board_asks_for_no_more
         f"{TINY}--s1": ("leftover", "1 is none of the board's seeds"),
     }
     code, out, _ = harness("status", "b")
-    assert (code, "2 of 2 done, 1 submitted, 2 leftover" in out, "external--theirs--s0" in out) == (0, True, True)
+    assert (code, "2 of 2 done, 1 submitted, 2 not in board.toml any more" in out, "external--theirs--s0" in out) == (
+        0,
+        True,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,7 +232,7 @@ rows = [{ name = "Net", split = "s", source = "a paper", auroc = 0.8, row = "nob
         (lambda b: (b / "records" / f"{NET}--s0.npz").unlink(), "is missing: its record speaks of it"),
         (lambda b: (b / "records" / "notes.txt").write_text(""), "belongs to no record"),
         (lambda b: (b / "index.html").write_text(""), "is out of date"),
-        (lambda b: (b / "index.html").unlink(), "harness leaderboard makes it"),
+        (lambda b: (b / "index.html").unlink(), "run `harness leaderboard"),
         (lambda b: next((b / "runs").glob("*/predictions-val.npz")).write_bytes(b"x"), "its sha256 differs"),
         (lambda b: change_record(b, f"{NET}--s0", key="0" * 16), "choices or versions have changed"),
         (lambda b: change_record(b, f"{NET}--s0", key="../../../etc"), "is no record: key: "),
@@ -274,13 +278,13 @@ def test_records_of_rows_and_seeds_that_were_taken_out_are_named_once_with_what_
     assert [(f["file"], f["message"], f["problem"]) for f in found["findings"]] == [
         ("board.toml", row, False),
         ("board.toml", seed, False),
-        ("index.html", "is out of date; harness leaderboard makes it again", True),
+        ("index.html", "is out of date; run `harness leaderboard b`", True),
     ]
     code, out, _ = harness("status", "b")
     assert (code, out.count(FAMILY), out.count(way_out)) == (0, 1, 2)
     code, out, _ = harness("leaderboard", "b")
     assert code == 0
-    assert f"{FAMILY}: seed 0, 1: stale: board.toml has no such row; {way_out}" in " ".join(out.split())
+    assert f"{FAMILY}: seed 0, 1: out of date: board.toml has no such row; {way_out}" in " ".join(out.split())
     page = (cut_board / "index.html").read_text()
     assert (f"--only '{TINY}'" in page, f"--only '{FAMILY}'" in page) == (True, False)
     assert run_json(harness, "validate", "b")["ok"] is True
@@ -407,7 +411,7 @@ def test_targets_and_order_of_a_submission_count_for_nothing(harness, board):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda a: a | {n: a[n][1:] for n in ("image", "patient", "logits", "targets")}, "have no prediction"),
+        (lambda a: a | {n: a[n][1:] for n in ("image", "patient", "logits", "targets")}, "has no prediction"),
         (lambda a: a | {"image": np.array([f"x{n}" for n in a["image"]])}, "are not in the dataset"),
         (lambda a: a | {"labels": np.array(["first", "second", "other"])}, "label 'third' of the dataset is missing"),
         (lambda a: a | {"logits": a["logits"] * np.nan}, "a logit must be finite"),
@@ -480,7 +484,7 @@ def test_waste_is_listed_and_removed_when_wanted(harness, board):
     stale_key = {p.name for p in (board / "runs").iterdir()}
     assert waste["runs/0123456789abcdef"] == ("belongs to no record", 5000)
     assert waste["records/.tmp-x.json"] == ("left by a process that was killed", 4)
-    assert waste[f"records/{NET}--s1.json"][0] == "stale: choices or versions have changed"
+    assert waste[f"records/{NET}--s1.json"][0] == "out of date: choices or versions have changed"
     assert found["removed"] is False
     assert "runs/tensorboard" not in waste
     assert stale_key == {p.name for p in (board / "runs").iterdir()}
@@ -526,7 +530,7 @@ def test_what_a_run_has_made_while_clean_asked_stays(harness, board, monkeypatch
 
     monkeypatch.setattr("typer.confirm", confirm)
     code, out, _ = harness("clean", "b")
-    assert (code, "have come to use meanwhile and stay" in out) == (0, True), out
+    assert (code, "now in use and not removed" in out) == (0, True), out
     assert path.read_bytes() == current
     assert path.with_suffix(".npz").exists()
     assert not garbage.exists()

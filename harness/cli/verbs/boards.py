@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import itertools
-import shlex
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.option_values import find_cache, find_devices, parse_duration, parse_memory, split_names, split_numbers
 from harness.cli.options import (
     COMPARED,
     MACHINE,
-    MOST_WORKERS,
     OUTPUT,
     BoardArgument,
     BoardDataRoot,
+    BoardFolder,
+    BoardOption,
     CacheDir,
     CompileOption,
     DatasetOptions,
     Devices,
     Json,
+    Losses,
+    Models,
+    NewDataset,
     PlaceOption,
     Plugins,
+    Recipes,
+    WorkerCount,
     complete_names,
-    find_cache,
-    find_devices,
-    parse_duration,
-    parse_memory,
-    split_names,
-    split_numbers,
 )
-from harness.cli.verbs.shared import find_data_root, open_registry, print_board
+from harness.cli.verbs.shared import find_data_root, open_registry, print_board, same_command
 from harness.errors import UsageError
 from harness.machine import require_drawing
 
@@ -51,43 +50,16 @@ if TYPE_CHECKING:
 
 def run(
     board: BoardArgument = None,
-    folder: Annotated[
-        Path | None, typer.Option("--board", help="Where the board is, or is to be made.", rich_help_panel=COMPARED)
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="For a new board: its dataset.", autocompletion=complete_names("dataset"), rich_help_panel=COMPARED
-        ),
-    ] = None,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="For a new board: models, separated by commas.",
-            autocompletion=complete_names("model"),
-            rich_help_panel=COMPARED,
-        ),
-    ] = None,
-    losses: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="For a new board: losses, separated by commas.",
-            autocompletion=complete_names("loss"),
-            rich_help_panel=COMPARED,
-        ),
-    ] = None,
-    recipes: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="For a new board: recipes, separated by commas.",
-            autocompletion=complete_names("recipe"),
-            rich_help_panel=COMPARED,
-        ),
-    ] = None,
+    folder: BoardOption = None,
+    dataset: NewDataset = None,
+    models: Models = None,
+    losses: Losses = None,
+    recipes: Recipes = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option(
-            help="For a new board: metrics, separated by commas; the first ranks.",
+            metavar="NAMES",
+            help="Report these metrics on a new board, separated by commas, and rank rows by the first.",
             show_default="auroc,auprc,f1,brier,ece",
             autocompletion=complete_names("metric"),
             rich_help_panel=COMPARED,
@@ -95,13 +67,19 @@ def run(
     ] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(help="Seeds, as 0,1,2; of an existing board, which of its own to run.", rich_help_panel=COMPARED),
+        typer.Option(
+            metavar="NUMBERS",
+            help="Train with these seeds, such as 0,1,2. On an existing board, run only these of its seeds.",
+            rich_help_panel=COMPARED,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="model.|loss.|recipe.NAME=VALUE: run rows with that parameter; may be repeated.",
+            metavar="NAME=VALUE",
+            help="Run rows with this parameter. The name begins with model., loss. or recipe., as in recipe.lr=1e-3. "
+            "Repeat it for several parameters.",
             rich_help_panel=COMPARED,
         ),
     ] = None,
@@ -110,45 +88,53 @@ def run(
         bool,
         typer.Option(
             "--controls",
-            help="Add rows that must find nothing: prevalence, and shuffled targets.",
+            help="Add two control rows that must find nothing: prevalence alone, and shuffled targets.",
             rich_help_panel=COMPARED,
         ),
     ] = False,
     only: Annotated[
-        str | None, typer.Option(help="Only rows whose name matches this glob.", rich_help_panel=COMPARED)
+        str | None,
+        typer.Option(
+            metavar="GLOB", help="Run only rows whose name matches, such as 'chexnet*'.", rich_help_panel=COMPARED
+        ),
     ] = None,
     data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     device: Devices = "auto",
-    workers: Annotated[
-        int | None,
+    workers: WorkerCount = None,
+    timeout: Annotated[
+        str | None,
         typer.Option(
-            envvar="HARNESS_WORKERS",
-            min=0,
-            max=MOST_WORKERS,
-            help="Worker processes; 0 runs everything in this one, for a debugger.",
-            show_default="one a device",
+            metavar="TIME",
+            help="Stop a training that takes longer than this, such as 90s, 15m or 2h.",
             rich_help_panel=MACHINE,
         ),
     ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option(help="Longest time that a combination may take, as 90s, 15m or 2h.", rich_help_panel=MACHINE),
-    ] = None,
     retries: Annotated[
         int,
-        typer.Option(min=0, help="Retries after a crash, a timeout or running out of memory.", rich_help_panel=MACHINE),
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Retry this many times after a crash, a timeout or running out of memory.",
+            rich_help_panel=MACHINE,
+        ),
     ] = 0,
     memory: Annotated[
         str | None,
-        typer.Option(help="Most of the host's memory that a worker may hold, as 900M or 12G.", rich_help_panel=MACHINE),
+        typer.Option(
+            metavar="SIZE",
+            help="Stop a worker that holds more of the host's memory than this, such as 900M or 12G.",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
     compile_: CompileOption = "auto",
     placement: PlaceOption = "auto",
     deterministic: Annotated[
         bool,
         typer.Option(
-            "--deterministic", help="On a GPU: the same bits each time, for some speed.", rich_help_panel=MACHINE
+            "--deterministic",
+            help="Give the same bits every time on a GPU, at some cost in speed.",
+            rich_help_panel=MACHINE,
         ),
     ] = False,
     plugin: Plugins = None,
@@ -156,29 +142,32 @@ def run(
         list[str] | None,
         typer.Option(
             "--observer",
-            help="Also tell an observer (tensorboard, wandb); may be repeated.",
+            metavar="NAME",
+            help="Also report progress to this observer, such as tensorboard or wandb. Repeat it for several.",
             autocompletion=complete_names("observer"),
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be run, and why.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--dry-run", help="Print what would be run and why; train nothing.", rich_help_panel=OUTPUT)
     ] = False,
     speeds: Annotated[
         list[Path] | None,
         typer.Option(
             "--speeds",
-            help="With --dry-run: a file that harness speed MODEL --json has written, or a folder of them, for the "
-            "hours; may be repeated.",
+            metavar="FILE",
+            help="Estimate the hours of a --dry-run from what `harness speed MODEL --json` wrote, a file or a folder "
+            "of files. Repeat it for several.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Run also what has a current record.", rich_help_panel=OUTPUT)
+        bool,
+        typer.Option("--force", help="Run again even what has an up-to-date result.", rich_help_panel=OUTPUT),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train and measure what a board lacks, and render its page."""
+    """Train and evaluate what a board is missing, and write its page."""
     from harness.definition import BoardRequest, define
     from harness.parameters import parse_assignments, parse_params
 
@@ -278,7 +267,8 @@ def _run_definition(
         try:
             planned = planning.plan(board, registry, settings, display)
         except KeyboardInterrupt:
-            fail(f"interrupted; decoded images are kept. Continue with: {_same_command()}")
+            display.close()
+            fail(f"interrupted; decoded images are kept. Continue with: {same_command()}")
             raise
         if settings.dry:
             print_plan(planned, speeds, as_json=as_json)
@@ -289,6 +279,7 @@ def _run_definition(
             made = carry_out(definition, registry, planned, settings.data_root, told, at_work, retries=retries)
         except Interrupted as interrupted:
             forced = {item.job.combo.name for item in planned if item.reason == FORCED}
+            display.close()
             fail(_explain_interruption(interrupted.left, forced))
             render(board)
             raise
@@ -305,21 +296,16 @@ def _explain_interruption(left: Sequence[Left], forced: Collection[str]) -> str:
     stays = f"The results that were there stay for {', '.join(kept)}: --force --only ROW starts a row again. "
     return (
         f"interrupted; what is finished is kept, {len(left)} left to do{middle}. {stays if kept else ''}"
-        f"Continue with: {_same_command(without='--force')}"
+        f"Continue with: {same_command(without='--force')}"
     )
 
 
-def _same_command(without: str = "") -> str:
-    """What was typed, with all its options but one: plugins and data have to be there again."""
-    return shlex.join(["harness", *(argument for argument in sys.argv[1:] if argument != without)])
-
-
 def rescore(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")],
+    board: BoardFolder,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate stored predictions again, after a metric was added or fixed; nothing is trained."""
+    """Evaluate a board's stored predictions again, after a metric was added or fixed. Nothing is trained."""
     from harness.board import read_board
     from harness.cli.terminal import Display, warn
     from harness.execution.rescore import rescore as rescore_records

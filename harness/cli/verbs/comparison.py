@@ -10,6 +10,9 @@ import typer
 
 from harness.cli.options import (
     MOST_TIMES,
+    OUTPUT,
+    READING,
+    STATISTICS,
     DataRoot,
     DatasetOptions,
     ImageColumn,
@@ -22,6 +25,7 @@ from harness.cli.options import (
     StudyColumn,
     TruthOption,
     WantedLabels,
+    complete_names,
 )
 from harness.cli.verbs.predictions import (
     FEWEST_RESAMPLES,
@@ -39,6 +43,7 @@ from harness.cli.verbs.predictions import (
 from harness.cli.verbs.shared import open_registry
 from harness.errors import UsageError
 from harness.evaluation import RESAMPLES
+from harness.text import count
 
 if TYPE_CHECKING:
     from harness.components import Data
@@ -52,7 +57,9 @@ def compare(
     systems: Annotated[
         list[str],
         typer.Argument(
-            metavar="A B...", help="Each a file of predictions, a folder of them (seeds of one system), or BOARD::ROW."
+            metavar="A B...",
+            help="These are two or more systems. Each is a file of predictions, a folder of files for its seeds, or "
+            "BOARD::ROW.",
         ),
     ],
     targets: Targets = None,
@@ -67,40 +74,69 @@ def compare(
     labels: WantedLabels = None,
     reader: Readers = None,
     truth: TruthOption = "targets",
-    metrics: Annotated[str, typer.Option(help="Separated by commas.")] = "auroc",
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Compare these metrics, separated by commas.",
+            autocompletion=complete_names("metric"),
+            rich_help_panel=STATISTICS,
+        ),
+    ] = "auroc",
     resamples: Annotated[
         int | None,
         typer.Option(
             min=FEWEST_RESAMPLES,
             max=MOST_TIMES,
-            help="Of the patients; rows alone have their records'.",
+            metavar="N",
+            help="Resample the patients this many times. Rows compared on their own use their records' resamples.",
+            rich_help_panel=STATISTICS,
             show_default="1000",
         ),
     ] = None,
     seed: Annotated[
-        str | None, typer.Option(help="Of the resamples, any text; rows alone have their records'.", show_default="0")
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Draw the resamples from this seed, which may be any text. Rows compared on their own use their "
+            "records' seed.",
+            show_default="0",
+            rich_help_panel=STATISTICS,
+        ),
     ] = None,
     val: Annotated[
         list[str] | None,
         typer.Option(
             "--val",
             metavar="FILES",
-            help="Validation predictions of a system, for thresholds: once for each A B... that is no row, in their "
-            "order; a file, a folder, or files separated by commas.",
+            help="Fit a system's thresholds on these validation predictions: a file, a folder, or files separated by "
+            "commas. Repeat it, in the order of the systems, for each that is not a BOARD::ROW.",
+            rich_help_panel=READING,
         ),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="A difference of no account: say what is not worse by more, or equivalent.")
+        float | None,
+        typer.Option(
+            metavar="DIFFERENCE",
+            help="Also say which systems are not worse by more than this difference, or equivalent within it.",
+            rich_help_panel=STATISTICS,
+        ),
     ] = None,
     by_label: Annotated[
-        bool, typer.Option("--by-label", help="Print the differences label by label; --json always has them.")
+        bool,
+        typer.Option(
+            "--by-label", help="Print the differences for each label. --json always has them.", rich_help_panel=OUTPUT
+        ),
     ] = False,
-    common: Annotated[bool, typer.Option("--common", help="Compare on the images that all have.")] = False,
+    common: Annotated[
+        bool,
+        typer.Option("--common", help="Compare on the images that all systems share.", rich_help_panel=READING),
+    ] = False,
     allow_overlap: AllowOverlap = False,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Compare systems in pairs, on the same resampled patients and against the spread of their seeds."""
+    """Compare systems in pairs, with intervals and p-values over the same resampled patients and their seeds."""
     from harness.cli import tables
     from harness.cli.evaluation_listing import describe_comparison
     from harness.cli.reader_listing import print_systems_beside
@@ -222,7 +258,8 @@ def _read_validations(
     others = [name for name in systems if name not in rows]
     if len(given) != len(others):
         raise UsageError(
-            f"--val is given {len(given)} times for {len(others)} systems ({', '.join(others)}): give it once for "
+            f"--val is given {count(len(given), 'time')} for {count(len(others), 'system')} "
+            f"({', '.join(others)}): give it once for "
             "each, in their order; the seeds of a system are a folder, or separated by commas"
         )
     paired, notes = {}, []

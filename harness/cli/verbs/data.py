@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheDir, DataRoot, DatasetName, DatasetOptions, Json, Plugins, find_cache
+from harness.cli.option_values import find_cache
+from harness.cli.options import (
+    CacheDir,
+    DataRoot,
+    DatasetName,
+    DatasetOptions,
+    Json,
+    Plugins,
+)
 from harness.cli.output import say
 from harness.cli.verbs.shared import open_registry, open_source
 from harness.components import LARGEST_SIZE
@@ -22,15 +30,15 @@ if TYPE_CHECKING:
 
 
 def list_datasets(plugin: Plugins = None, as_json: Json = False) -> None:
-    """List datasets and their options."""
-    from harness.cli import catalogue, tables
+    """List the datasets with their options."""
+    from harness.cli import catalogue, component_listing, tables
 
     registry = open_registry(plugin)
     if as_json:
         listed = catalogue.listing(registry)["components"]
         tables.print_json({"datasets": [component for component in listed if component["kind"] == "dataset"]})
     else:
-        tables.print_listing(registry, only="dataset")
+        component_listing.print_datasets(registry)
 
 
 def describe_dataset(
@@ -40,7 +48,7 @@ def describe_dataset(
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Count images, patients and positives by split; reads label files only."""
+    """Count images, patients and positives in each split. Only label files are read."""
     from harness.cli import tables
     from harness.data import loading, statistics
 
@@ -52,20 +60,58 @@ def describe_dataset(
         tables.print_statistics(name, described)
 
 
+def match_datasets(
+    name: Annotated[str, typer.Argument(metavar="A", help="This is the dataset that a network is trained on.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="This is the dataset that it is tested on.")],
+    data_root: DataRoot = Path("data"),
+    plugin: Plugins = None,
+    as_json: Json = False,
+) -> None:
+    """Show which labels of two datasets mean the same, what is merged, and what cannot be compared.
+
+    Public sets need no data for this: their labels stand in a table of terms. Label files of others are read.
+    """
+    from dataclasses import asdict
+
+    from harness.cli import tables
+    from harness.data.terms import match_labels, read_terms
+
+    registry = open_registry(plugin)
+
+    def find_labels(dataset: str) -> list[str]:
+        registry.dataset(dataset)  # a name that nothing has is refused before anything is read
+        own = read_terms().labels.get(dataset)
+        return list(own if own is not None else _load(dataset, data_root, plugin).labels)
+
+    found = match_labels(name, other, find_labels(name), find_labels(other))
+    if as_json:
+        matches = [asdict(match) for match in found.matches]
+        tables.print_json({"dataset": name, "other": other, "labels": matches, "unused": found.unused})
+    else:
+        tables.print_matches(name, other, found)
+
+
+def _load(name: str, data_root: Path, plugin: list[Path] | None) -> Data:
+    from harness.data import loading
+
+    return loading.load(open_source(name, None, data_root, plugin))
+
+
 def check_dataset(
     name: DatasetName,
     options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
     load_size: Annotated[
-        int, typer.Option(min=8, max=LARGEST_SIZE, help="Size in pixels at which images are decoded to be compared.")
+        int, typer.Option(min=8, max=LARGEST_SIZE, help="Compare images at this height and width in pixels.")
     ] = 224,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Look for leaks, duplicates, damaged files and labels that cannot be measured; exit 1 where something is wrong.
+    """Look for leaks, duplicates, damaged files and labels that cannot be evaluated.
 
-    Every decoded image in the cache is compared with its digest; where one has changed, all are decoded again.
+    The exit code is 1 if something is wrong. Every decoded image in the cache is compared with its digest, and all are
+    decoded again if one has changed.
     """
     from dataclasses import replace
 
@@ -90,16 +136,19 @@ def prepare_dataset(
     options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     cache_dir: CacheDir = None,
-    load_size: Annotated[int, typer.Option(min=8, max=LARGEST_SIZE, help="Height and width in pixels.")] = 224,
+    load_size: Annotated[
+        int, typer.Option(min=8, max=LARGEST_SIZE, help="Decode images to this height and width in pixels.")
+    ] = 224,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Decode a dataset's images once, ahead of a run."""
+    """Decode a dataset's images once, before a run needs them."""
     from harness.cli import tables
     from harness.cli.terminal import NOTED
     from harness.data import loading
     from harness.data.decoding import describe_values
     from harness.data.prepare import describe_left_out
+    from harness.text import count
 
     source = open_source(name, options, data_root, plugin)
     prepared = _prepare(source, loading.load(source), load_size, cache_dir)
@@ -116,7 +165,7 @@ def prepare_dataset(
     if as_json:
         tables.print_json(summary)
         return
-    say(f"{len(prepared.data.table):,} images of {name} at {load_size} px")
+    say(f"{count(len(prepared.data.table), 'image')} of {name} at {load_size} px")
     if (values := describe_values(prepared.data, prepared.scale)) is not None:
         say(values)
     if (left_out := describe_left_out(prepared)) is not None:
@@ -125,12 +174,13 @@ def prepare_dataset(
 
 def clean_cache(
     cache_dir: CacheDir = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove all that is not in use without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove everything that is not in use without asking.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the decoded images in the cache, with sizes and since when they are unused, and remove them after asking.
+    """List the decoded images in the cache, and remove them after asking.
 
-    What a running process uses stays. What is removed is decoded again when it is asked for.
+    Sizes and the time since the last use are shown. Images that a running process uses stay. Removed images are decoded
+    again when they are needed.
     """
     from harness.cli import tables
     from harness.data.cached_sets import list_sets, remove_set
@@ -144,7 +194,7 @@ def clean_cache(
             if remove_set(one):
                 removed.append(one)
             elif not as_json:
-                say(f"{one.path.name} is in use now and stays")
+                say(f"{one.path.name} is now in use and stays")
     if as_json:
         listed = [
             {"name": s.path.name, "bytes": s.size, "unused_s": s.unused, "in_use": s.in_use, "removed": s in removed}
@@ -156,7 +206,7 @@ def clean_cache(
 def _print_sets(sets: Sequence[CachedSet], cache: Path) -> None:
     from rich.filesize import decimal
 
-    from harness.text import describe_seconds
+    from harness.text import count, describe_seconds
 
     for one in sets:
         days = one.unused / 86400
@@ -164,7 +214,7 @@ def _print_sets(sets: Sequence[CachedSet], cache: Path) -> None:
         state = "in use" if one.in_use else f"unused for {since}"
         say(f"{decimal(one.size):>9}  {one.path.name}: {state}")
     total = decimal(sum(one.size for one in sets))
-    say(f"{total} in {len(sets)} sets of {cache}" if sets else f"no decoded images are in {cache}")
+    say(f"{total} in {count(len(sets), 'set')} of {cache}" if sets else f"no decoded images are in {cache}")
 
 
 def _prepare(

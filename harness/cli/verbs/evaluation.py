@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.option_values import split_names
 from harness.cli.options import (
     MOST_TIMES,
+    READING,
+    STATISTICS,
     DataRoot,
     DatasetOptions,
     ImageColumn,
@@ -21,7 +24,7 @@ from harness.cli.options import (
     StudyColumn,
     TruthOption,
     WantedLabels,
-    split_names,
+    complete_names,
 )
 from harness.cli.verbs.predictions import (
     FEWEST_RESAMPLES,
@@ -41,11 +44,19 @@ from harness.evaluation import RESAMPLES
 
 def score(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Test predictions, .npz or .csv: the seeds of one system.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="These are the test predictions of one system, a .npz or .csv file for each seed."
+        ),
     ],
     val: Annotated[
         list[str] | None,
-        typer.Option("--val", metavar="FILE", help="Validation predictions: one for each FILE, or one for all."),
+        typer.Option(
+            "--val",
+            metavar="FILE",
+            help="Fit thresholds on these validation predictions: one for each FILE, or one for all.",
+            rich_help_panel=READING,
+        ),
     ] = None,
     targets: Targets = None,
     dataset: DatasetOption = None,
@@ -60,24 +71,45 @@ def score(
     reader: Readers = None,
     truth: TruthOption = "targets",
     metrics: Annotated[
-        str, typer.Option(help="Separated by commas; a name may carry a threshold policy, as f1@0.5.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Report these metrics, separated by commas. A name may end in a threshold policy, such as f1@0.5.",
+            autocompletion=complete_names("metric"),
+            rich_help_panel=STATISTICS,
+        ),
     ] = "auroc,auprc,f1,brier,ece",
     prevalence: Annotated[
         list[str] | None,
         typer.Option(
             metavar="LABEL=SHARE",
-            help="Give predictive values of a label where this share of patients has it, such as Edema=0.05.",
+            help="Report predictive values of a label at this prevalence, such as Edema=0.05. Repeat it for several.",
+            rich_help_panel=STATISTICS,
         ),
     ] = None,
     resamples: Annotated[
-        int, typer.Option(min=FEWEST_RESAMPLES, max=MOST_TIMES, help="Of the patients, for intervals.")
+        int,
+        typer.Option(
+            min=FEWEST_RESAMPLES,
+            max=MOST_TIMES,
+            metavar="N",
+            help="Resample the patients this many times for intervals.",
+            rich_help_panel=STATISTICS,
+        ),
     ] = RESAMPLES,
-    seed: Annotated[str, typer.Option(help="Of the resamples, any text; a record's is its data's fingerprint.")] = "0",
+    seed: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Draw the resamples from this seed, which may be any text. A record uses its data's fingerprint.",
+            rich_help_panel=STATISTICS,
+        ),
+    ] = "0",
     allow_overlap: AllowOverlap = False,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate predictions made anywhere, as a board evaluates its own."""
+    """Evaluate predictions that were made anywhere, as a board evaluates its own."""
     from harness.board import RATES
     from harness.choices import resolve_metrics
     from harness.cli import tables
@@ -89,6 +121,7 @@ def score(
     from harness.metric_names import full_name
     from harness.parameters import parse_assignments
     from harness.scoring.systems import evaluate_system, find_files, pair_validation, read_seeds
+    from harness.text import count
     from harness.units import CALLED, count_units
 
     registry = open_registry(plugin)
@@ -120,9 +153,9 @@ def score(
         described = {"files": [str(path) for path in paths], **describe_evaluation(evaluation), "notes": notes}
         tables.print_json({**described, "resamples": resamples, "seed": seed})
         return
-    system = str(files[0]) if len(files) == 1 else f"{len(files)} files"
-    people = f" of {evaluation.patients:,} patients" if evaluation.patients_known else ", patients unknown"
-    seeds = f"{len(tests)} {'seed' if len(tests) == 1 else 'seeds'}"
+    system = str(files[0]) if len(files) == 1 else count(len(files), "file")
+    people = f" of {count(evaluation.patients, 'patient')}" if evaluation.patients_known else ", patients unknown"
+    seeds = count(len(tests), "seed")
     title = f"{system}: {seeds}, {count_units(evaluation.unit, evaluation.images)}{people}"
     asked = [full_name(name, evaluation.metrics) for name in names]
     tables.print_evaluation(

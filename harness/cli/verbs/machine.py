@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.option_values import LONGEST, find_cache, find_device, split_names, split_numbers
 from harness.cli.options import (
-    LONGEST,
     CacheDir,
     CompileOption,
     DataRoot,
@@ -17,9 +18,6 @@ from harness.cli.options import (
     PlaceOption,
     Plugins,
     complete_names,
-    find_cache,
-    find_device,
-    split_numbers,
 )
 from harness.cli.verbs.shared import open_registry
 from harness.errors import UsageError
@@ -39,21 +37,50 @@ def speed(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A model; `harness plugins` lists them.", autocompletion=complete_names("model")
+            metavar="MODEL",
+            help="This is a model's name. `harness plugins` shows the names.",
+            autocompletion=complete_names("model"),
         ),
     ],
-    loss: Annotated[str, typer.Option(help="The loss.", autocompletion=complete_names("loss"))] = "bce",
-    recipe: Annotated[
-        str | None, typer.Option(help="A recipe; by default AdamW with crops and flips.", show_default=False)
+    losses: Annotated[
+        str,
+        typer.Option(
+            "--losses",
+            metavar="NAMES",
+            help="Time training with these losses, separated by commas.",
+            autocompletion=complete_names("loss"),
+        ),
+    ] = "bce",
+    recipes: Annotated[
+        str | None,
+        typer.Option(
+            "--recipes",
+            metavar="NAMES",
+            help="Time training with these recipes, separated by commas.",
+            show_default="AdamW with crops and flips",
+            autocompletion=complete_names("recipe"),
+        ),
     ] = None,
     batch_size: Annotated[
-        str | None, typer.Option(help="Images a step; several to be compared: 16,64,256.", show_default="64")
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Train on this many images in each step. Several are compared, such as 16,64,256.",
+            show_default="64",
+        ),
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Height and width in pixels.", show_default="224")] = None,
+    size: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Train on images of this height and width.", show_default="224")
+    ] = None,
     images: Annotated[
-        int | None, typer.Option(min=1, help="Random training images.", show_default="16384, on a CPU 512")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Use this many random training images.", show_default="16384, or 512 on a CPU"
+        ),
     ] = None,
-    plain_seconds: Annotated[float, typer.Option(help="How long the plain script is timed; 0 leaves it out.")] = 20.0,
+    plain_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time the plain script for this long. 0 leaves it out.")
+    ] = 20.0,
     compile_: CompileOption = "auto",
     placement: PlaceOption = "auto",
     device: Device = "auto",
@@ -61,7 +88,10 @@ def speed(
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Time a model's training on this machine: the engine, its tight loop, a reference, and a plain PyTorch script."""
+    """Time a model's training on this machine, and compare it with a plain PyTorch script.
+
+    Also timed are a loop of the engine's step alone, and a reference without the harness's code.
+    """
     from harness.cli import tables
     from harness.speed.measure import measure_speed
     from harness.speed.request import SpeedRequest
@@ -72,21 +102,26 @@ def speed(
     registry, where = open_registry(plugin), find_device(device)
     engine = EngineOptions(compile=compile_, placement=placement)
     set_up_process(engine, find_cache(cache_dir))
-    chosen, lossy = registry.model(model), registry.loss(loss)
+    chosen = registry.model(model)
     if chosen.inputs.table:
         raise UsageError(
             f"model '{chosen.name}' gets {', '.join(chosen.inputs.table)} beside each image, and speed is measured on "
             "random images alone; give a model that gets no table, such as the one that it extends"
         )
     speeds: list[Speed] = []
-    for number in split_numbers(batch_size, "--batch-size") or (None,):
+    combinations = itertools.product(
+        split_names([recipes or ""]) or (None,),
+        [registry.loss(name) for name in split_names([losses]) or ("bce",)],
+        split_numbers(batch_size, "--batch-size") or (None,),
+    )
+    for recipe, loss, number in combinations:
         made = _speed_recipe(registry, recipe, number, size)
         count = images or max(IMAGES[where.type], made.batch_size)
         speeds.append(
             measure_speed(
                 SpeedRequest(
                     model=chosen,
-                    loss=lossy,
+                    loss=loss,
                     recipe=made,
                     images=count,
                     device=where,
@@ -110,7 +145,7 @@ def _speed_recipe(registry: Registry, name: str | None, batch_size: int | None, 
     from harness.parameters import override
 
     plain = Recipe(
-        name="speed",
+        name="plain",
         optimizer="adamw",
         batch_size=64,
         load_size=256,
@@ -130,7 +165,7 @@ def _speed_recipe(registry: Registry, name: str | None, batch_size: int | None, 
 
 
 def _speed_as_plain(model: str, speeds: list[Speed], device: torch.device) -> dict[str, Any]:
-    """The fastest batch size at the top, all of them under `measured`."""
+    """The fastest combination at the top, all of them under `measured`."""
     from dataclasses import asdict
 
     from harness.results.provenance import describe_run
@@ -151,7 +186,7 @@ def _speed_as_plain(model: str, speeds: list[Speed], device: torch.device) -> di
 def examine_machine(
     data_root: DataRoot = Path("data"), cache_dir: CacheDir = None, plugin: Plugins = None, as_json: Json = False
 ) -> None:
-    """Say what this machine has, and what is missing for what."""
+    """Show what this machine has, and what does not work because something is missing."""
     from dataclasses import asdict
 
     from harness.cli import tables

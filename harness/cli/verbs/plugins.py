@@ -7,47 +7,72 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.options import DataRoot, DatasetOptions, Device, Json, Plugins, complete_names, find_device
+from harness.cli.option_values import find_device
+from harness.cli.options import (
+    DataRoot,
+    DatasetOptions,
+    Device,
+    Json,
+    Plugins,
+    complete_names,
+)
 from harness.cli.output import say
 from harness.cli.verbs.shared import open_registry
 
 
 def list_plugins(context: typer.Context, plugin: Plugins = None, as_json: Json = False) -> None:
-    """List what there is: kind, name, where from, one line."""
+    """List every component: its kind, its name, its origin and one line about it."""
     if context.invoked_subcommand is not None:
         return
-    from harness.cli import catalogue, tables
+    from harness.cli import catalogue, component_listing, tables
 
     registry = open_registry(plugin)
     if as_json:
         tables.print_json(catalogue.listing(registry))
     else:
-        tables.print_listing(registry)
+        component_listing.print_listing(registry)
 
 
 def show_plugin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A component's name.", autocompletion=complete_names())],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="This is the name of a dataset, model, loss, metric, recipe or observer.",
+            autocompletion=complete_names(),
+        ),
+    ],
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Show a component: signature, defaults, search space, citation."""
-    from harness.cli import catalogue, tables
+    """Show a component: what it is, its parameters with types and defaults, what is searched, what to cite."""
+    from harness.cli import catalogue, component_listing, tables
 
     details = catalogue.details(open_registry(plugin), name)
     if as_json:
         tables.print_json({"components": details})
     else:
-        tables.print_details(details)
+        component_listing.print_details(details)
 
 
 def new_plugin(
-    kind: Annotated[Literal["model", "loss", "metric", "dataset", "recipe"], typer.Argument(help="What it offers.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and hyphens: my-net.")],
+    kind: Annotated[
+        Literal["model", "loss", "metric", "dataset", "recipe"], typer.Argument(help="This is what the plugin offers.")
+    ],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="This is the plugin's name in small letters, digits and hyphens, such as my-net."
+        ),
+    ],
     package: Annotated[
-        bool, typer.Option("--package", help="A package that can be installed, with tests and CI.")
+        bool,
+        typer.Option(
+            "--package", help="Write a package that can be installed, with tests and CI, instead of one file."
+        ),
     ] = False,
 ) -> None:
-    """Write a commented plugin that works as it stands, to be changed; nothing is overwritten."""
+    """Write a commented plugin that works as it stands and is yours to change. Nothing is overwritten."""
     from harness.testing import scaffold
 
     skeleton = scaffold.make_skeleton(kind, name, open_registry(()), package=package)
@@ -61,7 +86,7 @@ def check_plugin(
         str,
         typer.Argument(
             metavar="NAME|FILE|PACKAGE",
-            help="A component, a plugin's file, or an installed package.",
+            help="This is a component's name, a plugin's file or an installed package.",
             autocompletion=complete_names(),
         ),
     ],
@@ -71,7 +96,7 @@ def check_plugin(
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Prove that a plugin keeps its contract; on failure say what was seen and how to fix it."""
+    """Check that a plugin does what the harness expects, and say how to fix what fails."""
     from dataclasses import asdict
 
     from harness import testing

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import (
-    split_names,
-)
+from harness.cli.option_values import split_names
+from harness.cli.options import DATA, READING, complete_names
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,13 +21,30 @@ if TYPE_CHECKING:
 
 Targets = Annotated[
     Path | None,
-    typer.Option("--targets", metavar="CSV", help="Targets: image, perhaps patient, and a column for each label."),
+    typer.Option(
+        "--targets",
+        metavar="CSV",
+        help="Read targets from this table: image, perhaps patient, and a column for each label.",
+        rich_help_panel=READING,
+    ),
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", metavar="NAME", help="Take targets and patients from a dataset instead.")
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        help="Take targets and patients from this dataset instead of a table.",
+        autocompletion=complete_names("dataset"),
+        rich_help_panel=DATA,
+    ),
 ]
 AllowOverlap = Annotated[
-    bool, typer.Option("--allow-overlap", help="Accept images or patients that validation and test share.")
+    bool,
+    typer.Option(
+        "--allow-overlap",
+        help="Accept images or patients that validation and test share.",
+        rich_help_panel=READING,
+    ),
 ]
 FEWEST_RESAMPLES = 200
 """Resamples that an interval needs: with fewer, its ends are themselves left to chance."""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Json, split_names
+from harness.cli.option_values import split_names
+from harness.cli.options import Json
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import print_board
 from harness.errors import HarnessError, UsageError
+from harness.text import agree
 
 if TYPE_CHECKING:
     from harness.report.difference import BoardDifference
@@ -20,15 +22,19 @@ if TYPE_CHECKING:
 
 
 def leaderboard(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder, or a folder of boards.")],
-    open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="This is a board's folder, or a folder of boards.")],
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write page, table and copies of the records there, to publish."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write the page, the table and copies of the records to this folder, ready to publish.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Render a board's page from its records, or those of a folder of boards and a page over them."""
+    """Write a board's page from its records, or the pages of a folder of boards with an index."""
     from harness.board import BOARD_FILE, open_board
     from harness.cli.terminal import warn
     from harness.report.index import boards_in, render_index
@@ -54,7 +60,7 @@ def leaderboard(
 
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="BOARD[::ROW]", help="A board's folder, or one of its rows as BOARD::ROW.")
+        str, typer.Argument(metavar="BOARD[::ROW]", help="This is a board's folder, or one of its rows as BOARD::ROW.")
     ],
     columns: Annotated[
         list[str] | None,
@@ -131,12 +137,12 @@ def _show_table(summary: Leaderboard, columns: Sequence[str], *, markdown: bool,
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="A board, or a folder of boards, as it was.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The same as it is now.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
+    before: Annotated[str, typer.Argument(metavar="BEFORE", help="This is a board, or a folder of boards, as it was.")],
+    after: Annotated[str, typer.Argument(metavar="AFTER", help="This is the same board, or folder, as it is now.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say which rows of two boards, or of two states of one, are new, gone, or changed beyond noise."""
+    """Show which rows are new, gone or changed beyond noise, between two boards or two states of one."""
     from harness.cli import tables
     from harness.cli.difference_listing import as_markdown, as_plain, as_text
 
@@ -219,5 +225,5 @@ def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> 
         measured = sum(bool(row.counted) and row.control is None for row in summary.rows)
         leak = f", not ranked, as the splits leak: {summary.leak}" if summary.leak else ""
         total = sum(row.control is None for row in summary.rows)
-        say(f"{summary.board.folder.name}: {measured} of {total} rows have a result{leak}")
+        say(f"{summary.board.folder.name}: {measured} of {total} rows {agree(measured, 'has', 'have')} a result{leak}")
     say(f"page: {page}")

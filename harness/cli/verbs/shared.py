@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +57,11 @@ def find_data_root(given: Path | None, folder: Path) -> Path:
         return Path("data")
     say(f"data: {noted}, as {local_path(folder)} says; --data-root names another folder", console=Output(stderr=True))
     return noted
+
+
+def same_command(without: str = "") -> str:
+    """What was typed, with all its options but one: plugins and data have to be there again."""
+    return shlex.join(["harness", *(argument for argument in sys.argv[1:] if argument != without)])
 
 
 def open_source(name: str, options: list[str] | None, data_root: Path, plugin: list[Path] | None) -> Source:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.verbs.shared import same_command
 from harness.errors import HarnessError, UsageError
 from harness.tuning.methods import Pruner, Sampler
 
@@ -47,17 +48,21 @@ class SearchOptions:
 
 
 def choose_rows(
-    board: Board, models: Sequence[str], losses: Sequence[str], recipe: str | None, params: dict[str, dict[str, Any]]
+    board: Board,
+    models: Sequence[str],
+    losses: Sequence[str],
+    recipes: Sequence[str],
+    params: dict[str, dict[str, Any]],
 ) -> list[Row]:
-    """Choose the row of each study: the model, loss and recipe given, or the board's where it has but one."""
+    """Choose the row of each study: the models, losses and recipes given, or the board's where it has only one."""
     from harness.board import Row
 
     board_names = {
-        "--model": dict.fromkeys(row.model for row in board.systems),
-        "--loss": dict.fromkeys(row.loss for row in board.systems),
-        "--recipe": dict.fromkeys(row.recipe for row in board.systems),
+        "--models": dict.fromkeys(row.model for row in board.systems),
+        "--losses": dict.fromkeys(row.loss for row in board.systems),
+        "--recipes": dict.fromkeys(row.recipe for row in board.systems),
     }
-    chosen = {"--model": tuple(models), "--loss": tuple(losses), "--recipe": (recipe,) if recipe else ()}
+    chosen = {"--models": tuple(models), "--losses": tuple(losses), "--recipes": tuple(recipes)}
     for flag, names in board_names.items():
         if not chosen[flag]:
             if len(names) != 1:
@@ -65,7 +70,7 @@ def choose_rows(
             chosen[flag] = tuple(names)
     return [
         Row(model=model, loss=loss, recipe=recipe, params=params)
-        for model, loss, recipe in itertools.product(chosen["--model"], chosen["--loss"], chosen["--recipe"])
+        for model, loss, recipe in itertools.product(*chosen.values())
     ]
 
 
@@ -112,7 +117,7 @@ def _run_study(
 ) -> dict[str, Any]:
     """One study from its plan to its row; gives it as plain data."""
     from harness.cli.study_listing import print_outcome
-    from harness.cli.terminal import Display
+    from harness.cli.terminal import Display, fail
     from harness.definition import add_rows
     from harness.tuning import outcome as outcomes
     from harness.tuning.confirmation import confirm, keep, recall
@@ -128,7 +133,8 @@ def _run_study(
         try:
             search(study, plan, context, at_work, Limits(wish.trials, wish.until), display)
         except KeyboardInterrupt:
-            _explain_interruption(plan)
+            display.close()
+            fail(f"interrupted; finished trials are kept. Continue with: {same_command()}")
             raise
         outcome = outcomes.conclude(study, plan)
         outcome = replace(outcome, confirmation=recall(study, outcome.best.number))
@@ -189,12 +195,6 @@ def plan_study(board: Board, row: Row, registry: Registry, wish: SearchOptions, 
         seeds=tuple(range(wish.seeds)),
         storage=wish.storage,
     )
-
-
-def _explain_interruption(plan: Plan) -> None:
-    from harness.cli.terminal import fail
-
-    fail(f"interrupted; finished trials are kept. The same command goes on with study '{plan.name}'")
 
 
 def list_space(

@@ -10,26 +10,26 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.option_values import find_cache, find_devices, parse_duration, split_names
 from harness.cli.options import (
     COMPARED,
-    MACHINE,
     MOST_TIMES,
-    MOST_WORKERS,
     OUTPUT,
     SEARCH,
     BoardArgument,
     BoardDataRoot,
+    BoardOption,
     CacheDir,
     CompileOption,
     DatasetOptions,
     Devices,
     Json,
+    Losses,
+    Models,
+    NewDataset,
     Plugins,
-    complete_names,
-    find_cache,
-    find_devices,
-    parse_duration,
-    split_names,
+    Recipes,
+    WorkerCount,
 )
 from harness.cli.verbs.shared import find_data_root, open_registry
 from harness.cli.verbs.studies import SearchOptions, choose_rows, list_space, open_studies, plan_study, run_studies
@@ -42,44 +42,26 @@ TRIALS = 20
 
 def tune(
     board: BoardArgument = None,
-    folder: Annotated[
-        Path | None, typer.Option("--board", help="Where the board is, or is to be made.", rich_help_panel=COMPARED)
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help="Without a board: the dataset.", autocompletion=complete_names("dataset"), rich_help_panel=COMPARED
-        ),
-    ] = None,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            help="Model; several make a study each.",
-            autocompletion=complete_names("model"),
-            rich_help_panel=COMPARED,
-        ),
-    ] = None,
-    losses: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--loss",
-            help="Loss; several make a study each.",
-            autocompletion=complete_names("loss"),
-            rich_help_panel=COMPARED,
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", help="Recipe.", autocompletion=complete_names("recipe"), rich_help_panel=COMPARED),
-    ] = None,
+    folder: BoardOption = None,
+    dataset: NewDataset = None,
+    models: Models = None,
+    losses: Losses = None,
+    recipes: Recipes = None,
     trials: Annotated[
-        int, typer.Option(min=1, max=MOST_TIMES, help="Trials of each study in all.", rich_help_panel=SEARCH)
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MOST_TIMES,
+            help="Stop when the study has this many trials in total.",
+            rich_help_panel=SEARCH,
+        ),
     ] = TRIALS,
     budget: Annotated[
         str | None,
         typer.Option(
-            help="No trial begins after this time: 90s, 30m, 8h; several studies share it.",
+            metavar="TIME",
+            help="Start no trial after this time, such as 90s, 30m or 8h. Several studies share it.",
             show_default=False,
             rich_help_panel=SEARCH,
         ),
@@ -87,21 +69,24 @@ def tune(
     objective: Annotated[
         str | None,
         typer.Option(
-            help="Metric that the search improves, on validation.",
+            metavar="METRIC",
+            help="Improve this metric on validation.",
             show_default="the board's objective",
             rich_help_panel=SEARCH,
         ),
     ] = None,
-    sampler: Annotated[Sampler, typer.Option(help="Which values are tried next.", rich_help_panel=SEARCH)] = "tpe",
+    sampler: Annotated[
+        Sampler, typer.Option(help="Choose the next values with this sampler.", rich_help_panel=SEARCH)
+    ] = "tpe",
     pruner: Annotated[
-        Pruner, typer.Option(help="Which trials are stopped early.", rich_help_panel=SEARCH)
+        Pruner, typer.Option(help="Stop weak trials early with this pruner.", rich_help_panel=SEARCH)
     ] = "hyperband",
     space: Annotated[
         Path | None,
         typer.Option(
             "--space",
-            metavar="BOARD_FILE",
-            help="A TOML file that replaces the space of the components.",
+            metavar="FILE",
+            help="Search the space in this TOML file instead of the one that the components offer.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -109,54 +94,50 @@ def tune(
         list[str] | None,
         typer.Option(
             "--search",
-            help="recipe.lr=1e-5..1e-3:log or loss.gamma=1,2,5: a range; may be repeated.",
+            metavar="NAME=RANGE",
+            help="Search this range, such as recipe.lr=1e-5..1e-3:log or loss.gamma=1,2,5. Repeat it for several.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="model.|loss.|recipe.NAME=VALUE: not searched; may be repeated.", rich_help_panel=COMPARED
+            "--set",
+            metavar="NAME=VALUE",
+            help="Fix this parameter instead of searching it. The name begins with model., loss. or recipe. Repeat it "
+            "for several.",
+            rich_help_panel=COMPARED,
         ),
     ] = None,
     seeds: Annotated[
         int,
         typer.Option(
             "--seeds-per-trial",
+            metavar="N",
             min=1,
             max=MOST_TIMES,
-            help="Seeds of each trial, whose value is their mean.",
+            help="Train each trial with this many seeds and take the mean.",
             rich_help_panel=SEARCH,
         ),
     ] = 1,
     confirm: Annotated[
         int,
         typer.Option(
+            metavar="N",
             min=0,
             max=MOST_TIMES,
-            help="Train default and best again with so many fresh seeds, and compare them.",
+            help="Train the default and the best again with this many fresh seeds, and compare them.",
             rich_help_panel=SEARCH,
         ),
     ] = 0,
     add: Annotated[
-        bool, typer.Option("--add", help="Write the best configuration to the board as a row.", rich_help_panel=SEARCH)
+        bool, typer.Option("--add", help="Add the best configuration to the board as a row.", rich_help_panel=SEARCH)
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=MOST_WORKERS,
-            envvar="HARNESS_WORKERS",
-            help="Worker processes; 0: this process alone.",
-            show_default="one a device",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Any storage of Optuna.",
+            help="Keep the study in this storage of Optuna.",
             show_default="a journal in the board's studies/",
             rich_help_panel=SEARCH,
         ),
@@ -165,7 +146,7 @@ def tune(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of the study; one that exists is continued.",
+            help="Give the study this name. A study that exists is continued.",
             show_default="the row's name",
             rich_help_panel=SEARCH,
         ),
@@ -174,14 +155,19 @@ def tune(
     data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     device: Devices = "auto",
+    workers: WorkerCount = None,
     compile_: CompileOption = "auto",
     plugin: Plugins = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the space, and how many trials fit.", rich_help_panel=OUTPUT)
+        bool,
+        typer.Option("--dry-run", help="Print what would be searched and how many trials fit.", rich_help_panel=OUTPUT),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Search for better parameters on validation; it ends in a row for the board."""
+    """Search for better parameters on validation, and print the best as a row for the board.
+
+    Several models, losses or recipes make one study for each combination.
+    """
     from harness.cli.terminal import Display
     from harness.definition import BoardRequest, define
     from harness.execution.planning import Settings
@@ -198,7 +184,7 @@ def tune(
         dataset=dataset,
         models=split_names(models) if dataset else (),
         losses=split_names(losses) if dataset else (),
-        recipes=(recipe,) if dataset and recipe else (),
+        recipes=split_names(recipes) if dataset else (),
         seeds=(),
         params={},
         options=parse_assignments("--option", options or ()),
@@ -217,7 +203,7 @@ def tune(
     places = tuple(itertools.islice(itertools.cycle(devices), count))
     at_work = WorkerOptions(settings=where, devices=places, plugins=tuple(plugin or ()))
     fixed = parse_params(settings or ())
-    rows = choose_rows(definition.board, split_names(models), split_names(losses), recipe, fixed)
+    rows = choose_rows(definition.board, split_names(models), split_names(losses), split_names(recipes), fixed)
     if study is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", study):
         raise UsageError(f"--study {study}: a name of letters, digits, '.', '_' and '-', since files are called by it")
     if study is not None and len(rows) > 1:

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import BoardDataRoot, CacheDir, ImageColumn, Json, Plugins, find_cache, split_names
+from harness.cli.option_values import find_cache, split_names
+from harness.cli.options import (
+    BoardDataRoot,
+    BoardFolder,
+    CacheDir,
+    ImageColumn,
+    Json,
+    Plugins,
+)
 from harness.cli.output import open_output, say
 from harness.cli.verbs.shared import find_data_root, open_registry
 from harness.errors import UsageError
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     from harness.board import Board
@@ -21,18 +30,21 @@ if TYPE_CHECKING:
     from harness.upkeep.merging import Merged
     from harness.upkeep.status import BoardStatus
 
+VERB = ("is ", "was ", "has ", "cannot ", "belongs ")
+"""What begins a finding that goes on after the name of its file."""
 WATCHED_EVERY = 2.0
 """Seconds between two looks at a board."""
-BoardFolder = Annotated[str, typer.Argument(metavar="BOARD", help="A board's folder.")]
 
 
 def status(
     board: BoardFolder,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until nothing is left.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh every two seconds until nothing is left to run.")
+    ] = False,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Say what of a board is done, failed, stale, running and left, and how long that will take."""
+    """Show what of a board is done, failed, out of date, running or left, and how long the rest will take."""
     from harness.cli import tables
     from harness.upkeep.status import find_status
 
@@ -74,14 +86,17 @@ def _print_status(state: BoardStatus) -> None:
 
 
 def merge(
-    into: Annotated[str, typer.Argument(metavar="INTO", help="The board's folder that takes them.")],
-    sources: Annotated[list[Path], typer.Argument(metavar="FROM...", help="Other folders of the same board.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="This is the board's folder that receives the records.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="FROM...", help="These are other folders of the same board.")
+    ],
     replace: Annotated[
-        str | None, typer.Option(help="A glob over ROW--sSEED: of conflicts like that, take the other record.")
+        str | None,
+        typer.Option(metavar="GLOB", help="Resolve conflicts whose ROW--sSEED matches by taking the other record."),
     ] = None,
     add: Annotated[
         bool,
-        typer.Option("--add-rows", help="Add rows that the board lacks to its board.toml, and take their records."),
+        typer.Option("--add-rows", help="Add missing rows to board.toml and take their records."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -125,7 +140,7 @@ def _print_merged(merged: Merged) -> None:
 
 
 def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) -> None:
-    """Check a board's folder: records, keys, resamples, predictions, page; for a pull request that brings results."""
+    """Check a board's records, resamples, predictions and page, as a pull request that brings results needs."""
     from harness.cli import tables
     from harness.upkeep.validation import validate as find_problems
 
@@ -138,47 +153,62 @@ def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) 
         )
     else:
         for finding in findings:
-            say(f"{'✗' if finding.problem else '-'} {finding.file}: {finding.message}")
-        say(f"{problems} problem{'s' if problems > 1 else ''}" if problems else "no problem was found")
+            colon = "" if finding.message.startswith(VERB) else ":"
+            say(f"{'✗' if finding.problem else '-'} {finding.file}{colon} {finding.message}")
+        say(count(problems, "problem") if problems else "no problem was found")
     if problems:
         raise typer.Exit(1)
 
 
 def submit(
     board: BoardFolder,
-    name: Annotated[str, typer.Option(help="What the row is called.")],
+    name: Annotated[str, typer.Option(metavar="TEXT", help="Show the row under this name.")],
     predictions: Annotated[
         list[str],
-        typer.Option(metavar="FILE", help="Test predictions, .npz or .csv; one a seed, with commas between."),
+        typer.Option(
+            metavar="FILE",
+            help="Submit these test predictions: one .npz or .csv file for each seed, separated by commas.",
+        ),
     ],
-    about: Annotated[str, typer.Option(help="Whose they are, how they were made, where that can be read.")],
+    about: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", help="Say whose predictions these are, how they were made and where to read about them."
+        ),
+    ],
     val: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Likewise of the validation split, for thresholds.")
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Fit thresholds on these validation predictions, one file for each seed."),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Where the predictions are published: their address and commit.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Name the address and commit where the predictions are published."),
     ] = None,
-    license: Annotated[str | None, typer.Option(help="The license that they are published under.")] = None,  # noqa: A002 - the option's name
-    trained_on: Annotated[str | None, typer.Option(help="The images that the network was trained on.")] = None,
+    license: Annotated[str | None, typer.Option(metavar="TEXT", help="Name the license of the predictions.")] = None,  # noqa: A002 - the option's name
+    trained_on: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Say which images the network was trained on.")
+    ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, metavar="PIXELS", help="The side of an image as the network reads it.")
+        int | None,
+        typer.Option(min=1, metavar="PIXELS", help="Give the height and width of the images that the network reads."),
     ] = None,
     subgroups: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMNS",
-            help="Compare subgroups by these columns only, with commas between, or by none; all that the dataset has "
-            "by default. For predictions that were matched to images by what tells these columns and not the others.",
+            help="Compare subgroups by only these columns, separated by commas, or by none. It is for predictions that "
+            "were matched to images without the other columns.",
+            show_default="all that the dataset has",
         ),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of earlier ones of that name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier submission of the same name.")] = False,
     image_column: ImageColumn = None,
     data_root: BoardDataRoot = None,
     cache_dir: CacheDir = None,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Add predictions that were made elsewhere to a board: evaluated as its own, badged as not trained here."""
+    """Add predictions that were made elsewhere to a board, evaluated like its own rows and marked "external"."""
     from harness.board import open_board
     from harness.cli.terminal import warn
     from harness.cli.verbs.shared import print_board
@@ -209,11 +239,11 @@ def submit(
 
 def clean(
     board: BoardFolder,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove everything listed without asking.")] = False,
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """List what is stale or belongs to no record, with sizes, and remove it after asking."""
+    """List files of a board that are out of date or belong to no record, and remove them after asking."""
     from harness.cli import tables
     from harness.cli.terminal import warn
     from harness.report.page import PAGE_FILE, render
@@ -229,7 +259,10 @@ def clean(
     if wanted:
         removed = remove(waste, opened_board, current)
         if len(removed) < len(waste) and not as_json:
-            say(f"{len(waste) - len(removed)} of them have come to use meanwhile and stay")
+            say(
+                f"{len(waste) - len(removed)} of them {agree(len(waste) - len(removed), 'is', 'are')} now in use "
+                f"and not removed"
+            )
         if (opened_board.folder / PAGE_FILE).is_file():
             render(opened_board)
     if as_json:
@@ -246,7 +279,7 @@ def _print_waste(waste: Sequence[Waste], folder: Path) -> None:
     for one in waste:
         say(f"{decimal(one.size):>9}  {one.path.relative_to(folder)}: {one.reason}")
     total = sum(one.size for one in waste)
-    say(f"{decimal(total)} in {len(waste)} places" if waste else "nothing is stale or unreferenced")
+    say(f"{decimal(total)} in {count(len(waste), 'place')}" if waste else "nothing is out of date or unused")
 
 
 def _examine(folder: str, plugin: list[Path] | None, *, as_run: bool = False) -> tuple[Board, CurrentKeys]:

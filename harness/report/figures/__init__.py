@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.report.figures.benefit import draw_net_benefit
-from harness.report.figures.best import Curves, draw_curves, draw_histories, draw_labels, draw_pairs, draw_subgroups
+from harness.report.figures.best import draw_histories, draw_labels, draw_pairs, draw_subgroups
+from harness.report.figures.costs import draw_costs
+from harness.report.figures.curves import Traced, draw_curves
 from harness.report.figures.style import Figure
-from harness.report.figures.systems import draw_costs, draw_intervals
+from harness.report.figures.systems import draw_intervals
 
 if TYPE_CHECKING:
     from harness.report.leaderboard import Leaderboard
@@ -18,19 +19,17 @@ MOST_ROWS = 20
 """Best rows that curves, histories and pairs are drawn of: more would not be told apart."""
 
 
-def make_figures(
-    summary: Leaderboard, curves: Mapping[str, Curves], readers: ReadersSummary | None = None
-) -> tuple[Figure, ...]:
-    """Every picture that the board has data for; `curves` has those of the best rows, by row, of their first seeds.
+def make_figures(summary: Leaderboard, curves: Traced, readers: ReadersSummary | None = None) -> tuple[Figure, ...]:
+    """Every picture that the board has data for; `curves` has those of the best rows, by row, of each seed.
 
     None at all without any: a board of old records keeps its page small.
     """
-    if not any(curves.values()):
+    if not any(one for seeds in curves.values() for one in seeds):
         return ()
     best = summary.ranked[:MOST_ROWS]
     made = [
         draw_intervals(summary),
-        *draw_costs(summary),
+        draw_costs(summary),
         draw_labels(summary, best),
         *draw_curves(summary, best, curves, readers),
         draw_net_benefit(summary, best, curves),

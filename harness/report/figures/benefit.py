@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.figures.best import Curves
+from harness.report.figures.averaging import average_curves
+from harness.report.figures.curves import Traced
 from harness.report.figures.style import (
     COLORS,
     LABEL,
     Figure,
     by_row,
     chosen_only,
-    count,
     finish,
     shorten_finely,
     table,
 )
+from harness.text import count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ BELOW = 0.15
 """How far below 0 a curve is followed, as a share of the largest net benefit."""
 
 
-def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: Mapping[str, Curves]) -> Figure | None:
+def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: Traced) -> Figure | None:
     """The net benefit of each row by threshold probability, beside that of flagging everybody; one label at a time."""
     import altair as alt
 
@@ -68,10 +69,11 @@ def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: M
     figure = finish(
         "benefit",
         "Net benefit (decision curves)",
-        f"First seeds on the test split, one of {count(len(labels), 'label')} at a time. The share of true alarms less "
-        "that of false ones, weighed by the threshold (Vickers and Elkin 2006); the dotted line is flagging everybody, "
-        "the level one nobody. Scores are taken for probabilities as they are.",
+        f"Means over seeds on the test split, one of {count(len(labels), 'label')} at a time. The share of true "
+        "alarms less that of false ones, weighed by the threshold (Vickers and Elkin 2006); the dotted line is "
+        "flagging everybody, the level one nobody. Scores are taken for probabilities as they are.",
         (nobody + drawn + flagged).add_params(shown).properties(width=480, height=320),
+        beside=True,
         lines=lines,
         everybody=everybody,
         nobody=[{"y": 0}],
@@ -79,10 +81,11 @@ def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: M
     return replace(figure, labels=tuple(labels))
 
 
-def _find(traced: Mapping[str, Curves], label: str) -> dict[str, NDArray[np.float64]]:
-    """Row -> threshold, net benefit and that of flagging everybody (3, T)."""
+def _find(traced: Traced, label: str) -> dict[str, NDArray[np.float64]]:
+    """Row -> threshold, net benefit and that of flagging everybody (3, T), means over seeds."""
     name = f"benefit/{label}"
-    return {row: curves[name] for row, curves in traced.items() if name in curves}
+    known = {row: [curves[name] for curves in seeds if name in curves] for row, seeds in traced.items()}
+    return {row: average_curves("benefit", curves) for row, curves in known.items() if curves}
 
 
 def _choose_range(values: NDArray[np.float64], of_all: NDArray[np.float64]) -> tuple[NDArray[np.intp], float]:

@@ -4,47 +4,33 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from harness.evaluation.significance import SIGNIFICANT
 from harness.evaluation.subgroups import FEWEST
 from harness.metric_names import title_metric
 from harness.report.chance import find_rare_labels
-from harness.report.figures.readers import draw_readers, place_readers
 from harness.report.figures.style import (
     COLORS,
-    LABEL,
     SHAPES,
     WIDTH,
     Figure,
     by_row,
     chosen_only,
-    count,
     cycle,
     finish,
     shorten,
-    shorten_all,
     table,
-    thin,
 )
+from harness.text import count
 
-APART = "readers-"
-"""What the names of curves on what readers read begin with."""
 MOST_TICKS = 12
 """Epochs that an axis names."""
 
-Curves = Mapping[str, "NDArray[np.float64]"]
-"""`roc/LABEL`, `pr/LABEL`, `reliability/LABEL`, `benefit/LABEL` of one seed, as `Resamples` holds them."""
-
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from harness.evaluation.comparison import Pair
     from harness.report.leaderboard import Leaderboard, RowSummary
-    from harness.report.readers import ReadersSummary
 
 
 def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | None:
@@ -68,7 +54,12 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
         chosen_only(table("values"), best)
         .mark_point(filled=True, size=60, opacity=0.9)
         .encode(
-            x=alt.X("value:Q", title=f"{title_metric(metric)}, test split", scale=alt.Scale(zero=False)),
+            x=alt.X(
+                "value:Q",
+                title=f"{title_metric(metric)}, test split",
+                scale=alt.Scale(zero=False),
+                axis=alt.Axis(tickCount=7),
+            ),
             y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
             color=by_row("color", best),
             shape=by_row("shape", best),
@@ -88,99 +79,6 @@ def _doubt_labels(summary: Leaderboard) -> str:
     rare = find_rare_labels(summary)
     told = f" Fewer than {FEWEST} positives or negatives say little of a row: {', '.join(rare)}."
     return told if rare else ""
-
-
-def draw_curves(
-    summary: Leaderboard,
-    best: Sequence[RowSummary],
-    traced: Mapping[str, Curves],
-    readers: ReadersSummary | None = None,
-) -> Iterator[Figure]:
-    """ROC and precision-recall curves and reliability diagrams, one label at a time; readers are points on the first.
-
-    Where readers read a part of the test, or are held against another truth, the curves are drawn for that, too.
-    """
-    kinds = {
-        "roc": (
-            "ROC curves",
-            "false positive rate",
-            "true positive rate",
-        ),
-        "pr": ("Precision-recall curves", "recall", "precision"),
-        "reliability": ("Reliability diagrams", "mean score", "share of positives"),
-    }
-    if readers is not None and any(name.startswith(APART) for curves in traced.values() for name in curves):
-        kinds |= {f"{APART}{kind}": (f"{kinds[kind][0]}, beside readers", *kinds[kind][1:]) for kind in ("roc", "pr")}
-        apart = APART
-    else:
-        apart = ""
-    labels = summary.data.labels if summary.data else []
-    for kind, (title, x, y) in kinds.items():
-        lines = [
-            {"row": row.title, "label": label, "x": shorten_all(curve[0]), "y": shorten_all(curve[1])}
-            for row in best
-            for label in labels
-            if (curve := traced.get(row.name, {}).get(f"{kind}/{label}")) is not None
-        ]
-        lines = [thin(line) for line in lines] if kind != "reliability" else lines
-        points = place_readers(readers, kind.removeprefix(APART)) if readers and kind.startswith(apart) else []
-        if lines:
-            figure = _draw_lines(kind, title, lines, (x, y), best, labels, points)
-            yield replace(figure, description=f"{figure.description}{_explain_apart(kind, readers)}")
-
-
-def _explain_apart(kind: str, readers: ReadersSummary | None) -> str:
-    """What the curves beside readers are of, where that is not the test split with its targets."""
-    if readers is None or not kind.startswith(APART):
-        return ""
-    if readers.panel.truth == "targets":
-        return " The curves are of what readers read."
-    each = ", each point against that of the other readers" if readers.panel.truth == "leave-one-out" else ""
-    return f" The curves are against the majority of all readers{each}."
-
-
-def _draw_lines(
-    name: str,
-    title: str,
-    lines: Sequence[Mapping[str, Any]],
-    headings: tuple[str, str],
-    best: Sequence[RowSummary],
-    labels: Sequence[str],
-    points: Sequence[Mapping[str, Any]] = (),
-) -> Figure:
-    import altair as alt
-
-    present = [label for label in labels if any(line["label"] == label for line in lines)]
-    label = alt.param(name=LABEL, value=present[0])
-    unit = alt.Scale(domain=[0, 1])
-    drawn = (
-        chosen_only(table("lines"), best)
-        .transform_filter(f"datum.label == {LABEL}")
-        .transform_flatten(["x", "y"])
-        .mark_line(point={"size": 18} if name == "reliability" else False, strokeWidth=1.8)
-        .encode(
-            x=alt.X("x:Q", title=headings[0], scale=unit),
-            y=alt.Y("y:Q", title=headings[1], scale=unit),
-            color=by_row("color", best),
-            strokeDash=by_row("dash", best),
-            tooltip=["row:N", "x:Q", "y:Q"],
-        )
-    )
-    diagonal = table("diagonal").mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1).encode(x="x:Q", y="y:Q")
-    precision_recall = name.removeprefix(APART) == "pr"
-    chart = drawn if precision_recall else diagonal + drawn
-    chart = chart + draw_readers() if points else chart
-    beside = f" Points are {count(len({point['reader'] for point in points}), 'reader')}." if points else ""
-    figure = finish(
-        name,
-        title,
-        f"First seeds on the test split, one of {count(len(present), 'label')} at a time.{beside}",
-        chart.add_params(label).properties(width=380, height=380),
-        lines=list(lines),
-        **({} if precision_recall else {"diagonal": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]}),
-        **({"readers": list(points)} if points else {}),
-    )
-    return replace(figure, labels=tuple(present))
 
 
 def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
@@ -249,7 +147,8 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
             title=None,
             axis=alt.Axis(ticks=False, domain=False),
         )
-        x = alt.X("value:Q", title="AUROC, test split", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=7))
+        scale = alt.Scale(zero=False, padding=8)
+        x = alt.X("value:Q", title="AUROC, test split", scale=scale, axis=alt.Axis(tickCount=7))
         span = base.mark_rule(strokeWidth=1.5, color="#888888").encode(
             x=alt.X("min(value):Q"), x2=alt.X2("max(value):Q"), y=y
         )
@@ -310,12 +209,14 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
     )
     judged = sum(pair.p is not None for pair in kept)
     shown = sum(pair.differs for pair in kept)
-    unjudged = f" {len(kept) - judged} need three seeds of both rows first." if judged < len(kept) else ""
+    found = f"A star marks a significant difference: {shown} of" if shown else "No difference is significant among"
+    waiting = len(kept) - judged
+    unjudged = f" {count(waiting, 'pair')} {'needs' if waiting == 1 else 'need'} three seeds of both rows first."
     return finish(
         "pairs",
         f"Differences in {title_metric(summary.objective)} between all pairs",
-        f"{shown} of {len(kept)} pairs of the best {len(names)} rows differ significantly over patients and seeds "
-        f"(Holm-adjusted p under {SIGNIFICANT:g}); they bear a star.{unjudged}",
+        f"{found} {count(len(kept), 'pair')} of the best {len(names)} rows, over patients and seeds "
+        f"(Holm-adjusted p under {SIGNIFICANT:g}).{unjudged if waiting else ''}",
         (squares + marks).properties(width={"step": 26}, height={"step": 26}),
         cells=cells,
     )

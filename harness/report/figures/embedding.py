@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from markupsafe import Markup
 
@@ -49,12 +51,18 @@ def draw_still(figure: Figure) -> Markup:
 
     specification = dict(figure.specification)
     specification["config"] = {**specification["config"], "aria": False}  # one text for the whole, below
+    specification["datasets"] = {name: _choose(rows, figure) for name, rows in specification["datasets"].items()}
     drawn: str = vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE)
     # names that the library counts on through a process; here from 0, and each picture's own
     names = dict.fromkeys(re.findall(r"\b(?:gradient_|clip)\d+\b", drawn))
     own = {name: f"{figure.name}-{number}" for number, name in enumerate(names)}
     drawn = re.sub(r"\b(?:gradient_|clip)\d+\b", lambda match: own[match[0]], drawn)
     return _shrink(drawn, Markup(' role="img" aria-label="{}"').format(figure.description))
+
+
+def _choose(rows: Sequence[Mapping[str, Any]], figure: Figure) -> list[Mapping[str, Any]]:
+    """The rows of a picture's table that are seen without a script: those of its first label, where it has labels."""
+    return [row for row in rows if not figure.labels or row.get("label", figure.labels[0]) == figure.labels[0]]
 
 
 def _shrink(drawn: str, description: Markup) -> Markup:

@@ -7,7 +7,7 @@ grounds take theirs from the page's style, light or dark.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,20 +19,24 @@ if TYPE_CHECKING:
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c8c8c")
 DASHES = ((1, 0), (6, 3), (2, 2))
+POLICY_SHAPES = ("circle", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
+"""Without the diamond, which is a reader's."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 WIDTH = 560
 CHOSEN = "chosen"
 """What the page's script sets to the names of the rows that are shown."""
 LABEL = "label"
 """What the page's script sets to the label whose curves are shown."""
-FIRST = 5
+COST = "cost"
+"""What the page's script sets to the cost that the objective is drawn against."""
+FIRST = 10
 """Rows that are shown until others are chosen."""
 DIGITS = 4
 POINTS = 0.01
 """Distance from a curve that is not worth a point in a picture."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """One picture."""
 
@@ -46,6 +50,8 @@ class Figure:
     """Vega-Lite, with its data."""
     labels: tuple[str, ...] = ()
     """Labels of which one at a time is shown; empty where all are."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Axes of which one at a time is shown, with what they are called; empty where there is but one."""
 
 
 def table(name: str) -> alt.Chart:
@@ -55,14 +61,23 @@ def table(name: str) -> alt.Chart:
     return alt.Chart(alt.NamedData(name=name))
 
 
-def finish(name: str, title: str, description: str, chart: alt.TopLevelMixin, **data: Sequence[Any]) -> Figure:
-    """Finish a chart, with the data of its tables: no ground, no colors for what the page's style colors."""
+def finish(
+    name: str, title: str, description: str, chart: alt.TopLevelMixin, *, beside: bool = False, **data: Sequence[Any]
+) -> Figure:
+    """Finish a chart, with the data of its tables: no ground, no colors for what the page's style colors.
+
+    Its legend stands below it, or `beside` it.
+    """
     chart = chart.configure(background="transparent").configure_view(stroke=None)
-    chart = chart.configure_legend(orient="bottom", columns=2, labelLimit=300).configure_axisY(labelLimit=320)
+    place: Any = (
+        {"orient": "right", "labelLimit": 190} if beside else {"orient": "bottom", "columns": 2, "labelLimit": 300}
+    )
+    chart = chart.configure_legend(symbolOpacity=1, **place).configure_axisY(labelLimit=320)
+    chart = chart.configure_axisX(labelFlush=False, labelSeparation=5)
     chart = chart.configure_text(limit=220)
     specification = chart.to_dict()
     specification |= {"description": description, "datasets": {name: list(values) for name, values in data.items()}}
-    return Figure(name, title, description, specification)
+    return Figure(name=name, title=title, description=description, specification=specification)
 
 
 def chosen_only(chart: alt.Chart, rows: Sequence[RowSummary]) -> alt.Chart:
@@ -73,19 +88,36 @@ def chosen_only(chart: alt.Chart, rows: Sequence[RowSummary]) -> alt.Chart:
     return chart.add_params(chosen).transform_filter(f"indexof({CHOSEN}, datum.row) >= 0")
 
 
-def by_row(channel: str, rows: Sequence[RowSummary]) -> Any:
-    """A channel that tells rows apart; colors repeat with other dashes or shapes."""
+def by_row(
+    channel: str, rows: Sequence[RowSummary], title: str | None = None, area: str = "", symbol: str | None = None
+) -> Any:
+    """A channel that tells rows apart; colors repeat with other dashes or shapes.
+
+    `area` is an expression for row -> a number, which then stands before each row in the legend, under `title`;
+    `symbol` is the legend's, where it is not that of the marks.
+    """
     import altair as alt
 
     names = [row.title for row in rows]
     rounds = [number // len(COLORS) for number in range(len(names))]
-    legend = alt.Legend(title=None, values=alt.ExprRef(CHOSEN))
+    # first the number: a long name is cut at its end
+    numbered: Any = {"labelExpr": f"({area}[datum.label] || '') + '  ' + datum.label"} if area else {}
+    drawn: Any = {"symbolType": symbol} if symbol else {}
+    legend = alt.Legend(title=title, values=alt.ExprRef(CHOSEN), **numbered, **drawn)
     if channel == "color":
         return alt.Color("row:N", scale=alt.Scale(domain=names, range=cycle(COLORS, names)), legend=legend)
     if channel == "dash":
         dashes = [list(DASHES[turn % len(DASHES)]) for turn in rounds]
         return alt.StrokeDash("row:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
     return alt.Shape("row:N", scale=alt.Scale(domain=names, range=cycle(SHAPES, names)), legend=legend)
+
+
+def by_policy(policies: Sequence[str]) -> Any:
+    """A shape for each threshold policy."""
+    import altair as alt
+
+    scale = alt.Scale(domain=list(policies), range=cycle(POLICY_SHAPES, policies))
+    return alt.Shape("policy:N", scale=scale, legend=alt.Legend(title="thresholds"))
 
 
 def cycle(values: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -105,11 +137,12 @@ def shorten_finely(value: float) -> float:
 
 def shorten_all(values: NDArray[np.float64]) -> list[float]:
     """Return shares with as many digits as a picture needs."""
-    return [round(float(value), 3) for value in values]
+    rounded: list[float] = values.astype(float).round(3).tolist()
+    return rounded
 
 
-def thin(line: Mapping[str, Any]) -> dict[str, Any]:
-    """A curve's points without those that lie on the line between what is kept, within `POINTS`."""
+def thin(line: Mapping[str, Any], within: float) -> dict[str, Any]:
+    """A curve's points without those that lie on the line between what is kept, within that distance."""
     x, y = line["x"], line["y"]
     kept, stack = {0, len(x) - 1}, [(0, len(x) - 1)]
     while stack:
@@ -117,14 +150,9 @@ def thin(line: Mapping[str, Any]) -> dict[str, Any]:
         width, height = x[end] - x[start], y[end] - y[start]
         length = (width**2 + height**2) ** 0.5 or 1.0
         apart = [abs(width * (y[i] - y[start]) - height * (x[i] - x[start])) / length for i in range(start + 1, end)]
-        if apart and max(apart) > POINTS:
+        if apart and max(apart) > within:
             middle = start + 1 + apart.index(max(apart))
             kept.add(middle)
             stack += [(start, middle), (middle, end)]
     places = sorted(kept)
     return {**line, "x": [x[i] for i in places], "y": [y[i] for i in places]}
-
-
-def count(number: int, noun: str = "row") -> str:
-    """Return a number with its noun: `1 row`, `3 rows`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.metric_names import title_metric
-from harness.report.figures.style import COLORS, WIDTH, Figure, count, finish, shorten, table
+from harness.report.figures.style import COLORS, WIDTH, Figure, finish, shorten, table
+from harness.text import count
 
 if TYPE_CHECKING:
     from harness.report.leaderboard import Leaderboard
@@ -73,7 +74,8 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     return finish(
         "intervals",
         f"{title_metric(summary.objective)} with 95 % intervals over patients",
-        f"{count(len(rows))} from best to worst. The first, {best['row']}, has {best['mean']} from {best['low']} to "
+        f"{count(len(rows), 'row')} from best to worst. The first, {best['row']}, has {best['mean']} from "
+        f"{best['low']} to "
         f"{best['high']}. Short ticks are single seeds. Rows whose intervals overlap may still differ significantly."
         f"{PUBLISHED if published else ''}",
         drawn.properties(width=WIDTH, height={"step": 20}),
@@ -112,58 +114,3 @@ def _draw_published(base: Any, y: Any) -> Any:
         x="value:Q", y=y, yOffset=below, tooltip=tips
     )
     return lines + marks
-
-
-def draw_costs(summary: Leaderboard) -> Iterator[Figure]:
-    """The objective against training time and against throughput, with the rows that none beats in both."""
-    import altair as alt
-
-    if not summary.timings_compare:
-        return
-    higher = summary.directions.get(summary.objective, True)
-    axes = {
-        "train_minutes": ("training-time", "training, minutes", False),
-        "train_images_per_second": ("throughput", "training, images a second", True),
-    }
-    for field, (name, heading, more_is_better) in axes.items():
-        rows = [
-            {
-                "row": row.title,
-                "value": shorten(row.metrics[summary.objective].mean),
-                "cost": shorten(row.efficiency[field]),
-            }
-            for row in summary.ranked
-            if row.efficiency.get(field)
-        ]
-        if len(rows) < 2:
-            continue
-        front = find_front(rows, higher=higher, more_is_better=more_is_better)
-        x = alt.X("cost:Q", title=heading, scale=alt.Scale(type="log", nice=False, padding=12))
-        y = alt.Y("value:Q", title=title_metric(summary.objective), scale=alt.Scale(zero=False))
-        points = table("rows").mark_point(color=COLORS[0], filled=True, size=70, opacity=1)
-        line = table("front").mark_line(color=COLORS[1], strokeDash=[6, 3])
-        names = table("front").mark_text(align="left", dx=6, dy=-11)
-        yield finish(
-            name,
-            f"{title_metric(summary.objective)} against {heading.replace(', ', ' ')}",
-            f"{count(len(rows))}. No row is better in both than those on the dashed line: "
-            f"{', '.join(str(row['row']) for row in front)}.",
-            (
-                line.encode(x=x, y=y)
-                + points.encode(x=x, y=y, tooltip=["row:N", "value:Q", "cost:Q"])
-                + names.encode(x=x, y=y, text="row:N")
-            ).properties(width=WIDTH, height=280),
-            rows=rows,
-            front=front,
-        )
-
-
-def find_front(rows: Sequence[Mapping[str, Any]], *, higher: bool, more_is_better: bool) -> list[Mapping[str, Any]]:
-    """Rows that none beats in both value and cost, in the order of cost."""
-
-    def beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-        value = one["value"] - other["value"] if higher else other["value"] - one["value"]
-        cost = one["cost"] - other["cost"] if more_is_better else other["cost"] - one["cost"]
-        return bool(min(value, cost) >= 0 and max(value, cost) > 0)
-
-    return sorted((row for row in rows if not any(beats(other, row) for other in rows)), key=lambda row: row["cost"])

@@ -119,8 +119,8 @@ def test_differences_are_told_label_by_label_adjusted_for_all_of_them(harness, s
     p = np.array([one["p"] for one in labels.values()])
     assert [one["p_holm"] for one in labels.values()] == pytest.approx(adjust_holm(p).tolist())
     assert all(one["interval"][0] < one["delta"] < one["interval"][1] for one in labels.values())
-    assert "auroc, Mass" not in harness("compare", "a", "b")[1]
-    assert "auroc, Mass" in harness("compare", "a", "b", "--by-label")[1]
+    assert "AUROC, Mass" not in harness("compare", "a", "b")[1]
+    assert "AUROC, Mass" in harness("compare", "a", "b", "--by-label")[1]
 
 
 def test_a_margin_shows_what_is_equivalent_or_not_worse(harness, save_predictions):
@@ -245,7 +245,7 @@ def test_a_class_that_too_few_patients_have_gives_no_interval_and_no_p(harness, 
     found = compare(harness, "a.npz", "b.npz", "--metrics", "auroc,brier")
     pair = found["pairs"][0]
     assert (pair["interval"], pair["p_patients"], pair["p"], pair["p_holm"]) == (None, None, None, None)
-    why = "an interval needs 3 patients who have each label and 3 who lack it: 1 have Edema, 1 have Mass, 1 have Nodule"
+    why = "an interval needs 3 patients who have each label and 3 who lack it: 1 has Edema, 1 has Mass, 1 has Nodule"
     assert f"no interval for AUROC, Brier: {why}" in found["notes"]
     _, out, err = harness("compare", "a.npz", "b.npz")
     assert "cannot be told apart, their difference has no interval" in out
@@ -262,7 +262,7 @@ def test_a_class_that_too_few_patients_have_gives_no_interval_and_no_p(harness, 
         (("a.npz", "empty"), "empty holds no predictions"),
         (("a.npz", "b.npz", "--metrics", "f1"), "give --val, or f1@0.5"),
         (("a.npz", "b.npz", "--metrics", "f1@val-f1"), "give --val, or f1@0.5"),
-        (("a.npz", "b.npz", "--val", "a.npz"), "--val is given 1 times for 2 systems (a.npz, b.npz)"),
+        (("a.npz", "b.npz", "--val", "a.npz"), "--val is given 1 time for 2 systems (a.npz, b.npz)"),
         (("a.npz", "b.npz", "--val", "a.npz", "--val", "b.npz"), "share 120 images"),
         (("a.npz", "b.npz", "--margin", "0"), "a margin is a difference of no account, above 0, got 0"),
         (("a.npz", "b.npz", "--metrics", "auorc"), "did you mean 'auroc'?"),

@@ -42,7 +42,8 @@ def test_a_run_without_a_data_root_takes_the_one_that_was_found_before_and_says_
     assert "local.toml" not in out
     code, _, err = run("run", "b", "--data-root", 'it\'s "two"')
     assert (code, "local.toml" in err, noted()) == (0, False, str(tmp_path / 'it\'s "two"'))
-    tuning = ("--model", "tiny-cnn", "--loss", "bce", "--recipe", "toy", "--search", "recipe.lr=1e-3,1e-2", "--dry-run")
+    chosen = ("--models", "tiny-cnn", "--losses", "bce", "--recipes", "toy")
+    tuning = (*chosen, "--search", "recipe.lr=1e-3,1e-2", "--dry-run")
     code, _, err = run("tune", "b", *tuning)
     assert (code, "local.toml says" in err) == (0, True), err
 

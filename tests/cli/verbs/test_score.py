@@ -78,7 +78,7 @@ def test_a_table_shows_the_mean_the_interval_and_each_label(harness, save_predic
     code, out, _ = harness("score", "s0.npz", "s1.npz", "--metrics", "auroc,f1@0.5")
     assert code == 0
     assert "2 files: 2 seeds, 120 images of 40 patients" in out
-    for part in ("95 % over patients", "f1@0.5", "3/3", "Nodule", "positives", "["):
+    for part in ("95 % over patients", "F1@0.5", "3/3", "Nodule", "positives", "["):
         assert part in out
     assert max(map(len, out.splitlines())) <= 120
 
@@ -175,13 +175,13 @@ def test_the_table_says_how_intervals_are_made_what_means_are_without_and_why_th
     code, out, _ = harness("score", "s.npz", "--metrics", "auroc,auprc,precision@0.5")
     assert code == 0
     carriers = len(set(np.load("s.npz")["patient"][:2]))
-    says = f"a mean needs 3 patients who have each label and 3 who lack it: {carriers} have Nodule"
+    says = f"a mean needs 3 patients who have each label and 3 who lack it: {carriers} has Nodule"
     assert f"without Nodule: AUROC, AUPRC, precision ({says})" in " ".join(out.split())
     assert "no interval" not in out
     targets[:, :2] = targets[:, [2]]
     save_predictions("s.npz", targets=targets)
     out = harness("score", "s.npz", "--metrics", "auroc,auprc")[1]
-    says = f"an interval needs 3 patients who have each label and 3 who lack it: {carriers} have Edema"
+    says = f"an interval needs 3 patients who have each label and 3 who lack it: {carriers} has Edema"
     assert f"no interval for AUROC, AUPRC: {says}" in " ".join(out.split())
     targets[:, :2] = np.random.default_rng(0).random((120, 2)) < 0.4
     targets[:, 2] = 0
@@ -420,7 +420,7 @@ def test_a_published_table_is_scored_with_one_more_option(harness, published):
     assert document["calibration"] == [None]
     assert all(value is None for one in document["thresholds"][0].values() for value in one.values())
     said = (
-        "published.csv: 1 of 240 scores are not in 0..1",
+        "published.csv: 1 of 240 scores is not in 0..1",
         "left out is what published.csv has no scores for: Nodule",
     )
     for text in (*said, "left out is what targets.csv has no targets for: Reader", "named by its column 'patient_id'"):
