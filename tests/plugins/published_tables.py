@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -17,3 +18,10 @@ def find_published(name: str) -> Path:
     if not found:
         pytest.skip(f"the package torchxrayvision, which carries {name}, is not installed")
     return Path(str(found[0].locate()))
+
+
+def copy_published(name: str, folder: Path) -> Path:
+    """Copy the table of that name into a folder; skips the test where the package is not installed."""
+    path = folder / name
+    shutil.copyfile(find_published(name), path)
+    return path

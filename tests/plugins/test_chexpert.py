@@ -14,7 +14,7 @@ from PIL import Image
 from harness import DataError, UnknownNameError, UsageError
 from harness.data.splits import bucket, leaks
 from harness.data.terms import read_terms
-from tests.plugins.public_tables import copy_public_table
+from tests.plugins.published_tables import copy_published
 from tests.testing.test_bundled import examine_dataset
 
 LABELS = [
@@ -96,7 +96,7 @@ def chexpert(registry, tmp_path):
 def published(registry, tmp_path_factory):
     """Loads the published train.csv."""
     folder = tmp_path_factory.mktemp("chexpert")
-    copy_public_table("chexpert_train.csv.gz", folder).rename(folder / "train.csv.gz")
+    copy_published("chexpert_train.csv.gz", folder).rename(folder / "train.csv.gz")
 
     def load(**options):
         return registry.dataset("chexpert").load(folder, split="carved", **options)

@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from harness import DataError, UnknownNameError
-from tests.plugins.public_tables import copy_public_table
+from tests.plugins.published_tables import copy_published
 
 REPORTS, METADATA = "NLMCXR_reports.tgz", "nlmcxr_dicom_metadata.csv"
 Reports = dict[str, tuple[list[str], list[str]]]
@@ -218,8 +218,8 @@ def test_files_of_views_that_are_others_are_refused(openi, folder):
 
 
 def test_the_real_reports_give_their_known_counts(openi, tmp_path):
-    copy_public_table(REPORTS, tmp_path)
-    copy_public_table(f"{METADATA}.gz", tmp_path)
+    copy_published(REPORTS, tmp_path)
+    copy_published(f"{METADATA}.gz", tmp_path)
     data = openi.load(tmp_path, views="all")
     assert data.notes["label_file"] == f"{REPORTS}, sha256 b6718b24175d"
     assert data.notes["left out"] == "186 of 7,470 images, whose report has no term that tells a finding"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from harness import DataError, UnknownNameError, UsageError
 from harness.data.splits import bucket, leaks
-from tests.plugins.public_tables import copy_public_table
+from tests.plugins.published_tables import copy_published
 
 NAME = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 HEADER = [
@@ -255,7 +255,7 @@ def test_options_that_leave_no_image_are_refused(padchest, tmp_path):
 
 @pytest.mark.slow
 def test_the_real_table_gives_its_known_counts(padchest, tmp_path):
-    copy_public_table(f"{NAME}.gz", tmp_path)
+    copy_published(f"{NAME}.gz", tmp_path)
     data = padchest.load(tmp_path, labels="all", fewest=1, views="all", unclear="keep")
     assert len(data.table) == 160861 - 103 - 777
     assert data.notes["left out"] == "880 without labels"
