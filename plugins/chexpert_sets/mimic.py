@@ -128,7 +128,8 @@ def _find_splits(sheet: Sheet, table: pd.DataFrame) -> pd.Series:
             f"{sheet.path}: {int((place < 0).sum()):,} of {len(table):,} images of the metadata are not in it, first "
             f"'{first}'; take all tables from one version of the set"
         )
-    return splits.astype(object).map(SPLITS).iloc[place].set_axis(table.index)
+    named = splits.astype(object).map(SPLITS)
+    return pd.Series(named.to_numpy()[place], index=table.index, dtype=object)
 
 
 def _find_labels(

@@ -1,4 +1,4 @@
-"""PhysioNet's tables of labels, images and split become one; the real ones are not public, so these are made by hand."""
+"""PhysioNet's tables of labels, images and split become one; the real ones are not public, so these are hand-made."""
 
 from __future__ import annotations
 
