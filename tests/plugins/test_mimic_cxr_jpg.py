@@ -111,6 +111,13 @@ def test_images_of_studies_without_labels_are_left_out_and_counted(mimic):
     assert "images without labels" not in mimic({"chexpert": [*TABLES["chexpert"], observe(13000003, 50000003)]}).notes
 
 
+def test_images_that_only_the_split_knows_are_counted(mimic):
+    data = mimic({"metadata": [row for row in TABLES["metadata"] if not row.startswith("a2")]}, views="all")
+    assert data.table["image"].tolist() == ["a1", "b1", "c1", "c2", "d1"]
+    assert data.notes["images without metadata"] == "1 of 7 images of the split are not in the metadata and left out"
+    assert "images without metadata" not in mimic().notes
+
+
 def test_other_views_are_left_out_and_counted_unless_asked_for(mimic):
     data = mimic()
     assert data.table["image"].tolist() == ["a1", "b1", "c2", "d1"]
