@@ -28,9 +28,10 @@ from harness.components import (
     Tell,
     Weighted,
 )
-from harness.data.image_files import ImageFiles, list_files
+from harness.data.image_files import ImageFiles, list_files, locate_images
 from harness.data.layouts import Layout
 from harness.data.splits import carve, fold, stratify
+from harness.data.term_labels import label_by_terms
 from harness.data.uncertainty import take_uncertain
 from harness.data.views import choose_views
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
@@ -81,7 +82,9 @@ __all__ = [
     "find_usual",
     "fold",
     "hookimpl",
+    "label_by_terms",
     "list_files",
+    "locate_images",
     "parse_id_source",
     "rank",
     "read_board",

@@ -38,3 +38,15 @@ def list_files(folders: Iterable[Path]) -> dict[str, str]:
             with os.scandir(folder) as entries:
                 found |= {entry.name: entry.path for entry in entries}
     return found
+
+
+def locate_images(folder: Path, names: Iterable[str], suffixes: Sequence[str]) -> list[Path]:
+    """Where the image of each name lies in a folder, as `name + suffix` with the first of `suffixes` that is there.
+
+    An image that is not there gets the first suffix: that is where it would be looked for.
+    """
+    there = list_files([folder])
+    files = (
+        next((file for suffix in suffixes if (file := name + suffix) in there), name + suffixes[0]) for name in names
+    )
+    return [folder / file for file in files]

@@ -15,7 +15,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -202,15 +202,17 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "controls": CONTROLS,
         "external": EXTERNAL,
         "table_file": frame.TABLE_FILE,
-        "paper": _print_table(summary),
+        "paper": _print_table(summary, called),
     }
 
 
-def _print_table(summary: Leaderboard) -> dict[str, str]:
-    """The ranking as text for a paper, by the name of its form; none where nothing has a result."""
+def _print_table(summary: Leaderboard, called: str) -> dict[str, str]:
+    """The ranking as text for a paper, by the name of its form; none where nothing has a result. It is labeled by what
+    the page calls the board, so that a copied folder keeps its page.
+    """
     if not any(row.metrics for row in summary.rows):
         return {}
-    table = paper.make_table(summary)
+    table = replace(paper.make_table(summary), name=called)
     return {"Markdown": paper.as_markdown(table), "LaTeX": paper.as_latex(table)}
 
 

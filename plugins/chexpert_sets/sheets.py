@@ -42,7 +42,8 @@ class Sheet:
 
         codes, texts = self.cells[column].factorize()
         self.refuse(~self.cells[column].isin(list(meaning)), column, f"is none of {known}")
-        return np.asarray([meaning[text] for text in texts], dtype=np.float32).take(codes)
+        values: NDArray[np.float32] = np.array([meaning[text] for text in texts], dtype=np.float32)[codes]
+        return values
 
     def describe(self) -> str:
         """Return the file's name and the start of its sha256."""

@@ -21,6 +21,10 @@ from harness.testing.processes import BUILD
 from harness.testing.samples import make_task
 from tests.plugins.test_medmnist import make_arrays
 from tests.plugins.test_nih_cxr14 import NAMES, write_labels, write_lists
+from tests.plugins.test_openi import write_reports, write_views
+from tests.plugins.test_padchest import write_table
+from tests.plugins.test_rsna_pneumonia import draw as draw_rsna
+from tests.plugins.test_vindr_cxr import draw_physionet
 
 REGISTRY = load_registry()
 LIGHT: tuple[Kind, ...] = ("model", "loss", "metric", "recipe", "observer")
@@ -123,6 +127,31 @@ def test_the_files_of_nih_keep_the_contract(tmp_path):
     write_lists(tmp_path, train_list=NAMES[:3], val_list=NAMES[3:4], test_list=NAMES[4:])
     write_images(tmp_path / "images_001" / "images", NAMES)
     assert examine_dataset("nih-cxr14", tmp_path, split="lists") == {}
+
+
+@pytest.mark.parametrize("vote", ["majority", "any", "all", "mean"])
+def test_the_files_of_vindr_keep_the_contract(tmp_path, vote):
+    draw_physionet(tmp_path)
+    assert examine_dataset("vindr-cxr", tmp_path, vote=vote) == {}
+
+
+def test_the_files_of_rsna_keep_the_contract(tmp_path):
+    draw_rsna(tmp_path)
+    assert examine_dataset("rsna-pneumonia", tmp_path) == {}
+
+
+def test_the_files_of_padchest_keep_the_contract(tmp_path):
+    write_table(tmp_path, *({"Labels": "['nodule']" if n % 2 else "['normal']"} for n in range(40)))
+    write_images(tmp_path / "0", [f"{n}.png" for n in range(40)])
+    assert examine_dataset("padchest", tmp_path) == {}
+
+
+def test_the_files_of_openi_keep_the_contract(tmp_path):
+    names = [f"CXR{n}_IM-0001-1001" for n in range(40)]
+    write_reports(tmp_path, {f"CXR{n}": (["Pneumonia" if n % 2 else "normal"], [names[n]]) for n in range(40)})
+    write_views(tmp_path, dict.fromkeys(names, "Frontal"))
+    write_images(tmp_path / "NLMCXR_png", [f"{name}.png" for name in names])
+    assert examine_dataset("openi", tmp_path) == {}
 
 
 def test_a_name_that_nothing_has_gets_the_nearest():
