@@ -68,7 +68,7 @@ def load(
     observed = _read(root, labeler, (*STUDY, NO_FINDING, *LABELS))
     table = _describe_images(_read(root, "metadata", ("dicom_id", *STUDY, "ViewPosition")))
     division = _read(root, "split", ("dicom_id", "split"))
-    table["split"] = _find_splits(division, table)
+    table["split"], not_described = _find_splits(division, table)
     table, values, not_labeled = _find_labels(observed, table, names)
     keep, not_taken = choose_views(table["view"], views, "mimic-cxr-jpg")
     table, values = table[keep].reset_index(drop=True), values[keep]
@@ -82,7 +82,7 @@ def load(
         images=ImageFiles(_locate(root, table)),
         targets=targets,
         table=table[["image", "split", "patient", "study", "view"]],
-        notes=notes | not_labeled | not_taken | not_mentioned | not_certain,
+        notes=notes | not_described | not_labeled | not_taken | not_mentioned | not_certain,
     )
 
 
@@ -114,8 +114,8 @@ def _describe_images(sheet: Sheet) -> pd.DataFrame:
     return pd.DataFrame({**known, "view": view.where(view != "")}).astype(object)
 
 
-def _find_splits(sheet: Sheet, table: pd.DataFrame) -> pd.Series:
-    """Train, val or test for each image of the table."""
+def _find_splits(sheet: Sheet, table: pd.DataFrame) -> tuple[pd.Series, dict[str, str]]:
+    """Train, val or test for each image of the table, and a note that counts images which only the split knows."""
     import pandas as pd
 
     images, splits = sheet.cells["dicom_id"], sheet.cells["split"]
@@ -128,8 +128,13 @@ def _find_splits(sheet: Sheet, table: pd.DataFrame) -> pd.Series:
             f"{sheet.path}: {int((place < 0).sum()):,} of {len(table):,} images of the metadata are not in it, first "
             f"'{first}'; take all tables from one version of the set"
         )
-    found: pd.Series = splits.astype(object).map(SPLITS).iloc[place].set_axis(table.index)
-    return found
+    named = splits.astype(object).map(SPLITS)
+    others = len(images) - len(table)
+    note = f"{others:,} of {len(images):,} images of the split are not in the metadata and left out"
+    return (
+        pd.Series(named.to_numpy()[place], index=table.index, dtype=object),
+        {"images without metadata": note} if others else {},
+    )
 
 
 def _find_labels(

@@ -1,4 +1,4 @@
-"""PhysioNet's tables of labels, images and split become one; the real ones are not public, so these are made by hand."""
+"""PhysioNet's tables of labels, images and split become one; the real ones are not public, so these are hand-made."""
 
 from __future__ import annotations
 
@@ -109,6 +109,13 @@ def test_the_order_of_the_split_and_label_tables_does_not_matter(mimic):
 def test_images_of_studies_without_labels_are_left_out_and_counted(mimic):
     assert mimic().notes["images without labels"] == "1 of 7 images, of studies without labels, are left out"
     assert "images without labels" not in mimic({"chexpert": [*TABLES["chexpert"], observe(13000003, 50000003)]}).notes
+
+
+def test_images_that_only_the_split_knows_are_counted(mimic):
+    data = mimic({"metadata": [row for row in TABLES["metadata"] if not row.startswith("a2")]}, views="all")
+    assert data.table["image"].tolist() == ["a1", "b1", "c1", "c2", "d1"]
+    assert data.notes["images without metadata"] == "1 of 7 images of the split are not in the metadata and left out"
+    assert "images without metadata" not in mimic().notes
 
 
 def test_other_views_are_left_out_and_counted_unless_asked_for(mimic):
