@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FRONTAL = "PA,AP"
 """The views that datasets take by default: images from the side have other labels than what they show."""
+USUAL = ("PA", "AP", "FRONTAL", "frontal", "LATERAL", "LL", "RL", "L", "unknown")
+"""Views that may be asked for although no image is of them."""
 UNKNOWN = "unknown"
 """What images are chosen by whose view nothing tells."""
 NOTE = "views"
@@ -26,7 +28,8 @@ def choose_views(
     """Which images (N,) are of the wanted views, and a note that counts the others; `all` takes every image.
 
     `view` holds texts such as PA, empty or NaN where it is not known; `wanted` is a list, or names between commas, of
-    which `unknown` is one. Raises `UsageError` for no view at all, `DataError` where no image is of a wanted one.
+    which `unknown` is one. Raises `UsageError` for no view at all, `UnknownNameError` for one that is neither usual nor
+    of any image, `DataError` where no image is of a wanted one.
     """
     import numpy as np
 
@@ -37,6 +40,9 @@ def choose_views(
     known = view.fillna("").astype(str).replace("", UNKNOWN)
     if names == ["all"]:
         return np.ones(len(view), dtype=bool), {}
+    strange = [name for name in names if name not in {*known.unique(), *USUAL}]
+    if strange:
+        raise UnknownNameError(f"view of {dataset}", strange[0], known.unique())
     chosen = known.isin(names).to_numpy(dtype=bool)
     counts = known[~chosen].value_counts()
     told = ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -7,7 +7,7 @@ import gzip
 import pandas as pd
 import pytest
 
-from harness import DataError, Layout, UsageError, choose_views
+from harness import DataError, Layout, UnknownNameError, UsageError, choose_views
 
 VIEWS = pd.Series(["PA", "AP", "LL", "", None, "PA"])
 LAYOUT = Layout("own", "labels.csv and images/", "https://example.org", "for research")
@@ -37,6 +37,11 @@ def test_views_that_no_image_has_name_those_that_there_are():
         choose_views(VIEWS, "RL", "own")
     with pytest.raises(UsageError, match="views is empty"):
         choose_views(VIEWS, " , ", "own")
+
+
+def test_a_misspelled_view_is_not_passed_over():
+    with pytest.raises(UnknownNameError, match=r"unknown view of own 'APP': did you mean 'AP'"):
+        choose_views(VIEWS, "PA,APP", "own")
 
 
 def test_a_file_is_found_as_it_is_or_compressed(tmp_path):
