@@ -116,7 +116,8 @@ FIELDS = [
 @pytest.mark.parametrize(("document", "field"), FIELDS)
 def test_a_field_that_a_sentence_sets_is_one_of_a_component_a_table_or_a_function(registry, document, field):
     known = {one.name for kind in (*KINDS.values(), Augment, Schedule, Inputs, Data) for one in fields(kind)}
-    known |= CORE_OPTIONS.keys() | defaults(registry.dataset("csv").load).keys()
+    known |= CORE_OPTIONS.keys()
+    known |= {option for name in registry.offers["dataset"] for option in defaults(registry.dataset(name).load)}
     known |= {name for function in (harness.run, harness.score) for name in inspect.signature(function).parameters}
     assert field in known, f"{document} is untrue, there is no field {field}"
 

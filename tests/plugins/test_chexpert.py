@@ -348,7 +348,7 @@ def test_missing_and_repeated_columns_are_named(registry, tmp_path):
         ({"uncertain": "Oedema=ones"}, UsageError, "which is none of the labels"),
         ({"uncertain_test": "0.5"}, UsageError, "neither 0 nor 1"),
         ({"views": ""}, UsageError, "views is empty"),
-        ({"views": "LAT"}, DataError, "no image is of the views LAT; there are"),
+        ({"views": "LAT"}, UnknownNameError, "unknown view of chexpert 'LAT'"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(chexpert, options, error, says):
