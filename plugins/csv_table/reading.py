@@ -16,7 +16,7 @@ from .splits import UNLISTED, choose_split, parse_split
 from .table import Table, split_names
 
 if TYPE_CHECKING:
-    from harness.components import ImageArray
+    from .parquet import StoredImages
 
 GUESSED = "label_file_guessed"
 """The note of what was found rather than named."""
@@ -56,7 +56,7 @@ class Asked:
 def make_data(
     table: Table,
     asked: Asked,
-    find_images: Callable[[list[str]], Sequence[Path] | ImageArray],
+    find_images: Callable[[list[str]], Sequence[Path] | StoredImages],
     *,
     dataset: str,
     root: Path,

@@ -400,19 +400,9 @@ def test_a_board_is_made_of_a_folder(harness, tmp_path):
         write_split(
             tmp_path / "hub", f"data/{name}-00000-of-00001.parquet", start, 20, Edema=[0, 1] * 10, Mass=[1, 0] * 10
         )
-    code, _, err = harness(
-        *(
-            "run",
-            str(tmp_path / "b"),
-            "--dataset",
-            "folder",
-            "--data-root",
-            str(tmp_path / "hub"),
-            "--models",
-            "tiny-cnn",
-        ),
-        *("--losses", "bce,focal", "--recipes", "demo", "--set", "recipe.epochs=1", "--cache-dir", str(tmp_path / "c")),
-    )
+    options = f"--data-root {tmp_path}/hub --cache-dir {tmp_path}/cache --board {tmp_path}/b"
+    offers = "--dataset folder --models tiny-cnn --losses bce,focal --recipes toy --seeds 0"
+    code, _, err = harness("run", *offers.split(), *options.split())
     assert code == 0, err
     page = (tmp_path / "b" / "index.html").read_text()
     assert "tiny-cnn--bce" in page
