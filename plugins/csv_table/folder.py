@@ -51,8 +51,8 @@ def load(
       `csv` does: `val=0.1,test=0.2,seed=0`, `folds=5,fold=0,seed=0` or `val=val.txt,test=test.txt`.
     - `age`, `sex`, `view`: Take it from this column. An empty name asks for none.
     - `views`: Take images of these views alone, separated by commas, such as `PA,AP`. The others are counted.
-    - `labels`: Take these labels, separated by commas. Left out, they are all that the column of findings names, or
-      every other column with a value.
+    - `labels`: Take these labels, separated by commas. Left out, they are all that the column of findings names,
+      sorted, or every other column with a value.
     - `findings`: Take labels from this column, which lists the findings of an image, as a list or as a text such as
       `Edema|Mass`. Left out, it is the only column of lists of names or classes, unless `labels` names columns.
     - `separator`: Separate the findings of an image by this text. No finding may hold it.
@@ -104,7 +104,7 @@ def load(
         dataset="folder",
         root=root,
         notes=_describe([part.path for part in parts], root),
-        sources=tuple(part.path for part in parts if part.stored),
+        sources=tuple(part.path for part in parts if part.data),
     )
 
 
@@ -149,9 +149,9 @@ def _join(parts: Sequence[Part], root: Path, asked: Asked) -> Table:
 def _name_images(parts: Iterable[Part], splits: Iterable[str]) -> list[str]:
     """Name images by their paths, with the split before them where some are alike; by numbers where there are none."""
     names = [name for part in parts for name in part.names]
-    if any(part.stored for part in parts) and ("" in names or len(set(names)) == 1 < len(names)):
+    if any(part.data for part in parts) and ("" in names or len(set(names)) == 1 < len(names)):
         return [f"{split or 'image'}-{number:06d}" for number, split in enumerate(splits)]
-    if any(part.stored for part in parts) and len(set(names)) < len(names):
+    if any(part.data for part in parts) and len(set(names)) < len(names):
         return [f"{split}/{name}".lstrip("/") for split, name in zip(splits, names, strict=True)]
     return names
 
@@ -176,14 +176,15 @@ def _find_images(
     parts: Sequence[Part], names: Sequence[str], root: Path
 ) -> Callable[[list[str]], Sequence[Path] | StoredImages]:
     """Make what finds images by name: their files, or their bytes in parquet files. Nothing is read."""
-    stored = [part for part in parts if part.stored]
-    if not stored:
+    column = next((part.data for part in parts if part.data), "")
+    if not column:
         return lambda chosen: [root / name for name in chosen]
-    other = next((part for part in parts if not part.stored or part.stored.data != stored[0].stored.data), None)
+    other = next((part for part in parts if part.data != column), None)
     if other is not None:
-        raise DataError(f"{other.path} holds its images otherwise than {stored[0].path}; make the files alike")
+        raise DataError(
+            f"{other.path} does not hold its images in a column '{column}' as others do; make the files alike"
+        )
     place = {name: row for row, name in reversed(list(enumerate(names)))}  # the first of several is kept
-    column = stored[0].stored.data
     return lambda chosen: store_images(column, [part.path for part in parts], [place[name] for name in chosen])
 
 

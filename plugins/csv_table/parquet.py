@@ -36,12 +36,12 @@ def open_parquet(path: Path) -> Any:
     """Open a parquet file as pyarrow's `ParquetFile`. Raises `DataError` where it is none, or pyarrow is missing."""
     try:
         import pyarrow.parquet
-    except ImportError:
-        raise DataError(f"{path} is read by pyarrow, which is not installed: {INSTALL}") from None
+    except ImportError as error:
+        raise DataError(f"{path} is read by pyarrow, which is not installed: {INSTALL}") from error
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path} is no parquet file, or a damaged one: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path} is no parquet file, or a damaged one: {str(error).splitlines()[0]}") from error
 
 
 def find_image_column(file: Any, path: Path, asked: str) -> ImageColumn:
@@ -111,11 +111,8 @@ def read_columns(file: Any, path: Path, image: ImageColumn | None, separator: st
         listed = pa.types.is_list(one.type) or pa.types.is_large_list(one.type) or pa.types.is_fixed_size_list(one.type)
         names = _find_names(features.get(one.name))
         element = one.type.value_type if listed else one.type
-        if (
-            pa.types.is_nested(element)
-            or pa.types.is_binary(element)
-            or (listed and not names and not _is_text(element))
-        ):
+        held = pa.types.is_nested(element) or pa.types.is_binary(element) or pa.types.is_large_binary(element)
+        if held or (listed and not names and not _is_text(element)):
             left_out.append(one.name)
             continue
         values = read_values(file, path, one.name)

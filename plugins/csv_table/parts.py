@@ -27,8 +27,8 @@ class Part:
     """The line of each row, or its number where the file has none."""
     lists: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
-    stored: ImageColumn | None = None
-    """Where the bytes of its images stand; None where these are files."""
+    data: str = ""
+    """The column that holds the bytes of its images; empty where these are files."""
     unit: str = "row"
     said: tuple[str, ...] = ()
 
@@ -64,7 +64,7 @@ def read_parquet_part(path: Path, root: Path, image: str, separator: str) -> Par
         rows,
         columns.lists,
         columns.left_out,
-        stored=column if stored else None,
+        data=column.data if stored else "",
     )
 
 

@@ -31,7 +31,7 @@ class Asked:
     age: str
     sex: str
     view: str
-    labels: Sequence[str] | str
+    labels: list[str] | str
     findings: str
     separator: str
     uncertain: Mapping[str, str | float] | str | float
@@ -39,7 +39,7 @@ class Asked:
     blank: str
     duplicates: str
     mirrors: bool
-    subgroups: Sequence[str] | str
+    subgroups: list[str] | str
     study: str | None
     image: str = "image"
     views: str = "all"

@@ -337,6 +337,21 @@ def test_several_configurations_are_not_mixed(load, tmp_path):
     assert "in several folders (large, small)" in fail(load, tmp_path)
 
 
+def test_files_that_hold_their_images_otherwise_are_refused(load, hub):
+    columns = {"xray": make_images(12, 2), "patient": [90, 91], "Mass": [0, 1]}
+    write(hub / "data" / "test-00000-of-00001.parquet", columns)
+    assert "does not hold its images in a column" in fail(load, hub)
+
+
+def test_an_image_in_several_rows_is_refused_kept_or_voted_on(load, tmp_path):
+    columns = {"image": [*make_images(0, 2), *make_images(0, 1)], "patient": [0, 0, 0], "Mass": [1, 0, 0]}
+    write(tmp_path / "train.parquet", columns)
+    assert load(tmp_path).repeated == ("'train/p0_0.png' in rows 1 and 3",)
+    data = load(tmp_path, duplicates="vote")
+    np.testing.assert_array_equal(data.targets, [[np.nan], [0]])
+    assert data.images[0] == encode(draw(0))
+
+
 def test_train_and_validation_without_test_are_refused(load, tmp_path):
     write_split(tmp_path, "train.parquet", 0)
     write_split(tmp_path, "validation.parquet", 4)
