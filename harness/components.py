@@ -69,12 +69,14 @@ Space = Mapping[str, Float | Int | Choice]
 
 
 class ImageArray(Protocol):
-    """Images that need no file: a NumPy array (N, H, W) uint8, a memory map, or an object that renders on demand."""
+    """Images that need no file of their own: a NumPy array (N, H, W) uint8, a memory map, or an object that renders on
+    demand or reads them from a file of many.
+    """
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        """Image `index` as (H, W) uint8."""
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8] | bytes:
+        """Image `index` as (H, W) uint8, or as the bytes of an image file, such as a PNG, which the harness decodes."""
         ...
 
 
@@ -153,6 +155,11 @@ class Data:
             raise DataError(f"the dataset's boxes lack the column {', '.join(absent)}; they need {', '.join(BOX)}")
 
     @property
+    def encoded(self) -> bool:
+        """Whether the images are files that are decoded, or the bytes of such files, and not pixels."""
+        return isinstance(self.images, Sequence) or (len(self.images) > 0 and isinstance(self.images[0], bytes))
+
+    @property
     def studies(self) -> NDArray[np.str_] | None:
         """(N,) the study that each image is of; None where nothing says so."""
         return self.table["study"].to_numpy(dtype=str) if "study" in self.table else None
@@ -184,7 +191,7 @@ class _Chosen:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8] | bytes:
         return self.images[int(self.chosen[index])]
 
 

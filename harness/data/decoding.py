@@ -194,10 +194,9 @@ def _is_lasting(error: Exception, data: Data, index: int) -> bool:
             return False
         if isinstance(cause, OSError) and cause.errno not in PROVOKED:
             return False
-    image = data.images[index]
-    if isinstance(image, str | os.PathLike):
+    if isinstance(data.images, Sequence):
         try:
-            Path(image).read_bytes()
+            Path(data.images[index]).read_bytes()
         except OSError:
             return False
     return True
@@ -206,7 +205,9 @@ def _is_lasting(error: Exception, data: Data, index: int) -> bool:
 def read_image(data: Data, index: int, load_size: int, scale: GreyScale) -> Picture:
     """Read image `index` and resize it to (load_size, load_size) uint8."""
     image = data.images[index]
-    if not isinstance(image, str | os.PathLike):
+    if isinstance(image, bytes):
+        pixels = grey.decode(image, scale)
+    elif not isinstance(image, str | os.PathLike):
         pixels = image
     elif data.decode is not None:
         pixels = data.decode(Path(image))

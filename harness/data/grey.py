@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -64,8 +66,8 @@ class UnknownBitsError(DataError):
         self.largest = largest
 
 
-def decode(path: Path, scale: GreyScale = UNKNOWN) -> NDArray[np.uint8]:
-    """Read an image file as grey (H, W) uint8, turned as its EXIF says; of several frames or pages, the first.
+def decode(source: Path | bytes, scale: GreyScale = UNKNOWN) -> NDArray[np.uint8]:
+    """Read an image file, or its bytes, as grey (H, W) uint8, turned as its EXIF says; of several frames, the first.
 
     Colors and palettes become luma (ITU-R 601-2), transparency is ignored. 16-bit values are divided by what the bits
     of the dataset hold, signed ones from the smallest that they can be. Raises `UnknownBitsError` where those bits are
@@ -74,7 +76,7 @@ def decode(path: Path, scale: GreyScale = UNKNOWN) -> NDArray[np.uint8]:
     from PIL import Image
 
     # opened as a file, since Pillow maps a TIFF that it is given by name, and scrambles one that lies on its side
-    with path.open("rb") as file, Image.open(file) as image:
+    with _open(source) as file, Image.open(file) as image:
         stored = examine(image)
         if stored.unbounded and not scale.stretch:
             raise DataError(
@@ -91,6 +93,23 @@ def decode(path: Path, scale: GreyScale = UNKNOWN) -> NDArray[np.uint8]:
         if stored.signed:
             grey = np.bitwise_xor(grey, 128, dtype=np.uint8)  # Pillow takes -128 for 128
     return _stretch(grey) if scale.stretch else grey
+
+
+@contextlib.contextmanager
+def _open(source: Path | bytes) -> Iterator[BinaryIO]:
+    """Open a file, or its bytes. Raises `DataError` for bytes that are of no image."""
+    from PIL import UnidentifiedImageError
+
+    if not isinstance(source, bytes):
+        with source.open("rb") as file:
+            yield file
+        return
+    if not source:
+        raise DataError("it holds no bytes")
+    try:
+        yield io.BytesIO(source)
+    except UnidentifiedImageError:  # whose own message names a place in memory
+        raise DataError(f"its {len(source):,} bytes are of no kind of image that Pillow knows") from None
 
 
 def examine(image: Image) -> Stored:

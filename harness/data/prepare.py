@@ -145,7 +145,7 @@ def describe_left_out(prepared: Prepared) -> str | None:
 
 def _require_own_pixels(source: Source, data: Data) -> None:
     """Refuse options of pixels for a dataset whose pixels the harness does not read from image files itself."""
-    if source.pixel_options and (not isinstance(data.images, Sequence) or data.decode is not None):
+    if source.pixel_options and (not data.encoded or data.decode is not None):
         raise UsageError(
             f"{' and '.join(source.pixel_options)}: dataset '{source.dataset.name}' makes its grey values itself; "
             "leave the option out"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from harness.components import Data
@@ -36,7 +36,7 @@ def check_images_are_grey_bytes(subject: Subject) -> None:
     import numpy as np
 
     data = _part(subject)
-    if isinstance(data.images, Sequence):
+    if data.encoded:
         _require([finding for finding in _findings(subject) if finding.name in ("files there", "files readable")])
         return
     for index in range(min(len(data.images), 16)):

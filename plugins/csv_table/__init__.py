@@ -1,4 +1,6 @@
-"""`csv`: any table of images with one column for each label, or one column of findings."""
+"""`csv`: any table of images with one column for each label, or one column of findings. `folder`: such a table, and its
+images, as the Hugging Face hub lays them out.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import Data, Dataset, UsageError, hookimpl, take_uncertain
+from harness import Data, Dataset, hookimpl
 
-from .images import describe_images
-from .labels import choose_labels, read_columns, read_findings, require_blank
-from .readers import merge_rows, require_duplicates
-from .splits import UNLISTED, choose_split, parse_split
-from .table import read, split_names
-
-GUESSED = "label_file_guessed"
-"""The note of what was found rather than named."""
+from . import folder as hub_folder
+from .reading import Asked, make_data
+from .table import read
 
 
 def load(
@@ -75,47 +72,41 @@ def load(
     Raises `DataError` for a missing file or column, or a value that a column cannot have, naming line and column;
     `UsageError` for an option that cannot mean anything.
     """
-    require_blank(blank)
-    require_duplicates(duplicates)
-    table, groups, asked = read(root / Path(file).expanduser()), split_names(subgroups), split_names(labels)
-    parsed = parse_split(split, table.header)
-    column, division = (parsed, None) if isinstance(parsed, str) else ("", parsed)
-    columns = {"image": image, "patient": patient, "split": column, "age": age, "sex": sex, "view": view}
-    described = describe_images(table, columns, study, groups, {*asked, findings})
-    if findings:
-        if uncertain != "ignore" or uncertain_test is not None:
-            raise UsageError("csv: uncertain means nothing with findings, where no label is uncertain; leave it out")
-        names, targets = read_findings(table, findings, separator, asked, blank)
-    else:
-        names = choose_labels(table, asked, set(described.columns.values()))
-        targets = read_columns(table, names, blank)
-    known, targets, repeated = merge_rows(table, described.table, targets, duplicates)
-    known["split"], chosen = choose_split(table, known, targets, division, root)
-    listed = (known["split"] != UNLISTED).to_numpy()
-    known, targets = known[listed].reset_index(drop=True), targets[listed]
-    targets, said = take_uncertain(
-        targets, known["split"], names, training=uncertain, test=uncertain_test or "ignore", dataset="csv"
-    )
-    notes = {"label_file": file, "split": chosen, **said}
-    folder = root / Path(images).expanduser()
-    return Data(
-        labels=tuple(names),
-        images=[folder / name for name in known["image"]],
-        targets=targets,
-        table=known,
-        subgroups=("sex", "age", "view", *groups),
+    asked = Asked(
+        image=image,
+        patient=patient,
+        split=split,
+        age=age,
+        sex=sex,
+        view=view,
+        labels=labels,
+        findings=findings,
+        separator=separator,
+        uncertain=uncertain,
+        uncertain_test=uncertain_test,
+        blank=blank,
+        duplicates=duplicates,
         mirrors=mirrors,
-        patients_known=described.patients_known,
-        repeated=repeated,
-        notes=notes | ({GUESSED: "; ".join(table.said)} if table.said else {}),
+        subgroups=subgroups,
+        study=study,
+    )
+    folder = root / Path(images).expanduser()
+    return make_data(
+        read(root / Path(file).expanduser()),
+        asked,
+        lambda names: [folder / name for name in names],
+        dataset="csv",
+        root=root,
+        notes={"label_file": file},
     )
 
 
 @hookimpl
 def harness_datasets() -> Iterable[Dataset]:
-    """Tables of one's own."""
+    """Tables of one's own, and folders of the Hugging Face hub."""
     return [
         Dataset(
             name="csv", load=load, about="your own images: a table with a path, a patient and a column for each label"
-        )
+        ),
+        Dataset(name="folder", load=hub_folder.load, about=hub_folder.ABOUT),
     ]

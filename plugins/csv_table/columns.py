@@ -59,7 +59,7 @@ def find_patients(table: Table, asked: str, image: str, reserved: Collection[str
             f"{table.path} has no column '{asked or 'patient'}' that names the patient ({table.list_columns()}); "
             f"{_propose_patients(table, image)}"
         )
-    source = parse_id_source(column, table.header, "csv: patient")
+    source = parse_id_source(column, table.header, "patient")
     patients = source.find(table.cells[source.column].tolist())
     if "" in patients:
         row = patients.index("")
@@ -114,7 +114,7 @@ def find_studies(table: Table, asked: str | None, image: str, patients: list[str
     column = "study" if asked is None and image != "study" and "study" in table.header else asked
     if not column:
         return None
-    source = parse_id_source(column, table.header, "csv: study")
+    source = parse_id_source(column, table.header, "study")
     studies = source.find([text.replace("\\", "/") for text in table.cells[source.column].tolist()])
     if "" in studies:
         row = studies.index("")

@@ -109,6 +109,6 @@ def _known(table: Table, column: str, values: pd.Series, what: str) -> pd.Series
     wrong = values.isna() & (cells != "")
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        first = f"'{cells.iloc[row]}' in line {table.lines[row]}"
+        first = f"'{cells.iloc[row]}' in {table.unit} {table.lines[row]}"
         table.said.append(f"column '{column}': {int(wrong.sum()):,} cells are not {what}, first {first}")
     return values

@@ -105,7 +105,7 @@ def _find_wrong(table: Table, name: str) -> tuple[int, str] | None:
 def require_blank(blank: str) -> None:
     """Refuse a meaning that blank cells cannot have."""
     if blank not in MEANING:
-        raise UsageError(f"csv: blank must be {' or '.join(MEANING)}, got '{blank}'")
+        raise UsageError(f"blank must be {' or '.join(MEANING)}, got '{blank}'")
 
 
 def read_columns(table: Table, names: list[str], blank: str) -> NDArray[np.float32]:
@@ -144,7 +144,7 @@ def read_findings(
             "--option findings=COLUMN"
         )
     if not separator:
-        raise UsageError("csv: separator must be what stands between two findings, such as | or ;, got nothing")
+        raise UsageError("separator must be what stands between two findings, such as | or ;, got nothing")
     cells = table.cells[column]
     found = {text: _split_findings(text, separator, asked) for text in cells.unique()}
     if None in found.values():

@@ -19,7 +19,7 @@ DUPLICATES = ("refuse", "first", "vote")
 def require_duplicates(duplicates: str) -> None:
     """Refuse what cannot be done with several rows of an image."""
     if duplicates not in DUPLICATES:
-        raise UsageError(f"csv: duplicates must be {', '.join(DUPLICATES)}, got '{duplicates}'")
+        raise UsageError(f"duplicates must be {', '.join(DUPLICATES)}, got '{duplicates}'")
 
 
 def merge_rows(
@@ -60,8 +60,8 @@ def _require_same(table: Table, images: pd.DataFrame, codes: NDArray[np.intp]) -
         if differ.any():
             rows = (codes == differ.argmax()).nonzero()[0].tolist()
             raise DataError(
-                f"{table.path}, lines {_list_lines(table, rows)}: the rows of '{images['image'].iloc[rows[0]]}' differ "
-                f"in their {column}; give them one"
+                f"{table.path}, {table.unit}s {_list_lines(table, rows)}: the rows of "
+                f"'{images['image'].iloc[rows[0]]}' differ in their {column}; give them one"
             )
 
 
@@ -70,7 +70,9 @@ def _list_repeated(table: Table, names: pd.Series) -> tuple[str, ...]:
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(names):
         rows.setdefault(name, []).append(row)
-    return tuple(f"'{name}' in lines {_list_lines(table, found)}" for name, found in rows.items() if len(found) > 1)
+    return tuple(
+        f"'{name}' in {table.unit}s {_list_lines(table, found)}" for name, found in rows.items() if len(found) > 1
+    )
 
 
 def _list_lines(table: Table, rows: list[int]) -> str:

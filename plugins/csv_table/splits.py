@@ -40,15 +40,15 @@ def parse_split(split: Mapping[str, Any] | str, header: list[str]) -> str | dict
     given = {name: value for name, value in split.items() if name != "seed"}
     seed = split.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool):
-        raise UsageError(f"csv: the seed of split must be a whole number, got {seed!r}")
+        raise UsageError(f"the seed of split must be a whole number, got {seed!r}")
     if "folds" in given or "fold" in given:
         _require_folds(given)
     elif given and all(isinstance(value, str) for value in given.values()):
         _require_names(given)
         if "seed" in split:
-            raise UsageError("csv: a seed means nothing where split gives lists of images; leave it out")
+            raise UsageError("a seed means nothing where split gives lists of images; leave it out")
         if "test" not in given:
-            raise UsageError("csv: split has no list of test images; give it, as in test=test.txt")
+            raise UsageError("split has no list of test images; give it, as in test=test.txt")
     else:
         _require_names(given)
         _require_shares(given)
@@ -67,7 +67,7 @@ def _parse_number(text: str) -> int | float | str:
 def _require_names(given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in SPLITS:
-            raise UsageError(f"csv: split has no part '{name}'{suggest(name, (*SPLITS, 'folds', 'fold'))}; {FORMS}")
+            raise UsageError(f"split has no part '{name}'{suggest(name, (*SPLITS, 'folds', 'fold'))}; {FORMS}")
 
 
 def _require_folds(given: Mapping[str, Any]) -> None:
@@ -76,21 +76,21 @@ def _require_folds(given: Mapping[str, Any]) -> None:
     whole = isinstance(folds, int) and isinstance(number, int)
     if others or not whole or folds < 3 or not 0 <= number < folds:
         raise UsageError(
-            "csv: split in folds must be folds=K,fold=F with K at least 3 and F from 0 to K - 1 (the test fold; the "
+            "split in folds must be folds=K,fold=F with K at least 3 and F from 0 to K - 1 (the test fold; the "
             f"next one is val), got {', '.join(f'{name}={value}' for name, value in given.items())}"
         )
 
 
 def _require_shares(given: Mapping[str, Any]) -> None:
     if not given or not all(isinstance(value, int | float) and 0 < value < 1 for value in given.values()):
-        raise UsageError(f"csv: {FORMS}; got {', '.join(f'{name}={value}' for name, value in given.items())}")
+        raise UsageError(f"{FORMS}; got {', '.join(f'{name}={value}' for name, value in given.items())}")
     total = sum(given.values())
     if "train" in given and (abs(total - 1) > ROUNDING or len(given) != len(SPLITS)):
-        raise UsageError(f"csv: the shares of split must be those of train, val and test and sum to 1, got {total:g}")
+        raise UsageError(f"the shares of split must be those of train, val and test and sum to 1, got {total:g}")
     if not {"val", "test"} <= set(given):
-        raise UsageError("csv: split needs a share of val and one of test, as in val=0.1,test=0.2; the rest is train")
+        raise UsageError("split needs a share of val and one of test, as in val=0.1,test=0.2; the rest is train")
     if total > 1 - ROUNDING and "train" not in given:
-        raise UsageError(f"csv: val and test take {total:g} of the images, which leaves none to train on")
+        raise UsageError(f"val and test take {total:g} of the images, which leaves none to train on")
 
 
 def choose_split(

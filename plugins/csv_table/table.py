@@ -27,10 +27,12 @@ class Table:
     path: Path
     cells: pd.DataFrame
     """A column of texts for each name, which are all different; blank cells are empty texts."""
-    lines: list[int]
-    """The line of the file that each row begins at."""
+    lines: Sequence[int | str]
+    """The line of the file that each row begins at; of several files also which."""
     said: list[str]
     """What was found, guessed or left out, in sentences: it grows as the table is understood."""
+    unit: str = "line"
+    """What `lines` number: lines, or the rows of files that have none."""
 
     @property
     def header(self) -> list[str]:
@@ -43,7 +45,7 @@ class Table:
 
     def locate(self, row: int, column: str) -> str:
         """Return the place of a cell, for a message."""
-        return f"{self.path}, line {self.lines[row]}, column '{column}'"
+        return f"{self.path}, {self.unit} {self.lines[row]}, column '{column}'"
 
 
 def read(path: Path) -> Table:

@@ -321,7 +321,7 @@ def test_a_study_is_named_by_its_column_or_a_part_of_another(csv, options, studi
             STUDIES,
             {"study": "studies", "image": "Path"},
             UsageError,
-            "csv: study: there is no column 'studies': did you mean 'study'",
+            "study: there is no column 'studies': did you mean 'study'",
         ),
         (
             STUDIES.replace("p1,s2", "p1,"),

@@ -19,6 +19,7 @@ from harness.testing import Subject, checks_of, examine, find_subjects, parametr
 from harness.testing.networks import channels_of, size_of
 from harness.testing.processes import BUILD
 from harness.testing.samples import make_task
+from tests.plugins.test_folder import write_split
 from tests.plugins.test_medmnist import make_arrays
 from tests.plugins.test_nih_cxr14 import NAMES, write_labels, write_lists
 from tests.plugins.test_openi import write_reports, write_views
@@ -115,6 +116,12 @@ def test_a_table_of_ones_own_keeps_the_contract(tmp_path):
     ]
     (tmp_path / "labels.csv").write_text("\n".join(["image,patient,split,Mass", *lines]))
     assert examine_dataset("csv", tmp_path) == {}
+
+
+def test_a_folder_of_the_hub_keeps_the_contract(tmp_path):
+    for start, split in ((0, "train"), (4, "validation"), (8, "test")):
+        write_split(tmp_path, f"data/{split}-00000-of-00001.parquet", start)
+    assert examine_dataset("folder", tmp_path) == {}
 
 
 def test_a_medmnist_file_keeps_the_contract(tmp_path):
