@@ -137,7 +137,8 @@ def test_plugins_lists_kind_name_origin_and_one_line(harness):
     _, out, _ = harness("plugins", "--json")
     listed = {(c["kind"], c["name"]): c for c in json.loads(out)["components"]}
     wanted = {
-        "dataset": "phantom nih-cxr14 csv folder medmnist chexpert mimic-cxr-jpg padchest openi vindr-cxr rsna-pneumonia",
+        "dataset": "phantom nih-cxr14 csv folder medmnist chexpert mimic-cxr-jpg padchest openi vindr-cxr "
+        "rsna-pneumonia",
         "model": "chexnet efficientnet-b0 efficientnet-b3 resnet50 vit-b16 convnext-tiny tiny-cnn timm/*",
         "loss": "bce weighted-bce focal asymmetric",
         "metric": "auroc auprc f1 sensitivity specificity brier ece",
