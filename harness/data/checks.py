@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,9 +181,9 @@ def _sizes(data: Data, wanted: set[str]) -> dict[str, tuple[int, int]]:
     for index, name in enumerate(data.table["image"]):
         if name not in wanted:
             continue
-        file = data.images[index] if isinstance(data.images, Sequence) else None
+        file = data.images[index] if data.encoded else None
         if shape is not None:
             sizes[name] = shape[2], shape[1]
-        elif isinstance(file, Path) and (header := read_header(file)) is not None:
+        elif isinstance(file, Path | bytes) and (header := read_header(file)) is not None:
             sizes[name] = header.size
     return sizes

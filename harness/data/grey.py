@@ -76,7 +76,7 @@ def decode(source: Path | bytes, scale: GreyScale = UNKNOWN) -> NDArray[np.uint8
     from PIL import Image
 
     # opened as a file, since Pillow maps a TIFF that it is given by name, and scrambles one that lies on its side
-    with _open(source) as file, Image.open(file) as image:
+    with open_source(source) as file, Image.open(file) as image:
         stored = examine(image)
         if stored.unbounded and not scale.stretch:
             raise DataError(
@@ -96,7 +96,7 @@ def decode(source: Path | bytes, scale: GreyScale = UNKNOWN) -> NDArray[np.uint8
 
 
 @contextlib.contextmanager
-def _open(source: Path | bytes) -> Iterator[BinaryIO]:
+def open_source(source: Path | bytes) -> Iterator[BinaryIO]:
     """Open a file, or its bytes. Raises `DataError` for bytes that are of no image."""
     from PIL import UnidentifiedImageError
 

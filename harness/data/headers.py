@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.components import Data
 from harness.data import dicom
+from harness.data.grey import open_source
 from harness.errors import DataError
 from harness.machine import count_processors
 
@@ -35,15 +37,15 @@ class Header:
     """Whether its EXIF says that it is not upright as it is stored."""
 
 
-def read_header(path: Path) -> Header | None:
-    """Read an image file's header; None where it has none that can be read."""
+def read_header(source: Path | bytes) -> Header | None:
+    """Read the header of an image file, or of its bytes; None where it has none that can be read."""
     from PIL import Image
 
     try:
-        if dicom.is_dicom(path):
-            found = dicom.read_header(path)
+        if isinstance(source, Path) and dicom.is_dicom(source):
+            found = dicom.read_header(source)
             return Header(found.size, f"DICOM {found.photometric} of {found.bits} bits", found.frames, turned=False)
-        with path.open("rb") as file, Image.open(file) as image:
+        with open_source(source) as file, Image.open(file) as image:
             orientation = _find_orientation(image)
             width, height = image.size
             if orientation in ON_ITS_SIDE and image.format != "TIFF":  # whose size Pillow gives as it is turned
@@ -53,10 +55,17 @@ def read_header(path: Path) -> Header | None:
         return None
 
 
-def read_headers(paths: Sequence[Path]) -> list[Header | None]:
-    """Read the headers of many files, by threads."""
+def read_headers(data: Data) -> list[Header | None]:
+    """Read the headers of a dataset's files, or of their bytes, by threads; None for each image that is an array."""
+
+    def read(index: int) -> Header | None:  # the image is asked for here, so that few bytes are in memory at once
+        image = data.images[index]
+        if isinstance(image, str | os.PathLike):
+            return read_header(Path(image))
+        return read_header(image) if isinstance(image, bytes) else None
+
     with ThreadPoolExecutor(4 * count_processors()) as pool:
-        return list(pool.map(read_header, paths))
+        return list(pool.map(read, range(len(data.images))))
 
 
 def _count_frames(image: Image) -> int:

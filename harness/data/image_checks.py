@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,8 +52,8 @@ def check_images(prepared: Prepared) -> tuple[Finding, ...]:
 
 def _read_headers(prepared: Prepared) -> Sequence[Header | None]:
     images = prepared.data.images
-    if isinstance(images, Sequence):
-        return read_headers([Path(path) for path in images])
+    if prepared.data.encoded:
+        return read_headers(prepared.data)
     shape = getattr(images, "shape", None)  # which an array that renders on demand need not have
     header = None if shape is None else Header((shape[2], shape[1]), "L", 1, turned=False)
     return [header] * len(images)

@@ -41,6 +41,19 @@ def save_tiff(path: Path, values: np.ndarray, **tags: int) -> Path:
     return path
 
 
+def test_the_bytes_of_a_file_are_read_as_the_file(tmp_path):
+    path = save_deep(tmp_path / "a.png", RAMP)
+    scale = GreyScale(bits=12)
+    np.testing.assert_array_equal(decode(path.read_bytes(), scale), decode(path, scale))
+
+
+def test_bytes_of_no_image_are_refused_in_words():
+    with pytest.raises(DataError, match="its 4 bytes are of no kind of image"):
+        decode(b"text")
+    with pytest.raises(DataError, match="it holds no bytes"):
+        decode(b"")
+
+
 # --- the range -------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from harness import DataError, UsageError
 from harness.data.cached_sets import list_sets
+from harness.data.image_checks import check_images
 from harness.data.loading import find_source
 from harness.data.loading import load as load_source
 from harness.data.prepare import prepare
@@ -106,6 +107,13 @@ def test_changed_parquet_files_are_decoded_again(registry, hub, tmp_path):
         first = (prepared.data.table["split"] == "test").to_numpy().argmax()
         np.testing.assert_array_equal(prepared.images[first], draw(start))
     assert len(list_sets(tmp_path / "cache")) == 2
+
+
+def test_a_check_sees_the_headers_of_bytes(registry, hub, tmp_path):
+    source = find_source(registry.offer("dataset", "folder"), {}, hub)
+    prepared = prepare(source, load_source(source), SIZE, tmp_path / "cache")
+    found = {finding.name: finding.message for finding in check_images(prepared)}
+    assert found["sizes and modes"].startswith("sizes: 16 x 16 px (16); modes: L (16)")
 
 
 @pytest.mark.parametrize("options", [{}, {"bits": 12}, {"stretch": True}])
