@@ -75,15 +75,18 @@ def load(
 
     Labels are the terms that people gave each report (`MeSH/major`), such as `Cardiomegaly/mild`: what stands before
     the first `/` is the term, and with each word after it a finer one, such as `Nodule/lung`. A finding that a report's
-    terms do not name is absent; a borderline one is present. `labels`: `usual` (the 14 findings of ChestX-ray14, each
-    made of terms by the table `FINDINGS` of this module), `all` (the terms that at least `fewest` of the chosen images
-    have), or a list of names of either kind (`["Opacity", "Hernia, Hiatal"]`). Images are left out and counted where
-    nobody indexed the report, or only to say that the image is poor.
+    terms do not name is absent; a borderline one is present. Images are left out and counted where nobody indexed the
+    report, or only to say that the image is poor.
+
+    - `labels`: Take the 14 findings of ChestX-ray14, each made of the reports' terms (usual); the terms that enough
+      images have (all); or a list of names of either kind, as in `["Opacity", "Hernia, Hiatal"]`.
+    - `fewest`: With labels=all, take terms that at least this many of the chosen images have.
+    - `views`: Take images of these views, separated by commas: PA, AP, frontal (from the front, and nothing more is
+      known), L (from the side), unknown, or all. Others are counted.
 
     The reports do not tell views. `indiana_projections.csv` does, where it lies in the folder: it tells images from the
     side from the others. `nlmcxr_dicom_metadata.csv` tells PA and AP; on its own it leaves a third of the views open,
-    and calls some images from the side PA. `views` are PA, AP, frontal (from the front, and nothing more is known), L
-    (from the side) and unknown between commas, or `all`.
+    and calls some images from the side PA.
 
     The collection numbers each report as a patient of its own, so a report is a study and a patient. Age and sex are
     not told. There is no official split: patients are carved, about 10 % val, 20 % test, 70 % train.

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness import (
     Data,
@@ -127,23 +127,24 @@ def load(
     labels: list[str] | str = "usual",
     fewest: int = 100,
     views: list[str] | str = "PA,AP",
-    labeled_by: str = "all",
-    unclear: str = "leave-out",
+    labeled_by: Literal["all", "Physician", "RNN_model"] = "all",
+    unclear: Literal["leave-out", "keep"] = "leave-out",
 ) -> Data:
     """Read PadChest's label table; no image is opened. Images that are not square will be squashed.
 
     There is no official split: patients are carved, about 10 % val, 20 % test, 70 % train.
 
-    `labels`: `usual` (the 14 findings of ChestX-ray14, each made of PadChest's labels by the table `FINDINGS` of this
-    module), `all` (PadChest's own labels that at least `fewest` of the chosen images have), or a list of names of
-    either kind. A finding that an image's list does not have is absent.
+    - `labels`: Take the 14 findings of ChestX-ray14, each made of PadChest's labels (usual); PadChest's own labels that
+      enough images have (all); or a list of names of either kind. A finding that an image's list lacks is absent.
+    - `fewest`: With labels=all, take labels that at least this many of the chosen images have.
+    - `views`: Take images of these projections, separated by commas: PA, AP, AP_horizontal (lying down), L, COSTAL,
+      EXCLUDE, unknown, or all. Others are counted.
+    - `labeled_by`: Take images whose report was labeled by hand (Physician), by a network (RNN_model), or all.
+    - `unclear`: Leave out or keep images that PadChest labels `exclude`, and those without another label than
+      `unchanged` or `suboptimal study`.
 
-    `views` are PadChest's projections between commas, or `all`: PA, AP, AP_horizontal (lying down), L, COSTAL, EXCLUDE
-    and unknown. `labeled_by`: `all`, `Physician` (images whose report was labeled by hand) or `RNN_model`.
-
-    Images without any label say nothing of findings, and are always left out. `unclear` is `leave-out` or `keep`: what
-    becomes of images that PadChest labels `exclude`, and of those that have no other label than `unchanged` or
-    `suboptimal study`. The notes count what is left out.
+    Images without any label say nothing of findings, and are always left out. The table `FINDINGS` of this module makes
+    the usual findings. The notes count what is left out.
 
     The age is the year of the study less that of birth. Sex is M, F or unknown.
 

@@ -60,12 +60,14 @@ LAYOUT = Layout(
 def load(root: Path, *, views: str = FRONTAL) -> Data:
     """Read the challenge's labels and boxes; no image is opened. The only label is `Pneumonia`.
 
+    - `views`: Take images of these views, separated by commas, where a table of the DICOM headers tells them; `unknown`
+      is one, and `all` takes every image.
+
     Val and test are carved, since the challenge's own test labels are not among the files. The images are NIH's: where
     RSNA's `pneumonia-challenge-dataset-mappings_2018.json` lies beside the labels, patients are NIH's, numbered as in
     `nih-cxr14`; else no patient is known, and each image counts as one. Age, sex and view stand in the DICOM headers
     alone, which are not opened for them: they are known where a table of the headers lies beside the labels, named
-    `kaggle_stage_2_train_images_dicom_headers.csv`, with or without `.gz`. Then `views` chooses among them: names
-    between commas, `unknown` for a blank one, or `all`. An age above 120 years is unknown.
+    `kaggle_stage_2_train_images_dicom_headers.csv`, with or without `.gz`. An age above 120 years is unknown.
     `stage_2_detailed_class_info.csv`, where it is there, must agree with the labels; its classes are counted in a note.
     Boxes are in pixels of the DICOM files: where images are other files, such as PNG, there are no boxes.
 

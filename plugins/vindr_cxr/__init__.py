@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness import Data, DataError, Dataset, UnknownNameError, carve, hookimpl, locate_images
 
@@ -26,11 +26,13 @@ DICOM = (".dicom", ".dcm")
 SUFFIXES = (*DICOM, ".png", ".jpg", ".jpeg")
 
 
-def load(root: Path, *, vote: str = "majority") -> Data:
+def load(root: Path, *, vote: Literal["majority", "any", "all", "mean"] = "majority") -> Data:
     """Read the readers' labels and boxes; no image is opened. PhysioNet's release is read where both are there.
 
-    `vote` makes one label of what an image's readers saw, three of them in training: `majority` (more than half of
-    them), `any`, `all`, or `mean`, their share, which only training has: val and test then have the majority. Images of
+    - `vote`: Make one label of what an image's readers saw: majority (more than half of them), any, all, or mean, their
+      share, which is for training alone: val and test then have the majority.
+
+    Three readers saw each image of the training part. Images of
     PhysioNet's test part have one reading, the consensus of five readers, which no vote changes. A blank cell is no
     vote, and a label without any vote is unknown. "No finding" is no label: it says that all others are absent.
 

@@ -70,7 +70,7 @@ def test_preparing_says_what_was_found_and_left_out(harness, files):
     code, out, _ = harness(*prepare, "--option", "allow_missing=true")
     assert code == 0
     assert "values of 16-bit files are taken as 12-bit ones" in out
-    assert "1 of 48 images are left out: 1 that cannot be decoded (first 4.png" in out
+    assert "1 of 48 images is left out: 1 that cannot be decoded (first 4.png" in out
     code, out, _ = harness(*prepare, "--option", "allow_missing=true", "--option", "bits=16", "--json")
     told = json.loads(out)
     assert (told["images"], told["bits"], told["stretch"], set(told["unreadable"])) == (47, 16, False, {"4.png"})

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from harness.upkeep.merging import Merged
     from harness.upkeep.status import BoardStatus
 
-VERB = ("is ", "was ", "has ", "cannot ", "belongs ")
+VERB = ("is ", "was ", "has ", "cannot ", "belongs ", "holds ")
 """What begins a finding that goes on after the name of its file."""
 WATCHED_EVERY = 2.0
 """Seconds between two looks at a board."""
