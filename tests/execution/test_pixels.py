@@ -42,7 +42,7 @@ def test_bits_and_images_that_are_left_out_are_told_wherever_a_result_stands(har
     (files / "5.png").unlink()
     code, _, said = harness(*RUN, "--option", "file=labels.csv")
     assert code == 2
-    assert "1 of 48 images of 'csv' are missing" in said
+    assert "1 of 48 images of 'csv' is missing" in said
     code, _, said = harness(*RUN, "--option", "file=labels.csv", "--option", "allow_missing=true")
     assert code == 0, said
     assert said.count("2 of 48 images are left out: 1 without a file (first 5.png), and 1 that cannot be decoded") == 1
@@ -50,7 +50,7 @@ def test_bits_and_images_that_are_left_out_are_told_wherever_a_result_stands(har
     record = json.loads(path.read_text())
     notes = record["dataset"]["notes"]
     assert notes["grey values"] == "values of 16-bit files are taken as 12-bit ones, 0 to 4,095"
-    assert notes["missing"] == "1 of 48 images had no file and were left out"
+    assert notes["missing"] == "1 of 48 images had no file and was left out"
     assert notes["unreadable"] == "1 of 47 image files could not be decoded and were left out, first 4.png"
     page = (tmp_path / "b" / "index.html").read_text()
     assert page.count("Part of the dataset.") == 2
