@@ -1,8 +1,7 @@
-"""A large board's page stays small and quick."""
+"""A large board's page stays small."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,6 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.metric_names import POLICIES
 from harness.report.figures import MOST_ROWS
-from harness.report.figures.embedding import bundle
 from harness.report.page import render
 from harness.results.store import write_record
 from tests.report.conftest import Builder
@@ -53,8 +51,8 @@ def write(build: Builder, board: Board, row: Row, seed: int, curves: Mapping[str
     write_record(board.folder, record, Resamples(macro=macro, per_label=by_label, curves=curves))
 
 
-@pytest.mark.slow
-def test_a_page_of_200_rows_with_three_seeds_is_less_than_3_mb_and_made_in_seconds(build):
+def make_large(build: Builder) -> Board:
+    """A board of 200 rows with three seeds and 14 labels each, and its records; those that are drawn have curves."""
     build.labels = LABELS
     rows = [Row(model=f"model-{number:03d}", loss="bce", recipe="demo") for number in range(200)]
     board = build.board(*rows, seeds=(0, 1, 2))
@@ -63,8 +61,9 @@ def test_a_page_of_200_rows_with_three_seeds_is_less_than_3_mb_and_made_in_secon
     for number, row in enumerate(rows):
         for seed in board.seeds:
             write(build, board, row, seed, trace(targets) if number < 2 * MOST_ROWS else {})
-    bundle()  # once a process
-    begun = time.process_time()
-    page = render(board).page
-    assert time.process_time() - begun < 12  # 6 on a machine that does nothing else
-    assert page.stat().st_size < 3_000_000
+    return board
+
+
+@pytest.mark.slow
+def test_a_page_of_200_rows_with_three_seeds_is_less_than_3_mb(build):
+    assert render(make_large(build)).page.stat().st_size < 3_000_000
