@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.choices import Choices
+from harness.data.pretraining import PretrainingSource
 from harness.errors import WeightsError
 from harness.evaluation.evaluate import Evaluation
 from harness.evaluation.parts import CalibrationPart, Number, Part
@@ -99,12 +100,18 @@ class NetworkPart(Part):
     board scores, so that one of studies is to be held against the pooled scores of their images."""
     calibration: dict[str, dict[str, tuple[Number, Number]]]
     """`temperature` or `platt` -> label -> slope and intercept."""
+    seen: tuple[PretrainingSource, ...] = Field(default=(), exclude_if=lambda seen: not seen)
+    """What its network has seen: the images that it was trained on, and what its initial weights were made from. Empty
+    in files of earlier versions."""
 
 
-def describe_network(training: Training, choices: Choices, evaluation: Evaluation) -> dict[str, str]:
+def describe_network(
+    training: Training, choices: Choices, evaluation: Evaluation, seen: tuple[PretrainingSource, ...] = ()
+) -> dict[str, str]:
     """The metadata of a finished training's weight file: all that is needed to restore the network, in one entry.
 
-    Thresholds and calibration are those of `evaluation`, without what was fitted on the test split.
+    Thresholds and calibration are those of `evaluation`, without what was fitted on the test split. `seen` is what the
+    network has seen by now.
     """
     task, recipe, model = training.setup.task, training.setup.recipe, choices.model
     part = NetworkPart(
@@ -124,6 +131,7 @@ def describe_network(training: Training, choices: Choices, evaluation: Evaluatio
         compiled=training.execution.compiled,
         thresholds={policy: by_label for policy, by_label in evaluation.thresholds.items() if policy != "oracle"},
         calibration=_gather_lines(evaluation.calibration),
+        seen=seen,
     )
     return {ENTRY: json.dumps(part.model_dump())}
 
@@ -162,6 +170,18 @@ def read_weight_file(path: Path) -> tuple[NetworkPart, dict[str, Tensor]]:
     except ValueError as error:
         wrong = str(error)
     raise WeightsError(f"{asked}, but what it says is damaged or of a newer harness ({wrong}); {WAY_OUT}")
+
+
+def read_seen(path: Path) -> tuple[PretrainingSource, ...]:
+    """What the network of a weight file has seen; empty where a file does not say, as those not made here never do."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(ENTRY)
+        return NetworkPart.model_validate_json(text).seen if text is not None else ()
+    except (OSError, SafetensorError, ValueError):
+        return ()  # of another format, or damaged, which is told where its tensors are read
 
 
 def simplify(value: object) -> Any:
