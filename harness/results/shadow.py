@@ -71,6 +71,18 @@ def gather_pretraining(record: Record) -> list[PretrainingPart]:
     return [NEVER_SAID]
 
 
+def mark_shadow(pretraining: Iterable[PretrainingPart]) -> str:
+    """Say of a network in a few words what it had seen, or that nobody knows; empty where the test was new to it."""
+    parts = list(pretraining)
+    found = {part.overlap for part in parts}
+    if "shared" in found:
+        people = all(part.images == 0 for part in parts if part.overlap == "shared")
+        return f"has seen test {'patients' if people else 'images'}, not ranked"
+    if "possible" in found:
+        return "may have seen test images, not ranked"
+    return "pretraining unknown" if "unknown" in found else ""
+
+
 def is_told(pretraining: Sequence[PretrainingPart], record: Record) -> bool:
     """Whether a record says as much of its network's pretraining; what was once counted stays, where lists are not."""
     held = {(part.name, part.about): part for part in record.pretraining}
@@ -78,7 +90,7 @@ def is_told(pretraining: Sequence[PretrainingPart], record: Record) -> bool:
     return held.keys() == found.keys() and all(p == held[place] or p.why == NOT_HERE for place, p in found.items())
 
 
-# --- whose images they are ---------------------------------------------------------------------------------------------
+# --- whose images they are -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +138,7 @@ def _find_seen(
     return _Seen(table["image"], table["patient"] if same_people else None)
 
 
-# --- what they share ---------------------------------------------------------------------------------------------------
+# --- what they share -------------------------------------------------------------------------------------------------
 
 
 def _compare(source: PretrainingSource, tested: Source, test: pd.DataFrame, seen: _Seen | None) -> PretrainingPart:
