@@ -11,6 +11,7 @@ from harness.report.column import InTerminal
 from harness.report.columns import list_terminal_columns
 from harness.report.format import tell_all_absences, tell_all_labels, tell_part, tell_scored
 from harness.report.shadow import tell_shadows
+from harness.results.shadow import mark_shadow
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,6 +28,7 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
     for row in rows:
         row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
         row["submission"] = row["submission"] and row["submission"].model_dump()
+        row["shadow"] = mark_shadow(row["pretraining"])
         row["pretraining"] = [part.model_dump() for part in row["pretraining"]]
         row["published"] = [asdict(one) for one in summary.beside.get(row["name"], ())]
     units, positives = count_test(summary)

@@ -21,7 +21,7 @@ from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.shadow import mark_pretraining
 from harness.report.summary import BoardResults
 from harness.results.store import require_no_board
-from harness.text import agree, count
+from harness.text import count
 
 TITLE = "Leaderboards"
 MOST_NAMED = 3
@@ -147,7 +147,7 @@ def _warn(summary: Leaderboard) -> Iterator[str]:
     rows = [row for row in summary.rows if row.counted and row.control is None]
     shadowed, marked = sum(row.is_shadowed for row in rows), sum(bool(mark_pretraining(row)) for row in rows)
     if shadowed:
-        yield f"{count(shadowed, 'row')} not ranked, which {agree(shadowed, 'has', 'have')} or may have seen the test"
+        yield f"{count(shadowed, 'row')} not ranked: test images were seen before, or may have been"
     if marked > shadowed:
         yield "Pretraining unknown" + (f" for {marked - shadowed} of {len(rows)} rows" if marked < len(rows) else "")
     if not summary.ranked:

@@ -26,17 +26,16 @@ def _tell_part(part: PretrainingPart, row: RowSummary) -> str:
         return f"What its network was pretrained on is unknown{about}."
     opening = f"{'Pretrained on' if row.external is None else 'Its network has seen'} {part.name}{about}"
     if part.overlap == "none":
-        return f"{opening}: no test image is among it{f', {part.why}' if part.why else ''}."
+        return f"{opening}: no test image is in it{f', {part.why}' if part.why else ''}."
     if part.overlap == "unknown":
-        return f"{opening}: whether test images are among it is unknown, as {part.why}."
+        return f"{opening}: whether test images are in it is unknown, as {part.why}."
     if part.overlap == "possible":
         return f"{opening}, which may hold test images: {part.why}."
     test = next((record.dataset.splits["test"] for record in row.counted), None)
     of = [f" of the {total:,}" if test else "" for total in ((test.images, test.patients) if test else (0, 0))]
     people = f"{part.patients or 0:,}{of[1]} test patients"
-    verb = agree(part.patients or 0, "is", "are")
     if part.images is None:
-        return f"{opening}: {people} {verb} in it; {part.why}."
+        return f"{opening}: {people} are in it; {part.why}."
     return f"{opening}: {part.images:,}{of[0]} test images and {people} are in it."
 
 
@@ -63,6 +62,7 @@ def tell_shadows(summary: Leaderboard) -> list[str]:
         rows = ", ".join(shadowed)
         sentences.append(f"Not ranked, as {whose} seen test images or patients before, or may have: {rows}")
     if unknown:
-        which = "of all rows" if len(unknown) == len(rows) > 1 else f"of {', '.join(unknown)}"
-        sentences.append(f"Nobody says what the networks {which} were pretrained on")
+        of = "all rows" if len(unknown) == len(rows) > 1 else ", ".join(unknown)
+        network = agree(len(unknown), "network", "networks")
+        sentences.append(f"Nobody says what the {network} of {of} {agree(len(unknown), 'was', 'were')} pretrained on")
     return sentences
