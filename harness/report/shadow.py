@@ -16,7 +16,7 @@ def mark_pretraining(row: RowSummary) -> str:
 def tell_pretraining(row: RowSummary) -> list[str]:
     """What the row's network had seen before, a sentence for each source, and what follows from it."""
     sentences = [_tell_part(part, row) for part in row.pretraining]
-    follows = "For this it has no rank, and stands in no comparison and no group."
+    follows = "The row is therefore not ranked, and compared with no other row."
     return [*sentences, follows] if row.is_shadowed else sentences
 
 

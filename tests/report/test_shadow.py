@@ -90,7 +90,7 @@ def test_each_source_is_told_in_a_sentence(build):
         "What its network was pretrained on is unknown (nobody says).",
         "Pretrained on lists: whether test images are in it is unknown, as its list is not here.",
         "Pretrained on imagenet (photographs): no test image is in it.",
-        "For this it has no rank, and stands in no comparison and no group.",
+        "The row is therefore not ranked, and compared with no other row.",
     ]
 
 
