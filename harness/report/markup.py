@@ -27,10 +27,6 @@ _LATEX = {
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
     "±": r"$\pm$",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "§": r"\textsection{}",
-    "¶": r"\textparagraph{}",
     "\0": "{}",  # between two hyphens, which would become a dash
 }
 """What stands for a character that LaTeX would not print as it is."""
