@@ -59,10 +59,10 @@ def tell_shadows(summary: Leaderboard) -> list[str]:
     sentences = []
     if shadowed:
         whose = agree(len(shadowed), "its network has", "their networks have")
-        rows = ", ".join(shadowed)
-        sentences.append(f"Not ranked, as {whose} seen test images or patients before, or may have: {rows}")
+        names = ", ".join(shadowed)
+        sentences.append(f"Not ranked, as {whose} seen test images or patients before, or may have: {names}")
     if unknown:
         of = "all rows" if len(unknown) == len(rows) > 1 else ", ".join(unknown)
-        network = agree(len(unknown), "network", "networks")
-        sentences.append(f"Nobody says what the {network} of {of} {agree(len(unknown), 'was', 'were')} pretrained on")
+        whose = agree(len(unknown), f"the network of {of} has", f"the networks of {of} have")
+        sentences.append(f"Nobody knows whether {whose} seen test images in pretraining")
     return sentences

@@ -100,7 +100,7 @@ def test_the_page_marks_the_row_and_says_why(shown):
     assert "pretraining unknown</span>" in page
     assert "30 of the 100 test images and 9 of the 40 test patients are in it" in page
     assert "Not ranked, as its network has seen test images or patients before, or may have: seen" in page
-    assert "Nobody says what the network of silent + bce was pretrained on" in page
+    assert "Nobody knows whether the network of silent + bce has seen test images in pretraining" in page
     assert "4 of 4 rows have a result" in page
 
 
