@@ -26,9 +26,12 @@ def record_path(folder: Path, combo: str) -> Path:
     return folder / RECORDS / f"{combo}.json"
 
 
-def resamples_path(folder: Path, combo: str) -> Path:
-    """Where the resamples of a combo lie; not by with_suffix, which would cut a name after its last dot."""
-    return folder / RECORDS / f"{combo}.npz"
+def resamples_path(folder: Path, combo: str, test: str = "") -> Path:
+    """Where the resamples of a combo lie, those of its outside test of that key where one is given.
+
+    Not by with_suffix, which would cut a name after its last dot. No row's name has an @.
+    """
+    return folder / RECORDS / f"{combo}{f'@{test}' if test else ''}.npz"
 
 
 def run_path(folder: Path, key: str) -> Path:
@@ -39,6 +42,11 @@ def run_path(folder: Path, key: str) -> Path:
 def predictions_file(split: str) -> str:
     """What a split's predictions are called in a run's folder."""
     return f"predictions-{split}.npz"
+
+
+def outside_file(test: str) -> str:
+    """What the predictions of the outside test of that key are called in a run's folder."""
+    return f"predictions@{test}.npz"
 
 
 RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS)
