@@ -13,6 +13,7 @@ from harness.report.details import MEASURES, RowDetails, describe_submission, ga
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.shadow import tell_pretraining
+from harness.results.layout import WEIGHTS, run_path
 from harness.results.repetition import tell_again
 from harness.results.store import read_groups
 
@@ -73,6 +74,11 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         data = any(record.provenance.data_root for record in summary.counted)
         command = tell_again(str(summary.board.folder), row.name, row.records, data=data)
         made.append(f"to measure it again: {command}")
+    made += [
+        f"weights, seed {record.combo.seed}: {weights}"
+        for record in row.counted
+        if WEIGHTS in record.artifacts and (weights := run_path(folder, record.key) / WEIGHTS).is_file()
+    ]
     return [*parts, line(), *map(line, made)]
 
 

@@ -399,6 +399,6 @@ def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dic
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
     own = describe_training(job.source, job.combo.options, job.fingerprint)
-    seen = unite((own, *job.seen))
-    network, about = training.setup.network, describe_network(training, job.choices, evaluation, seen)
+    network, seen = training.setup.network, unite((own, *job.seen))
+    about = describe_network(training, job.choices, evaluation, job.protocol.names, seen)
     return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}
