@@ -1,4 +1,4 @@
-"""Rows that begin from weights: what these had seen goes from file to record, without training again where it changes."""
+"""Rows that begin from weights: what these had seen goes from file to record, without training where it changes."""
 
 from __future__ import annotations
 
