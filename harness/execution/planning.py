@@ -205,7 +205,7 @@ class JobMaker:
     readers: ReaderFiles | None
     """Who stands beside the networks."""
     shadows: dict[tuple[tuple[str, ...], str], list[PretrainingPart]] = field(default_factory=dict)
-    """By what was seen and the fingerprint of the data: label files are read once."""
+    """What was found for each list of sources and fingerprint of data: label files are read once."""
 
     def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
         """Make the job of a combo, with images of the size that it loads.
