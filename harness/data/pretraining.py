@@ -61,6 +61,11 @@ class PretrainingTable:
     any_images: frozenset[str]
     """Datasets that hold whatever images a user gives them."""
 
+    @property
+    def datasets(self) -> frozenset[str]:
+        """Datasets whose origin is known."""
+        return frozenset({source.dataset for source in self.sources.values()}.union(*self.same_images) - {""})
+
     def share_images(self, dataset: str, other: str) -> bool:
         """Whether two datasets have the same images under other names."""
         return dataset != other and any({dataset, other} <= group for group in self.same_images)

@@ -103,8 +103,9 @@ class _Seen:
 
 
 def _is_loose(source: PretrainingSource, tested: Source) -> bool:
-    """Whether one of both datasets is of a user, whose images may be of any origin."""
-    return not read_table().any_images.isdisjoint((source.dataset, tested.dataset.name))
+    """Whether nothing tells where the images of one of both are from: a user's own, or a dataset that nobody knows."""
+    table, names = read_table(), {source.dataset, tested.dataset.name}
+    return not names.isdisjoint(table.any_images) or (len(names) > 1 and not names <= table.datasets)
 
 
 def _may_share(source: PretrainingSource, tested: Source) -> bool:
@@ -115,7 +116,7 @@ def _may_share(source: PretrainingSource, tested: Source) -> bool:
     if source.dataset == name:  # images that are drawn again from another seed are others, whatever their names
         seeds = (options.get("seed", 0) for options in (source.options, tested.options))
         return not tested.dataset.drawn or len(set(seeds)) == 1
-    return read_table().share_images(source.dataset, name) or _is_loose(source, tested)
+    return not tested.dataset.drawn and (read_table().share_images(source.dataset, name) or _is_loose(source, tested))
 
 
 def _find_seen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,23 @@ def test_a_users_own_table_is_known_by_its_fingerprint_and_its_images_by_name(re
     assert count(found) == ("unknown", None, None)
     (found,) = find(registry, root, "chexpert-train", dataset="csv", options=options)
     assert (found.overlap, found.why) == ("unknown", "its list is not here")
+
+
+def test_a_dataset_of_unknown_origin_may_hold_anybodys_images(registry, tmp_path):
+    tested = find_source(registry.offer("dataset", "nih-cxr14"), {}, write_nih(tmp_path))
+    foreign = replace(tested, dataset=replace(tested.dataset, name="hospital"))
+    data = load(tested)
+    known = find_sources(["nih-70-10-20-train", "nih-official-train-val", "chexpert-train", "imagenet"], "")
+    found = find_shadow(known, foreign, data, tmp_path, registry)
+    assert [count(part) for part in found] == [
+        ("shared", 2, 2),
+        ("none", 0, 0),
+        ("unknown", None, None),
+        ("none", 0, 0),
+    ]
+    assert found[1].why == "by names of images alone"
+    drawn = replace(foreign, dataset=replace(foreign.dataset, drawn=True))
+    assert [part.overlap for part in find_shadow(known, drawn, data, tmp_path, registry)] == ["none"] * 4
 
 
 def test_images_that_are_drawn_from_another_seed_are_others(registry, tmp_path):
