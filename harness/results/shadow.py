@@ -29,8 +29,8 @@ def describe_training(source: Source, options: Mapping[str, Any], data_fingerpri
     """What a network has seen that is trained on a dataset with these options: its training and validation images."""
     given = ", ".join(f"{name} {value}" for name, value in options.items())
     return PretrainingSource(
-        name=source.dataset.name,
-        about=f"training and validation images of {source.dataset.name}" + (f" with {given}" if given else ""),
+        name=source.dataset.name + (f" with {given}" if given else ""),
+        about="training and validation images of a row that the harness trained",
         dataset=source.dataset.name,
         options=dict(options),
         fingerprint=data_fingerprint,
@@ -85,9 +85,15 @@ def mark_shadow(pretraining: Iterable[PretrainingPart]) -> str:
 
 def is_told(pretraining: Sequence[PretrainingPart], record: Record) -> bool:
     """Whether a record says as much of its network's pretraining; what was once counted stays, where lists are not."""
-    held = {(part.name, part.about): part for part in record.pretraining}
-    found = {(part.name, part.about): part for part in pretraining}
-    return held.keys() == found.keys() and all(p == held[place] or p.why == NOT_HERE for place, p in found.items())
+
+    def count(part: PretrainingPart) -> tuple[str, int | None, int | None]:
+        return part.overlap, part.images, part.patients
+
+    held = {part.name: count(part) for part in record.pretraining}
+    found = {part.name: part for part in pretraining}
+    return held.keys() == found.keys() and all(
+        count(part) == held[name] or part.why == NOT_HERE for name, part in found.items()
+    )
 
 
 # --- whose images they are -------------------------------------------------------------------------------------------

@@ -69,7 +69,11 @@ def test_a_file_of_the_harness_declares_its_own_training_and_what_went_before(ha
     assert code == 0, err
     (record,) = read_records(tmp_path / "second").records
     seen = read_seen(run_path(tmp_path / "second", record.key) / "weights.safetensors")
-    assert [(one.name, one.options) for one in seen] == [("toy", {"count": 40}), ("toy", {}), ("imagenet", {})]
+    assert [(one.name, one.options) for one in seen] == [
+        ("toy with count 40", {"count": 40}),
+        ("toy", {}),
+        ("imagenet", {}),
+    ]
 
 
 def test_a_row_that_has_seen_the_test_is_marked_and_others_keep_their_ranks(harness, made, tmp_path):

@@ -14,7 +14,8 @@ from harness.data.loading import find_source, load
 from harness.data.pretraining import PretrainingSource, find_sources
 from harness.results.identity import fingerprint
 from harness.results.record import PretrainingPart
-from harness.results.shadow import describe_training, find_shadow, mark_shadow
+from harness.results.shadow import describe_training, find_shadow, is_told, mark_shadow
+from tests.results.test_store import make_record
 
 LISTS = Path(__file__).parents[3] / "shared" / "data" / "split-70-10-20"
 IMAGES = ("1_000", "1_001", "2_000", "3_000", "3_001", "4_000", "5_000", "5_001")
@@ -137,6 +138,21 @@ def test_without_patients_such_images_may_have_been_seen(registry, tmp_path):
     assert "nothing tells which is which" in found.why
 
 
+def test_what_was_counted_once_stays_where_lists_are_not(registry, tmp_path):
+    with_lists, without = write_nih(tmp_path / "with"), write_nih(tmp_path / "without", shared=False)
+    (counted,), (possible,) = (find(registry, root, "nih-70-10-20-train") for root in (with_lists, without))
+    (other,) = find(registry, without, "nih-official-train-val")
+
+    def tell(now: PretrainingPart, held: list[PretrainingPart]) -> bool:
+        return is_told([now], make_record().model_copy(update={"pretraining": held}))
+
+    assert tell(possible, [counted])
+    assert tell(counted, [counted.model_copy(update={"about": "said otherwise"})])
+    assert not tell(counted, [possible])
+    assert not tell(counted, [])
+    assert not tell(other, [counted])
+
+
 def write_table(root: Path, first: int) -> Path:
     root.mkdir(exist_ok=True)
     rows = [f"i{first + n},p{n // 2},{('train', 'val', 'test')[n % 3]},{n % 2}" for n in range(12)]
@@ -149,7 +165,7 @@ def test_a_users_own_table_is_known_by_its_fingerprint_and_its_images_by_name(re
     root = write_table(tmp_path / "one", 0)
     tested = find_source(registry.offer("dataset", "csv"), options, root)
     own = describe_training(tested, options, fingerprint(load(tested)))
-    assert own.name == "csv"
+    assert own.name == "csv with file t.csv, split part, allow_leaks True"
     assert count(find(registry, root, own, dataset="csv", options=options)[0]) == ("none", 0, 0)
     other = write_table(tmp_path / "two", 100)  # another table of the same name
     (found,) = find(registry, other, own, dataset="csv", options=options)
