@@ -285,6 +285,9 @@ class Model(Component):
     """pretrained(task, **params): the ImageNet weights under the network's own tensor names, where there are some."""
     trunk: str = ""
     """The module of the network that weights may be of alone, such as `features`; all else then stays random."""
+    pretrained_on: tuple[str, ...] = ()
+    """What the weights of `pretrained` were made from, by names such as `imagenet` that `docs/data.md` lists; empty is
+    unknown. A model without `pretrained` that names something here always brings such weights along."""
     resolve: Callable[[str], Model] | None = None
     """For a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
 

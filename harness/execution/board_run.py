@@ -63,8 +63,8 @@ def carry_out(
     note_data_root(board, registry, data_root)
     for line in set_aside(board.folder):
         told.warn(line)
-    again = {item.job.combo.name for item in planned if item.lacks is not None}
-    left = rescore(board, registry, told.mention, again).left if again else ()
+    again = {item.job.combo.name: item.job.pretraining for item in planned if item.lacks is not None}
+    left = rescore(board, registry, told.mention, again, again).left if again else ()
     for line in left:
         told.warn(line)
     return BoardRun(local.run(planned, told.listener, options, retries=retries), left)

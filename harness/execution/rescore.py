@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.board import Board
@@ -18,9 +18,11 @@ from harness.registry import Registry
 from harness.results.artifacts import read_artifact
 from harness.results.description import describe_evaluation
 from harness.results.layout import predictions_file, run_path
-from harness.results.record import Record
+from harness.results.record import PretrainingPart, Record
 from harness.results.store import read_record, read_records, write_record
 from harness.scoring.reader_files import read_board_readers
+
+NOTHING: Mapping[str, Sequence[PretrainingPart]] = {}
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ def rescore(
     registry: Registry,
     tell: Callable[[str], None] = lambda name: None,
     only: Collection[str] | None = None,
+    pretraining: Mapping[str, Sequence[PretrainingPart]] = NOTHING,
 ) -> Rescored:
     """Evaluate the stored predictions of every finished record, or of those named, by the board's metrics of now.
 
-    `tell` hears the name of each record before its turn. Raises `HarnessError` for metrics that there are not; a record
+    `tell` hears the name of each record before its turn; `pretraining` has, by names of records, what they say of it
+    from now on. Raises `HarnessError` for metrics that there are not; a record
     without its predictions, or with others than it was made of, is left and named.
     """
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
@@ -60,7 +64,8 @@ def rescore(
             record = read_record(board.folder, earlier.combo.row, earlier.combo.seed)  # a run may have made it again
             seed = (record or earlier).dataset.draw
             protocol = Protocol.of_board(board, metrics, in_groups, seed, make_panel)
-            _evaluate_again(board, record or earlier, protocol, claim)
+            said = {"pretraining": list(pretraining[name])} if name in pretraining else {}
+            _evaluate_again(board, (record or earlier).model_copy(update=said), protocol, claim)
             done.append(name)
         except (DataError, ClaimLostError) as error:
             left.append(f"{name}: {error}")
