@@ -21,8 +21,8 @@ SHARES = 19
 def point(maps: Maps, inside: Masks) -> Maps:
     """The pointing game (n,): 1 where the map's maximum lies in a box of the label, else 0 (Zhang et al. 2016).
 
-    There is no tolerance around a box; the paper has one of 15 pixels. Where several pixels share the maximum, it is the
-    share of them that lies in a box. A map that is 0 everywhere points nowhere, which is a miss.
+    There is no tolerance around a box; the paper has one of 15 pixels. Where several pixels share the maximum, it is
+    the share of them that lies in a box. A map that is 0 everywhere points nowhere, which is a miss.
     """
     top = maps.max(axis=(1, 2), keepdims=True)
     highest = (maps == top) & (top > 0)
@@ -30,7 +30,7 @@ def point(maps: Maps, inside: Masks) -> Maps:
 
 
 def share_energy(maps: Maps, inside: Masks) -> Maps:
-    """The energy-based pointing game (n,): the share of the map's sum that lies in boxes of the label (Wang et al. 2020).
+    """The energy-based pointing game (n,): the share of the map's sum that lies in boxes (Wang et al. 2020).
 
     A map that is 0 everywhere has nothing there: 0.
     """
@@ -53,7 +53,9 @@ def _divide(part: NDArray[np.number], whole: NDArray[np.number]) -> Maps:
     """Shares (n,) in float64; 0 where the whole is."""
     import numpy as np
 
-    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+    shares = np.zeros(len(whole))
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
 
 
 @hookimpl

@@ -24,7 +24,7 @@ from harness.evaluation.calibration import (
 from harness.evaluation.confusion import count_decisions
 from harness.evaluation.curves import trace_curves
 from harness.evaluation.intervals import explain_absence, explain_omission, find_interval, find_intervals
-from harness.evaluation.localization import MapValues, describe_no_maps, measure_maps
+from harness.evaluation.localization import NO_MAPS, MapValues, describe_no_maps, measure_maps
 from harness.evaluation.measure import Measured, expand_metrics, measure, pool_labels, weigh_labels
 from harness.evaluation.panel import Panel
 from harness.evaluation.parts import (
@@ -54,10 +54,6 @@ from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-NO_MAPS = "the predictions were made elsewhere, so there are no heat maps"
-"""Why predictions alone have no metrics of heat maps."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,9 +76,9 @@ def carry_out(
 
 def _make_maps(job: Job, registry: Registry, record: Record) -> MapValues | str:
     """A finished record's heat maps, by its weights; torch is imported by the first of them."""
-    from harness.execution.maps import make_from_weights
+    from harness.execution.stored_maps import make_from_weights
 
-    return make_from_weights(job, record, registry)
+    return make_from_weights(job, registry, record)
 
 
 def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:

@@ -23,20 +23,20 @@ from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.errors import ClaimLostError, DataError, StorageError
-from harness.evaluation.evaluate import NO_MAPS, Evaluation, Protocol, evaluate
-from harness.evaluation.localization import MapValues
+from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
+from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
-from harness.execution.maps import NO_NETWORK, make_maps, stage_maps
+from harness.execution.maps import make_maps
 from harness.files import is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation, describe_splits
 from harness.results.identity import fingerprint_test
-from harness.results.layout import WEIGHTS, predictions_file
+from harness.results.layout import MAPS, WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub, scrub_paths
 from harness.results.record import (
     ComboPart,
@@ -218,7 +218,7 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
         **describe_evaluation(evaluation),
         training=_describe_training(job, training),
         efficiency=_describe_cost(job, training, watch, energy),
-        artifacts=_save(job, training, evaluation, predictions) | stage_maps(job, maps),
+        artifacts=_save(job, training, evaluation, predictions) | _save_maps(job, maps),
     )
     return Result(record, evaluation.resamples)
 
@@ -228,7 +228,8 @@ def _explain(job: Job, setup: Setup, watch: Stopwatch) -> MapValues | str:
     if job.boxes is None:
         return NO_MAPS
     with watch.phase("explain"):
-        maps = make_maps(job, job.boxes, setup.network, setup.task, setup.placed, setup.table)
+        network, table = setup.network, setup.table
+        maps = make_maps(job.choices, job.protocol.metrics, job.boxes, setup.placed, network, setup.task, table)
         wait_for(job.device)
     return maps
 
@@ -408,3 +409,11 @@ def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dic
     job.guard()
     network, about = training.setup.network, describe_network(training, job.choices, evaluation)
     return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}
+
+
+def _save_maps(job: Job, maps: MapValues | str) -> dict[str, str]:
+    """Stage what heat maps came to under `runs/<key>/`; gives the file's sha256, or nothing where there are none."""
+    if isinstance(maps, str):
+        return {}
+    job.guard()
+    return {MAPS: stage(run_folder(job.board_folder, job.key) / MAPS, maps.write)}

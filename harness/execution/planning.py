@@ -158,7 +158,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
     on_maps = [metric.name for metric in metrics if metric.on == "maps"]
     _require_boxes(source, loaded, on_maps)
-    data = DataBySize(source, settings, listener, loaded, has_maps=bool(on_maps))
+    data = DataBySize(source=source, settings=settings, listener=listener, data=loaded, has_maps=bool(on_maps))
     lacking = {combo.row.name for combo in chosen if (combo.row.name, combo.seed) not in records} - missing.keys()
     wanted = [used[name] for name in used if name in lacking]
     with _told_where_dry(settings, listener):

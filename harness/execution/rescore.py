@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from harness.board import Board
 from harness.choices import resolve_metrics
 from harness.errors import ClaimLostError, DataError, WeightsError
-from harness.evaluation.evaluate import NO_MAPS, Protocol, evaluate
-from harness.evaluation.localization import MapValues, load_map_values
+from harness.evaluation.evaluate import Protocol, evaluate
+from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues, load_map_values
 from harness.evaluation.pooling import require_stored_units
 from harness.evaluation.predictions import Predictions, load_predictions
 from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import Claims
-from harness.execution.maps import NO_NETWORK
 from harness.lease_files import FileLease
 from harness.registry import Registry
 from harness.results.artifacts import read_artifact, stage

@@ -45,7 +45,8 @@ def as_grid(output: Tensor) -> Tensor | None:
     prefix = output.shape[1] - side * side
     if prefix > MOST_PREFIX:
         return None
-    return output[:, prefix:].transpose(1, 2).unflatten(2, (side, side))
+    tokens = output[:, prefix:].transpose(1, 2)
+    return tokens.reshape(*tokens.shape[:2], side, side)
 
 
 def find_layer(network: nn.Module, task: Task, named: str = "") -> str:

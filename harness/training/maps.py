@@ -38,7 +38,7 @@ def hold_against_boxes(
     `table` (N, ...) is what the network gets beside the dataset's images. Computes in float32. Raises `PluginError` for
     a metric that breaks its contract.
     """
-    held = _Held(explainer, placed, boxes, metrics, table)
+    held = _Held(explainer=explainer, placed=placed, boxes=boxes, metrics=metrics, table=table)
     test = held.measure("test")
     has_thresholds = any(values.shape[1] > 1 for values in test.values[NETWORK].values())
     in_val = bool(held.find_pairs("val").size)
@@ -126,9 +126,8 @@ class _Held:
 
         def make(chosen: NDArray[np.intp]) -> Maps:
             labels, patients = self.boxes.label[chosen].tolist(), self.patient[chosen].tolist()
-            return np.stack(
-                [total[label] - own.get((label, who), 0.0) for label, who in zip(labels, patients, strict=True)]
-            )
+            cases = zip(labels, patients, strict=True)
+            return np.stack([total[label] - own.get((label, who), 0.0) for label, who in cases])
 
         return make
 
