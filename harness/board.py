@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.board_file import BoardFile, RowsTable, explain
+from harness.board_file import BoardFile, RowsTable, TestTable, explain
 from harness.errors import UnknownNameError, UsageError
 from harness.files import decode_text, write_atomically
 from harness.panels import PanelFiles, read_panel
@@ -65,9 +65,13 @@ class Row:
             return f"control-{self.control}"
         parts = [self.model, self.loss, self.recipe]
         if self.params:
-            canonical = json.dumps(self.params, sort_keys=True, separators=(",", ":"))
-            parts.append(hashlib.sha256(canonical.encode()).hexdigest()[:6])
+            parts.append(_digest(self.params))
         return file_name("--".join(parts))
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """Six hex digits of plain data."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:6]
 
 
 def file_name(text: str) -> str:
@@ -96,6 +100,29 @@ class Combo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutsideTest:
+    """Another dataset that every finished row of a board is evaluated on: nothing is trained for it."""
+
+    dataset: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    splits: tuple[str, ...] = ("test",)
+    """Which of its splits are tested on."""
+    title: str = field(default="", compare=False)
+    """What readers know it as; empty where nobody says."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", _without_null(self.options))
+
+    @property
+    def key(self) -> str:
+        """The dataset's name, with six hex digits of its options and splits where there are some; safe for files."""
+        differing: dict[str, Any] = {"options": self.options} if self.options else {}
+        if set(self.splits) != {"test"}:
+            differing["splits"] = sorted(self.splits)
+        return file_name("--".join([self.dataset, *([_digest(differing)] if differing else [])]))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """What `board.toml` says, checked; `folder` holds it."""
 
@@ -117,6 +144,8 @@ class Board:
     """How the scores of a study's or a patient's images become one."""
     reference: str = ""
     """The folder, seen from this one, of the board that measures the same without the leak of image_level."""
+    tests: tuple[OutsideTest, ...] = ()
+    """Other datasets that finished rows are evaluated on."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _without_null(self.options))
@@ -188,7 +217,24 @@ def parse_board(text: str, folder: Path) -> Board:
         unit=parsed.unit,
         pool=parsed.pool,
         reference=parsed.reference,
+        tests=_gather_tests(path, parsed.test),
     )
+
+
+def _gather_tests(path: Path, asked: Iterable[TestTable]) -> tuple[OutsideTest, ...]:
+    """Outside tests in their order. Raises `UsageError` for two that are the same, or are called the same."""
+    tests = []
+    for number, table in enumerate(asked):
+        options = dict(table.model_extra or {})
+        _require_plain(f"{path}: test.{number}", options)
+        splits, title = tuple(table.splits), table.name.strip()
+        tests.append(OutsideTest(dataset=table.dataset, options=options, splits=splits, title=title))
+    keys, titles = [test.key for test in tests], [test.title or test.key for test in tests]
+    for names, way_out in ((keys, "keep one of them"), (titles, "give each a name of its own")):
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{path}: two [[test]] tables mean '{twice}'; {way_out}")
+    return tuple(tests)
 
 
 def _gather_rows(path: Path, asked: Iterable[Row]) -> dict[str, Row]:
@@ -317,6 +363,11 @@ def board_text(board: Board, rows: Sequence[str]) -> str:
         lines.append(f"reference = {toml_value(board.reference)}")
     lines += ["", "[dataset]", f"name = {toml_value(board.dataset)}"]
     lines += [f"{toml_key(name)} = {toml_value(value)}" for name, value in board.options.items()]
+    for test in board.tests:
+        keys: dict[str, Any] = {"dataset": test.dataset} | ({"name": test.title} if test.title else {})
+        keys |= {} if test.splits == ("test",) else {"splits": list(test.splits)}
+        keys |= test.options
+        lines += ["", "[[test]]", *(f"{toml_key(name)} = {toml_value(value)}" for name, value in keys.items())]
     return "\n".join([*lines, "", "\n".join(rows)])
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from harness.errors import suggest
 from harness.units import POOLINGS, UNITS, Pooling, Unit
 
-CHOICES: Mapping[str, Sequence[str]] = {"unit": UNITS, "pool": POOLINGS}
+CHOICES: Mapping[str, Sequence[str]] = {"unit": UNITS, "pool": POOLINGS, "splits": ("train", "val", "test")}
 """Keys of `board.toml` with the values that they may have."""
+
+
+Split = Literal["train", "val", "test"]
 
 
 class _Strict(BaseModel):
@@ -66,6 +69,19 @@ class DatasetTable(BaseModel):
     name: str = Field(description="The name of a dataset, as `harness data list` gives it.")
 
 
+class TestTable(BaseModel):
+    """A `[[test]]` table: another dataset that finished rows are evaluated on, and its own options as further keys."""
+
+    model_config = ConfigDict(extra="allow")
+    dataset: str = Field(description="The name of a dataset, as `harness data list` gives it.")
+    name: str = Field(default="", description="What readers know the test set as; without it, the dataset's name.")
+    splits: list[Split] = Field(
+        default=["test"],
+        min_length=1,
+        description="Which of the dataset's splits are tested on; all its images, if all.",
+    )
+
+
 class BoardFile(_Strict):
     """A whole `board.toml`."""
 
@@ -100,6 +116,9 @@ class BoardFile(_Strict):
         "`image_level`.",
     )
     dataset: DatasetTable = Field(description="The dataset and its options.")
+    test: list[TestTable] = Field(
+        default=[], description="Other datasets that finished rows are evaluated on, without training."
+    )
     rows: list[RowsTable] = Field(
         default=[], validate_default=True, description="What is compared; a board of submissions alone has none."
     )
@@ -154,5 +173,12 @@ def explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the key '{place}' is missing"
     if first["type"] == "literal_error":
-        return f"{place}: there is no '{first['input']}'{suggest(str(first['input']), CHOICES[place])}"
+        return (
+            f"{place}: there is no '{first['input']}'{suggest(str(first['input']), CHOICES[_find_key(first['loc'])])}"
+        )
     return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {json.dumps(first['input'], default=str)}"
+
+
+def _find_key(place: Sequence[int | str]) -> str:
+    """The key that a value belongs to, which may stand in a list."""
+    return next(part for part in reversed(place) if isinstance(part, str))

@@ -213,3 +213,41 @@ def test_a_board_file_is_read_as_windows_writes_it(tmp_path, encoding):
     assert read_board(tmp_path).rows == parse_board(GOOD, tmp_path).rows
     (tmp_path / "published.toml").write_bytes("# nothing\r\n".encode(encoding))
     assert read_published(tmp_path) == Published()
+
+
+OUTSIDE = """
+title = "A board"
+[dataset]
+name = "phantom"
+[[test]]
+dataset = "csv"
+name = "Another hospital"
+splits = ["val", "test"]
+file = "labels.csv"
+[[test]]
+dataset = "phantom"
+"""
+
+
+def test_outside_tests_are_written_as_they_are_read():
+    board = parse_board(OUTSIDE, Path("x"))
+    assert [(test.dataset, test.splits, test.title) for test in board.tests] == [
+        ("csv", ("val", "test"), "Another hospital"),
+        ("phantom", ("test",), ""),
+    ]
+    assert board.tests[1].key == "phantom"
+    assert board.tests[0].key.startswith("csv--")
+    assert parse_board(board_text(board, []), Path("x")) == board
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('dataset = "csv"\nsplits = ["tst"]', "there is no 'tst': did you mean 'test'"),
+        ('dataset = "phantom"', "two .* tables mean 'phantom'; keep one of them"),
+        ('dataset = "openi"\nname = "phantom"', "two .* tables mean 'phantom'; give each a name of its own"),
+    ],
+)
+def test_an_outside_test_that_means_nothing_is_refused(table, message):
+    with pytest.raises(UsageError, match=message):
+        parse_board(f"{OUTSIDE}[[test]]\n{table}", Path("x"))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NETWORK = "network"
 BASELINES = ("center", "usual place")
 """Maps that know nothing of the image: highest at its center, and where boxes of the label usually are."""
-NO_MAPS = "the predictions were made elsewhere, so there are no heat maps"
+NO_MAPS = "no heat maps go with these predictions"
 """Why predictions alone have no metrics of heat maps."""
 NO_NETWORK = "the control trains no network, so there are no heat maps"
 CENTER = "1 at the image's center, falling to 0 in its corners"

@@ -19,6 +19,8 @@ RESAMPLES = "resamples.npz"
 """Under which name a record's `artifacts` hold the digest of the resamples beside it."""
 WEIGHTS = "weights.safetensors"
 RESUME = "resume.safetensors"
+MAPS = "maps.npz"
+"""What heat maps came to against boxes, where a board asks for it; it stands among a record's artifacts."""
 
 
 def record_path(folder: Path, combo: str) -> Path:
@@ -26,9 +28,12 @@ def record_path(folder: Path, combo: str) -> Path:
     return folder / RECORDS / f"{combo}.json"
 
 
-def resamples_path(folder: Path, combo: str) -> Path:
-    """Where the resamples of a combo lie; not by with_suffix, which would cut a name after its last dot."""
-    return folder / RECORDS / f"{combo}.npz"
+def resamples_path(folder: Path, combo: str, test: str = "") -> Path:
+    """Where the resamples of a combo lie, those of its outside test of that key where one is given.
+
+    Not by with_suffix, which would cut a name after its last dot. No row's name has an @.
+    """
+    return folder / RECORDS / f"{combo}{f'@{test}' if test else ''}.npz"
 
 
 def run_path(folder: Path, key: str) -> Path:
@@ -41,8 +46,11 @@ def predictions_file(split: str) -> str:
     return f"predictions-{split}.npz"
 
 
-MAPS = "maps.npz"
-"""What heat maps came to against boxes, where a board asks for it; it stands among a record's artifacts."""
+def outside_file(test: str) -> str:
+    """What the predictions of the outside test of that key are called in a run's folder."""
+    return f"predictions@{test}.npz"
+
+
 RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS, MAPS)
 """What a finished combo leaves in its run's folder."""
 

@@ -191,6 +191,45 @@ class FailurePart(Part):
     where: str
 
 
+class OutsideLabel(Part):
+    """What stands for a label in the dataset of an outside test."""
+
+    others: list[str] = Field(
+        description="the other dataset's labels that stand for it, merged where there are several; empty: there is none"
+    )
+    known: int = Field(default=0, description="images of the outside test whose target is known")
+    left_out: int = Field(default=0, description="images whose target is uncertain or unknown")
+    positives: int = 0
+    caution: str = Field(default="", description="what to know before numbers of the two datasets are compared")
+    reason: str = Field(default="", description="why there is none")
+
+
+class OutsidePart(Part):
+    """What a row's network is worth on another dataset, by thresholds and calibration of its own validation."""
+
+    dataset: str
+    options: dict[str, Any]
+    splits: list[str] = Field(description="of the other dataset, whose images are the test")
+    status: Status
+    failure: FailurePart | None = None
+    data: DatasetPart | None = Field(default=None, description="its test images alone, with the labels that are used")
+    labels: dict[str, OutsideLabel] = Field(
+        default_factory=dict, description="each label of the row's own dataset: what stands for it, or why nothing does"
+    )
+    unused: list[str] = Field(default_factory=list, description="the other dataset's labels that stand for none")
+    notes: list[str] = Field(default_factory=list, description="what is not as one would expect, such as an overlap")
+    pooled: PooledPart | None = None
+    metrics: dict[str, MetricPart] = Field(default_factory=dict)
+    thresholds: dict[str, dict[str, Number]] = Field(default_factory=dict)
+    confusion: dict[str, dict[str, ConfusionPart]] = Field(default_factory=dict)
+    predictive: dict[str, dict[str, PredictivePart]] | None = None
+    calibration: CalibrationPart | None = None
+    subgroups: dict[str, SubgroupPart] | None = None
+    labels_resampled: str | None = None
+    artifacts: dict[str, str] = Field(default_factory=dict, description="resamples.npz and predictions -> sha256")
+    provenance: ProvenancePart
+
+
 class Record(Part):
     """One combo's result."""
 
@@ -223,6 +262,11 @@ class Record(Part):
     subgroups: dict[str, SubgroupPart] | None = Field(default=None, description="by column")
     readers: ReadersPart | None = Field(
         default=None, exclude_if=lambda readers: readers is None, description="beside people who read the same"
+    )
+    outside: dict[str, OutsidePart] = Field(
+        default_factory=dict,
+        exclude_if=lambda outside: not outside,
+        description="key of an outside test -> what the row is worth on it",
     )
     labels_resampled: str | None = Field(
         default=None, description="metric whose single labels were resampled; null where that was not noted"

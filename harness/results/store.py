@@ -74,21 +74,22 @@ def remove_record(folder: Path, record: Record) -> None:
     settle(resamples_path(folder, record.combo.name), None)
 
 
-def read_resamples(folder: Path, record: Record) -> Resamples | None:
+def read_resamples(folder: Path, record: Record, test: str = "") -> Resamples | None:
     """What lies beside a record, without curves; None where there is nothing, or not what the record says.
 
+    With the key of an outside `test`, the record is the one seen from it (`view_outside`); so for all that reads here.
     Raises `DataError` for what the record speaks of and is no resamples.
     """
-    content = read_beside(folder, record)
+    content = read_beside(folder, record, test)
     try:
         return None if content is None else load_values(content)
     except DataError as error:
-        raise DataError(f"{resamples_path(folder, record.combo.name)} {error}") from None
+        raise DataError(f"{resamples_path(folder, record.combo.name, test)} {error}") from None
 
 
-def read_curves(folder: Path, record: Record) -> Mapping[str, NDArray[np.float64]]:
+def read_curves(folder: Path, record: Record, test: str = "") -> Mapping[str, NDArray[np.float64]]:
     """The curves that lie beside a record; none where there is nothing, or not what the record says."""
-    content = read_beside(folder, record)
+    content = read_beside(folder, record, test)
     try:
         return {} if content is None else load_curves(content)
     except DataError:
@@ -113,9 +114,9 @@ def read_reader_differences(folder: Path, record: Record) -> Mapping[str, NDArra
         return {}
 
 
-def read_beside(folder: Path, record: Record) -> bytes | None:
+def read_beside(folder: Path, record: Record, test: str = "") -> bytes | None:
     """The bytes that lie beside a record; None where there are none, or not what the record says."""
-    return read_small(resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES), MOST_BYTES)
+    return read_small(resamples_path(folder, record.combo.name, test), record.artifacts.get(RESAMPLES), MOST_BYTES)
 
 
 def read_records(folder: Path) -> Found:
@@ -232,17 +233,18 @@ def _read(path: Path) -> Record | str:
 class AllResamples(Mapping[str, Resamples]):
     """What lies beside records, by `ROW--sSEED`, without curves; read when it is asked for, and not kept.
 
-    A file that is damaged or another's is as if it were not there.
+    A file that is damaged or another's is as if it were not there. With the key of an outside `test`, records are those
+    seen from it.
     """
 
-    def __init__(self, folder: Path, records: Iterable[Record]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, records: Iterable[Record], test: str = "") -> None:
+        self._folder, self._test = folder, test
         self._records = {r.combo.name: r for r in records if RESAMPLES in r.artifacts}
 
     def __getitem__(self, name: str) -> Resamples:
         resamples = None
         with contextlib.suppress(DataError):
-            resamples = read_resamples(self._folder, self._records[name])
+            resamples = read_resamples(self._folder, self._records[name], self._test)
         if resamples is None:
             raise KeyError(name)
         return resamples

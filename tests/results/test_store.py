@@ -80,7 +80,7 @@ def test_unknown_keys_are_refused():
 def test_the_json_schema_names_every_top_level_key():
     properties = Record.model_json_schema()["properties"]
     wanted = "schema key combo external submission status failure dataset metrics thresholds predictive calibration"
-    others = "pooled confusion subgroups readers labels_resampled training efficiency artifacts provenance"
+    others = "pooled confusion subgroups readers outside labels_resampled training efficiency artifacts provenance"
     assert set(properties) == {*wanted.split(), *others.split()}
 
 
