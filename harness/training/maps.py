@@ -95,7 +95,7 @@ class _Held:
             patient=self.patient[pairs],
             label=np.array(data.labels, dtype=str)[self.boxes.label[pairs]],
             values={
-                name: {metric: np.concatenate(parts) for metric, parts in of_system.items()}
+                name: {metric: _as_stored(np.concatenate(parts)) for metric, parts in of_system.items()}
                 for name, of_system in values.items()
             },
         )
@@ -128,6 +128,11 @@ class _Held:
             return np.stack([total[label] - own.get((label, who), 0.0) for label, who in cases])
 
         return make
+
+
+def _as_stored(values: Maps) -> Maps:
+    """Values with the digits of float32, with which they are kept: made now or read again, they are the same."""
+    return values.astype(np.float32).astype(np.float64)
 
 
 def _center(side: int) -> MakeMaps:
