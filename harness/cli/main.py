@@ -24,6 +24,7 @@ from harness.cli.verbs import (
     comparison,
     data,
     evaluation,
+    explanation,
     machine,
     plugins,
     prediction,
@@ -60,6 +61,7 @@ VERBS: dict[str, dict[str, Any]] = {
     },
     "Use a row": {
         "predict": prediction.predict,
+        "explain": explanation.explain,
     },
     "Look after boards": {
         "status": upkeep.status,
