@@ -136,7 +136,8 @@ def lay_over(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.
     steps = np.linspace(0, 1, len(COLORS))
     color = np.stack([np.interp(share, steps, channel) for channel in np.transpose(COLORS)], axis=-1)  # (S, S, 3)
     amount = STRENGTH * share[..., None]
-    return np.rint((1 - amount) * image[..., None] + amount * color).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.rint((1 - amount) * image[..., None] + amount * color).astype(np.uint8)
+    return picture
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
