@@ -25,6 +25,7 @@ from harness.cli.verbs import (
     data,
     evaluation,
     explanation,
+    exporting,
     machine,
     plugins,
     prediction,
@@ -62,6 +63,7 @@ VERBS: dict[str, dict[str, Any]] = {
     "Use a row": {
         "predict": prediction.predict,
         "explain": explanation.explain,
+        "export": exporting.export,
     },
     "Look after boards": {
         "status": upkeep.status,
