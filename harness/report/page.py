@@ -58,6 +58,9 @@ from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.leak import LeakSummary, measure_leak
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.metric_columns import shows_published
+from harness.report.outside import TestSummary, summarize_outside
+from harness.report.outside_page import describe_outside
+from harness.report.outside_table import OUTSIDE_FILE, as_csv
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, explain_closed, is_own
 from harness.report.readers import ReadersSummary, summarize_readers
@@ -101,15 +104,18 @@ def render(
         results = read_results(board)
         readers = summarize_readers(results.summary)
         leak = measure_leak(results.summary)
+        outside = summarize_outside(results.summary)
         figures = make_figures(results.summary, _read_best_curves(results.summary), readers)
     folder = out or board.folder
     indexed = _has_index(folder) if indexed is None else indexed
     text = render_text(
-        results.summary, results.problems, results.published, figures, called, readers, leak, indexed=indexed
+        results.summary, results.problems, results.published, figures, called, readers, leak, outside, indexed=indexed
     )
     if out is not None:
         copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
     write_atomically(folder / frame.TABLE_FILE, frame.as_csv(results.summary))
+    if outside:
+        write_atomically(folder / OUTSIDE_FILE, as_csv(outside))
     write_atomically(folder / PAGE_FILE, text)
     return Rendered(results, folder / PAGE_FILE)
 
@@ -122,6 +128,7 @@ def render_text(
     called: str | None = None,
     readers: ReadersSummary | None = None,
     leak: LeakSummary | None = None,
+    outside: Sequence[TestSummary] = (),
     *,
     indexed: bool = False,
 ) -> str:
@@ -129,6 +136,7 @@ def render_text(
     environment = make_environment()
     shared = _share(summary, published, figures, called or summary.board.folder.resolve().name)
     shared |= {"readers": readers, "leak": leak, "index": INDEX if indexed else ""}
+    shared["outside"] = describe_outside(summary, outside, called or summary.board.folder.resolve().name)
     packed = {
         "rows": pack_data(
             {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
@@ -142,6 +150,7 @@ def render_text(
     if figures:
         packed |= {"figures": pack_data([figure.specification for figure in figures]), "vega": pack(bundle())}
     style = read_part("style.css") + (read_part("published.css") if shows_published(summary) else "")
+    style += read_part("outside.css") if outside else ""
     scripts = [read_part(name) for name in SCRIPTS]
     return environment.get_template("page.html.j2").render(
         **shared,
@@ -202,6 +211,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "controls": CONTROLS,
         "external": EXTERNAL,
         "table_file": frame.TABLE_FILE,
+        "outside_file": OUTSIDE_FILE,
         "paper": _print_table(summary, called),
     }
 

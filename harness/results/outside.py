@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.board import Board, OutsideTest
+from harness.errors import UnknownNameError
 from harness.results.record import Record
 
 SEEN = (
@@ -36,3 +37,16 @@ def view_outside(record: Record, test: str) -> Record | None:
 def view_board(board: Board, test: OutsideTest) -> Board:
     """The board as if the outside test were its own dataset."""
     return replace(board, dataset=test.dataset, options=dict(test.options), tests=(), reference="")
+
+
+def title_test(test: OutsideTest) -> str:
+    """What readers know an outside test as."""
+    return test.title or test.key
+
+
+def find_test(board: Board, name: str) -> OutsideTest:
+    """The outside test of that key or title. Raises `UnknownNameError`."""
+    tests = {title_test(test): test for test in board.tests} | {test.key: test for test in board.tests}
+    if name not in tests:
+        raise UnknownNameError(f"outside test of {board.folder}", name, tests)
+    return tests[name]
