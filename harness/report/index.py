@@ -20,6 +20,7 @@ from harness.report.headline import explain_nothing
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.summary import BoardResults
 from harness.results.store import require_no_board
+from harness.text import count
 
 TITLE = "Leaderboards"
 MOST_NAMED = 3
@@ -95,6 +96,8 @@ class Entry:
     nothing: str
     """Why there is no best row."""
     warnings: tuple[str, ...]
+    outside: str
+    """How many outside tests there are; empty without any."""
 
 
 def _summarize(summary: Leaderboard) -> Entry:
@@ -112,6 +115,7 @@ def _summarize(summary: Leaderboard) -> Entry:
         finished=max((record.provenance.finished[:10] for record in summary.counted), default=""),
         nothing="" if best else explain_nothing(summary),
         warnings=tuple(_warn(summary)),
+        outside=count(len(summary.board.tests), "outside test") if summary.board.tests else "",
     )
 
 

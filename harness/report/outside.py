@@ -11,7 +11,7 @@ from harness.components import LEAK
 from harness.evaluation.common_labels import average, covers, find_common, resampled
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.summary import summarize
-from harness.results.outside import title_test, view_board, view_outside
+from harness.results.outside import title_test, view_board, view_measured
 from harness.results.record import OutsideLabel, OutsidePart, Record
 from harness.results.staleness import why_uncounted
 from harness.results.store import AllResamples
@@ -40,6 +40,11 @@ class OutsideCell:
     """Why it is not simply done, in words."""
     drops: Mapping[str, Drop] = field(default_factory=dict)
     """Metric -> how much worse it is outside, by means over the labels that both tests average."""
+
+    @property
+    def shown_state(self) -> str:
+        """Its state where people read it."""
+        return "not measured" if self.state == "missing" else self.state
 
     @property
     def records(self) -> tuple[tuple[Record, Record], ...]:
@@ -102,7 +107,7 @@ def summarize_outside(summary: Leaderboard) -> tuple[TestSummary, ...]:
 
 def _summarize_test(summary: Leaderboard, test: OutsideTest, own: Mapping[str, Resamples]) -> TestSummary:
     parts = [part for record in summary.counted if (part := record.outside.get(test.key)) is not None]
-    views = _view(summary, test)
+    views = [view for record in summary.counted if (view := view_measured(record, test.key)) is not None]
     board, drawn = view_board(summary.board, test), AllResamples(summary.board.folder, views, test.key)
     titles = {row.name: row.title for row in summary.rows}
     seen = summarize(board, views, drawn)
@@ -116,7 +121,7 @@ def _summarize_test(summary: Leaderboard, test: OutsideTest, own: Mapping[str, R
     described = next((part for part in (*_with_data(parts), *parts) if part.labels), None)
     return TestSummary(
         test=test,
-        title=title_test(test),
+        title=title_test(summary.board, test),
         seen=seen,
         cells={
             name: replace(cell, drops=_measure_drops(cell, labels, seen.directions, (own, drawn)))
@@ -140,17 +145,6 @@ def list_rows(summary: Leaderboard) -> list[RowSummary]:
 def _without_results(row: RowSummary) -> RowSummary:
     """A submitted row, as a test that lacks it shows it."""
     return replace(row, rank=None, group=None, seeds=(), metrics={}, per_label={}, label_intervals={}, counted=())
-
-
-def _view(summary: Leaderboard, test: OutsideTest) -> list[Record]:
-    """The records that count, seen from an outside test, where it was measured."""
-    done = [record for record in summary.counted if _status(record, test) == "done"]
-    return [view for record in done if (view := view_outside(record, test.key)) is not None]
-
-
-def _status(record: Record, test: OutsideTest) -> str | None:
-    part = record.outside.get(test.key)
-    return None if part is None else part.status
 
 
 def _with_data(parts: Sequence[OutsidePart]) -> list[OutsidePart]:
@@ -205,7 +199,7 @@ def _judge(summary: Leaderboard, seen: Leaderboard, record: Record, test: Outsid
         failure = part.failure
         told = f": {failure.message} [{failure.where}]" if failure else ""
         return part.status, f"{part.status}{f' ({failure.kind})' if failure else ''}{told}"
-    view = view_outside(record, test.key)
+    view = view_measured(record, test.key)
     if view is None:
         return "missing", NOT_MEASURED
     stale = why_uncounted(seen.board, view, seen.data.fingerprint if seen.data else None)

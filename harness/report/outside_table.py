@@ -95,9 +95,10 @@ def _list_cells(summary: Leaderboard, tests: Sequence[TestSummary], row: RowSumm
     yield PaperCell(row.title)
     yield _show(row, summary)
     for test in tests:
-        cell = test.cells.get(row.name)
-        yield _show(cell.seen, test.seen) if cell else PaperCell(NO_VALUE)
-        drop = cell.drops.get(test.seen.objective) if cell else None
+        cell = test.cells[row.name]
+        measured = test.seen.objective in cell.seen.metrics
+        yield _show(cell.seen, test.seen) if measured else PaperCell(cell.shown_state)
+        drop = cell.drops.get(test.seen.objective)
         text = f"{drop.value:.{DIGITS}f} {format_pair(drop.interval)}".strip() if drop else NO_VALUE
         yield PaperCell(text)
 
@@ -117,11 +118,9 @@ def _caption(summary: Leaderboard, tests: Sequence[TestSummary]) -> Iterator[str
     spread = "mean over labels" + (f" ± standard deviation over {seeds} seeds" if counts != [1] else "; one seed")
     yield f"{summary.board.title}: {called} on the own test ({own}) and on other datasets, without training again."
     yield f"{spread[0].upper()}{spread[1:]}; 95 % intervals of values are over patients."
-    drops = [d for test in tests for cell in test.measured if (d := cell.drops.get(summary.objective)) and d.interval]
-    over = sorted({drop.over for drop in drops})
     yield (
         f"{change.capitalize()}: how much worse a row is there than on the own test, over the same labels, with its "
-        f"95 % interval over {' or '.join(over) or 'patients'}."
+        "95 % interval over the patients of both and, where a row has three seeds, over seeds."
     )
     for test in tests:
         used = "; ".join(tell_labels_used(test)) if test.matched else ""

@@ -23,7 +23,9 @@ def name_change(summary: Leaderboard) -> str:
 
 
 def tell_drops(test: TestSummary) -> str:
-    """How much worse rows are on one outside test, in a sentence."""
+    """How much worse rows are on one outside test, in a sentence; or that it leaks."""
+    if test.leak:
+        return f"{test.title}: never ranked, as it leaks: {test.leak}."
     found = [cell.drops[test.seen.objective] for cell in test.measured if test.seen.objective in cell.drops]
     called, verb = title_metric(test.seen.objective), name_change(test.seen)
     if not found:

@@ -86,6 +86,7 @@ class Rendered:
     """A board's results, and the page that shows them."""
 
     results: BoardResults
+    outside: tuple[TestSummary, ...]
     page: Path
 
 
@@ -117,7 +118,7 @@ def render(
     if outside:
         write_atomically(folder / OUTSIDE_FILE, as_csv(outside))
     write_atomically(folder / PAGE_FILE, text)
-    return Rendered(results, folder / PAGE_FILE)
+    return Rendered(results, outside, folder / PAGE_FILE)
 
 
 def render_text(

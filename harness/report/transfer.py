@@ -47,8 +47,14 @@ class CarriedTable:
 def gather_carried(test: TestSummary) -> CarriedTable:
     """Calibration errors, sensitivity, specificity and F1 of every row that the test has a value of."""
     cells = {cell.row.name: cell for cell in test.measured if cell.records}
-    labels = {**_share_calibrated(cells.values()), **_share_decided(cells.values(), _list_policies(test))}
-    labels |= {name: shared for name, shared in test.labels.items() if _is_carried(name)}
+    labels = _share_calibrated(cells.values())
+    for policy in _list_policies(test):
+        others = {
+            name: shared
+            for name, shared in test.labels.items()
+            if split_name(name)[1] == policy and split_name(name)[0] in _asked(test)
+        }
+        labels |= {**_share_decided(cells.values(), policy), **others}
     rows = {
         name: {number: one for number in labels if (one := _carry(test, cell, number, labels[number])) is not None}
         for name, cell in cells.items()
@@ -61,16 +67,16 @@ def gather_carried(test: TestSummary) -> CarriedTable:
     )
 
 
-def _is_carried(metric: str) -> bool:
-    """Whether a metric is of decisions at thresholds that validation fitted."""
-    policy = split_name(metric)[1]
-    return policy is not None and policy not in WITHOUT_VALIDATION
+def _asked(test: TestSummary) -> set[str]:
+    """The metrics that the board names, without their policies."""
+    return {split_name(name)[0] for name in test.seen.board.metrics}
 
 
 def _list_policies(test: TestSummary) -> list[str]:
-    """The policies of the board's metrics, the usual one at least, and the one that promises a sensitivity."""
-    named = [policy for name in test.seen.metrics if _is_carried(name) and (policy := split_name(name)[1])]
-    return list(dict.fromkeys([DEFAULT_POLICY, *named, TARGET_POLICY]))
+    """The usual policy, those of validation that the board's metrics name, and the one that promises a sensitivity."""
+    named = (split_name(name)[1] for name in test.seen.board.metrics)
+    fitted = [policy for policy in named if policy is not None and policy not in WITHOUT_VALIDATION]
+    return list(dict.fromkeys([DEFAULT_POLICY, *fitted, TARGET_POLICY]))
 
 
 def _share_calibrated(cells: Iterable[OutsideCell]) -> dict[str, tuple[str, ...]]:
@@ -87,24 +93,15 @@ def _share_calibrated(cells: Iterable[OutsideCell]) -> dict[str, tuple[str, ...]
     return dict.fromkeys(CALIBRATIONS, shared) if shared else {}
 
 
-def _share_decided(cells: Iterable[OutsideCell], policies: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """`sensitivity@POLICY` and so on -> the labels that every record has decisions on, positives and negatives of."""
-    counts = [average_confusion([one]) for cell in cells for pair in cell.records for one in pair]
-    shared = {}
-    for policy in policies:
-        decided = [
-            {
-                label
-                for label, one in of_record.get(policy, {}).items()
-                if None not in (one.sensitivity, one.false_alarms)
-            }
-            for of_record in counts
-        ]
-        labels = tuple(
-            label for label in (counts[0].get(policy, {}) if counts else ()) if all(label in of for of in decided)
-        )
-        shared |= {f"{rate}@{policy}": labels for rate in RATES if labels}
-    return shared
+def _share_decided(cells: Iterable[OutsideCell], policy: str) -> dict[str, tuple[str, ...]]:
+    """Sensitivity and specificity -> the labels that every record has decisions on, positives and negatives of."""
+    counts = [average_confusion([one]).get(policy, {}) for cell in cells for pair in cell.records for one in pair]
+    known = [
+        {label for label, one in of_record.items() if None not in (one.sensitivity, one.false_alarms)}
+        for of_record in counts
+    ]
+    labels = tuple(label for label in (counts[0] if counts else ()) if all(label in one for one in known))
+    return {f"{rate}@{policy}": labels for rate in RATES if labels}
 
 
 def _carry(test: TestSummary, cell: OutsideCell, number: str, labels: Sequence[str]) -> Carried | None:

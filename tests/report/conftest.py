@@ -266,7 +266,7 @@ class OutsideBuilder(Builder):
         worse: Mapping[str, float],
         labels: Mapping[str, Sequence[str]],
         registry: Registry,
-        parts: Mapping[tuple[str, int, str], OutsidePart | None] = {},  # noqa: B006 - never changed
+        parts: Mapping[tuple[str, int, str], OutsidePart | None] = {},
         shift: float = 0.5,
     ) -> Board:
         """Write a board and its records.
