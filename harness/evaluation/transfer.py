@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.components import IntervalMethod
 from harness.errors import UsageError
-from harness.evaluation.bootstrap import average_seeds
+from harness.evaluation.bootstrap import MOST_MISSING, average_seeds
 from harness.evaluation.comparison import Chance
-from harness.evaluation.intervals import LEVEL, find_interval
-from harness.evaluation.significance import FEWEST_SEEDS, quantile
+from harness.evaluation.intervals import LEVEL, SAME
+from harness.evaluation.significance import FEWEST_SEEDS, combine, quantile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,9 +38,19 @@ class Side:
         """The mean over seeds."""
         return math.fsum(self.values) / len(self.values)
 
-    def find_interval(self, method: IntervalMethod) -> Interval | None:
-        """The interval of 95 % of that mean over patients; None where there is none."""
-        return None if self.resamples is None else find_interval(self.mean, average_seeds(self.resamples), method)
+    def judge_patients(self) -> tuple[float, float] | None:
+        """The variance of that mean over patients, and its bias: how far its resamples' own mean lies from it.
+
+        None where resamples are not known, more than 5 % of them are undefined, or all have one value: chance may still
+        move it, and nothing tells how far.
+        """
+        if self.resamples is None:
+            return None
+        resampled = average_seeds(self.resamples)
+        defined = resampled[~np.isnan(resampled)]
+        if len(defined) < (1 - MOST_MISSING) * len(resampled) or np.ptp(defined) <= SAME:
+            return None
+        return float(np.var(defined, ddof=1)), float(defined.mean()) - self.mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,36 +71,33 @@ class Drop:
         return self.interval is not None and self.interval[0] > 0
 
 
-def measure_drop(inside: Side, outside: Side, method: IntervalMethod, *, higher_is_better: bool) -> Drop:
-    """The drop of a system with k seeds, which both sides have in one order, in a metric with that kind of interval.
+def measure_drop(inside: Side, outside: Side, *, higher_is_better: bool) -> Drop:
+    """The drop of a system with k seeds, which both sides have in one order.
 
-    Each end lies as far from the drop as the ends of the two means' own intervals and the seeds take it together: the
-    square root of the sum of squares (Zou and Donner 2008). Seeds reach t(k - 1) times the standard error of their mean
-    drop; with fewer than three of them the networks count as they are. Raises `UsageError` for sides of different
-    seeds.
+    SE^2 = SE_inside^2 + SE_outside^2 over patients, and with three seeds or more the variance of their mean drop, known
+    by k - 1 degrees of freedom (`combine`). The interval reaches t * SE around the drop and around the drop without its
+    bias, together: a mean like that of AUPRC lies higher on few patients than on many, which is no drop. Raises
+    `UsageError` for sides of different seeds.
     """
-    if len(inside.values) != len(outside.values):
-        raise UsageError(f"the same seeds are needed on both tests, got {len(inside.values)} and {len(outside.values)}")
-    better, worse = (inside, outside) if higher_is_better else (outside, inside)
-    value, count = better.mean - worse.mean, len(better.values)
-    ends = better.find_interval(method), worse.find_interval(method)
-    seeds = _reach_of_seeds(better.values - worse.values) if count >= FEWEST_SEEDS else 0.0
-    interval = None
-    if ends[0] is not None and ends[1] is not None:
-        below = math.hypot(better.mean - ends[0][0], ends[1][1] - worse.mean, seeds)
-        above = math.hypot(ends[0][1] - better.mean, worse.mean - ends[1][0], seeds)
-        interval = (value - below, value + above)
+    count = len(inside.values)
+    if count != len(outside.values):
+        raise UsageError(f"the same seeds are needed on both tests, got {count} and {len(outside.values)}")
+    sign = 1 if higher_is_better else -1
+    value, judged = sign * (inside.mean - outside.mean), count >= FEWEST_SEEDS
+    sides, interval = (inside.judge_patients(), outside.judge_patients()), None
+    if sides[0] is not None and sides[1] is not None:
+        patients = np.array([sides[0][0] + sides[1][0]])
+        drops = inside.values - outside.values
+        # exactly 0 where all seeds are the same
+        seeds = [(np.array([np.var(drops - drops[0], ddof=1) / count]), np.array([count - 1.0]))] if judged else []
+        error, freedom = combine(patients, *seeds)
+        reach = (error * quantile(freedom, (1 + LEVEL) / 2)).item()
+        without_bias = value - sign * (sides[0][1] - sides[1][1])
+        interval = (min(value, without_bias) - reach, max(value, without_bias) + reach)
     return Drop(
         inside=inside.mean,
         outside=outside.mean,
         value=value,
         interval=interval,
-        over="patients and seeds" if count >= FEWEST_SEEDS else "patients",
+        over="patients and seeds" if judged else "patients",
     )
-
-
-def _reach_of_seeds(drops: NDArray[np.float64]) -> float:
-    """How far the mean of the seeds' drops (k,) may be off in 95 of 100 cases."""
-    count = len(drops)
-    error = math.sqrt(np.var(drops - drops[0], ddof=1).item() / count)  # exactly 0 where all are the same
-    return error * quantile(np.array(count - 1.0), (1 + LEVEL) / 2).item()

@@ -249,8 +249,7 @@ def _measure_drops(
         ]
         if having:
             inside, outside = (_make_side(side, metric, shared) for side in zip(*having, strict=True))
-            method = cell.records[0][1].metrics[metric].interval_method
-            drops[metric] = measure_drop(inside, outside, method, higher_is_better=directions[metric])
+            drops[metric] = measure_drop(inside, outside, higher_is_better=directions[metric])
     return drops
 
 

@@ -20,6 +20,7 @@ from harness.components import IntervalMethod, Metric
 from harness.evaluation.bootstrap import average_labels, choose_labels, draw_resamples, resample
 from harness.evaluation.comparison import estimate_seed_variances
 from harness.evaluation.contract import defined_labels
+from harness.evaluation.intervals import find_interval
 from harness.evaluation.significance import combine, quantile
 from harness.evaluation.transfer import Side, measure_drop
 
@@ -42,6 +43,7 @@ ROWS = 4
 """Of a board, which share the spread of their seeds where they agree."""
 INSIDE, OUTSIDE, TOGETHER = 0.004, 0.008, 0.5
 """Standard deviation over seeds of a mean on the own test and outside, and the correlation of both."""
+METRICS = ("auroc", "auprc", "ece")
 WILD = 5
 """Times as far as those of the others the seeds of the last row spread, in one scene."""
 
@@ -98,69 +100,76 @@ class Case:
     truth: float
 
 
-def _from_intervals(case: Case) -> list[Interval]:
-    """By the harness: from the two means' own intervals and the spread of the row's drops over seeds."""
-    return [measure_drop(*pair, case.method, higher_is_better=True).interval for pair in case.sides]
+def _with_bias(case: Case) -> list[Interval]:
+    """By the harness."""
+    return [measure_drop(*pair, higher_is_better=True).interval for pair in case.sides]
+
+
+def _without_bias(case: Case) -> list[Interval]:
+    """By t: both standard errors and that of the seeds' mean drop, around the drop alone."""
+    return [_by_t(pair, _list_variances([pair[0].values - pair[1].values])) for pair in case.sides]
 
 
 def _sharing_seeds(case: Case) -> list[Interval]:
     """The same, but rows share the spread of their seeds so far as they agree."""
     variance, freedom = estimate_seed_variances([inside.values - outside.values for inside, outside in case.sides])
-    reaches = np.nan_to_num(quantile(freedom, 0.975) * np.sqrt(variance))
-    found: list[Interval] = []
-    for (inside, outside), reach in zip(case.sides, reaches, strict=True):
-        own = measure_drop(_fix(inside), _fix(outside), case.method, higher_is_better=True)
-        low, high = own.interval or (np.nan, np.nan)
-        found.append((own.value - np.hypot(own.value - low, reach), own.value + np.hypot(high - own.value, reach)))
-    return found
-
-
-def _fix(side: Side) -> Side:
-    """The mean network of a side, as if it were trained once."""
-    assert side.resamples is not None
-    return Side(np.array([side.mean]), side.resamples.mean(axis=0)[None])
-
-
-def _from_errors(case: Case) -> list[Interval]:
-    """By t: both standard errors and that of the seeds' mean drop together."""
-    return [_by_t(pair, [pair[0].values - pair[1].values]) for pair in case.sides]
+    known = [[(v, f)] if np.isfinite(v) else [] for v, f in zip(variance[:, None], freedom[:, None], strict=True)]
+    return [_by_t(pair, own) for pair, own in zip(case.sides, known, strict=True)]
 
 
 def _without_pairs(case: Case) -> list[Interval]:
-    """By t, as if the seeds of both tests had nothing to do with each other."""
-    return [_by_t(pair, [side.values for side in pair]) for pair in case.sides]
+    """The same, as if the seeds of both tests had nothing to do with each other."""
+    return [_by_t(pair, _list_variances([side.values for side in pair])) for pair in case.sides]
 
 
-def _by_t(pair: tuple[Side, Side], seeds: Sequence[Array]) -> Interval:
-    patients = np.array([sum(_vary(side) for side in pair)])
-    spread = [(np.array([own.var(ddof=1) / len(own)]), np.array([len(own) - 1.0])) for own in seeds if len(own) > 2]
-    error, freedom = combine(patients, *spread)
+def _list_variances(seeds: Sequence[Array]) -> list[tuple[Array, Array]]:
+    """Of the mean of each, with its degrees of freedom; none with fewer than three."""
+    return [(np.array([own.var(ddof=1) / len(own)]), np.array([len(own) - 1.0])) for own in seeds if len(own) > 2]
+
+
+def _by_t(pair: tuple[Side, Side], seeds: Sequence[tuple[Array, Array]]) -> Interval:
+    error, freedom = combine(np.array([sum(_resample(side).var(ddof=1) for side in pair)]), *seeds)
     reach = float((error * quantile(freedom, 0.975))[0])
     drop = pair[0].mean - pair[1].mean
     return drop - reach, drop + reach
 
 
-def _vary(side: Side) -> float:
+def _resample(side: Side) -> Array:
     assert side.resamples is not None
-    return float(np.var(side.resamples.mean(axis=0), ddof=1))
+    return np.asarray(side.resamples.mean(axis=0))
+
+
+def _from_intervals(case: Case) -> list[Interval]:
+    """From the two means' own intervals and the spread of the row's drops over seeds (Zou and Donner 2008)."""
+    found: list[Interval] = []
+    for inside, outside in case.sides:
+        first, second = (find_interval(side.mean, _resample(side), case.method) for side in (inside, outside))
+        assert first is not None
+        assert second is not None
+        drops = inside.values - outside.values
+        reach = sum((float(quantile(f, 0.975)[0]) ** 2 * float(v[0]) for v, f in _list_variances([drops])), 0.0)
+        below = np.hypot(inside.mean - first[0], second[1] - outside.mean)
+        above = np.hypot(first[1] - inside.mean, outside.mean - second[0])
+        drop = inside.mean - outside.mean
+        found.append((drop - float(np.hypot(below, reach**0.5)), drop + float(np.hypot(above, reach**0.5))))
+    return found
 
 
 def _percentiles(case: Case) -> list[Interval]:
     """Percentiles of resample b inside minus resample b outside: patients alone."""
     found: list[Interval] = []
     for inside, outside in case.sides:
-        assert inside.resamples is not None
-        assert outside.resamples is not None
-        low, high = np.quantile(inside.resamples.mean(axis=0) - outside.resamples.mean(axis=0), [0.025, 0.975])
+        low, high = np.quantile(_resample(inside) - _resample(outside), [0.025, 0.975])
         found.append((float(low), float(high)))
     return found
 
 
 RULES: Mapping[str, Callable[[Case], list[Interval]]] = {
-    "from the two intervals, each row's own seeds (chosen)": _from_intervals,
+    "around the drop with and without its bias (chosen)": _with_bias,
+    "around the drop alone": _without_bias,
     "the same, seeds shared": _sharing_seeds,
-    "from both errors, each row's own seeds": _from_errors,
-    "from both errors, seeds not paired": _without_pairs,
+    "the same, seeds not paired": _without_pairs,
+    "from the two intervals": _from_intervals,
     "percentiles, patients alone": _percentiles,
 }
 CHOSEN = next(iter(RULES))
@@ -236,7 +245,7 @@ def main(count: int = SETS) -> None:
     start = time.perf_counter()
     generator = np.random.default_rng(6)
     text = [f"{count} test sets of each size and kind, {RESAMPLES} resamples, each held against {SHIFTS} others."]
-    for name in ("auroc", "auprc"):
+    for name in METRICS:
         metric = intervals.load_registry().metric(name)
         sets = {(kind, size): draw_sets(kind, size, metric, count) for kind in make_kinds() for size in SIZES}
         lines = []
