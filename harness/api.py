@@ -106,6 +106,7 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
     from harness.execution.board_run import Told, carry_out
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
+    from harness.execution.outside import plan_outside
     from harness.report.page import render
     from harness.report.summary import check_published
 
@@ -116,11 +117,12 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
     with Display() if progress else nullcontext() as display:
         listener = display or _hear_nothing
         planned = planning.plan(board, registry, settings, listener)
+        outside = plan_outside(board, registry, settings, planned, listener)
         audience = Audience(listener, choose_observers(registry, ()), board.folder, _warn)
         mention = display.mention if display else _hear_nothing
         told = Told(listener=audience, mention=mention, warn=_warn)
         try:
-            carry_out(definition, registry, planned, settings.data_root, told)
+            carry_out(definition, registry, planned, settings, told, outside=outside)
         except Interrupted:
             render(board)
             raise

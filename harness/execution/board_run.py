@@ -11,7 +11,8 @@ from harness.board import Board
 from harness.definition import Definition
 from harness.execution import local
 from harness.execution.events import Listener
-from harness.execution.planning import Planned
+from harness.execution.interruption import Interrupted
+from harness.execution.planning import Planned, Settings
 from harness.execution.rescore import rescore
 from harness.registry import Registry
 from harness.results.record import Record
@@ -19,6 +20,7 @@ from harness.results.store import set_aside
 from harness.results.whereabouts import note_data
 
 if TYPE_CHECKING:
+    from harness.execution.outside import Wanted
     from harness.execution.workers import WorkerOptions
 
 
@@ -29,7 +31,8 @@ class BoardRun:
     records: tuple[Record, ...]
     """A record for each combo that was to be run, in the order of the plan."""
     left: tuple[str, ...]
-    """A line for each record that could not be evaluated again as its board asks; it stays as it was."""
+    """A line for each record that could not be evaluated again as its board asks, or not measured on an outside test;
+    it stays as it was, or says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +51,52 @@ def carry_out(
     definition: Definition,
     registry: Registry,
     planned: Sequence[Planned],
-    data_root: Path,
+    settings: Settings,
     told: Told,
     options: WorkerOptions | None = None,
     *,
+    outside: Sequence[Wanted] = (),
     retries: int = 0,
 ) -> BoardRun:
-    """Bring the board's folder up to date, evaluate again what is to be, and run what has a reason.
+    """Bring the board's folder up to date, evaluate again what is to be, run what has a reason, and measure what is
+    finished on outside tests.
 
-    Worker processes do it, or this process without `options`. Raises what `local.run` and `Definition.write` raise.
+    Worker processes do it, or this process without `options`; outside tests are measured by this one. Raises
+    what `local.run` and `Definition.write` raise.
     """
     board = definition.board
     definition.write()
-    note_data_root(board, registry, data_root)
+    note_data_root(board, registry, settings.data_root)
     for line in set_aside(board.folder):
         told.warn(line)
     again = {item.job.combo.name for item in planned if item.lacks is not None}
     left = rescore(board, registry, told.mention, again).left if again else ()
     for line in left:
         told.warn(line)
-    return BoardRun(local.run(planned, told.listener, options, retries=retries), left)
+    records = local.run(planned, told.listener, options, retries=retries)
+    unmeasured = measure_outside(board, registry, settings, outside, told)
+    return BoardRun(records, (*left, *unmeasured))
+
+
+def measure_outside(
+    board: Board, registry: Registry, settings: Settings, wanted: Sequence[Wanted], told: Told
+) -> tuple[str, ...]:
+    """Measure what is wanted on outside tests, in this process; gives a line for each that has no number.
+
+    Raises `Interrupted` after Ctrl-C, with what is left, and `StorageError` where nothing can be written.
+    """
+    if not any(one.reason for one in wanted):
+        return ()
+    from harness.execution.outside import OutsideTests
+
+    tests = OutsideTests(board, registry, settings, told.listener)
+    try:
+        lines = tests.measure(wanted)
+    except KeyboardInterrupt:
+        raise Interrupted(tests.unfinished()) from None
+    for line in lines:
+        told.warn(line)
+    return lines
 
 
 def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:

@@ -40,6 +40,12 @@ def view_measured(record: Record, test: str) -> Record | None:
     return view_outside(record, test) if part is not None and part.status == "done" else None
 
 
+def view_all(record: Record) -> dict[str, Record]:
+    """The record itself under an empty key, then as each of its outside tests sees it that has data."""
+    views = {test: view_outside(record, test) for test in record.outside}
+    return {"": record, **{test: view for test, view in views.items() if view is not None}}
+
+
 def view_board(board: Board, test: OutsideTest) -> Board:
     """The board as if the outside test were its own dataset."""
     return replace(board, dataset=test.dataset, options=dict(test.options), tests=(), reference="")

@@ -16,7 +16,7 @@ from harness.components import Data, Model, Options, Recipe, Task
 from harness.data.columns import ColumnCode, apply_codes, name_numbers
 from harness.data.decoding import resize
 from harness.data.grey import GreyScale
-from harness.data.placement import place
+from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
 from harness.errors import DataError, HarnessError, PluginError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.calibration import Calibration
@@ -101,20 +101,34 @@ class Restored:
             raise UsageError(f"batch must be at least 1, got {batch}")
         if images.dtype != np.uint8 or images.ndim != 3:
             raise DataError(f"images must be (N, H, W) uint8, got {images.shape} {images.dtype}")
-        beside = _encode(self.codes, table, len(images))
         if not len(images):
+            _encode(self.codes, table, 0)
             return np.empty((0, len(self.labels)), dtype=np.float32)
+        return self.predict_placed(
+            place(_prepare(images, self), self.device, engine.placement), table, batch=batch, engine=engine
+        )
+
+    def predict_placed(
+        self,
+        placed: Placed,
+        table: pd.DataFrame | None = None,
+        *,
+        batch: int | None = None,
+        engine: EngineOptions = DEFAULT_ENGINE_OPTIONS,
+    ) -> NDArray[np.float32]:
+        """Logits (n, C) float32 of the test split of images that are on the network's device, as `predict` makes them.
+
+        They have the size of `recipe.load_size`; a `table` has a row for each of them, of every split.
+        """
+        beside = _encode(self.codes, table, len(placed.images))
         with computing(self.device, self.recipe.precision):
-            predictor = self._make_predictor(images, beside, engine)
+            predictor = self._make_predictor(placed, beside, engine)
             if batch is not None:
                 predictor.batch = batch
             return predictor.logits("test").cpu().numpy()
 
-    def _make_predictor(
-        self, images: NDArray[np.uint8], table: NDArray[np.float32] | None, engine: EngineOptions
-    ) -> Predictor:
+    def _make_predictor(self, placed: Placed, table: NDArray[np.float32] | None, engine: EngineOptions) -> Predictor:
         """What predicts a split of at least one image."""
-        placed = place(_prepare(images, self), self.device, engine.placement)
         numerics = choose_numerics(self.recipe, self.device, self.network)
         execution = Execution(
             placement="resident" if placed.resident else "streamed",

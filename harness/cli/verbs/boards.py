@@ -255,6 +255,7 @@ def _run_definition(
     from harness.execution.board_run import Told, carry_out
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
+    from harness.execution.outside import plan_outside
     from harness.execution.planning import FORCED
     from harness.report.page import render
     from harness.report.summary import check_published
@@ -266,17 +267,18 @@ def _run_definition(
     with Display() as display:
         try:
             planned = planning.plan(board, registry, settings, display)
+            outside = plan_outside(board, registry, settings, planned, display)
         except KeyboardInterrupt:
             display.close()
             fail(f"interrupted; decoded images are kept. Continue with: {same_command()}")
             raise
         if settings.dry:
-            print_plan(planned, speeds, as_json=as_json)
+            print_plan(planned, outside, speeds, as_json=as_json)
             return
         audience = Audience(display, chosen, board.folder, warn)
         told = Told(listener=audience, mention=display.mention, warn=warn)
         try:
-            made = carry_out(definition, registry, planned, settings.data_root, told, at_work, retries=retries)
+            made = carry_out(definition, registry, planned, settings, told, at_work, outside=outside, retries=retries)
         except Interrupted as interrupted:
             forced = {item.job.combo.name for item in planned if item.reason == FORCED}
             display.close()
