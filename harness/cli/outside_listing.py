@@ -28,8 +28,8 @@ def as_text(summary: Leaderboard, tests: Sequence[TestSummary]) -> list[Renderab
         return []
     matrix, change = make_matrix(summary, tests, summary.board.folder.name), name_change(summary)
     said = (
-        f"{title_metric(summary.objective)} with 95 % intervals over patients; each {change} is over the labels of both "
-        "tests, with its 95 % interval; above 0 the row is worse outside"
+        f"{title_metric(summary.objective)} with 95 % intervals over patients; each {change} is over the labels of "
+        "both tests, with its 95 % interval; above 0 the row is worse outside"
     )
     told = [*map(tell_drops, tests), tell_order(summary, tests), *_list_reasons(tests)]
     return [

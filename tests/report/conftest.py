@@ -232,15 +232,15 @@ class OutsideBuilder(Builder):
         }
         return parts, found.resamples
 
-    def part(self, test: OutsideTest, labels: Sequence[str], **changes: Any) -> OutsidePart:
+    def part(self, test: OutsideTest, used: Sequence[str], **changes: Any) -> OutsidePart:
         """What a record says of an outside test that has these labels."""
         count = self.patients * self.images
-        counts = SplitCounts(images=count, patients=self.patients, positives=dict.fromkeys(labels, 10))
+        counts = SplitCounts(images=count, patients=self.patients, positives=dict.fromkeys(used, 10))
         data = self.data(
             name=test.dataset,
             about=f"images of {test.dataset}",
             fingerprint=test.key.encode().hex().ljust(64, "0")[:64],
-            labels=list(labels),
+            labels=list(used),
             splits={"test": counts},
         )
         values: dict[str, Any] = {
@@ -251,7 +251,7 @@ class OutsideBuilder(Builder):
             "data": data,
             "labels": {
                 label: OutsideLabel(others=[label], known=count, positives=10)
-                if label in labels
+                if label in used
                 else OutsideLabel(others=[], reason=f"{test.dataset} has no such label")
                 for label in self.labels
             },
