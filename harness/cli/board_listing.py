@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from harness.cli import outside_listing
 from harness.evaluation.wording import MORE_SEEDS
 from harness.report.chance import count_test
 from harness.report.column import InTerminal
@@ -17,12 +15,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.report.leaderboard import Leaderboard
-    from harness.report.outside import TestSummary
     from harness.report.paper import PaperTable
 
 
-def as_plain(summary: Leaderboard, outside: Sequence[TestSummary] = ()) -> dict[str, Any]:
-    """Return the ranking, and what rows are worth on outside tests, as plain data for JSON, without the records."""
+def as_plain(summary: Leaderboard) -> dict[str, Any]:
+    """Return the ranking as plain data for JSON, without the records behind it."""
     rows = [
         {name: value for name, value in vars(row).items() if name not in ("records", "counted")} for row in summary.rows
     ]
@@ -47,7 +44,6 @@ def as_plain(summary: Leaderboard, outside: Sequence[TestSummary] = ()) -> dict[
         "pairs": [asdict(pair) for pair in summary.pairs],
         "labels": {metric: list(labels) for metric, labels in summary.labels.items()},
         "rows": rows,
-        **({"outside": outside_listing.as_plain(outside)} if outside else {}),
     }
 
 

@@ -83,9 +83,9 @@ def _list_texts(test: TestSummary, cell: OutsideCell) -> list[str]:
     ]
 
 
-def as_plain(tests: Sequence[TestSummary]) -> list[dict[str, Any]]:
-    """Return the outside tests as plain data for JSON."""
-    return [_describe(test) for test in tests]
+def as_plain(tests: Sequence[TestSummary]) -> dict[str, list[dict[str, Any]]]:
+    """Return the outside tests as plain data for JSON, under `outside`; nothing without any."""
+    return {"outside": [_describe(test) for test in tests]} if tests else {}
 
 
 def _describe(test: TestSummary) -> dict[str, Any]:

@@ -115,13 +115,13 @@ def compare(
         ),
     ] = None,
     test: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="TEST",
-            help="Compare rows on this outside test of their boards, called by its name or as its files are.",
+            metavar="NAME",
+            help="Compare rows on this outside test of their boards, by its name or key.",
             rich_help_panel=READING,
         ),
-    ] = "",
+    ] = None,
     margin: Annotated[
         float | None,
         typer.Option(
@@ -157,7 +157,7 @@ def compare(
 
     _require_several(systems)
     require_margin(margin)
-    rows = {name: find_row(name, test) for name in systems if _is_row(name)}
+    rows = {name: find_row(name, test or "") for name in systems if _is_row(name)}
     unit, pool = (unit, pool) if unit or pool or not rows else find_scored(rows)
     reading = make_reading(image_column, patient, labels, study, unit, pool)
     panel_files = open_readers(reader, truth, reading)

@@ -108,7 +108,8 @@ def _show_board(summary: Leaderboard, *, as_json: bool) -> None:
 
     outside = summarize_outside(summary)
     if as_json:
-        tables.print_json({"board": str(summary.board.folder), **as_plain(summary, outside)})
+        plain = {**as_plain(summary), **outside_listing.as_plain(outside)}
+        tables.print_json({"board": str(summary.board.folder), **plain})
         return
     console = open_output()
     console.print(table(summary, width=console.width), *outside_listing.as_text(summary, outside), sep="\n")
@@ -214,7 +215,7 @@ def _pair_boards(before: str, after: str) -> tuple[list[tuple[str, str]], list[s
 
 
 def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> None:
-    from harness.cli import tables
+    from harness.cli import outside_listing, tables
     from harness.cli.board_listing import as_plain
     from harness.cli.terminal import warn
 
@@ -226,7 +227,8 @@ def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> 
             {
                 "board": str(one.results.summary.board.folder),
                 "page": str(one.page),
-                **as_plain(one.results.summary, one.outside),
+                **as_plain(one.results.summary),
+                **outside_listing.as_plain(one.outside),
             }
             for one in rendered
         ]

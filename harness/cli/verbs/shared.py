@@ -26,7 +26,7 @@ def print_board(rendered: Rendered, *, as_json: bool) -> None:
     for problem in rendered.results.problems:
         warn(problem)
     if as_json:
-        plain = as_plain(summary, rendered.outside)
+        plain = {**as_plain(summary), **outside_listing.as_plain(rendered.outside)}
         tables.print_json({"board": str(summary.board.folder), "page": str(rendered.page), **plain})
         return
     console = open_output()
