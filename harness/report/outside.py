@@ -210,7 +210,7 @@ def _join_states(states: Sequence[State]) -> State:
     """A row's state from those of its seeds."""
     if "done" in states:
         return "done" if set(states) == {"done"} else "partial"
-    return next(state for state in ("failed", "skipped", "stale", "missing") if state in states)  # type: ignore[return-value]
+    return next(state for state in ("failed", "skipped", "stale", "missing") if state in states)
 
 
 # --- drops -----------------------------------------------------------------------------------------------------------

@@ -49,26 +49,27 @@ def tell_drops(test: TestSummary) -> str:
 
 def tell_order(summary: Leaderboard, tests: Sequence[TestSummary]) -> str:
     """Whether the rows stand in another order on the outside tests than on the board's own, in one or two sentences."""
-    same, changed, reversed_pairs = [], [], []
-    for test in tests:
-        outside = [row.name for row in test.seen.ranked]
-        inside = [row.name for row in summary.ranked if row.name in outside]
-        if len(inside) < 2:
-            continue
-        (same if inside == [name for name in outside if name in inside] else changed).append((test, outside))
-        reversed_pairs += list(_find_reversed(summary, test))
-    if not same and not changed:
+    orders = {test.title: (_order(summary, test), _order(test.seen, test)) for test in tests}
+    orders = {title: both for title, both in orders.items() if len(both[0]) > 1}
+    if not orders:
         return ""
-    titles = {row.name: row.title for row in summary.rows}
+    changed = {title: there for title, (own, there) in orders.items() if own != there}
     if not changed:
-        return f"The order of the rows is the same as on the board's own test on {_join([t.title for t, _ in same])}."
-    first = summary.ranked[0].name
-    where = [f"{titles[order[0]]} is first on {test.title}" for test, order in changed if order[0] != first]
-    text = f"The order of the rows is another on {_join([test.title for test, _ in changed])}"
+        return f"The order of the rows is the same as on the board's own test on {_join([*orders])}."
+    titles, first = {row.name: row.title for row in summary.rows}, summary.ranked[0].name
+    where = [f"{titles[order[0]]} is first on {title}" for title, order in changed.items() if order[0] != first]
+    text = f"The order of the rows is another on {_join([*changed])}"
     text += f": {'; '.join(where)}." if where else f", where {titles[first]} is first as well."
+    reversed_pairs = [text for test in tests for text in _find_reversed(summary, test)]
     if not reversed_pairs:
         return f"{text} No two rows that differ significantly on one test are reversed significantly on another."
     return f"{text} Reversed significantly: {'; '.join(reversed_pairs)}."
+
+
+def _order(ranked: Leaderboard, test: TestSummary) -> list[str]:
+    """The rows that an outside test ranks too, in the order of a leaderboard."""
+    there = {row.name for row in test.seen.ranked}
+    return [row.name for row in ranked.ranked if row.name in there and test.cells[row.name].row.rank is not None]
 
 
 def _find_reversed(summary: Leaderboard, test: TestSummary) -> Iterator[str]:

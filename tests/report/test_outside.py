@@ -18,8 +18,8 @@ from harness.errors import UnknownNameError, UsageError
 from harness.report.frame import as_csv
 from harness.report.index import render_index
 from harness.report.outside import summarize_outside
-from harness.report.outside_page import describe_outside
 from harness.report.outside_table import OUTSIDE_FILE, as_rows
+from harness.report.outside_wording import tell_order
 from harness.report.page import render, render_text
 from harness.report.summary import read_results
 from harness.report.transfer import gather_carried
@@ -69,7 +69,8 @@ def test_each_outside_test_ranks_the_rows_over_its_own_labels(measured):
 def test_a_drop_and_its_interval_come_from_what_lies_beside_the_records(measured):
     summary, (_, far) = read(measured)
     cell = far.cells["good--bce--demo"]
-    values, drawn = {"": [], far.key: []}, {"": [], far.key: []}
+    values: dict[str, list[float]] = {"": [], far.key: []}
+    drawn: dict[str, list[np.ndarray]] = {"": [], far.key: []}
     for record in cell.row.counted:
         for key, part in (("", record), (far.key, record.outside[far.key])):
             values[key].append(np.mean([part.metrics["auroc"].per_label[label].value for label in TWO]))
@@ -169,7 +170,7 @@ def test_the_order_of_the_rows_and_a_significant_reversal_are_told(build_outside
     skills, labels = {"good": 1.2, "poor": 0.4}, {NEAR.key: LABELS[NEAR.key]}
     same = build_outside.measure(board, skills, WORSE, labels, registry)
     summary, tests = read(same)
-    told = describe_outside(summary, tests, "b").order
+    told = tell_order(summary, tests)
     assert told == "The order of the rows is the same as on the board's own test on Near hospital."
     build_outside.predict_true = build_outside.predict
 
@@ -179,7 +180,7 @@ def test_the_order_of_the_rows_and_a_significant_reversal_are_told(build_outside
 
     build_outside.predict = swap
     summary, tests = read(build_outside.measure(board, skills, WORSE, labels, registry))
-    told = describe_outside(summary, tests, "b").order
+    told = tell_order(summary, tests)
     assert told == (
         "The order of the rows is another on Near hospital: poor + bce is first on Near hospital. Reversed "
         "significantly: good + bce is ahead of poor + bce on the own test and behind it on Near hospital."

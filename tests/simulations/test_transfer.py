@@ -13,7 +13,9 @@ import intervals  # type: ignore[import-not-found]
 import transfer  # type: ignore[import-not-found]
 
 
-def draw(metric: str, kinds: tuple[str, str], sizes: tuple[int, int], seeds: int, wild: float = 1) -> list:
+def draw(
+    metric: str, kinds: tuple[str, str], sizes: tuple[int, int], seeds: int, wild: float = 1
+) -> list[transfer.Case]:
     measured = intervals.load_registry().metric(metric)
     own, other = (transfer.draw_sets(kind, size, measured, 60) for kind, size in zip(kinds, sizes, strict=True))
     return list(transfer.make_cases(own, other, measured, seeds, np.random.default_rng(1), wild))
