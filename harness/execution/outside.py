@@ -34,10 +34,11 @@ from harness.execution.stored import load_stored, read_stored
 from harness.files import is_full
 from harness.lease_files import FileLease
 from harness.registry import Registry
-from harness.results.artifacts import discard, stage
+from harness.results.artifacts import discard, has_artifact, stage
 from harness.results.layout import WEIGHTS, outside_file, predictions_file, run_path
 from harness.results.provenance import describe_run
 from harness.results.record import FailurePart, Record
+from harness.results.staleness import why_part_changed
 from harness.results.store import read_record, run_folder, write_outside
 from harness.training.memory import DeviceData
 from harness.training.restore import Restored, restore
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from harness.execution.planning import Planned, Settings
 
+LOST = "board.toml asks for numbers that it lacks, and its predictions are gone"
 UNTRAINED = "after its training"
 """Why a combo is to be measured that is to be run first."""
 
@@ -126,9 +128,17 @@ def _find_reason(plan: TestPlan, item: Planned, settings: Settings) -> str | Non
         prepared = prepare(plan.found.source, plan.found.data, size, settings.cache, decode_now=False)
     except DataError:
         return None
-    if part.key == identify_part(plan.found, prepared, record):
-        return None
-    return "out of date: its data, labels or weights have changed"
+    if part.key != identify_part(plan.found, prepared, record):
+        return "out of date: its data, labels or weights have changed"
+    return LOST if _lost_predictions(item.job.board, record, plan.test) else None
+
+
+def _lost_predictions(board: Board, record: Record, test: OutsideTest) -> bool:
+    """Whether board.toml asks for numbers that a part lacks, and its predictions are gone."""
+    file = outside_file(test.key)
+    digest = record.outside[test.key].artifacts.get(file)
+    changed = why_part_changed(board, record, test) is not None
+    return changed and not has_artifact(run_path(board.folder, record.key) / file, digest)
 
 
 class OutsideTests:
@@ -200,7 +210,8 @@ class OutsideTests:
                 raise
             return MadePart(part=make("failed", explain("data", str(error))))
         key = identify_part(of.found, of.prepared, record)
-        if before is not None and before.key == key and before.status != "failed":
+        current = before is not None and before.key == key and before.status != "failed"
+        if current and not _lost_predictions(self.board, record, plan.test):
             return None
         if (failure := of.refused) is not None:
             return MadePart(part=make("failed", failure, of, key))
