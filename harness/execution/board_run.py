@@ -91,14 +91,11 @@ def measure_outside(
         return ()
     from harness.execution.outside import OutsideTests
 
-    tests = OutsideTests(board, registry, settings, told.listener)
+    tests = OutsideTests(board, registry, settings, told)
     try:
-        lines = tests.measure(wanted)
+        return tests.measure(wanted)
     except KeyboardInterrupt:
         raise Interrupted(tests.unfinished()) from None
-    for line in lines:
-        told.warn(line)
-    return lines
 
 
 def lacks_outside(board: Board) -> bool:

@@ -46,6 +46,7 @@ from harness.training.restore import Restored, restore
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from harness.execution.board_run import Told
     from harness.execution.planning import Planned, Settings
 
 LOST = "board.toml asks for numbers that it lacks, and its predictions are gone"
@@ -144,8 +145,9 @@ def _lost_predictions(board: Board, record: Record, test: OutsideTest) -> bool:
 class OutsideTests:
     """Measures what is wanted: each test's data are checked, prepared and placed once for all rows of a size."""
 
-    def __init__(self, board: Board, registry: Registry, settings: Settings, listener: Listener) -> None:
-        self.board, self.registry, self.settings, self.listener = board, registry, settings, listener
+    def __init__(self, board: Board, registry: Registry, settings: Settings, told: Told) -> None:
+        self.board, self.registry, self.settings, self.listener = board, registry, settings, told.listener
+        self._warn = told.warn
         self.claims, self.on_device = Claims(board.folder), DeviceData()
         self.todo: list[Wanted] = []
         self.left: list[str] = []
@@ -167,6 +169,11 @@ class OutsideTests:
             self.todo.pop(0)
         return tuple(self.left)
 
+    def _tell(self, line: str) -> None:
+        """Say why a row has no number."""
+        self.left.append(line)
+        self._warn(line)
+
     def unfinished(self) -> tuple[Left, ...]:
         """What is left of it."""
         return tuple(Left(f"{one.planned.job.combo.name} on {one.plan.title}", 0, 0) for one in self.todo)
@@ -179,7 +186,7 @@ class OutsideTests:
             return
         claim = self.claims.take(name)
         if claim is None:
-            self.left.append(f"{name}: it is being run elsewhere, and not measured on {plan.title} by this process")
+            self._tell(f"{name}: it is being run elsewhere, and not measured on {plan.title} by this process")
             return
         started = time.perf_counter()
         try:
@@ -191,11 +198,11 @@ class OutsideTests:
                 self._write(plan, record, measured, claim)
                 self.listener(OutsideMeasured(name, plan.title, measured.part, time.perf_counter() - started))
                 if measured.part.status == "failed" and measured.part.failure is not None:
-                    self.left.append(f"{name} on {plan.title}: {measured.part.failure.message}")
+                    self._tell(f"{name} on {plan.title}: {measured.part.failure.message}")
         except (HarnessError, ClaimLostError) as error:
             if isinstance(error, StorageError):
                 raise
-            self.left.append(f"{name} on {plan.title}: {error}")
+            self._tell(f"{name} on {plan.title}: {error}")
         finally:
             claim.release()
 

@@ -8,13 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import harness
 from harness.board import BOARD_FILE, open_board
 from harness.components import LEAK
 from harness.evaluation.predictions import load_predictions
+from harness.execution.outside import OutsideTests
+from harness.parameters import defaults
+from harness.registry import load_registry
 from harness.results.layout import outside_file, run_path
 from harness.results.store import read_records, read_resamples
+from harness.training.restore import restore
+from tests.conftest import TOY
 
 HEAD = """title = "From one hospital to others"
 objective = "auroc"
@@ -71,9 +78,8 @@ def write_own(root: Path) -> None:
 
 def write_there(root: Path, name: str = "there", first: int = 1000, count: int = 4) -> None:
     """The few rows `count` times; the train split has another."""
-    rows = [
-        (f"{name}/{turn}-{n}.png", f"{name}{turn}-{n}", "test", *few) for turn in range(count) for n, few in enumerate(FEW)
-    ]
+    numbered = [(f"{turn}-{n}", few) for turn in range(count) for n, few in enumerate(FEW)]
+    rows = [(f"{name}/{number}.png", f"{name}{number}", "test", *few) for number, few in numbered]
     rows.append((f"{name}/train.png", f"{name}-train", "train", "1", "1", "1", "1"))
     write_table(root, name, THERE, rows, first=first)
 
@@ -83,19 +89,31 @@ def name_test(name: str, **more: str) -> str:
     return f'\n[[test]]\ndataset = "csv"\nname = "{name.title()}"\nfile = "{name}.csv"\n{extra}'
 
 
-@pytest.fixture
-def root(tmp_path) -> Path:
-    folder: Path = tmp_path / "data" / "csv"
-    folder.mkdir(parents=True)
-    write_own(folder)
-    write_there(folder)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with the data, and the board trained without outside tests; not to be changed."""
+    folder: Path = tmp_path_factory.mktemp("outside")
+    root = folder / "data" / "csv"
+    root.mkdir(parents=True)
+    write_own(root)
+    write_there(root)
+    board = define(folder)
+    harness.run(board, data_root=folder / "data", cache=folder / "cache", device="cpu", plugins=[TOY], progress=False)
     return folder
 
 
-def define(tmp_path: Path, *tests: str) -> Path:
+@pytest.fixture
+def root(trained, tmp_path) -> Path:
+    """The folder of the data, beside a board that is trained."""
+    for name in ("data", "board", "cache"):
+        shutil.copytree(trained / name, tmp_path / name)
+    return Path(tmp_path / "data" / "csv")
+
+
+def define(tmp_path: Path, *tests: str, head: str = HEAD) -> Path:
     folder = tmp_path / "board"
     folder.mkdir(exist_ok=True)
-    (folder / BOARD_FILE).write_text(HEAD + "".join(tests) + ROWS)
+    (folder / BOARD_FILE).write_text(head + "".join(tests) + ROWS)
     return folder
 
 
@@ -103,10 +121,9 @@ def define(tmp_path: Path, *tests: str) -> Path:
 def run(harness, tmp_path, root):
     """Run the board, and give exit code and log."""
 
-    def start(*tests: str, verb: str = "run", more: tuple[str, ...] = ()) -> tuple[int, str]:
-        folder = define(tmp_path, *tests)
-        data = () if "--data-root" in more else ("--data-root", str(tmp_path / "data"))
-        code, out, err = harness(verb, str(folder), *data, *more)
+    def start(*tests: str, head: str = HEAD, more: tuple[str, ...] = ()) -> tuple[int, str]:
+        folder = define(tmp_path, *tests, head=head)
+        code, out, err = harness("run", str(folder), "--data-root", str(tmp_path / "data"), *more)
         return code, out + err
 
     return start
@@ -152,29 +169,17 @@ def test_a_finished_row_is_measured_with_exact_counts_of_certain_and_left_out_la
         assert read_resamples(folder, record.model_copy(update={"artifacts": part.artifacts}), test.key) is not None
 
 
-def test_outside_predictions_are_those_of_the_stored_weights_bit_by_bit(run, tmp_path, toys):
-    import torch
-
-    from harness.training.restore import restore
-
+def test_outside_predictions_are_those_of_the_stored_weights_bit_by_bit(run, tmp_path):
     run(name_test("there"))
     folder = tmp_path / "board"
     (test,) = open_board(folder).tests
     record = read_records(folder).records[0]
     stored = load_predictions(run_path(folder, record.key) / outside_file(test.key))
-    network = restore(run_path(folder, record.key) / "weights.safetensors", toys, torch.device("cpu"))
+    network = restore(run_path(folder, record.key) / "weights.safetensors", load_registry([TOY]), torch.device("cpu"))
     images = np.stack([np.asarray(Image.open(tmp_path / "data" / "csv" / name)) for name in stored.image])
     logits = network.predict(images)
     assert np.array_equal(stored.logits, logits[:, [0, 2]])
     assert np.isnan(stored.targets[2]).tolist() == [True, True]  # -1 and blank; -1 beside 0
-
-
-@pytest.fixture(scope="module")
-def toys():
-    from harness.registry import load_registry
-    from tests.conftest import TOY
-
-    return load_registry([TOY])
 
 
 def test_one_more_test_later_trains_nothing_and_leaves_the_others_as_they_are(run, tmp_path, root):
@@ -185,6 +190,7 @@ def test_one_more_test_later_trains_nothing_and_leaves_the_others_as_they_are(ru
     write_there(root, "far", 5000)
     code, log = run(name_test("there"), name_test("far"))
     assert code == 0, log
+    assert "seed 0: AUROC" not in log
     assert "epoch" not in log
     assert f"measured on Far: {NAME}--s0" in log
     assert "measured on There" not in log
@@ -194,11 +200,10 @@ def test_one_more_test_later_trains_nothing_and_leaves_the_others_as_they_are(ru
 
 
 def test_a_second_run_does_nothing_and_a_dry_one_says_what_would_be_measured(run, tmp_path):
-    _, log = run(name_test("there"), more=("--dry-run",))
-    assert f"measure  {NAME}--s0 on There  after its training" in log
-    run()
+    (tmp_path / "board" / "records" / f"{NAME}--s1.json").unlink()
     _, log = run(name_test("there"), more=("--dry-run",))
     assert f"measure  {NAME}--s0 on There  not measured" in log
+    assert f"measure  {NAME}--s1 on There  after its training" in log
     assert "2 of 2 outside measurements would be made, without training" in log
     run(name_test("there"))
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "board" / "records").iterdir()}
@@ -231,6 +236,7 @@ def test_data_that_have_changed_are_measured_again(run, tmp_path, root):
     assert after.data.fingerprint != before[f"{NAME}--s0"][key].data.fingerprint
 
 
+@pytest.mark.slow
 def test_a_row_that_trains_again_keeps_nothing_of_its_old_weights(run, tmp_path):
     run(name_test("there"))
     folder = tmp_path / "board"
@@ -252,12 +258,11 @@ def test_a_test_without_a_common_label_is_refused_before_anything_is_run(run, tm
     code, log = run(name_test("other"))
     assert code == 2
     assert "'csv' has no label that stands for one of 'csv'" in log
-    assert not (tmp_path / "board" / "records").exists()
+    assert "toy-net" not in log
 
 
 @pytest.mark.parametrize("damage", ["gone", "damaged"])
 def test_weights_that_are_gone_or_damaged_are_one_line_and_the_other_rows_go_on(run, tmp_path, damage):
-    run()
     folder = tmp_path / "board"
     first = read_records(folder).records[0]
     weights = run_path(folder, first.key) / "weights.safetensors"
@@ -296,18 +301,20 @@ def test_data_that_are_not_on_this_machine_leave_what_another_one_measured(run, 
     assert parts(tmp_path / "board") == before
 
 
-def test_a_board_of_studies_skips_a_test_that_does_not_tell_them(run, tmp_path, root):
-    head = HEAD.replace("seeds", 'unit = "study"\nseeds').replace('file = "own.csv"', 'file = "own.csv"\nstudy = "patient"')
-    folder = define(tmp_path, name_test("there"))
-    (folder / BOARD_FILE).write_text(head + name_test("there") + ROWS)
-    from tests.conftest import TOY
-
-    del TOY
-    import sys
-
-    assert sys
-    code = None
-    assert code is None
+def test_a_board_of_patients_skips_a_test_that_tells_none(run, tmp_path, root):
+    table = root / "there.csv"
+    cells = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("\n".join(",".join([image, *others]) for image, _, *others in cells))
+    folder = define(tmp_path)
+    text = HEAD.replace("seeds", 'unit = "patient"\nseeds')
+    code, log = run(name_test("there", patient='"image"'), head=text)
+    assert code == 0, log
+    (part,) = parts(folder)[f"{NAME}--s0"].values()
+    assert (part.status, part.failure.message) == (
+        "skipped",
+        "the board scores each patient, and nothing of 'csv' says which images belong to one patient",
+    )
+    assert "measured" not in run(name_test("there", patient='"image"'), head=text)[1]
 
 
 def test_the_prevalence_control_predicts_a_constant_and_says_so_by_one_half(run, tmp_path, harness):
@@ -317,7 +324,6 @@ def test_the_prevalence_control_predicts_a_constant_and_says_so_by_one_half(run,
     code, _, err = harness("run", str(folder), "--data-root", str(tmp_path / "data"))
     assert code == 0, err
     found = parts(folder)
-    assert len(found) == 3
     (control,) = found["control-prevalence--s0"].values()
     assert control.metrics["auroc"].macro == 0.5
 
@@ -325,6 +331,7 @@ def test_the_prevalence_control_predicts_a_constant_and_says_so_by_one_half(run,
 # --- overlap ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_the_network_has_learned_from_is_refused_and_can_be_accepted_with_a_mark(run, tmp_path, root):
     write_there(root, "copied", 3000)
     for n in range(3):
@@ -361,6 +368,7 @@ def test_the_own_training_split_is_refused_by_its_names(run, tmp_path):
 # --- later -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rescore_gives_outside_parts_a_new_metric_and_measures_what_is_missing(run, tmp_path, harness):
     run(name_test("there"))
     folder = tmp_path / "board"
@@ -383,10 +391,8 @@ def test_rescore_gives_outside_parts_a_new_metric_and_measures_what_is_missing(r
     assert times(folder) == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_row_that_lacks_the_test(run, tmp_path, monkeypatch):
-    from harness.execution.outside import OutsideTests
-
-    run()
     usual, calls = OutsideTests._make, []
 
     def die_at_the_second(self, *arguments):
@@ -406,11 +412,12 @@ def test_a_killed_run_goes_on_with_the_row_that_lacks_the_test(run, tmp_path, mo
     assert f"measured on There: {NAME}--s1" in log
 
 
+@pytest.mark.slow
 def test_validate_status_and_clean_know_what_belongs_to_outside_tests(run, tmp_path, harness, root):
     write_there(root, "far", 5000)
     run(name_test("there"), name_test("far"))
     folder = tmp_path / "board"
-    code, out, _ = harness("validate", str(folder), "--plugin", str(Path(__file__).parents[1] / "fixtures" / "toy.py"))
+    code, out, _ = harness("validate", str(folder))
     assert code == 0, out
     assert json.loads(harness("clean", str(folder), "--json")[1])["waste"] == []
     define(tmp_path, name_test("there"))
@@ -430,8 +437,8 @@ def test_validate_status_and_clean_know_what_belongs_to_outside_tests(run, tmp_p
     assert f"{resamples.name} is not what its record was made with" in out
 
 
+@pytest.mark.slow
 def test_merge_takes_what_another_machine_has_measured(run, tmp_path, harness):
-    run()
     ours = tmp_path / "ours"
     shutil.copytree(tmp_path / "board", ours)
     run(name_test("there"))
@@ -447,7 +454,5 @@ def test_merge_takes_what_another_machine_has_measured(run, tmp_path, harness):
 
 
 def test_names_of_keys_of_a_test_table_are_no_options_of_a_bundled_dataset(registry):
-    from harness.parameters import defaults
-
     for name in registry.offers["dataset"]:
         assert not {"name", "dataset", "splits"} & defaults(registry.dataset(name).load).keys()
