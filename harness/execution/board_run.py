@@ -91,7 +91,7 @@ def measure_outside(
         return ()
     from harness.execution.outside import OutsideTests
 
-    tests = OutsideTests(board, registry, settings, told)
+    tests = OutsideTests(board, registry, settings, told.listener, told.warn)
     try:
         return tests.measure(wanted)
     except KeyboardInterrupt:

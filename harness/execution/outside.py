@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,7 +46,6 @@ from harness.training.restore import Restored, restore
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.execution.board_run import Told
     from harness.execution.planning import Planned, Settings
 
 LOST = "board.toml asks for numbers that it lacks, and its predictions are gone"
@@ -145,9 +144,11 @@ def _lost_predictions(board: Board, record: Record, test: OutsideTest) -> bool:
 class OutsideTests:
     """Measures what is wanted: each test's data are checked, prepared and placed once for all rows of a size."""
 
-    def __init__(self, board: Board, registry: Registry, settings: Settings, told: Told) -> None:
-        self.board, self.registry, self.settings, self.listener = board, registry, settings, told.listener
-        self._warn = told.warn
+    def __init__(
+        self, board: Board, registry: Registry, settings: Settings, listener: Listener, warn: Callable[[str], None]
+    ) -> None:
+        self.board, self.registry, self.settings = board, registry, settings
+        self.listener, self.warn = listener, warn
         self.claims, self.on_device = Claims(board.folder), DeviceData()
         self.todo: list[Wanted] = []
         self.left: list[str] = []
@@ -172,7 +173,7 @@ class OutsideTests:
     def _tell(self, line: str) -> None:
         """Say why a row has no number."""
         self.left.append(line)
-        self._warn(line)
+        self.warn(line)
 
     def unfinished(self) -> tuple[Left, ...]:
         """What is left of it."""
