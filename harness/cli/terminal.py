@@ -114,7 +114,8 @@ class Display(AbstractContextManager["Display"]):
                 for note in event.record.training.execution.notes if event.record.training else ():
                     self._say(f"  {note}")
             case OutsideMeasured():
-                self._say(*describe_outside(event))
+                if event.part.status != "failed":  # which is a warning
+                    self._say(*describe_outside(event))
             case TrialAdvanced():
                 words = f"epoch {event.epoch} of {event.epochs} done"
                 note = f"val {title_metric(event.metric)} {event.value:.3f}"
@@ -225,8 +226,7 @@ def describe_outside(event: OutsideMeasured) -> tuple[str | tuple[str, str], ...
     """Return the parts of a line about a combo on an outside test."""
     failure, name = event.part.failure, f"{event.title}: {event.name}"
     if failure is not None:
-        skipped = event.part.status == "skipped"
-        return ("✗", "yellow" if skipped else "red"), f" {event.part.status} on {name}: {failure.message}"
+        return ("✗", "yellow"), f" {event.part.status} on {name}: {failure.message}"
     return (
         "✓",
         "green",

@@ -45,7 +45,7 @@ def find_outside(offer: Offer, options: Mapping[str, Any], data_root: Path) -> S
         )
     if {"uncertain", "uncertain_test"} <= source.options.keys():
         policy = source.options["uncertain_test"]
-        return replace(source, options=source.options | {"uncertain": policy})
+        return replace(source, options=source.options | {"uncertain": "ignore" if policy is None else policy})
     return source
 
 

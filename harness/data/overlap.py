@@ -180,7 +180,7 @@ def make_thumbnails(
     nothing. Their product is the correlation.
     """
     made = torch.empty((len(rows), size * size), device=device)
-    step = 512
+    step = 256
     for first in range(0, len(rows), step):
         chosen = rows[first : first + step]
         batch = torch.from_numpy(np.ascontiguousarray(images[chosen])).to(device).float()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.board import Board
 from harness.definition import Definition
+from harness.errors import HarnessError, StorageError
 from harness.execution import local
 from harness.execution.events import Listener
 from harness.execution.interruption import Interrupted
@@ -16,7 +17,8 @@ from harness.execution.planning import Planned, Settings
 from harness.execution.rescore import rescore
 from harness.registry import Registry
 from harness.results.record import Record
-from harness.results.store import set_aside
+from harness.results.staleness import why_part_changed, why_unmeasured
+from harness.results.store import read_records, set_aside
 from harness.results.whereabouts import note_data
 
 if TYPE_CHECKING:
@@ -89,14 +91,39 @@ def measure_outside(
         return ()
     from harness.execution.outside import OutsideTests
 
-    tests = OutsideTests(board, registry, settings, told.listener)
+    tests = OutsideTests(board, registry, settings, told.listener, told.warn)
     try:
-        lines = tests.measure(wanted)
+        return tests.measure(wanted)
     except KeyboardInterrupt:
         raise Interrupted(tests.unfinished()) from None
-    for line in lines:
-        told.warn(line)
-    return lines
+
+
+def lacks_outside(board: Board) -> bool:
+    """Whether finished records of a board lack an outside test, or numbers of one that its predictions do not give."""
+    return any(
+        why_unmeasured(board, record) is not None or any(why_part_changed(board, record, test) for test in board.tests)
+        for record in read_records(board.folder).records
+        if record.external is None
+    )
+
+
+def measure_finished(board: Board, registry: Registry, settings: Settings, told: Told) -> tuple[str, ...]:
+    """Measure records that are finished and current on the outside tests that they lack, and run nothing.
+
+    Gives a line for each that has no number, or a single one where the board cannot be planned here.
+    """
+    from harness.execution.outside import plan_outside
+    from harness.execution.planning import plan
+
+    try:
+        planned = [item for item in plan(board, registry, settings, told.listener) if item.reason is None]
+        wanted = plan_outside(board, registry, settings, planned, told.listener)
+    except StorageError:
+        raise
+    except HarnessError as error:
+        told.warn(line := f"the outside tests were not measured: {error}")
+        return (line,)
+    return measure_outside(board, registry, settings, wanted, told)
 
 
 def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:

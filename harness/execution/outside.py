@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -34,10 +34,11 @@ from harness.execution.stored import load_stored, read_stored
 from harness.files import is_full
 from harness.lease_files import FileLease
 from harness.registry import Registry
-from harness.results.artifacts import discard, stage
+from harness.results.artifacts import discard, has_artifact, stage
 from harness.results.layout import WEIGHTS, outside_file, predictions_file, run_path
 from harness.results.provenance import describe_run
 from harness.results.record import FailurePart, Record
+from harness.results.staleness import why_part_changed
 from harness.results.store import read_record, run_folder, write_outside
 from harness.training.memory import DeviceData
 from harness.training.restore import Restored, restore
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from harness.execution.planning import Planned, Settings
 
+LOST = "board.toml asks for numbers that it lacks, and its predictions are gone"
 UNTRAINED = "after its training"
 """Why a combo is to be measured that is to be run first."""
 
@@ -126,16 +128,27 @@ def _find_reason(plan: TestPlan, item: Planned, settings: Settings) -> str | Non
         prepared = prepare(plan.found.source, plan.found.data, size, settings.cache, decode_now=False)
     except DataError:
         return None
-    if part.key == identify_part(plan.found, prepared, record):
-        return None
-    return "out of date: its data, labels or weights have changed"
+    if part.key != identify_part(plan.found, prepared, record):
+        return "out of date: its data, labels or weights have changed"
+    return LOST if _lost_predictions(item.job.board, record, plan.test) else None
+
+
+def _lost_predictions(board: Board, record: Record, test: OutsideTest) -> bool:
+    """Whether board.toml asks for numbers that a part lacks, and its predictions are gone."""
+    file = outside_file(test.key)
+    digest = record.outside[test.key].artifacts.get(file)
+    changed = why_part_changed(board, record, test) is not None
+    return changed and not has_artifact(run_path(board.folder, record.key) / file, digest)
 
 
 class OutsideTests:
     """Measures what is wanted: each test's data are checked, prepared and placed once for all rows of a size."""
 
-    def __init__(self, board: Board, registry: Registry, settings: Settings, listener: Listener) -> None:
-        self.board, self.registry, self.settings, self.listener = board, registry, settings, listener
+    def __init__(
+        self, board: Board, registry: Registry, settings: Settings, listener: Listener, warn: Callable[[str], None]
+    ) -> None:
+        self.board, self.registry, self.settings = board, registry, settings
+        self.listener, self.warn = listener, warn
         self.claims, self.on_device = Claims(board.folder), DeviceData()
         self.todo: list[Wanted] = []
         self.left: list[str] = []
@@ -157,6 +170,11 @@ class OutsideTests:
             self.todo.pop(0)
         return tuple(self.left)
 
+    def _tell(self, line: str) -> None:
+        """Say why a row has no number."""
+        self.left.append(line)
+        self.warn(line)
+
     def unfinished(self) -> tuple[Left, ...]:
         """What is left of it."""
         return tuple(Left(f"{one.planned.job.combo.name} on {one.plan.title}", 0, 0) for one in self.todo)
@@ -169,7 +187,7 @@ class OutsideTests:
             return
         claim = self.claims.take(name)
         if claim is None:
-            self.left.append(f"{name}: it is being run elsewhere, and not measured on {plan.title} by this process")
+            self._tell(f"{name}: it is being run elsewhere, and not measured on {plan.title} by this process")
             return
         started = time.perf_counter()
         try:
@@ -181,11 +199,11 @@ class OutsideTests:
                 self._write(plan, record, measured, claim)
                 self.listener(OutsideMeasured(name, plan.title, measured.part, time.perf_counter() - started))
                 if measured.part.status == "failed" and measured.part.failure is not None:
-                    self.left.append(f"{name} on {plan.title}: {measured.part.failure.message}")
+                    self._tell(f"{name} on {plan.title}: {measured.part.failure.message}")
         except (HarnessError, ClaimLostError) as error:
             if isinstance(error, StorageError):
                 raise
-            self.left.append(f"{name} on {plan.title}: {error}")
+            self._tell(f"{name} on {plan.title}: {error}")
         finally:
             claim.release()
 
@@ -200,7 +218,8 @@ class OutsideTests:
                 raise
             return MadePart(part=make("failed", explain("data", str(error))))
         key = identify_part(of.found, of.prepared, record)
-        if before is not None and before.key == key and before.status != "failed":
+        current = before is not None and before.key == key and before.status != "failed"
+        if current and not _lost_predictions(self.board, record, plan.test):
             return None
         if (failure := of.refused) is not None:
             return MadePart(part=make("failed", failure, of, key))

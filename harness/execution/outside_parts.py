@@ -19,7 +19,7 @@ from harness.evaluation.evaluate import Protocol, evaluate
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import find_groups
-from harness.metric_names import parse_single
+from harness.metric_names import is_of
 from harness.results.description import describe_evaluation, describe_notes, describe_splits
 from harness.results.identity import fingerprint
 from harness.results.layout import RESAMPLES, WEIGHTS
@@ -180,14 +180,9 @@ def describe_labels(matches: LabelMatches, targets: NDArray[np.float32]) -> dict
 
 def adapt_protocol(protocol: Protocol, labels: Sequence[str], drawn_by: str) -> Protocol:
     """A board's rules for a test of some of its labels, without readers: they read the board's own test."""
-
-    def is_used(name: str) -> bool:
-        single = parse_single(name.partition("@")[2])
-        return single is None or single[1] in labels
-
     return replace(
         protocol,
-        names=tuple(name for name in protocol.names if is_used(name)),
+        names=tuple(name for name in protocol.names if is_of(name, labels)),
         seed=drawn_by,
         prevalence={label: share for label, share in protocol.prevalence.items() if label in labels},
         make_panel=None,

@@ -16,7 +16,7 @@ from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
-from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again
+from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again, why_unmeasured
 from harness.results.store import read_records
 
 ComboState = Literal["done", "submitted", "failed", "skipped", "stale", "unevaluated", "leftover", "running", "waiting"]
@@ -125,6 +125,9 @@ def _describe(
         lacks = why_evaluate_again(board, record)
         if lacks is not None:
             return ComboStatus(combo.name, "unevaluated", f"{lacks}; {AGAIN}")
+        unmeasured = why_unmeasured(board, record)
+        if unmeasured is not None:
+            return ComboStatus(combo.name, "unevaluated", unmeasured)
         return ComboStatus(combo.name, "done")
     return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
 

@@ -58,7 +58,7 @@ def show(board):
 
 def test_each_outside_test_ranks_the_rows_over_its_own_labels(measured):
     summary, (near, far) = read(measured)
-    assert [test.title for test in (near, far)] == ["Near hospital", "far"]
+    assert [test.title for test in (near, far)] == ["Near hospital", FAR.key]
     assert [row.title for row in near.seen.ranked] == [row.title for row in summary.ranked]
     assert near.seen.labels["auroc"] == ("Edema", "Mass", "Hernia")
     assert far.seen.labels["auroc"] == far.labels["auroc"] == TWO
@@ -210,12 +210,12 @@ def test_the_tables_for_programs_and_papers_have_the_outside_tests(measured, har
     folder = str(measured.folder)
     code, out, _ = harness("show", folder)
     assert code == 0
-    assert "\nfar: AUROC d" in out
+    assert f"\n{FAR.key}: AUROC d" in out
     code, out, _ = harness("show", f"{folder}::good--bce--demo")
     assert code == 0
     assert f"{drop.value:.4f}" in out
     code, out, _ = harness("show", folder, "--markdown")
-    assert "| row | own test | Near hospital | drop to Near hospital | far | drop to far |" in out
+    assert f"| row | own test | Near hospital | drop to Near hospital | {FAR.key} | drop to {FAR.key} |" in out
     code, out, _ = harness("show", folder, "--latex")
     assert out.count(r"\begin{table}") == 2
     code, out, _ = harness("show", folder, "--json")
