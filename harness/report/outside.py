@@ -121,7 +121,7 @@ def _summarize_test(summary: Leaderboard, test: OutsideTest, own: Mapping[str, R
     described = next((part for part in (*_with_data(parts), *parts) if part.labels), None)
     return TestSummary(
         test=test,
-        title=title_test(test),
+        title=title_test(summary.board, test),
         seen=seen,
         cells={
             name: replace(cell, drops=_measure_drops(cell, labels, seen.directions, (own, drawn)))

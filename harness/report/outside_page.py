@@ -107,7 +107,7 @@ def _describe(test: TestSummary) -> TestPage:
         anchor="outside-" + re.sub(r"[^A-Za-z0-9._-]", "_", test.key),
         drops=tell_drops(test),
         answer=judge(test.seen),
-        basis=conclude(test.seen),
+        basis=conclude(test.seen) if len(test.seen.ranked) > 1 else "",
         facts={name: text for name, text in facts.items() if text},
         remarks=tuple(tell_shared(test)),
         tips={name: tell_cell(test, cell) for name, cell in test.cells.items()},

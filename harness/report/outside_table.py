@@ -1,7 +1,7 @@
-"""The outside tests as tables: `outside.csv`, and the matrix of rows and test sets as a paper prints it.
+"""The outside tests as tables: `board-outside.csv`, and the matrix of rows and test sets as a paper prints it.
 
-`outside.csv` has a line for each row, outside test and metric, whose value there stands beside that on the board's own
-test. `labels` are those of the value; `inside`, `outside` and `drop` are over those that both tests average
+`board-outside.csv` has a line for each row, outside test and metric, whose value there stands beside that on the board's
+own test. `labels` are those of the value; `inside`, `outside` and `drop` are over those that both tests average
 (`drop_labels`), and the drop is above 0 where the row is worse outside, also where less is better.
 """
 
@@ -18,7 +18,7 @@ from harness.report.outside import OutsideCell, TestSummary, list_rows
 from harness.report.outside_wording import name_change, tell_labels_used, tell_size
 from harness.report.paper import DIGITS, NO_VALUE, PaperCell, PaperTable
 
-OUTSIDE_FILE = "outside.csv"
+OUTSIDE_FILE = "board-outside.csv"
 
 
 def as_csv(tests: Sequence[TestSummary]) -> str:

@@ -34,9 +34,7 @@ def tell_drops(test: TestSummary) -> str:
     certain = [drop for drop in found if drop.is_certain]
     if not certain:
         if any(drop.interval is None for drop in found):
-            return (
-                f"{test.title}: whether {called} {verb}s is not known for {rows}, as their differences lack intervals."
-            )
+            return f"{test.title}: whether {called} {verb}s is not known: {_explain_absence(test)}."
         better = sum(drop.interval is not None and drop.interval[1] < 0 for drop in found)
         also = f"; it is better there in {better}" if better else ""
         return f"{test.title}: {called} does not {verb} significantly in any of {rows}{also}."
@@ -45,6 +43,13 @@ def tell_drops(test: TestSummary) -> str:
     if len(found) == 1:
         return f"{test.title}: {called} {verb}s by {by} {format_pair(certain[0].interval)}, more than chance explains."
     return f"{test.title}: {called} {verb}s by {by}, more than chance explains, in {len(certain)} of {rows}."
+
+
+def _explain_absence(test: TestSummary) -> str:
+    """Why a drop has no interval, in words."""
+    spreads = (row.metrics.get(test.seen.objective) for cell in test.measured for row in (cell.seen, cell.row))
+    reasons = [one.no_interval for one in spreads if one is not None and one.interval is None and one.no_interval]
+    return reasons[0] if reasons else "a record lies without its resamples"
 
 
 def tell_order(summary: Leaderboard, tests: Sequence[TestSummary]) -> str:
@@ -84,7 +89,8 @@ def _find_reversed(summary: Leaderboard, test: TestSummary) -> Iterator[str]:
 def tell_labels_used(test: TestSummary) -> list[str]:
     """Which of the board's labels the outside test has, in sentences."""
     used = len(test.matched) - len(test.dropped)
-    told = [f"{used} of the board's {count(len(test.matched), 'label')} {agree(used, 'is', 'are')} used"]
+    labels, have = count(len(test.matched), "label"), agree(used, "has", "have")
+    told = [f"{used} of the board's {labels} {have} a counterpart there"]
     if test.dropped:
         told.append(
             f"dropped, as nothing there stands for {agree(len(test.dropped), 'it', 'them')}: {_name(test.dropped)}"
@@ -130,12 +136,13 @@ def tell_splits(test: TestSummary) -> str:
 
 
 def tell_shared(test: TestSummary) -> list[str]:
-    """Where drops are over fewer labels than the values outside, in sentences."""
-    objective = test.seen.objective
+    """Where values or drops are over fewer labels than have a counterpart, in sentences."""
+    objective, called = test.seen.objective, title_metric(test.seen.objective)
     outside, shared = test.seen.labels.get(objective, ()), test.labels.get(objective, ())
-    if not test.measured or not shared or set(outside) <= set(shared):
-        return []
-    return [f"Inside and {name_change(test.seen)}: {text}" for text in tell_labels({objective: shared}, outside)]
+    told = tell_labels({called: outside}, test.seen.data.labels) if test.seen.data and outside else []
+    if shared and not set(outside) <= set(shared):
+        told += [f"The {name_change(test.seen)}: {text}" for text in tell_labels({called: shared}, outside)]
+    return told
 
 
 def tell_cell(test: TestSummary, cell: OutsideCell) -> str:
@@ -145,7 +152,9 @@ def tell_cell(test: TestSummary, cell: OutsideCell) -> str:
     lines = [f"{cell.row.title} on {test.title}"]
     if spread is not None:
         labels = len(test.seen.data.labels) if test.seen.data else 0
-        lines.append(f"{title_metric(objective)} over {spread.labels_used} of {labels} labels used there")
+        lines.append(
+            f"{title_metric(objective)} over {spread.labels_used} of {count(labels, 'label')} with a counterpart"
+        )
         if spread.interval:
             lines.append(f"95 % over patients {format_pair(spread.interval)}")
         if spread.interval_seeds:

@@ -95,10 +95,10 @@ def render(
 ) -> Rendered:
     """Write a board's `index.html` and `board.csv`, each whole or not at all, beside its `board.toml`.
 
-    With `out` they go into that folder, with a copy of the records that the page links to. `called` is the board's name
-    in the page's commands, by default that of its folder. `indexed` says whether the page links to the one over a
-    folder of boards, by default where that one lies in the folder around it. Raises `UsageError` where `published.toml`
-    is wrong or a folder cannot be written.
+    Where it has outside tests, `board-outside.csv` lies beside them. With `out` they go into that folder, with a copy
+    of the records that the page links to. `called` is the board's name in the page's commands, by default that of its
+    folder. `indexed` says whether the page links to the one over a folder of boards, by default where that one lies in
+    the folder around it. Raises `UsageError` where `published.toml` is wrong or a folder cannot be written.
     """
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
@@ -117,6 +117,8 @@ def render(
     write_atomically(folder / frame.TABLE_FILE, frame.as_csv(results.summary))
     if outside:
         write_atomically(folder / OUTSIDE_FILE, as_csv(outside))
+    else:
+        (folder / OUTSIDE_FILE).unlink(missing_ok=True)  # of tests that board.toml does not name any more
     write_atomically(folder / PAGE_FILE, text)
     return Rendered(results, outside, folder / PAGE_FILE)
 

@@ -51,14 +51,15 @@ def view_board(board: Board, test: OutsideTest) -> Board:
     return replace(board, dataset=test.dataset, options=dict(test.options), tests=(), reference="")
 
 
-def title_test(test: OutsideTest) -> str:
-    """What readers know an outside test as."""
-    return test.title or test.key
+def title_test(board: Board, test: OutsideTest) -> str:
+    """What readers know an outside test of a board as: its name, else its dataset where no other test is on that."""
+    alone = sum(other.dataset == test.dataset for other in board.tests) == 1
+    return test.title or (test.dataset if alone else test.key)
 
 
 def find_test(board: Board, name: str) -> OutsideTest:
     """The outside test of that key or title. Raises `UnknownNameError`."""
-    tests = {title_test(test): test for test in board.tests} | {test.key: test for test in board.tests}
+    tests = {title_test(board, test): test for test in board.tests} | {test.key: test for test in board.tests}
     if name not in tests:
         raise UnknownNameError(f"outside test of {board.folder}", name, tests)
     return tests[name]

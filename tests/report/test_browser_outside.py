@@ -67,6 +67,6 @@ def test_a_cell_tells_by_the_keyboard_what_it_rests_on(browser, page_file):
     cell.focus()
     tip = page.locator("#tip").inner_text()
     assert "first + bce on CheXpert" in tip
-    assert "AUROC over 2 of 2 labels used there" in tip
+    assert "AUROC over 2 of 2 labels with a counterpart" in tip
     assert "Dropped, as nothing there stands for it: Hernia" in tip
     context.close()
