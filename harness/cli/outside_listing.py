@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from harness.report.leaderboard import Leaderboard, RowSummary
-    from harness.report.outside import OutsideCell, TestSummary
+    from harness.report.outside import OutsideCell, OutsideSummary
 
 
-def as_text(summary: Leaderboard, tests: Sequence[TestSummary]) -> list[RenderableType]:
+def as_text(summary: Leaderboard, tests: Sequence[OutsideSummary]) -> list[RenderableType]:
     """The matrix of rows and test sets, and what has to be said about it; nothing without outside tests."""
     from harness.cli.board_listing import arrange
     from harness.cli.output import line
@@ -40,7 +40,7 @@ def as_text(summary: Leaderboard, tests: Sequence[TestSummary]) -> list[Renderab
     ]
 
 
-def _list_reasons(tests: Sequence[TestSummary]) -> Iterator[str]:
+def _list_reasons(tests: Sequence[OutsideSummary]) -> Iterator[str]:
     """Why values are missing: rows that share a reason share a line."""
     for test in tests:
         rows: dict[str, list[str]] = {}
@@ -50,7 +50,7 @@ def _list_reasons(tests: Sequence[TestSummary]) -> Iterator[str]:
         yield from (f"{', '.join(names)} on {test.title}: {reason}" for reason, names in rows.items())
 
 
-def as_text_of_row(row: RowSummary, tests: Sequence[TestSummary]) -> list[RenderableType]:
+def as_text_of_row(row: RowSummary, tests: Sequence[OutsideSummary]) -> list[RenderableType]:
     """What one row is worth on each outside test; nothing without outside tests."""
     from harness.cli.output import line
     from harness.cli.row_listing import make_table
@@ -69,7 +69,7 @@ def as_text_of_row(row: RowSummary, tests: Sequence[TestSummary]) -> list[Render
     return [line(), table, *map(line, reasons)]
 
 
-def _list_texts(test: TestSummary, cell: OutsideCell) -> list[str]:
+def _list_texts(test: OutsideSummary, cell: OutsideCell) -> list[str]:
     spread, drop = cell.seen.metrics.get(test.seen.objective), cell.drops.get(test.seen.objective)
     return [
         test.title,
@@ -83,12 +83,12 @@ def _list_texts(test: TestSummary, cell: OutsideCell) -> list[str]:
     ]
 
 
-def as_plain(tests: Sequence[TestSummary]) -> dict[str, list[dict[str, Any]]]:
+def as_plain(tests: Sequence[OutsideSummary]) -> dict[str, list[dict[str, Any]]]:
     """Return the outside tests as plain data for JSON, under `outside`; nothing without any."""
     return {"outside": [_describe(test) for test in tests]} if tests else {}
 
 
-def _describe(test: TestSummary) -> dict[str, Any]:
+def _describe(test: OutsideSummary) -> dict[str, Any]:
     data, carried = test.seen.data, gather_carried(test)
     return {
         "test": test.key,

@@ -54,10 +54,9 @@ class OutsideCell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestSummary:
+class OutsideSummary:
     """One outside test with what every row is worth on it."""
 
-    __test__ = False
     test: OutsideTest
     title: str
     """What readers know it as."""
@@ -99,13 +98,13 @@ class TestSummary:
         return {label: one.others for label, one in self.matched.items() if len(one.others) > 1}
 
 
-def summarize_outside(summary: Leaderboard) -> tuple[TestSummary, ...]:
+def summarize_outside(summary: Leaderboard) -> tuple[OutsideSummary, ...]:
     """What the rows of a board are worth on each of its outside tests, in the order of board.toml."""
     own = AllResamples(summary.board.folder, summary.counted)
     return tuple(_summarize_test(summary, test, own) for test in summary.board.tests)
 
 
-def _summarize_test(summary: Leaderboard, test: OutsideTest, own: Mapping[str, Resamples]) -> TestSummary:
+def _summarize_test(summary: Leaderboard, test: OutsideTest, own: Mapping[str, Resamples]) -> OutsideSummary:
     parts = [part for record in summary.counted if (part := record.outside.get(test.key)) is not None]
     views = [view for record in summary.counted if (view := view_measured(record, test.key)) is not None]
     board, drawn = view_board(summary.board, test), AllResamples(summary.board.folder, views, test.key)
@@ -119,7 +118,7 @@ def _summarize_test(summary: Leaderboard, test: OutsideTest, own: Mapping[str, R
     }
     labels = _share_labels(cells.values(), seen)
     described = next((part for part in (*_with_data(parts), *parts) if part.labels), None)
-    return TestSummary(
+    return OutsideSummary(
         test=test,
         title=title_test(summary.board, test),
         seen=seen,

@@ -10,7 +10,7 @@ from harness.report import paper
 from harness.report.drawing import Scale, make_scale
 from harness.report.headline import conclude, judge
 from harness.report.leaderboard import Leaderboard, RowSummary
-from harness.report.outside import OutsideCell, TestSummary, list_rows
+from harness.report.outside import OutsideCell, OutsideSummary, list_rows
 from harness.report.outside_table import make_matrix
 from harness.report.outside_wording import (
     name_change,
@@ -28,11 +28,10 @@ from harness.report.transfer import CarriedTable, gather_carried
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestPage:
+class OutsideView:
     """One outside test on the page."""
 
-    __test__ = False
-    summary: TestSummary
+    summary: OutsideSummary
     anchor: str
     drops: str
     """How much worse rows are on it, in a sentence."""
@@ -57,7 +56,7 @@ class TestPage:
 class OutsidePage:
     """All outside tests of a board on its page."""
 
-    tests: tuple[TestPage, ...]
+    tests: tuple[OutsideView, ...]
     rows: tuple[RowSummary, ...]
     """Rows of the matrix, in the order of the board's own ranking."""
     change: str
@@ -70,7 +69,7 @@ class OutsidePage:
     """The matrix as text for a paper, by the name of its form."""
 
 
-def describe_outside(summary: Leaderboard, tests: Sequence[TestSummary], called: str) -> OutsidePage | None:
+def describe_outside(summary: Leaderboard, tests: Sequence[OutsideSummary], called: str) -> OutsidePage | None:
     """What the page shows of a board's outside tests; None where it has none. `called` is the board's name."""
     if not tests:
         return None
@@ -88,7 +87,7 @@ def describe_outside(summary: Leaderboard, tests: Sequence[TestSummary], called:
     )
 
 
-def _describe(test: TestSummary) -> TestPage:
+def _describe(test: OutsideSummary) -> OutsideView:
     carried = gather_carried(test)
     places = {row.name: place for place, row in enumerate(test.seen.rows)}
     last = len(places)
@@ -102,7 +101,7 @@ def _describe(test: TestSummary) -> TestPage:
         "Targets": tell_targets(test),
         "Notes": "; ".join(test.notes),
     }
-    return TestPage(
+    return OutsideView(
         summary=test,
         anchor="outside-" + re.sub(r"[^A-Za-z0-9._-]", "_", test.key),
         drops=tell_drops(test),

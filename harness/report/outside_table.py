@@ -1,7 +1,7 @@
 """The outside tests as tables: `board-outside.csv`, and the matrix of rows and test sets as a paper prints it.
 
-`board-outside.csv` has a line for each row, outside test and metric, whose value there stands beside that on the board's
-own test. `labels` are those of the value; `inside`, `outside` and `drop` are over those that both tests average
+`board-outside.csv` has a line for each row, outside test and metric, whose value there stands beside that on the own
+test. `labels` are those of the value; `inside`, `outside` and `drop` are over those that both tests average
 (`drop_labels`), and the drop is above 0 where the row is worse outside, also where less is better.
 """
 
@@ -14,19 +14,19 @@ from harness.report.column import Value
 from harness.report.format import format_interval, format_pair, format_spread
 from harness.report.frame import print_rows, shorten
 from harness.report.leaderboard import Leaderboard, RowSummary
-from harness.report.outside import OutsideCell, TestSummary, list_rows
+from harness.report.outside import OutsideCell, OutsideSummary, list_rows
 from harness.report.outside_wording import name_change, tell_labels_used, tell_size
 from harness.report.paper import DIGITS, NO_VALUE, PaperCell, PaperTable
 
 OUTSIDE_FILE = "board-outside.csv"
 
 
-def as_csv(tests: Sequence[TestSummary]) -> str:
+def as_csv(tests: Sequence[OutsideSummary]) -> str:
     """The outside tests as CSV (RFC 4180, but with plain line ends)."""
     return print_rows(list(as_rows(tests)))
 
 
-def as_rows(tests: Sequence[TestSummary]) -> Iterator[dict[str, Value]]:
+def as_rows(tests: Sequence[OutsideSummary]) -> Iterator[dict[str, Value]]:
     """The table, a dictionary a line; a row without a value there has one line, which says why."""
     for test in tests:
         for cell in test.cells.values():
@@ -35,7 +35,7 @@ def as_rows(tests: Sequence[TestSummary]) -> Iterator[dict[str, Value]]:
                 yield {name: shorten(value) for name, value in _describe(test, cell, metric).items()}
 
 
-def _describe(test: TestSummary, cell: OutsideCell, metric: str) -> dict[str, Value]:
+def _describe(test: OutsideSummary, cell: OutsideCell, metric: str) -> dict[str, Value]:
     spread, drop = cell.seen.metrics.get(metric), cell.drops.get(metric)
     low, high = (spread.interval if spread else None) or (None, None)
     seeds_low, seeds_high = (spread.interval_seeds if spread else None) or (None, None)
@@ -74,7 +74,7 @@ def _describe(test: TestSummary, cell: OutsideCell, metric: str) -> dict[str, Va
 # --- for a paper -----------------------------------------------------------------------------------------------------
 
 
-def make_matrix(summary: Leaderboard, tests: Sequence[TestSummary], called: str) -> PaperTable | None:
+def make_matrix(summary: Leaderboard, tests: Sequence[OutsideSummary], called: str) -> PaperTable | None:
     """Rows and test sets, the board's own first, in the objective; None where nothing was measured outside."""
     rows = [row for row in list_rows(summary) if summary.objective in row.metrics]
     if not rows or not any(test.measured for test in tests):
@@ -91,7 +91,7 @@ def make_matrix(summary: Leaderboard, tests: Sequence[TestSummary], called: str)
     )
 
 
-def _list_cells(summary: Leaderboard, tests: Sequence[TestSummary], row: RowSummary) -> Iterator[PaperCell]:
+def _list_cells(summary: Leaderboard, tests: Sequence[OutsideSummary], row: RowSummary) -> Iterator[PaperCell]:
     yield PaperCell(row.title)
     yield _show(row, summary)
     for test in tests:
@@ -110,7 +110,7 @@ def _show(row: RowSummary, seen: Leaderboard) -> PaperCell:
     return PaperCell(text, is_best=row.group == 1 and seen.grouped)
 
 
-def _caption(summary: Leaderboard, tests: Sequence[TestSummary]) -> Iterator[str]:
+def _caption(summary: Leaderboard, tests: Sequence[OutsideSummary]) -> Iterator[str]:
     change, called = name_change(summary), title_metric(summary.objective)
     counts = sorted({len(row.seeds) for row in summary.ranked}) or [0]
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -8,7 +8,7 @@ from harness.evaluation.common_labels import tell_labels
 from harness.metric_names import split_name, title_metric
 from harness.report.format import format_pair
 from harness.report.leaderboard import Leaderboard
-from harness.report.outside import OutsideCell, TestSummary
+from harness.report.outside import OutsideCell, OutsideSummary
 from harness.report.transfer import TARGET_POLICY, CarriedTable
 from harness.text import agree, count
 from harness.units import CALLED, count_units
@@ -22,7 +22,7 @@ def name_change(summary: Leaderboard) -> str:
     return "drop" if summary.directions.get(summary.objective, True) else "rise"
 
 
-def tell_drops(test: TestSummary) -> str:
+def tell_drops(test: OutsideSummary) -> str:
     """How much worse rows are on one outside test, in a sentence; or that it leaks."""
     if test.leak:
         return f"{test.title}: never ranked, as it leaks: {test.leak}."
@@ -45,14 +45,14 @@ def tell_drops(test: TestSummary) -> str:
     return f"{test.title}: {called} {verb}s by {by}, more than chance explains, in {len(certain)} of {rows}."
 
 
-def _explain_absence(test: TestSummary) -> str:
+def _explain_absence(test: OutsideSummary) -> str:
     """Why a drop has no interval, in words."""
     spreads = (row.metrics.get(test.seen.objective) for cell in test.measured for row in (cell.seen, cell.row))
     reasons = [one.no_interval for one in spreads if one is not None and one.interval is None and one.no_interval]
     return reasons[0] if reasons else "a record lies without its resamples"
 
 
-def tell_order(summary: Leaderboard, tests: Sequence[TestSummary]) -> str:
+def tell_order(summary: Leaderboard, tests: Sequence[OutsideSummary]) -> str:
     """Whether the rows stand in another order on the outside tests than on the board's own, in one or two sentences."""
     orders = {test.title: (_order(summary, test), _order(test.seen, test)) for test in tests}
     orders = {title: both for title, both in orders.items() if len(both[0]) > 1}
@@ -71,13 +71,13 @@ def tell_order(summary: Leaderboard, tests: Sequence[TestSummary]) -> str:
     return f"{text} Reversed significantly: {'; '.join(reversed_pairs)}."
 
 
-def _order(ranked: Leaderboard, test: TestSummary) -> list[str]:
+def _order(ranked: Leaderboard, test: OutsideSummary) -> list[str]:
     """The rows that an outside test ranks too, in the order of a leaderboard."""
     there = {row.name for row in test.seen.ranked}
     return [row.name for row in ranked.ranked if row.name in there and test.cells[row.name].row.rank is not None]
 
 
-def _find_reversed(summary: Leaderboard, test: TestSummary) -> Iterator[str]:
+def _find_reversed(summary: Leaderboard, test: OutsideSummary) -> Iterator[str]:
     """Pairs that differ significantly on both tests, the better one of the first being the worse one of the second."""
     titles = {row.name: row.title for row in summary.rows}
     better = {(pair.b, pair.a) for pair in summary.pairs if pair.differs}  # the better one stands first
@@ -86,7 +86,7 @@ def _find_reversed(summary: Leaderboard, test: TestSummary) -> Iterator[str]:
             yield f"{titles[pair.b]} is ahead of {titles[pair.a]} on the own test and behind it on {test.title}"
 
 
-def tell_labels_used(test: TestSummary) -> list[str]:
+def tell_labels_used(test: OutsideSummary) -> list[str]:
     """Which of the board's labels the outside test has, in sentences."""
     used = len(test.matched) - len(test.dropped)
     labels, have = count(len(test.matched), "label"), agree(used, "has", "have")
@@ -105,7 +105,7 @@ def tell_labels_used(test: TestSummary) -> list[str]:
     return told
 
 
-def tell_targets(test: TestSummary) -> str:
+def tell_targets(test: OutsideSummary) -> str:
     """How many targets are certain and how many are left out, in words; empty where nothing was measured."""
     known = sum(one.known for one in test.matched.values() if one.others)
     left_out = sum(one.left_out for one in test.matched.values() if one.others)
@@ -114,7 +114,7 @@ def tell_targets(test: TestSummary) -> str:
     return f"{known:,} targets are certain; {left_out:,} uncertain or unknown ones are left out"
 
 
-def tell_size(test: TestSummary) -> str:
+def tell_size(test: OutsideSummary) -> str:
     """How large the outside test is, in words; empty where nothing was measured."""
     data = test.seen.data
     if data is None:
@@ -127,7 +127,7 @@ def tell_size(test: TestSummary) -> str:
     return f"{count(split.images, 'image')} of {people}{scored}{left_out}"
 
 
-def tell_splits(test: TestSummary) -> str:
+def tell_splits(test: OutsideSummary) -> str:
     """Which of the other dataset's splits are tested on, in words."""
     splits = test.test.splits
     if set(splits) == {"train", "val", "test"}:
@@ -135,7 +135,7 @@ def tell_splits(test: TestSummary) -> str:
     return f"its {_join(list(splits))} {agree(len(splits), 'split', 'splits')}"
 
 
-def tell_shared(test: TestSummary) -> list[str]:
+def tell_shared(test: OutsideSummary) -> list[str]:
     """Where values or drops are over fewer labels than have a counterpart, in sentences."""
     objective, called = test.seen.objective, title_metric(test.seen.objective)
     outside, shared = test.seen.labels.get(objective, ()), test.labels.get(objective, ())
@@ -145,7 +145,7 @@ def tell_shared(test: TestSummary) -> list[str]:
     return told
 
 
-def tell_cell(test: TestSummary, cell: OutsideCell) -> str:
+def tell_cell(test: OutsideSummary, cell: OutsideCell) -> str:
     """All that a cell rests on, a line each."""
     objective = test.seen.objective
     spread = cell.seen.metrics.get(objective)
@@ -167,7 +167,7 @@ def tell_cell(test: TestSummary, cell: OutsideCell) -> str:
     return "\n".join([*lines, *cell.reasons])
 
 
-def tell_carried(test: TestSummary, table: CarriedTable) -> str:
+def tell_carried(test: OutsideSummary, table: CarriedTable) -> str:
     """What became of the first row's thresholds that promise a sensitivity, in a sentence; empty where not known."""
     first = next((cell for cell in test.measured if cell.row.name in table.rows), None)
     if first is None:
@@ -187,7 +187,7 @@ def tell_carried(test: TestSummary, table: CarriedTable) -> str:
     )
 
 
-def describe_units(test: TestSummary) -> str:
+def describe_units(test: OutsideSummary) -> str:
     """What rows are scored over: images, studies or patients."""
     return CALLED[test.seen.board.unit][1]
 

@@ -58,7 +58,7 @@ from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.leak import LeakSummary, measure_leak
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.metric_columns import shows_published
-from harness.report.outside import TestSummary, summarize_outside
+from harness.report.outside import OutsideSummary, summarize_outside
 from harness.report.outside_page import describe_outside
 from harness.report.outside_table import OUTSIDE_FILE, as_csv
 from harness.report.packing import pack, pack_data
@@ -86,7 +86,7 @@ class Rendered:
     """A board's results, and the page that shows them."""
 
     results: BoardResults
-    outside: tuple[TestSummary, ...]
+    outside: tuple[OutsideSummary, ...]
     page: Path
 
 
@@ -131,7 +131,7 @@ def render_text(
     called: str | None = None,
     readers: ReadersSummary | None = None,
     leak: LeakSummary | None = None,
-    outside: Sequence[TestSummary] = (),
+    outside: Sequence[OutsideSummary] = (),
     *,
     indexed: bool = False,
 ) -> str:

@@ -10,7 +10,7 @@ from harness.board import RATES
 from harness.metric_names import DEFAULT_POLICY, WITHOUT_VALIDATION, split_name
 from harness.report.confusion import Decided, average_confusion
 from harness.report.details import CALIBRATIONS
-from harness.report.outside import OutsideCell, TestSummary
+from harness.report.outside import OutsideCell, OutsideSummary
 from harness.results.record import Record
 
 TARGET_POLICY = "val-sens0.9"
@@ -44,7 +44,7 @@ class CarriedTable:
     """Name of a number -> the labels that it is a mean over."""
 
 
-def gather_carried(test: TestSummary) -> CarriedTable:
+def gather_carried(test: OutsideSummary) -> CarriedTable:
     """Calibration errors, sensitivity, specificity and F1 of every row that the test has a value of."""
     cells = {cell.row.name: cell for cell in test.measured if cell.records}
     labels = _share_calibrated(cells.values())
@@ -67,12 +67,12 @@ def gather_carried(test: TestSummary) -> CarriedTable:
     )
 
 
-def _asked(test: TestSummary) -> set[str]:
+def _asked(test: OutsideSummary) -> set[str]:
     """The metrics that the board names, without their policies."""
     return {split_name(name)[0] for name in test.seen.board.metrics}
 
 
-def _list_policies(test: TestSummary) -> list[str]:
+def _list_policies(test: OutsideSummary) -> list[str]:
     """The usual policy, those of validation that the board's metrics name, and the one that promises a sensitivity."""
     named = (split_name(name)[1] for name in test.seen.board.metrics)
     fitted = [policy for policy in named if policy is not None and policy not in WITHOUT_VALIDATION]
@@ -104,7 +104,7 @@ def _share_decided(cells: Iterable[OutsideCell], policy: str) -> dict[str, tuple
     return {f"{rate}@{policy}": labels for rate in RATES if labels}
 
 
-def _carry(test: TestSummary, cell: OutsideCell, number: str, labels: Sequence[str]) -> Carried | None:
+def _carry(test: OutsideSummary, cell: OutsideCell, number: str, labels: Sequence[str]) -> Carried | None:
     """One number of a row; with an interval where it is a metric of the board over these labels."""
     metric = "ece" if number == "before" else number
     if metric in cell.drops and set(test.labels[metric]) == set(labels):

@@ -127,6 +127,18 @@ def test_what_failed_and_what_was_not_measured_is_said_in_its_cell(build_outside
     assert rows["good--bce--demo", NEAR.key, "auroc"]["value"] is None
 
 
+def test_where_less_is_better_the_value_rises(build_outside, registry):
+    board = make_board(build_outside, tests=(NEAR,), metrics=("brier",), objective="brier")
+    board = build_outside.measure(board, {"good": 1.2, "poor": 0.4}, WORSE, LABELS, registry, shift=2.0)
+    _, (near,) = read(board)
+    drop = near.cells["good--bce--demo"].drops["brier"]
+    assert drop.outside > drop.inside
+    assert drop.value == pytest.approx(drop.outside - drop.inside)
+    page = show(board)
+    assert "Near hospital: Brier rises by" in page
+    assert '<th scope="col">rise</th>' in page
+
+
 def test_nothing_is_ranked_on_an_outside_test_that_training_knows(build_outside, registry):
     part = build_outside.part(NEAR, LABELS[NEAR.key])
     leaking = part.model_copy(update={"data": part.data.model_copy(update={"notes": {LEAK: "5 images are shared"}})})
@@ -246,6 +258,19 @@ def test_rows_are_compared_on_an_outside_test(measured, harness):
     code, _, err = harness("compare", *names, "--test", "near", "--unit", "patient")
     assert code == 2
     assert "--test compares rows by what their records hold" in err
+
+
+def test_two_states_of_a_board_are_compared_on_each_outside_test(build_outside, registry, measured, tmp_path, harness):
+    before = measured.folder.rename(tmp_path / "before")
+    build_outside.measure(
+        make_board(build_outside), {"good": 1.2, "poor": 0.4}, {**WORSE, FAR.key: 1.5}, LABELS, registry
+    )
+    code, out, _ = harness("diff", str(before), str(measured.folder), "--json")
+    assert code == 0
+    boards = {one["board"]: {row["row"]: row["kind"] for row in one["rows"]} for one in json.loads(out)["boards"]}
+    assert [*boards] == ["a-board", "a-board on Near hospital", "a-board on far"]
+    assert set(boards["a-board on Near hospital"].values()) == {"same"}
+    assert boards["a-board on far"]["poor--bce--demo"] == "changed"
 
 
 def test_a_row_without_a_result_on_the_outside_test_cannot_be_compared_on_it(build_outside, registry):

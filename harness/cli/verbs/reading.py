@@ -180,13 +180,14 @@ def _compare_pairs(pairs: Sequence[tuple[str, str]]) -> tuple[list[BoardDifferen
     from harness.board import open_board
     from harness.cli.terminal import warn
     from harness.report.difference import compare_states
+    from harness.report.outside_difference import compare_outside
     from harness.report.summary import read_results
 
     differences, unread = [], []
     for before, after in pairs:
         try:
             states = read_results(open_board(before)), read_results(open_board(after))
-            differences.append(compare_states(*states))
+            differences += [compare_states(*states), *compare_outside(*states)]
         except HarnessError as error:  # the others are compared all the same
             if len(pairs) == 1:
                 raise
