@@ -60,7 +60,8 @@ def run(
     plugins: Sequence[str | Path] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train and measure what a board lacks, in this process, render its page, and return its table.
+    """Train and measure what a board lacks, its outside tests too, in this process, render its page, and return its
+    table.
 
     `board` is a folder, or the name of a bundled board, which is then made in `into` (by default `NAME-board`). `only`
     is a glob of rows, `params` are such as `{"recipe": {"epochs": 2}}`, `options` are the dataset's. Returns what
@@ -106,7 +107,7 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
     from harness.execution.board_run import Told, carry_out
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
-    from harness.execution.outside import plan_outside
+    from harness.execution.outside_plan import plan_outside
     from harness.report.page import render
     from harness.report.summary import check_published
 
