@@ -1,5 +1,5 @@
 """A benchmarking harness for multi-label chest X-ray classification: the names that plugin authors need, and what
-scripts and notebooks call: `run`, `score` and `read_board`.
+scripts and notebooks call: `run`, `score`, `read_board` and `load_row`.
 
 What is not named here or in `harness.testing` is private, and may change with any version. No module of the core
 imports this one.
@@ -44,8 +44,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from harness.api import SystemScore, run, score
+    from harness.api import SystemScore, load_row, run, score
     from harness.evaluation.kernels import Ranking, auroc, average_precision, rank, sum_groups
+    from harness.serving.rows import LoadedRow
+    from harness.serving.scores import ImageScores
 
 __all__ = [
     "Augment",
@@ -57,9 +59,11 @@ __all__ = [
     "HarnessError",
     "IdSource",
     "ImageFiles",
+    "ImageScores",
     "Inputs",
     "Int",
     "Layout",
+    "LoadedRow",
     "Loss",
     "Metric",
     "Model",
@@ -84,6 +88,7 @@ __all__ = [
     "hookimpl",
     "label_by_terms",
     "list_files",
+    "load_row",
     "locate_images",
     "parse_id_source",
     "rank",
@@ -100,7 +105,9 @@ __all__ = [
 
 LATE = {
     **dict.fromkeys(("Ranking", "auroc", "average_precision", "rank", "sum_groups"), "harness.evaluation.kernels"),
-    **dict.fromkeys(("SystemScore", "run", "score"), "harness.api"),
+    **dict.fromkeys(("SystemScore", "load_row", "run", "score"), "harness.api"),
+    "ImageScores": "harness.serving.scores",
+    "LoadedRow": "harness.serving.rows",
 }
 """Names whose module is imported when one of them is asked for: some compile by Numba, others import pandas."""
 

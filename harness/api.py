@@ -1,4 +1,4 @@
-"""What a notebook or a script calls: a board run, and predictions scored, as the command line does it."""
+"""What a notebook or a script calls: a board run, predictions scored, a row loaded, as the command line does it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.execution.planning import Settings
     from harness.registry import Registry
     from harness.scoring.systems import SystemEvaluation
+    from harness.serving.rows import LoadedRow
 
 METRICS = ("auroc", "auprc", "f1", "brier", "ece")
 """What predictions are scored by unless metrics are given."""
@@ -60,7 +61,8 @@ def run(
     plugins: Sequence[str | Path] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train and measure what a board lacks, in this process, render its page, and return its table.
+    """Train and measure what a board lacks, its outside tests too, in this process, render its page, and return its
+    table.
 
     `board` is a folder, or the name of a bundled board, which is then made in `into` (by default `NAME-board`). `only`
     is a glob of rows, `params` are such as `{"recipe": {"epochs": 2}}`, `options` are the dataset's. Returns what
@@ -106,7 +108,7 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
     from harness.execution.board_run import Told, carry_out
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
-    from harness.execution.outside import plan_outside
+    from harness.execution.outside_plan import plan_outside
     from harness.report.page import render
     from harness.report.summary import check_published
 
@@ -183,6 +185,36 @@ def score(
         notes=said,
         details={**describe_evaluation(evaluation), "notes": list(said), "resamples": resamples, "seed": seed},
     )
+
+
+def load_row(
+    board: str | Path,
+    row: str | None = None,
+    *,
+    seed: int | Literal["all"] | None = None,
+    device: str | None = None,
+    plugins: Sequence[str | Path] | None = None,
+) -> LoadedRow:
+    """A trained row, ready to be applied to images, as `harness predict` does it.
+
+    `board` is a board's folder and `row` the name of a row, or `board` is a `weights.safetensors` alone. `seed` is one
+    of the row's, by default the first that has a result; with "all", all of them are an ensemble whose probabilities
+    are averaged. `device` ("cpu", "cuda:1") and `plugins` (files) are those of the environment's HARNESS_DEVICE and
+    HARNESS_PLUGIN unless given. What has to be known of its scores is a Python warning, and stands in `notes`.
+
+    Raises `UsageError`, `UnknownNameError`, `DataError` or `WeightsError` where there is no such row, or no weights of
+    it.
+    """
+    from harness.cli.option_values import find_device
+    from harness.scoring.rows import SEPARATOR
+    from harness.serving.loading import open_row
+
+    name = str(board) if row is None else f"{board}{SEPARATOR}{row}"
+    chosen = find_device(device or os.environ.get("HARNESS_DEVICE") or "auto")
+    loaded = open_row(name, _open_registry(plugins), chosen, (seed,) if isinstance(seed, int) else seed)
+    for note in loaded.notes:
+        _warn(note)
+    return loaded
 
 
 def _split_validation(val: Any, patients: Any) -> tuple[Any, Any, Any]:
@@ -274,7 +306,7 @@ def _open_registry(plugins: Sequence[str | Path] | None) -> Registry:
 
 
 def _warn(text: str) -> None:
-    """Tell the caller of `harness.run` or `harness.score`, at the line of the call, something that has to be known."""
+    """Tell the caller of a function of this module, at the line of the call, something that has to be known."""
     level, frame = 1, inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "harness":
         level, frame = level + 1, frame.f_back

@@ -6,6 +6,7 @@ Nothing here imports a heavy library, so that a hook stays cheap.
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -510,8 +511,8 @@ class Recipe(Component):
             )
         for name in ("lr", "gradient_clip"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and value > 0):
-                raise UsageError(f"{what}: {name} must be a number above 0, got {value!r}")
+            if value is not None and not (isinstance(value, int | float) and 0 < value < math.inf):
+                raise UsageError(f"{what}: {name} must be a finite number above 0, got {value!r}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UsageError(f"{what}: betas must be at least 0 and below 1, got {self.betas}")
         if self.evaluate_at in ("center-crop", "ten-crop") and self.size > self.load_size:

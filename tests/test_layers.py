@@ -21,7 +21,7 @@ LAYERS = (
     "scoring",
     "report",
     "execution",
-    "tuning upkeep speed testing",
+    "tuning upkeep speed serving testing",
     "cli __main__ api",
 )
 """From the bottom; packages and modules of one line may import each other, without a cycle."""

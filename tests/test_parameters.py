@@ -218,7 +218,7 @@ def test_load_size_follows_size_in_proportion_unless_given():
         ({"micro_batch": "automatic"}, "micro_batch must be a whole number, 'auto' or none, got 'automatic'"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"optimizer": "sdg"}, "recipe.optimizer must be 'adam', 'adamw' or 'sgd'"),
-        ({"lr": -1}, "lr must be a number above 0"),
+        ({"lr": -1}, "lr must be a finite number above 0"),
         ({"load_size": 100}, "a center-crop of 224 px needs load_size"),
         ({"oversample": 0.5}, "recipe.oversample must be a table, each a finite number, got 0.5"),
         ({"oversample.Mass": "half"}, "recipe.oversample must be a table, each a finite number, got {'Mass': 'half'}"),

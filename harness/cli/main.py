@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -19,7 +19,18 @@ from harness.cli.streams import (
     require_values,
 )
 from harness.cli.verb_help import add_verb
-from harness.cli.verbs import boards, comparison, data, evaluation, machine, plugins, reading, tuning, upkeep
+from harness.cli.verbs import (
+    boards,
+    comparison,
+    data,
+    evaluation,
+    machine,
+    plugins,
+    prediction,
+    reading,
+    tuning,
+    upkeep,
+)
 from harness.errors import HarnessError
 from harness.machine import SAFE_PATH, find_address_limit
 
@@ -35,7 +46,7 @@ plugins_app = typer.Typer(
 PARTS = "Data, plugins and machine"
 data_app = typer.Typer(help="Inspect, check and decode datasets before training.", no_args_is_help=True)
 
-VERBS = {
+VERBS: dict[str, dict[str, Any]] = {
     "Run and tune": {
         "run": boards.run,
         "tune": tuning.tune,
@@ -46,6 +57,9 @@ VERBS = {
         "leaderboard": reading.leaderboard,
         "show": reading.show,
         "diff": reading.diff,
+    },
+    "Use a row": {
+        "predict": prediction.predict,
     },
     "Look after boards": {
         "status": upkeep.status,

@@ -12,7 +12,7 @@ from harness.text import count
 
 if TYPE_CHECKING:
     from harness.execution.hours import RecordedSpeed
-    from harness.execution.outside import Wanted
+    from harness.execution.outside_plan import Wanted
     from harness.execution.planning import Planned
 
 

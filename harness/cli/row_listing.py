@@ -12,6 +12,7 @@ from harness.report.chance import count_test
 from harness.report.details import MEASURES, RowDetails, describe_submission, gather_details, gather_origins
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.results.layout import WEIGHTS, run_path
 from harness.results.repetition import tell_again
 from harness.results.store import read_groups
 
@@ -72,6 +73,11 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         data = any(record.provenance.data_root for record in summary.counted)
         command = tell_again(str(summary.board.folder), row.name, row.records, data=data)
         made.append(f"to measure it again: {command}")
+    made += [
+        f"weights, seed {record.combo.seed}: {weights}"
+        for record in row.counted
+        if WEIGHTS in record.artifacts and (weights := run_path(folder, record.key) / WEIGHTS).is_file()
+    ]
     return [*parts, line(), *map(line, made)]
 
 

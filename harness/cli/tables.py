@@ -308,7 +308,12 @@ def reserve_output() -> Iterator[None]:
 
 def print_json(document: object) -> None:
     """Print exactly one JSON document; NaN is null."""
-    typer.echo(json.dumps(_without_nan(document), indent=1), file=_reserved.get() or sys.stdout)
+    print_piece(json.dumps(_without_nan(document), indent=1) + "\n")
+
+
+def print_piece(text: str) -> None:
+    """Print a piece of a JSON document that is too long to be made whole."""
+    typer.echo(text, nl=False, file=_reserved.get() or sys.stdout)
 
 
 def _without_nan(value: Any) -> Any:

@@ -43,6 +43,17 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Write a board's page again.", "harness leaderboard my-board --open"),
         ("Write the pages of all boards, ready to publish.", "harness leaderboard leaderboards --out site"),
     ),
+    "predict": (
+        ("Look at one image.", "harness predict my-board::chexnet--bce--demo image.png"),
+        (
+            "Score a folder by the mean of all seeds.",
+            "harness predict my-board::chexnet--bce--demo images --seeds all --out scores.csv",
+        ),
+        (
+            "Use a weight file alone, on another dataset.",
+            "harness predict weights.safetensors nih-cxr14 --data-root /path/to/nih --out scores.npz",
+        ),
+    ),
     "diff": (("Compare a board with its earlier state.", "harness diff old/my-board my-board --markdown"),),
     "status": (("Watch a board while other processes run it.", "harness status my-board --watch"),),
     "merge": (("Collect what two machines have run.", "harness merge my-board gpu1/my-board gpu2/my-board"),),

@@ -211,13 +211,18 @@ def read_image(data: Data, index: int, load_size: int, scale: GreyScale) -> Pict
         pixels = image
     elif data.decode is not None:
         pixels = data.decode(Path(image))
-    elif dicom.is_dicom(Path(image)):
-        pixels = dicom.decode(Path(image), stretch=scale.stretch, view_known=_is_view_known(data, index))
     else:
-        pixels = grey.decode(Path(image), scale)
+        pixels = read_file(Path(image), scale, view_known=_is_view_known(data, index))
     if pixels.dtype != np.uint8 or pixels.ndim != 2:
         raise DataError(f"an image must be (H, W) uint8, got {pixels.shape} {pixels.dtype}")
     return Picture(resize(pixels, load_size), count_levels(pixels))
+
+
+def read_file(path: Path, scale: GreyScale, *, view_known: bool = False) -> NDArray[np.uint8]:
+    """Read an image file as grey (H, W) uint8: DICOM by `dicom.decode`, all else by `grey.decode`."""
+    if dicom.is_dicom(path):
+        return dicom.decode(path, stretch=scale.stretch, view_known=view_known)
+    return grey.decode(path, scale)
 
 
 def _is_view_known(data: Data, index: int) -> bool:

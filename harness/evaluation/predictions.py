@@ -25,6 +25,8 @@ ONLY_RANKED = (
 )
 COLUMN = "column/"
 """What the names of group columns begin with in an .npz."""
+GAP, GAP_REASON = "gap", "gap_reason"
+"""Arrays of an .npz that name images which could not be predicted, and say why."""
 EXTREME = 1e-12
 """A score nearer to 0 or 1 has the logit of this distance, so that logits are finite."""
 
@@ -142,9 +144,10 @@ class Predictions:
 
     def write(self, path: Path) -> None:
         """Write the same file straight to its place."""
-        np.savez_compressed(path, **self._arrays())
+        np.savez_compressed(path, **self.arrays())
 
-    def _arrays(self) -> dict[str, Any]:
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of that file, by their names."""
         arrays: dict[str, Any] = {"labels": np.array(self.labels, dtype=str), "image": self.image}
         if self.patients_known:
             arrays["patient"] = self.patient
@@ -201,14 +204,29 @@ def load_predictions(path: Path) -> Predictions:
     if study is not None and study.shape != image.shape:
         raise DataError(f"{path}: study {study.shape} must be (N,), one value for each image")
     return replace(
-        predictions, patients_known=known, is_rank_only=rank_only, study=study, columns=columns, source=str(path)
+        predictions,
+        patients_known=known,
+        is_rank_only=rank_only,
+        study=study,
+        columns=columns,
+        source=str(path),
+        notes=note_gaps(path, *(arrays[name].tolist() if name in arrays else [] for name in (GAP, GAP_REASON))),
     )
+
+
+def note_gaps(path: Path, names: Sequence[str], reasons: Sequence[str]) -> tuple[str, ...]:
+    """Say which images of a file could not be predicted, and why the first of them could not."""
+    if not names:
+        return ()
+    first = f"'{names[0]}'" + (f" ({reasons[0]})" if reasons else "")
+    images = "1 image that" if len(names) == 1 else f"{len(names):,} images that"
+    return (f"{path} is without {images} could not be predicted, first {first}",)
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays that the file has, as the types of `Predictions`; without objects, which could run code."""
     types: dict[str, type] = {"labels": str, "image": str, "patient": str, "study": str}
-    types |= {"scores": np.float64, "ranks": np.float64, "targets": np.float32}
+    types |= {"scores": np.float64, "ranks": np.float64, "targets": np.float32, GAP: str, GAP_REASON: str}
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file, np.errstate(over="ignore"):
             types |= {name: str for name in file if name.startswith(COLUMN)}

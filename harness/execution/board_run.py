@@ -22,7 +22,7 @@ from harness.results.store import read_records, set_aside
 from harness.results.whereabouts import note_data
 
 if TYPE_CHECKING:
-    from harness.execution.outside import Wanted
+    from harness.execution.outside_plan import Wanted
     from harness.execution.workers import WorkerOptions
 
 
@@ -112,7 +112,7 @@ def measure_finished(board: Board, registry: Registry, settings: Settings, told:
 
     Gives a line for each that has no number, or a single one where the board cannot be planned here.
     """
-    from harness.execution.outside import plan_outside
+    from harness.execution.outside_plan import plan_outside
     from harness.execution.planning import plan
 
     try:
@@ -127,6 +127,6 @@ def measure_finished(board: Board, registry: Registry, settings: Settings, told:
 
 
 def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:
-    """Note where the data of a board were found, for its next run; nothing where its images are drawn."""
-    if not registry.dataset(board.dataset).drawn:
+    """Note where the data of a board were found, for its next run; nothing where all of its images are drawn."""
+    if not all(registry.dataset(name).drawn for name in (board.dataset, *(test.dataset for test in board.tests))):
         note_data(board.folder, data_root)

@@ -372,5 +372,5 @@ def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dic
     """Stage predictions and best weights, which can be restored, under `runs/<key>/`; gives each file's sha256."""
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
-    network, about = training.setup.network, describe_network(training, job.choices, evaluation)
+    network, about = training.setup.network, describe_network(training, job.choices, evaluation, job.protocol.names)
     return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}

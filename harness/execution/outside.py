@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.board import Board, OutsideTest
-from harness.components import TOLD
-from harness.data.outside import OutsideData, find_outside, load_outside
+from harness.board import Board
+from harness.data.outside import OutsideData
 from harness.data.overlap import Overlap, find_shared_names, find_shared_pixels
 from harness.data.prepare import Prepared, describe_left_out, prepare
-from harness.errors import ClaimLostError, DataError, HarnessError, PluginError, StorageError
+from harness.errors import ClaimLostError, DataError, HarnessError, StorageError
 from harness.execution.claims import Claims
 from harness.execution.combo import Job
 from harness.execution.controls import find_prevalence
-from harness.execution.events import Listener, Noted, OutsideMeasured, Preparing
+from harness.execution.dispatch import POLL
+from harness.execution.events import Listener, Noted, OutsideMeasured, Preparing, Waiting
 from harness.execution.failures import explain_failure
 from harness.execution.interruption import Left
 from harness.execution.outside_parts import (
@@ -30,15 +30,16 @@ from harness.execution.outside_parts import (
     identify_part,
     make_part,
 )
+from harness.execution.outside_plan import TestPlan, Wanted, lost_predictions
 from harness.execution.stored import load_stored, read_stored
 from harness.files import is_full
 from harness.lease_files import FileLease
+from harness.leases import Keeper
 from harness.registry import Registry
-from harness.results.artifacts import discard, has_artifact, stage
+from harness.results.artifacts import discard, stage
 from harness.results.layout import WEIGHTS, outside_file, predictions_file, run_path
 from harness.results.provenance import describe_run
 from harness.results.record import FailurePart, Record
-from harness.results.staleness import why_part_changed
 from harness.results.store import read_record, run_folder, write_outside
 from harness.training.memory import DeviceData
 from harness.training.restore import Restored, restore
@@ -46,99 +47,9 @@ from harness.training.restore import Restored, restore
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.execution.planning import Planned, Settings
+    from harness.execution.planning import Settings
 
-LOST = "board.toml asks for numbers that it lacks, and its predictions are gone"
-UNTRAINED = "after its training"
-"""Why a combo is to be measured that is to be run first."""
-
-
-@dataclass(eq=False, kw_only=True)
-class TestPlan:
-    """An outside test as this machine has it, with its images by their size as rows ask for them."""
-
-    test: OutsideTest
-    found: OutsideData | None
-    problem: FailurePart | None
-    """Why its data cannot be had here."""
-    sizes: dict[int, PreparedTest] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """What readers know it as."""
-        return self.test.title or self.test.key
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A combo that is to be measured on an outside test, or need not be."""
-
-    plan: TestPlan
-    planned: Planned
-    reason: str | None
-    """Why it is to be measured; None where it is measured already."""
-
-
-def plan_outside(
-    board: Board, registry: Registry, settings: Settings, planned: Sequence[Planned], listener: Listener
-) -> tuple[Wanted, ...]:
-    """What of a plan's combos is to be measured on the board's outside tests, test by test.
-
-    Reads label files and opens no image. Raises `UsageError` or `UnknownNameError` for a test that the board cannot
-    mean; one whose data are not here is told, and the board goes on.
-    """
-    if not board.tests or not planned:
-        return ()
-    own = planned[0].job
-    wanted: list[Wanted] = []
-    for test in board.tests:
-        source = find_outside(registry.offer("dataset", test.dataset), test.options, settings.data_root)
-        found, problem = None, None
-        try:
-            found = load_outside(source, test.splits, own.source.dataset.name, own.prepared.data.labels)
-            found = replace(found, data=replace(found.data, mirrors=own.prepared.data.mirrors))
-        except (DataError, PluginError) as error:
-            problem = explain("data", str(error))
-        plan = TestPlan(test=test, found=found, problem=problem)
-        if problem is not None:
-            listener(Noted(f"outside test {plan.title}: {problem.message}"))
-        else:
-            assert found is not None
-            for note in (note for note in TOLD if note in found.data.notes):
-                listener(Noted(f"outside test {plan.title}: {note.replace('_', ' ')}: {found.data.notes[note]}"))
-        wanted += [Wanted(plan, item, _find_reason(plan, item, settings)) for item in planned]
-    return tuple(wanted)
-
-
-def _find_reason(plan: TestPlan, item: Planned, settings: Settings) -> str | None:
-    if item.reason is not None:
-        return UNTRAINED
-    record = item.before
-    if record is None or record.status != "done":
-        return None
-    part = record.outside.get(plan.test.key)
-    if part is None:
-        return "not measured"
-    if part.status == "failed":
-        return "failed before"
-    if plan.found is None or record.key != item.job.key:
-        return None  # it keeps what another machine had the data for
-    size = item.job.choices.recipe.load_size
-    try:
-        prepared = prepare(plan.found.source, plan.found.data, size, settings.cache, decode_now=False)
-    except DataError:
-        return None
-    if part.key != identify_part(plan.found, prepared, record):
-        return "out of date: its data, labels or weights have changed"
-    return LOST if _lost_predictions(item.job.board, record, plan.test) else None
-
-
-def _lost_predictions(board: Board, record: Record, test: OutsideTest) -> bool:
-    """Whether board.toml asks for numbers that a part lacks, and its predictions are gone."""
-    file = outside_file(test.key)
-    digest = record.outside[test.key].artifacts.get(file)
-    changed = why_part_changed(board, record, test) is not None
-    return changed and not has_artifact(run_path(board.folder, record.key) / file, digest)
+VAL = predictions_file("val")
 
 
 class OutsideTests:
@@ -149,7 +60,8 @@ class OutsideTests:
     ) -> None:
         self.board, self.registry, self.settings = board, registry, settings
         self.listener, self.warn = listener, warn
-        self.claims, self.on_device = Claims(board.folder), DeviceData()
+        self.claims, self.keeper, self.on_device = Claims(board.folder), Keeper(), DeviceData()
+        self.waiting: tuple[str, ...] = ()
         self.todo: list[Wanted] = []
         self.left: list[str] = []
         """One line for each row that could not be measured on a test."""
@@ -165,10 +77,22 @@ class OutsideTests:
             key=lambda n: (self.board.tests.index(todo[n].plan.test), todo[n].planned.job.choices.recipe.load_size, n),
         )
         self.todo = [todo[number] for number in by_size]
-        while self.todo:
-            self._measure(self.todo[0].plan, self.todo[0].planned.job)
-            self.todo.pop(0)
+        with self.keeper:
+            while self.todo:
+                self._go_through()
         return tuple(self.left)
+
+    def _go_through(self) -> None:
+        """Measure what nobody else is at; where others are at all of it, look again a moment later."""
+        for one in tuple(self.todo):
+            if self._measure(one.plan, one.planned.job):
+                self.todo.remove(one)
+        if self.todo:
+            names = tuple(dict.fromkeys(one.planned.job.combo.name for one in self.todo))
+            if names != self.waiting:
+                self.listener(Waiting(names))
+            self.waiting = names
+            time.sleep(POLL)
 
     def _tell(self, line: str) -> None:
         """Say why a row has no number."""
@@ -179,21 +103,21 @@ class OutsideTests:
         """What is left of it."""
         return tuple(Left(f"{one.planned.job.combo.name} on {one.plan.title}", 0, 0) for one in self.todo)
 
-    def _measure(self, plan: TestPlan, job: Job) -> None:
-        """Measure one combo on one test, if it is finished and nobody else is at it."""
+    def _measure(self, plan: TestPlan, job: Job) -> bool:
+        """Measure one combo on one test, if it is finished; whether nobody else is at it."""
         name = job.combo.name
         record = read_record(self.board.folder, job.combo.row.name, job.combo.seed)
         if record is None or record.status != "done" or (record.key != job.key and job.missing is None):
-            return
+            return True
         claim = self.claims.take(name)
         if claim is None:
-            self._tell(f"{name}: it is being run elsewhere, and not measured on {plan.title} by this process")
-            return
+            return False
+        self.keeper.keep(claim)
         started = time.perf_counter()
         try:
             record = read_record(self.board.folder, job.combo.row.name, job.combo.seed)  # as it is under the claim
             if record is None or record.status != "done":
-                return
+                return True
             measured = self._make(plan, job, record)
             if measured is not None:
                 self._write(plan, record, measured, claim)
@@ -205,11 +129,15 @@ class OutsideTests:
                 raise
             self._tell(f"{name} on {plan.title}: {error}")
         finally:
-            claim.release()
+            self.keeper.drop(claim)
+        return True
 
     def _make(self, plan: TestPlan, job: Job, record: Record) -> MadePart | None:
         """What the combo is worth there; None where its part is that already."""
-        before, provenance = record.outside.get(plan.test.key), describe_run(self.settings.device)
+        before, took_part = record.outside.get(plan.test.key), {"plugins": list(job.plugins), "data_root": True}
+        if plan.found is not None:
+            took_part["data_root"] = not plan.found.source.dataset.drawn
+        provenance = describe_run(self.settings.device).model_copy(update=took_part)
         make = partial(make_part, plan.test, provenance)
         try:
             of = self._prepare(plan, job)
@@ -217,9 +145,9 @@ class OutsideTests:
             if before is not None and before.status == "done":
                 raise
             return MadePart(part=make("failed", explain("data", str(error))))
-        key = identify_part(of.found, of.prepared, record)
+        key = identify_part(of.found, of.fingerprint, record)
         current = before is not None and before.key == key and before.status != "failed"
-        if current and not _lost_predictions(self.board, record, plan.test):
+        if current and not lost_predictions(self.board, record, plan.test):
             return None
         if (failure := of.refused) is not None:
             return MadePart(part=make("failed", failure, of, key))
@@ -310,9 +238,6 @@ class OutsideTests:
             if digest is not None:
                 discard(path, digest)
             raise
-
-
-VAL = predictions_file("val")
 
 
 def _place_labels(job: Job, of: PreparedTest) -> list[int]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +69,13 @@ class PreparedTest:
             "allow_leaks = true in the [[test]] table, which marks the test and ranks nothing by it",
         )
 
-    def describe(self) -> DatasetPart:
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of its images in use, with the targets of the labels that are met."""
+        return fingerprint(self.prepared.data)
+
+    @cached_property
+    def description(self) -> DatasetPart:
         """Its images, labels and notes, as a record has them."""
         data, dataset = self.prepared.data, self.found.source.dataset
         notes = describe_notes(self.prepared)
@@ -77,7 +84,7 @@ class PreparedTest:
         return DatasetPart(
             name=dataset.name,
             about=dataset.about,
-            fingerprint=fingerprint(data),
+            fingerprint=self.fingerprint,
             labels=list(data.labels),
             splits={"test": describe_splits(data, self.prepared.left_out)["test"]},
             notes=notes,
@@ -121,7 +128,7 @@ def explain(kind: FailureKind, message: str) -> FailurePart:
     return FailurePart(kind=kind, message=scrub(message), where="outside test")
 
 
-def identify_part(found: OutsideData, prepared: Prepared, record: Record) -> str:
+def identify_part(found: OutsideData, data_fingerprint: str, record: Record) -> str:
     """16 hex digits of what a part is made of: the other dataset, its images and targets, and the network."""
     source = found.source
     identity = {
@@ -129,7 +136,7 @@ def identify_part(found: OutsideData, prepared: Prepared, record: Record) -> str
         "dataset": [source.dataset.name, source.dataset.version, source.code, source.options, source.pixel_options],
         "splits": sorted(found.splits),
         "labels": [[match.label, match.others] for match in found.matches.matches],
-        "fingerprint": fingerprint(prepared.data),
+        "fingerprint": data_fingerprint,
         "leaks": source.allow_leaks,
         "network": [record.key, record.artifacts.get(WEIGHTS)],
     }
@@ -153,7 +160,7 @@ def make_part(
         key=key,
         status=status,
         failure=failure,
-        data=None if of is None else of.describe(),
+        data=None if of is None else of.description,
         labels={} if of is None else describe_labels(of.found.matches, of.prepared.data.targets),
         unused=[] if of is None else list(of.found.matches.unused),
         provenance=provenance,

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def device_name(device: torch.device) -> str:
 
 def command() -> str:
     """The command line as it could be typed elsewhere, without folders of this machine."""
-    text = _as_text(scrub_paths(" ".join(["harness", *map(_without_folder, sys.argv[1:])])))
+    arguments = (_as_text(scrub_paths(_without_folder(argument))) for argument in sys.argv[1:])
+    text = shlex.join(["harness", *arguments])
     # a plain word may be a model, or its optimizer: only a name like gpu07 can be nothing else
     return _replace_names(text, lambda name: not name.isalpha())
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import DataError, suggest
-from harness.evaluation.predictions import require_unique
+from harness.evaluation.predictions import note_gaps, require_unique
 from harness.identifiers import IdSource, find_usual, parse_id_source, simplify, use_slashes
-from harness.tables import read_table
+from harness.tables import TextTable, read_table
 from harness.text import agree, count
 from harness.units import Pooling, Unit
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PREFIX = re.compile(r"^(?:probability|probabilities|prob|predicted|prediction|pred|score|scores|p)[_ .]", re.IGNORECASE)
 """What may stand before a label in the name of a column of scores."""
+CALIBRATED, DECISION = "calibrated", "decision"
+"""What stands after a label in the names of columns that `harness predict` writes beside its probability."""
+PROBLEM = "problem"
+"""The column in which `harness predict` says why an image has no scores."""
 LIKELY = 0.85
 """How much alike (by difflib) two names are of which one is probably misspelled; two findings are less alike."""
 MOST_LISTED = 20
@@ -101,11 +105,12 @@ def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
     if not path.exists():
         raise DataError(f"there are no {what} in {path}: no such file")
     table = read_table(path)
-    cells, header = table.columns, [str(name) for name in table.columns.columns]
+    header = [str(name) for name in table.columns.columns]
     require_unique(np.array([name for name in header if name]), "column", str(path))
     notes = list(table.notes)
     if not all(header):
         notes.append(f"{path}: a column without a name is left out")
+    beside = {f"{label} {made}" for label in header for made in (CALIBRATED, DECISION)} & set(header)
     image = _find_image(header, reading, path)
     patient = IdSource(image) if _names_units(image, "patient", reading) else None
     patient = patient or _find_patient(header, reading.patient, image, path)
@@ -117,6 +122,10 @@ def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
     elif patient is not None and patient.column != "patient" and reading.patient is None:
         notes.append(f"{path}: patients are named by its column '{patient.column}'")
     study = _find_study(header, reading.study)
+    if beside and PROBLEM in header:
+        table, said = _leave_out_gaps(table, image, path)
+        beside, notes = {*beside, PROBLEM}, [*notes, *said]
+    cells = table.columns
     images = [use_slashes(text) for text in cells[image].tolist()]
     patients = None if patient is None else patient.find(cells[patient.column].tolist())
     studies = None if study is None else study.find([use_slashes(text) for text in cells[study.column].tolist()])
@@ -127,7 +136,7 @@ def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
         _require_filled(studies, "study", study.column, table.lines, path)
     require_unique(np.array(images), "image", str(path))
     whole = {source.column for source in (patient, study) if source is not None and source.pattern is None}
-    taken = {image, "", "patient", *whole}
+    taken = {image, "", "patient", *whole, *beside}
     return Sheet(
         path=path,
         image=np.array(images),
@@ -136,6 +145,20 @@ def read_sheet(path: Path, what: str, reading: Reading) -> Sheet:
         cells=cells[[name for name in header if name not in taken]],
         notes=tuple(notes),
     )
+
+
+def _leave_out_gaps(table: TextTable, image: str, path: Path) -> tuple[TextTable, tuple[str, ...]]:
+    """A table of `harness predict` without the images that could not be predicted, and a note on them."""
+    problems = table.columns[PROBLEM].tolist()
+    gaps = [row for row, text in enumerate(problems) if text]
+    kept = [row for row, text in enumerate(problems) if not text]
+    if not gaps:
+        return table, ()
+    if not kept:
+        raise DataError(f"{path}: none of its images could be predicted, first: {problems[0]}")
+    names, lines = table.columns[image].iloc[gaps].tolist(), [table.lines[row] for row in kept]
+    left = TextTable(table.columns.iloc[kept].reset_index(drop=True), lines)
+    return left, note_gaps(path, names, [problems[row] for row in gaps])
 
 
 def _names_units(column: str, unit: Unit, reading: Reading) -> bool:

@@ -50,10 +50,14 @@ class Predictor:
 
     def logits(self, split: str) -> Tensor:
         """(n, C) float32 on the device, in the order of the split's indices, by the network in evaluation mode."""
+        return self.logits_at(self.placed.splits[split])
+
+    def logits_at(self, index: Tensor) -> Tensor:
+        """(n, C) float32 on the device, of the images at `index` (n,), by the network in evaluation mode."""
         self.network.eval()
         while True:
             try:
-                return self._predict(self.placed.splits[split])
+                return self._predict(index)
             except Exception as error:
                 if not is_out_of_memory(error) or self.batch == 1:
                     raise

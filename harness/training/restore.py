@@ -29,6 +29,7 @@ from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execu
 from harness.training.numerics import choose_numerics, computing
 from harness.training.prediction import Predictor
 from harness.training.weight_file import WAY_OUT, NetworkPart, TaskPart, read_weight_file, simplify
+from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,6 +72,15 @@ class Restored:
     """Fitted on validation; the policy `0.5` needs none."""
     calibration: Mapping[str, Calibration]
     """`temperature` and `platt`, fitted on validation, for logits; NaN for labels that have none."""
+    policy: str
+    """The threshold policy of its board's first decision metric."""
+    unit: Unit
+    pool: Pooling
+    """What its board scores: thresholds and calibration of studies are for the pooled scores of their images."""
+    computed_in: str
+    """The precision in which training predicted; empty where an older file does not say it."""
+    own_decoder: bool
+    """Whether its dataset's own code read the image files."""
     changes: tuple[str, ...]
     """What is not as it was in training (the model's version, its plugin's code, the engine), in words: logits may then
     differ. Empty where all is the same."""
@@ -101,34 +111,44 @@ class Restored:
             raise UsageError(f"batch must be at least 1, got {batch}")
         if images.dtype != np.uint8 or images.ndim != 3:
             raise DataError(f"images must be (N, H, W) uint8, got {images.shape} {images.dtype}")
+        beside = self.encode(table, len(images))
         if not len(images):
-            _encode(self.codes, table, 0)
             return np.empty((0, len(self.labels)), dtype=np.float32)
-        return self.predict_placed(
-            place(_prepare(images, self), self.device, engine.placement), table, batch=batch, engine=engine
-        )
+        placed = place(_prepare(images, self), self.device, engine.placement)
+        return self._predict(placed, beside, batch, engine)
 
     def predict_placed(
-        self,
-        placed: Placed,
-        table: pd.DataFrame | None = None,
-        *,
-        batch: int | None = None,
-        engine: EngineOptions = DEFAULT_ENGINE_OPTIONS,
+        self, placed: Placed, table: pd.DataFrame | None = None, *, engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
     ) -> NDArray[np.float32]:
         """Logits (n, C) float32 of the test split of images that are on the network's device, as `predict` makes them.
 
         They have the size of `recipe.load_size`; a `table` has a row for each of them, of every split.
         """
-        beside = _encode(self.codes, table, len(placed.images))
+        return self._predict(placed, self.encode(table, len(placed.images)), None, engine)
+
+    def _predict(
+        self, placed: Placed, table: NDArray[np.float32] | None, batch: int | None, engine: EngineOptions
+    ) -> NDArray[np.float32]:
         with computing(self.device, self.recipe.precision):
-            predictor = self._make_predictor(placed, beside, engine)
+            predictor = self._make_predictor(placed, table, engine)
             if batch is not None:
                 predictor.batch = batch
             return predictor.logits("test").cpu().numpy()
 
+    def encode(self, table: pd.DataFrame | None, count: int) -> NDArray[np.float32] | None:
+        """What the network gets beside `count` images, (N, F, 2); None where it gets images alone.
+
+        Raises `DataError` for a table that lacks a row or a column, `UsageError` for one where none is wanted.
+        """
+        return _encode(self.codes, table, count)
+
+    def make_predictor(
+        self, images: NDArray[np.uint8], table: NDArray[np.float32] | None, engine: EngineOptions
+    ) -> Predictor:
+        """What predicts at least one image (N, H, W), all of them being its test split; `table` is (N, F, 2)."""
+        return self._make_predictor(place(_prepare(images, self), self.device, engine.placement), table, engine)
+
     def _make_predictor(self, placed: Placed, table: NDArray[np.float32] | None, engine: EngineOptions) -> Predictor:
-        """What predicts a split of at least one image."""
         numerics = choose_numerics(self.recipe, self.device, self.network)
         execution = Execution(
             placement="resident" if placed.resident else "streamed",
@@ -215,6 +235,11 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
         compiled=part.compiled,
         thresholds=part.thresholds,
         calibration={method: _read_lines(lines, task.labels) for method, lines in part.calibration.items()},
+        policy=part.policy,
+        unit=part.unit,
+        pool=part.pool,
+        computed_in=part.computed_in,
+        own_decoder=part.own_decoder,
         changes=_find_changes(part, offer),
     )
 

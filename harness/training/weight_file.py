@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +17,10 @@ from harness.choices import Choices
 from harness.errors import WeightsError
 from harness.evaluation.evaluate import Evaluation
 from harness.evaluation.parts import CalibrationPart, Number, Part
+from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.training import VERSION
 from harness.training.fit import Training
+from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -99,12 +101,25 @@ class NetworkPart(Part):
     board scores, so that one of studies is to be held against the pooled scores of their images."""
     calibration: dict[str, dict[str, tuple[Number, Number]]]
     """`temperature` or `platt` -> label -> slope and intercept."""
+    policy: str = DEFAULT_POLICY
+    """The threshold policy of the board's first decision metric, by which decisions are made unless another is asked
+    for."""
+    unit: Unit = "image"
+    pool: Pooling = "mean"
+    """What the board scores, which thresholds are for."""
+    computed_in: str = ""
+    """The precision in which training predicted: float32, bf16 or fp16; empty in older files."""
+    own_decoder: bool = False
+    """Whether the dataset's own code read the image files, which may have made other pixels of them."""
 
 
-def describe_network(training: Training, choices: Choices, evaluation: Evaluation) -> dict[str, str]:
+def describe_network(
+    training: Training, choices: Choices, evaluation: Evaluation, metrics: Sequence[str]
+) -> dict[str, str]:
     """The metadata of a finished training's weight file: all that is needed to restore the network, in one entry.
 
-    Thresholds and calibration are those of `evaluation`, without what was fitted on the test split.
+    Thresholds and calibration are those of `evaluation`, without what was fitted on the test split; `metrics` are named
+    as the board names them.
     """
     task, recipe, model = training.setup.task, training.setup.recipe, choices.model
     part = NetworkPart(
@@ -124,6 +139,11 @@ def describe_network(training: Training, choices: Choices, evaluation: Evaluatio
         compiled=training.execution.compiled,
         thresholds={policy: by_label for policy, by_label in evaluation.thresholds.items() if policy != "oracle"},
         calibration=_gather_lines(evaluation.calibration),
+        policy=_find_policy(metrics, evaluation),
+        unit="image" if evaluation.pooled is None else evaluation.pooled.unit,
+        pool="mean" if evaluation.pooled is None else evaluation.pooled.pool,
+        computed_in=training.execution.precision,
+        own_decoder=training.setup.placed.data.decode is not None,
     )
     return {ENTRY: json.dumps(part.model_dump())}
 
@@ -167,6 +187,17 @@ def read_weight_file(path: Path) -> tuple[NetworkPart, dict[str, Tensor]]:
 def simplify(value: object) -> Any:
     """Return a parameter as JSON gives it back: tuples become lists."""
     return json.loads(json.dumps(value, default=str))
+
+
+def _find_policy(names: Sequence[str], evaluation: Evaluation) -> str:
+    """The policy of the first decision metric that a board names; the usual one where there is none, or it saw the test
+    split.
+    """
+    for name in names:
+        base, policy = split_name(name)
+        if policy != "oracle" and any(measured.startswith(f"{base}@") for measured in evaluation.metrics):
+            return policy or DEFAULT_POLICY
+    return DEFAULT_POLICY
 
 
 def _gather_lines(part: CalibrationPart | None) -> dict[str, dict[str, tuple[Number, Number]]]:

@@ -46,7 +46,7 @@ def test_a_label_without_a_counterpart_is_left_out_and_never_taken_for_absent(cs
     data = csv().data
     assert data.labels == ("Edema", "Nodule/Mass")
     assert data.table["split"].tolist() == ["test", "test"]
-    assert np.array_equal(data.targets, [[NAN, 0], [0, 1]], equal_nan=True)
+    assert np.array_equal(data.targets, np.array([[NAN, 0], [0, 1]]), equal_nan=True)
 
 
 def test_every_split_follows_the_policy_for_tests(csv):

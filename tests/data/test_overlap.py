@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,11 +128,11 @@ def change_values(image: Image.Image, low: float, high: float, gamma: float) -> 
     return Image.fromarray((255 * values**gamma).astype(np.uint8))
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "JPEG": save_as_jpeg,
     "smaller": lambda image: image.resize((256, 256), Image.Resampling.BILINEAR),
     "smaller JPEG": lambda image: save_as_jpeg(image.resize((320, 320), Image.Resampling.BICUBIC), 75),
-    "windowed": lambda image: change_values(image, *np.percentile(np.asarray(image), (5, 95)), 1.0),
+    "windowed": lambda image: change_values(image, *np.percentile(np.asarray(image), (5, 95)).tolist(), 1.0),
     "brighter": lambda image: change_values(image, 0, 255, 0.5),
     "inverted": lambda image: Image.fromarray(255 - np.asarray(image)),
 }

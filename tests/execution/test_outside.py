@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ import harness
 from harness.board import BOARD_FILE, open_board
 from harness.components import LEAK
 from harness.evaluation.predictions import load_predictions
+from harness.execution import outside
+from harness.execution.claims import Claims
 from harness.execution.outside import OutsideTests
 from harness.parameters import defaults
 from harness.registry import load_registry
@@ -59,7 +63,7 @@ def draw(folder: Path, name: str, seed: int) -> None:
     Image.fromarray(pixels).save(folder / name)
 
 
-def write_table(root: Path, name: str, labels: tuple[str, ...], rows: list[tuple[str, ...]], *, first: int) -> None:
+def write_table(root: Path, name: str, labels: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, first: int) -> None:
     """A table of `rows` (image, patient, split, then labels) with an image each."""
     (root / f"{name}.csv").write_text(
         "\n".join(",".join(row) for row in [("image", "patient", "split", *labels), *rows]) + "\n"
@@ -129,7 +133,7 @@ def run(harness, tmp_path, root):
     return start
 
 
-def parts(folder: Path) -> dict[str, dict[str, object]]:
+def parts(folder: Path) -> dict[str, dict[str, Any]]:
     return {record.combo.name: dict(record.outside) for record in read_records(folder).records}
 
 
@@ -156,7 +160,7 @@ def test_a_finished_row_is_measured_with_exact_counts_of_certain_and_left_out_la
         assert part.status == "done"
         assert part.data is not None
         assert part.data.labels == ["Effusion", "Nodule/Mass"]
-        assert (part.data.splits.keys(), part.data.splits["test"].images) == ({"test"}, 24)
+        assert {name: split.images for name, split in part.data.splits.items()} == {"test": 24}
         counts = {name: (one.known, one.left_out, one.positives) for name, one in part.labels.items()}
         assert counts == {"Effusion": (16, 8, 8), "Hernia": (0, 0, 0), "Nodule/Mass": (16, 8, 8)}
         assert part.labels["Nodule/Mass"].others == ["Nodule", "Mass"]
@@ -410,6 +414,59 @@ def test_a_killed_run_goes_on_with_the_row_that_lacks_the_test(run, tmp_path, mo
     assert code == 0
     assert log.count("measured on There") == 1
     assert f"measured on There: {NAME}--s1" in log
+
+
+def test_a_row_that_another_process_is_at_is_waited_for(run, tmp_path, monkeypatch):
+    held = Claims(tmp_path / "board").take(f"{NAME}--s0")
+    assert held is not None
+    monkeypatch.setattr(outside.time, "sleep", lambda seconds: held.release())
+    code, log = run(name_test("there"))
+    assert code == 0, log
+    assert f"waiting for other processes that run {NAME}--s0" in log
+    assert log.index(f"measured on There: {NAME}--s1") < log.index(f"measured on There: {NAME}--s0")
+
+
+def test_a_network_that_wants_age_skips_a_test_that_tells_none(harness, tmp_path):
+    """Phantoms tell ages; the table does not."""
+    root = tmp_path / "data" / "csv"
+    root.mkdir(parents=True)
+    write_there(root)
+    folder = tmp_path / "board"
+    folder.mkdir()
+    (folder / BOARD_FILE).write_text(
+        """title = "t"
+objective = "auroc"
+metrics = ["auroc"]
+[dataset]
+name = "phantom"
+train = 40
+val = 20
+test = 20
+size = 32
+[[test]]
+dataset = "csv"
+name = "There"
+file = "there.csv"
+[[test]]
+dataset = "phantom"
+name = "Others"
+test = 30
+size = 32
+seed = 5
+[[rows]]
+models = ["chexnet-demographics"]
+losses = ["bce"]
+recipes = ["toy"]
+params = { recipe = { epochs = 1, size = 32, load_size = 32 } }
+"""
+    )
+    code, _, err = harness("run", str(folder), "--data-root", str(tmp_path / "data"))
+    assert code == 0, err
+    ((there, others),) = [list(of.values()) for of in parts(folder).values()]
+    assert there.status == "skipped"
+    assert there.failure.message == "the network gets age, sex, view beside each image, which 'csv' does not tell"
+    assert "skipped on There: chexnet" in err
+    assert (others.status, others.data.splits["test"].images) == ("done", 30)
 
 
 @pytest.mark.slow

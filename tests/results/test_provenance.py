@@ -62,3 +62,8 @@ def test_a_command_keeps_its_words_whatever_the_user_is_called(monkeypatch, name
     words = ["harness", "run", "demo", "--models", "chexnet", "--set", "recipe.optimizer=adam"]
     monkeypatch.setattr("sys.argv", words)
     assert command() == " ".join(words)
+
+
+def test_a_command_can_be_typed_as_it_is_noted(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["harness", "run", "--only", "chexnet*", "--set", "loss.note=two words"])
+    assert command() == "harness run --only 'chexnet*' --set 'loss.note=two words'"

@@ -190,6 +190,8 @@ def test_same_key_and_other_numbers_is_a_conflict_that_is_shown_and_left(harness
     assert (board / "records" / f"{NET}--s0.json").read_bytes() == before
     _, _, err = harness("merge", "b", "other")
     assert "0.1250 there" in err
+    _, _, err = harness("merge", "b", "other", "--replace", "chexnut*")
+    assert "--replace 'chexnut*' replaced nothing: no conflict is about a record of such a name" in err
     found = run_json(harness, "merge", "b", "other", "--replace", f"{NET}--s0")
     assert (found["code"], found["replaced"]) == (0, [f"{NET}--s0"])
     assert json.loads((board / "records" / f"{NET}--s0.json").read_text())["metrics"]["auroc"]["macro"] == 0.125

@@ -264,7 +264,7 @@ def _run_definition(
     from harness.execution.board_run import Told, carry_out
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
-    from harness.execution.outside import plan_outside
+    from harness.execution.outside_plan import plan_outside
     from harness.execution.planning import FORCED
     from harness.report.page import render
     from harness.report.summary import check_published

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,6 +104,7 @@ def merge(
     """Copy records from other copies of this board. Conflicts are reported, never resolved silently."""
     from harness.board import open_board
     from harness.cli import tables
+    from harness.cli.terminal import warn
     from harness.report.page import render
     from harness.upkeep.merging import as_plain
     from harness.upkeep.merging import merge as merge_records
@@ -114,6 +116,8 @@ def merge(
         tables.print_json({"board": str(board.folder), **as_plain(merged)})
     else:
         _print_merged(merged)
+    if replace is not None and not any(fnmatch.fnmatchcase(name, replace) for name in merged.replaced):
+        warn(f"--replace '{replace}' replaced nothing: no conflict is about a record of such a name")
     if merged.conflicts or merged.missing:
         raise typer.Exit(1)
 
