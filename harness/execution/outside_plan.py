@@ -19,6 +19,7 @@ from harness.results.artifacts import has_artifact
 from harness.results.identity import fingerprint
 from harness.results.layout import outside_file, run_path
 from harness.results.record import FailurePart, Record
+from harness.results.shadow import DECLARED_OTHERWISE, is_declared
 from harness.results.staleness import why_part_changed
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ def _find_reason(plan: TestPlan, item: Planned, settings: Settings) -> str | Non
         return None
     if part.key != identify_part(plan.found, print_now, record):
         return "out of date: its data, labels or weights have changed"
+    job = item.job
+    if part.status == "done" and job.missing is None and not is_declared(job.seen, part.pretraining):
+        return DECLARED_OTHERWISE
     return LOST if lost_predictions(item.job.board, record, plan.test) else None
 
 
