@@ -149,12 +149,12 @@ class OutsideTests:
                 raise
             return MadePart(part=make("failed", explain("data", str(error))))
         key = identify_part(of.found, of.fingerprint, record)
-        current = before is not None and before.key == key and before.status != "failed"
         seen = [] if before is None else before.pretraining
         seen = self._find_shadow(of, job) if job.missing is None else seen
-        if current and not lost_predictions(self.board, record, plan.test):
-            told = before.status != "done" or is_told(seen, before.pretraining)
-            return None if told else MadePart(part=before.model_copy(update={"pretraining": seen}))
+        current = before if before is not None and before.key == key and before.status != "failed" else None
+        if current is not None and not lost_predictions(self.board, record, plan.test):
+            told = current.status != "done" or is_told(seen, current.pretraining)
+            return None if told else MadePart(part=current.model_copy(update={"pretraining": seen}))
         if (failure := of.refused) is not None:
             return MadePart(part=make("failed", failure, of, key))
         if (failure := of.why_skipped(self.board.unit)) is not None:
