@@ -25,7 +25,7 @@ POLICIES = {
 what is fitted on validation for one label alone, as `val-f1:Pneumonia`."""
 WITHOUT_VALIDATION = ("0.5", "oracle")
 """Policies that need no validation."""
-TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
+TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE", "iou": "IoU"}
 """What people call the metrics whose names are abbreviations; others are called as they are typed."""
 DEFAULT_POLICY = "val-f1"
 """What a decision metric without a policy means."""
@@ -73,6 +73,12 @@ def require_labels(names: Iterable[str], labels: Collection[str]) -> None:
         single = parse_single(name.partition("@")[2])
         if single is not None and single[1] not in labels:
             raise UnknownNameError(f"label of the threshold policy in '{name}':", single[1], labels)
+
+
+def is_of(name: str, labels: Collection[str]) -> bool:
+    """Whether a metric means something where these are the labels: not one by the threshold of another label alone."""
+    single = parse_single(name.partition("@")[2])
+    return single is None or single[1] in labels
 
 
 def needed_policies(names: Iterable[str]) -> tuple[str, ...]:

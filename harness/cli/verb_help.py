@@ -88,6 +88,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("Compare two folders of seeds.", "harness compare my-net/ other-net/ --targets targets.csv --margin 0.01"),
     ),
+    "explain": (
+        (
+            "Show where a row's answer about a label comes from.",
+            "harness explain my-board::chexnet--bce--chexnet images/ --labels Effusion",
+        ),
+        (
+            "Explain the test images of a dataset by another method.",
+            "harness explain demo::chexnet--bce--demo phantom --labels Mass --method integrated-gradients",
+        ),
+    ),
     "speed": (("Find the fastest batch size.", "harness speed chexnet --batch-size 16,64,256"),),
     "new": (("Start a model.", "harness new model my-net"),),
     "check": (("Check a plugin's file.", "harness check my_net.py"),),

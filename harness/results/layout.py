@@ -5,6 +5,7 @@ A combo is called `ROW--sSEED`, see `harness.board.combo_name`. What is under `r
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 RECORDS = "records"
@@ -19,6 +20,8 @@ RESAMPLES = "resamples.npz"
 """Under which name a record's `artifacts` hold the digest of the resamples beside it."""
 WEIGHTS = "weights.safetensors"
 RESUME = "resume.safetensors"
+MAPS = "maps.npz"
+"""What heat maps came to against boxes, where a board asks for it; it stands among a record's artifacts."""
 
 
 def record_path(folder: Path, combo: str) -> Path:
@@ -49,7 +52,17 @@ def outside_file(test: str) -> str:
     return f"predictions@{test}.npz"
 
 
-RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS)
+def is_outside_file(name: str) -> bool:
+    """Whether a file in a run's folder is called as the predictions of an outside test."""
+    return name.startswith("predictions@") and name.endswith(".npz")
+
+
+def find_outside(folder: Path, combo: str) -> tuple[Path, ...]:
+    """The resamples of a combo's outside tests that lie in a board's folder, whatever its record says."""
+    return tuple(sorted((folder / RECORDS).glob(f"{glob.escape(combo)}@*.npz")))
+
+
+RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS, MAPS)
 """What a finished combo leaves in its run's folder."""
 
 

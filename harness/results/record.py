@@ -147,7 +147,8 @@ class EfficiencyPart(Part):
     parameters: int | None = None
     flops_per_image: Number = Field(default=None, description="of a forward pass; a multiplication counts as one")
     seconds: dict[str, float] = Field(
-        default_factory=dict, description="by phase: place, build, capture (and compile), train, predict, evaluate"
+        default_factory=dict,
+        description="by phase: place, build, capture (and compile), train, predict, evaluate",
     )
     joules: Number = Field(default=None, description="of the whole GPU while the combo ran, by NVML")
 
@@ -223,6 +224,9 @@ class OutsidePart(Part):
     dataset: str
     options: dict[str, Any]
     splits: list[str] = Field(description="of the other dataset, whose images are the test")
+    key: str = Field(
+        default="", description="of the other dataset and its version, its images, labels and targets, and the weights"
+    )
     status: Status
     failure: FailurePart | None = None
     data: DatasetPart | None = Field(default=None, description="its test images alone, with the labels that are used")
