@@ -63,7 +63,8 @@ def run_onnx(path: Path, row: LoadedRow, count: int) -> tuple[Any, Any]:
     """Logits by onnxruntime and by the row, of the same random images."""
     draw = np.random.default_rng(7)
     images = draw.integers(0, 256, (count, row.size, row.size), dtype=np.uint8)
-    given, table = {"pixels": images}, None
+    given: dict[str, Any] = {"pixels": images}
+    table = None
     if row.columns:
         import pandas as pd
 
