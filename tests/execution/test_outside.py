@@ -17,7 +17,6 @@ import harness
 from harness.board import BOARD_FILE, open_board
 from harness.components import LEAK
 from harness.evaluation.predictions import load_predictions
-from harness.execution import outside
 from harness.execution.claims import Claims
 from harness.execution.outside import OutsideTests
 from harness.parameters import defaults
@@ -419,7 +418,7 @@ def test_a_killed_run_goes_on_with_the_row_that_lacks_the_test(run, tmp_path, mo
 def test_a_row_that_another_process_is_at_is_waited_for(run, tmp_path, monkeypatch):
     held = Claims(tmp_path / "board").take(f"{NAME}--s0")
     assert held is not None
-    monkeypatch.setattr(outside.time, "sleep", lambda seconds: held.release())
+    monkeypatch.setattr("harness.execution.outside.time.sleep", lambda seconds: held.release())
     code, log = run(name_test("there"))
     assert code == 0, log
     assert f"waiting for other processes that run {NAME}--s0" in log
