@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from harness.results.identity import fingerprint
 from harness.results.layout import outside_file, run_path
 from harness.results.record import FailurePart, Record
 from harness.results.staleness import why_part_changed
+from harness.results.store import read_records
 
 if TYPE_CHECKING:
     from harness.execution.planning import Planned, Settings
@@ -38,6 +38,8 @@ class TestPlan:
     problem: FailurePart | None
     """Why its data cannot be had here."""
     sizes: dict[int, PreparedTest] = field(default_factory=dict)
+    obstacle: str = ""
+    """Why its images cannot be had, as far as that is known without decoding them."""
     prints: dict[int, str | None] = field(default_factory=dict)
     """The fingerprint of the images that are in use at a size; None where they cannot be had here."""
 
@@ -51,9 +53,11 @@ class TestPlan:
         if size not in self.prints:
             self.prints[size] = None
             if self.found is not None:
-                with contextlib.suppress(DataError):
+                try:
                     prepared = prepare(self.found.source, self.found.data, size, settings.cache, decode_now=False)
                     self.prints[size] = fingerprint(prepared.data)
+                except DataError as error:
+                    self.obstacle = str(error)
         return self.prints[size]
 
 
@@ -94,7 +98,15 @@ def plan_outside(
             assert found is not None
             for note in (note for note in TOLD if note in found.data.notes):
                 listener(Noted(f"outside test {plan.title}: {note.replace('_', ' ')}: {found.data.notes[note]}"))
-        wanted += [Wanted(plan, item, _find_reason(plan, item, settings)) for item in planned]
+        for size in {item.job.choices.recipe.load_size for item in planned}:
+            plan.find_print(size, settings)
+        found_here = [Wanted(plan, item, _find_reason(plan, item, settings)) for item in planned]
+        if plan.obstacle and any(one.reason is not None for one in found_here):
+            listener(Noted(f"outside test {plan.title} would fail: {plan.obstacle}"))
+        wanted += found_here
+    submitted = sorted({r.combo.row for r in read_records(board.folder).records if r.external is not None})
+    if submitted and any(one.reason is not None for one in wanted):
+        listener(Noted(f"{', '.join(submitted)}: submitted without a network, so not measured on outside tests"))
     return tuple(wanted)
 
 

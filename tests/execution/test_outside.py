@@ -286,7 +286,8 @@ def test_missing_images_fail_the_part_which_is_tried_again_and_rows_are_trained_
     (root / "there" / "0-0.png").rename(root / "there" / "elsewhere")
     code, log = run(name_test("there"))
     assert code == 1
-    assert "1 of 24 images of 'csv' is missing" in log
+    assert "outside test There would fail: 1 of 24 images of 'csv' is missing" in log
+    assert f"{NAME}--s0 on There: 1 of 24 images of 'csv' is missing" in log
     (part,) = parts(tmp_path / "board")[f"{NAME}--s0"].values()
     assert (part.status, part.failure.kind, part.data) == ("failed", "data", None)
     (root / "there" / "elsewhere").rename(root / "there" / "0-0.png")
@@ -476,6 +477,9 @@ def test_validate_status_and_clean_know_what_belongs_to_outside_tests(run, tmp_p
     code, out, _ = harness("validate", str(folder))
     assert code == 0, out
     assert json.loads(harness("clean", str(folder), "--json")[1])["waste"] == []
+    assert harness("leaderboard", str(folder), "--out", str(tmp_path / "published"))[0] == 0
+    published = {path.name for path in (tmp_path / "published" / "records").iterdir()}
+    assert published == {path.name for path in (folder / "records").iterdir()}
     define(tmp_path, name_test("there"))
     code, out, _ = harness("clean", str(folder), "--yes")
     assert out.count("which board.toml does not name") == 2
