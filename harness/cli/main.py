@@ -24,6 +24,8 @@ from harness.cli.verbs import (
     comparison,
     data,
     evaluation,
+    explanation,
+    exporting,
     machine,
     plugins,
     prediction,
@@ -60,6 +62,8 @@ VERBS: dict[str, dict[str, Any]] = {
     },
     "Use a row": {
         "predict": prediction.predict,
+        "explain": explanation.explain,
+        "export": exporting.export,
     },
     "Look after boards": {
         "status": upkeep.status,

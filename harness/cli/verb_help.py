@@ -54,6 +54,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "harness predict weights.safetensors nih-cxr14 --data-root /path/to/nih --out scores.npz",
         ),
     ),
+    "export": (
+        ("Write an ONNX file.", "harness export my-board::chexnet--bce--demo --to onnx --out exported"),
+        (
+            "Write a folder with weights and a model card.",
+            "harness export my-board::chexnet--bce--demo --to hf --out exported",
+        ),
+    ),
     "diff": (("Compare a board with its earlier state.", "harness diff old/my-board my-board --markdown"),),
     "status": (("Watch a board while other processes run it.", "harness status my-board --watch"),),
     "merge": (("Collect what two machines have run.", "harness merge my-board gpu1/my-board gpu2/my-board"),),
@@ -80,6 +87,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "harness compare my-board::chexnet--bce--demo my-board::chexnet--focal--demo",
         ),
         ("Compare two folders of seeds.", "harness compare my-net/ other-net/ --targets targets.csv --margin 0.01"),
+    ),
+    "explain": (
+        (
+            "Show where a row's answer about a label comes from.",
+            "harness explain my-board::chexnet--bce--chexnet images/ --labels Effusion",
+        ),
+        (
+            "Explain the test images of a dataset by another method.",
+            "harness explain demo::chexnet--bce--demo phantom --labels Mass --method integrated-gradients",
+        ),
     ),
     "speed": (("Find the fastest batch size.", "harness speed chexnet --batch-size 16,64,256"),),
     "new": (("Start a model.", "harness new model my-net"),),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from harness.execution import local
 from harness.execution.events import Listener
 from harness.execution.interruption import Interrupted
 from harness.execution.planning import Planned, Settings
-from harness.execution.rescore import rescore
+from harness.execution.rescore import MakeMaps, rescore
 from harness.registry import Registry
 from harness.results.record import Record
 from harness.results.staleness import why_part_changed, why_unmeasured
@@ -22,6 +23,8 @@ from harness.results.store import read_records, set_aside
 from harness.results.whereabouts import note_data
 
 if TYPE_CHECKING:
+    from harness.evaluation.localization import MapValues
+    from harness.execution.combo import Job
     from harness.execution.outside_plan import Wanted
     from harness.execution.workers import WorkerOptions
 
@@ -71,8 +74,10 @@ def carry_out(
     note_data_root(board, registry, settings.data_root)
     for line in set_aside(board.folder):
         told.warn(line)
-    again = {item.job.combo.name for item in planned if item.lacks is not None}
-    left = rescore(board, registry, told.mention, again).left if again else ()
+    again = {item.job.combo.name: item.job for item in planned if item.lacks is not None}
+    pretraining = {name: job.pretraining for name, job in again.items()}
+    makers = list_makers(again, registry)
+    left = rescore(board, registry, told.mention, again, pretraining, makers).left if again else ()
     for line in left:
         told.warn(line)
     records = local.run(planned, told.listener, options, retries=retries)
@@ -124,6 +129,18 @@ def measure_finished(board: Board, registry: Registry, settings: Settings, told:
         told.warn(line := f"the outside tests were not measured: {error}")
         return (line,)
     return measure_outside(board, registry, settings, wanted, told)
+
+
+def list_makers(jobs: Mapping[str, Job], registry: Registry) -> dict[str, MakeMaps]:
+    """Record -> what makes its heat maps by its stored weights, where the board has a metric of them."""
+    return {name: partial(_make_maps, job, registry) for name, job in jobs.items() if job.boxes is not None}
+
+
+def _make_maps(job: Job, registry: Registry, record: Record) -> MapValues | str:
+    """A finished record's heat maps, by its weights; torch is imported by the first of them."""
+    from harness.execution.stored_maps import make_from_weights
+
+    return make_from_weights(job, registry, record)
 
 
 def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,23 +16,27 @@ import torch
 from harness.board import Board, Combo
 from harness.choices import Choices
 from harness.components import Metric
+from harness.data.boxes import Boxes
 from harness.data.columns import fit_columns, table_digest
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
+from harness.data.pretraining import PretrainingSource, unite
 from harness.errors import ClaimLostError, DataError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
+from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
+from harness.execution.maps import make_maps
 from harness.files import is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation, describe_notes, describe_splits
 from harness.results.identity import fingerprint_test
-from harness.results.layout import WEIGHTS, predictions_file
+from harness.results.layout import MAPS, WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub, scrub_paths
 from harness.results.record import (
     ComboPart,
@@ -42,10 +46,12 @@ from harness.results.record import (
     ExecutionPart,
     FailureKind,
     FailurePart,
+    PretrainingPart,
     ProvenancePart,
     Record,
     TrainingPart,
 )
+from harness.results.shadow import describe_training
 from harness.results.store import run_folder
 from harness.training import VERSION
 from harness.training.build import make_validation_metric, set_up
@@ -81,6 +87,8 @@ class Job:
     """The board's: it picks the epoch where the recipe says so."""
     device: torch.device
     engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
+    boxes: Boxes | None = None
+    """What heat maps are held against, where the board has a metric of them."""
     prepare_seconds: float = 0.0
     """Seconds spent on decoding the images, or on opening them in the cache, for all combos of that size."""
     resume: bool = True
@@ -91,6 +99,10 @@ class Job:
     """The files given by --plugin that take part, without their folders."""
     missing: str | None = None
     """Why its initial weights are not there, in words; None where they are."""
+    seen: tuple[PretrainingSource, ...] = ()
+    """What its network has seen before."""
+    pretraining: Sequence[PretrainingPart] = ()
+    """What of that is in the test."""
 
     @property
     def board_folder(self) -> Path:
@@ -202,23 +214,35 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
         with watch.phase(f"predict {split}"):
             predictions[split] = training.predictor.predictions(split)
             wait_for(job.device)
+    maps = _explain(job, setup, watch)
     with watch.phase("evaluate"):
-        evaluation = evaluate(predictions["test"], predictions["val"], job.protocol)
+        evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, maps)
     record = _record(
         job,
         status="done",
         **describe_evaluation(evaluation),
         training=_describe_training(job, training),
         efficiency=_describe_cost(job, training, watch, energy),
-        artifacts=_save(job, training, evaluation, predictions),
+        artifacts=_save(job, training, evaluation, predictions) | _save_maps(job, maps),
     )
     return Result(record, evaluation.resamples)
+
+
+def _explain(job: Job, setup: Setup, watch: Stopwatch) -> MapValues | str:
+    """The best weights' heat maps, where the board asks for them; else nothing is done."""
+    if job.boxes is None:
+        return NO_MAPS
+    with watch.phase("explain"):
+        network, table = setup.network, setup.table
+        maps = make_maps(job.choices, job.protocol.metrics, job.boxes, setup.placed, network, setup.task, table)
+        wait_for(job.device)
+    return maps
 
 
 def _measure_prevalence(job: Job) -> Result:
     """The control that trains nothing."""
     predictions = {split: predict_prevalence(job.prepared.data, split) for split in ("val", "test")}
-    evaluation = evaluate(predictions["test"], predictions["val"], job.protocol)
+    evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, NO_NETWORK)
     record = _record(
         job, status="done", **describe_evaluation(evaluation), artifacts=_save_predictions(job, predictions)
     )
@@ -283,6 +307,7 @@ def _record(job: Job, provenance: ProvenancePart | None = None, **parts: object)
             resolved={section: _published(values) for section, values in resolved.items()},
         ),
         dataset=_describe_data(job),
+        pretraining=list(job.pretraining),
         provenance=made.model_copy(update=took_part),
         **parts,
     )
@@ -372,5 +397,15 @@ def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dic
     """Stage predictions and best weights, which can be restored, under `runs/<key>/`; gives each file's sha256."""
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
-    network, about = training.setup.network, describe_network(training, job.choices, evaluation, job.protocol.names)
+    own = describe_training(job.source, job.combo.options, job.fingerprint)
+    network, seen = training.setup.network, unite((own, *job.seen))
+    about = describe_network(training, job.choices, evaluation, job.protocol.names, seen)
     return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}
+
+
+def _save_maps(job: Job, maps: MapValues | str) -> dict[str, str]:
+    """Stage what heat maps came to under `runs/<key>/`; gives the file's sha256, or nothing where there are none."""
+    if isinstance(maps, str):
+        return {}
+    job.guard()
+    return {MAPS: stage(run_folder(job.board_folder, job.key) / MAPS, maps.write)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,21 @@ import numpy as np
 import torch
 
 from harness.board import BOARD_FILE, Board, Combo
-from harness.choices import Choices, list_files, list_metrics, resolve_metrics, resolve_rows
+from harness.choices import (
+    Choices,
+    list_files,
+    list_metrics,
+    list_watched,
+    require_scored,
+    resolve_metrics,
+    resolve_rows,
+)
 from harness.components import SPLITS, TOLD, Data, Metric
+from harness.data.boxes import Boxes, explain_no_boxes, find_boxes
 from harness.data.columns import table_digest
 from harness.data.loading import Source, find_source, list_units, load_disjoint, require_units
 from harness.data.prepare import Prepared, describe_left_out, prepare
+from harness.data.pretraining import PretrainingSource
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
 from harness.evaluation.predictive import require_prevalence
@@ -35,11 +45,13 @@ from harness.results.identity import (
     weights_identity,
 )
 from harness.results.provenance import scrub_paths
-from harness.results.record import Record
+from harness.results.record import PretrainingPart, Record
+from harness.results.shadow import find_shadow, is_told
 from harness.results.staleness import why_evaluate_again
 from harness.results.store import read_records
 from harness.scoring.reader_files import ReaderFiles, read_board_readers
 from harness.training import VERSION
+from harness.training.declaration import list_seen
 from harness.training.draw import find_pools
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
 from harness.training.weights import require_imagenet
@@ -78,7 +90,7 @@ class Planned:
     """Why the stored predictions of a current record are to be evaluated again; None where they are not."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DataBySize:
     """A board's data as its combos ask for it: label files read once, images prepared once a size."""
 
@@ -86,6 +98,8 @@ class DataBySize:
     settings: Settings
     listener: Listener
     data: Data
+    has_maps: bool = False
+    """Whether the board has a metric of heat maps, which needs the boxes."""
     sizes: dict[int, SizedData] = field(default_factory=dict)
 
     def at(self, load_size: int) -> SizedData:
@@ -108,7 +122,8 @@ class DataBySize:
                 remark(left_out)
             _require_splits(self.source, prepared.data)
             seconds = time.perf_counter() - started
-            self.sizes[load_size] = SizedData(prepared, fingerprint(prepared.data), seconds)
+            boxes = find_boxes(prepared.data) if self.has_maps else None
+            self.sizes[load_size] = SizedData(prepared, fingerprint(prepared.data), seconds, boxes)
         return self.sizes[load_size]
 
 
@@ -120,6 +135,8 @@ class SizedData:
     fingerprint: str
     seconds: float
     """Seconds that it took to have them."""
+    boxes: Boxes | None = None
+    """What heat maps are held against, where they are."""
 
 
 def plan(board: Board, registry: Registry, settings: Settings, listener: Listener) -> tuple[Planned, ...]:
@@ -131,17 +148,22 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     _require_no_folders(board)
     rows = resolve_rows(board, registry)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (list_metrics(board, rows), MEASURED))
+    require_scored([board.objective, *list_watched(rows)], registry)
     chosen = _choose(board, settings)
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
     missing = _find_missing_weights(used)
     weights = {name: _identify_weights(choices, missing.get(name)) for name, choices in used.items()}
+    begun = {name for name, choices in used.items() if choices.row.control != "prevalence"} - missing.keys()
+    seen = {name: list_seen(choices) if name in begun else () for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     loaded = load_disjoint(source)
     require_units(source, loaded, board.unit)
     for note in (note for note in TOLD if note in loaded.notes):
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
-    data = DataBySize(source, settings, listener, loaded)
+    on_maps = [metric.name for metric in metrics if metric.on == "maps"]
+    _require_boxes(source, loaded, on_maps)
+    data = DataBySize(source=source, settings=settings, listener=listener, data=loaded, has_maps=bool(on_maps))
     lacking = {combo.row.name for combo in chosen if (combo.row.name, combo.seed) not in records} - missing.keys()
     wanted = [used[name] for name in used if name in lacking]
     with _told_where_dry(settings, listener):
@@ -159,6 +181,8 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         in_groups=in_groups,
         weights=weights,
         missing=missing,
+        registry=registry,
+        seen=seen,
         plugins=list_files(offers),
         readers=readers,
     )
@@ -170,7 +194,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         reason = _reason(before, job, settings)
         if job.missing is not None and before is not None and before.status == "done":
             listener(Noted(f"{combo.name} keeps the result that it has: {job.missing}"))
-        lacks = why_evaluate_again(board, before) if before is not None and reason is None else None
+        lacks = _why_again(board, before, job) if before is not None and reason is None else None
         planned.append(Planned(job, reason, before, lacks))
     _refuse_if_all_are_skipped([item.job for item in planned])
     return tuple(planned)
@@ -190,10 +214,15 @@ class JobMaker:
     """Row -> the identity of its initial weights."""
     missing: Mapping[str, str]
     """Row -> why its initial weights are not there; those that have theirs are absent."""
+    registry: Registry
+    seen: Mapping[str, tuple[PretrainingSource, ...]]
+    """Row -> what its network has seen before."""
     plugins: tuple[str, ...]
     """Plugin files that the dataset and the metrics come from."""
     readers: ReaderFiles | None
     """Who stands beside the networks."""
+    shadows: dict[tuple[tuple[str, ...], str], list[PretrainingPart]] = field(default_factory=dict)
+    """What was found for each list of sources and fingerprint of data: label files are read once."""
 
     def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
         """Make the job of a combo, with images of the size that it loads.
@@ -235,10 +264,21 @@ class JobMaker:
             device=settings.device,
             engine=settings.engine,
             prepare_seconds=sized.seconds,
+            boxes=sized.boxes,
             resume=not settings.force,
             plugins=tuple(dict.fromkeys((*choices.plugins, *self.plugins))),
             missing=self.missing.get(combo.row.name),
+            seen=self.seen[combo.row.name],
+            pretraining=self._find_shadow(self.seen[combo.row.name], sized),
         )
+
+    def _find_shadow(self, seen: tuple[PretrainingSource, ...], sized: SizedData) -> list[PretrainingPart]:
+        """Hold the test images in use against what a network has seen."""
+        found = tuple(one.model_dump_json() for one in seen), sized.fingerprint
+        if found not in self.shadows:
+            root = self.settings.data_root
+            self.shadows[found] = find_shadow(seen, self.source, sized.prepared.data, root, self.registry)
+        return self.shadows[found]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -266,6 +306,14 @@ def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
     if not combos:
         raise UnknownNameError("row", settings.only or "", {row.name for row in board.rows})
     return combos
+
+
+def _why_again(board: Board, record: Record, job: Job) -> str | None:
+    """Why a current record is to be evaluated again, or None."""
+    lacks = why_evaluate_again(board, record)
+    if lacks is None and record.status == "done" and job.missing is None and not is_told(job.pretraining, record):
+        return "it does not say what its network was pretrained on as its weights declare it now"
+    return lacks
 
 
 def _reason(record: Record | None, job: Job, settings: Settings) -> str | None:
@@ -341,6 +389,16 @@ def _require_splits(source: Source, data: Data) -> None:
     if empty:
         raise DataError(
             f"dataset '{source.dataset.name}' has no images in {' and '.join(empty)}; choose another split or more data"
+        )
+
+
+def _require_boxes(source: Source, data: Data, metrics: Sequence[str]) -> None:
+    """Refuse metrics of heat maps on a dataset whose test has no boxes to hold them against."""
+    why = explain_no_boxes(data) if metrics else None
+    if why is not None:
+        raise UsageError(
+            f"{', '.join(metrics)} of heat maps cannot be measured on '{source.dataset.name}': {why}; take "
+            f"{'it' if len(metrics) == 1 else 'them'} out of metrics in board.toml"
         )
 
 

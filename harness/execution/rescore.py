@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from harness.board import Board
 from harness.choices import resolve_metrics
-from harness.errors import ClaimLostError, DataError
+from harness.errors import ClaimLostError, DataError, WeightsError
 from harness.evaluation.evaluate import Protocol, evaluate
+from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues, load_map_values
 from harness.evaluation.pooling import require_stored_units
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.subgroups import MEASURED
@@ -18,11 +19,17 @@ from harness.execution.outside_parts import MadePart, evaluate_outside
 from harness.execution.stored import load_stored
 from harness.lease_files import FileLease
 from harness.registry import Registry
+from harness.results.artifacts import read_artifact, stage
 from harness.results.description import describe_evaluation
-from harness.results.layout import outside_file, predictions_file
-from harness.results.record import Record
+from harness.results.layout import MAPS, outside_file, predictions_file, run_path
+from harness.results.record import PretrainingPart, Record
 from harness.results.store import read_record, read_records, write_record
 from harness.scoring.reader_files import read_board_readers
+
+MakeMaps = Callable[[Record], MapValues | str]
+"""A finished record -> what its heat maps come to, or why there are none, in words."""
+NOTHING: Mapping[str, Sequence[PretrainingPart]] = {}
+NO_MAKERS: Mapping[str, MakeMaps] = {}
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,15 @@ def rescore(
     registry: Registry,
     tell: Callable[[str], None] = lambda name: None,
     only: Collection[str] | None = None,
+    pretraining: Mapping[str, Sequence[PretrainingPart]] = NOTHING,
+    make_maps: Mapping[str, MakeMaps] = NO_MAKERS,
 ) -> Rescored:
     """Evaluate the stored predictions of every finished record, or of those named, by the board's metrics of now.
 
-    `tell` hears the name of each record before its turn. Raises `HarnessError` for metrics that there are not; a record
-    without its predictions, or with others than it was made of, is left and named.
+    `tell` hears the name of each record before its turn; `pretraining` has, by names of records, what they say of it
+    from now on, and `make_maps` what makes heat maps where a metric of them lacks some: without it such a record is
+    left. Raises `HarnessError` for metrics that there are not; a record without its predictions, or with others than it
+    was made of, is left and named.
     """
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     claims, done, left, readers = Claims(board.folder), [], [], read_board_readers(board)
@@ -62,23 +73,27 @@ def rescore(
             record = read_record(board.folder, earlier.combo.row, earlier.combo.seed)  # a run may have made it again
             seed = (record or earlier).dataset.draw
             protocol = Protocol.of_board(board, metrics, in_groups, seed, make_panel)
-            _evaluate_again(board, record or earlier, protocol, claim)
+            said = {"pretraining": list(pretraining[name])} if name in pretraining else {}
+            record = (record or earlier).model_copy(update=said)
+            _evaluate_again(board, record, protocol, claim, make_maps.get(name))
             done.append(name)
-        except (DataError, ClaimLostError) as error:
+        except (DataError, WeightsError, ClaimLostError) as error:
             left.append(f"{name}: {error}")
         finally:
             claim.release()
     return Rescored(tuple(done), tuple(left))
 
 
-def _evaluate_again(board: Board, record: Record, protocol: Protocol, claim: FileLease) -> None:
+def _evaluate_again(board: Board, record: Record, protocol: Protocol, claim: FileLease, make: MakeMaps | None) -> None:
     test = _load(board, record, "test")
     require_stored_units(test, board.unit)
     val = None if record.is_without_validation else _load(board, record, "val")
-    evaluation = evaluate(test, val, protocol)
+    maps = _find_maps(board, record, protocol, make)
+    evaluation = evaluate(test, val, protocol, maps.values)
     outside = _evaluate_outside_again(board, record, val, protocol)
     parts = record.outside | {key: one.part for key, one in outside.items()}
-    made = Record(**(dict(record) | describe_evaluation(evaluation) | {"outside": parts}))
+    artifacts = {**record.artifacts, **maps.staged}
+    made = Record(**(dict(record) | describe_evaluation(evaluation) | {"artifacts": artifacts, "outside": parts}))
     claim.require()
     drawn = {key: one.resamples for key, one in outside.items() if one.resamples is not None}
     write_record(board.folder, made, evaluation.resamples, drawn)
@@ -101,6 +116,37 @@ def _evaluate_outside_again(
             stored = load_stored(board.folder, record.key, file, part.artifacts.get(file))
             made[test.key] = evaluate_outside(part, stored, val, protocol)
     return made
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """What a record's heat maps came to, or why there are none; and the digest of what was made of them now."""
+
+    values: MapValues | str
+    staged: Mapping[str, str] = field(default_factory=dict)
+
+
+def _find_maps(board: Board, record: Record, protocol: Protocol, make: MakeMaps | None) -> _Maps:
+    """Read what a record's heat maps came to, or make it. Raises `DataError` where it is neither there nor made."""
+    wanted = {metric.name for metric in protocol.metrics if metric.on == "maps"}
+    if not wanted or record.external is not None:
+        return _Maps(NO_MAPS)
+    if record.combo.control == "prevalence":
+        return _Maps(NO_NETWORK)
+    path = run_path(board.folder, record.key) / MAPS
+    stored = read_artifact(path, record.artifacts.get(MAPS), load_map_values)
+    if stored is not None and wanted <= stored.metrics():
+        return _Maps(stored)
+    if make is not None:
+        values = make(record)
+        return _Maps(values, {} if isinstance(values, str) else {MAPS: stage(path, values.write)})
+    reasons = {part.why_left_out for name, part in record.metrics.items() if name in wanted and part.maps is None}
+    if wanted <= record.metrics.keys() and MAPS not in record.artifacts and reasons:
+        return _Maps("; ".join(reason for reason in reasons if reason))
+    raise DataError(
+        f"{', '.join(sorted(wanted))} are of heat maps, which take the row's weights and images and are not in "
+        f"{path.parent}: `harness run` on the board makes them without training again"
+    )
 
 
 def _load(board: Board, record: Record, split: str) -> Predictions:

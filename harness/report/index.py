@@ -18,8 +18,10 @@ from harness.report.chance import judge_against_chance
 from harness.report.format import EXTERNAL, format_interval, tell_part, tell_scored
 from harness.report.headline import explain_nothing
 from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.report.shadow import mark_pretraining
 from harness.report.summary import BoardResults
 from harness.results.store import require_no_board
+from harness.text import count
 
 TITLE = "Leaderboards"
 MOST_NAMED = 3
@@ -95,6 +97,8 @@ class Entry:
     nothing: str
     """Why there is no best row."""
     warnings: tuple[str, ...]
+    outside: str
+    """How many outside tests there are; empty without any."""
 
 
 def _summarize(summary: Leaderboard) -> Entry:
@@ -112,6 +116,7 @@ def _summarize(summary: Leaderboard) -> Entry:
         finished=max((record.provenance.finished[:10] for record in summary.counted), default=""),
         nothing="" if best else explain_nothing(summary),
         warnings=tuple(_warn(summary)),
+        outside=count(len(summary.board.tests), "outside test") if summary.board.tests else "",
     )
 
 
@@ -124,7 +129,8 @@ def _count_rows(summary: Leaderboard) -> str:
 
 def _tell_tied(summary: Leaderboard) -> str:
     if len(summary.ranked) < 2:
-        return "the only row with a result" if summary.ranked else ""
+        only = "rank" if len(summary.measured) > len(summary.ranked) else "result"
+        return f"the only row with a {only}" if summary.ranked else ""
     if summary.ranked[0].group is None:
         return "not tested"
     tied = [row.title for row in summary.ranked[1:] if row.group == 1]
@@ -141,6 +147,12 @@ def _warn(summary: Leaderboard) -> Iterator[str]:
         yield part
     if "missing" in notes or "unreadable" in notes:
         yield "Part of the dataset"
+    rows = [row for row in summary.rows if row.counted and row.control is None]
+    shadowed, marked = sum(row.is_shadowed for row in rows), sum(bool(mark_pretraining(row)) for row in rows)
+    if shadowed:
+        yield f"{count(shadowed, 'row')} not ranked: test images were seen before, or may have been"
+    if marked > shadowed:
+        yield "Pretraining unknown" + (f" for {marked - shadowed} of {len(rows)} rows" if marked < len(rows) else "")
     if not summary.ranked:
         return
     if judge_against_chance(summary):

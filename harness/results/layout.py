@@ -20,6 +20,8 @@ RESAMPLES = "resamples.npz"
 """Under which name a record's `artifacts` hold the digest of the resamples beside it."""
 WEIGHTS = "weights.safetensors"
 RESUME = "resume.safetensors"
+MAPS = "maps.npz"
+"""What heat maps came to against boxes, where a board asks for it; it stands among a record's artifacts."""
 
 
 def record_path(folder: Path, combo: str) -> Path:
@@ -60,7 +62,7 @@ def find_outside(folder: Path, combo: str) -> tuple[Path, ...]:
     return tuple(sorted((folder / RECORDS).glob(f"{glob.escape(combo)}@*.npz")))
 
 
-RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS)
+RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS, MAPS)
 """What a finished combo leaves in its run's folder."""
 
 

@@ -147,7 +147,8 @@ class EfficiencyPart(Part):
     parameters: int | None = None
     flops_per_image: Number = Field(default=None, description="of a forward pass; a multiplication counts as one")
     seconds: dict[str, float] = Field(
-        default_factory=dict, description="by phase: place, build, capture (and compile), train, predict, evaluate"
+        default_factory=dict,
+        description="by phase: place, build, capture (and compile), train, predict, evaluate",
     )
     joules: Number = Field(default=None, description="of the whole GPU while the combo ran, by NVML")
 
@@ -180,6 +181,20 @@ class SubmissionPart(Part):
     subgroups_left_out: list[str] = Field(
         default_factory=list, description="columns by which its predictions cannot be told apart"
     )
+
+
+class PretrainingPart(Part):
+    """Images that the network had seen before, or where it was submitted at all, held against the test images."""
+
+    name: str = Field(description="of the table of pretraining, or what a weight file calls it; unknown: nobody says")
+    about: str = Field(default="", description="what it is, in a sentence")
+    overlap: Literal["none", "shared", "possible", "unknown"] = Field(
+        description="none or shared: it was counted, or nothing can be shared; possible: the images are of one origin, "
+        "and their list was not there; unknown: nothing tells"
+    )
+    images: int | None = Field(default=None, ge=0, description="test images that were seen; null: not counted")
+    patients: int | None = Field(default=None, ge=0, description="test patients who were seen; null: not counted")
+    why: str = Field(default="", description="why something was not counted, in words")
 
 
 class FailurePart(Part):
@@ -228,6 +243,9 @@ class OutsidePart(Part):
     calibration: CalibrationPart | None = None
     subgroups: dict[str, SubgroupPart] | None = None
     labels_resampled: str | None = None
+    pretraining: list[PretrainingPart] = Field(
+        default_factory=list, exclude_if=lambda pretraining: not pretraining, description="what the network had seen"
+    )
     artifacts: dict[str, str] = Field(default_factory=dict, description="resamples.npz and predictions -> sha256")
     provenance: ProvenancePart
 
@@ -272,6 +290,11 @@ class Record(Part):
     )
     labels_resampled: str | None = Field(
         default=None, description="metric whose single labels were resampled; null where that was not noted"
+    )
+    pretraining: list[PretrainingPart] = Field(
+        default_factory=list,
+        exclude_if=lambda pretraining: not pretraining,
+        description="what the network had seen before; absent where nothing, and in older records",
     )
     training: TrainingPart | None = None
     efficiency: EfficiencyPart = EfficiencyPart()

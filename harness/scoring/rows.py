@@ -19,8 +19,10 @@ from harness.evaluation.resamples import Resamples
 from harness.metric_names import full_name
 from harness.results.artifacts import read_artifact
 from harness.results.layout import RECORDS, predictions_file, run_path
+from harness.results.outside import find_test, view_measured
 from harness.results.record import DatasetPart, Record
 from harness.results.repetition import tell_again
+from harness.results.shadow import gather_pretraining, mark_shadow
 from harness.results.staleness import current_fingerprint, why_stale
 from harness.results.store import read_records, read_resamples
 from harness.scoring.prediction_files import read_predictions
@@ -39,6 +41,8 @@ class MeasuredRow:
     records: tuple[Record, ...]
     absent: tuple[int, ...]
     """Seeds of the board without one."""
+    test: str = ""
+    """The key of the outside test that its records are seen from; empty for the board's own test."""
 
     @property
     def dataset(self) -> DatasetPart:
@@ -51,10 +55,11 @@ class MeasuredRow:
         return tell_again(str(self.folder), self.name, self.records)
 
 
-def find_row(text: str) -> MeasuredRow:
-    """What `BOARD::ROW` means.
+def find_row(text: str, test: str = "") -> MeasuredRow:
+    """What `BOARD::ROW` means; with the key or the name of an outside `test`, the row as that test sees it.
 
-    Raises `HarnessError` for no board, an unknown row, one that has no current results or a record that is damaged.
+    Raises `HarnessError` for no board, an unknown row or outside test, a row that has no current results or a record
+    that is damaged.
     """
     place, _, name = text.rpartition(SEPARATOR)
     location = find_board(place)
@@ -77,9 +82,15 @@ def find_row(text: str) -> MeasuredRow:
     current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)
     if not current:
         raise UsageError(f"{text} has no current result; make one: harness run {shlex.quote(place)}")
+    key = find_test(board, test).key if test else ""
+    if key:
+        current = tuple(view for record in current if (view := view_measured(record, key)) is not None)
+        if not current:
+            way_out = f"harness run {shlex.quote(place)} measures it without training"
+            raise UsageError(f"{text} has no result on the outside test '{test}'; {way_out}")
     wanted = () if name in external else board.seeds
     absent = tuple(seed for seed in wanted if seed not in {record.combo.seed for record in current})
-    return MeasuredRow(folder, name, current, absent)
+    return MeasuredRow(folder, name, current, absent, key)
 
 
 def require_same_data(rows: Mapping[str, MeasuredRow]) -> list[str]:
@@ -100,6 +111,14 @@ def require_same_data(rows: Mapping[str, MeasuredRow]) -> list[str]:
         "the rows have the same test images and were trained on different ones: "
         + "; ".join(f"{name}: {row.dataset.notes.get(IMAGE_LEVEL, '')}" for name, row in rows.items())
     ]
+
+
+def mark_rows(rows: Mapping[str, MeasuredRow]) -> list[str]:
+    """Say of which rows the networks had seen test images before, or may have."""
+    parts = {
+        name: [part for record in row.records for part in gather_pretraining(record)] for name, row in rows.items()
+    }
+    return [f"{name}: {mark}" for name, found in parts.items() if (mark := mark_shadow(found))]
 
 
 def _describe_data(row: MeasuredRow) -> str:
@@ -139,7 +158,7 @@ def read_row_resamples(name: str, row: MeasuredRow) -> list[Resamples]:
     """Read what lies beside a row's records. Raises `DataError` where there is nothing, or not what the record says."""
     row_resamples = []
     for record in row.records:
-        resamples = read_resamples(row.folder, record)
+        resamples = read_resamples(row.folder, record, row.test)
         if resamples is None:
             raise DataError(
                 f"{name}, seed {record.combo.seed}: the resamples of its record are not beside it; make them: "

@@ -16,6 +16,7 @@ from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
+from harness.results.shadow import gather_pretraining, mark_shadow
 from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again, why_unmeasured
 from harness.results.store import read_records
 
@@ -128,7 +129,7 @@ def _describe(
         unmeasured = why_unmeasured(board, record)
         if unmeasured is not None:
             return ComboStatus(combo.name, "unevaluated", unmeasured)
-        return ComboStatus(combo.name, "done")
+        return ComboStatus(combo.name, "done", mark_shadow(gather_pretraining(record)))
     return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
 
 
@@ -142,7 +143,8 @@ def _describe_other(board: Board, record: Record, current: CurrentKeys) -> Combo
     lacks = why_evaluate_again(board, record)
     if lacks is not None:
         return ComboStatus(name, "unevaluated", f"{lacks}; {AGAIN}")
-    return ComboStatus(name, "submitted", "external, not trained here")
+    mark = mark_shadow(gather_pretraining(record))
+    return ComboStatus(name, "submitted", ", ".join(filter(None, ("external, not trained here", mark))))
 
 
 def _seconds_left(combo: Combo, status: ComboStatus, forecast: Forecast) -> float | None:
