@@ -22,7 +22,7 @@ from harness.execution.outside import OutsideTests
 from harness.parameters import defaults
 from harness.registry import load_registry
 from harness.results.layout import outside_file, run_path
-from harness.results.store import read_records, read_resamples
+from harness.results.store import read_records, read_resamples, set_aside
 from harness.training.restore import restore
 from tests.conftest import TOY
 
@@ -495,6 +495,16 @@ def test_validate_status_and_clean_know_what_belongs_to_outside_tests(run, tmp_p
     code, out, _ = harness("validate", str(folder))
     assert code == 1
     assert f"{resamples.name} is not what its record was made with" in out
+
+
+def test_what_lies_beside_a_damaged_record_is_set_aside_with_it(run, tmp_path):
+    run(name_test("there"))
+    folder = tmp_path / "board"
+    beside = {path.name for path in folder.glob(f"records/{NAME}--s0*")}
+    (folder / "records" / f"{NAME}--s0.json").write_text("{")
+    assert len(set_aside(folder)) == 1
+    assert {path.name for path in (folder / "records" / "aside").iterdir()} == beside
+    assert not list(folder.glob(f"records/{NAME}--s0*"))
 
 
 @pytest.mark.slow
