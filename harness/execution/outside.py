@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.board import Board
 from harness.data.outside import OutsideData
-from harness.data.overlap import Overlap, find_shared_names, find_shared_pixels
+from harness.data.overlap import Learned, Overlap, find_shared_names, find_shared_pixels
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.errors import ClaimLostError, DataError, HarnessError, StorageError
 from harness.execution.claims import Claims
@@ -62,6 +62,8 @@ class OutsideTests:
         self.board, self.registry, self.settings = board, registry, settings
         self.listener, self.warn = listener, warn
         self.claims, self.keeper, self.on_device = Claims(board.folder), Keeper(), DeviceData()
+        self.learned: dict[int, Learned] = {}
+        """What networks have learned from, by size."""
         self.waiting: tuple[str, ...] = ()
         self.todo: list[Wanted] = []
         self.shadows: dict[tuple[str, ...], list[PretrainingPart]] = {}
@@ -220,12 +222,14 @@ class OutsideTests:
 
     def _compare(self, found: OutsideData, prepared: Prepared, job: Job) -> tuple[Overlap, tuple[str, ...]]:
         """What of the test the networks have learned from, and what could not be looked for."""
-        own = job.prepared
-        learned = own.data.table["split"].isin(("train", "val")).to_numpy()
-        named = find_shared_names(job.source, own.data.select(learned), found.source, prepared.data)
+        own, size = job.prepared, job.choices.recipe.load_size
+        chosen = own.data.table["split"].isin(("train", "val")).to_numpy()
+        named = find_shared_names(job.source, own.data.select(chosen), found.source, prepared.data)
         if named:
             return named, ()
-        overlap, why = find_shared_pixels(own, np.flatnonzero(learned), prepared, self.settings.device)
+        if size not in self.learned:
+            self.learned[size] = Learned(own, np.flatnonzero(chosen), self.settings.device)
+        overlap, why = find_shared_pixels(self.learned[size], prepared)
         notes = [] if why is None else [why]
         if job.source.stretch != found.source.stretch:
             stretched, plain = ("training", "this test") if job.source.stretch else ("this test", "training")
