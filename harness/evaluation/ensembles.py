@@ -68,7 +68,10 @@ def average(members: Sequence[Predictions], weights: Sequence[int], how: Average
         if weight:
             total += weight * _values(member, how)
     columns = max(members, key=lambda one: len(one.columns)).columns
-    return _with_values(replace(members[0], columns=columns, notes=()), total / sum(weights), how)
+    mean = total / sum(weights)
+    return _with_values(
+        replace(members[0], columns=columns, notes=()), mean / len(mean) if how == "rank" else mean, how
+    )
 
 
 def select(candidates: Sequence[Predictions], how: Average, merit: Merit, steps: int) -> Selection:
@@ -104,7 +107,7 @@ def _values(member: Predictions, how: Average) -> NDArray[np.float64]:
     if how == "rank":
         from scipy.stats import rankdata
 
-        return np.asarray(rankdata(member.ranks, axis=0) / len(member.image))
+        return np.asarray(rankdata(member.ranks, axis=0))  # halves, whose sums are exact: what ties, ties in the mean
     if member.is_rank_only:
         raise DataError(
             f"{member.source}: its scores are no probabilities and only rank; average ranks, or leave it out"

@@ -64,7 +64,7 @@ def tell_making(row: RowSummary) -> list[str]:
     picked = (
         f"Members were picked from {_span(candidates)} rows by {metric} on validation, with replacement, in {steps} "
         f"step{'' if steps == 1 else 's'}, and kept up to the best step (Caruana et al. 2004): {', '.join(seeds)}. "
-        "What that gained on validation is in part chance; the board's numbers are those of the test, which took no part."
+        "What that gained on validation is in part chance; the board's numbers are of the test, which took no part."
     )
     return [making, picked]
 
@@ -95,7 +95,10 @@ def tell_shared_seeds(summary: Leaderboard) -> str:
     ranked = {row.name for row in summary.ranked}
     for row in summary.ranked:
         if any(member.row in ranked for member in list_members(row, summary)):
-            return f"Where an ensemble is compared with one of its members, {SHARED_SEEDS}."
+            return (
+                f"Where an ensemble is compared with one of its members, {SHARED_SEEDS}. An ensemble lends its spread "
+                "over seeds to no other row, and takes that which the others share unless its own is wider."
+            )
     return ""
 
 

@@ -142,8 +142,9 @@ def find_lead(summary: Leaderboard) -> Lead | None:
         return None
     first, second = summary.ranked[:2]
     spreads = [row.metrics[summary.objective] for row in summary.ranked]
+    borrows = [row.ensemble is not None for row in summary.ranked]
     pair = next((pair for pair in summary.pairs if (pair.a, pair.b) == (first.name, second.name)), None)
-    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), judge_seeds_alone(spreads), pair)
+    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), judge_seeds_alone(spreads, borrows), pair)
 
 
 def judge_shuffled(summary: Leaderboard) -> str:

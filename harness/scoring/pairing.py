@@ -161,7 +161,7 @@ def _make_row_systems(
                 f"{name} has labels that another row lacks ({', '.join(without[:5]) or 'in some seeds'}), and records "
                 f"keep resamples of single labels of the board's objective alone; compare the predictions themselves"
             )
-        systems[name] = System(np.array(values, dtype=np.float64), np.stack(recorded_resamples))
+        systems[name] = System(np.array(values, dtype=np.float64), np.stack(recorded_resamples), row.is_ensemble)
     return systems, ""
 
 
@@ -177,7 +177,7 @@ def _make_label_systems(
             return {}
         for label in labels:
             values = np.array([part.per_label[label].value for part in parts], dtype=np.float64)
-            systems_by_label[label][name] = System(values, np.stack([one[label] for one in single]))
+            systems_by_label[label][name] = System(values, np.stack([one[label] for one in single]), row.is_ensemble)
     return systems_by_label
 
 

@@ -51,6 +51,11 @@ class MeasuredRow:
         return self.records[0].dataset
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether it is made of other rows' predictions."""
+        return self.records[0].ensemble is not None
+
+    @property
     def command(self) -> str:
         """The command that measures the row again."""
         return tell_again(str(self.folder), self.name, self.records)
