@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.board_file import Average, BoardFile, EnsembleTable, RowsTable, TestTable, explain
+from harness.board_file import Averaging, BoardFile, EnsembleTable, RowsTable, TestTable, explain
 from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
 from harness.panels import PanelFiles, read_panel
@@ -111,7 +111,7 @@ class Ensemble:
 
     rows: tuple[str, ...] = ("*",)
     """Names of rows, or globs that match some."""
-    average: Average = "probability"
+    average: Averaging = "probability"
     """What of their predictions is averaged."""
     greedy: int | None = None
     """In how many steps members are picked on validation; None where each row counts once."""

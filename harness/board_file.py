@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from harness.errors import suggest
 from harness.units import POOLINGS, UNITS, Pooling, Unit
 
-Average = Literal["probability", "logit", "rank"]
+Averaging = Literal["probability", "logit", "rank"]
 """What of its members' predictions an ensemble averages."""
-AVERAGES: tuple[Average, ...] = ("probability", "logit", "rank")
+AVERAGES: tuple[Averaging, ...] = ("probability", "logit", "rank")
 CHOICES: Mapping[str, Sequence[str]] = {
     "unit": UNITS,
     "pool": POOLINGS,
@@ -98,7 +98,7 @@ class EnsembleTable(_Strict):
         min_length=1,
         description="Names of rows, or globs that match some. Controls and other ensembles are never among them.",
     )
-    average: Average = Field(
+    average: Averaging = Field(
         default="probability",
         description="What is averaged: `probability`, `logit` or `rank`. An average of ranks gives no decisions.",
     )

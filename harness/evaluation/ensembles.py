@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.board_file import Average
+from harness.board_file import Averaging
 from harness.components import Metric
 from harness.errors import DataError, UsageError
 from harness.evaluation.bootstrap import average_labels
@@ -57,7 +57,7 @@ class Merit:
         return split_name(self.name)[1] or DEFAULT_POLICY
 
 
-def average(members: Sequence[Predictions], weights: Sequence[int], how: Average) -> Predictions:
+def average(members: Sequence[Predictions], weights: Sequence[int], how: Averaging) -> Predictions:
     """The weighted mean of the members' probabilities, logits or ranks; they are aligned, and their targets the same.
 
     Ranks are those among the split's images, label by label, ties sharing their mean, divided by N; their mean is no
@@ -74,12 +74,12 @@ def average(members: Sequence[Predictions], weights: Sequence[int], how: Average
     )
 
 
-def select(candidates: Sequence[Predictions], how: Average, merit: Merit, steps: int) -> Selection:
+def select(candidates: Sequence[Predictions], how: Averaging, merit: Merit, steps: int) -> Selection:
     """Pick members with replacement on validation, beginning with the best one (Caruana et al. 2004).
 
-    Each step adds the candidate with which the average is worth most, the first of equals, whether or not that is more
-    than before; the members after the best step are kept, the fewest of equals. The candidates are aligned, and their
-    targets the same. Raises `UsageError` for a metric that an average of that kind does not have, `DataError` where no
+    Each step adds the candidate with which the average is worth most, also where that is less than before; of equal ones
+    it is the first. What was picked up to the best step is kept, the first of equal ones. The candidates are aligned,
+    and their targets the same. Raises `UsageError` for a metric that an average of that kind does not have, `DataError` where no
     candidate has a value.
     """
     if merit.metric.on == "maps" or (how == "rank" and merit.metric.on != "ranks"):
@@ -102,7 +102,7 @@ def select(candidates: Sequence[Predictions], how: Average, merit: Merit, steps:
     return Selection(tuple(counts.tolist()), tuple(found))
 
 
-def _values(member: Predictions, how: Average) -> NDArray[np.float64]:
+def _values(member: Predictions, how: Averaging) -> NDArray[np.float64]:
     """What is averaged (N, C)."""
     if how == "rank":
         from scipy.stats import rankdata
@@ -115,7 +115,7 @@ def _values(member: Predictions, how: Average) -> NDArray[np.float64]:
     return member.scores if how == "probability" else member.logits.astype(np.float64)
 
 
-def _with_values(one: Predictions, values: NDArray[np.float64], how: Average) -> Predictions:
+def _with_values(one: Predictions, values: NDArray[np.float64], how: Averaging) -> Predictions:
     """The predictions with other values (N, C)."""
     if how == "logit":
         return replace(one, logits=values, given_scores=None, is_rank_only=False)
@@ -123,7 +123,7 @@ def _with_values(one: Predictions, values: NDArray[np.float64], how: Average) ->
     return replace(one, logits=of_scores.logits, given_scores=values, is_rank_only=how == "rank")
 
 
-def _make_judge(val: Predictions, values: NDArray[np.float64], how: Average, merit: Merit) -> Judge:
+def _make_judge(val: Predictions, values: NDArray[np.float64], how: Averaging, merit: Merit) -> Judge:
     """The quick way for AUROC over images; any other metric is computed as it is for an epoch."""
     if merit.metric.name == "auroc" and merit.unit == "image":
         return _AreaJudge(val.targets, values)

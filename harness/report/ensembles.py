@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.metric_names import title_metric
 from harness.report.format import format_number
@@ -78,16 +78,28 @@ def tell_command(board: str, row: RowSummary, *, data: bool) -> str:
 
 def list_members(row: RowSummary, summary: Leaderboard) -> list[Member]:
     """The rows that an ensemble is made of in any seed, with how often each counts in which."""
-    titles = {one.name: one.title for one in summary.rows}
-    weights: dict[str, dict[int, int]] = {}
-    for record in row.counted:
-        for member in record.ensemble.members if record.ensemble else ():
-            weights.setdefault(member.row, {})[record.combo.seed] = member.weight
+    titles, weights = {one.name: one.title for one in summary.rows}, _gather_weights(row)
     greedy = row.ensemble is not None and row.ensemble.greedy is not None
     return [
         Member(name, titles.get(name, name), _tell_weights(of_seeds, len(row.counted)) if greedy else "")
         for name, of_seeds in sorted(weights.items())
     ]
+
+
+def describe_plainly(row: RowSummary) -> dict[str, Any]:
+    """What an ensemble is made of, as JSON has it; members with how often they count, by seed."""
+    assert row.ensemble is not None
+    asked = {"rows": list(row.ensemble.rows), "average": row.ensemble.average, "greedy": row.ensemble.greedy}
+    return asked | {"members": _gather_weights(row)}
+
+
+def _gather_weights(row: RowSummary) -> dict[str, dict[int, int]]:
+    """Member -> seed -> how often it counts."""
+    weights: dict[str, dict[int, int]] = {}
+    for record in row.counted:
+        for member in record.ensemble.members if record.ensemble else ():
+            weights.setdefault(member.row, {})[record.combo.seed] = member.weight
+    return weights
 
 
 def tell_shared_seeds(summary: Leaderboard) -> str:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from harness.board import Ensemble, combo_name
-from harness.board_file import Average
+from harness.board_file import Averaging
 from harness.evaluation.parts import (
     STRICT,
     CalibrationPart,
@@ -196,7 +196,7 @@ class EnsemblePart(Part):
     """What a row is made of whose predictions are an average of other rows' predictions."""
 
     rows: list[str] = Field(description="names of rows or globs, as board.toml has them")
-    average: Average
+    average: Averaging
     greedy: int | None = Field(default=None, ge=1, description="steps by which members were picked on validation")
     metric: str | None = Field(default=None, description="what they were picked by, on validation")
     values: list[Number] = Field(
