@@ -77,9 +77,9 @@ def average(members: Sequence[Predictions], weights: Sequence[int], how: Averagi
 def select(candidates: Sequence[Predictions], how: Averaging, merit: Merit, steps: int) -> Selection:
     """Pick members with replacement on validation, beginning with the best one (Caruana et al. 2004).
 
-    Each step adds the candidate with which the average is worth most, also where that is less than before; of equal ones
-    it is the first. What was picked up to the best step is kept, the first of equal ones. The candidates are aligned,
-    and their targets the same. Raises `UsageError` for a metric that an average of that kind does not have, `DataError` where no
+    Each step adds the candidate with which the average is worth most, also where that is less than before, the first
+    one if several are equal. What was picked up to the best step is kept. The candidates are aligned, and their targets
+    the same. Raises `UsageError` for a metric that an average of that kind does not have, `DataError` where no
     candidate has a value.
     """
     if merit.metric.on == "maps" or (how == "rank" and merit.metric.on != "ranks"):

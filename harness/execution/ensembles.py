@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.board import ENSEMBLE, Board
+from harness.board import ENSEMBLE, Board, OutsideTest
 from harness.choices import resolve_metrics
 from harness.components import Metric
 from harness.errors import ClaimLostError, DataError
@@ -17,7 +17,7 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import Claims
-from harness.execution.outside_parts import evaluate_outside
+from harness.execution.outside_parts import MadePart, evaluate_outside, explain, make_part
 from harness.execution.rescore import rescore
 from harness.execution.stored import load_stored
 from harness.lease_files import FileLease
@@ -34,6 +34,7 @@ from harness.results.record import (
     MemberPart,
     OutsidePart,
     PretrainingPart,
+    ProvenancePart,
     Record,
 )
 from harness.results.shadow import gather_pretraining
@@ -149,7 +150,8 @@ def _make(board: Board, plan: EnsemblePlan, rules: _Rules, claim: FileLease) -> 
     artifacts = {
         predictions_file(name): stage(folder / predictions_file(name), one.write) for name, one in splits.items()
     }
-    outside, drawn = _make_outside(board, plan, chosen, protocol)
+    made_by = describe_run(torch.device("cpu"))
+    outside, drawn = _make_outside(board, plan, chosen, protocol, made_by)
     record = Record(
         key=plan.key,
         combo=_describe_combo(board, plan),
@@ -160,7 +162,7 @@ def _make(board: Board, plan: EnsemblePlan, rules: _Rules, claim: FileLease) -> 
         outside=outside,
         efficiency=add_costs([record.efficiency for record in chosen.records]),
         artifacts=artifacts,
-        provenance=describe_run(torch.device("cpu")),
+        provenance=made_by,
         **describe_evaluation(evaluation),
     )
     claim.require()
@@ -208,26 +210,37 @@ def _read_file(board: Board, records: Sequence[Record], file: str, digests: Sequ
 
 
 def _make_outside(
-    board: Board, plan: EnsemblePlan, chosen: _Chosen, protocol: Protocol
+    board: Board, plan: EnsemblePlan, chosen: _Chosen, protocol: Protocol, made_by: ProvenancePart
 ) -> tuple[dict[str, OutsidePart], dict[str, Resamples]]:
     """Parts of the outside tests of which every member has stored predictions, and what lies beside them."""
     parts, drawn = {}, {}
     for test in board.tests:
-        key, file = outside_key(chosen.records, test.key), outside_file(test.key)
+        key = outside_key(chosen.records, test.key)
         if key is None or chosen.val is None:
             continue
-        theirs = [record.outside[test.key] for record in chosen.records]
-        stored = _read_file(board, chosen.records, file, [part.artifacts.get(file) for part in theirs])
-        predictions = average(stored, chosen.weights, plan.ensemble.average)
-        empty = theirs[0].model_copy(
-            update={"key": key, "artifacts": {}, "pretraining": _unite_pretraining(p.pretraining for p in theirs)}
-        )
-        made = evaluate_outside(empty, predictions, chosen.val, protocol)
-        digest = stage(run_folder(board.folder, plan.key) / file, predictions.write)
-        parts[test.key] = made.part.model_copy(update={"artifacts": {file: digest}})
+        try:
+            made = _measure_outside(board, plan, chosen, test, protocol)
+        except DataError as error:
+            parts[test.key] = make_part(test, made_by, "failed", explain("data", str(error)), key=key)
+            continue
+        parts[test.key] = made.part.model_copy(update={"key": key, "provenance": made_by})
         if made.resamples is not None:
             drawn[test.key] = made.resamples
     return parts, drawn
+
+
+def _measure_outside(
+    board: Board, plan: EnsemblePlan, chosen: _Chosen, test: OutsideTest, protocol: Protocol
+) -> MadePart:
+    """Measure the average of the members' stored predictions of an outside test, and stage it."""
+    assert chosen.val is not None
+    file, theirs = outside_file(test.key), [record.outside[test.key] for record in chosen.records]
+    stored = _read_file(board, chosen.records, file, [part.artifacts.get(file) for part in theirs])
+    predictions = average(stored, chosen.weights, plan.ensemble.average)
+    seen = _unite_pretraining(part.pretraining for part in theirs)
+    made = evaluate_outside(theirs[0].model_copy(update={"pretraining": seen}), predictions, chosen.val, protocol)
+    digest = stage(run_folder(board.folder, plan.key) / file, predictions.write)
+    return replace(made, part=made.part.model_copy(update={"artifacts": {file: digest}}))
 
 
 # --- what its record says --------------------------------------------------------------------------------------------
