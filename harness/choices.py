@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.board import Board, Row
 from harness.components import Loss, Metric, Model, Recipe
-from harness.errors import UnknownNameError
+from harness.errors import UnknownNameError, UsageError
 from harness.metric_names import split_name
 from harness.parameters import SECTIONS, complete, override
 from harness.registry import Offer, Registry
@@ -77,5 +77,23 @@ def resolve_rows(board: Board, registry: Registry) -> dict[str, Choices]:
 
 def list_metrics(board: Board, rows: Mapping[str, Choices]) -> list[str]:
     """Names of the board's metrics, and of those by which recipes pick an epoch or lower the learning rate."""
+    return [*board.metrics, *list_watched(rows)]
+
+
+def list_watched(rows: Mapping[str, Choices]) -> list[str]:
+    """Names of metrics by which recipes pick an epoch or lower the learning rate."""
     watched = (name for choices in rows.values() for name in (choices.recipe.select_on, choices.recipe.schedule.watch))
-    return [*board.metrics, *(name for name in watched if name not in ("objective", "loss"))]
+    return [name for name in watched if name not in ("objective", "loss")]
+
+
+def require_scored(names: Iterable[str], registry: Registry) -> None:
+    """Refuse metrics of heat maps for what is decided while a network is trained, and for ranking.
+
+    Raises `UsageError`, or `UnknownNameError` for a name that there is not.
+    """
+    for name in names:
+        if registry.metric(split_name(name)[0]).on == "maps":
+            raise UsageError(
+                f"metric '{name}' is of heat maps, which are made of the finished network alone: it can neither rank "
+                "rows nor pick an epoch; name another objective, and this one under metrics"
+            )

@@ -285,6 +285,9 @@ class Model(Component):
     """pretrained(task, **params): the ImageNet weights under the network's own tensor names, where there are some."""
     trunk: str = ""
     """The module of the network that weights may be of alone, such as `features`; all else then stays random."""
+    map_layer: str = ""
+    """The module whose output heat maps are made of, such as `features`: features at places, (B, W, h, h), (B, h, h, W)
+    or tokens (B, T, W). Where empty, the deepest one with at least 7 x 7 places that all of an image goes through."""
     resolve: Callable[[str], Model] | None = None
     """For a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
 
@@ -323,12 +326,18 @@ class Metric(Component):
 
     `compute(scores (N, C), targets (N, C), weights (N,) or None) -> (C,)` in float64, NaN where undefined. What stands
     in `scores` is said by `on`. It never sees unknown targets, and a label's value depends on its column alone.
+
+    A metric on "maps" is about where a network looks: `compute(maps (n, F, F), inside (n, F, F)) -> (n,)`, for each
+    heat map of an image with boxes of the label, float64 of at least 0, where `inside` says which pixels lie in a box.
+    A label's value is the mean over its maps; one without boxes is undefined. A metric with a threshold returns (n, T),
+    its values at T of them: validation's boxes choose one for each label. Maps have no scale: a map times ten is the
+    same map.
     """
 
     compute: Callable[..., NDArray[np.float64]]
-    on: Literal["scores", "ranks", "decisions"] = "scores"
+    on: Literal["scores", "ranks", "decisions", "maps"] = "scores"
     """"scores": probabilities in 0..1; "ranks": any finite numbers, of which the order alone may count: the logits that
-    a network gave, which differ where their probabilities would round to 1; "decisions": 0 or 1."""
+    a network gave, which differ where their probabilities would round to 1; "decisions": 0 or 1; "maps": heat maps."""
     higher_is_better: bool = True
     range: tuple[float, float] = (0.0, 1.0)
     weighted: bool = True
@@ -346,8 +355,10 @@ class Metric(Component):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.on not in ("scores", "ranks", "decisions"):
-            raise UsageError(f"metric '{self.name}': on must be scores, ranks or decisions, got '{self.on}'")
+        if self.on not in ("scores", "ranks", "decisions", "maps"):
+            raise UsageError(f"metric '{self.name}': on must be scores, ranks, decisions or maps, got '{self.on}'")
+        if self.on == "maps" and (self.batched is not None or not self.weighted):
+            raise UsageError(f"metric '{self.name}': its maps are averaged for it; leave batched and weighted out")
         if self.interval not in METHODS:
             raise UsageError(f"metric '{self.name}': interval must be {', '.join(METHODS)}, got '{self.interval}'")
         if not self.range[0] < self.range[1]:

@@ -28,6 +28,7 @@ from harness.cli.verbs import (
     plugins,
     prediction,
     reading,
+    serving,
     tuning,
     upkeep,
 )
@@ -60,6 +61,7 @@ VERBS: dict[str, dict[str, Any]] = {
     },
     "Use a row": {
         "predict": prediction.predict,
+        "serve": serving.serve,
     },
     "Look after boards": {
         "status": upkeep.status,

@@ -17,6 +17,8 @@ from harness.errors import UnknownNameError
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+WHOLE = ("resize", "flip")
+"""Ways to evaluate that resize the whole image; the others take crops of it as it was loaded."""
 CROP_ATTEMPTS = 10
 """Boxes drawn for a random resized crop before the central one is taken, as in torchvision."""
 
@@ -33,22 +35,27 @@ def evaluation_views(images: Tensor, recipe: Recipe, task: Task, *, mirrors: boo
     `UnknownNameError` for an `evaluate_at` that there is not.
     """
     pixels, size = images, recipe.size
-    middle, end = round((pixels.shape[-1] - size) / 2), pixels.shape[-1] - size
-    crops: dict[str, list[tuple[int, int]]] = {
-        "resize": [],
-        "flip": [],
-        "center-crop": [(middle, middle)],
-        "ten-crop": [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)],
-    }
-    if recipe.evaluate_at not in crops:
-        raise UnknownNameError("evaluate_at", recipe.evaluate_at, crops)
-    places = crops[recipe.evaluate_at]
-    if not places:
-        pixels, places = resize(pixels.float(), size), [(0, 0)]
-    mirrored = [pixels.flip(-1)] if mirrors and recipe.evaluate_at in ("ten-crop", "flip") else []
-    for source in [pixels, *mirrored]:
-        for top, left in places:
-            yield normalize(source[:, top : top + size, left : left + size] / 255, task)
+    views = list_views(recipe, pixels.shape[-1], mirrors=mirrors)
+    if recipe.evaluate_at in WHOLE:
+        pixels = resize(pixels.float(), size)
+    mirrored = pixels.flip(-1) if any(mirror for *_, mirror in views) else pixels
+    for top, left, mirror in views:
+        source = mirrored if mirror else pixels
+        yield normalize(source[:, top : top + size, left : left + size] / 255, task)
+
+
+def list_views(recipe: Recipe, side: int, *, mirrors: bool) -> list[tuple[int, int, bool]]:
+    """Where each view of an image of `side` pixels lies: its top, its left, and whether the image is mirrored first.
+
+    Where the whole image is resized, that is a view at (0, 0). Raises `UnknownNameError` as `evaluation_views`.
+    """
+    middle, end = round((side - recipe.size) / 2), side - recipe.size
+    corners = [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)]
+    places = {"resize": [(0, 0)], "flip": [(0, 0)], "center-crop": [(middle, middle)], "ten-crop": corners}
+    if recipe.evaluate_at not in places:
+        raise UnknownNameError("evaluate_at", recipe.evaluate_at, places)
+    mirrored = (False, True) if mirrors and recipe.evaluate_at in ("ten-crop", "flip") else (False,)
+    return [(top, left, mirror) for mirror in mirrored for top, left in places[recipe.evaluate_at]]
 
 
 def normalize(pixels: Tensor, task: Task) -> Tensor:

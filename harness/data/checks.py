@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import IMAGE_LEVEL, Data
 from harness.data.findings import Finding, judge
-from harness.data.headers import read_header
+from harness.data.headers import find_sizes
 from harness.data.image_checks import check_images
 from harness.data.splits import NO_PATIENTS, find_alike_patients, leaks
 from harness.text import count
@@ -143,7 +142,7 @@ def _boxes(data: Data) -> Finding:
     boxes = data.boxes
     if boxes is None:
         return Finding("boxes", ok=True, message="the dataset has no boxes")
-    sizes = _sizes(data, set(boxes["image"]))
+    sizes = find_sizes(data, set(boxes["image"]))
     size = np.array([sizes.get(image, (np.nan, np.nan)) for image in boxes["image"]]).reshape(-1, 2)
     right, bottom = boxes["x"] + boxes["width"], boxes["y"] + boxes["height"]
     row = pd.Index(data.table["image"]).get_indexer(pd.Index(boxes["image"]))
@@ -172,18 +171,3 @@ def _boxes(data: Data) -> Finding:
         "not fitting image or label, so that measurements by boxes would be wrong; fix the file of boxes",
         plural="boxes",
     )
-
-
-def _sizes(data: Data, wanted: set[str]) -> dict[str, tuple[int, int]]:
-    """Width and height of images where known without decoding: from their files' headers, or their array's shape."""
-    shape = getattr(data.images, "shape", None)
-    sizes: dict[str, tuple[int, int]] = {}
-    for index, name in enumerate(data.table["image"]):
-        if name not in wanted:
-            continue
-        file = data.images[index] if data.encoded else None
-        if shape is not None:
-            sizes[name] = shape[2], shape[1]
-        elif isinstance(file, Path | bytes) and (header := read_header(file)) is not None:
-            sizes[name] = header.size
-    return sizes

@@ -68,6 +68,21 @@ def read_headers(data: Data) -> list[Header | None]:
         return list(pool.map(read, range(len(data.images))))
 
 
+def find_sizes(data: Data, wanted: set[str]) -> dict[str, tuple[int, int]]:
+    """Width and height of images where known without decoding: from their files' headers, or their array's shape."""
+    shape = getattr(data.images, "shape", None)
+    sizes: dict[str, tuple[int, int]] = {}
+    for index, name in enumerate(data.table["image"]):
+        if name not in wanted:
+            continue
+        file = data.images[index] if data.encoded else None
+        if shape is not None:
+            sizes[name] = shape[2], shape[1]
+        elif isinstance(file, Path | bytes) and (header := read_header(file)) is not None:
+            sizes[name] = header.size
+    return sizes
+
+
 def _count_frames(image: Image) -> int:
     try:
         return int(getattr(image, "n_frames", 1))

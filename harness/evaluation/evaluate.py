@@ -24,6 +24,7 @@ from harness.evaluation.calibration import (
 from harness.evaluation.confusion import count_decisions
 from harness.evaluation.curves import trace_curves
 from harness.evaluation.intervals import explain_absence, explain_omission, find_interval, find_intervals
+from harness.evaluation.localization import NO_MAPS, MapValues, describe_no_maps, measure_maps
 from harness.evaluation.measure import Measured, expand_metrics, measure, pool_labels, weigh_labels
 from harness.evaluation.panel import Panel
 from harness.evaluation.parts import (
@@ -119,10 +120,13 @@ class Evaluation:
     resamples: Resamples
 
 
-def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> Evaluation:
+def evaluate(
+    test: Predictions, val: Predictions | None, protocol: Protocol, maps: MapValues | str = NO_MAPS
+) -> Evaluation:
     """Evaluate the test split; thresholds and calibration come from validation, without which there are none of them.
 
-    Both splits are pooled first, so that all numbers are over the protocol's unit.
+    Both splits are pooled first, so that all numbers are over the protocol's unit. Metrics of heat maps are over images
+    with boxes, whose values are in `maps`; or why there are no maps, in words.
 
     Raises `DataError` where both splits do not have the same labels, or nothing says which images belong to a unit,
     `PluginError` for a metric that breaks its contract, `UnknownNameError` for an unknown threshold policy or a label
@@ -133,16 +137,19 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
     require_prevalence(protocol.prevalence, test.labels)
     thresholds = fit_thresholds(val, test, needed_policies(protocol.names))
     resampling = draw_resamples(test.patient, protocol.resamples, seed=protocol.seed)
-    measured = measure(test, protocol.metrics, thresholds, resampling)
+    on_scores = tuple(metric for metric in protocol.metrics if metric.on != "maps")
+    measured = measure(test, on_scores, thresholds, resampling)
+    localized = localize(test.labels, protocol, maps, resampling)
     subgroups = find_subgroups(test, protocol, thresholds, resampling)
     wanted = full_name(protocol.objective, measured)
     objective = wanted if wanted in measured else next(iter(measured))
-    micro = pool_labels(test, protocol.metrics, thresholds, {name: one.used for name, one in measured.items()})
+    micro = pool_labels(test, on_scores, thresholds, {name: one.used for name, one in measured.items()})
     panel = None if protocol.make_panel is None else protocol.make_panel(test)
     beside = stand_beside(test, panel, thresholds, resampling)
     return Evaluation(
         pooled=describe_pooling(test, protocol),
-        metrics={name: describe_metric(test, one, micro[name]) for name, one in measured.items()},
+        metrics={name: describe_metric(test, one, micro[name]) for name, one in measured.items()}
+        | {name: part for name, (part, _) in localized.items()},
         thresholds=describe_thresholds(test, thresholds),
         confusion=count_decisions(test, thresholds),
         predictive=describe_predictive(predict_values(measured, test.labels, protocol.prevalence), protocol.prevalence),
@@ -151,7 +158,8 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
         readers=beside.part,
         labels_resampled=objective,
         resamples=Resamples(
-            macro={name: one.macro_resamples for name, one in measured.items()},
+            macro={name: one.macro_resamples for name, one in measured.items()}
+            | {name: drawn for name, (_, drawn) in localized.items() if drawn is not None},
             per_label={label: measured[objective].resamples[:, number] for number, label in enumerate(test.labels)},
             curves={**trace_curves(test), **beside.curves},
             groups=_gather_draws(subgroups, "resampled"),
@@ -159,6 +167,16 @@ def evaluate(test: Predictions, val: Predictions | None, protocol: Protocol) -> 
             readers=beside.differences,
         ),
     )
+
+
+def localize(
+    labels: Sequence[str], protocol: Protocol, maps: MapValues | str, resampling: Resampling
+) -> dict[str, tuple[MetricPart, NDArray[np.float64] | None]]:
+    """Each metric of heat maps with its macro in each resample (R,), None where there are no maps."""
+    metrics = [metric for metric in protocol.metrics if metric.on == "maps"]
+    if isinstance(maps, str):
+        return {metric.name: (describe_no_maps(metric, labels, maps), None) for metric in metrics}
+    return {metric.name: measure_maps(maps, metric, labels, resampling) for metric in metrics}
 
 
 def describe_pooling(test: Predictions, protocol: Protocol) -> PooledPart | None:

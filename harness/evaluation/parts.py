@@ -49,6 +49,37 @@ class LabelValue:
     negatives: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class BaselineLabel:
+    """What a map that knows nothing of the image comes to for one label."""
+
+    value: Number
+    delta: Annotated[Number, Field(description="the network minus this")]
+    interval: Annotated[Interval | None, Field(description="of delta, paired over patients")] = None
+
+
+class BaselinePart(Part):
+    """A map that knows nothing of the image, which a heat map has to beat."""
+
+    about: str = Field(description="what it is, in words")
+    macro: Number
+    delta: Number = Field(description="the network minus this, over the labels of the macro")
+    interval: Interval | None = Field(default=None, description="of delta, paired over patients")
+    per_label: dict[str, BaselineLabel]
+
+
+class MapsPart(Part):
+    """What a metric of heat maps is measured on."""
+
+    about: str = Field(description="how the maps were made, in words")
+    images: int = Field(description="images of the test split with boxes, each label's own counting as its positives")
+    patients: int
+    thresholds: dict[str, Number] = Field(
+        default_factory=dict, description="label -> share of a map's maximum, chosen on validation's boxes"
+    )
+    baselines: dict[str, BaselinePart]
+
+
 class MetricPart(Part):
     """A metric on the test split.
 
@@ -74,6 +105,9 @@ class MetricPart(Part):
     left_out: list[str] = Field(default_factory=list, description="labels that are not in the macro")
     why_left_out: str | None = Field(default=None, description="in words: too few patients, or no value")
     higher_is_better: bool = True
+    maps: MapsPart | None = Field(
+        default=None, exclude_if=lambda maps: maps is None, description="of a metric of heat maps alone"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

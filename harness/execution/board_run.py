@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from harness.results.store import set_aside
 from harness.results.whereabouts import note_data
 
 if TYPE_CHECKING:
+    from harness.evaluation.localization import MapValues
+    from harness.execution.combo import Job
     from harness.execution.workers import WorkerOptions
 
 
@@ -63,11 +66,19 @@ def carry_out(
     note_data_root(board, registry, data_root)
     for line in set_aside(board.folder):
         told.warn(line)
-    again = {item.job.combo.name for item in planned if item.lacks is not None}
-    left = rescore(board, registry, told.mention, again).left if again else ()
+    again = {item.job.combo.name: item.job for item in planned if item.lacks is not None}
+    makers = {name: partial(_make_maps, job, registry) for name, job in again.items() if job.boxes is not None}
+    left = rescore(board, registry, told.mention, again, makers).left if again else ()
     for line in left:
         told.warn(line)
     return BoardRun(local.run(planned, told.listener, options, retries=retries), left)
+
+
+def _make_maps(job: Job, registry: Registry, record: Record) -> MapValues | str:
+    """A finished record's heat maps, by its weights; torch is imported by the first of them."""
+    from harness.execution.stored_maps import make_from_weights
+
+    return make_from_weights(job, registry, record)
 
 
 def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from harness.board import Board, Combo
 from harness.choices import Choices
 from harness.components import Metric
+from harness.data.boxes import Boxes
 from harness.data.columns import fit_columns, table_digest
 from harness.data.decoding import describe_values
 from harness.data.loading import Source
@@ -23,17 +24,19 @@ from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.errors import ClaimLostError, DataError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
+from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
+from harness.execution.maps import make_maps
 from harness.files import is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation, describe_splits
 from harness.results.identity import fingerprint_test
-from harness.results.layout import WEIGHTS, predictions_file
+from harness.results.layout import MAPS, WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub, scrub_paths
 from harness.results.record import (
     ComboPart,
@@ -83,6 +86,8 @@ class Job:
     """The board's: it picks the epoch where the recipe says so."""
     device: torch.device
     engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
+    boxes: Boxes | None = None
+    """What heat maps are held against, where the board has a metric of them."""
     prepare_seconds: float = 0.0
     """Seconds spent on decoding the images, or on opening them in the cache, for all combos of that size."""
     resume: bool = True
@@ -204,23 +209,35 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
         with watch.phase(f"predict {split}"):
             predictions[split] = training.predictor.predictions(split)
             wait_for(job.device)
+    maps = _explain(job, setup, watch)
     with watch.phase("evaluate"):
-        evaluation = evaluate(predictions["test"], predictions["val"], job.protocol)
+        evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, maps)
     record = _record(
         job,
         status="done",
         **describe_evaluation(evaluation),
         training=_describe_training(job, training),
         efficiency=_describe_cost(job, training, watch, energy),
-        artifacts=_save(job, training, evaluation, predictions),
+        artifacts=_save(job, training, evaluation, predictions) | _save_maps(job, maps),
     )
     return Result(record, evaluation.resamples)
+
+
+def _explain(job: Job, setup: Setup, watch: Stopwatch) -> MapValues | str:
+    """The best weights' heat maps, where the board asks for them; else nothing is done."""
+    if job.boxes is None:
+        return NO_MAPS
+    with watch.phase("explain"):
+        network, table = setup.network, setup.table
+        maps = make_maps(job.choices, job.protocol.metrics, job.boxes, setup.placed, network, setup.task, table)
+        wait_for(job.device)
+    return maps
 
 
 def _measure_prevalence(job: Job) -> Result:
     """The control that trains nothing."""
     predictions = {split: predict_prevalence(job.prepared.data, split) for split in ("val", "test")}
-    evaluation = evaluate(predictions["test"], predictions["val"], job.protocol)
+    evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, NO_NETWORK)
     record = _record(
         job, status="done", **describe_evaluation(evaluation), artifacts=_save_predictions(job, predictions)
     )
@@ -392,3 +409,11 @@ def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dic
     job.guard()
     network, about = training.setup.network, describe_network(training, job.choices, evaluation, job.protocol.names)
     return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}
+
+
+def _save_maps(job: Job, maps: MapValues | str) -> dict[str, str]:
+    """Stage what heat maps came to under `runs/<key>/`; gives the file's sha256, or nothing where there are none."""
+    if isinstance(maps, str):
+        return {}
+    job.guard()
+    return {MAPS: stage(run_folder(job.board_folder, job.key) / MAPS, maps.write)}

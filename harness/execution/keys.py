@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.board import Board, Row, combo_name
-from harness.choices import list_metrics, resolve, resolve_metrics, resolve_rows
+from harness.choices import list_metrics, list_watched, require_scored, resolve, resolve_metrics, resolve_rows
 from harness.data.loading import find_source
 from harness.errors import HarnessError
 from harness.registry import Registry
@@ -66,6 +66,7 @@ def require_names(board: Board, registry: Registry) -> None:
     """
     rows = resolve_rows(board, registry)
     resolve_metrics(list_metrics(board, rows), registry)
+    require_scored([board.objective, *list_watched(rows)], registry)
     find_source(registry.offer("dataset", board.dataset), board.options, Path())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,17 @@ import numpy as np
 import torch
 
 from harness.board import BOARD_FILE, Board, Combo
-from harness.choices import Choices, list_files, list_metrics, resolve_metrics, resolve_rows
+from harness.choices import (
+    Choices,
+    list_files,
+    list_metrics,
+    list_watched,
+    require_scored,
+    resolve_metrics,
+    resolve_rows,
+)
 from harness.components import SPLITS, TOLD, Data, Metric
+from harness.data.boxes import Boxes, explain_no_boxes, find_boxes
 from harness.data.columns import table_digest
 from harness.data.loading import Source, find_source, list_units, load_disjoint, require_units
 from harness.data.prepare import Prepared, describe_left_out, prepare
@@ -86,6 +95,8 @@ class DataBySize:
     settings: Settings
     listener: Listener
     data: Data
+    has_maps: bool = False
+    """Whether the board has a metric of heat maps, which needs the boxes."""
     sizes: dict[int, SizedData] = field(default_factory=dict)
 
     def at(self, load_size: int) -> SizedData:
@@ -108,7 +119,8 @@ class DataBySize:
                 remark(left_out)
             _require_splits(self.source, prepared.data)
             seconds = time.perf_counter() - started
-            self.sizes[load_size] = SizedData(prepared, fingerprint(prepared.data), seconds)
+            boxes = find_boxes(prepared.data) if self.has_maps else None
+            self.sizes[load_size] = SizedData(prepared, fingerprint(prepared.data), seconds, boxes)
         return self.sizes[load_size]
 
 
@@ -120,6 +132,8 @@ class SizedData:
     fingerprint: str
     seconds: float
     """Seconds that it took to have them."""
+    boxes: Boxes | None = None
+    """What heat maps are held against, where they are."""
 
 
 def plan(board: Board, registry: Registry, settings: Settings, listener: Listener) -> tuple[Planned, ...]:
@@ -131,6 +145,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     _require_no_folders(board)
     rows = resolve_rows(board, registry)
     metrics, in_groups = (resolve_metrics(names, registry) for names in (list_metrics(board, rows), MEASURED))
+    require_scored([board.objective, *list_watched(rows)], registry)
     chosen = _choose(board, settings)
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
     missing = _find_missing_weights(used)
@@ -141,7 +156,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     require_units(source, loaded, board.unit)
     for note in (note for note in TOLD if note in loaded.notes):
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
-    data = DataBySize(source, settings, listener, loaded)
+    on_maps = [metric.name for metric in metrics if metric.on == "maps"]
+    _require_boxes(source, loaded, on_maps)
+    data = DataBySize(source=source, settings=settings, listener=listener, data=loaded, has_maps=bool(on_maps))
     lacking = {combo.row.name for combo in chosen if (combo.row.name, combo.seed) not in records} - missing.keys()
     wanted = [used[name] for name in used if name in lacking]
     with _told_where_dry(settings, listener):
@@ -235,6 +252,7 @@ class JobMaker:
             device=settings.device,
             engine=settings.engine,
             prepare_seconds=sized.seconds,
+            boxes=sized.boxes,
             resume=not settings.force,
             plugins=tuple(dict.fromkeys((*choices.plugins, *self.plugins))),
             missing=self.missing.get(combo.row.name),
@@ -340,6 +358,16 @@ def _require_splits(source: Source, data: Data) -> None:
     if empty:
         raise DataError(
             f"dataset '{source.dataset.name}' has no images in {' and '.join(empty)}; choose another split or more data"
+        )
+
+
+def _require_boxes(source: Source, data: Data, metrics: Sequence[str]) -> None:
+    """Refuse metrics of heat maps on a dataset whose test has no boxes to hold them against."""
+    why = explain_no_boxes(data) if metrics else None
+    if why is not None:
+        raise UsageError(
+            f"{', '.join(metrics)} of heat maps cannot be measured on '{source.dataset.name}': {why}; take "
+            f"{'it' if len(metrics) == 1 else 'them'} out of metrics in board.toml"
         )
 
 

@@ -22,6 +22,7 @@ from harness.evaluation.parts import (
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import Gap, Macros, find_gap, find_shared
 from harness.report.confusion import Confusion, average_confusion
+from harness.report.localization import Localized, average_localized
 from harness.results.record import ExecutionPart, Record, SubmissionPart
 
 NOTHING: Mapping[int, Resamples | None] = {}
@@ -102,6 +103,8 @@ class RowDetails:
     """Right and wrong decisions; empty where no record has them."""
     predictive: Mapping[str, Mapping[str, Predicted]]
     """Policy -> label -> predictive values at a given prevalence."""
+    localized: Mapping[str, Localized]
+    """Metric of heat maps -> what it is beside maps that know nothing of the image."""
     columns: tuple[ColumnSummary, ...]
     execution: Mapping[str, tuple[int, ...]]
     """How training was executed, in words -> the seeds of which it is true."""
@@ -126,6 +129,7 @@ def gather_details(records: Sequence[Record], draws: Mapping[int, Resamples | No
         means=_average_means(records),
         confusion=average_confusion(records),
         predictive=_average_predictive([record.predictive for record in records if record.predictive]),
+        localized=average_localized(records),
         columns=tuple(_summarize_columns({r.combo.seed: r.subgroups for r in records if r.subgroups}, draws)),
         execution=execution,
     )

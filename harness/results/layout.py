@@ -49,7 +49,9 @@ def outside_file(test: str) -> str:
     return f"predictions@{test}.npz"
 
 
-RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS)
+MAPS = "maps.npz"
+"""What heat maps came to against boxes, where a board asks for it; it stands among a record's artifacts."""
+RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS, MAPS)
 """What a finished combo leaves in its run's folder."""
 
 

@@ -147,7 +147,8 @@ class EfficiencyPart(Part):
     parameters: int | None = None
     flops_per_image: Number = Field(default=None, description="of a forward pass; a multiplication counts as one")
     seconds: dict[str, float] = Field(
-        default_factory=dict, description="by phase: place, build, capture (and compile), train, predict, evaluate"
+        default_factory=dict,
+        description="by phase: place, build, capture (and compile), train, predict, evaluate",
     )
     joules: Number = Field(default=None, description="of the whole GPU while the combo ran, by NVML")
 

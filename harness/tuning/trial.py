@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from harness.board import Board, Row
-from harness.choices import Choices, resolve, resolve_metrics
+from harness.choices import Choices, require_scored, resolve, resolve_metrics
 from harness.components import WITHHELD, Metric
 from harness.data.columns import fit_columns, table_digest
 from harness.data.loading import find_source, load_disjoint
@@ -88,6 +88,7 @@ def open_context(
 ) -> TrialContext:
     """Read the label files. Raises `HarnessError` for what is wrong with the dataset or the objective."""
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
+    require_scored([objective], registry)
     (metric,) = resolve_metrics([objective], registry)
     data = DataBySize(source, settings, listener, load_disjoint(source))
     return TrialContext(
@@ -120,6 +121,7 @@ def _train(
     recipe = choices.recipe
     metrics = {OBJECTIVE: make_validation_metric(placed, context.objective, context.policy)}
     for name in {recipe.select_on, recipe.schedule.watch} - {"loss", OBJECTIVE}:
+        require_scored([name], context.registry)
         (metric,) = resolve_metrics([name], context.registry)
         metrics[name] = make_validation_metric(placed, metric)
     setup = set_up(choices, prepared, placed, seed, metrics, context.settings.engine)

@@ -47,6 +47,11 @@ class Radiographs:
                 density = density + draw(Scene(anatomy, plane, lungs, density, own), at)
         return expose(density, shot, plane, self._stream(FILM, index, 1))
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, H, W), as of an array that is there."""
+        return len(self), self.size, self.size
+
     def plan(self, index: int) -> tuple[Anatomy, Shot, dict[str, Place]]:
         """What will be drawn: the anatomy as findings have changed it, the shot, and each finding's place."""
         cohort = self.cohort

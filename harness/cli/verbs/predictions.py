@@ -89,6 +89,12 @@ def choose_metrics(given: str, registry: Registry) -> tuple[tuple[str, ...], tup
 
     names = split_metrics(given)
     metrics = resolve_metrics(names, registry)
+    on_maps = [metric.name for metric in metrics if metric.on == "maps"]
+    if on_maps:
+        raise UsageError(
+            f"metric '{on_maps[0]}' is of heat maps, which a file of predictions does not have; name it under metrics "
+            "in board.toml, and `harness run` measures it of the networks that it trains"
+        )
     scored = {metric.name for metric in metrics if metric.on != "decisions"}
     for name in names:
         base, policy = split_name(name)

@@ -1,0 +1,35 @@
+"""Heat maps of a finished record, made by its stored weights: nothing is trained."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.data.placement import place
+from harness.errors import DataError
+from harness.evaluation.localization import MapValues
+from harness.execution.combo import Job
+from harness.execution.maps import make_maps
+from harness.registry import Registry
+from harness.results.artifacts import has_artifact
+from harness.results.layout import WEIGHTS, run_path
+from harness.results.record import Record
+from harness.training.build import describe_inputs
+from harness.training.restore import restore
+
+
+def make_from_weights(job: Job, registry: Registry, record: Record) -> MapValues | str:
+    """Hold the heat maps of a record's network against the boxes of its data; or why there are none, in words.
+
+    Raises `DataError` where the weights are not there or are not the record's, `WeightsError` where they do not fit.
+    """
+    path = run_path(job.board_folder, record.key) / WEIGHTS
+    if job.boxes is None or not has_artifact(path, record.artifacts.get(WEIGHTS)):
+        raise DataError(
+            f"heat maps need the network's weights, and {path} is not there or not the record's; bring it, or run the "
+            "row again with --force"
+        )
+    restored = restore(path, registry, job.device)
+    placed = place(job.prepared, job.device, job.engine.placement)
+    _, encoded = describe_inputs(job.prepared, job.choices.recipe, job.choices.model.inputs, job.combo.seed)
+    table = torch.from_numpy(encoded.numbers).to(job.device) if encoded else None
+    return make_maps(job.choices, job.protocol.metrics, job.boxes, placed, restored.network, restored.task, table)
