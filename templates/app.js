@@ -4,6 +4,7 @@
 const find = (selector, inside = document) => inside.querySelector(selector);
 const most = Number(document.body.dataset.mostBytes);
 let chosen = null; // what is asked about: { file } or { example }
+let wanted = ""; // the label whose heat map is shown, in both rows where both have it
 let asked = 0; // counts images and choices, so that an answer that comes too late is not shown
 
 // --- asking ---------------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ class Side {
     this.label = find("select.label", element);
     this.labels = [];
     this.row.addEventListener("change", () => { this.showRow(); this.answer(); });
-    this.label.addEventListener("change", () => this.drawMap());
+    this.label.addEventListener("change", () => showLabel(this.label.value));
     for (const input of element.querySelectorAll("[data-beside]")) input.addEventListener("change", () => this.answer());
     this.showRow();
   }
@@ -88,14 +89,18 @@ class Side {
   }
 
   showLabels() {
-    const before = this.label.value;
     const sorted = [...this.labels];
     const ratio = (one) => (one.threshold === null ? -1 + one.probability : one.probability / one.threshold);
     if (find("#order").value === "ratio") sorted.sort((a, b) => ratio(b) - ratio(a));
     this.label.replaceChildren(...sorted.map((one) => new Option(one.label)));
-    if (this.labels.some((one) => one.label === before)) this.label.value = before;
+    wanted ||= sorted[0].label;
+    if (this.has(wanted)) this.label.value = wanted;
     find("tbody", this.element).replaceChildren(...sorted.map((one) => this.makeLine(one)));
     this.markLabel();
+  }
+
+  has(label) {
+    return this.labels.some((one) => one.label === label);
   }
 
   makeLine(one) {
@@ -105,10 +110,10 @@ class Side {
     const button = add(head, "button", "", { type: "button", title: "show the heat map of this label" });
     button.append(...breakable(one.label));
     button.dataset.label = one.label;
-    button.addEventListener("click", () => { this.label.value = one.label; this.drawMap(); });
+    button.addEventListener("click", () => showLabel(one.label));
     add(head, "span", one.decision, { class: "small decision" });
     if (one.known !== null) add(head, "span", `known: ${one.known}`, { class: "small" });
-    const value = add(line, "td", one.probability.toFixed(3));
+    const value = add(line, "td", one.probability < 0.0005 ? "< 0.001" : one.probability.toFixed(3));
     if (!one.calibrated) add(value, "span", "score, not calibrated", { class: "small" });
     value.append(drawBar(one.probability, one.threshold));
     add(line, "td", one.prevalence === null ? "unknown" : `${(100 * one.prevalence).toFixed(1)} %`);
@@ -131,13 +136,14 @@ class Side {
     map.hidden = true;
     status.textContent = "is being made";
     try {
-      const picture = await (await ask("api/map", { ...this.parameters(), label }, chosen.file ?? "")).blob();
+      const answer = await ask("api/map", { ...this.parameters(), label }, chosen.file ?? "");
+      const picture = await answer.blob();
       if (number !== this.drawing) return;
       if (map.src.startsWith("blob:")) URL.revokeObjectURL(map.src);
       map.src = URL.createObjectURL(picture);
       map.alt = `Heat map of ${label} over the image`;
       map.hidden = false;
-      status.textContent = "";
+      status.textContent = answer.headers.get("Heat-Map");
     } catch (error) {
       if (number === this.drawing) status.textContent = error.message;
     }
@@ -173,6 +179,15 @@ function drawBar(probability, threshold) {
   draw("rect", { class: "fill", x: 0, y: 1, width: 100 * probability, height: 10 });
   if (threshold !== null) draw("line", { class: "threshold", x1: 100 * threshold, x2: 100 * threshold, y1: -3, y2: 15 });
   return bar;
+}
+
+function showLabel(label) {
+  wanted = label;
+  for (const side of sides) {
+    if (!side.has(label)) continue;
+    side.label.value = label;
+    side.drawMap();
+  }
 }
 
 const sides = [...document.querySelectorAll(".side")].map((element) => new Side(element));

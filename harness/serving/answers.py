@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data.splits import UNKNOWN
+from harness.evaluation.predictions import make_scores
 from harness.metric_names import explain_policies
 from harness.scoring.rows import SEPARATOR
 from harness.serving.rows import LoadedRow
 from harness.serving.scores import ImageScores, invert
-from harness.evaluation.predictions import make_scores
 from harness.text import count
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def title_row(row: LoadedRow) -> str:
 def _tell_origin(row: LoadedRow) -> str:
     """Sentences about model, data and seed."""
     member, record = row.members[0], row.record
-    seen = f"{member.model}, which looks at {member.recipe.size} × {member.recipe.size} grey pixels."
+    seen = f"{member.model}, which looks at {member.recipe.size} x {member.recipe.size} grey pixels."
     if record is None:
         return f"{seen} The weight file does not say on which data it was trained, so that AUROC is unknown."
     test = record.dataset.splits["test"]

@@ -22,7 +22,7 @@ from harness.serving.answers import as_address, describe_image, describe_row, ma
 from harness.serving.examples import Examples
 from harness.serving.guard import HEADERS, Guard
 from harness.serving.images import MOST_PIXELS
-from harness.serving.limits import MIB, Desk, Limits, RefusedError
+from harness.serving.limits import MIB, USUAL, AppLimits, Desk, RefusedError
 from harness.serving.maps import make_map
 from harness.serving.rows import LoadedRow
 from harness.serving.upload import read_upload
@@ -49,7 +49,7 @@ class App:
         guard: Guard,
         *,
         policy: str | None = None,
-        limits: Limits = Limits(),
+        limits: AppLimits = USUAL,
     ) -> None:
         self.rows, self.examples, self.guard, self.policy, self.limits = rows, examples, guard, policy, limits
         self.desk = Desk(limits)
@@ -66,16 +66,20 @@ class App:
         inner = Starlette(routes=routes, exception_handlers={HTTPException: _refuse_address})
         return _guard(inner, self.guard)
 
-    async def show_page(self, request: Request) -> Response:
+    async def show_page(self, _: Request) -> Response:
         """The page."""
         rows = [describe_row(row, self.policy) for row in self.rows]
-        text = make_environment().get_template("app.html.j2").render(
-            rows=rows,
-            policies=list(dict.fromkeys(row["policy"] for row in rows)),
-            token=f"?token={self.guard.token}" if self.guard.token else "",
-            mebibytes=f"{self.limits.upload / MIB:g}",
-            most_bytes=self.limits.upload,
-            megapixels=MOST_PIXELS // 10**6,
+        text = (
+            make_environment()
+            .get_template("app.html.j2")
+            .render(
+                rows=rows,
+                policies=list(dict.fromkeys(row["policy"] for row in rows)),
+                token=f"?token={self.guard.token}" if self.guard.token else "",
+                mebibytes=f"{self.limits.upload / MIB:g}",
+                most_bytes=self.limits.upload,
+                megapixels=MOST_PIXELS // 10**6,
+            )
         )
         return HTMLResponse(text)
 
@@ -86,7 +90,7 @@ class App:
             raise HTTPException(404)
         return Response(read_part(part), media_type=PARTS[part])
 
-    async def list_examples(self, request: Request) -> Response:
+    async def list_examples(self, _: Request) -> Response:
         """Test images of the first row's dataset, with their known labels."""
         from starlette.concurrency import run_in_threadpool
 
@@ -110,20 +114,20 @@ class App:
     async def draw_map(self, request: Request) -> Response:
         """A heat map of a label, to be laid over the image: a PNG that is transparent where nothing speaks for it."""
 
-        def work(content: bytes) -> bytes:
+        def work(content: bytes) -> tuple[bytes, str]:
             row, pixels, table = self._take(request, content)
             label = request.query_params.get("label", "")
             if label not in row.labels:
                 raise RefusedError(404, "The row has no such label.")
-            return make_png(make_map(row, pixels, label, table))
+            drawn = make_map(row, pixels, label, table)
+            return make_png(drawn.colors), drawn.about
 
-        return Response(await self.desk.handle(request, work), media_type="image/png")
+        png, about = await self.desk.handle(request, work)
+        return Response(png, media_type="image/png", headers={"Heat-Map": about})
 
     # --- what is asked ---------------------------------------------------------------------------------------------
 
-    def _take(
-        self, request: Request, content: bytes
-    ) -> tuple[LoadedRow, NDArray[np.uint8], pd.DataFrame | None]:
+    def _take(self, request: Request, content: bytes) -> tuple[LoadedRow, NDArray[np.uint8], pd.DataFrame | None]:
         """The row, the image (S, S) as it loads it, and what it wants beside it."""
         given = request.query_params.get("row", "0")
         if not given.isdecimal() or int(given) >= len(self.rows):
@@ -177,7 +181,7 @@ def _answering(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[
         except RefusedError as error:
             return _refuse(error)
         except HarnessError as error:
-            return _tell(422, f"This image cannot be used: {error}.")
+            return _tell(422, f"The row could not be applied to this image: {error}.")
         except MemoryError:
             return _tell(507, "The memory does not suffice for this image; try a smaller one.")
         except Exception as error:  # noqa: BLE001 - whatever a network or a decoder raises

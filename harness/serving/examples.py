@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.components import Data
+from harness.data.decoding import resize
 from harness.errors import HarnessError
 from harness.serving.answers import as_address, make_png
 from harness.serving.images import ImageSource, explain, take_data
@@ -27,19 +27,17 @@ SIDE = 96
 """Pixels of a side of the small pictures by which they are chosen."""
 
 
-@dataclass(eq=False)
 class Examples:
-    """Test images of a dataset, which is read when somebody asks for the first time."""
+    """Test images of a row's dataset, which is read when somebody asks for the first time."""
 
-    row: LoadedRow
-    """The row whose dataset it is."""
-    load: Callable[[], Data] | None
-    """Reads the dataset; None where the row does not say which one it is."""
-    source: ImageSource | None = None
-    shown: list[dict[str, Any]] = field(default_factory=list)
-    reason: str = ""
-    """Why there are none."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, row: LoadedRow, load: Callable[[], Data] | None) -> None:
+        """`load` reads the dataset; None where the row does not say which one it is."""
+        self.row, self.load = row, load
+        self.source: ImageSource | None = None
+        self.shown: list[dict[str, Any]] = []
+        self.reason = ""
+        """Why there are none."""
+        self._lock = threading.Lock()
 
     def list_all(self) -> dict[str, Any]:
         """What the page shows: `examples` with their number, picture and known labels, or the `reason` for none."""
@@ -48,28 +46,28 @@ class Examples:
                 self._find()
         return {"examples": self.shown, "reason": self.reason}
 
-    def read(self, number: int, row: LoadedRow) -> NDArray[np.uint8]:
-        """The image of an example, (S, S) uint8 as that row loads it."""
-        assert self.source is not None
-        assert self.source.data is not None
-        return take_data(self.source.data, "test", row.size, row.scale).read(number)
-
     def has(self, number: int) -> bool:
         """Whether there is such an example."""
         return any(one["example"] == number for one in self.list_all()["examples"])
 
+    def read(self, number: int, row: LoadedRow) -> NDArray[np.uint8]:
+        """The image of an example, (S, S) uint8 as that row loads it."""
+        return take_data(self._data, "test", row.size, row.scale).read(number)
+
     def find_table(self, number: int) -> pd.DataFrame:
         """What the dataset's table says of an example, in one row."""
-        assert self.source is not None
-        assert self.source.table is not None
-        return self.source.table.iloc[[number]].reset_index(drop=True)
+        return self._data.table.iloc[[number]].reset_index(drop=True)
 
     def find_known(self, number: int) -> Mapping[str, float]:
         """Label -> 1 where an example has it, 0 where not, NaN where that is unknown."""
+        return dict(zip(self._data.labels, map(float, self._data.targets[number]), strict=True))
+
+    @property
+    def _data(self) -> Data:
+        """The dataset's test images, of an example that there is."""
         assert self.source is not None
-        data = self.source.data
-        assert data is not None
-        return dict(zip(data.labels, map(float, data.targets[number]), strict=True))
+        assert self.source.data is not None
+        return self.source.data
 
     def _find(self) -> None:
         if self.load is None:
@@ -78,10 +76,9 @@ class Examples:
         try:
             self.source = take_data(self.load(), "test", self.row.size, self.row.scale)
         except HarnessError as error:
-            self.reason = f"The dataset is not on this machine: {error}."
+            self.reason = f"There are no examples: {error}."
             return
-        data, failed = self.source.data, ""
-        assert data is not None
+        data, failed = self._data, ""
         for number in order_examples(data.targets)[:ATTEMPTS]:
             try:
                 pixels = self.source.read(number)
@@ -90,7 +87,7 @@ class Examples:
                 continue
             present = [label for label, target in zip(data.labels, data.targets[number], strict=True) if target == 1]
             picture = as_address(make_png(_shrink(pixels)))
-            words = ", ".join(present) or "no finding"
+            words = ", ".join(present) or ("nothing known" if np.isnan(data.targets[number]).any() else "no finding")
             self.shown.append({"example": number, "picture": picture, "known": words})
             if len(self.shown) == MOST:
                 break
@@ -99,7 +96,7 @@ class Examples:
 
 
 def order_examples(targets: NDArray[np.float32]) -> list[int]:
-    """Images (N, C) in an order in which the first ones show many labels, each at most once, and one shows none."""
+    """Images (N, C) in an order whose first ones each show a label that none before shows; one shows none."""
     shuffled = np.random.default_rng(0).permutation(len(targets))
     covered: set[int] = set()
     first, later = [], []
@@ -116,6 +113,4 @@ def order_examples(targets: NDArray[np.float32]) -> list[int]:
 
 
 def _shrink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from harness.data.decoding import resize
-
     return resize(pixels, min(SIDE, len(pixels)))

@@ -55,9 +55,7 @@ class Guard:
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != called:
             raise RefusedError(403, "Another site asks for this; open the app in a tab of its own.")
-        if self.token and not hmac.compare_digest(
-            request.query_params.get("token", "").encode(), self.token.encode()
-        ):
+        if self.token and not hmac.compare_digest(request.query_params.get("token", "").encode(), self.token.encode()):
             raise RefusedError(403, "The address lacks the token; open the address that harness serve has printed.")
 
     def is_called(self, host: str) -> bool:

@@ -17,7 +17,7 @@ MIB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class AppLimits:
     """What the app takes at most."""
 
     upload: int = 64 * MIB
@@ -28,6 +28,9 @@ class Limits:
     """Requests that wait for their turn; those beyond are told to come back."""
     seconds: float = 60.0
     """How long a file may take to arrive, so that a slow sender keeps nobody waiting for long."""
+
+
+USUAL = AppLimits()
 
 
 class RefusedError(Exception):
@@ -64,7 +67,7 @@ class Turns:
 class Desk:
     """Where requests wait: a few whose files are in memory, one of which is being worked on."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: AppLimits) -> None:
         self.limits = limits
         self._uploads = Turns(limits.uploads, limits.waiting)
         self._worker = ThreadPoolExecutor(1, "harness-serve")
@@ -87,7 +90,7 @@ def require_size(request: Request, most: int) -> None:
         raise _too_large(most)
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
+async def read_body(request: Request, limits: AppLimits) -> bytes:
     """A request's bytes. Raises `RefusedError` where there are too many (413) or they take too long (408)."""
     chunks, total = [], 0
     try:

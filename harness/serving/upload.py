@@ -43,23 +43,25 @@ def read_upload(content: bytes, name: str, row: LoadedRow) -> NDArray[np.uint8]:
         raise RefusedError(415, "This is no PNG, JPEG, TIFF or DICOM image, whatever its name says.")
     try:
         _require_pixels(*_find_size(content, kind))
-        pixels = dicom.decode(content, stretch=row.scale.stretch) if kind == "DICOM" else grey.decode(content, row.scale)
+        pixels = (
+            dicom.decode(content, stretch=row.scale.stretch) if kind == "DICOM" else grey.decode(content, row.scale)
+        )
         return resize(pixels, row.size)
     except RefusedError:
         raise
-    except Exception as error:  # whatever a damaged file makes a decoder raise
+    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a decoder raise
         status = 413 if isinstance(error, DecompressionBombError) else 422
         raise RefusedError(status, f"This image cannot be used: {explain(error)}.") from None
 
 
 def find_kind(content: bytes, name: str) -> str | None:
-    """PNG, JPEG, TIFF or DICOM, by the first bytes; by its name only for DICOM without a preamble. None for others."""
-    for beginning, kind in BEGINNINGS.items():
-        if content.startswith(beginning):
-            return kind
+    """PNG, JPEG, TIFF or DICOM, by the first bytes; by its name only for DICOM without a preamble. None for others.
+
+    A DICOM file may begin as a TIFF does, so that viewers of both can read it: what it says as DICOM counts.
+    """
     if content.startswith(dicom.MAGIC, dicom.PREAMBLE) or name.lower().endswith(dicom.SUFFIXES):
         return "DICOM"
-    return None
+    return next((kind for beginning, kind in BEGINNINGS.items() if content.startswith(beginning)), None)
 
 
 def _find_size(content: bytes, kind: str) -> tuple[int, int]:
@@ -74,5 +76,5 @@ def _find_size(content: bytes, kind: str) -> tuple[int, int]:
 
 def _require_pixels(width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
-        found = f"{width:,} × {height:,}"
+        found = f"{width:,} x {height:,}"
         raise RefusedError(413, f"This image has {found} pixels, and it may have {MOST_PIXELS:,}. It was not unpacked.")
