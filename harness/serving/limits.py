@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -92,17 +93,16 @@ def require_size(request: Request, most: int) -> None:
 
 async def read_body(request: Request, limits: AppLimits) -> bytes:
     """A request's bytes. Raises `RefusedError` where there are too many (413) or they take too long (408)."""
-    chunks, total = [], 0
+    body = io.BytesIO()
     try:
         async with asyncio.timeout(limits.seconds):
             async for chunk in request.stream():
-                total += len(chunk)
-                if total > limits.upload:
+                if body.tell() + len(chunk) > limits.upload:
                     raise _too_large(limits.upload)
-                chunks.append(chunk)
+                body.write(chunk)
     except TimeoutError:
         raise RefusedError(408, f"The file took longer than {limits.seconds:g} seconds to arrive.") from None
-    return b"".join(chunks)
+    return body.getvalue()  # without a copy
 
 
 def _too_large(most: int) -> RefusedError:

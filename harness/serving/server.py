@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ def open_port(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "no such host"
+        code = getattr(error, "errno", None) or 0
+        reason = os.strerror(code) if code > 0 else getattr(error, "strerror", None) or "no such host"
         raise UsageError(
             f"{host} cannot be listened at on port {port}: {reason.lower()}; give another by --port or --host"
         ) from None

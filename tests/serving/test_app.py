@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from harness import DataError
+from harness.data.columns import ColumnCode, name_numbers
 from harness.data.loading import find_source, load
 from harness.evaluation.calibration import Calibration
 from harness.registry import load_registry
@@ -124,6 +125,34 @@ def test_a_network_to_which_nothing_speaks_for_a_label_has_a_transparent_map(mak
     assert answer.status == 200, answer.body
     assert not np.asarray(Image.open(io.BytesIO(answer.body))).any()
     assert answer.headers["heat-map"] == "nothing in this image speaks for the label"
+
+
+def test_what_the_network_gets_beside_an_image_is_asked_for_and_may_be_unknown(make_app, ask, toy_rows, image):
+    class Beside(torch.nn.Module):
+        """Its logits are the numbers that it is given: age, its being known, and sex."""
+
+        def forward(self, images: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+            return torch.stack([table[:, 0, 0], table[:, 0, 1], table[:, 1, 0]], dim=1)
+
+    row, member = toy_rows[0], toy_rows[0].members[0]
+    codes = (ColumnCode("age", mean=50.0, scale=10.0), ColumnCode("sex", texts=("F", "M")))
+    task = dataclasses.replace(member.task, table=name_numbers(codes))
+    member = dataclasses.replace(member, network=Beside(), codes=codes, task=task)
+    app = make_app(rows=[dataclasses.replace(row, members=(member,), _windows={})])
+    page = ask(app, "/").body.decode()
+    assert 'data-beside="age"' in page
+    assert "<option>F</option><option>M</option>" in page
+
+    def find_logits(query: str) -> list[float]:
+        said = ask(app, f"/api/predict?row=0{query}", image).json["labels"]
+        lines = row.fitted.calibration
+        calibrated = np.array([one["probability"] for one in said])
+        return ((np.log(calibrated / (1 - calibrated)) - lines.intercept) / lines.slope).round(5).tolist()
+
+    assert find_logits("&beside.age=70&beside.sex=M") == [2, 1, 1]
+    assert find_logits("&beside.sex=F") == [0, 0, 0]
+    answer = ask(app, "/api/predict?row=0&beside.age=old", image)
+    assert (answer.status, answer.error) == (422, "age must be a number, or empty where it is unknown.")
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
