@@ -164,7 +164,7 @@ def _read_beside(request: Request, row: LoadedRow) -> pd.DataFrame | None:
         except ValueError:
             number = math.inf
         if math.isinf(number):
-            raise RefusedError(422, f"{code.name} must be a number, or empty where it is unknown.")
+            raise RefusedError(422, f"The value of {code.name} must be a number, or empty where it is unknown.")
         values[code.name] = [number]
     return pd.DataFrame(values)
 

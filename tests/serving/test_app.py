@@ -138,21 +138,22 @@ def test_what_the_network_gets_beside_an_image_is_asked_for_and_may_be_unknown(m
     codes = (ColumnCode("age", mean=50.0, scale=10.0), ColumnCode("sex", texts=("F", "M")))
     task = dataclasses.replace(member.task, table=name_numbers(codes))
     member = dataclasses.replace(member, network=Beside(), codes=codes, task=task)
-    app = make_app(rows=[dataclasses.replace(row, members=(member,), _windows={})])
+    plain = dataclasses.replace(row.fitted, calibration=Calibration(np.ones(3), np.zeros(3)))
+    app = make_app(rows=[dataclasses.replace(row, members=(member,), fitted=plain, _windows={})])
     page = ask(app, "/").body.decode()
     assert 'data-beside="age"' in page
     assert "<option>F</option><option>M</option>" in page
 
     def find_logits(query: str) -> list[float]:
         said = ask(app, f"/api/predict?row=0{query}", image).json["labels"]
-        lines = row.fitted.calibration
-        calibrated = np.array([one["probability"] for one in said])
-        return ((np.log(calibrated / (1 - calibrated)) - lines.intercept) / lines.slope).round(5).tolist()
+        scores = np.array([one["probability"] for one in said])
+        logits: list[float] = np.log(scores / (1 - scores)).round(5).tolist()
+        return logits
 
     assert find_logits("&beside.age=70&beside.sex=M") == [2, 1, 1]
     assert find_logits("&beside.sex=F") == [0, 0, 0]
     answer = ask(app, "/api/predict?row=0&beside.age=old", image)
-    assert (answer.status, answer.error) == (422, "age must be a number, or empty where it is unknown.")
+    assert (answer.status, answer.error) == (422, "The value of age must be a number, or empty where it is unknown.")
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
