@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.dicom_frame import require_promised_size
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ def _read_pixels(file: FileDataset) -> NDArray[Any]:
     if syntax is None:
         file.file_meta.TransferSyntaxUID = syntax = _import_pydicom().uid.ImplicitVRLittleEndian
     _require_decoder(syntax)
+    if syntax.is_encapsulated:
+        require_promised_size(file.PixelData, (_count(file, "Columns"), _count(file, "Rows")))
     try:
         return np.asarray(file.pixel_array)
     except MemoryError:

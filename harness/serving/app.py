@@ -21,7 +21,6 @@ from harness.report.page import make_environment, read_part
 from harness.serving.answers import as_address, describe_image, describe_row, make_png
 from harness.serving.examples import Examples
 from harness.serving.guard import HEADERS, Guard
-from harness.serving.images import MOST_PIXELS
 from harness.serving.limits import MIB, USUAL, AppLimits, Desk, RefusedError
 from harness.serving.maps import make_map
 from harness.serving.rows import LoadedRow
@@ -78,7 +77,7 @@ class App:
                 token=f"?token={self.guard.token}" if self.guard.token else "",
                 mebibytes=f"{self.limits.upload / MIB:g}",
                 most_bytes=self.limits.upload,
-                megapixels=MOST_PIXELS // 10**6,
+                megapixels=self.limits.pixels // 10**6,
             )
         )
         return HTMLResponse(text)
@@ -135,7 +134,10 @@ class App:
         row, number = self.rows[int(given)], self._find_example(request)
         if number is not None:
             return row, self.examples.read(number, row), self.examples.find_table(number) if row.columns else None
-        return row, read_upload(content, request.query_params.get("name", ""), row), _read_beside(request, row)
+        return row, self._read(request, content, row), _read_beside(request, row)
+
+    def _read(self, request: Request, content: bytes, row: LoadedRow) -> NDArray[np.uint8]:
+        return read_upload(content, request.query_params.get("name", ""), row, self.limits.pixels)
 
     def _find_example(self, request: Request) -> int | None:
         """The number of the example that is asked for; None for an image that is sent."""

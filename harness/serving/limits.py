@@ -23,6 +23,8 @@ class AppLimits:
 
     upload: int = 64 * MIB
     """Bytes of an image file: twice what a large radiograph has."""
+    pixels: int = 2**25
+    """Pixels of an image, such as 5,792 x 5,792. Decoding DICOM takes about 25 bytes for each of them."""
     uploads: int = 4
     """Image files that are in memory at once; the others wait in their senders."""
     waiting: int = 200

@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.data import dicom, grey
 from harness.data.decoding import resize
-from harness.serving.images import MOST_PIXELS, explain, silence_pillow
+from harness.errors import DataError
+from harness.serving.images import explain, silence_pillow
 from harness.serving.limits import RefusedError
 from harness.serving.rows import LoadedRow
 
@@ -27,9 +28,11 @@ BEGINNINGS = {
     b"MM\0+": "TIFF",
 }
 """First bytes of the kinds of images that Pillow may read here; it knows many more, and each is a door."""
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""What a DICOM file says whose data set is deflated as a whole, which is unfolded before anything of it is known."""
 
 
-def read_upload(content: bytes, name: str, row: LoadedRow) -> NDArray[np.uint8]:
+def read_upload(content: bytes, name: str, row: LoadedRow, most_pixels: int) -> NDArray[np.uint8]:
     """Read an image's bytes as grey (S, S) uint8, as the row's training images were read.
 
     `name` is what its sender calls it, which matters for DICOM that does not say so itself. Raises `RefusedError` with
@@ -42,7 +45,7 @@ def read_upload(content: bytes, name: str, row: LoadedRow) -> NDArray[np.uint8]:
     if kind is None:
         raise RefusedError(415, "This is no PNG, JPEG, TIFF or DICOM image, whatever its name says.")
     try:
-        _require_pixels(*_find_size(content, kind))
+        _require_pixels(*_find_size(content, kind), most_pixels)
         pixels = (
             dicom.decode(content, stretch=row.scale.stretch) if kind == "DICOM" else grey.decode(content, row.scale)
         )
@@ -67,6 +70,8 @@ def find_kind(content: bytes, name: str) -> str | None:
 def _find_size(content: bytes, kind: str) -> tuple[int, int]:
     """Width and height by the header alone."""
     if kind == "DICOM":
+        if DEFLATED in content:
+            raise DataError("a deflated DICOM file can unfold to any size; save it without deflating its data")
         return dicom.read_header(content).size
     from PIL import Image
 
@@ -74,7 +79,7 @@ def _find_size(content: bytes, kind: str) -> tuple[int, int]:
         return image.size
 
 
-def _require_pixels(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
+def _require_pixels(width: int, height: int, most: int) -> None:
+    if width * height > most:
         found = f"{width:,} x {height:,}"
-        raise RefusedError(413, f"This image has {found} pixels, and it may have {MOST_PIXELS:,}. It was not unpacked.")
+        raise RefusedError(413, f"This image has {found} pixels, and it may have {most:,}. It was not unpacked.")

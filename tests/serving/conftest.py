@@ -7,7 +7,6 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +47,7 @@ async def call(
     app: Any,
     path: str,
     body: bytes | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: dict[str, str] | None = None,
     method: str | None = None,
     pieces: list[bytes] | None = None,
 ) -> Answer:

@@ -197,9 +197,24 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_unpacked(app, ask, 
     assert (answer.status, "too many pixels" in answer.error) == (413, True)
     from tests.serving.conftest import make_bomb
 
-    answer = ask(app, "/api/predict?row=0", make_bomb(8200))
+    answer = ask(app, "/api/predict?row=0", make_bomb(5800))
     assert answer.status == 413
-    assert "8,200 x 8,200 pixels" in answer.error
+    assert "5,800 x 5,800 pixels, and it may have 33,554,432" in answer.error
+
+
+def test_a_deflated_dicom_file_is_refused_before_it_is_unfolded(app, ask, tmp_path, monkeypatch):
+    import zlib
+
+    import pydicom
+    from pydicom.data import get_testdata_file
+
+    file = pydicom.dcmread(str(get_testdata_file("RG1_UNCR.dcm")))
+    file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    file.save_as(tmp_path / "deflated.dcm")
+    monkeypatch.setattr(zlib, "decompress", lambda *_: pytest.fail("it was unfolded"))
+    answer = ask(app, "/api/predict?row=0", (tmp_path / "deflated.dcm").read_bytes())
+    assert answer.status == 422
+    assert "a deflated DICOM file can unfold to any size" in answer.error
 
 
 def test_a_file_that_is_too_large_is_refused(make_app, ask, image):

@@ -253,7 +253,9 @@ def test_twenty_uploads_at_once_are_answered_in_the_memory_of_a_few(browser, toy
 
 def test_a_page_of_another_address_works_with_its_token_alone(browser, toy_board, image):
     with serve(toy_board, "--host", "0.0.0.0") as one:
-        port, token = re.fullmatch(r"http://.+:(\d+)/(\?token=.+)", one.address).groups()
+        found = re.fullmatch(r"http://.+:(\d+)/(\?token=.+)", one.address)
+        assert found
+        port, token = found.groups()
         for page in open_page(browser, f"http://127.0.0.1:{port}/{token}"):
             drop(page, image)
             assert len(read_side(page, 0)) == 3
