@@ -24,6 +24,7 @@ from harness.cli.verbs import (
     comparison,
     data,
     evaluation,
+    exporting,
     machine,
     plugins,
     prediction,
@@ -62,6 +63,7 @@ VERBS: dict[str, dict[str, Any]] = {
     "Use a row": {
         "predict": prediction.predict,
         "serve": serving.serve,
+        "export": exporting.export,
     },
     "Look after boards": {
         "status": upkeep.status,

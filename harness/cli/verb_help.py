@@ -54,6 +54,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "harness predict weights.safetensors nih-cxr14 --data-root /path/to/nih --out scores.npz",
         ),
     ),
+    "export": (
+        ("Write an ONNX file.", "harness export my-board::chexnet--bce--demo --to onnx --out exported"),
+        (
+            "Write a folder with weights and a model card.",
+            "harness export my-board::chexnet--bce--demo --to hf --out exported",
+        ),
+    ),
     "diff": (("Compare a board with its earlier state.", "harness diff old/my-board my-board --markdown"),),
     "status": (("Watch a board while other processes run it.", "harness status my-board --watch"),),
     "merge": (("Collect what two machines have run.", "harness merge my-board gpu1/my-board gpu2/my-board"),),

@@ -151,6 +151,12 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     return crop(pixels, torch.stack([start, start, length, length], dim=1), size)
 
 
+def resizing_matrix(side: int, size: int) -> Tensor:
+    """The matrix M (size, side) of `resize`: an image P (side, side) becomes M @ P @ M.T."""
+    start, length = torch.zeros(1), torch.full((1,), float(side))
+    return _mixture(torch.arange(side).view(1, 1, -1), start, length, size)[0]
+
+
 def _crop_by_products(pixels: Tensor, boxes: Tensor, size: int) -> Tensor:
     """`crop`, each axis being one small matrix an image."""
     source = torch.arange(pixels.shape[-1], device=pixels.device).view(1, 1, -1)

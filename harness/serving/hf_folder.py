@@ -1,0 +1,42 @@
+"""A row as a folder for the Hugging Face hub: weights, config.json and a model card. Nothing is uploaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.files import write_atomically
+from harness.serving.model_card import render_card
+from harness.serving.rows import LoadedRow
+from harness.training.weight_file import read_weight_file
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+def write_folder(row: LoadedRow, folder: Path) -> tuple[Path, ...]:
+    """Write a row of one seed: its weights, as they are, what they say as JSON, and its card.
+
+    `harness predict` and `harness.load_row` read the weights. Raises `UsageError` for an ensemble, `StorageError` where
+    a file cannot be written.
+    """
+    if len(row.members) > 1:
+        raise UsageError("an ensemble has no single network: export each seed by --seeds SEED")
+    part, _ = read_weight_file(row.weights[0])
+    labels = part.task.labels
+    config = {
+        "model_type": "cxr-harness",
+        "architectures": [part.model.name],
+        "problem_type": "multi_label_classification",
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "image_size": part.task.size,
+        "num_channels": part.task.channels,
+        "harness": part.model_dump(),
+    }
+    paths = folder / WEIGHTS, folder / CONFIG, folder / CARD
+    write_atomically(paths[0], lambda place: shutil.copyfile(row.weights[0], place) and None)
+    write_atomically(paths[1], json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(paths[2], render_card(part, row.record, row.notes))
+    return paths
