@@ -24,6 +24,7 @@ from harness.cli.verbs import (
     comparison,
     data,
     evaluation,
+    explanation,
     exporting,
     machine,
     plugins,
@@ -62,6 +63,7 @@ VERBS: dict[str, dict[str, Any]] = {
     },
     "Use a row": {
         "predict": prediction.predict,
+        "explain": explanation.explain,
         "serve": serving.serve,
         "export": exporting.export,
     },

@@ -88,6 +88,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("Compare two folders of seeds.", "harness compare my-net/ other-net/ --targets targets.csv --margin 0.01"),
     ),
+    "explain": (
+        (
+            "Show where a row's answer about a label comes from.",
+            "harness explain my-board::chexnet--bce--chexnet images/ --label Effusion",
+        ),
+        (
+            "Explain the test images of a dataset by another method.",
+            "harness explain demo::chexnet--bce--demo phantom --label Mass --method integrated-gradients",
+        ),
+    ),
     "serve": (
         ("Try a row on images in the browser.", "harness serve my-board::chexnet--bce--demo --open"),
         (

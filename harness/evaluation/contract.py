@@ -82,3 +82,25 @@ def checked(metric: Metric, shape: tuple[int, ...], call: Callable[[], Any]) -> 
             meaning = f"a row for each weighting, {meaning}"
         raise PluginError(f"metric '{metric.name}' must return {shape}, {meaning}, got {values.shape}")
     return values
+
+
+def compute_on_maps(metric: Metric, maps: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A metric of maps (n, F, F) and of which pixels lie in boxes: (n, T) float64, within the range that it declares.
+
+    Raises `PluginError` for a metric that raises, or gives another shape or something beyond its range.
+    """
+    try:
+        values = np.asarray(metric.compute(maps, inside), dtype=np.float64)
+    except Exception as error:
+        raise PluginError(f"metric '{metric.name}' raised {type(error).__name__}: {error}") from error
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or len(values) != len(maps) or not values.shape[1]:
+        raise PluginError(
+            f"metric '{metric.name}' must return a value for each of the {len(maps)} maps, or a row of them, got "
+            f"{values.shape}"
+        )
+    low, high = metric.range
+    if not ((values >= low - 1e-9) & (values <= high + 1e-9)).all():
+        raise PluginError(f"metric '{metric.name}' must give a map a value in its range {low:g}..{high:g}, never NaN")
+    return values

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NETWORK = "network"
 BASELINES = ("center", "usual place")
 """Maps that know nothing of the image: highest at its center, and where boxes of the label usually are."""
-NO_MAPS = "the predictions were made elsewhere, so there are no heat maps"
+NO_MAPS = "no heat maps go with these predictions"
 """Why predictions alone have no metrics of heat maps."""
 NO_NETWORK = "the control trains no network, so there are no heat maps"
 CENTER = "1 at the image's center, falling to 0 in its corners"
@@ -157,7 +157,7 @@ def measure_maps(
         },
         labels_used=int(used.sum()),
         left_out=left_out,
-        why_left_out=_explain_omission(maps, labels, defined, images) if left_out else None,
+        why_left_out=_explain_omission(maps, labels, defined, used, images) if left_out else None,
         higher_is_better=metric.higher_is_better,
         maps=MapsPart(
             about=maps.about,
@@ -274,11 +274,17 @@ def _explain_absence(resampling: Resampling) -> str:
     )
 
 
-def _explain_omission(maps: MapValues, labels: Sequence[str], defined: NDArray[np.bool_], images: NDArray[Any]) -> str:
+def _explain_omission(
+    maps: MapValues,
+    labels: Sequence[str],
+    defined: NDArray[np.bool_],
+    used: NDArray[np.bool_],
+    images: NDArray[np.intp],
+) -> str:
     """Why labels are not in the mean, in words."""
     without = [label for label, number in zip(labels, images, strict=True) if not number]
     undecided = [label for i, label in enumerate(labels) if images[i] and not defined[i]]
-    few = [label for i, label in enumerate(labels) if images[i] and defined[i]]
+    few = [label for i, label in enumerate(labels) if defined[i] and not used[i]]
     reasons = [f"without boxes in the test split: {', '.join(without)}"] if without else []
     if undecided and maps.val is None:
         reasons.append("validation has no boxes to choose a threshold by: only metrics without one are given")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from harness.definition import Definition
 from harness.execution import local
 from harness.execution.events import Listener
 from harness.execution.planning import Planned
-from harness.execution.rescore import rescore
+from harness.execution.rescore import MakeMaps, rescore
 from harness.registry import Registry
 from harness.results.record import Record
 from harness.results.store import set_aside
@@ -67,11 +67,15 @@ def carry_out(
     for line in set_aside(board.folder):
         told.warn(line)
     again = {item.job.combo.name: item.job for item in planned if item.lacks is not None}
-    makers = {name: partial(_make_maps, job, registry) for name, job in again.items() if job.boxes is not None}
-    left = rescore(board, registry, told.mention, again, makers).left if again else ()
+    left = rescore(board, registry, told.mention, again, list_makers(again, registry)).left if again else ()
     for line in left:
         told.warn(line)
     return BoardRun(local.run(planned, told.listener, options, retries=retries), left)
+
+
+def list_makers(jobs: Mapping[str, Job], registry: Registry) -> dict[str, MakeMaps]:
+    """Record -> what makes its heat maps by its stored weights, where the board has a metric of them."""
+    return {name: partial(_make_maps, job, registry) for name, job in jobs.items() if job.boxes is not None}
 
 
 def _make_maps(job: Job, registry: Registry, record: Record) -> MapValues | str:

@@ -19,6 +19,8 @@ RESAMPLES = "resamples.npz"
 """Under which name a record's `artifacts` hold the digest of the resamples beside it."""
 WEIGHTS = "weights.safetensors"
 RESUME = "resume.safetensors"
+MAPS = "maps.npz"
+"""What heat maps came to against boxes, where a board asks for it; it stands among a record's artifacts."""
 
 
 def record_path(folder: Path, combo: str) -> Path:
@@ -49,8 +51,6 @@ def outside_file(test: str) -> str:
     return f"predictions@{test}.npz"
 
 
-MAPS = "maps.npz"
-"""What heat maps came to against boxes, where a board asks for it; it stands among a record's artifacts."""
 RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS, MAPS)
 """What a finished combo leaves in its run's folder."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.components import Component, Kind
+from harness.components import Component, Kind, Metric
 from harness.errors import UnknownNameError, UsageError
 from harness.registry import Offer, Registry, load_registry
 from harness.testing.contract import Check, ContractError, Outcome, Subject
@@ -16,6 +16,7 @@ MODULES: Mapping[str, str] = {
     "model": "models",
     "loss": "losses",
     "metric": "metrics",
+    "metric of heat maps": "map_metrics",
     "dataset": "datasets",
     "recipe": "recipes",
     "observer": "observers",
@@ -24,7 +25,7 @@ MODULES: Mapping[str, str] = {
 
 
 def checks_of(kind: Kind | str) -> tuple[Check, ...]:
-    """The checks of a kind (`model`, ..., or `hook`), in the order in which they are made."""
+    """The checks of a kind (`model`, ..., `hook`, or `metric of heat maps`), in the order in which they are made."""
     module = importlib.import_module(f"harness.testing.{MODULES[kind]}")
     return tuple(Check.of(function) for function in module.CHECKS)
 
@@ -92,7 +93,8 @@ def parametrize(*targets: str | Path, **settings: Any) -> Callable[..., None]:
 def _checks(subject: Subject) -> tuple[Check, ...]:
     if "problem" in subject.kept:
         return (Check.of(check_loads_without_a_problem),)
-    return checks_of(subject.kind)
+    on_maps = isinstance(subject.component, Metric) and subject.component.on == "maps"
+    return checks_of("metric of heat maps" if on_maps else subject.kind)
 
 
 def check_loads_without_a_problem(subject: Subject) -> None:

@@ -15,9 +15,8 @@ import torch
 from harness.components import Metric
 from harness.data.boxes import Boxes
 from harness.data.placement import Placed
-from harness.errors import PluginError
+from harness.evaluation.contract import compute_on_maps
 from harness.evaluation.localization import BASELINES, NETWORK, MapValues, SplitValues
-from harness.text import count
 from harness.training.attribution import BATCH, Explainer
 from harness.training.numerics import computing
 
@@ -65,11 +64,10 @@ class _Held:
         self.split = self.placed.data.table["split"].to_numpy(dtype=str)[self.boxes.row]  # (P,)
         patients = self.placed.data.table["patient"].to_numpy(dtype=str)
         self.patient = patients[self.boxes.row]  # (P,)
-        train = int((self.split == "train").sum())
         self.usual_about = (
-            f"how often each place lies in the training split's boxes of the label ({count(train, 'box group')})"
-            if train
-            else "how often each place lies in the boxes of the label in the same split, of all other patients: "
+            "how often each place lies in the training split's boxes of the label"
+            if (self.split == "train").any()
+            else "how often each place lies in the boxes of the label of all other patients in the same split, since "
             "training has no boxes"
         )
 
@@ -97,7 +95,7 @@ class _Held:
             patient=self.patient[pairs],
             label=np.array(data.labels, dtype=str)[self.boxes.label[pairs]],
             values={
-                name: {metric: np.concatenate(parts) for metric, parts in of_system.items()}
+                name: {metric: _as_stored(np.concatenate(parts)) for metric, parts in of_system.items()}
                 for name, of_system in values.items()
             },
         )
@@ -132,31 +130,14 @@ class _Held:
         return make
 
 
+def _as_stored(values: Maps) -> Maps:
+    """Values with the digits of float32, with which they are kept: made now or read again, they are the same."""
+    return values.astype(np.float32).astype(np.float64)
+
+
 def _center(side: int) -> MakeMaps:
     """The map that falls from the image's center to its corners."""
     place = np.abs(np.arange(side) + 0.5 - side / 2)
     away = np.hypot(place[:, None], place[None])
     falling = 1 - away / away.max()
     return lambda pairs: np.broadcast_to(falling, (len(pairs), side, side))
-
-
-def compute_on_maps(metric: Metric, maps: Maps, inside: NDArray[np.bool_]) -> Maps:
-    """A metric of maps (n, F, F) and of which pixels lie in boxes: (n, T) float64, within the range that it declares.
-
-    Raises `PluginError` for a metric that raises, or gives another shape or something beyond its range.
-    """
-    try:
-        values = np.asarray(metric.compute(maps, inside), dtype=np.float64)
-    except Exception as error:
-        raise PluginError(f"metric '{metric.name}' raised {type(error).__name__}: {error}") from error
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2 or len(values) != len(maps) or not values.shape[1]:
-        raise PluginError(
-            f"metric '{metric.name}' must return a value for each of the {len(maps)} maps, or a row of them, got "
-            f"{values.shape}"
-        )
-    low, high = metric.range
-    if not ((values >= low - 1e-9) & (values <= high + 1e-9)).all():
-        raise PluginError(f"metric '{metric.name}' must give a map a value in its range {low:g}..{high:g}, never NaN")
-    return values

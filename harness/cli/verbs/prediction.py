@@ -36,18 +36,33 @@ RowArgument = Annotated[
         help="This is a trained row as BOARD::ROW, or the weights.safetensors of a finished row, which needs no board.",
     ),
 ]
+ImagesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGES...",
+        help="These are image files (PNG, JPEG, TIFF, DICOM), folders of them, or the name of one dataset.",
+    ),
+]
+TableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        metavar="CSV",
+        help="Read what the network wants beside each image, such as age, from this table: a column for the image "
+        "and one for each of them.",
+        rich_help_panel=DATA,
+    ),
+]
+SplitOption = Annotated[
+    Literal["train", "val", "test"],
+    typer.Option("--split", help="Take this split of the dataset.", rich_help_panel=DATA),
+]
 MOST_BATCH = 65_536
 
 
 def predict(
     row: RowArgument,
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGES...",
-            help="These are image files (PNG, JPEG, TIFF, DICOM), folders of them, or the name of one dataset.",
-        ),
-    ],
+    images: ImagesArgument,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -76,20 +91,8 @@ def predict(
             show_default="those of the board's first decision metric",
         ),
     ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            "--table",
-            metavar="CSV",
-            help="Read what the network wants beside each image, such as age, from this table: a column for the image "
-            "and one for each of them.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    split: Annotated[
-        Literal["train", "val", "test"],
-        typer.Option("--split", help="Predict this split of the dataset.", rich_help_panel=DATA),
-    ] = "test",
+    table: TableOption = None,
+    split: SplitOption = "test",
     options: DatasetOptions = None,
     data_root: DataRoot = Path("data"),
     batch: Annotated[
@@ -124,8 +127,8 @@ def predict(
     registry = open_registry(plugin)
     loaded = open_row(row, registry, find_device(device), _read_seeds(seeds))
     loaded.thresholds(policy)
-    source, notes = _find_images(loaded, images, registry, options, data_root, split)
-    source = _give_table(loaded, source, table)
+    source, notes = find_images(loaded, images, registry, options, data_root, split)
+    source = give_table(loaded, source, table)
     for note in (*loaded.notes, *notes):
         warn(note)
     gaps: list[str] = []
@@ -150,7 +153,7 @@ def _read_seeds(text: str | None) -> tuple[int, ...] | Literal["all"] | None:
     return numbers
 
 
-def _find_images(
+def find_images(
     row: LoadedRow,
     given: list[str],
     registry: Registry,
@@ -182,7 +185,7 @@ def _load_data(row: LoadedRow, name: str, registry: Registry, options: list[str]
     return keep_labels(data, row.labels)
 
 
-def _give_table(row: LoadedRow, source: ImageSource, path: Path | None) -> ImageSource:
+def give_table(row: LoadedRow, source: ImageSource, path: Path | None) -> ImageSource:
     """The images with what the network wants beside each. Raises `UsageError` where that is missing or not wanted."""
     from dataclasses import replace
 
