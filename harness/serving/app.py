@@ -17,14 +17,16 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from harness.errors import HarnessError
+from harness.registry import Registry
 from harness.report.page import make_environment, read_part
 from harness.serving.answers import as_address, describe_image, describe_row, make_png
 from harness.serving.examples import Examples
 from harness.serving.guard import HEADERS, Guard
 from harness.serving.limits import MIB, USUAL, AppLimits, Desk, RefusedError
-from harness.serving.maps import make_map
+from harness.serving.maps import draw_map, find_explainer
 from harness.serving.rows import LoadedRow
 from harness.serving.upload import read_upload
+from harness.training.attribution import Explainer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,14 +46,16 @@ class App:
     def __init__(
         self,
         rows: Sequence[LoadedRow],
+        registry: Registry,
         examples: Examples,
         guard: Guard,
         *,
         policy: str | None = None,
         limits: AppLimits = USUAL,
     ) -> None:
-        self.rows, self.examples, self.guard, self.policy, self.limits = rows, examples, guard, policy, limits
-        self.desk = Desk(limits)
+        self.rows, self.registry, self.examples, self.guard = rows, registry, examples, guard
+        self.policy, self.limits, self.desk = policy, limits, Desk(limits)
+        self._explainers: dict[str, Explainer] = {}
 
     def make(self) -> ASGIApp:
         """The app as servers run it."""
@@ -118,7 +122,9 @@ class App:
             label = request.query_params.get("label", "")
             if label not in row.labels:
                 raise RefusedError(404, "The row has no such label.")
-            drawn = make_map(row, pixels, label, table)
+            if row.name not in self._explainers:
+                self._explainers[row.name] = find_explainer(row, self.registry)
+            drawn = draw_map(row, self._explainers[row.name], pixels, label, table)
             return make_png(drawn.colors), drawn.about
 
         png, about = await self.desk.handle(request, work)

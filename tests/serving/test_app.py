@@ -34,9 +34,10 @@ def make_app(toy_rows, tmp_path):
     """Makes the app of both toy rows."""
 
     def make(*, token: str = "", rows: Any = toy_rows, read: Any = None, **more: Any) -> Any:
-        source = find_source(load_registry([TOY]).offer("dataset", "toy"), {}, tmp_path)
+        registry = load_registry([TOY])
+        source = find_source(registry.offer("dataset", "toy"), {}, tmp_path)
         examples = Examples(rows[0], read or (lambda: load(source)))
-        return App(rows, examples, Guard(host="127.0.0.1", token=token), **more).make()
+        return App(rows, registry, examples, Guard(host="127.0.0.1", token=token), **more).make()
 
     return make
 

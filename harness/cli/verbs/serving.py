@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.option_values import find_device
 from harness.cli.options import MACHINE, BoardDataRoot, Device, Plugins
+from harness.cli.verbs.prediction import PolicyOption
 from harness.cli.verbs.shared import find_data_root, open_registry
 from harness.errors import UsageError
 
@@ -52,15 +53,7 @@ def serve(
         ),
     ] = PORT,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            "--policy",
-            metavar="POLICY",
-            help="Decide by these thresholds, such as val-f1, val-youden or 0.5.",
-            show_default="those of the board's first decision metric",
-        ),
-    ] = None,
+    policy: PolicyOption = None,
     data_root: BoardDataRoot = None,
     device: Device = "auto",
     plugin: Plugins = None,
@@ -88,7 +81,7 @@ def serve(
     token = make_token(host)
     listening = open_port(host, port)
     examples = Examples(loaded[0], _find_examples(loaded[0], registry, data_root))
-    app = App(loaded, examples, Guard(host=host, token=token), policy=policy)
+    app = App(loaded, registry, examples, Guard(host=host, token=token), policy=policy)
     address = tell_address(host, listening, token)
     say(f"open {address} (Ctrl+C ends it)")
     if open_page:
