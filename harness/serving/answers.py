@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +34,16 @@ KNOWN = {1.0: "present", 0.0: "absent"}
 # --- a row -----------------------------------------------------------------------------------------------------------
 
 
+def describe_rows(rows: Sequence[LoadedRow], policy: str | None) -> list[dict[str, Any]]:
+    """What is known of rows before they are applied to an image; where two have a title, it says their place, too."""
+    said = [describe_row(row, policy) for row in rows]
+    titles = Counter(one["title"] for one in said)
+    for place, one in enumerate(said):
+        if titles[one["title"]] > 1:
+            one["title"] = f"{place + 1}: {_name_folder(rows[place])}{one['title']}"
+    return said
+
+
 def describe_row(row: LoadedRow, policy: str | None) -> dict[str, Any]:
     """What is known of a row before it is applied to an image."""
     policy = policy or row.fitted.policy
@@ -47,6 +59,12 @@ def describe_row(row: LoadedRow, policy: str | None) -> dict[str, Any]:
 def title_row(row: LoadedRow) -> str:
     """What a row is called on the page: its name without the board, or that of its model."""
     return row.name.rpartition(SEPARATOR)[2] if row.records else f"{row.members[0].model} from a weight file"
+
+
+def _name_folder(row: LoadedRow) -> str:
+    """The name of a row's board with what stands between it and the row; empty for a weight file."""
+    folder = Path(row.name.rpartition(SEPARATOR)[0]).name
+    return f"{folder}{SEPARATOR}" if row.records else ""
 
 
 def _tell_origin(row: LoadedRow) -> str:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.report.page import make_environment, read_part
-from harness.serving.answers import as_address, describe_image, describe_row, make_png
+from harness.serving.answers import as_address, describe_image, describe_rows, make_png
 from harness.serving.examples import Examples
 from harness.serving.guard import HEADERS, Guard
 from harness.serving.limits import MIB, USUAL, AppLimits, Desk, RefusedError
@@ -71,7 +71,7 @@ class App:
 
     async def show_page(self, _: Request) -> Response:
         """The page."""
-        rows = [describe_row(row, self.policy) for row in self.rows]
+        rows = describe_rows(self.rows, self.policy)
         text = (
             make_environment()
             .get_template("app.html.j2")

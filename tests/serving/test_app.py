@@ -19,7 +19,7 @@ from harness.data.columns import ColumnCode, name_numbers
 from harness.data.loading import find_source, load
 from harness.evaluation.calibration import Calibration
 from harness.registry import load_registry
-from harness.serving.answers import describe_image, describe_row, tell_decision
+from harness.serving.answers import describe_image, describe_row, describe_rows, tell_decision
 from harness.serving.app import App
 from harness.serving.examples import Examples, order_examples
 from harness.serving.guard import Guard
@@ -306,6 +306,16 @@ def test_a_row_of_a_weight_file_alone_says_what_is_unknown(make_app, ask, toy_ro
     assert all(one["prevalence"] is not None for one in said)
     assert "AUROC is unknown" in describe_row(row, None)["about"]
     assert "toy-net from a weight file" in ask(app, "/").body.decode()
+
+
+def test_rows_of_one_name_are_told_apart_by_their_place_and_board(toy_rows):
+    first, second = toy_rows
+    titles = [one["title"] for one in describe_rows([first, second, first], None)]
+    assert titles == [
+        "1: toy-board::toy-net--bce--toy",
+        "tiny-cnn--bce--toy",
+        "3: toy-board::toy-net--bce--toy",
+    ]
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
