@@ -38,7 +38,7 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """By which names the app is asked, and with which token."""
+    """Checks by which name the app is asked, from where, and with which token."""
 
     host: str
     """What the app listens at, such as 127.0.0.1."""

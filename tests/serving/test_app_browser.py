@@ -58,12 +58,18 @@ class Served:
 
 
 @contextmanager
-def serve(board: Path, *more: str) -> Iterator[Served]:
-    """Run `harness serve` for both rows until the block ends, in which it prints nothing but its address."""
+def serve(board: Path, *more: str, folder: Path | None = None) -> Iterator[Served]:
+    """Run `harness serve` for both rows until the block ends, in which it prints nothing but its address.
+
+    A `folder` is where it runs and keeps what is temporary.
+    """
     names = [f"{board}::{name}" for name in ("toy-net--bce--toy", "tiny-cnn--bce--toy")]
     with subprocess.Popen(
         [sys.executable, "-m", "harness", "serve", *names, "--port", "0", "--device", "cpu", *more],
-        env={**os.environ, "HARNESS_PLUGIN": str(TOY), "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {"HARNESS_PLUGIN": str(TOY), "OMP_NUM_THREADS": "1"}
+        | ({"TMPDIR": str(folder)} if folder else {}),
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -232,17 +238,18 @@ def test_a_file_that_is_too_large_is_not_even_sent(seen):
     seen.get_by_role("alert").get_by_text("larger than 64 MiB").wait_for()
 
 
-def test_twenty_uploads_at_once_are_answered_in_the_memory_of_a_few(browser, toy_board, toy_rows, image):
+def test_twenty_uploads_at_once_are_answered_in_the_memory_of_a_few(browser, toy_board, toy_rows, image, tmp_path):
     filler = 40 * MIB
     small = np.asarray(Image.open(io.BytesIO(image)))
     content = make_png(small.repeat(250, axis=0).repeat(250, axis=1))  # 16 million pixels in a file of 40 MiB
-    with serve(toy_board) as one:
+    with serve(toy_board, folder=tmp_path) as one:
         for page in open_page(browser, one.address):
             drop(page, content)
             expected = read_side(page, 0)
             before = one.peak
             answers = page.evaluate(TWENTY, [base64.b64encode(content).decode(), filler])
             grown = one.peak - before
+            assert list(tmp_path.iterdir()) == []  # nothing is stored
     assert [status for status, _ in answers] == [200] * 20
     assert {tuple(f"{value:.3f}" for value in values) for _, values in answers} == {
         tuple(expected[label] for label in toy_rows[0].labels)
