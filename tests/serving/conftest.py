@@ -15,7 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
+from harness.data.loading import find_source, load
 from harness.registry import load_registry
+from harness.serving.app import App
+from harness.serving.examples import Examples
+from harness.serving.guard import Guard
 from harness.serving.loading import open_row
 from harness.serving.rows import LoadedRow
 from tests.conftest import TOY
@@ -130,3 +134,21 @@ def image() -> bytes:
     pixels = np.random.default_rng(1).integers(60, 120, (16, 16), dtype=np.uint8)
     pixels[:5, :5] += 100
     return make_png(pixels)
+
+
+@pytest.fixture
+def make_app(toy_rows, tmp_path):
+    """Makes the app of both toy rows."""
+
+    def make(*, token: str = "", rows: Any = toy_rows, read: Any = None, **more: Any) -> Any:
+        registry = load_registry([TOY])
+        source = find_source(registry.offer("dataset", "toy"), {}, tmp_path)
+        examples = Examples(rows[0], read or (lambda: load(source)))
+        return App(rows, registry, examples, Guard(host="127.0.0.1", token=token), **more).make()
+
+    return make
+
+
+@pytest.fixture
+def app(make_app):
+    return make_app()
