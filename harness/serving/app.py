@@ -77,6 +77,7 @@ class App:
             .get_template("app.html.j2")
             .render(
                 rows=rows,
+                dataset=self.examples.dataset,
                 policies=list(dict.fromkeys(row["policy"] for row in rows)),
                 token=f"?token={self.guard.token}" if self.guard.token else "",
                 mebibytes=f"{self.limits.upload / MIB:g}",
@@ -94,7 +95,7 @@ class App:
         return Response(read_part(part), media_type=PARTS[part])
 
     async def list_examples(self, _: Request) -> Response:
-        """Test images of the first row's dataset, with their known labels."""
+        """Test images of a row's dataset, with their known labels."""
         from starlette.concurrency import run_in_threadpool
 
         return JSONResponse(await run_in_threadpool(self.examples.list_all))

@@ -39,6 +39,11 @@ class Examples:
         """Why there are none."""
         self._lock = threading.Lock()
 
+    @property
+    def dataset(self) -> str:
+        """What the dataset is called; empty where nobody says it."""
+        return self.row.record.dataset.name if self.row.record else ""
+
     def list_all(self) -> dict[str, Any]:
         """What the page shows: `examples` with their number, picture and known labels, or the `reason` for none."""
         with self._lock:

@@ -27,7 +27,7 @@ def serve(
     rows: Annotated[
         list[str],
         typer.Argument(
-            metavar="ROW...",
+            metavar="ROW",
             help="These are trained rows as BOARD::ROW, or the weights.safetensors of finished rows. The page shows "
             "up to two of them side by side.",
         ),
@@ -80,7 +80,8 @@ def serve(
             warn(f"{row.name}: {note}")
     token = make_token(host)
     listening = open_port(host, port)
-    examples = Examples(loaded[0], _find_examples(loaded[0], registry, data_root))
+    shown = next((row for row in loaded if row.records), loaded[0])
+    examples = Examples(shown, _find_examples(shown, registry, data_root))
     app = App(loaded, registry, examples, Guard(host=host, token=token), policy=policy)
     address = tell_address(host, listening, token)
     say(f"open {address} (Ctrl+C ends it)")
@@ -101,13 +102,19 @@ def _require_packages() -> None:
 
 
 def _find_examples(row: LoadedRow, registry: Registry, data_root: Path | None) -> Callable[[], Data] | None:
-    """What reads the dataset that a row was tested on; None where a weight file does not say which one it is."""
+    """What reads the dataset that a row was tested on; None where a weight file does not say which one it is.
+
+    Whatever is wrong with the data then is said on the page, which does without them.
+    """
     record = row.record
     if record is None:
         return None
-    from harness.data.loading import find_source, load
-    from harness.scoring.rows import find_row
 
-    root = find_data_root(data_root, find_row(row.name).folder)
-    source = find_source(registry.offer("dataset", record.dataset.name), record.combo.options, root)
-    return lambda: load(source)
+    def read() -> Data:
+        from harness.data.loading import find_source, load
+        from harness.scoring.rows import find_row
+
+        root = find_data_root(data_root, find_row(row.name).folder)
+        return load(find_source(registry.offer("dataset", record.dataset.name), record.combo.options, root))
+
+    return read
