@@ -37,6 +37,7 @@ LIGHTER = {
     "run --dataset phantom --models chexnet": f"--only chexnet--* {PHANTOM}",  # the rows that later commands name
     "run --dataset phantom --models my-net --losses bce --recipes demo --board": f"--only my-net--* {PHANTOM}",
     "compare scores.csv": PHANTOM,
+    "predict my-board::chexnet--bce--demo phantom": PHANTOM,
     "data check nih": "--option allow_missing=true",
     "data prepare nih": "--option allow_missing=true",
     "serve": "--port 0",
@@ -166,6 +167,13 @@ def save_studies(folder: Path) -> None:
     (folder / "studies.csv").write_text("\n".join(targets) + "\n")
 
 
+def copy_weights(folder: Path) -> None:
+    """The weight file that the manual names, from the board that the README has made before."""
+    board = folder / "my-board"
+    (key,) = {r.key for r in read_records(board).records if (r.combo.row, r.combo.seed) == ("chexnet--bce--demo", 0)}
+    shutil.copy(board / "runs" / key / "weights.safetensors", folder / "weights.safetensors")
+
+
 def forget_network(folder: Path) -> None:
     (folder / "my_net.py").unlink(missing_ok=True)
 
@@ -179,6 +187,7 @@ def copy_demo(folder: Path) -> None:
 BEFORE: dict[str, Callable[[Path], None]] = {
     "run --dataset phantom --models my-net --losses bce --recipes demo --seeds": copy_demo,
     "new model": forget_network,
+    "predict weights": copy_weights,
     **dict.fromkeys(
         ("score", "compare", "diff", "merge", "submit", "leaderboard boards", "validate boards"), save_predictions
     ),

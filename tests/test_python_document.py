@@ -20,8 +20,9 @@ def test_the_examples_run_one_after_another(tmp_path, monkeypatch, capsys):
     for example in EXAMPLES:
         exec(example, {})
         printed.append(capsys.readouterr().out)
-    run, score, read = printed
+    run, score, read, use = printed
     assert re.search(r"tiny-cnn \+ bce .*partial .*0\.\d+", run)
     assert re.search(r"f1@val-f1 +0\.\d+", score)
     assert "patients are unknown" not in score
     assert "tiny-cnn--bce--demo" in read
+    assert re.search(r"'Effusion': 0\.\d+", use)

@@ -240,7 +240,7 @@ def _answer_by_record(record: Record) -> dict[int, str]:
         30: "Subgroups: " + (", ".join(record.subgroups) if record.subgroups else UNKNOWN),
         32: f"The test split of {data.name}",
         35: counts,
-        36: "Of the test split: see Subgroups; of other partitions: unknown",
+        36: "Test split: see Subgroups; other partitions: unknown",
         37: f"Test split: {metrics}; other partitions: not in the record" if metrics else UNKNOWN,
         38: ", ".join(map(title_metric, diagnostic)) + ": see Results" if diagnostic else "Thresholds: see Results",
         40: "See Intended use and limits",

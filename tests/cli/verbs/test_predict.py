@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from harness.evaluation.predictions import load_predictions
 from harness.results.store import read_records
+from tests.data.test_dicom import make as make_dicom
 
 ROW = "tiny-cnn--bce--toy"
 
@@ -174,3 +176,67 @@ def test_what_cannot_be_predicted_is_said_in_one_line(harness, row, arguments, s
 def test_show_names_the_weight_file(harness, row, toy_board):
     _, out, _ = harness("show", row)
     assert f"weights, seed 1: {find_run(toy_board, 1) / 'weights.safetensors'}" in " ".join(out.split())
+
+
+# --- kinds of image files --------------------------------------------------------------------------------------------
+
+
+def test_png_jpeg_tiff_and_dicom_are_read_as_training_reads_them(harness, row, small_data):
+    pixels = np.asarray(small_data.images[6])
+    for name in ("a.png", "b.tif"):
+        Image.fromarray(pixels).save(name)
+    make_dicom(Path("c"), pixels.astype(np.uint16), bits=8)
+    Image.fromarray(pixels).save("d.jpg", quality=100)
+    Image.fromarray(pixels).resize((50, 40)).save("e.png")
+    assert harness("predict", row, "a.png", "b.tif", "c", "d.jpg", "e.png", "--out", "scores.csv")[0] == 0
+    found = pd.read_csv("scores.csv").set_index("image")[list(small_data.labels)]
+    assert (found.loc["a.png"] == found.loc["b.tif"]).all()
+    assert (found.loc["a.png"] == found.loc["c"]).all()
+    np.testing.assert_allclose(found.loc["d.jpg"], found.loc["a.png"], atol=0.1)
+    np.testing.assert_allclose(found.loc["e.png"], found.loc["a.png"], atol=0.3)
+
+
+def test_images_that_are_no_radiograph_of_the_right_kind_are_named(harness, row, small_data):
+    pixels = np.asarray(small_data.images[6])
+    Image.fromarray(pixels).save("good.png")
+    make_dicom(Path("side.dcm"), pixels, ViewPosition="LL")
+    make_dicom(Path("film.dcm"), np.stack([pixels, pixels]).reshape(32, 16), NumberOfFrames=2, Rows=16)
+    Image.fromarray(pixels.astype(np.uint16) * 16).save("deep.png")
+    Image.new("1", (9000, 9000)).save("wide.png")
+    Image.new("1", (20000, 20000)).save("wider.png")
+    os.mkfifo("pipe.png")
+    names = ["side.dcm", "film.dcm", "deep.png", "wide.png", "wider.png", "pipe.png", "good.png"]
+    code, out, err = harness("predict", row, *names, "--out", "scores.csv")
+    assert code == 1
+    assert out == "scores.csv: scores of 1 image, and 6 gaps where one could not be used\n"
+    assert len(err.splitlines()) == 6
+    said = pd.read_csv("scores.csv").set_index("image")["problem"]
+    assert said.isna().tolist() == [False] * 6 + [True]
+    for name, words in (
+        ("side.dcm", "LL"),
+        ("film.dcm", "2 frames"),
+        ("deep.png", "the row was trained on images of 8 bits"),
+        ("wide.png", "it has 9,000 x 9,000 pixels, and an image may have 67,108,864"),
+        ("wider.png", "it has too many pixels: an image may have 67,108,864"),
+        ("pipe.png", "it is no ordinary file"),
+    ):
+        assert words in said[name], said[name]
+
+
+def test_two_files_of_one_name_are_called_by_their_paths(harness, row, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "again")
+    code, _, _ = harness("predict", row, "images/i006.png", "again/i006.png", "--out", "scores.csv")
+    assert code == 0
+    assert pd.read_csv("scores.csv")["image"].tolist() == ["images/i006.png", "again/i006.png"]
+
+
+def test_an_interruption_leaves_no_part_of_a_file(harness, row, monkeypatch):
+    from harness.serving.window import Window
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Window, "predict", stop)
+    code, _, _ = harness("predict", row, "toy", "--out", "scores.csv")
+    assert code == 130
+    assert not list(Path().glob("*scores.csv*"))
