@@ -25,7 +25,7 @@ POLICIES = {
 what is fitted on validation for one label alone, as `val-f1:Pneumonia`."""
 WITHOUT_VALIDATION = ("0.5", "oracle")
 """Policies that need no validation."""
-TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
+TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE", "iou": "IoU"}
 """What people call the metrics whose names are abbreviations; others are called as they are typed."""
 DEFAULT_POLICY = "val-f1"
 """What a decision metric without a policy means."""

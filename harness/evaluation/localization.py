@@ -32,7 +32,7 @@ BASELINES = ("center", "usual place")
 NO_MAPS = "no heat maps go with these predictions"
 """Why predictions alone have no metrics of heat maps."""
 NO_NETWORK = "the control trains no network, so there are no heat maps"
-CENTER = "1 at the image's center, falling to 0 in its corners"
+CENTER = "This map is highest at the image's center and falls to 0 in its corners."
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -87,7 +87,7 @@ class Planned:
     """Why the stored predictions of a current record are to be evaluated again; None where they are not."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DataBySize:
     """A board's data as its combos ask for it: label files read once, images prepared once a size."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,16 +154,14 @@ def paint(share: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def name_files(folder: Path, images: Sequence[str], labels: Sequence[str]) -> dict[tuple[str, str], Path]:
     """(image, label) -> where its files go, without their endings. Raises `UsageError` where two would be one file."""
-    places = {
-        (image, label): folder / f"{_make_name(image)}--{_make_name(label)}" for image in images for label in labels
-    }
-    taken: dict[Path, tuple[str, str]] = {}
-    for pair, path in places.items():
-        if path in taken:
-            raise UsageError(
-                f"{' and '.join(taken[path])}, and {' and '.join(pair)}, would both be {path.name}; rename one"
-            )
-        taken[path] = pair
+    places: dict[tuple[str, str], Path] = {}
+    taken: dict[str, str] = {}
+    for image, label in itertools.product(images, labels):
+        name = f"{_make_name(image)}--{_make_name(label)}"
+        if name in taken:
+            raise UsageError(f"the maps of {taken[name]} and of {image} would both be called {name}; rename one image")
+        taken[name] = image
+        places[image, label] = folder / name
     return places
 
 
@@ -179,6 +178,7 @@ def write_explained(one: Explained, path: Path) -> tuple[Path, Path]:
     from PIL import Image
 
     assert one.heat is not None  # a gap has nothing to write
+    assert one.picture is not None
     heat, picture = one.heat, Image.fromarray(one.picture)
     drawn, numbers = (path.with_name(f"{path.name}{ending}") for ending in (".png", ".npy"))
     write_atomically(drawn, lambda place: picture.save(place, format="PNG"))

@@ -49,7 +49,7 @@ def hold_against_boxes(
     )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class _Held:
     """A network's maps and the dataset's boxes, which are held against each other split by split."""
 
@@ -65,10 +65,10 @@ class _Held:
         patients = self.placed.data.table["patient"].to_numpy(dtype=str)
         self.patient = patients[self.boxes.row]  # (P,)
         self.usual_about = (
-            "how often each place lies in the training split's boxes of the label"
+            "This map counts how many of the training split's boxes of the label cover each place."
             if (self.split == "train").any()
-            else "how often each place lies in the boxes of the label of all other patients in the same split, since "
-            "training has no boxes"
+            else "This map counts how many boxes of the label cover each place, over all other patients of the same "
+            "split: training has no boxes."
         )
 
     def find_pairs(self, split: str) -> NDArray[np.intp]:

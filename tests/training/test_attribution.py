@@ -79,8 +79,9 @@ def test_a_network_is_as_it_was_afterwards(network, images):
 
 def test_integrated_gradients_add_up_to_what_the_logit_is_above_a_black_image():
     torch.manual_seed(0)
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 2))
-    linear[1].weight.data.abs_()  # so that no pixel speaks against a label
+    layer = nn.Linear(SIZE * SIZE, 2)
+    layer.weight.data.abs_()  # so that no pixel speaks against a label
+    linear = nn.Sequential(nn.Flatten(), layer)
     images = torch.full((1, SIZE, SIZE), 200, dtype=torch.uint8)
     maps = explain(linear, images, [1], method="integrated-gradients")
     view, black = ((pixels / 255 - 0.5) / 0.25 for pixels in (images.float(), torch.zeros(1, SIZE, SIZE)))
@@ -138,7 +139,9 @@ def test_outputs_are_seen_as_grids_of_places(shape, grid):
 
 def test_tokens_lie_row_by_row_behind_the_class_token():
     tokens = torch.arange(10.0).view(1, 10, 1)
-    assert as_grid(tokens)[0, 0].tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    grid = as_grid(tokens)
+    assert grid is not None
+    assert grid[0, 0].tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
 
 
 def test_a_branch_beside_a_shortcut_is_no_layer_for_a_map():

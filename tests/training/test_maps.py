@@ -69,14 +69,14 @@ def test_pairs_are_the_images_of_test_with_boxes_and_validation_is_measured_for_
 
 def test_the_usual_place_is_that_of_training_and_the_center_is_the_images():
     found, _ = hold([POINTING])
-    assert found.usual == "how often each place lies in the training split's boxes of the label"
+    assert found.usual == "This map counts how many of the training split's boxes of the label cover each place."
     assert found.test.values["usual place"]["pointing"].all()  # the toy's findings never move
     assert not found.test.values["center"]["pointing"].any()
 
 
 def test_without_boxes_in_training_the_usual_place_is_that_of_other_patients():
     found, _ = hold([POINTING], train=False)
-    assert found.usual.startswith("how often each place lies in the boxes of the label of all other patients")
+    assert "over all other patients of the same split: training has no boxes" in found.usual
     assert found.test.values["usual place"]["pointing"].all()
 
 
