@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -66,7 +67,7 @@ class Guard:
             return False
         if name in LOCAL or name == self.host.lower():
             return True
-        return not is_local(self.host) and _is_number(name)
+        return not is_local(self.host) and (_is_number(name) or name == socket.gethostname().lower())
 
 
 def is_local(host: str) -> bool:

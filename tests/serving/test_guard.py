@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 from starlette.requests import Request
 
 from harness.serving.guard import Guard, is_local
 from harness.serving.limits import RefusedError
+from harness.serving.server import open_port, tell_address
 
 
 def request(query: str = "", **headers: str) -> Request:
@@ -33,6 +36,13 @@ def test_an_app_for_other_machines_answers_to_numbers_and_to_its_own_name():
         with pytest.raises(RefusedError, match="own name"):
             guard.check(request("token=t", host="evil.example"))
     Guard(host="lab.example", token="t").check(request("token=t", host="lab.example:8765"))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "localhost"])
+def test_the_address_that_is_printed_is_a_name_of_the_app(host):
+    with open_port(host, 0) as listening:
+        address = tell_address(host, listening, "")
+    assert Guard(host=host).is_called(urlsplit(address).netloc)
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "https://localhost:8765"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import re
+import shutil
 import socket
 from typing import Any
 
 import pytest
 
 from harness.serving import server
+from tests.serving.conftest import call
 
 
 @pytest.fixture
@@ -41,6 +44,16 @@ def test_on_an_address_that_others_reach_the_page_has_a_new_token_each_time(harn
         assert found, out
         tokens.add(found[1])
     assert len(tokens) == 2
+
+
+def test_data_that_have_moved_are_said_on_the_page_which_does_without_examples(harness, toy_board, served, tmp_path):
+    board = shutil.copytree(toy_board, tmp_path / "a-board")
+    (board / "runs" / "local.toml").write_text('data_root = "/gone"\n')
+    code, _, error = harness("serve", f"{board}::toy-net--bce--toy", "--port", "0")
+    assert (code, error) == (0, "")
+    found = asyncio.run(call(served[0][0], "/api/examples")).json
+    assert found["examples"] == []
+    assert "the data are in /gone, which is not there any more; give --data-root DIR" in found["reason"]
 
 
 def test_a_port_that_is_taken_and_a_host_that_is_not_there_are_one_sentence(harness, toy_board):
