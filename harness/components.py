@@ -288,6 +288,9 @@ class Model(Component):
     map_layer: str = ""
     """The module whose output heat maps are made of, such as `features`: features at places, (B, W, h, h), (B, h, h, W)
     or tokens (B, T, W). Where empty, the deepest one with at least 7 x 7 places that all of an image goes through."""
+    pretrained_on: tuple[str, ...] = ()
+    """What the weights of `pretrained` were made from, by names such as `imagenet` that `docs/data.md` lists; empty is
+    unknown. A model without `pretrained` that names something here always brings such weights along."""
     resolve: Callable[[str], Model] | None = None
     """For a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
 

@@ -59,6 +59,7 @@ def harness_models() -> Iterable[Model]:
         build=build,
         inputs=Inputs(table=TABLE),
         pretrained=pretrained,
+        pretrained_on=("imagenet",),
         trunk="trunk",
         space={"width": Int(8, 128, log=True), "drop_rate": Float(0.0, 0.5)},
         about="CheXNet's DenseNet-121 that gets age, sex and view beside the image",

@@ -64,6 +64,7 @@ def harness_models() -> Iterable[Model]:
             name="chexnet-transformer",
             build=build,
             pretrained=pretrained,
+            pretrained_on=("imagenet",),
             trunk="trunk",
             space={"layers": Int(1, 4), "heads": Choice((4, 8, 16)), "drop_rate": Float(0.0, 0.5)},
             about="CheXNet's DenseNet-121 with a transformer encoder for its head",

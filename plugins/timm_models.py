@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 IMAGENET = Inputs()
 HALF = Inputs(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+IMAGENET_WORDS = {"in1k", "in12k", "in21k", "in22k"}
+"""Words of timm's tags that stand for ImageNet, whole or in part."""
+ALSO_IMAGENET = ("fcmae", "ssld_stage1", "ssld_stage2")
+"""Stages of training on ImageNet that timm's tags do not name so."""
+OTHER_WORDS = {"jft", "swag"}
+"""Words that stand for other images where no stage of its own does."""
 CITATION = "Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861"
 
 
@@ -42,11 +48,25 @@ def _create(architecture: str, task: Task, **choices: Any) -> nn.Module:
     return network
 
 
+def find_pretraining(architecture: str) -> tuple[str, ...]:
+    """What the weights `ARCHITECTURE.TAG` were made from, as far as timm's tag tells.
+
+    A tag such as `laion2b_ft_in12k_in1k` has a stage of training before each `ft`: one that names no ImageNet is of
+    images that nobody lists.
+    """
+    tag = architecture.partition(".")[2]
+    stages = [stage.split("_") for stage in f"_{tag}".split("_ft_")]
+    imagenet = [not IMAGENET_WORDS.isdisjoint(stage) or "_".join(stage).strip("_") in ALSO_IMAGENET for stage in stages]
+    known = all(imagenet) and OTHER_WORDS.isdisjoint(tag.split("_"))
+    return (*(["imagenet"] if any(imagenet) else []), *([] if known else ["unknown"]))
+
+
 def _model(name: str, architecture: str, about: str, citation: str, inputs: Inputs = IMAGENET) -> Model:
     return Model(
         name=name,
         build=_bind(build_timm, architecture),
         pretrained=_bind(pretrained_timm, architecture),
+        pretrained_on=find_pretraining(architecture),
         inputs=inputs,
         space={"drop_rate": Float(0.0, 0.5)},
         about=about,

@@ -10,6 +10,8 @@ from harness.report.chance import count_test
 from harness.report.column import InTerminal
 from harness.report.columns import list_terminal_columns
 from harness.report.format import tell_all_absences, tell_all_labels, tell_part, tell_scored
+from harness.report.shadow import tell_shadows
+from harness.results.shadow import mark_shadow
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +28,8 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
     for row in rows:
         row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
         row["submission"] = row["submission"] and row["submission"].model_dump()
+        row["shadow"] = mark_shadow(row["pretraining"])
+        row["pretraining"] = [part.model_dump() for part in row["pretraining"]]
         row["published"] = [asdict(one) for one in summary.beside.get(row["name"], ())]
     units, positives = count_test(summary)
     return {
@@ -104,6 +108,7 @@ def _remarks(summary: Leaderboard) -> list[str]:
     """What the table cannot show: why rows are not done, and why there are no times."""
     part, scored = tell_part(summary), tell_scored(summary)
     remarks = [f"not ranked, as the splits leak: {summary.leak}"] if summary.leak else []
+    remarks += tell_shadows(summary)
     remarks += [*([part] if part else []), *([f"scored over {scored}"] if scored else [])]
     remarks += [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
     if summary.grouped:

@@ -12,6 +12,7 @@ from harness.report.chance import count_test
 from harness.report.details import MEASURES, RowDetails, describe_submission, gather_details, gather_origins
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.report.shadow import tell_pretraining
 from harness.results.layout import WEIGHTS, run_path
 from harness.results.repetition import tell_again
 from harness.results.store import read_groups
@@ -93,6 +94,7 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
         else f"{row.model}, {row.loss}, {row.recipe}{''.join(f', {text}' for text in params)}",
         f"{row.status}, {place}{group}, {seeds}",
         *(f"{name}: {value}" for name, value in describe_submission(row.submission).items()),
+        *tell_pretraining(row),
         *row.reasons,
         *(one.text for one in summary.beside.get(row.name, ())),
     ]

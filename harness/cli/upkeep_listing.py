@@ -20,7 +20,7 @@ def status_table(state: BoardStatus) -> Group:
     for column in ("combination", "state", ""):
         table.add_column(column, overflow="fold")
     for combo in (*state.combos, *state.others):
-        if combo.state not in ("done", "leftover"):
+        if combo.state != "leftover" and (combo.state != "done" or combo.detail):
             shown = f"failed ({combo.failure})" if combo.state == "failed" else SAID.get(combo.state, combo.state)
             table.add_row(line(combo.name), line(shown, style=STYLES.get(combo.state, "")), line(combo.detail))
     counts = [f"{state.count('done')} of {len(state.combos)} done"]

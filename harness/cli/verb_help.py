@@ -91,11 +91,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "explain": (
         (
             "Show where a row's answer about a label comes from.",
-            "harness explain my-board::chexnet--bce--chexnet images/ --label Effusion",
+            "harness explain my-board::chexnet--bce--chexnet images/ --labels Effusion",
         ),
         (
             "Explain the test images of a dataset by another method.",
-            "harness explain demo::chexnet--bce--demo phantom --label Mass --method integrated-gradients",
+            "harness explain demo::chexnet--bce--demo phantom --labels Mass --method integrated-gradients",
         ),
     ),
     "serve": (

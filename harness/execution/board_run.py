@@ -67,7 +67,9 @@ def carry_out(
     for line in set_aside(board.folder):
         told.warn(line)
     again = {item.job.combo.name: item.job for item in planned if item.lacks is not None}
-    left = rescore(board, registry, told.mention, again, list_makers(again, registry)).left if again else ()
+    pretraining = {name: job.pretraining for name, job in again.items()}
+    makers = list_makers(again, registry)
+    left = rescore(board, registry, told.mention, again, pretraining, makers).left if again else ()
     for line in left:
         told.warn(line)
     return BoardRun(local.run(planned, told.listener, options, retries=retries), left)

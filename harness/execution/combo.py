@@ -6,7 +6,7 @@ import contextlib
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from harness.data.decoding import describe_values
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
+from harness.data.pretraining import PretrainingSource, unite
 from harness.errors import ClaimLostError, DataError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
@@ -46,10 +47,12 @@ from harness.results.record import (
     ExecutionPart,
     FailureKind,
     FailurePart,
+    PretrainingPart,
     ProvenancePart,
     Record,
     TrainingPart,
 )
+from harness.results.shadow import describe_training
 from harness.results.store import run_folder
 from harness.text import agree
 from harness.training import VERSION
@@ -98,6 +101,10 @@ class Job:
     """The files given by --plugin that take part, without their folders."""
     missing: str | None = None
     """Why its initial weights are not there, in words; None where they are."""
+    seen: tuple[PretrainingSource, ...] = ()
+    """What its network has seen before."""
+    pretraining: Sequence[PretrainingPart] = ()
+    """What of that is in the test."""
 
     @property
     def board_folder(self) -> Path:
@@ -302,6 +309,7 @@ def _record(job: Job, provenance: ProvenancePart | None = None, **parts: object)
             resolved={section: _published(values) for section, values in resolved.items()},
         ),
         dataset=_describe_data(job),
+        pretraining=list(job.pretraining),
         provenance=made.model_copy(update=took_part),
         **parts,
     )
@@ -407,7 +415,9 @@ def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dic
     """Stage predictions and best weights, which can be restored, under `runs/<key>/`; gives each file's sha256."""
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
-    network, about = training.setup.network, describe_network(training, job.choices, evaluation, job.protocol.names)
+    own = describe_training(job.source, job.combo.options, job.fingerprint)
+    network, seen = training.setup.network, unite((own, *job.seen))
+    about = describe_network(training, job.choices, evaluation, job.protocol.names, seen)
     return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}
 
 

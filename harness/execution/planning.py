@@ -27,6 +27,7 @@ from harness.data.boxes import Boxes, explain_no_boxes, find_boxes
 from harness.data.columns import table_digest
 from harness.data.loading import Source, find_source, list_units, load_disjoint, require_units
 from harness.data.prepare import Prepared, describe_left_out, prepare
+from harness.data.pretraining import PretrainingSource
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
 from harness.evaluation.predictive import require_prevalence
@@ -44,11 +45,13 @@ from harness.results.identity import (
     weights_identity,
 )
 from harness.results.provenance import scrub_paths
-from harness.results.record import Record
+from harness.results.record import PretrainingPart, Record
+from harness.results.shadow import find_shadow, is_told
 from harness.results.staleness import why_evaluate_again
 from harness.results.store import read_records
 from harness.scoring.reader_files import ReaderFiles, read_board_readers
 from harness.training import VERSION
+from harness.training.declaration import list_seen
 from harness.training.draw import find_pools
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
 from harness.training.weights import require_imagenet
@@ -150,6 +153,8 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
     missing = _find_missing_weights(used)
     weights = {name: _identify_weights(choices, missing.get(name)) for name, choices in used.items()}
+    begun = {name for name, choices in used.items() if choices.row.control != "prevalence"} - missing.keys()
+    seen = {name: list_seen(choices) if name in begun else () for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     loaded = load_disjoint(source)
@@ -176,6 +181,8 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         in_groups=in_groups,
         weights=weights,
         missing=missing,
+        registry=registry,
+        seen=seen,
         plugins=list_files(offers),
         readers=readers,
     )
@@ -187,7 +194,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         reason = _reason(before, job, settings)
         if job.missing is not None and before is not None and before.status == "done":
             listener(Noted(f"{combo.name} keeps the result that it has: {job.missing}"))
-        lacks = why_evaluate_again(board, before) if before is not None and reason is None else None
+        lacks = _why_again(board, before, job) if before is not None and reason is None else None
         planned.append(Planned(job, reason, before, lacks))
     _refuse_if_all_are_skipped([item.job for item in planned])
     return tuple(planned)
@@ -207,10 +214,15 @@ class JobMaker:
     """Row -> the identity of its initial weights."""
     missing: Mapping[str, str]
     """Row -> why its initial weights are not there; those that have theirs are absent."""
+    registry: Registry
+    seen: Mapping[str, tuple[PretrainingSource, ...]]
+    """Row -> what its network has seen before."""
     plugins: tuple[str, ...]
     """Plugin files that the dataset and the metrics come from."""
     readers: ReaderFiles | None
     """Who stands beside the networks."""
+    shadows: dict[tuple[tuple[str, ...], str], list[PretrainingPart]] = field(default_factory=dict)
+    """What was found for each list of sources and fingerprint of data: label files are read once."""
 
     def make(self, combo: Combo, choices: Choices, sized: SizedData) -> Job:
         """Make the job of a combo, with images of the size that it loads.
@@ -256,7 +268,17 @@ class JobMaker:
             resume=not settings.force,
             plugins=tuple(dict.fromkeys((*choices.plugins, *self.plugins))),
             missing=self.missing.get(combo.row.name),
+            seen=self.seen[combo.row.name],
+            pretraining=self._find_shadow(self.seen[combo.row.name], sized),
         )
+
+    def _find_shadow(self, seen: tuple[PretrainingSource, ...], sized: SizedData) -> list[PretrainingPart]:
+        """Hold the test images in use against what a network has seen."""
+        found = tuple(one.model_dump_json() for one in seen), sized.fingerprint
+        if found not in self.shadows:
+            root = self.settings.data_root
+            self.shadows[found] = find_shadow(seen, self.source, sized.prepared.data, root, self.registry)
+        return self.shadows[found]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -284,6 +306,14 @@ def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
     if not combos:
         raise UnknownNameError("row", settings.only or "", {row.name for row in board.rows})
     return combos
+
+
+def _why_again(board: Board, record: Record, job: Job) -> str | None:
+    """Why a current record is to be evaluated again, or None."""
+    lacks = why_evaluate_again(board, record)
+    if lacks is None and record.status == "done" and job.missing is None and not is_told(job.pretraining, record):
+        return "it does not say what its network was pretrained on as its weights declare it now"
+    return lacks
 
 
 def _reason(record: Record | None, job: Job, settings: Settings) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.board import Board
@@ -19,12 +19,13 @@ from harness.registry import Registry
 from harness.results.artifacts import read_artifact, stage
 from harness.results.description import describe_evaluation
 from harness.results.layout import MAPS, predictions_file, run_path
-from harness.results.record import Record
+from harness.results.record import PretrainingPart, Record
 from harness.results.store import read_record, read_records, write_record
 from harness.scoring.reader_files import read_board_readers
 
 MakeMaps = Callable[[Record], MapValues | str]
 """A finished record -> what its heat maps come to, or why there are none, in words."""
+NOTHING: Mapping[str, Sequence[PretrainingPart]] = {}
 NO_MAKERS: Mapping[str, MakeMaps] = {}
 
 
@@ -43,13 +44,15 @@ def rescore(
     registry: Registry,
     tell: Callable[[str], None] = lambda name: None,
     only: Collection[str] | None = None,
+    pretraining: Mapping[str, Sequence[PretrainingPart]] = NOTHING,
     make_maps: Mapping[str, MakeMaps] = NO_MAKERS,
 ) -> Rescored:
     """Evaluate the stored predictions of every finished record, or of those named, by the board's metrics of now.
 
-    `tell` hears the name of each record before its turn. `make_maps` has, by record, what makes heat maps where a
-    metric of them lacks some; without it such a record is left. Raises `HarnessError` for metrics that there are not; a
-    record without its predictions, or with others than it was made of, is left and named.
+    `tell` hears the name of each record before its turn; `pretraining` has, by names of records, what they say of it
+    from now on, and `make_maps` what makes heat maps where a metric of them lacks some: without it such a record is
+    left. Raises `HarnessError` for metrics that there are not; a record without its predictions, or with others than it
+    was made of, is left and named.
     """
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     claims, done, left, readers = Claims(board.folder), [], [], read_board_readers(board)
@@ -67,7 +70,9 @@ def rescore(
             record = read_record(board.folder, earlier.combo.row, earlier.combo.seed)  # a run may have made it again
             seed = (record or earlier).dataset.draw
             protocol = Protocol.of_board(board, metrics, in_groups, seed, make_panel)
-            _evaluate_again(board, record or earlier, protocol, claim, make_maps.get(name))
+            said = {"pretraining": list(pretraining[name])} if name in pretraining else {}
+            record = (record or earlier).model_copy(update=said)
+            _evaluate_again(board, record, protocol, claim, make_maps.get(name))
             done.append(name)
         except (DataError, WeightsError, ClaimLostError) as error:
             left.append(f"{name}: {error}")

@@ -27,6 +27,7 @@ from harness.report.metric_columns import (
     list_asked,
     shows_published,
 )
+from harness.report.shadow import list_pretraining, mark_pretraining
 
 # --- which columns, in which order -----------------------------------------------------------------------------------
 
@@ -63,6 +64,7 @@ def list_csv_columns(summary: Leaderboard) -> list[Column]:
         *what,
         *metrics,
         *([PUBLISHED] if shows_published(summary) else []),
+        *([PRETRAINING] if any(row.pretraining for row in summary.rows) else []),
         *(Column(name=name, value=_value_cost(name)) for name in spent),
         *(column for name in summary.metrics for column in expand_labels(summary, name, labels)),
     ]
@@ -98,6 +100,8 @@ def _show_title(row: RowSummary, summary: Leaderboard) -> Cell:
         shown += make_small(f"{EXTERNAL}; {size} px images" if size else EXTERNAL)
     if row.only_ranked:
         shown += make_small(row.only_ranked)
+    if mark := mark_pretraining(row):
+        shown += make_small(mark, "small caution")
     if row.params:
         shown += make_small(row.tuned or "with other parameters", "small tuned")
     return Cell(shown, value=row.title)
@@ -117,9 +121,10 @@ def _show_status(row: RowSummary, summary: Leaderboard) -> Cell:
 
 
 def _format_status(row: RowSummary, summary: Leaderboard) -> str:
-    if row.external is not None:
-        return f"{row.status}, {EXTERNAL}"
-    return f"control, {row.status}" if row.control else row.status
+    said = (
+        [row.status, EXTERNAL] if row.external is not None else ["control", row.status] if row.control else [row.status]
+    )
+    return ", ".join(filter(None, (*said, mark_pretraining(row))))
 
 
 def _make_choice(name: str) -> Column:
@@ -170,6 +175,8 @@ STATUS = Column(
     page=OnPage(heading="status", cell=_show_status, first="ascending", kind="text", is_number=False),
     terminal=InTerminal(heading="status", text=_format_status, is_text=True),
 )
+PRETRAINING = Column(name="pretraining", value=lambda row, _: list_pretraining(row))
+"""What the row's network had seen before."""
 REASONS = Column(name="reasons", value=lambda row, _: "; ".join(row.reasons) or None)
 SEEDS = Column(
     name="seeds",

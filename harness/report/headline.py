@@ -43,7 +43,7 @@ def conclude(summary: Leaderboard) -> str:
     if chance:
         text += f", no better than chance ({chance})"
     if lead is None:
-        return f"{text}. It is the only row with a result."
+        return f"{text}. It is the only row with a {_tell_others(summary)}."
     text += f", {lead.difference:.4f}{_between(lead.pair)} ahead of {_describe(lead.second)}."
     if lead.pair is not None:
         return f"{text} {judge_pair(lead.pair, len(summary.pairs))}"
@@ -61,7 +61,7 @@ def judge(summary: Leaderboard) -> str:
     on = f"On {part.replace(': ', ' (', 1)}): " if part else ""
     called, value = title_metric(summary.objective), _shorten(best, summary)
     if lead is None:
-        return f"{on}{best.title}: {called} {value}. No other row has a result."
+        return f"{on}{best.title}: {called} {value}. No other row has a {_tell_others(summary)}."
     if judge_against_chance(summary):
         return f"{on}No row is better than chance. {best.title} is first with {called} {value}."
     values = f"{called} {value} vs {_shorten(lead.second, summary)}"
@@ -77,6 +77,11 @@ def judge(summary: Leaderboard) -> str:
     last = next(row for row in reversed(summary.ranked) if row.group == 1)
     span = f"{called} from {value} to {_shorten(last, summary)}"
     return f"{on}Tie of {len(leaders)} rows, {best.title} first. {span}.{_tell_next(summary)}"
+
+
+def _tell_others(summary: Leaderboard) -> str:
+    """What rows beside the only ranked one lack: a rank, where some have a result."""
+    return "rank" if len(summary.measured) > len(summary.ranked) else "result"
 
 
 def _tell_next(summary: Leaderboard) -> str:
@@ -120,6 +125,8 @@ def explain_nothing(summary: Leaderboard) -> str:
     """Why a board has no answer, in words: it leaks on purpose, nothing was run yet, or nothing came of it."""
     if summary.leak:
         return f"Not ranked, as the splits leak: {summary.leak}."
+    if summary.measured:
+        return "No row is ranked: the networks of all rows with a result have seen test images before, or may have."
     if not any(row.records for row in summary.rows):
         rows = len(summary.board.systems)
         return f"Nothing has been measured on this board yet: {rows} row{' waits' if rows == 1 else 's wait'}."

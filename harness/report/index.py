@@ -18,8 +18,10 @@ from harness.report.chance import judge_against_chance
 from harness.report.format import EXTERNAL, format_interval, tell_part, tell_scored
 from harness.report.headline import explain_nothing
 from harness.report.leaderboard import Leaderboard, RowSummary
+from harness.report.shadow import mark_pretraining
 from harness.report.summary import BoardResults
 from harness.results.store import require_no_board
+from harness.text import count
 
 TITLE = "Leaderboards"
 MOST_NAMED = 3
@@ -124,7 +126,8 @@ def _count_rows(summary: Leaderboard) -> str:
 
 def _tell_tied(summary: Leaderboard) -> str:
     if len(summary.ranked) < 2:
-        return "the only row with a result" if summary.ranked else ""
+        only = "rank" if len(summary.measured) > len(summary.ranked) else "result"
+        return f"the only row with a {only}" if summary.ranked else ""
     if summary.ranked[0].group is None:
         return "not tested"
     tied = [row.title for row in summary.ranked[1:] if row.group == 1]
@@ -141,6 +144,12 @@ def _warn(summary: Leaderboard) -> Iterator[str]:
         yield part
     if "missing" in notes or "unreadable" in notes:
         yield "Part of the dataset"
+    rows = [row for row in summary.rows if row.counted and row.control is None]
+    shadowed, marked = sum(row.is_shadowed for row in rows), sum(bool(mark_pretraining(row)) for row in rows)
+    if shadowed:
+        yield f"{count(shadowed, 'row')} not ranked: test images were seen before, or may have been"
+    if marked > shadowed:
+        yield "Pretraining unknown" + (f" for {marked - shadowed} of {len(rows)} rows" if marked < len(rows) else "")
     if not summary.ranked:
         return
     if judge_against_chance(summary):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board
 from harness.components import LEAK
-from harness.results.record import DatasetPart, Record, SubmissionPart
+from harness.results.record import DatasetPart, PretrainingPart, Record, SubmissionPart
 from harness.units import CALLED
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class RowSummary:
     reasons: tuple[str, ...]
     """Why it is not simply done, seed by seed."""
     rank: int | None
-    """The rank among rows with a value of the objective; None for the others, and for controls."""
+    """The rank among rows with a value of the objective; None for the others, for controls, and for rows whose networks
+    have seen test images before."""
     seeds: tuple[int, ...]
     """The seeds whose records count."""
     metrics: Mapping[str, Spread]
@@ -101,6 +102,13 @@ class RowSummary:
     """What the page calls it; no two rows of a board share a title."""
     about: str = ""
     """What is to be known of it, as board.toml says."""
+    pretraining: tuple[PretrainingPart, ...] = ()
+    """What its network had seen before, held against the test."""
+
+    @property
+    def is_shadowed(self) -> bool:
+        """Whether its network has seen test images or patients before, or may have: it then has no rank."""
+        return any(part.overlap in ("shared", "possible") for part in self.pretraining)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +159,11 @@ class Leaderboard:
     def ranked(self) -> tuple[RowSummary, ...]:
         """The rows that have a rank, best first."""
         return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def measured(self) -> tuple[RowSummary, ...]:
+        """The rows that have a value of the objective, controls aside."""
+        return tuple(row for row in self.rows if row.control is None and self.objective in row.metrics)
 
     @property
     def compared(self) -> bool:

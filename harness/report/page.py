@@ -61,6 +61,7 @@ from harness.report.metric_columns import shows_published
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, explain_closed, is_own
 from harness.report.readers import ReadersSummary, summarize_readers
+from harness.report.shadow import tell_pretraining, tell_shadows
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.layout import RECORDS
 from harness.results.record import Record
@@ -170,6 +171,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "unvalidated": tell_unvalidated(summary),
         "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
         "nothing": explain_nothing(summary),
+        "shadows": tell_shadows(summary),
         "shuffled": judge_shuffled(summary),
         "part": tell_part(summary),
         "units_scored": tell_scored(summary),
@@ -321,6 +323,7 @@ def make_environment() -> jinja2.Environment:
         "option": make_option,
         "choice": _format_choice,
         "known": describe_submission,
+        "pretraining": tell_pretraining,
     }
     return environment
 

@@ -23,6 +23,7 @@ from harness.report.format import (
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.markup import escape_latex, escape_markdown
 from harness.report.metric_columns import list_asked
+from harness.report.shadow import mark_pretraining
 from harness.units import count_units
 
 DIGITS = 3
@@ -32,6 +33,8 @@ INTERVAL = "_interval"
 """What follows a metric's name in the name of the column of its interval."""
 _TIMED = frozenset(column.name for column in COSTS if column.timed)
 _NUMBERS = re.compile(r"[\[\]0-9., ±+-]+")
+SIGNS = "†‡§¶"
+"""Stand after the names of rows that a sentence of the caption is about, one for each mark that there can be."""
 ROW = "title"
 """The column that says which row it is."""
 
@@ -135,7 +138,12 @@ def _show(name: str, names: Sequence[str], summary: Leaderboard, rows: Sequence[
         return _show_metric(name, metric, names, summary)
     if name == ROW:
         mark = "*" if any(row.external is None for row in rows) else ""
-        return _Shown("row", lambda row: row.title + (mark if row.external is not None else ""), is_number=False)
+        seen = _list_marks(rows)
+
+        def title(row: RowSummary) -> str:
+            return row.title + (mark if row.external is not None else "") + seen.get(mark_pretraining(row), "")
+
+        return _Shown("row", title, is_number=False)
     column = next(one for one in (*COSTS, *list_csv_columns(summary)) if one.name == name)
     page = column.page
     if page is not None and name not in ("loss", "recipe"):  # their cells hold parameters, too
@@ -265,9 +273,16 @@ def _tell_rest(summary: Leaderboard, rows: Sequence[RowSummary]) -> list[str]:
     if external:
         mark = "All rows are" if len(external) == len(rows) else "* is"
         sentences.append(f"{mark} {EXTERNAL}.")
+    sentences += [f"{sign} {text}." for text, sign in _list_marks(rows).items()]
     if absent:
         sentences.append(f"Without a result and left out: {'; '.join(absent)}.")
     return sentences
+
+
+def _list_marks(rows: Sequence[RowSummary]) -> dict[str, str]:
+    """What is to be known of networks that had seen images before -> the sign that stands for it after a row's name."""
+    said = dict.fromkeys(mark for row in rows if (mark := mark_pretraining(row)))
+    return dict(zip(said, SIGNS, strict=False))
 
 
 # --- as text ---------------------------------------------------------------------------------------------------------

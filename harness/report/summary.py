@@ -25,7 +25,8 @@ from harness.report.significance import (
 )
 from harness.report.titles import title_rows
 from harness.results.provenance import scrub_paths
-from harness.results.record import EfficiencyPart, Record
+from harness.results.record import EfficiencyPart, PretrainingPart, Record
+from harness.results.shadow import gather_pretraining
 from harness.results.staleness import (
     AGAIN,
     LEFTOVER,
@@ -99,7 +100,7 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     ]
     higher = directions.get(objective, True)
     current = next((r for r in records if r.dataset.fingerprint == fingerprint and stale[id(r)] is None), None)
-    labels = _share_labels([row for row in rows if row.control is None and objective in row.metrics], directions)
+    labels = _share_labels([row for row in rows if _is_ranked(row, objective)], directions)
     rows = [_restrict(row, labels) for row in rows]
     ordered: list[RowSummary] = []
     drawn: dict[str, tuple[Resamples, ...]] = {}
@@ -184,8 +185,15 @@ def _summarize_row(
         about=row.about,
         external=next((record.external for record, _ in judged if record.external is not None), None),
         submission=next((record.submission for record, _ in judged if record.submission is not None), None),
+        pretraining=_gather_pretraining(done),
         only_ranked=ONLY_RANKED if any(_is_only_ranked(record) for record in done) else "",
     )
+
+
+def _gather_pretraining(done: Iterable[Record]) -> tuple[PretrainingPart, ...]:
+    """What a row's networks had seen before, each once; seeds that were run elsewhere may have counted it or not."""
+    parts = (part for record in done for part in gather_pretraining(record))
+    return tuple({part.model_dump_json(): part for part in parts}.values())
 
 
 def _is_only_ranked(record: Record) -> bool:
@@ -205,7 +213,7 @@ def _restrict(row: RowSummary, labels: Mapping[str, Sequence[str]]) -> RowSummar
             spread = _spread(row.counted, metric, shared)
             if spread is not None:
                 metrics[metric] = spread
-            elif row.control is None:
+            elif row.control is None and not row.is_shadowed:
                 del metrics[metric]
     return replace(row, metrics=metrics)
 
@@ -284,12 +292,15 @@ def _efficiency(done: Iterable[Record]) -> dict[str, float]:
     return {name: statistics.fmean(numbers) for name, numbers in values.items()}
 
 
+def _is_ranked(row: RowSummary, objective: str) -> bool:
+    """Whether a row is a system that the test was new to, with a value of the objective."""
+    return objective in row.metrics and row.control is None and not row.is_shadowed
+
+
 def _rank(rows: Sequence[RowSummary], objective: str, *, higher: bool) -> tuple[RowSummary, ...]:
     """Rows with a value of the objective first, best first, controls last; equal means share a rank."""
     sign = -1 if higher else 1
-    means = {
-        row.name: sign * row.metrics[objective].mean for row in rows if objective in row.metrics and row.control is None
-    }
+    means = {row.name: sign * row.metrics[objective].mean for row in rows if _is_ranked(row, objective)}
     ranked = sorted((row for row in rows if row.name in means), key=lambda row: (means[row.name], row.name))
     places = [1 + sum(other < means[row.name] for other in means.values()) for row in ranked]
     first = (replace(row, rank=place) for row, place in zip(ranked, places, strict=True))

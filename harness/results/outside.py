@@ -9,7 +9,7 @@ from harness.results.record import Record
 
 SEEN = (
     "status", "failure", "pooled", "metrics", "thresholds", "confusion", "predictive", "calibration", "subgroups",
-    "labels_resampled", "artifacts",
+    "labels_resampled", "pretraining", "artifacts",
 )  # fmt: skip
 """Parts of a record that an outside test has of its own."""
 

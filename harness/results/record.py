@@ -183,6 +183,20 @@ class SubmissionPart(Part):
     )
 
 
+class PretrainingPart(Part):
+    """Images that the network had seen before, or where it was submitted at all, held against the test images."""
+
+    name: str = Field(description="of the table of pretraining, or what a weight file calls it; unknown: nobody says")
+    about: str = Field(default="", description="what it is, in a sentence")
+    overlap: Literal["none", "shared", "possible", "unknown"] = Field(
+        description="none or shared: it was counted, or nothing can be shared; possible: the images are of one origin, "
+        "and their list was not there; unknown: nothing tells"
+    )
+    images: int | None = Field(default=None, ge=0, description="test images that were seen; null: not counted")
+    patients: int | None = Field(default=None, ge=0, description="test patients who were seen; null: not counted")
+    why: str = Field(default="", description="why something was not counted, in words")
+
+
 class FailurePart(Part):
     """Why there is no result."""
 
@@ -226,6 +240,9 @@ class OutsidePart(Part):
     calibration: CalibrationPart | None = None
     subgroups: dict[str, SubgroupPart] | None = None
     labels_resampled: str | None = None
+    pretraining: list[PretrainingPart] = Field(
+        default_factory=list, exclude_if=lambda pretraining: not pretraining, description="what the network had seen"
+    )
     artifacts: dict[str, str] = Field(default_factory=dict, description="resamples.npz and predictions -> sha256")
     provenance: ProvenancePart
 
@@ -270,6 +287,11 @@ class Record(Part):
     )
     labels_resampled: str | None = Field(
         default=None, description="metric whose single labels were resampled; null where that was not noted"
+    )
+    pretraining: list[PretrainingPart] = Field(
+        default_factory=list,
+        exclude_if=lambda pretraining: not pretraining,
+        description="what the network had seen before; absent where nothing, and in older records",
     )
     training: TrainingPart | None = None
     efficiency: EfficiencyPart = EfficiencyPart()

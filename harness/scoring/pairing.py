@@ -34,7 +34,7 @@ from harness.metric_names import WITHOUT_VALIDATION, full_name, split_name, titl
 from harness.scoring import alignment
 from harness.scoring.beside_readers import compare_systems
 from harness.scoring.reader_files import ReaderFiles
-from harness.scoring.rows import MeasuredRow, read_row_resamples, require_same_data, resolve_recorded
+from harness.scoring.rows import MeasuredRow, mark_rows, read_row_resamples, require_same_data, resolve_recorded
 from harness.scoring.systems import tell_unknown_patients
 from harness.text import count
 from harness.units import Unit
@@ -103,13 +103,13 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
     Raises `UsageError` where they were measured on different data or have no metric over one set of labels,
     `UnknownNameError` for a metric that they lack, `DataError` where resamples are missing.
     """
-    same = require_same_data(rows)
+    said = [*require_same_data(rows), *mark_rows(rows)]
     metrics = resolve_recorded(names, rows)
     drawn = {name: read_row_resamples(name, row) for name, row in rows.items()}
     record = next(iter(rows.values())).records[0]
     first = record.dataset
     common = find_common({m: [r.metrics[m] for row in rows.values() for r in row.records] for m in metrics})
-    compared, notes, absent = [], same, {}
+    compared, notes, absent = [], said, {}
     for metric, higher in metrics.items():
         systems, why = _make_row_systems(rows, drawn, metric, common[metric])
         if why:

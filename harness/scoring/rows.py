@@ -21,6 +21,7 @@ from harness.results.artifacts import read_artifact
 from harness.results.layout import RECORDS, predictions_file, run_path
 from harness.results.record import DatasetPart, Record
 from harness.results.repetition import tell_again
+from harness.results.shadow import gather_pretraining, mark_shadow
 from harness.results.staleness import current_fingerprint, why_stale
 from harness.results.store import read_records, read_resamples
 from harness.scoring.prediction_files import read_predictions
@@ -100,6 +101,14 @@ def require_same_data(rows: Mapping[str, MeasuredRow]) -> list[str]:
         "the rows have the same test images and were trained on different ones: "
         + "; ".join(f"{name}: {row.dataset.notes.get(IMAGE_LEVEL, '')}" for name, row in rows.items())
     ]
+
+
+def mark_rows(rows: Mapping[str, MeasuredRow]) -> list[str]:
+    """Say of which rows the networks had seen test images before, or may have."""
+    parts = {
+        name: [part for record in row.records for part in gather_pretraining(record)] for name, row in rows.items()
+    }
+    return [f"{name}: {mark}" for name, found in parts.items() if (mark := mark_shadow(found))]
 
 
 def _describe_data(row: MeasuredRow) -> str:

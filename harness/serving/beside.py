@@ -10,6 +10,7 @@ from harness.data.columns import ColumnCode
 from harness.errors import DataError
 from harness.identifiers import use_slashes
 from harness.tables import read_table
+from harness.text import agree
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +40,8 @@ def read_beside_table(path: Path, names: Sequence[str], codes: Sequence[ColumnCo
     absent = [name for name in names if name not in places]
     if absent:
         raise DataError(
-            f"{path}: {len(absent):,} of {len(names):,} images have no row in it, first '{absent[0]}'; add them, with "
-            "blank cells where nothing is known"
+            f"{path}: {len(absent):,} of {len(names):,} images {agree(len(absent), 'has', 'have')} no row in it, first "
+            f"'{absent[0]}'; add them, with blank cells where nothing is known"
         )
     chosen = cells.iloc[[places[name] for name in names]].reset_index(drop=True)
     columns = {code.name: _read(chosen[code.name], code, names, path) for code in codes}

@@ -140,7 +140,8 @@ def lay_over(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.
         share = np.asarray(Image.fromarray(share).resize((side, side), Image.Resampling.BILINEAR))
     share = np.clip(share, 0, 1).astype(np.float64)
     amount = STRENGTH * share[..., None]
-    return np.rint((1 - amount) * image[..., None] + amount * paint(share)).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.rint((1 - amount) * image[..., None] + amount * paint(share)).astype(np.uint8)
+    return picture
 
 
 def paint(share: NDArray[np.floating]) -> NDArray[np.float64]:

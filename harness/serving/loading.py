@@ -51,14 +51,14 @@ def open_row(name: str, registry: Registry, device: torch.device, seeds: Seeds =
         records=(),
         weights=(Path(name),),
         fitted=fit_single(member),
-        notes=describe_doubts([member]),
+        notes=describe_doubts([member], registry),
     )
 
 
 def _open_measured(name: str, row: MeasuredRow, registry: Registry, device: torch.device, seeds: Seeds) -> LoadedRow:
     chosen = _choose_records(name, row, seeds)
     members = tuple(_restore_one(name, row, record, registry, device) for record in chosen)
-    notes = list(describe_doubts(members))
+    notes = list(describe_doubts(members, registry))
     if len(chosen) == 1:
         fitted = fit_single(members[0])
     else:

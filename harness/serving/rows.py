@@ -13,6 +13,7 @@ import numpy as np
 from harness.data.grey import GreyScale
 from harness.errors import DataError, UsageError
 from harness.machine import count_processors
+from harness.registry import Registry
 from harness.results.record import Record
 from harness.serving.images import (
     ImageSource,
@@ -209,9 +210,14 @@ def _read(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def describe_doubts(members: Sequence[Restored]) -> tuple[str, ...]:
+def describe_doubts(members: Sequence[Restored], registry: Registry) -> tuple[str, ...]:
     """What has to be known of what networks say, in sentences."""
     first, notes = members[0], []
+    if registry.model(first.model).inputs.permuted:
+        notes.append(
+            "this row is a control that was given the columns of other images: it is now given an image's own, so that "
+            "its scores are not those that its board has stored"
+        )
     for member in members:
         notes += [f"{change}: scores may differ from those of training" for change in member.changes]
     if first.unit != "image":

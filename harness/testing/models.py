@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from harness.data.pretraining import find_sources
+from harness.errors import UnknownNameError
 from harness.testing.contract import ContractError, NotApplicable, Subject, corners, describe, require_space
 from harness.testing.networks import (
     ANY_TASK,
@@ -263,6 +265,17 @@ def check_space_names_keywords_of_build(subject: Subject) -> None:
             raise ContractError(f"with {params} the network gives {shape} where (2, 2) is wanted", LOGITS)
 
 
+def check_names_what_it_was_pretrained_on(subject: Subject) -> None:
+    """Every name in `pretrained_on` is one that the harness knows, so that the test images can be held against it."""
+    model = model_of(subject)
+    try:
+        find_sources(model.pretrained_on, f"model '{model.name}'")
+    except UnknownNameError as error:
+        raise ContractError(str(error), "docs/data.md lists the names; unknown is one") from error
+    if not model.pretrained_on and model.pretrained is None:
+        raise NotApplicable("it has no pretrained weights")
+
+
 # --- shared by the checks --------------------------------------------------------------------------------------------
 
 
@@ -353,4 +366,5 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_loads_in_a_fresh_process,
     check_keeps_to_itself,
     check_space_names_keywords_of_build,
+    check_names_what_it_was_pretrained_on,
 )

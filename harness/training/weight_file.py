@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.choices import Choices
+from harness.data.pretraining import PretrainingSource
 from harness.errors import WeightsError
 from harness.evaluation.evaluate import Evaluation
 from harness.evaluation.parts import CalibrationPart, Number, Part
@@ -111,15 +112,22 @@ class NetworkPart(Part):
     """The precision in which training predicted: float32, bf16 or fp16; empty in older files."""
     own_decoder: bool = False
     """Whether the dataset's own code read the image files, which may have made other pixels of them."""
+    seen: tuple[PretrainingSource, ...] = Field(default=(), exclude_if=lambda seen: not seen)
+    """What its network has seen: the images that it was trained on, and what its initial weights were made from. Empty
+    in older files."""
 
 
 def describe_network(
-    training: Training, choices: Choices, evaluation: Evaluation, metrics: Sequence[str]
+    training: Training,
+    choices: Choices,
+    evaluation: Evaluation,
+    metrics: Sequence[str],
+    seen: tuple[PretrainingSource, ...] = (),
 ) -> dict[str, str]:
     """The metadata of a finished training's weight file: all that is needed to restore the network, in one entry.
 
     Thresholds and calibration are those of `evaluation`, without what was fitted on the test split; `metrics` are named
-    as the board names them.
+    as the board names them. `seen` is what the network has seen by now.
     """
     task, recipe, model = training.setup.task, training.setup.recipe, choices.model
     part = NetworkPart(
@@ -144,6 +152,7 @@ def describe_network(
         pool="mean" if evaluation.pooled is None else evaluation.pooled.pool,
         computed_in=training.execution.precision,
         own_decoder=training.setup.placed.data.decode is not None,
+        seen=seen,
     )
     return {ENTRY: json.dumps(part.model_dump())}
 
@@ -182,6 +191,18 @@ def read_weight_file(path: Path) -> tuple[NetworkPart, dict[str, Tensor]]:
     except ValueError as error:
         wrong = str(error)
     raise WeightsError(f"{asked}, but what it says is damaged or of a newer harness ({wrong}); {WAY_OUT}")
+
+
+def read_seen(path: Path) -> tuple[PretrainingSource, ...]:
+    """What the network of a weight file has seen; empty where a file does not say, as those not made here never do."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(ENTRY)
+        return NetworkPart.model_validate_json(text).seen if text is not None else ()
+    except (OSError, SafetensorError, ValueError):
+        return ()  # of another format, or damaged, which is told where its tensors are read
 
 
 def simplify(value: object) -> Any:

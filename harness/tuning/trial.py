@@ -90,7 +90,7 @@ def open_context(
     source = find_source(registry.offer("dataset", board.dataset), board.options, settings.data_root)
     require_scored([objective], registry)
     (metric,) = resolve_metrics([objective], registry)
-    data = DataBySize(source, settings, listener, load_disjoint(source))
+    data = DataBySize(source=source, settings=settings, listener=listener, data=load_disjoint(source))
     return TrialContext(
         board=board,
         registry=registry,

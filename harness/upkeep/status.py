@@ -16,6 +16,7 @@ from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
+from harness.results.shadow import gather_pretraining, mark_shadow
 from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again
 from harness.results.store import read_records
 
@@ -125,7 +126,7 @@ def _describe(
         lacks = why_evaluate_again(board, record)
         if lacks is not None:
             return ComboStatus(combo.name, "unevaluated", f"{lacks}; {AGAIN}")
-        return ComboStatus(combo.name, "done")
+        return ComboStatus(combo.name, "done", mark_shadow(gather_pretraining(record)))
     return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
 
 
@@ -139,7 +140,8 @@ def _describe_other(board: Board, record: Record, current: CurrentKeys) -> Combo
     lacks = why_evaluate_again(board, record)
     if lacks is not None:
         return ComboStatus(name, "unevaluated", f"{lacks}; {AGAIN}")
-    return ComboStatus(name, "submitted", "external, not trained here")
+    mark = mark_shadow(gather_pretraining(record))
+    return ComboStatus(name, "submitted", ", ".join(filter(None, ("external, not trained here", mark))))
 
 
 def _seconds_left(combo: Combo, status: ComboStatus, forecast: Forecast) -> float | None:

@@ -18,6 +18,7 @@ from harness.choices import resolve_metrics
 from harness.components import Data
 from harness.data.loading import Source, find_source, load_disjoint, require_units
 from harness.data.prepare import prepare
+from harness.data.pretraining import find_sources
 from harness.data.splits import ALIKE
 from harness.errors import DataError, UnknownNameError, UsageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
@@ -30,7 +31,8 @@ from harness.results.description import describe_evaluation, describe_splits
 from harness.results.identity import fingerprint, fingerprint_test
 from harness.results.layout import RESAMPLES, predictions_file
 from harness.results.provenance import describe_run, scrub
-from harness.results.record import ComboPart, DatasetPart, Record, SubmissionPart
+from harness.results.record import ComboPart, DatasetPart, PretrainingPart, Record, SubmissionPart
+from harness.results.shadow import find_shadow
 from harness.results.staleness import current_fingerprint
 from harness.results.store import (
     read_beside,
@@ -71,6 +73,8 @@ class Submission:
     license: str | None = None
     trained_on: str | None = None
     """What the network was trained on."""
+    pretrained_on: tuple[str, ...] = ()
+    """Everything that the network has seen, by names of the table of pretraining; empty is unknown."""
     image_size: int | None = None
     """Pixels of a side of what the network reads."""
 
@@ -112,6 +116,7 @@ def submit(
         raise UsageError(
             f"--val has {count(len(submission.vals), 'file')}, --predictions {len(submission.tests)}: give as many"
         )
+    seen = find_sources(submission.pretrained_on, "--pretrained-on")
     source = find_source(registry.offer("dataset", board.dataset), board.options, data_root)
     data, data_fingerprint, left_out = _load_data(board, source, cache)
     require_units(source, data, board.unit)
@@ -149,7 +154,8 @@ def submit(
         image_size=submission.image_size,
         subgroups_left_out=left_out_columns,
     )
-    made = [_make_record(board, submission, one, described, about, known) for one in seeds]
+    shadow = find_shadow(seen, source, data, data_root, registry)
+    made = [_make_record(board, submission, one, described, about, known, shadow) for one in seeds]
     for record in earlier:  # a row is of one submission: what is replaced goes first, and whole
         if record in other or record.external != about or record.submission != known:
             remove_record(board.folder, record)
@@ -183,7 +189,13 @@ def _evaluate(submission: Submission, seed: int, test: Predictions, data: Data, 
 
 
 def _make_record(
-    board: Board, submission: Submission, one: _Seed, data: DatasetPart, about: str, known: SubmissionPart
+    board: Board,
+    submission: Submission,
+    one: _Seed,
+    data: DatasetPart,
+    about: str,
+    known: SubmissionPart,
+    shadow: list[PretrainingPart],
 ) -> Record:
     import torch
 
@@ -208,6 +220,7 @@ def _make_record(
         combo=combo,
         external=about,
         submission=known,
+        pretraining=shadow,
         status="done",
         dataset=data,
         artifacts=artifacts,

@@ -176,7 +176,7 @@ def test_a_run_is_told_that_images_were_damaged(small_data, tmp_path):
 
     def prepare_for_run() -> Prepared:
         settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
-        return DataBySize(source, settings, events.append, small_data).at(16).prepared
+        return DataBySize(source=source, settings=settings, listener=events.append, data=small_data).at(16).prepared
 
     prepare_for_run()
     (path,) = (tmp_path / "cache").rglob(module.PIXELS)
@@ -191,7 +191,8 @@ def test_what_is_only_planned_checks_and_removes_nothing(small_data, tmp_path):
     source = Source(dataset=dataset, code="", options={}, root=tmp_path)
     for dry in (False, True):
         settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=dry)
-        prepared = DataBySize(source, settings, lambda event: None, small_data).at(16).prepared
+        sizes = DataBySize(source=source, settings=settings, listener=lambda event: None, data=small_data)
+        prepared = sizes.at(16).prepared
         assert prepared.digest
         (path,) = (tmp_path / "cache").rglob(module.PIXELS)
         zero(path)
@@ -207,7 +208,7 @@ def test_a_run_says_once_how_many_images_it_leaves_out(desk):
     settings = Settings(data_root=desk.folder, cache=desk.folder / "cache", device=torch.device("cpu"))
     dataset = Dataset(name="some", load=lambda root: desk.data)
     source = Source(dataset=dataset, code="", options={}, root=desk.folder, allow_missing=True)
-    by_size = DataBySize(source, settings, events.append, desk.data)
+    by_size = DataBySize(source=source, settings=settings, listener=events.append, data=desk.data)
     by_size.at(8), by_size.at(16)
     (noted,) = (event for event in events if isinstance(event, Noted))
     assert noted.text.startswith("2 of 12 images are left out: 1 without a file (first 5.bmp), and 1 that cannot be")

@@ -128,7 +128,8 @@ def test_seeds_of_one_command_share_a_line_and_keep_their_keys(build):
 
 
 def test_a_failed_row_has_no_details(build):
-    assert dataclasses.astuple(gather_details([build.record(failure="boom")])) == ({}, (), {}, {}, {}, {}, {}, {}, (), {})
+    found = dataclasses.astuple(gather_details([build.record(failure="boom")]))
+    assert not any(found)
 
 
 # --- what schema 2 added ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from harness.parameters import complete
 from harness.registry import Registry
 from harness.serving.loading import open_row
 from harness.serving.rows import LoadedRow
+from harness.training import VERSION
 from harness.training.build import build_network
 from harness.training.weight_file import (
     ENTRY,
@@ -66,7 +67,7 @@ def make_row(
     _settle(network, task)
     part = NetworkPart(
         harness="0.1.0",
-        engine=1,
+        engine=VERSION,
         model=ModelPart(name=model.name, version=model.version, code=offer.code, params=params),
         task=TaskPart(**vars(task)),
         columns=tuple(ColumnPart(**vars(code)) for code in codes),

@@ -167,6 +167,11 @@ WRONG = {
         "space names keywords of build",
         "give harness.Float(low, high)",
     ),
+    "a network pretrained on what the harness does not know": (
+        model().replace('about="a net"', 'about="a net", pretrained_on=("imagenett",)'),
+        "names what it was pretrained on",
+        "docs/data.md lists the names",
+    ),
     "a network for 3 channels alone": (
         model().replace("nn.Conv2d(task.channels", "nn.Conv2d(3"),
         "builds for any task",

@@ -98,6 +98,21 @@ def test_what_is_known_of_a_submission_stands_in_record_page_and_terminal(harnes
         assert text in out
 
 
+def test_a_submission_says_what_its_network_has_seen_or_is_marked_as_unknown(harness, board):
+    assert submit(harness, board)[0] == 0
+    (record,) = read_records(board).records
+    assert record.pretraining == []
+    assert "done, external, not trained here, pretraining unknown" in harness("show", "b")[1]
+    code, out, err = submit(harness, board, "--pretrained-on", "imagenet,nothing")
+    assert code == 0, err
+    (record,) = read_records(board).records
+    assert [(part.name, part.overlap) for part in record.pretraining] == [("imagenet", "none"), ("nothing", "none")]
+    assert "pretraining" not in out
+    assert "Its network has seen imagenet" in harness("show", "b::external--Their_net")[1]
+    code, _, err = submit(harness, board, "--pretrained-on", "chexpert")
+    assert (code, "chexpert-train" in err) == (2, True)
+
+
 @pytest.mark.parametrize(("asked", "kept"), [("sex", ["sex"]), ("sex,view", ["sex", "view"]), ("none", [])])
 def test_subgroups_are_those_that_the_submitter_can_tell(harness, board, asked, kept):
     code, _, err = submit(harness, board, "--subgroups", asked)

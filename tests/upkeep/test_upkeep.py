@@ -107,7 +107,7 @@ def test_status_names_submitted_rows_and_records_that_the_board_asks_for_no_more
     assert (found["done"], found["submitted"], found["stale"], found["leftover"]) == (2, 1, 0, 2)
     others = {other["name"]: (other["state"], other["detail"]) for other in found["others"]}
     assert others == {
-        "external--theirs--s0": ("submitted", "external, not trained here"),
+        "external--theirs--s0": ("submitted", "external, not trained here, pretraining unknown"),
         f"{NET}--s1": ("leftover", "1 is none of the board's seeds"),
         f"{TINY}--s1": ("leftover", "1 is none of the board's seeds"),
     }

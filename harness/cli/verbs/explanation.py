@@ -7,18 +7,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.option_values import find_device
+from harness.cli.option_values import find_device, split_names, split_numbers
 from harness.cli.options import DataRoot, DatasetOptions, Device, Json, Plugins
 from harness.cli.verbs.prediction import ImagesArgument, RowArgument, SplitOption, TableOption, find_images, give_table
 from harness.cli.verbs.shared import open_registry
+from harness.errors import UsageError
 
 
 def explain(
     row: RowArgument,
     images: ImagesArgument,
-    label: Annotated[
-        list[str],
-        typer.Option("--label", metavar="LABEL", help="Explain this label. Repeat it for several labels."),
+    labels: Annotated[
+        str,
+        typer.Option("--labels", metavar="NAMES", help="Explain these labels, separated by commas."),
     ],
     out: Annotated[
         Path,
@@ -31,9 +32,9 @@ def explain(
             help="Make maps by Grad-CAM, or by integrated gradients, which need no layer with places.",
         ),
     ] = "grad-cam",
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", metavar="SEED", min=0, help="Explain this seed.", show_default="the first"),
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", metavar="SEED", help="Explain this seed.", show_default="the first that has a result"),
     ] = None,
     table: TableOption = None,
     split: SplitOption = "test",
@@ -55,12 +56,14 @@ def explain(
     from harness.text import count
 
     registry = open_registry(plugin)
-    loaded = open_row(row, registry, find_device(device), None if seed is None else (seed,))
+    loaded = open_row(row, registry, find_device(device), _read_seed(seeds))
     source, notes = find_images(loaded, images, registry, options, data_root, split)
     source = give_table(loaded, source, table)
-    labels = list(dict.fromkeys(label))
-    found = explain_images(loaded, source, labels, registry, method)
-    places = name_files(out, source.names, labels)
+    chosen = tuple(dict.fromkeys(split_names([labels])))
+    if not chosen:
+        raise UsageError("--labels is empty: give labels separated by commas")
+    found = explain_images(loaded, source, chosen, registry, method)
+    places = name_files(out, source.names, chosen)
     for note in (*loaded.notes, *notes):
         warn(note)
     made, gaps, empty = [], {}, 0
@@ -81,3 +84,13 @@ def explain(
         say(f"{out}: {count(len(made), 'heat map')}, each as a .png and a .npy")
     if gaps:
         raise typer.Exit(1)
+
+
+def _read_seed(text: str | None) -> tuple[int, ...] | None:
+    """The seed that is asked for. Raises `UsageError` for none or several."""
+    if text is None:
+        return None
+    numbers = split_numbers(text)
+    if len(numbers) != 1:
+        raise UsageError(f"--seeds {text}: a heat map is of one network, so give one seed")
+    return numbers

@@ -224,6 +224,8 @@ def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> 
         summary = one.results.summary
         measured = sum(bool(row.counted) and row.control is None for row in summary.rows)
         leak = f", not ranked, as the splits leak: {summary.leak}" if summary.leak else ""
-        total = sum(row.control is None for row in summary.rows)
-        say(f"{summary.board.folder.name}: {measured} of {total} rows {agree(measured, 'has', 'have')} a result{leak}")
+        total, shadowed = sum(row.control is None for row in summary.rows), sum(row.is_shadowed for row in summary.rows)
+        seen = f", {shadowed} of them not ranked: test images were seen before" if shadowed and not leak else ""
+        has = agree(measured, "has", "have")
+        say(f"{summary.board.folder.name}: {measured} of {total} rows {has} a result{leak}{seen}")
     say(f"page: {page}")

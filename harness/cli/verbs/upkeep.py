@@ -192,6 +192,15 @@ def submit(
     trained_on: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Say which images the network was trained on.")
     ] = None,
+    pretrained_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Name everything that the network has seen, separated by commas, such as imagenet or nothing: test "
+            "images among it are counted.",
+            show_default="unknown",
+        ),
+    ] = None,
     image_size: Annotated[
         int | None,
         typer.Option(min=1, metavar="PIXELS", help="Give the height and width of the images that the network reads."),
@@ -231,6 +240,7 @@ def submit(
         source=source,
         license=license,
         trained_on=trained_on,
+        pretrained_on=split_names(pretrained_on),
         image_size=image_size,
     )
     registry, cache = open_registry(plugin), find_cache(cache_dir)

@@ -31,7 +31,7 @@ def folder(small_data, tmp_path) -> Path:
 
 
 def test_each_image_and_label_has_a_picture_and_a_map(harness, row, folder):
-    code, out, err = harness("explain", row, str(folder), "--label", "first", "--label", "third")
+    code, out, err = harness("explain", row, str(folder), "--labels", "first,third")
     assert (code, out) == (0, "heat-maps: 8 heat maps, each as a .png and a .npy\n")
     assert not err or "0 everywhere" in err
     images = sorted(path.name for path in folder.iterdir())
@@ -48,8 +48,8 @@ def test_each_image_and_label_has_a_picture_and_a_map(harness, row, folder):
 
 
 def test_a_file_and_the_same_image_of_its_dataset_have_the_same_map(harness, row, folder):
-    assert harness("explain", row, "toy", "--label", "second", "--out", "a")[0] == 0
-    assert harness("explain", row, str(folder), "--label", "second", "--out", "b")[0] == 0
+    assert harness("explain", row, "toy", "--labels", "second", "--out", "a")[0] == 0
+    assert harness("explain", row, str(folder), "--labels", "second", "--out", "b")[0] == 0
     for path in folder.iterdir():
         np.testing.assert_allclose(
             np.load(f"a/{path.stem}--second.npy"), np.load(f"b/{path.name}--second.npy"), rtol=1e-5, atol=1e-8
@@ -58,14 +58,14 @@ def test_a_file_and_the_same_image_of_its_dataset_have_the_same_map(harness, row
 
 def test_the_weight_file_alone_is_explained_and_seeds_differ(harness, row, folder, toy_board):
     weights = sorted((toy_board / "runs").glob("*/weights.safetensors"))
-    assert harness("explain", row, str(folder), "--label", "first", "--out", "seed0")[0] == 0
-    assert harness("explain", row, str(folder), "--label", "first", "--seed", "1", "--out", "seed1")[0] == 0
+    assert harness("explain", row, str(folder), "--labels", "first", "--out", "seed0")[0] == 0
+    assert harness("explain", row, str(folder), "--labels", "first", "--seeds", "1", "--out", "seed1")[0] == 0
     maps = {name: [np.load(path) for path in sorted(Path(name).glob("*.npy"))] for name in ("seed0", "seed1")}
     assert not np.allclose(maps["seed0"], maps["seed1"])
     same = 0
     for number, path in enumerate(weights):
         shutil.copy(path, f"{number}.safetensors")
-        code, _, _ = harness("explain", f"{number}.safetensors", str(folder), "--label", "first", "--out", str(number))
+        code, _, _ = harness("explain", f"{number}.safetensors", str(folder), "--labels", "first", "--out", str(number))
         alone = [np.load(one) for one in sorted(Path(str(number)).glob("*.npy"))] if code == 0 else []
         same += len(alone) == 4 and np.allclose(alone, maps["seed0"])
     assert same == 1
@@ -73,7 +73,7 @@ def test_the_weight_file_alone_is_explained_and_seeds_differ(harness, row, folde
 
 def test_integrated_gradients_need_no_layer(harness, row, folder):
     code, out, _ = harness(
-        "explain", row, str(folder), "--label", "first", "--method", "integrated-gradients", "--json"
+        "explain", row, str(folder), "--labels", "first", "--method", "integrated-gradients", "--json"
     )
     assert code == 0
     made = json.loads(out)
@@ -84,7 +84,7 @@ def test_integrated_gradients_need_no_layer(harness, row, folder):
 
 def test_a_damaged_image_is_named_and_the_others_are_explained(harness, row, folder):
     (folder / "bad.png").write_bytes(b"no image")
-    code, out, err = harness("explain", row, str(folder), "--label", "first", "--label", "second")
+    code, out, err = harness("explain", row, str(folder), "--labels", "first,second")
     assert code == 1
     assert out == "heat-maps: 8 heat maps, each as a .png and a .npy\n"
     assert err.count("bad.png: it is no image that can be read") == 1
@@ -93,9 +93,11 @@ def test_a_damaged_image_is_named_and_the_others_are_explained(harness, row, fol
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--label", "frist"], "unknown label of"),
-        (["--label", "first", "--seed", "7"], "unknown seed of"),
-        (["--label", "first", "--table", "t.csv"], "this network gets images alone"),
+        (["--labels", "frist"], "unknown label of"),
+        (["--labels", "first", "--seeds", "7"], "unknown seed of"),
+        (["--labels", "first", "--seeds", "0,1"], "a heat map is of one network, so give one seed"),
+        (["--labels", ","], "--labels is empty"),
+        (["--labels", "first", "--table", "t.csv"], "this network gets images alone"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_written(harness, row, folder, arguments, message):
@@ -108,7 +110,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_written(harness, row
 def test_two_images_of_one_name_are_refused(harness, row, folder):
     (folder / "a b.png").write_bytes(b"")
     (folder / "a_b.png").write_bytes(b"")
-    code, _, err = harness("explain", row, str(folder), "--label", "first")
+    code, _, err = harness("explain", row, str(folder), "--labels", "first")
     assert code == 2
     assert "would both be called a_b.png--first; rename one image" in err
 

@@ -1,0 +1,177 @@
+"""The shadow of pretraining: which test images, and whose, a network had seen before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.components import Data
+from harness.data.loading import Source, find_source, load
+from harness.data.pretraining import UNKNOWN, PretrainingSource, read_table
+from harness.errors import HarnessError
+from harness.registry import Registry
+from harness.results.identity import fingerprint
+from harness.results.provenance import scrub_paths
+from harness.results.record import PretrainingPart, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_HERE = "its list is not here"
+RENAMED = "they are the same images under other names"
+NEVER_SAID = PretrainingPart(name=UNKNOWN, about="its record does not say", overlap="unknown")
+"""For a record that says nothing, of a network that began from weights or was submitted."""
+
+
+def describe_training(source: Source, options: Mapping[str, Any], data_fingerprint: str) -> PretrainingSource:
+    """What a network has seen that is trained on a dataset with these options: its training and validation images."""
+    given = ", ".join(f"{name} {value}" for name, value in options.items())
+    return PretrainingSource(
+        name=source.dataset.name + (f" with {given}" if given else ""),
+        about="training and validation images of a row that the harness trained",
+        dataset=source.dataset.name,
+        options=dict(options),
+        fingerprint=data_fingerprint,
+    )
+
+
+def find_shadow(
+    sources: Iterable[PretrainingSource],
+    tested: Source,
+    data: Data,
+    data_root: Path,
+    registry: Registry,
+    splits: Sequence[str] = ("test",),
+) -> list[PretrainingPart]:
+    """Hold the test images of `tested`, those of `data` in these splits, against what a network had seen.
+
+    Label files of a source's dataset are looked for in `data_root`. Where they are not there, images of the same origin
+    count as possibly seen, never as unseen.
+    """
+    test = data.table[data.table["split"].isin(splits)]
+    parts = []
+    for source in sources:
+        if source.name == UNKNOWN:
+            parts.append(_say(source, "unknown"))
+        elif not _may_share(source, tested):
+            parts.append(_say(source, "none", images=0, patients=0))
+        else:
+            parts.append(_compare(source, tested, test, _find_seen(source, tested, data, data_root, registry)))
+    return parts
+
+
+def gather_pretraining(record: Record) -> list[PretrainingPart]:
+    """What a finished record says of its network's pretraining; that it says nothing, where it should have."""
+    recipe = record.combo.resolved.get("recipe", {})
+    began_at_random = record.external is None and recipe.get("weights", "random") == "random"
+    if record.pretraining or began_at_random or record.combo.control == "prevalence":
+        return record.pretraining
+    return [NEVER_SAID]
+
+
+def mark_shadow(pretraining: Iterable[PretrainingPart]) -> str:
+    """Say of a network in a few words what it had seen, or that nobody knows; empty where the test was new to it."""
+    parts = list(pretraining)
+    found = {part.overlap for part in parts}
+    if "shared" in found:
+        people = all(part.images == 0 for part in parts if part.overlap == "shared")
+        return f"has seen test {'patients' if people else 'images'}, not ranked"
+    if "possible" in found:
+        return "may have seen test images, not ranked"
+    return "pretraining unknown" if "unknown" in found else ""
+
+
+def is_told(pretraining: Sequence[PretrainingPart], record: Record) -> bool:
+    """Whether a record says as much of its network's pretraining; what was once counted stays, where lists are not."""
+
+    def count(part: PretrainingPart) -> tuple[str, int | None, int | None]:
+        return part.overlap, part.images, part.patients
+
+    held = {part.name: count(part) for part in record.pretraining}
+    found = {part.name: part for part in pretraining}
+    return held.keys() == found.keys() and all(
+        count(part) == held[name] or part.why == NOT_HERE for name, part in found.items()
+    )
+
+
+# --- whose images they are -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a network has seen of a dataset, by names."""
+
+    images: pd.Series
+    patients: pd.Series | None
+    """None where nobody's are known, or where equal ids may be of different people."""
+
+
+def _is_loose(source: PretrainingSource, tested: Source) -> bool:
+    """Whether nothing tells where the images of one of both are from: a user's own, or a dataset that nobody knows."""
+    table, names = read_table(), {source.dataset, tested.dataset.name}
+    return not names.isdisjoint(table.any_images) or (len(names) > 1 and not names <= table.datasets)
+
+
+def _may_share(source: PretrainingSource, tested: Source) -> bool:
+    """Whether a source and a test may have images in common, by what datasets they are of."""
+    name = tested.dataset.name
+    if not source.dataset:
+        return False
+    if source.dataset == name:  # images that are drawn again from another seed are others, whatever their names
+        seeds = (options.get("seed", 0) for options in (source.options, tested.options))
+        return not tested.dataset.drawn or len(set(seeds)) == 1
+    return not tested.dataset.drawn and (read_table().share_images(source.dataset, name) or _is_loose(source, tested))
+
+
+def _find_seen(
+    source: PretrainingSource, tested: Source, data: Data, data_root: Path, registry: Registry
+) -> _Seen | None:
+    """What a source consists of, by its own list or by label files; None where these are not here."""
+    if source.images:
+        names = data.table["image"].astype(str)
+        mine = data.table[names.isin(source.images)]
+        return _Seen(mine["image"], mine["patient"])
+    try:
+        listed = load(find_source(registry.offer("dataset", source.dataset), source.options, data_root))
+    except HarnessError:
+        return None
+    loose = _is_loose(source, tested)
+    if loose and source.fingerprint not in ("", fingerprint(listed)):
+        return None  # another user's file of the same name
+    table = listed.table[listed.table["split"].isin(source.splits)]
+    same_people = listed.patients_known and data.patients_known and not loose
+    return _Seen(table["image"], table["patient"] if same_people else None)
+
+
+# --- what they share -------------------------------------------------------------------------------------------------
+
+
+def _compare(source: PretrainingSource, tested: Source, test: pd.DataFrame, seen: _Seen | None) -> PretrainingPart:
+    """Count the images and patients of the test that were seen."""
+    renamed, loose = read_table().share_images(source.dataset, tested.dataset.name), _is_loose(source, tested)
+    if seen is None:
+        return _say(source, "unknown" if loose else "possible", why=NOT_HERE)
+    if renamed and (seen.patients is None or source.images):
+        return _say(source, "possible", why=f"{RENAMED}, and nothing tells which is which")
+    images = test["image"].astype(str).isin(seen.images.astype(str))
+    known = images if seen.patients is None else images | test["patient"].astype(str).isin(seen.patients.astype(str))
+    people = int(test["patient"][known].nunique())
+    if not people:
+        return _say(source, "none", images=0, patients=0, why="by names of images alone" if loose else "")
+    if renamed:
+        return _say(source, "shared", patients=people, why=f"{RENAMED}, so that patients alone are counted")
+    return _say(source, "shared", images=int(images.sum()), patients=people)
+
+
+def _say(
+    source: PretrainingSource,
+    overlap: Literal["none", "shared", "possible", "unknown"],
+    *,
+    images: int | None = None,
+    patients: int | None = None,
+    why: str = "",
+) -> PretrainingPart:
+    name, about = scrub_paths(source.name), scrub_paths(source.about)
+    return PretrainingPart(name=name, about=about, overlap=overlap, images=images, patients=patients, why=why)
