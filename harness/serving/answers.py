@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.components import LEAK
 from harness.data.splits import UNKNOWN
 from harness.evaluation.predictions import make_scores
 from harness.metric_names import explain_policies
+from harness.results.shadow import gather_pretraining, mark_shadow
 from harness.scoring.rows import SEPARATOR
 from harness.serving.rows import LoadedRow
 from harness.serving.scores import ImageScores, invert
@@ -50,10 +52,24 @@ def describe_row(row: LoadedRow, policy: str | None) -> dict[str, Any]:
     return {
         "title": title_row(row),
         "about": _tell_origin(row),
-        "notes": [f"{note[:1].upper()}{note[1:]}." for note in row.notes],
+        "notes": [f"{note[:1].upper()}{note[1:]}." for note in _list_notes(row)],
         "policy": explain_policies([f"f1@{policy}"]).get(policy, policy),
         "columns": [{"name": code.name, "texts": list(code.texts)} for code in row.members[0].codes],
     }
+
+
+def _list_notes(row: LoadedRow) -> list[str]:
+    """What has to be known of a row's answers, and of its AUROC where its test was not new to it."""
+    notes, record = list(row.notes), row.record
+    if record is None:
+        return notes
+    if LEAK in record.dataset.notes:
+        notes.append(f"its AUROC is too good, since the splits leak: {record.dataset.notes[LEAK]}")
+    mark = mark_shadow(gather_pretraining(record)).removesuffix(", not ranked")
+    if mark:
+        whose = "the network" if mark.startswith(("has", "may")) else "its"
+        notes.append(f"its AUROC may be too good: {whose} {mark.replace('pretraining', 'pretraining is')}")
+    return notes
 
 
 def title_row(row: LoadedRow) -> str:

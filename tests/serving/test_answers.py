@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from harness.components import LEAK
 from harness.evaluation.calibration import Calibration
-from harness.serving.answers import describe_image, tell_decision
+from harness.results.record import PretrainingPart
+from harness.serving.answers import describe_image, describe_row, tell_decision
 
 
 @pytest.mark.parametrize(
@@ -45,3 +47,28 @@ def test_where_calibration_reverses_a_label_no_threshold_is_drawn_and_without_on
     assert (plain["calibrated"], plain["probability"]) == (False, scores.probability[0, 1])
     assert plain["threshold"] == pytest.approx(row.thresholds()[1])
     assert usual["threshold"] == pytest.approx(row.thresholds()[2])
+
+
+@pytest.mark.parametrize(
+    ("overlap", "says"),
+    [
+        ("shared", "Its AUROC may be too good: the network has seen test images."),
+        ("possible", "Its AUROC may be too good: the network may have seen test images."),
+        ("unknown", "Its AUROC may be too good: its pretraining is unknown."),
+    ],
+)
+def test_an_auroc_on_images_that_the_network_may_have_seen_is_doubted(toy_rows, overlap, says):
+    row, record = toy_rows[0], toy_rows[0].record
+    seen = PretrainingPart(name="somewhere", overlap=overlap, images=3 if overlap == "shared" else None)
+    doubted = record.model_copy(update={"pretraining": [seen]})
+    assert describe_row(dataclasses.replace(row, records=(doubted,)), None)["notes"] == [says]
+    assert describe_row(row, None)["notes"] == []
+
+
+def test_an_auroc_of_splits_that_leak_is_too_good(toy_rows):
+    row, record = toy_rows[0], toy_rows[0].record
+    data = record.dataset.model_copy(update={"notes": {LEAK: "3 patients are in more than one split"}})
+    leaking = dataclasses.replace(row, records=(record.model_copy(update={"dataset": data}),))
+    assert describe_row(leaking, None)["notes"] == [
+        "Its AUROC is too good, since the splits leak: 3 patients are in more than one split."
+    ]
