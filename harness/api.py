@@ -61,7 +61,8 @@ def run(
     plugins: Sequence[str | Path] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train and measure what a board lacks, in this process, render its page, and return its table.
+    """Train and measure what a board lacks, its outside tests too, in this process, render its page, and return its
+    table.
 
     `board` is a folder, or the name of a bundled board, which is then made in `into` (by default `NAME-board`). `only`
     is a glob of rows, `params` are such as `{"recipe": {"epochs": 2}}`, `options` are the dataset's. Returns what
@@ -107,6 +108,7 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
     from harness.execution.board_run import Told, carry_out
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
+    from harness.execution.outside_plan import plan_outside
     from harness.report.page import render
     from harness.report.summary import check_published
 
@@ -117,11 +119,12 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
     with Display() if progress else nullcontext() as display:
         listener = display or _hear_nothing
         planned = planning.plan(board, registry, settings, listener)
+        outside = plan_outside(board, registry, settings, planned, listener)
         audience = Audience(listener, choose_observers(registry, ()), board.folder, _warn)
         mention = display.mention if display else _hear_nothing
         told = Told(listener=audience, mention=mention, warn=_warn)
         try:
-            carry_out(definition, registry, planned, settings.data_root, told)
+            carry_out(definition, registry, planned, settings, told, outside=outside)
         except Interrupted:
             render(board)
             raise

@@ -75,6 +75,12 @@ def require_labels(names: Iterable[str], labels: Collection[str]) -> None:
             raise UnknownNameError(f"label of the threshold policy in '{name}':", single[1], labels)
 
 
+def is_of(name: str, labels: Collection[str]) -> bool:
+    """Whether a metric means something where these are the labels: not one by the threshold of another label alone."""
+    single = parse_single(name.partition("@")[2])
+    return single is None or single[1] in labels
+
+
 def needed_policies(names: Iterable[str]) -> tuple[str, ...]:
     """The policies that a record fits: the usual ones, and what names of metrics ask for beyond them.
 

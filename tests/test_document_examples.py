@@ -18,6 +18,7 @@ from harness.board import parse_board
 from harness.choices import resolve_rows
 from harness.components import KINDS, Augment, Data, Inputs, Schedule
 from harness.data.loading import CORE_OPTIONS
+from harness.data.outside import find_outside
 from harness.panels import read_panel
 from harness.parameters import defaults
 from harness.registry import HOOKS, load_registry
@@ -202,7 +203,10 @@ def test_the_files_of_a_board_that_a_page_shows_can_be_read(tmp_path, registry):
     shown = re.findall(r"```toml\n(.*?)```", DOCUMENTS["docs/board.md"], flags=re.DOTALL)
     (board,) = [text for text in shown if "[dataset]" in text]
     (readers,) = [text for text in shown if "[[readers]]" in text]
-    assert set(shown) == {board, readers}
+    (outside,) = [text for text in shown if "[[test]]" in text]
+    assert set(shown) == {board, readers, outside}
+    for test in parse_board(board + outside, tmp_path).tests:
+        find_outside(registry.offer("dataset", test.dataset), test.options, tmp_path)
     parsed = parse_board(board, tmp_path)
     assert len(parsed.rows) == 5
     assert resolve_rows(parsed, registry)

@@ -102,7 +102,7 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
 
 def _metrics(summary: Leaderboard, row: RowSummary) -> Table:
     names = [name for name in dict.fromkeys([summary.objective, *summary.metrics]) if name in row.metrics]
-    table = _table(
+    table = make_table(
         "metric",
         "mean of labels ± over seeds",
         "95 % over patients",
@@ -128,7 +128,7 @@ def _metrics(summary: Leaderboard, row: RowSummary) -> Table:
 def _labels(summary: Leaderboard, row: RowSummary) -> Table:
     names = [name for name in dict.fromkeys([summary.objective, *summary.metrics]) if name in row.metrics][:LABELLED]
     _, positives = count_test(summary)
-    table = _table("label", "positives", *names, *(f"threshold, seed {seed}" for seed in row.seeds))
+    table = make_table("label", "positives", *names, *(f"threshold, seed {seed}" for seed in row.seeds))
     thresholds = {r.combo.seed: r.thresholds.get("val-f1", {}) for r in row.records if r.combo.seed in row.seeds}
     for label in summary.data.labels if summary.data else ():
         values = []
@@ -142,7 +142,7 @@ def _labels(summary: Leaderboard, row: RowSummary) -> Table:
 
 
 def _calibration(details: RowDetails) -> Table:
-    table = _table("calibration", *MEASURES)
+    table = make_table("calibration", *MEASURES)
     for name, values in details.calibration.items():
         table.add_row(name, *(format_number(values.get(measure), 4) for measure in MEASURES))
     return table
@@ -151,7 +151,7 @@ def _calibration(details: RowDetails) -> Table:
 def _subgroups(details: RowDetails, summary: Leaderboard) -> Table:
     metrics = details.columns[0].metrics
     counted = [] if summary.board.unit == "patient" else [summary.units]
-    table = _table("subgroup", *counted, "patients", *metrics)
+    table = make_table("subgroup", *counted, "patients", *metrics)
     for column in details.columns:
         for group in column.groups:
             values = (format_number(group.macro.get(metric), 3) for metric in metrics)
@@ -171,7 +171,8 @@ def _format_gap(gap: Gap | None) -> str:
     return f"{format_number(gap.value, 3)} {format_pair(gap.interval)}{chance}"
 
 
-def _table(*columns: str) -> Table:
+def make_table(*columns: str) -> Table:
+    """An empty table whose first column is text."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))

@@ -21,6 +21,7 @@ from harness.execution.events import (
     EpochFinished,
     Event,
     Noted,
+    OutsideMeasured,
     Preparing,
     Printed,
     ProcessUnfit,
@@ -34,6 +35,9 @@ from harness.metric_names import title_metric
 from harness.text import count, describe_seconds, format_value, make_visible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.evaluation.parts import MetricPart
     from harness.results.record import Record
 
 NOTED = "-", "yellow"
@@ -109,6 +113,9 @@ class Display(AbstractContextManager["Display"]):
                 self._say(*describe(event.record, event.seconds))
                 for note in event.record.training.execution.notes if event.record.training else ():
                     self._say(f"  {note}")
+            case OutsideMeasured():
+                if event.part.status != "failed":  # which is a warning
+                    self._say(*describe_outside(event))
             case TrialAdvanced():
                 words = f"epoch {event.epoch} of {event.epochs} done"
                 note = f"val {title_metric(event.metric)} {event.value:.3f}"
@@ -206,12 +213,24 @@ def describe(record: Record, seconds: float) -> tuple[str | tuple[str, str], ...
         color = "yellow" if record.status == "skipped" else "red"
         kind = record.status if record.status == "skipped" else f"failed ({record.failure.kind})"
         return ("✗", color), f" {name}: {kind}: {record.failure.message}"
-    values = ", ".join(
-        f"{title_metric(name)} {part.macro:.4f}"
-        for name, part in list(record.metrics.items())[:2]
-        if part.macro is not None
-    )
-    return ("✓", "green"), f" {name}: {values} in {describe_seconds(seconds)}"
+    return ("✓", "green"), f" {name}: {_list_values(record.metrics)} in {describe_seconds(seconds)}"
+
+
+def _list_values(metrics: Mapping[str, MetricPart]) -> str:
+    """The first two metrics, as far as they are defined."""
+    first = list(metrics.items())[:2]
+    return ", ".join(f"{title_metric(name)} {part.macro:.4f}" for name, part in first if part.macro is not None)
+
+
+def describe_outside(event: OutsideMeasured) -> tuple[str | tuple[str, str], ...]:
+    """Return the parts of a line about a combo on an outside test."""
+    failure, name = event.part.failure, f"{event.title}: {event.name}"
+    if failure is not None:
+        return ("✗", "yellow"), f" {event.part.status} on {name}: {failure.message}"
+    return (
+        "✓",
+        "green",
+    ), f" measured on {name}: {_list_values(event.part.metrics)} in {describe_seconds(event.seconds)}"
 
 
 def describe_trial(event: TrialFinished) -> tuple[str | tuple[str, str], ...]:

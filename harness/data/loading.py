@@ -136,6 +136,12 @@ def load_disjoint(source: Source) -> Data:
     Raises `DataError` for images that several rows are about, too.
     """
     data = load(source)
+    require_single(source, data)
+    return require_disjoint(data, allow=source.allow_leaks or source.image_level == "leaking")
+
+
+def require_single(source: Source, data: Data) -> None:
+    """Raise `DataError` where several rows of the label file are about one image."""
     if data.repeated:
         raise DataError(
             f"{source.root}: {count(len(data.repeated), 'image')} {agree(len(data.repeated), 'stands', 'stand')} "
@@ -143,7 +149,6 @@ def load_disjoint(source: Source) -> Data:
             f"file: "
             f"{'; '.join(data.repeated[:SHOWN])}; keep one row each{RULES if 'duplicates' in source.options else ''}"
         )
-    return require_disjoint(data, allow=source.allow_leaks or source.image_level == "leaking")
 
 
 def list_units(data: Data, split: str, unit: Unit) -> NDArray[np.str_]:

@@ -8,14 +8,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.components import Data
-from harness.data.cache import PIXELS, Account, Manifest, examine, identify, locked
+from harness.data.cache import DIGESTS, PIXELS, Account, Manifest, examine, identify, locked
 from harness.data.cached_sets import use_as_long_as, using
 from harness.data.decoding import Progress, decode_all
 from harness.data.grey import UNKNOWN, GreyScale
@@ -49,6 +49,8 @@ class Prepared:
     """Images whose file could not be decoded, and why: left out by `allow_missing`."""
     digest: str = ""
     """sha256 over all pixels, made while decoding."""
+    digests: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 16), dtype=np.uint8))
+    """(N, 16) of each image's pixels; empty where nothing was decoded."""
     scale: GreyScale = UNKNOWN
     """How the values of files became bytes; no bits where no file has more than 8."""
     few_levels: Mapping[str, int] = field(default_factory=dict)
@@ -95,7 +97,8 @@ def prepare(
         shape = (len(kept.table), load_size, load_size)
         images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
         use_as_long_as(images, handles)
-    return _describe(source, whole, missing, kept, images, finished)
+        digests = np.load(folder / DIGESTS, allow_pickle=False)
+    return replace(_describe(source, whole, missing, kept, images, finished), digests=digests)
 
 
 def _select_readable(source: Source, data: Data, finished: Manifest) -> Data:

@@ -87,8 +87,9 @@ def match_labels(
     """Find for each label of a dataset those of another dataset that stand for it.
 
     Labels are those given, or all that the table has for the dataset; a label that it does not have for the dataset is
-    looked for among all names there are, whatever their case, spaces and underscores. Labels of the other dataset are
-    merged where the term is exactly their union, never where they are only some kinds of it.
+    looked for among all names there are, whatever their case, spaces and underscores. One that the table does not know
+    at all is met by the other dataset's label of the same name, if the table does not know that either. Labels of the
+    other dataset are merged where the term is exactly their union, never where they are only some kinds of it.
     """
     known = read_terms()
     ours = list(labels if labels is not None else known.labels.get(dataset, ()))
@@ -96,8 +97,10 @@ def match_labels(
     by_term: dict[str, list[str]] = {}
     for label in theirs:
         by_term.setdefault(find_term(label, other), []).append(label)
-    by_term.pop("", None)
-    matches = tuple(_match(label, find_term(label, dataset), other, by_term, known) for label in ours)
+    unknown = {_plain(label): label for label in by_term.pop("", ())}
+    matches = tuple(
+        _match_name(label, unknown) or _match(label, find_term(label, dataset), other, by_term, known) for label in ours
+    )
     used = {label for match in matches for label in match.others}
     return LabelMatches(matches, tuple(label for label in theirs if label not in used))
 
@@ -115,6 +118,12 @@ def find_term(label: str, dataset: str) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_/-]+", " ", name).strip().casefold()
+
+
+def _match_name(label: str, unknown: Mapping[str, str]) -> LabelMatch | None:
+    """A label that the table does not know, found by its name alone among those of the other that it does not know."""
+    other = unknown.get(_plain(label))
+    return None if other is None else LabelMatch(label=label, term="", others=(other,))
 
 
 def _match(label: str, name: str, other: str, by_term: Mapping[str, list[str]], known: Terms) -> LabelMatch:

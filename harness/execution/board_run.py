@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING
 
 from harness.board import Board
 from harness.definition import Definition
+from harness.errors import HarnessError, StorageError
 from harness.execution import local
 from harness.execution.events import Listener
-from harness.execution.planning import Planned
+from harness.execution.interruption import Interrupted
+from harness.execution.planning import Planned, Settings
 from harness.execution.rescore import MakeMaps, rescore
 from harness.registry import Registry
 from harness.results.record import Record
-from harness.results.store import set_aside
+from harness.results.staleness import why_part_changed, why_unmeasured
+from harness.results.store import read_records, set_aside
 from harness.results.whereabouts import note_data
 
 if TYPE_CHECKING:
     from harness.evaluation.localization import MapValues
     from harness.execution.combo import Job
+    from harness.execution.outside_plan import Wanted
     from harness.execution.workers import WorkerOptions
 
 
@@ -32,7 +36,8 @@ class BoardRun:
     records: tuple[Record, ...]
     """A record for each combo that was to be run, in the order of the plan."""
     left: tuple[str, ...]
-    """A line for each record that could not be evaluated again as its board asks; it stays as it was."""
+    """A line for each record that could not be evaluated again as its board asks, or not measured on an outside test;
+    it stays as it was, or says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +56,22 @@ def carry_out(
     definition: Definition,
     registry: Registry,
     planned: Sequence[Planned],
-    data_root: Path,
+    settings: Settings,
     told: Told,
     options: WorkerOptions | None = None,
     *,
+    outside: Sequence[Wanted] = (),
     retries: int = 0,
 ) -> BoardRun:
-    """Bring the board's folder up to date, evaluate again what is to be, and run what has a reason.
+    """Bring the board's folder up to date, evaluate again what is to be, run what has a reason, and measure what is
+    finished on outside tests.
 
-    Worker processes do it, or this process without `options`. Raises what `local.run` and `Definition.write` raise.
+    Worker processes do it, or this process without `options`; outside tests are measured by this one. Raises
+    what `local.run` and `Definition.write` raise.
     """
     board = definition.board
     definition.write()
-    note_data_root(board, registry, data_root)
+    note_data_root(board, registry, settings.data_root)
     for line in set_aside(board.folder):
         told.warn(line)
     again = {item.job.combo.name: item.job for item in planned if item.lacks is not None}
@@ -72,7 +80,55 @@ def carry_out(
     left = rescore(board, registry, told.mention, again, pretraining, makers).left if again else ()
     for line in left:
         told.warn(line)
-    return BoardRun(local.run(planned, told.listener, options, retries=retries), left)
+    records = local.run(planned, told.listener, options, retries=retries)
+    unmeasured = measure_outside(board, registry, settings, outside, told)
+    return BoardRun(records, (*left, *unmeasured))
+
+
+def measure_outside(
+    board: Board, registry: Registry, settings: Settings, wanted: Sequence[Wanted], told: Told
+) -> tuple[str, ...]:
+    """Measure what is wanted on outside tests, in this process; gives a line for each that has no number.
+
+    Raises `Interrupted` after Ctrl-C, with what is left, and `StorageError` where nothing can be written.
+    """
+    if not any(one.reason for one in wanted):
+        return ()
+    from harness.execution.outside import OutsideTests
+
+    tests = OutsideTests(board, registry, settings, told.listener, told.warn)
+    try:
+        return tests.measure(wanted)
+    except KeyboardInterrupt:
+        raise Interrupted(tests.unfinished()) from None
+
+
+def lacks_outside(board: Board) -> bool:
+    """Whether finished records of a board lack an outside test, or numbers of one that its predictions do not give."""
+    return any(
+        why_unmeasured(board, record) is not None or any(why_part_changed(board, record, test) for test in board.tests)
+        for record in read_records(board.folder).records
+        if record.external is None
+    )
+
+
+def measure_finished(board: Board, registry: Registry, settings: Settings, told: Told) -> tuple[str, ...]:
+    """Measure records that are finished and current on the outside tests that they lack, and run nothing.
+
+    Gives a line for each that has no number, or a single one where the board cannot be planned here.
+    """
+    from harness.execution.outside_plan import plan_outside
+    from harness.execution.planning import plan
+
+    try:
+        planned = [item for item in plan(board, registry, settings, told.listener) if item.reason is None]
+        wanted = plan_outside(board, registry, settings, planned, told.listener)
+    except StorageError:
+        raise
+    except HarnessError as error:
+        told.warn(line := f"the outside tests were not measured: {error}")
+        return (line,)
+    return measure_outside(board, registry, settings, wanted, told)
 
 
 def list_makers(jobs: Mapping[str, Job], registry: Registry) -> dict[str, MakeMaps]:
@@ -88,6 +144,6 @@ def _make_maps(job: Job, registry: Registry, record: Record) -> MapValues | str:
 
 
 def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:
-    """Note where the data of a board were found, for its next run; nothing where its images are drawn."""
-    if not registry.dataset(board.dataset).drawn:
+    """Note where the data of a board were found, for its next run; nothing where all of its images are drawn."""
+    if not all(registry.dataset(name).drawn for name in (board.dataset, *(test.dataset for test in board.tests))):
         note_data(board.folder, data_root)

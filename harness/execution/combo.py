@@ -18,7 +18,6 @@ from harness.choices import Choices
 from harness.components import Metric
 from harness.data.boxes import Boxes
 from harness.data.columns import fit_columns, table_digest
-from harness.data.decoding import describe_values
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
@@ -35,7 +34,7 @@ from harness.files import is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
-from harness.results.description import describe_evaluation, describe_splits
+from harness.results.description import describe_evaluation, describe_notes, describe_splits
 from harness.results.identity import fingerprint_test
 from harness.results.layout import MAPS, WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub, scrub_paths
@@ -54,7 +53,6 @@ from harness.results.record import (
 )
 from harness.results.shadow import describe_training
 from harness.results.store import run_folder
-from harness.text import agree
 from harness.training import VERSION
 from harness.training.build import make_validation_metric, set_up
 from harness.training.capture import broken_capture
@@ -323,22 +321,6 @@ def _published(values: Mapping[str, object]) -> dict[str, object]:
 
 def _describe_data(job: Job) -> DatasetPart:
     data, prepared = job.prepared.data, job.prepared
-    notes = {name: scrub(text) for name, text in data.notes.items()}
-    if prepared.missing:
-        total = len(prepared.missing) + len(prepared.unreadable) + len(data.table)
-        notes["missing"] = (
-            f"{len(prepared.missing):,} of {total:,} images had no file and "
-            f"{agree(len(prepared.missing), 'was', 'were')} left out"
-        )
-    if prepared.unreadable:
-        total = len(prepared.unreadable) + len(data.table)
-        first = ", ".join(list(prepared.unreadable)[:3])
-        notes["unreadable"] = (
-            f"{len(prepared.unreadable):,} of {total:,} image files could not be decoded and were left out, first "
-            f"{scrub(first)}"
-        )
-    if (values := describe_values(prepared.data, prepared.scale)) is not None:
-        notes["grey values"] = values
     return DatasetPart(
         name=job.source.dataset.name,
         about=job.source.dataset.about,
@@ -346,7 +328,7 @@ def _describe_data(job: Job) -> DatasetPart:
         test_fingerprint=fingerprint_test(data),
         labels=list(data.labels),
         splits=describe_splits(data, prepared.left_out),
-        notes=notes,
+        notes=describe_notes(prepared),
         pixels=prepared.digest,
         table=table_digest(data, columns) if (columns := job.choices.model.inputs.table) else None,
     )

@@ -19,6 +19,8 @@ from harness.evaluation.subgroups import find_groups
 from harness.training.setup import stream
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.components import Data
 
 RAREST = 1e-6
@@ -37,20 +39,25 @@ def shuffle_targets(prepared: Prepared, seed: int) -> Prepared:
 
 def predict_prevalence(data: Data, split: str) -> Predictions:
     """The share of positives among the known training targets, for every image of a split."""
-    in_split = data.table["split"].to_numpy()
-    training = data.targets[in_split == "train"].astype(np.float64)
-    counts = (~np.isnan(training)).sum(axis=0)
-    share = np.divide(np.nansum(training, axis=0), counts, out=np.full(len(data.labels), 0.5), where=counts > 0)
-    share = share.clip(RAREST, 1 - RAREST)
-    rows = np.flatnonzero(in_split == split)
+    rows = np.flatnonzero(data.table["split"].to_numpy() == split)
     table, studies = data.table.iloc[rows], data.studies
     return Predictions(
         labels=data.labels,
         image=table["image"].to_numpy(dtype=str),
         patient=table["patient"].to_numpy(dtype=str),
-        logits=np.tile(np.log(share / (1 - share)), (len(rows), 1)).astype(np.float32),
+        logits=np.tile(find_prevalence(data), (len(rows), 1)),
         targets=data.targets[rows],
         patients_known=data.patients_known,
         study=None if studies is None else studies[rows],
         columns={name: values[rows] for name, values in find_groups(data).items()},
     )
+
+
+def find_prevalence(data: Data) -> NDArray[np.float32]:
+    """The logit (C,) of the share of positives among each label's known training targets."""
+    training = data.targets[(data.table["split"] == "train").to_numpy()].astype(np.float64)
+    counts = (~np.isnan(training)).sum(axis=0)
+    share = np.divide(np.nansum(training, axis=0), counts, out=np.full(len(data.labels), 0.5), where=counts > 0)
+    share = share.clip(RAREST, 1 - RAREST)
+    logits: NDArray[np.float32] = np.log(share / (1 - share)).astype(np.float32)
+    return logits

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.execution.supervision import Printed as Printed  # noqa: PLC0414 - a worker's word is an event, too
 
 if TYPE_CHECKING:
-    from harness.results.record import FailurePart, Record
+    from harness.results.record import FailurePart, OutsidePart, Record
     from harness.training.fit import Epoch
     from harness.training.pace import Steps
 
@@ -66,6 +66,17 @@ class ComboFinished:
     """A combo has left its record."""
 
     record: Record
+    seconds: float
+
+
+@dataclass(frozen=True)
+class OutsideMeasured:
+    """A finished combo has been measured on an outside test: nothing was trained."""
+
+    name: str
+    title: str
+    """What readers know the test as."""
+    part: OutsidePart
     seconds: float
 
 
@@ -153,6 +164,7 @@ Event = (
     | StepsBegun
     | EpochFinished
     | ComboFinished
+    | OutsideMeasured
     | ComboRetried
     | ComboLost
     | TrialAdvanced

@@ -373,7 +373,8 @@ def _require_weights(lacking: list[Choices]) -> None:
 
 def _require_no_folders(board: Board) -> None:
     """Refuse to publish with every record where something lies on this machine."""
-    for name, value in board.options.items():
+    options = [*board.options.items(), *(item for test in board.tests for item in test.options.items())]
+    for name, value in options:
         if isinstance(value, str) and scrub_paths(value) != value:
             raise UsageError(
                 f"{name} = {value!r} of the dataset is a path of this machine, which records would publish; put it "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,14 +12,16 @@ from harness.errors import ClaimLostError, DataError, WeightsError
 from harness.evaluation.evaluate import Protocol, evaluate
 from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues, load_map_values
 from harness.evaluation.pooling import require_stored_units
-from harness.evaluation.predictions import Predictions, load_predictions
+from harness.evaluation.predictions import Predictions
 from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import Claims
+from harness.execution.outside_parts import MadePart, evaluate_outside
+from harness.execution.stored import load_stored
 from harness.lease_files import FileLease
 from harness.registry import Registry
 from harness.results.artifacts import read_artifact, stage
 from harness.results.description import describe_evaluation
-from harness.results.layout import MAPS, predictions_file, run_path
+from harness.results.layout import MAPS, outside_file, predictions_file, run_path
 from harness.results.record import PretrainingPart, Record
 from harness.results.store import read_record, read_records, write_record
 from harness.scoring.reader_files import read_board_readers
@@ -87,10 +90,32 @@ def _evaluate_again(board: Board, record: Record, protocol: Protocol, claim: Fil
     val = None if record.is_without_validation else _load(board, record, "val")
     maps = _find_maps(board, record, protocol, make)
     evaluation = evaluate(test, val, protocol, maps.values)
-    artifacts = {"artifacts": {**record.artifacts, **maps.staged}}
-    made = Record(**(dict(record) | artifacts | describe_evaluation(evaluation)))
+    outside = _evaluate_outside_again(board, record, val, protocol)
+    parts = record.outside | {key: one.part for key, one in outside.items()}
+    artifacts = {**record.artifacts, **maps.staged}
+    made = Record(**(dict(record) | describe_evaluation(evaluation) | {"artifacts": artifacts, "outside": parts}))
     claim.require()
-    write_record(board.folder, made, evaluation.resamples)
+    drawn = {key: one.resamples for key, one in outside.items() if one.resamples is not None}
+    write_record(board.folder, made, evaluation.resamples, drawn)
+
+
+def _evaluate_outside_again(
+    board: Board, record: Record, val: Predictions | None, protocol: Protocol
+) -> dict[str, MadePart]:
+    """The parts of finished outside tests that board.toml names, from their stored predictions.
+
+    Where these are gone, a part stays as it is: the weights can make them again, see `harness.execution.outside`.
+    """
+    made = {}
+    for test in board.tests:
+        part = record.outside.get(test.key)
+        if part is None or part.status != "done" or val is None:
+            continue
+        file = outside_file(test.key)
+        with contextlib.suppress(DataError):
+            stored = load_stored(board.folder, record.key, file, part.artifacts.get(file))
+            made[test.key] = evaluate_outside(part, stored, val, protocol)
+    return made
 
 
 @dataclass(frozen=True)
@@ -125,12 +150,5 @@ def _find_maps(board: Board, record: Record, protocol: Protocol, make: MakeMaps 
 
 
 def _load(board: Board, record: Record, split: str) -> Predictions:
-    path = run_path(board.folder, record.key) / predictions_file(split)
-    predictions = read_artifact(path, record.artifacts.get(path.name), load_predictions)
-    if predictions is not None:
-        return predictions
-    if path.is_file():
-        raise DataError(
-            f"{path} is not what the record was made of; bring the right file, or run it again with --force"
-        )
-    raise DataError(f"its predictions are not in {path.parent}; bring them, or run it again with --force")
+    file = predictions_file(split)
+    return load_stored(board.folder, record.key, file, record.artifacts.get(file))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,15 +34,19 @@ _FORMULAS = ("=", "+", "-", "@")
 def as_rows(summary: Leaderboard) -> list[dict[str, Value]]:
     """The table, a dictionary a row; all have the same columns in the same order."""
     columns = list_csv_columns(summary)
-    return [{column.name: _rounded(column.value(row, summary)) for column in columns} for row in summary.rows]
+    return [{column.name: shorten(column.value(row, summary)) for column in columns} for row in summary.rows]
 
 
 def as_csv(summary: Leaderboard) -> str:
-    """The table as CSV (RFC 4180, but with plain line ends).
+    """The table as CSV."""
+    return print_rows(as_rows(summary))
+
+
+def print_rows(rows: Sequence[Mapping[str, Value]]) -> str:
+    """Rows of the same columns as CSV (RFC 4180, but with plain line ends); nothing without a row.
 
     A text that a spreadsheet would run as a formula has a `'` before it.
     """
-    rows = as_rows(summary)
     text = io.StringIO()
     if rows:
         writer = csv.writer(text, lineterminator="\n")
@@ -60,7 +65,7 @@ def read_frame(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(as_rows(read_results(open_board(folder)).summary))
 
 
-def _rounded(value: Value) -> Value:
+def shorten(value: Value) -> Value:
     """Return a number without needless digits; a whole number as one."""
     if value is None or isinstance(value, str):
         return value

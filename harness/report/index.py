@@ -97,6 +97,8 @@ class Entry:
     nothing: str
     """Why there is no best row."""
     warnings: tuple[str, ...]
+    outside: str
+    """How many outside tests there are; empty without any."""
 
 
 def _summarize(summary: Leaderboard) -> Entry:
@@ -114,6 +116,7 @@ def _summarize(summary: Leaderboard) -> Entry:
         finished=max((record.provenance.finished[:10] for record in summary.counted), default=""),
         nothing="" if best else explain_nothing(summary),
         warnings=tuple(_warn(summary)),
+        outside=count(len(summary.board.tests), "outside test") if summary.board.tests else "",
     )
 
 

@@ -58,6 +58,9 @@ from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.leak import LeakSummary, measure_leak
 from harness.report.matrix import draw_cells, find_intervals
 from harness.report.metric_columns import shows_published
+from harness.report.outside import OutsideSummary, summarize_outside
+from harness.report.outside_page import describe_outside
+from harness.report.outside_table import OUTSIDE_FILE, as_csv
 from harness.report.packing import pack, pack_data
 from harness.report.published import Published, explain_closed, is_own
 from harness.report.readers import ReadersSummary, summarize_readers
@@ -84,6 +87,7 @@ class Rendered:
     """A board's results, and the page that shows them."""
 
     results: BoardResults
+    outside: tuple[OutsideSummary, ...]
     page: Path
 
 
@@ -92,27 +96,32 @@ def render(
 ) -> Rendered:
     """Write a board's `index.html` and `board.csv`, each whole or not at all, beside its `board.toml`.
 
-    With `out` they go into that folder, with a copy of the records that the page links to. `called` is the board's name
-    in the page's commands, by default that of its folder. `indexed` says whether the page links to the one over a
-    folder of boards, by default where that one lies in the folder around it. Raises `UsageError` where `published.toml`
-    is wrong or a folder cannot be written.
+    Where it has outside tests, `board-outside.csv` lies beside them. With `out` they go into that folder, with a copy
+    of the records that the page links to. `called` is the board's name in the page's commands, by default that of its
+    folder. `indexed` says whether the page links to the one over a folder of boards, by default where that one lies in
+    the folder around it. Raises `UsageError` where `published.toml` is wrong or a folder cannot be written.
     """
     with ThreadPoolExecutor(1) as aside:
         aside.submit(bundle)  # beside the reading of records; remembered for the text below
         results = read_results(board)
         readers = summarize_readers(results.summary)
         leak = measure_leak(results.summary)
+        outside = summarize_outside(results.summary)
         figures = make_figures(results.summary, _read_best_curves(results.summary), readers)
     folder = out or board.folder
     indexed = _has_index(folder) if indexed is None else indexed
     text = render_text(
-        results.summary, results.problems, results.published, figures, called, readers, leak, indexed=indexed
+        results.summary, results.problems, results.published, figures, called, readers, leak, outside, indexed=indexed
     )
     if out is not None:
         copy_records(board.folder, (record for row in results.summary.rows for record in row.records), out)
     write_atomically(folder / frame.TABLE_FILE, frame.as_csv(results.summary))
+    if outside:
+        write_atomically(folder / OUTSIDE_FILE, as_csv(outside))
+    else:
+        (folder / OUTSIDE_FILE).unlink(missing_ok=True)  # of tests that board.toml does not name any more
     write_atomically(folder / PAGE_FILE, text)
-    return Rendered(results, folder / PAGE_FILE)
+    return Rendered(results, outside, folder / PAGE_FILE)
 
 
 def render_text(
@@ -123,6 +132,7 @@ def render_text(
     called: str | None = None,
     readers: ReadersSummary | None = None,
     leak: LeakSummary | None = None,
+    outside: Sequence[OutsideSummary] = (),
     *,
     indexed: bool = False,
 ) -> str:
@@ -130,6 +140,7 @@ def render_text(
     environment = make_environment()
     shared = _share(summary, published, figures, called or summary.board.folder.resolve().name)
     shared |= {"readers": readers, "leak": leak, "index": INDEX if indexed else ""}
+    shared["outside"] = describe_outside(summary, outside, called or summary.board.folder.resolve().name)
     packed = {
         "rows": pack_data(
             {anchor(row.name): _detail(environment, shared, row) for row in summary.rows[:DETAILED] if row.records}
@@ -143,6 +154,7 @@ def render_text(
     if figures:
         packed |= {"figures": pack_data([figure.specification for figure in figures]), "vega": pack(bundle())}
     style = read_part("style.css") + (read_part("published.css") if shows_published(summary) else "")
+    style += read_part("outside.css") if outside else ""
     scripts = [read_part(name) for name in SCRIPTS]
     return environment.get_template("page.html.j2").render(
         **shared,
@@ -204,6 +216,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "controls": CONTROLS,
         "external": EXTERNAL,
         "table_file": frame.TABLE_FILE,
+        "outside_file": OUTSIDE_FILE,
         "paper": _print_table(summary, called),
     }
 

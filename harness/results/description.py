@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.components import SPLITS, Data
+from harness.data.decoding import describe_values
+from harness.data.prepare import Prepared
 from harness.evaluation.evaluate import Evaluation
+from harness.results.provenance import scrub
 from harness.results.record import SplitCounts
+from harness.text import agree
 
 
 def describe_evaluation(evaluation: Evaluation) -> dict[str, Any]:
@@ -28,3 +32,25 @@ def describe_splits(data: Data, left_out: Mapping[str, int]) -> dict[str, SplitC
             left_out=left_out.get(split, 0),
         )
     return splits
+
+
+def describe_notes(prepared: Prepared) -> dict[str, str]:
+    """Say what is to be known of the data, of images left out and of grey values, without this machine's folders."""
+    data = prepared.data
+    notes = {name: scrub(text) for name, text in data.notes.items()}
+    if prepared.missing:
+        total = len(prepared.missing) + len(prepared.unreadable) + len(data.table)
+        notes["missing"] = (
+            f"{len(prepared.missing):,} of {total:,} images had no file and "
+            f"{agree(len(prepared.missing), 'was', 'were')} left out"
+        )
+    if prepared.unreadable:
+        total = len(prepared.unreadable) + len(data.table)
+        first = ", ".join(list(prepared.unreadable)[:3])
+        notes["unreadable"] = (
+            f"{len(prepared.unreadable):,} of {total:,} image files could not be decoded and were left out, first "
+            f"{scrub(first)}"
+        )
+    if (values := describe_values(data, prepared.scale)) is not None:
+        notes["grey values"] = values
+    return notes

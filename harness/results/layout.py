@@ -5,6 +5,7 @@ A combo is called `ROW--sSEED`, see `harness.board.combo_name`. What is under `r
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 RECORDS = "records"
@@ -49,6 +50,16 @@ def predictions_file(split: str) -> str:
 def outside_file(test: str) -> str:
     """What the predictions of the outside test of that key are called in a run's folder."""
     return f"predictions@{test}.npz"
+
+
+def is_outside_file(name: str) -> bool:
+    """Whether a file in a run's folder is called as the predictions of an outside test."""
+    return name.startswith("predictions@") and name.endswith(".npz")
+
+
+def find_outside(folder: Path, combo: str) -> tuple[Path, ...]:
+    """The resamples of a combo's outside tests that lie in a board's folder, whatever its record says."""
+    return tuple(sorted((folder / RECORDS).glob(f"{glob.escape(combo)}@*.npz")))
 
 
 RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS, MAPS)

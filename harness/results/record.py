@@ -224,6 +224,9 @@ class OutsidePart(Part):
     dataset: str
     options: dict[str, Any]
     splits: list[str] = Field(description="of the other dataset, whose images are the test")
+    key: str = Field(
+        default="", description="of the other dataset and its version, its images, labels and targets, and the weights"
+    )
     status: Status
     failure: FailurePart | None = None
     data: DatasetPart | None = Field(default=None, description="its test images alone, with the labels that are used")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from harness.evaluation.parts import ReadersPart
+from harness.results.outside import view_outside
 from harness.results.record import Record
 
+TEST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+"""Keys of outside tests, by which files are called: such a key can be no path."""
 DEEPEST = 32
 """Levels of a record's document at most; its own parts have half a dozen."""
 LARGEST_WHOLE = 2**63 - 1
@@ -31,6 +35,16 @@ def require_consistent(record: Record) -> None:
     """Raise `ValueError` for a record that contradicts itself: its labels are those of its dataset, each once."""
     for contradiction in _find_contradictions(record):
         raise ValueError(contradiction)
+    for test in record.outside:
+        view = view_outside(record, test)
+        if view is not None:
+            for contradiction in _find_contradictions(view):
+                raise ValueError(f"outside.{test}: {contradiction}")
+    for test, part in record.outside.items():
+        if not TEST.fullmatch(test):
+            raise ValueError(f"outside: '{test[:40]}' is no name of a test")
+        if (part.status == "done") != (part.failure is None) or (part.status == "done" and part.data is None):
+            raise ValueError(f"outside.{test}: it is {part.status}, and what it holds says otherwise")
 
 
 def _find_contradictions(record: Record) -> Iterator[str]:

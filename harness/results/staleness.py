@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from harness.board import Board
+from harness.board import Board, OutsideTest
 from harness.evaluation.parts import ReadersPart
-from harness.metric_names import DEFAULT_POLICY, full_name, split_name
+from harness.metric_names import DEFAULT_POLICY, full_name, is_of, split_name
 from harness.panels import PanelFiles
+from harness.results.outside import view_outside
 from harness.results.record import Record
 from harness.units import tell_units
 
 AGAIN = "harness rescore evaluates its stored predictions again, without training"
 """The way out for a record that was evaluated by another board.toml."""
+MEASURE = "harness run measures it, without training"
+"""The way out for a record that lacks an outside test."""
 LEFTOVER = "put it back, or let harness clean remove its records"
 """The way out where a row or a seed was taken out of board.toml."""
 
@@ -80,19 +83,56 @@ def why_evaluate_again(board: Board, record: Record) -> str | None:
     """Say what board.toml asks for that a finished record was not evaluated by, or None; its predictions have it."""
     if record.status != "done":
         return None
-    units = tell_units(board.unit, board.pool)
-    if record.scored != units:
-        return f"it is scored over {record.scored}, board.toml says {units}"
     changed = _why_readers_changed(board.panel, record.readers)
     if changed is not None:
         return changed
-    lacking = [name for name in board.metrics if not _is_measured(name, record)]
+    changed = _why_rules_changed(board, record)
+    if changed is not None:
+        return changed
+    for test in board.tests:
+        changed = why_part_changed(board, record, test)
+        if changed is not None:
+            return f"on the outside test {test.title or test.key}: {changed}"
+    return None
+
+
+def why_part_changed(board: Board, record: Record, test: OutsideTest) -> str | None:
+    """Say what board.toml asks for that a finished part of an outside test was not evaluated by, or None."""
+    view = view_outside(record, test.key)
+    return None if view is None or view.status != "done" else _why_rules_changed(board, view)
+
+
+def why_unmeasured(board: Board, record: Record) -> str | None:
+    """Say on which outside test that board.toml names a finished record has no number, or None."""
+    if record.status != "done" or record.external is not None:
+        return None
+    for test in board.tests:
+        part = record.outside.get(test.key)
+        if part is None:
+            return f"not measured on {test.title or test.key} yet; {MEASURE}"
+        if part.status == "failed" and part.failure is not None:
+            return f"failed on {test.title or test.key}: {part.failure.message}"
+    return None
+
+
+def find_unasked(board: Board, record: Record) -> tuple[str, ...]:
+    """Keys of outside tests that a record has a part of and board.toml does not name."""
+    asked = {test.key for test in board.tests}
+    return tuple(key for key in record.outside if key not in asked)
+
+
+def _why_rules_changed(board: Board, record: Record) -> str | None:
+    """What of a board's metrics, unit or prevalences a record was not evaluated by, over the labels that it has."""
+    units = tell_units(board.unit, board.pool)
+    if record.scored != units:
+        return f"it is scored over {record.scored}, board.toml says {units}"
+    lacking = [name for name in board.metrics if not _is_measured(name, record) and is_of(name, record.dataset.labels)]
     if lacking:
         return f"board.toml asks for {', '.join(lacking)}, which the record does not hold"
     objective = full_name(board.objective, record.metrics)
     if objective in record.metrics and record.labels_resampled not in (None, objective):
         return f"its labels were resampled for {record.labels_resampled}, board.toml ranks by {objective}"
-    wanted = dict(board.prevalence)
+    wanted = {label: share for label, share in board.prevalence.items() if label in record.dataset.labels}
     for labels in (record.predictive or {}).values() or [{}]:
         found = {label: part.prevalence for label, part in labels.items()}
         if found != wanted and not (wanted and record.is_without_validation):

@@ -17,9 +17,22 @@ from harness.board import BOARD_FILE, combo_name
 from harness.errors import DataError, StorageError, UsageError
 from harness.evaluation.resamples import MOST_BYTES, Resamples, load_curves, load_groups, load_readers, load_values
 from harness.files import TEMPORARY, read_regular, sweep, write_atomically
-from harness.results.artifacts import discard, read_small, settle, stage
-from harness.results.layout import ASIDE, RECORDS, RESAMPLES, RUN_FILES, RUNS, record_path, resamples_path, run_path
+from harness.results.artifacts import discard, find_place, read_small, settle, stage
+from harness.results.layout import (
+    ASIDE,
+    RECORDS,
+    RESAMPLES,
+    RUN_FILES,
+    RUNS,
+    find_outside,
+    is_outside_file,
+    outside_file,
+    record_path,
+    resamples_path,
+    run_path,
+)
 from harness.results.migration import parse_record
+from harness.results.outside import view_all
 from harness.results.record import DatasetPart, Record
 
 if TYPE_CHECKING:
@@ -40,38 +53,77 @@ class Found:
     """One line for each file that could not be read."""
 
 
-def write_record(folder: Path, record: Record, resamples: Resamples | None = None) -> Record:
+def write_record(
+    folder: Path, record: Record, resamples: Resamples | None = None, outside: Mapping[str, Resamples] | None = None
+) -> Record:
     """Write a record to its place in a board's folder, whole or not at all, with its resamples beside it.
 
-    Whatever was staged for it takes its place. Gives the record as it was written: with the digest of the resamples.
+    `outside` has those of its outside tests by their keys; a test without new ones keeps what its part speaks of.
+    Whatever was staged for it takes its place, and what belongs to outside tests that it has no part of goes. Gives the
+    record as it was written: with the digests of the resamples.
     """
-    beside = resamples_path(folder, record.combo.name)
-    artifacts = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES}
-    if resamples is not None:
-        artifacts[RESAMPLES] = stage(beside, resamples.as_bytes())
-    written = record.model_copy(update={"artifacts": artifacts})
+    own = {name: digest for name, digest in record.artifacts.items() if name != RESAMPLES}
+    return _write(folder, record.model_copy(update={"artifacts": own}), resamples, outside or {})
+
+
+def write_outside(folder: Path, record: Record, outside: Mapping[str, Resamples]) -> Record:
+    """Write a record whose parts of outside tests are others, with the resamples of these; all else stays."""
+    return _write(folder, record, None, outside)
+
+
+def _write(folder: Path, record: Record, resamples: Resamples | None, outside: Mapping[str, Resamples]) -> Record:
+    name, staged = record.combo.name, {}
+    given = outside if resamples is None else {"": resamples, **outside}
+    for test, drawn in given.items():
+        staged[test] = stage(resamples_path(folder, name, test), drawn.as_bytes())
+    written = note_resamples(record, staged)
     try:
-        write_atomically(record_path(folder, record.combo.name), written.model_dump_json(indent=1) + "\n")
+        write_atomically(record_path(folder, name), written.model_dump_json(indent=1) + "\n")
     except StorageError:
-        if resamples is not None:
-            discard(beside, artifacts[RESAMPLES])
+        for test, digest in staged.items():
+            discard(resamples_path(folder, name, test), digest)
         raise
     settle_artifacts(folder, written)
     return written
 
 
+def note_resamples(record: Record, digests: Mapping[str, str]) -> Record:
+    """The record with the digests of resamples, by the key of an outside test; an empty key is its own."""
+    outside = {
+        test: part.model_copy(update={"artifacts": part.artifacts | {RESAMPLES: digests[test]}})
+        if test in digests
+        else part
+        for test, part in record.outside.items()
+    }
+    own = record.artifacts | ({RESAMPLES: digests[""]} if "" in digests else {})
+    return record.model_copy(update={"artifacts": own, "outside": outside})
+
+
 def settle_artifacts(folder: Path, record: Record) -> None:
-    """Give everything its place that was staged for a record, which has its own."""
-    settle(resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES))
-    for name in RUN_FILES:
-        if name in record.artifacts:
-            settle(run_path(folder, record.key) / name, record.artifacts[name])
+    """Give everything its place that was staged for a record, which has its own, and remove what its outside tests
+    have left that it has no part of.
+    """
+    name, run = record.combo.name, run_path(folder, record.key)
+    settle(resamples_path(folder, name), record.artifacts.get(RESAMPLES))
+    for file in RUN_FILES:
+        if file in record.artifacts:
+            settle(run / file, record.artifacts[file])
+    for test, part in record.outside.items():
+        settle(resamples_path(folder, name, test), part.artifacts.get(RESAMPLES))
+        settle(run / outside_file(test), part.artifacts.get(outside_file(test)))
+    kept = {resamples_path(folder, name, test) for test in record.outside}
+    kept |= {run / outside_file(test) for test in record.outside}
+    for path in (*find_outside(folder, name), *(one for one in run.glob("*.npz") if is_outside_file(one.name))):
+        if find_place(path) not in kept:
+            path.unlink(missing_ok=True)
 
 
 def remove_record(folder: Path, record: Record) -> None:
     """Remove a record, then what lies beside it."""
     record_path(folder, record.combo.name).unlink(missing_ok=True)
     settle(resamples_path(folder, record.combo.name), None)
+    for path in find_outside(folder, record.combo.name):
+        path.unlink(missing_ok=True)
 
 
 def read_resamples(folder: Path, record: Record, test: str = "") -> Resamples | None:
@@ -175,8 +227,9 @@ def set_aside(folder: Path) -> tuple[str, ...]:
             place = _find_free_place(path)
             path.rename(place)
             beside = resamples_path(folder, path.stem)
-            if os.path.lexists(beside):
-                beside.rename(place.with_name(f"{place.stem}.npz"))
+            for one in (beside, *find_outside(folder, path.stem)):
+                if os.path.lexists(one):
+                    one.rename(place.with_name(place.stem + one.name.removeprefix(path.stem)))
         except FileNotFoundError:
             continue  # another process was quicker
         except OSError as error:
@@ -267,9 +320,10 @@ def copy_records(folder: Path, records: Iterable[Record], out: Path) -> None:
     require_no_board(out)
     for record in records:
         name = record.combo.name
-        resamples = read_beside(folder, record)
-        if resamples is not None:
-            write_atomically(resamples_path(out, name), resamples)
+        for test, seen in view_all(record).items():
+            resamples = read_beside(folder, seen, test)
+            if resamples is not None:
+                write_atomically(resamples_path(out, name, test), resamples)
         write_atomically(record_path(out, name), read_regular(record_path(folder, name), LARGEST))
 
 

@@ -19,6 +19,7 @@ from harness.evaluation.resamples import Resamples
 from harness.metric_names import full_name
 from harness.results.artifacts import read_artifact
 from harness.results.layout import RECORDS, predictions_file, run_path
+from harness.results.outside import find_test, view_measured
 from harness.results.record import DatasetPart, Record
 from harness.results.repetition import tell_again
 from harness.results.shadow import gather_pretraining, mark_shadow
@@ -40,6 +41,8 @@ class MeasuredRow:
     records: tuple[Record, ...]
     absent: tuple[int, ...]
     """Seeds of the board without one."""
+    test: str = ""
+    """The key of the outside test that its records are seen from; empty for the board's own test."""
 
     @property
     def dataset(self) -> DatasetPart:
@@ -52,10 +55,11 @@ class MeasuredRow:
         return tell_again(str(self.folder), self.name, self.records)
 
 
-def find_row(text: str) -> MeasuredRow:
-    """What `BOARD::ROW` means.
+def find_row(text: str, test: str = "") -> MeasuredRow:
+    """What `BOARD::ROW` means; with the key or the name of an outside `test`, the row as that test sees it.
 
-    Raises `HarnessError` for no board, an unknown row, one that has no current results or a record that is damaged.
+    Raises `HarnessError` for no board, an unknown row or outside test, a row that has no current results or a record
+    that is damaged.
     """
     place, _, name = text.rpartition(SEPARATOR)
     location = find_board(place)
@@ -78,9 +82,15 @@ def find_row(text: str) -> MeasuredRow:
     current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)
     if not current:
         raise UsageError(f"{text} has no current result; make one: harness run {shlex.quote(place)}")
+    key = find_test(board, test).key if test else ""
+    if key:
+        current = tuple(view for record in current if (view := view_measured(record, key)) is not None)
+        if not current:
+            way_out = f"harness run {shlex.quote(place)} measures it without training"
+            raise UsageError(f"{text} has no result on the outside test '{test}'; {way_out}")
     wanted = () if name in external else board.seeds
     absent = tuple(seed for seed in wanted if seed not in {record.combo.seed for record in current})
-    return MeasuredRow(folder, name, current, absent)
+    return MeasuredRow(folder, name, current, absent, key)
 
 
 def require_same_data(rows: Mapping[str, MeasuredRow]) -> list[str]:
@@ -148,7 +158,7 @@ def read_row_resamples(name: str, row: MeasuredRow) -> list[Resamples]:
     """Read what lies beside a row's records. Raises `DataError` where there is nothing, or not what the record says."""
     row_resamples = []
     for record in row.records:
-        resamples = read_resamples(row.folder, record)
+        resamples = read_resamples(row.folder, record, row.test)
         if resamples is None:
             raise DataError(
                 f"{name}, seed {record.combo.seed}: the resamples of its record are not beside it; make them: "

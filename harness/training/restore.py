@@ -16,7 +16,7 @@ from harness.components import Data, Model, Options, Recipe, Task
 from harness.data.columns import ColumnCode, apply_codes, name_numbers
 from harness.data.decoding import resize
 from harness.data.grey import GreyScale
-from harness.data.placement import place
+from harness.data.placement import Placed, place
 from harness.data.prepare import Prepared
 from harness.errors import DataError, HarnessError, PluginError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.calibration import Calibration
@@ -114,8 +114,23 @@ class Restored:
         beside = self.encode(table, len(images))
         if not len(images):
             return np.empty((0, len(self.labels)), dtype=np.float32)
+        placed = place(_prepare(images, self), self.device, engine.placement)
+        return self._predict(placed, beside, batch, engine)
+
+    def predict_placed(
+        self, placed: Placed, table: pd.DataFrame | None = None, *, engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
+    ) -> NDArray[np.float32]:
+        """Logits (n, C) float32 of the test split of images that are on the network's device, as `predict` makes them.
+
+        They have the size of `recipe.load_size`; a `table` has a row for each of them, of every split.
+        """
+        return self._predict(placed, self.encode(table, len(placed.images)), None, engine)
+
+    def _predict(
+        self, placed: Placed, table: NDArray[np.float32] | None, batch: int | None, engine: EngineOptions
+    ) -> NDArray[np.float32]:
         with computing(self.device, self.recipe.precision):
-            predictor = self.make_predictor(images, beside, engine)
+            predictor = self._make_predictor(placed, table, engine)
             if batch is not None:
                 predictor.batch = batch
             return predictor.logits("test").cpu().numpy()
@@ -131,7 +146,9 @@ class Restored:
         self, images: NDArray[np.uint8], table: NDArray[np.float32] | None, engine: EngineOptions
     ) -> Predictor:
         """What predicts at least one image (N, H, W), all of them being its test split; `table` is (N, F, 2)."""
-        placed = place(_prepare(images, self), self.device, engine.placement)
+        return self._make_predictor(place(_prepare(images, self), self.device, engine.placement), table, engine)
+
+    def _make_predictor(self, placed: Placed, table: NDArray[np.float32] | None, engine: EngineOptions) -> Predictor:
         numerics = choose_numerics(self.recipe, self.device, self.network)
         execution = Execution(
             placement="resident" if placed.resident else "streamed",

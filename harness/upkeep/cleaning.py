@@ -15,9 +15,22 @@ from harness.files import TEMPORARY, find_left
 from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.artifacts import find_place, is_staged
-from harness.results.layout import CLAIMS, RECORDS, RESUME, RUN_FILES, RUNS, record_path, resamples_path, run_path
+from harness.results.layout import (
+    CLAIMS,
+    RECORDS,
+    RESUME,
+    RUN_FILES,
+    RUNS,
+    find_outside,
+    is_outside_file,
+    outside_file,
+    record_path,
+    resamples_path,
+    run_path,
+)
 from harness.results.record import Record
-from harness.results.store import read_aside, read_records
+from harness.results.staleness import find_unasked
+from harness.results.store import read_aside, read_records, write_outside
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,8 @@ class Waste:
     reason: str
     size: int
     """Size in bytes."""
+    test: str = ""
+    """The key of the outside test whose part of the record at `path` can go, with its files; the record stays."""
 
 
 def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
@@ -42,6 +57,7 @@ def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
     abandoned = [claim for claim in found_claims if claim not in held]
     found, aside = read_records(folder), read_aside(folder)
     records = found.records
+    names = {claim.name for claim in held}
     stale = {id(r): why for r in records if (why := current.why_stale(board, r)) is not None}
     kept = {record.key for record in records if id(record) not in stale} | {record.key for record in aside.records}
     kept |= {str(claim.about.get("key")) for claim in held} | set(current.keys.values())
@@ -53,9 +69,10 @@ def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
     ]
     if not found.problems + aside.problems:
         complete = current.fingerprint is not None and not current.unknown
-        waste += [*_orphans(folder), *_run_folders(folder, kept, complete=complete)]
+        waste += [*_orphans(folder, records), *_run_folders(folder, kept, complete=complete)]
         waste += _staged(folder, records, held)
-    return tuple(Waste(path, reason, _size(path)) for path, reason in waste)
+    fresh = [record for record in records if id(record) not in stale and record.combo.name not in names]
+    return (*(Waste(path, reason, _size(path)) for path, reason in waste), *_unasked(board, fresh))
 
 
 def find_unreadable(folder: Path) -> tuple[str, ...]:
@@ -68,18 +85,29 @@ def remove(waste: Sequence[Waste], board: Board, current: CurrentKeys) -> tuple[
     wanted = {(one.path, one.reason) for one in waste}
     still = tuple(one for one in find_waste(board, current) if (one.path, one.reason) in wanted)
     for one in still:
-        if one.path.is_dir() and not one.path.is_symlink():
+        if one.test:
+            _remove_part(board.folder, one)
+        elif one.path.is_dir() and not one.path.is_symlink():
             shutil.rmtree(one.path)
         else:
             one.path.unlink(missing_ok=True)
     return still
 
 
+def _remove_part(folder: Path, one: Waste) -> None:
+    """Write a record without its part of an outside test; its files go with it."""
+    records = {record_path(folder, record.combo.name): record for record in read_records(folder).records}
+    record = records.get(one.path)
+    if record is not None:
+        kept = {test: part for test, part in record.outside.items() if test != one.test}
+        write_outside(folder, record.model_copy(update={"outside": kept}), {})
+
+
 def _stale_files(folder: Path, stale: Iterable[tuple[Record, str]]) -> Iterator[tuple[Path, str]]:
     for record, reason in stale:
         yield record_path(folder, record.combo.name), f"out of date: {reason}"
-        if (beside := resamples_path(folder, record.combo.name)).exists():
-            yield beside, "belongs to a record that is out of date"
+        beside = resamples_path(folder, record.combo.name), *find_outside(folder, record.combo.name)
+        yield from ((path, "belongs to a record that is out of date") for path in beside if path.exists())
 
 
 def _left(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -88,20 +116,41 @@ def _left(folder: Path) -> Iterator[tuple[Path, str]]:
         yield from ((path, "left by a process that was killed") for path in find_left([place]))
 
 
-def _orphans(folder: Path) -> Iterator[tuple[Path, str]]:
+def _orphans(folder: Path, records: Iterable[Record]) -> Iterator[tuple[Path, str]]:
+    outside = {record.combo.name: record.outside.keys() for record in records}
     for path in sorted((folder / RECORDS).glob("*.npz")):
         hidden = path.name.startswith(TEMPORARY) or is_staged(path)
-        if not hidden and not record_path(folder, path.stem).exists():
+        combo, at, test = path.stem.partition("@")
+        if hidden:
+            continue
+        if not record_path(folder, combo).exists() or (at and test not in outside.get(combo, ())):
             yield path, "belongs to no record"
+    for record in records:
+        for path in sorted(run_path(folder, record.key).glob("*.npz")):
+            kept = {outside_file(test) for test in record.outside}
+            if is_outside_file(path.name) and not is_staged(path) and path.name not in kept:
+                yield path, "belongs to no record"
+
+
+def _unasked(board: Board, records: Iterable[Record]) -> Iterator[Waste]:
+    """Parts of outside tests that board.toml does not name any more, with their files."""
+    folder = board.folder
+    for record in records:
+        for test in find_unasked(board, record):
+            places = resamples_path(folder, record.combo.name, test), run_path(folder, record.key) / outside_file(test)
+            size = sum(_size(place) for place in places)
+            reason = f"has a part of the outside test {test}, which board.toml does not name"
+            yield Waste(record_path(folder, record.combo.name), reason, size, test)
 
 
 def _staged(folder: Path, records: Iterable[Record], held: Iterable[Held]) -> Iterator[tuple[Path, str]]:
     """What was staged by a process that was killed before it wrote the record; not what is being run now."""
     names, keys = {claim.name for claim in held}, {str(claim.about.get("key")) for claim in held}
-    used = {digest[:16] for record in records for digest in record.artifacts.values()}
+    artifacts = [part.artifacts for record in records for part in (record, *record.outside.values())]
+    used = {digest[:16] for digests in artifacts for digest in digests.values()}
     places = [*(folder / RECORDS).glob("*"), *(folder / RUNS).glob("*/*")]
     for path in sorted(path for path in places if is_staged(path) and not path.name.startswith(TEMPORARY)):
-        running = path.parent.name in keys or find_place(path).stem in names
+        running = path.parent.name in keys or find_place(path).stem.partition("@")[0] in names
         if not running and path.suffixes[-2].removeprefix(".") not in used:
             yield path, "left by a process that was killed"
 
@@ -120,7 +169,9 @@ def _run_folders(folder: Path, kept: set[str], *, complete: bool) -> Iterator[tu
         begun = (path / RESUME).exists()
         if begun and not complete:
             continue  # a run might go on with it: its key cannot be told here
-        if {find_place(one).name for one in path.iterdir()} <= {RESUME, *RUN_FILES}:  # an observer's is its own affair
+        names = {find_place(one).name for one in path.iterdir()}
+        # an observer's is its own affair
+        if {name for name in names if not is_outside_file(name)} <= {RESUME, *RUN_FILES}:
             yield path, "an interrupted training that the board does not ask for" if begun else "belongs to no record"
 
 

@@ -16,10 +16,11 @@ from harness.definition import add_rows, one_row_text
 from harness.errors import UsageError
 from harness.files import read_regular, write_atomically
 from harness.results.artifacts import read_artifact, stage
-from harness.results.layout import RUN_FILES, record_path, resamples_path, run_path
+from harness.results.layout import RUN_FILES, WEIGHTS, outside_file, record_path, resamples_path, run_path
+from harness.results.outside import view_all, view_outside
 from harness.results.record import DatasetPart, Record
 from harness.results.staleness import current_fingerprint, why_uncounted
-from harness.results.store import LARGEST, read_beside, read_records, run_folder, settle_artifacts
+from harness.results.store import LARGEST, read_beside, read_records, run_folder, settle_artifacts, write_outside
 from harness.text import count
 
 
@@ -42,6 +43,8 @@ class Merged:
     taken: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
+    """What was taken of outside tests by records that are the same otherwise: `ROW--sSEED@TEST`."""
     left: list[str] = field(default_factory=list)
     """One line for each that was not taken, and why."""
     missing: dict[str, list[int]] = field(default_factory=dict)
@@ -132,6 +135,7 @@ def _merge_record(
     elif ours is not None and verdict == "same":
         _add_row(board, row, merged)
         merged.same.append(name)
+        _take_outside(board, source.folder, ours, theirs, merged)
     elif ours is None or verdict == "better" or (replace is not None and fnmatch.fnmatchcase(name, replace)):
         _add_row(board, row, merged)
         _copy(board.folder, source.folder, theirs)
@@ -210,16 +214,57 @@ def _value(record: Record, objective: str) -> float | None:
 def _copy(target: Path, source: Path, record: Record) -> None:
     """Stage what belongs to a record, each file that is what its digest says, then write the record."""
     name, key = record.combo.name, record.key
-    resamples = read_beside(source, record)
-    if resamples is not None:
-        stage(resamples_path(target, name), resamples)
+    for test, seen in view_all(record).items():
+        _stage_beside(target, source, seen, test)
     if run_path(source, key).is_dir():
         run_folder(target, key)
         for file in RUN_FILES:
-            there, here = (run_path(folder, key) / file for folder in (source, target))
-            read_artifact(there, record.artifacts.get(file), partial(_stage_copy, here))
+            _stage_run_file(target, source, record, file)
     write_atomically(record_path(target, name), read_regular(record_path(source, name), LARGEST))
     settle_artifacts(target, record)
+
+
+def _take_outside(board: Board, source: Path, ours: Record, theirs: Record, merged: Merged) -> Record:
+    """Take what the same record of another folder has of outside tests and this one lacks; gives what lies here then.
+
+    Numbers of one test that differ are left, and told.
+    """
+    taken = {}
+    for test, part in theirs.outside.items():
+        mine = ours.outside.get(test)
+        if part.status != "done" or ours.artifacts.get(WEIGHTS) != theirs.artifacts.get(WEIGHTS):
+            continue
+        if mine is None or mine.status == "failed":
+            taken[test] = part
+        elif mine.metrics != part.metrics:
+            merged.left.append(
+                f"{source}: what {ours.combo.name} has of the outside test {test} is left: its numbers are other than "
+                "this board's"
+            )
+    if not taken:
+        return ours
+    for test in taken:
+        view = view_outside(theirs, test)
+        assert view is not None
+        _stage_beside(board.folder, source, view, test)
+    made = ours.model_copy(update={"outside": ours.outside | taken})
+    merged.measured.extend(f"{ours.combo.name}@{test}" for test in taken)
+    return write_outside(board.folder, made, {})
+
+
+def _stage_beside(target: Path, source: Path, seen: Record, test: str) -> None:
+    """Stage resamples, and for an outside test its predictions; each file that is what its digest says."""
+    resamples = read_beside(source, seen, test)
+    if resamples is not None:
+        stage(resamples_path(target, seen.combo.name, test), resamples)
+    if test and run_path(source, seen.key).is_dir():
+        run_folder(target, seen.key)
+        _stage_run_file(target, source, seen, outside_file(test))
+
+
+def _stage_run_file(target: Path, source: Path, record: Record, file: str) -> None:
+    there, here = (run_path(folder, record.key) / file for folder in (source, target))
+    read_artifact(there, record.artifacts.get(file), partial(_stage_copy, here))
 
 
 def _stage_copy(place: Path, path: Path) -> str:

@@ -17,7 +17,7 @@ from harness.leases import LEASE
 from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
 from harness.results.shadow import gather_pretraining, mark_shadow
-from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again
+from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again, why_unmeasured
 from harness.results.store import read_records
 
 ComboState = Literal["done", "submitted", "failed", "skipped", "stale", "unevaluated", "leftover", "running", "waiting"]
@@ -126,6 +126,9 @@ def _describe(
         lacks = why_evaluate_again(board, record)
         if lacks is not None:
             return ComboStatus(combo.name, "unevaluated", f"{lacks}; {AGAIN}")
+        unmeasured = why_unmeasured(board, record)
+        if unmeasured is not None:
+            return ComboStatus(combo.name, "unevaluated", unmeasured)
         return ComboStatus(combo.name, "done", mark_shadow(gather_pretraining(record)))
     return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
 

@@ -23,9 +23,17 @@ from harness.report.page import find_name, is_indexed, render
 from harness.report.summary import check_published
 from harness.results.artifacts import find_place, has_artifact, is_staged
 from harness.results.layout import ASIDE, RECORDS, RESAMPLES, record_path, resamples_path, run_path
+from harness.results.outside import view_all
 from harness.results.provenance import scrub_paths
 from harness.results.record import Record
-from harness.results.staleness import AGAIN, is_leftover, tell_leftovers, why_evaluate_again
+from harness.results.staleness import (
+    AGAIN,
+    find_unasked,
+    is_leftover,
+    tell_leftovers,
+    why_evaluate_again,
+    why_unmeasured,
+)
 from harness.results.store import read_beside, read_records
 from harness.text import make_visible
 from harness.upkeep.submission import row_name
@@ -59,7 +67,11 @@ def validate(board: Board, current: CurrentKeys) -> tuple[Fault, ...]:
 
 
 def _check_definition(board: Board) -> Iterator[Fault]:
-    document = [dict(board.options), *({name: dict(part) for name, part in row.params.items()} for row in board.rows)]
+    document = [
+        dict(board.options),
+        *(dict(test.options) for test in board.tests),
+        *({name: dict(part) for name, part in row.params.items()} for row in board.rows),
+    ]
     for text in dict.fromkeys(_find_paths(document)):
         yield Fault(BOARD_FILE, f"holds a path of a machine: {text}; name it from the folder where runs are started")
 
@@ -84,14 +96,29 @@ def _check_record(board: Board, record: Record, current: CurrentKeys) -> Iterato
         yield Fault(file, f"holds a text that steers a terminal or breaks its line: {make_visible(text)}")
     if record.status == "done" and not record.metrics:
         yield Fault(file, "is done and holds no metric")
-    for name, metric in record.metrics.items():
-        if not _is_mean_of_labels(metric):
-            yield Fault(
-                file, f"{name}: its macro {metric.macro} is not the mean of its labels; somebody has changed it"
-            )
+    for test, view in view_all(record).items():
+        on = f"on the outside test {test}, " if test else ""
+        for name, metric in view.metrics.items():
+            if not _is_mean_of_labels(metric):
+                yield Fault(
+                    file,
+                    f"{on}{name}: its macro {metric.macro} is not the mean of its labels; somebody has changed it",
+                )
+    yield from _check_tests(board, record, file)
     if record.failure is not None:
         yield Fault(file, f"{record.status} ({record.failure.kind}): {record.failure.message}", problem=False)
-    yield from _check_files(board.folder, record)
+    for test, view in view_all(record).items():
+        yield from _check_files(board.folder, view, test)
+
+
+def _check_tests(board: Board, record: Record, file: str) -> Iterator[Fault]:
+    """What of outside tests is missing or too many, which is worth knowing."""
+    unmeasured = why_unmeasured(board, record)
+    if unmeasured is not None:
+        yield Fault(file, f"is {unmeasured}", problem=False)
+    for test in find_unasked(board, record):
+        what = f"has a part of the outside test {test}, which board.toml does not name; harness clean removes it"
+        yield Fault(file, what, problem=False)
 
 
 def _tell_outdated(board: Board, record: Record, current: CurrentKeys) -> Iterator[str]:
@@ -149,12 +176,12 @@ def _find_texts(value: Any) -> Iterator[str]:
             yield from _find_texts(item)
 
 
-def _check_files(folder: Path, record: Record) -> Iterator[Fault]:
+def _check_files(folder: Path, record: Record, test: str) -> Iterator[Fault]:
     """Resamples are committed and have to be there; predictions and weights are not, and are checked where they are."""
-    beside, digest = resamples_path(folder, record.combo.name), record.artifacts.get(RESAMPLES)
+    beside, digest = resamples_path(folder, record.combo.name, test), record.artifacts.get(RESAMPLES)
     name = str(beside.relative_to(folder))
     again = "harness rescore makes it again"
-    content = read_beside(folder, record)
+    content = read_beside(folder, record, test)
     if content is not None:
         try:
             load_resamples(content)
@@ -177,9 +204,8 @@ def _check_files(folder: Path, record: Record) -> Iterator[Fault]:
 
 
 def _check_orphans(folder: Path, records: Iterable[Record]) -> Iterator[Fault]:
-    expected = {
-        path for r in records for path in (place(folder, r.combo.name) for place in (record_path, resamples_path))
-    }
+    expected = {record_path(folder, r.combo.name) for r in records}
+    expected |= {resamples_path(folder, r.combo.name, test) for r in records for test in ("", *r.outside)}
     for path in sorted((folder / RECORDS).glob("*")):
         if path in expected or path.suffix == ".json":
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
@@ -9,11 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from harness.board import Board, Row
+from harness.board import Board, OutsideTest, Row, board_text, row_text, save_board
+from harness.evaluation.evaluate import Protocol, evaluate
 from harness.evaluation.parts import LabelValue, MetricPart
+from harness.evaluation.predictions import Predictions
+from harness.evaluation.resamples import Resamples
+from harness.registry import Registry
 from harness.report.packing import unpack
+from harness.results.layout import RESAMPLES, resamples_path
 from harness.results.record import (
     ComboPart,
     DatasetPart,
@@ -21,6 +28,8 @@ from harness.results.record import (
     EpochPart,
     ExecutionPart,
     FailurePart,
+    OutsideLabel,
+    OutsidePart,
     ProvenancePart,
     Record,
     SplitCounts,
@@ -177,6 +186,130 @@ class Builder:
         self.folder.mkdir(exist_ok=True)
         for record in records:
             write_record(self.folder, record)
+
+
+class OutsideBuilder(Builder):
+    """Makes boards with outside tests, from simulated predictions that are really evaluated."""
+
+    patients, images, drawn = 60, 2, 100
+    """Patients of each test, images of each of them, and resamples."""
+
+    def predict(self, test: str, skill: float, seed: int, labels: Sequence[str], shift: float = 0.0) -> Predictions:
+        """Predictions on a test set whose images and targets are the same for every skill and seed."""
+        of_test = np.random.default_rng([*test.encode()])
+        count = self.patients * self.images
+        ill = of_test.normal(size=(count, len(self.labels))) + np.repeat(
+            of_test.normal(size=(self.patients, len(self.labels))), self.images, axis=0
+        )
+        common = of_test.normal(size=ill.shape)
+        own = np.random.default_rng([*test.encode(), seed, int(1000 * skill)]).normal(size=ill.shape)
+        logits = skill * ill + common + 0.5 * own - 1.5 + shift
+        used = [self.labels.index(label) for label in labels]
+        return Predictions(
+            labels=tuple(labels),
+            image=np.array([f"{test}-{number}" for number in range(count)]),
+            patient=np.repeat([f"{test}-p{number}" for number in range(self.patients)], self.images),
+            logits=logits[:, used].astype(np.float32),
+            targets=(ill > 1.5)[:, used].astype(np.float32),
+        )
+
+    def evaluate(
+        self, test: Predictions, val: Predictions, board: Board, draw: str, registry: Registry
+    ) -> tuple[dict[str, Any], Resamples]:
+        """The parts of a record, and what lies beside it."""
+        names = dict.fromkeys(name.partition("@")[0] for name in board.metrics)
+        metrics = tuple(registry.metric(name) for name in names)
+        protocol = Protocol(
+            metrics=metrics, names=board.metrics, objective=board.objective, seed=draw, resamples=self.drawn
+        )
+        found = evaluate(test, val, protocol)
+        parts = {
+            "metrics": found.metrics,
+            "thresholds": found.thresholds,
+            "confusion": found.confusion,
+            "calibration": found.calibration,
+            "labels_resampled": found.labels_resampled,
+        }
+        return parts, found.resamples
+
+    def part(self, test: OutsideTest, used: Sequence[str], **changes: Any) -> OutsidePart:
+        """What a record says of an outside test that has these labels."""
+        count = self.patients * self.images
+        counts = SplitCounts(images=count, patients=self.patients, positives=dict.fromkeys(used, 10))
+        data = self.data(
+            name=test.dataset,
+            about=f"images of {test.dataset}",
+            fingerprint=test.key.encode().hex().ljust(64, "0")[:64],
+            labels=list(used),
+            splits={"test": counts},
+        )
+        values: dict[str, Any] = {
+            "dataset": test.dataset,
+            "options": dict(test.options),
+            "splits": list(test.splits),
+            "status": "done",
+            "data": data,
+            "labels": {
+                label: OutsideLabel(others=[label], known=count, positives=10)
+                if label in used
+                else OutsideLabel(others=[], reason=f"{test.dataset} has no such label")
+                for label in self.labels
+            },
+            "provenance": self.provenance(),
+        }
+        return OutsidePart(**(values | changes))
+
+    def measure(
+        self,
+        board: Board,
+        skills: Mapping[str, float],
+        worse: Mapping[str, float],
+        labels: Mapping[str, Sequence[str]],
+        registry: Registry,
+        parts: Mapping[tuple[str, int, str], OutsidePart | None] = {},
+        shift: float = 0.5,
+    ) -> Board:
+        """Write a board and its records.
+
+        `skills`: row -> its skill; `worse`: key of an outside test -> the share of skill that is left there; `labels`:
+        key -> its labels; `parts`: (row, seed, key) -> another part, or None for none.
+        """
+        tables = [row_text([row.model], [row.loss], [row.recipe], row.params) for row in board.rows]
+        board = save_board(board.folder, board_text(board, tables))
+        for row, skill in skills.items():
+            for seed in board.seeds:
+                val = self.predict("val", skill, seed, self.labels)
+                own = self.predict("own", skill, seed, self.labels)
+                found, beside = self.evaluate(own, val, board, "f" * 64, registry)
+                record = self.record(self.row(row), seed, **found)
+                outside, kept = {}, {}
+                for test in board.tests:
+                    part = parts.get((row, seed, test.key), self.part(test, labels[test.key]))
+                    if part is None:
+                        continue
+                    outside[test.key] = part
+                    if part.status == "done" and part.data is not None:
+                        there = self.predict(test.key, skill * worse[test.key], seed, part.data.labels, shift)
+                        fitted = self.predict("val", skill, seed, part.data.labels)
+                        values, resamples = self.evaluate(there, fitted, board, part.data.fingerprint, registry)
+                        kept[test.key] = resamples.as_bytes()
+                        digest = hashlib.sha256(kept[test.key]).hexdigest()
+                        outside[test.key] = part.model_copy(update={**values, "artifacts": {RESAMPLES: digest}})
+                write_record(board.folder, record.model_copy(update={"outside": outside}), beside)
+                for key, content in kept.items():
+                    resamples_path(board.folder, record.combo.name, key).write_bytes(content)
+        return board
+
+
+@pytest.fixture
+def build_outside(tmp_path: Path) -> OutsideBuilder:
+    return OutsideBuilder(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_outside_builder() -> type[OutsideBuilder]:
+    """For fixtures that live longer than a test."""
+    return OutsideBuilder
 
 
 @pytest.fixture

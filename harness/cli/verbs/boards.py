@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.option_values import find_cache, find_devices, parse_duration, parse_memory, split_names, split_numbers
+from harness.cli.option_values import (
+    find_cache,
+    find_device,
+    find_devices,
+    parse_duration,
+    parse_memory,
+    split_names,
+    split_numbers,
+)
 from harness.cli.options import (
     COMPARED,
     MACHINE,
@@ -21,6 +29,7 @@ from harness.cli.options import (
     CacheDir,
     CompileOption,
     DatasetOptions,
+    Device,
     Devices,
     Json,
     Losses,
@@ -255,6 +264,7 @@ def _run_definition(
     from harness.execution.board_run import Told, carry_out
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
+    from harness.execution.outside_plan import plan_outside
     from harness.execution.planning import FORCED
     from harness.report.page import render
     from harness.report.summary import check_published
@@ -266,17 +276,18 @@ def _run_definition(
     with Display() as display:
         try:
             planned = planning.plan(board, registry, settings, display)
+            outside = plan_outside(board, registry, settings, planned, display)
         except KeyboardInterrupt:
             display.close()
             fail(f"interrupted; decoded images are kept. Continue with: {same_command()}")
             raise
         if settings.dry:
-            print_plan(planned, speeds, as_json=as_json)
+            print_plan(planned, outside, speeds, as_json=as_json)
             return
         audience = Audience(display, chosen, board.folder, warn)
         told = Told(listener=audience, mention=display.mention, warn=warn)
         try:
-            made = carry_out(definition, registry, planned, settings.data_root, told, at_work, retries=retries)
+            made = carry_out(definition, registry, planned, settings, told, at_work, outside=outside, retries=retries)
         except Interrupted as interrupted:
             forced = {item.job.combo.name for item in planned if item.reason == FORCED}
             display.close()
@@ -302,22 +313,35 @@ def _explain_interruption(left: Sequence[Left], forced: Collection[str]) -> str:
 
 def rescore(
     board: BoardFolder,
+    data_root: BoardDataRoot = None,
+    cache_dir: CacheDir = None,
+    device: Device = "auto",
     plugin: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a board's stored predictions again, after a metric was added or fixed. Nothing is trained."""
+    """Evaluate a board's stored predictions again, after a metric was added or fixed. Nothing is trained.
+
+    Finished rows are measured on the outside tests that they lack, by their stored weights; only this needs the data.
+    """
     from harness.board import read_board
     from harness.cli.terminal import Display, warn
+    from harness.execution.board_run import Told, lacks_outside, measure_finished
+    from harness.execution.planning import Settings
     from harness.execution.rescore import rescore as rescore_records
     from harness.report.page import render
 
-    definition = read_board(Path(board))
+    definition, registry = read_board(Path(board)), open_registry(plugin)
     with Display() as display:
-        rescored = rescore_records(definition, open_registry(plugin), display.mention)
-    for line in rescored.left:
-        warn(line)
+        left = rescore_records(definition, registry, display.mention).left
+        for line in left:
+            warn(line)
+        if lacks_outside(definition):
+            root = find_data_root(data_root, definition.folder)
+            settings = Settings(data_root=root, cache=find_cache(cache_dir), device=find_device(device))
+            told = Told(listener=display, mention=display.mention, warn=warn)
+            left += measure_finished(definition, registry, settings, told)
     print_board(render(definition), as_json=as_json)
-    if rescored.left:
+    if left:
         raise typer.Exit(1)
 
 

@@ -114,6 +114,14 @@ def compare(
             rich_help_panel=READING,
         ),
     ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compare rows on this outside test of their boards, by its name or key.",
+            rich_help_panel=READING,
+        ),
+    ] = None,
     margin: Annotated[
         float | None,
         typer.Option(
@@ -149,7 +157,7 @@ def compare(
 
     _require_several(systems)
     require_margin(margin)
-    rows = {name: find_row(name) for name in systems if _is_row(name)}
+    rows = {name: find_row(name, test or "") for name in systems if _is_row(name)}
     unit, pool = (unit, pool) if unit or pool or not rows else find_scored(rows)
     reading = make_reading(image_column, patient, labels, study, unit, pool)
     panel_files = open_readers(reader, truth, reading)
@@ -164,6 +172,11 @@ def compare(
             seed=seed,
             labels=labels,
             study=study,
+        )
+    elif test:
+        raise UsageError(
+            "--test compares rows by what their records hold of an outside test: give BOARD::ROW alone, and neither "
+            "readers nor another unit"
         )
     else:
         registry = open_registry(plugin)

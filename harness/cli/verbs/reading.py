@@ -102,35 +102,44 @@ def show(
 
 
 def _show_board(summary: Leaderboard, *, as_json: bool) -> None:
-    from harness.cli import tables
+    from harness.cli import outside_listing, tables
     from harness.cli.board_listing import as_plain, table
+    from harness.report.outside import summarize_outside
 
+    outside = summarize_outside(summary)
     if as_json:
-        tables.print_json({"board": str(summary.board.folder), **as_plain(summary)})
+        plain = {**as_plain(summary), **outside_listing.as_plain(outside)}
+        tables.print_json({"board": str(summary.board.folder), **plain})
         return
     console = open_output()
-    console.print(table(summary, width=console.width))
+    console.print(table(summary, width=console.width), *outside_listing.as_text(summary, outside), sep="\n")
 
 
 def _show_row(summary: Leaderboard, row: str, *, as_json: bool) -> None:
-    from harness.cli import tables
+    from harness.cli import outside_listing, tables
     from harness.cli.row_listing import as_plain_row, as_text, find_summary
+    from harness.report.outside import summarize_outside
 
     one = find_summary(summary, row)
     if as_json:
         tables.print_json(as_plain_row(summary, one))
     else:
-        open_output().print(*as_text(summary, one), sep="\n")
+        outside = outside_listing.as_text_of_row(one, summarize_outside(summary))
+        open_output().print(*as_text(summary, one), *outside, sep="\n")
 
 
 def _show_table(summary: Leaderboard, columns: Sequence[str], *, markdown: bool, latex: bool) -> None:
     """Print the board's table in these columns, or the usual ones, as Markdown, as LaTeX or for a terminal."""
     from harness.cli.board_listing import arrange
+    from harness.report.outside import summarize_outside
+    from harness.report.outside_table import make_matrix
     from harness.report.paper import as_latex, as_markdown, make_table
 
     made = make_table(summary, columns)
     if markdown or latex:
-        for line in (as_markdown(made) if markdown else as_latex(made)).rstrip().split("\n"):
+        matrix = None if columns else make_matrix(summary, summarize_outside(summary), made.name)
+        texts = [as_markdown(one) if markdown else as_latex(one) for one in (made, matrix) if one is not None]
+        for line in "\n".join(texts).rstrip().split("\n"):
             say(line)
     else:
         open_output().print(arrange(made))
@@ -171,13 +180,14 @@ def _compare_pairs(pairs: Sequence[tuple[str, str]]) -> tuple[list[BoardDifferen
     from harness.board import open_board
     from harness.cli.terminal import warn
     from harness.report.difference import compare_states
+    from harness.report.outside_difference import compare_outside
     from harness.report.summary import read_results
 
     differences, unread = [], []
     for before, after in pairs:
         try:
             states = read_results(open_board(before)), read_results(open_board(after))
-            differences.append(compare_states(*states))
+            differences += [compare_states(*states), *compare_outside(*states)]
         except HarnessError as error:  # the others are compared all the same
             if len(pairs) == 1:
                 raise
@@ -206,7 +216,7 @@ def _pair_boards(before: str, after: str) -> tuple[list[tuple[str, str]], list[s
 
 
 def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> None:
-    from harness.cli import tables
+    from harness.cli import outside_listing, tables
     from harness.cli.board_listing import as_plain
     from harness.cli.terminal import warn
 
@@ -215,7 +225,12 @@ def _print_index(page: Path, rendered: Sequence[Rendered], *, as_json: bool) -> 
             warn(f"{one.results.summary.board.folder.name}: {problem}")
     if as_json:
         boards = [
-            {"board": str(one.results.summary.board.folder), "page": str(one.page), **as_plain(one.results.summary)}
+            {
+                "board": str(one.results.summary.board.folder),
+                "page": str(one.page),
+                **as_plain(one.results.summary),
+                **outside_listing.as_plain(one.outside),
+            }
             for one in rendered
         ]
         tables.print_json({"page": str(page), "boards": boards})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def print_board(rendered: Rendered, *, as_json: bool) -> None:
     """A board's table, what could not be read, and where its page is."""
-    from harness.cli import tables
+    from harness.cli import outside_listing, tables
     from harness.cli.board_listing import as_plain, table
     from harness.cli.terminal import warn
 
@@ -26,10 +26,11 @@ def print_board(rendered: Rendered, *, as_json: bool) -> None:
     for problem in rendered.results.problems:
         warn(problem)
     if as_json:
-        tables.print_json({"board": str(summary.board.folder), "page": str(rendered.page), **as_plain(summary)})
+        plain = {**as_plain(summary), **outside_listing.as_plain(rendered.outside)}
+        tables.print_json({"board": str(summary.board.folder), "page": str(rendered.page), **plain})
         return
     console = open_output()
-    console.print(table(summary, width=console.width))
+    console.print(table(summary, width=console.width), *outside_listing.as_text(summary, rendered.outside), sep="\n")
     say(f"page: {rendered.page}")
 
 

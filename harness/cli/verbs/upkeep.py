@@ -126,6 +126,8 @@ def _print_merged(merged: Merged) -> None:
     from harness.cli.terminal import warn
 
     say(f"{len(merged.taken)} taken, {len(merged.replaced)} replaced, {len(merged.same)} the same")
+    if merged.measured:
+        say(f"{count(len(merged.measured), 'outside measurement')} taken: {', '.join(merged.measured)}")
     for text in merged.added:
         say("added to board.toml:")
         for line in text.splitlines():
