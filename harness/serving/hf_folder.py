@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 from harness.errors import UsageError
@@ -36,7 +35,7 @@ def write_folder(row: LoadedRow, folder: Path) -> tuple[Path, ...]:
         "harness": part.model_dump(),
     }
     paths = folder / WEIGHTS, folder / CONFIG, folder / CARD
-    write_atomically(paths[0], lambda place: shutil.copyfile(row.weights[0], place) and None)
+    write_atomically(paths[0], row.weights[0].read_bytes())
     write_atomically(paths[1], json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     write_atomically(paths[2], render_card(part, row.record, row.notes))
     return paths

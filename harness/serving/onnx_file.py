@@ -56,7 +56,7 @@ class Portable(nn.Module):
         """Logits and probabilities (B, C) of pixels (B, S, S) uint8, with a table (B, F, 2) where one is wanted."""
         images = pixels.float()
         if self.resizes and self.recipe.size != self.recipe.load_size:
-            images = self.matrix @ images @ self.matrix.T  # type: ignore[operator, union-attr]
+            images = self.matrix @ images @ self.matrix.T  # type: ignore[operator]
         views = list(evaluation_views(images, self.recipe, self.task, mirrors=self.mirrors))
         logits = [self.network(view.contiguous(), *table) for view in views]  # (B, C) each
         mean = logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)

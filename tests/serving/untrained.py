@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -25,6 +26,9 @@ from harness.training.weight_file import (
     write_weight_file,
 )
 
+SETTLED_BY = 32
+"""Images that give normalizing layers their statistics."""
+View = Literal["resize", "flip", "center-crop", "ten-crop"]
 LABELS = ("Edema", "Mass", "Nodule")
 CODES = {
     "age": ColumnCode("age", mean=50.0, scale=20.0),
@@ -38,14 +42,15 @@ def _settle(network: torch.nn.Module, task: Task) -> None:
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
-    noise = torch.randn(8, task.channels, task.size, task.size)
-    beside = (torch.ones(8, len(task.table), 2),) if task.table else ()
+    pixels = torch.rand(SETTLED_BY, 1, task.size, task.size).expand(-1, task.channels, -1, -1)
+    noise = (pixels - task.mean[0]) / task.std[0]
+    beside = (torch.ones(SETTLED_BY, len(task.table), 2),) if task.table else ()
     with torch.no_grad():
         network.train()(noise, *beside)
 
 
 def make_row(
-    name: str, registry: Registry, folder: Path, *, size: int = 64, load_size: int = 0, evaluate_at: str = "resize"
+    name: str, registry: Registry, folder: Path, *, size: int = 64, load_size: int = 0, evaluate_at: View = "resize"
 ) -> LoadedRow:
     """A row of one seed on the CPU, whose weight file lies in `folder`."""
     offer, model = registry.offer("model", name), registry.model(name)

@@ -56,9 +56,8 @@ def export(
     if to == "onnx":
         from harness.serving.onnx_file import write_onnx
 
-        paths = (out / "model.onnx",)
-        difference = write_onnx(loaded, paths[0], batch)
-        said = {"difference": difference}
+        paths: tuple[Path, ...] = (out / "model.onnx",)
+        said = {"difference": write_onnx(loaded, paths[0], batch)}
     else:
         from harness.serving.hf_folder import write_folder
 
