@@ -30,6 +30,7 @@ from harness.cli.verbs import (
     plugins,
     prediction,
     reading,
+    serving,
     tuning,
     upkeep,
 )
@@ -63,6 +64,7 @@ VERBS: dict[str, dict[str, Any]] = {
     "Use a row": {
         "predict": prediction.predict,
         "explain": explanation.explain,
+        "serve": serving.serve,
         "export": exporting.export,
     },
     "Look after boards": {

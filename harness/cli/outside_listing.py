@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.metric_names import title_metric
 from harness.report.format import format_interval, format_pair, format_spread
 from harness.report.outside_table import make_matrix
-from harness.report.outside_wording import name_change, tell_drops, tell_order
+from harness.report.outside_wording import name_change, tell_drops, tell_missing, tell_order
 from harness.report.transfer import gather_carried
 
 if TYPE_CHECKING:
@@ -31,23 +31,14 @@ def as_text(summary: Leaderboard, tests: Sequence[OutsideSummary]) -> list[Rende
         f"{title_metric(summary.objective)} with 95 % intervals over patients; each {change} is over the labels of "
         "both tests, with its 95 % interval; above 0 the row is worse outside"
     )
-    told = [*map(tell_drops, tests), tell_order(summary, tests), *_list_reasons(tests)]
+    missing = [f"{names} on {test.title}: {why}" for test in tests for why, names in tell_missing(test).items()]
+    told = [*map(tell_drops, tests), tell_order(summary, tests), *missing]
     return [
         line(),
         line("Outside tests", style="italic"),
         *([arrange(replace(matrix, caption=(said,)))] if matrix else []),
         *map(line, filter(None, told)),
     ]
-
-
-def _list_reasons(tests: Sequence[OutsideSummary]) -> Iterator[str]:
-    """Why values are missing: rows that share a reason share a line."""
-    for test in tests:
-        rows: dict[str, list[str]] = {}
-        for cell in test.cells.values():
-            for reason in cell.reasons:
-                rows.setdefault(reason, []).append(cell.row.title)
-        yield from (f"{', '.join(names)} on {test.title}: {reason}" for reason, names in rows.items())
 
 
 def as_text_of_row(row: RowSummary, tests: Sequence[OutsideSummary]) -> list[RenderableType]:

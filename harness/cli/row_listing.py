@@ -70,15 +70,15 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
         *(f"seed {_join(seeds)}: {text}" for text, seeds in details.execution.items()),
         *(f"seed {_join(keys)}: {command}, {what}" for (command, what), keys in gather_origins(row.records).items()),
     ]
-    if row.name in summary.board.row_names:
-        data = any(record.provenance.data_root for record in summary.counted)
-        command = tell_again(str(summary.board.folder), row.name, row.records, data=data)
-        made.append(f"to measure it again: {command}")
     made += [
         f"weights, seed {record.combo.seed}: {weights}"
         for record in row.counted
         if WEIGHTS in record.artifacts and (weights := run_path(folder, record.key) / WEIGHTS).is_file()
     ]
+    if row.name in summary.board.row_names:
+        data = any(record.provenance.data_root for record in summary.counted)
+        command = tell_again(str(summary.board.folder), row.name, row.records, data=data)
+        made.append(f"to measure it again: {command}")
     return [*parts, line(), *map(line, made)]
 
 

@@ -227,10 +227,8 @@ def describe_outside(event: OutsideMeasured) -> tuple[str | tuple[str, str], ...
     failure, name = event.part.failure, f"{event.title}: {event.name}"
     if failure is not None:
         return ("✗", "yellow"), f" {event.part.status} on {name}: {failure.message}"
-    return (
-        "✓",
-        "green",
-    ), f" measured on {name}: {_list_values(event.part.metrics)} in {describe_seconds(event.seconds)}"
+    values = _list_values(event.part.metrics) or "no metric is defined"
+    return ("✓", "green"), f" measured on {name}: {values} in {describe_seconds(event.seconds)}"
 
 
 def describe_trial(event: TrialFinished) -> tuple[str | tuple[str, str], ...]:

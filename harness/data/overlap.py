@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,15 +113,28 @@ def _find_common(trained: Data, tested: Data, column: str) -> tuple[str, ...]:
     return tuple(sorted(ours & theirs))
 
 
-def find_shared_pixels(
-    trained: Prepared, learned: NDArray[np.intp], tested: Prepared, device: torch.device
-) -> tuple[Overlap, str | None]:
-    """Pairs of images of the same size that show the same; `learned` are those of training and validation.
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The images at one size that networks have learned from."""
+
+    prepared: Prepared
+    rows: NDArray[np.intp]
+    """(L,) which of them are of training and validation."""
+    device: torch.device
+    """Where images are compared."""
+
+    @cached_property
+    def thumbnails(self) -> Tensor:
+        """The small thumbnails (L, SMALL * SMALL), made once for all that is compared with them."""
+        return make_thumbnails(self.prepared.images, self.rows, SMALL, 1, self.device)
+
+
+def find_shared_pixels(learned: Learned, tested: Prepared) -> tuple[Overlap, str | None]:
+    """Pairs of images of the same size that show the same.
 
     Gives, too, why nothing but identical pixels could be looked for, where that is so.
     """
-    identical = _find_identical(trained, learned, tested)
-    found = [(int(a), int(b)) for a, b in identical]
+    found = _find_identical(learned, tested)
     size, why = tested.images.shape[-1], None
     alike: list[tuple[int, int]] = []
     if size < LARGE:
@@ -129,8 +143,9 @@ def find_shared_pixels(
             f"looked for, which takes less than {LARGE} px"
         )
     else:
-        alike = [pair for pair in _find_alike(trained, learned, tested, device) if pair not in set(found)]
-    ours, theirs = (one.data.table["image"].astype(str).to_numpy() for one in (trained, tested))
+        same = set(found)
+        alike = [pair for pair in _find_alike(learned, tested) if pair not in same]
+    ours, theirs = (one.data.table["image"].astype(str).to_numpy() for one in (learned.prepared, tested))
 
     def name(pairs: list[tuple[int, int]]) -> tuple[tuple[str, str], ...]:
         return tuple((str(ours[a]), str(theirs[b])) for a, b in sorted(pairs, key=lambda pair: (pair[1], pair[0])))
@@ -138,24 +153,20 @@ def find_shared_pixels(
     return Overlap(identical=name(found), alike=name(alike)), why
 
 
-def _find_identical(trained: Prepared, learned: NDArray[np.intp], tested: Prepared) -> list[tuple[int, int]]:
+def _find_identical(learned: Learned, tested: Prepared) -> list[tuple[int, int]]:
     """Places of images with the same digest, ours and theirs; images of one grey level show nothing, and are none."""
     theirs: dict[bytes, list[int]] = {}
     for place, digest in enumerate(tested.digests):
         theirs.setdefault(digest.tobytes(), []).append(place)
-    pairs = [(int(a), b) for a in learned for b in theirs.get(trained.digests[a].tobytes(), ())]
+    ours = learned.prepared.digests
+    pairs = [(int(a), b) for a in learned.rows for b in theirs.get(ours[a].tobytes(), ())]
     return [(a, b) for a, b in pairs if np.ptp(tested.images[b])]
 
 
-def _find_alike(
-    trained: Prepared, learned: NDArray[np.intp], tested: Prepared, device: torch.device
-) -> list[tuple[int, int]]:
+def _find_alike(learned: Learned, tested: Prepared) -> list[tuple[int, int]]:
     """Places of images whose thumbnails are alike, ours and theirs."""
-    everything = np.arange(len(tested.images))
-    ours, theirs = (
-        make_thumbnails(images, rows, SMALL, 1, device)
-        for images, rows in ((trained.images, learned), (tested.images, everything))
-    )
+    device, images = learned.device, learned.prepared.images
+    ours, theirs = learned.thumbnails, make_thumbnails(tested.images, np.arange(len(tested.images)), SMALL, 1, device)
     found = []
     for first in range(0, len(ours), BLOCK):
         for second in range(0, len(theirs), BLOCK):
@@ -166,11 +177,11 @@ def _find_alike(
     for start in range(0, len(candidates), BLOCK):
         part = candidates[start : start + BLOCK]
         a, b = (
-            make_thumbnails(images, rows, LARGE, 4, device)
-            for images, rows in ((trained.images, learned[part[:, 0]]), (tested.images, part[:, 1]))
+            make_thumbnails(pixels, rows, LARGE, 4, device)
+            for pixels, rows in ((images, learned.rows[part[:, 0]]), (tested.images, part[:, 1]))
         )
         close = ((a * b).sum(dim=1).abs() >= LARGE_ALIKE).cpu().numpy()
-        pairs += [(int(learned[one]), int(other)) for one, other in part[close]]
+        pairs += [(int(learned.rows[one]), int(other)) for one, other in part[close]]
     return pairs
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.board import Board, Row, combo_name
 from harness.choices import list_metrics, list_watched, require_scored, resolve, resolve_metrics, resolve_rows
 from harness.data.loading import find_source
+from harness.data.outside import find_outside
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.results.identity import combo_key, weights_identity
@@ -68,6 +69,8 @@ def require_names(board: Board, registry: Registry) -> None:
     resolve_metrics(list_metrics(board, rows), registry)
     require_scored([board.objective, *list_watched(rows)], registry)
     find_source(registry.offer("dataset", board.dataset), board.options, Path())
+    for test in board.tests:
+        find_outside(registry.offer("dataset", test.dataset), test.options, Path())
 
 
 def _row_keys(

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.board import Board
 from harness.data.outside import OutsideData
-from harness.data.overlap import Overlap, find_shared_names, find_shared_pixels
+from harness.data.overlap import Learned, Overlap, find_shared_names, find_shared_pixels
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.errors import ClaimLostError, DataError, HarnessError, StorageError
 from harness.execution.claims import Claims
@@ -39,7 +39,8 @@ from harness.registry import Registry
 from harness.results.artifacts import discard, stage
 from harness.results.layout import WEIGHTS, outside_file, predictions_file, run_path
 from harness.results.provenance import describe_run
-from harness.results.record import FailurePart, Record
+from harness.results.record import FailurePart, PretrainingPart, Record
+from harness.results.shadow import find_shadow, is_told
 from harness.results.store import read_record, run_folder, write_outside
 from harness.training.memory import DeviceData
 from harness.training.restore import Restored, restore
@@ -61,8 +62,12 @@ class OutsideTests:
         self.board, self.registry, self.settings = board, registry, settings
         self.listener, self.warn = listener, warn
         self.claims, self.keeper, self.on_device = Claims(board.folder), Keeper(), DeviceData()
+        self.learned: dict[int, Learned] = {}
+        """What networks have learned from, by size."""
         self.waiting: tuple[str, ...] = ()
         self.todo: list[Wanted] = []
+        self.shadows: dict[tuple[str, ...], list[PretrainingPart]] = {}
+        """What of a test networks had seen, for each list of sources: label files are read once."""
         self.left: list[str] = []
         """One line for each row that could not be measured on a test."""
 
@@ -146,9 +151,12 @@ class OutsideTests:
                 raise
             return MadePart(part=make("failed", explain("data", str(error))))
         key = identify_part(of.found, of.fingerprint, record)
-        current = before is not None and before.key == key and before.status != "failed"
-        if current and not lost_predictions(self.board, record, plan.test):
-            return None
+        seen = [] if before is None else before.pretraining
+        seen = self._find_shadow(of, job) if job.missing is None else seen
+        current = before if before is not None and before.key == key and before.status != "failed" else None
+        if current is not None and not lost_predictions(self.board, record, plan.test):
+            told = current.status != "done" or is_told(seen, current.pretraining)
+            return None if told else MadePart(part=current.model_copy(update={"pretraining": seen}))
         if (failure := of.refused) is not None:
             return MadePart(part=make("failed", failure, of, key))
         if (failure := of.why_skipped(self.board.unit)) is not None:
@@ -160,12 +168,20 @@ class OutsideTests:
         try:
             test = of.make_predictions(self._predict(network, of, job)[:, _place_labels(job, of)])
             return evaluate_outside(
-                make("done", None, of, key, notes=_list_notes(of, network)), test, val, job.protocol
+                make("done", None, of, key, notes=_list_notes(of, network), pretraining=seen), test, val, job.protocol
             )
         except (Exception, SystemExit) as error:
             if is_full(error) or isinstance(error, StorageError):
                 raise StorageError(f"{job.combo.name} on {plan.title}: {error}; make room") from error
             return MadePart(part=make("failed", explain_failure(error, job.choices), of, key))
+
+    def _find_shadow(self, of: PreparedTest, job: Job) -> list[PretrainingPart]:
+        """Hold the test against what the row's network had seen before its training."""
+        place = (of.fingerprint, *(one.model_dump_json() for one in job.seen))
+        if place not in self.shadows:
+            root, data = self.settings.data_root, of.prepared.data
+            self.shadows[place] = find_shadow(job.seen, of.found.source, data, root, self.registry)
+        return self.shadows[place]
 
     def _restore(self, record: Record) -> Restored:
         """The network of a record, by the weights that the record speaks of."""
@@ -206,12 +222,14 @@ class OutsideTests:
 
     def _compare(self, found: OutsideData, prepared: Prepared, job: Job) -> tuple[Overlap, tuple[str, ...]]:
         """What of the test the networks have learned from, and what could not be looked for."""
-        own = job.prepared
-        learned = own.data.table["split"].isin(("train", "val")).to_numpy()
-        named = find_shared_names(job.source, own.data.select(learned), found.source, prepared.data)
+        own, size = job.prepared, job.choices.recipe.load_size
+        chosen = own.data.table["split"].isin(("train", "val")).to_numpy()
+        named = find_shared_names(job.source, own.data.select(chosen), found.source, prepared.data)
         if named:
             return named, ()
-        overlap, why = find_shared_pixels(own, np.flatnonzero(learned), prepared, self.settings.device)
+        if size not in self.learned:
+            self.learned[size] = Learned(own, np.flatnonzero(chosen), self.settings.device)
+        overlap, why = find_shared_pixels(self.learned[size], prepared)
         notes = [] if why is None else [why]
         if job.source.stretch != found.source.stretch:
             stretched, plain = ("training", "this test") if job.source.stretch else ("this test", "training")

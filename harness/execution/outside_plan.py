@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -19,9 +18,12 @@ from harness.results.artifacts import has_artifact
 from harness.results.identity import fingerprint
 from harness.results.layout import outside_file, run_path
 from harness.results.record import FailurePart, Record
+from harness.results.shadow import DECLARED_OTHERWISE, is_declared
 from harness.results.staleness import why_part_changed
+from harness.results.store import read_records
 
 if TYPE_CHECKING:
+    from harness.execution.combo import Job
     from harness.execution.planning import Planned, Settings
 
 LOST = "board.toml asks for numbers that it lacks, and its predictions are gone"
@@ -38,6 +40,8 @@ class TestPlan:
     problem: FailurePart | None
     """Why its data cannot be had here."""
     sizes: dict[int, PreparedTest] = field(default_factory=dict)
+    obstacle: str = ""
+    """Why its images cannot be had, as far as that is known without decoding them."""
     prints: dict[int, str | None] = field(default_factory=dict)
     """The fingerprint of the images that are in use at a size; None where they cannot be had here."""
 
@@ -51,9 +55,11 @@ class TestPlan:
         if size not in self.prints:
             self.prints[size] = None
             if self.found is not None:
-                with contextlib.suppress(DataError):
+                try:
                     prepared = prepare(self.found.source, self.found.data, size, settings.cache, decode_now=False)
                     self.prints[size] = fingerprint(prepared.data)
+                except DataError as error:
+                    self.obstacle = str(error)
         return self.prints[size]
 
 
@@ -77,25 +83,38 @@ def plan_outside(
     """
     if not board.tests or not planned:
         return ()
-    own = planned[0].job
     wanted: list[Wanted] = []
     for test in board.tests:
-        source = find_outside(registry.offer("dataset", test.dataset), test.options, settings.data_root)
-        found, problem = None, None
-        try:
-            found = load_outside(source, test.splits, own.source.dataset.name, own.prepared.data.labels)
-            found = replace(found, data=replace(found.data, mirrors=own.prepared.data.mirrors))
-        except (DataError, PluginError) as error:
-            problem = explain("data", str(error))
-        plan = TestPlan(test=test, found=found, problem=problem)
-        if problem is not None:
-            listener(Noted(f"outside test {plan.title}: {problem.message}"))
-        else:
-            assert found is not None
-            for note in (note for note in TOLD if note in found.data.notes):
-                listener(Noted(f"outside test {plan.title}: {note.replace('_', ' ')}: {found.data.notes[note]}"))
-        wanted += [Wanted(plan, item, _find_reason(plan, item, settings)) for item in planned]
+        plan = _load(test, registry, settings, planned[0].job, listener)
+        for size in {item.job.choices.recipe.load_size for item in planned}:
+            plan.find_print(size, settings)
+        of_test = [Wanted(plan, item, _find_reason(plan, item, settings)) for item in planned]
+        if plan.obstacle and any(one.reason is not None for one in of_test):
+            listener(Noted(f"outside test {plan.title} would fail: {plan.obstacle}"))
+        wanted += of_test
+    submitted = sorted({r.combo.row for r in read_records(board.folder).records if r.external is not None})
+    if submitted and any(one.reason is not None for one in wanted):
+        listener(Noted(f"{', '.join(submitted)}: submitted without a network, so not measured on outside tests"))
     return tuple(wanted)
+
+
+def _load(test: OutsideTest, registry: Registry, settings: Settings, own: Job, listener: Listener) -> TestPlan:
+    """Read a test's label files, and tell what a person should know of them."""
+    source = find_outside(registry.offer("dataset", test.dataset), test.options, settings.data_root)
+    name, data = own.source.dataset.name, own.prepared.data
+    found, problem = None, None
+    try:
+        found = load_outside(source, test.splits, name, data.labels)
+    except (DataError, PluginError) as error:
+        problem = explain("data", str(error))
+    plan = TestPlan(test=test, found=found, problem=problem)
+    if problem is not None:
+        listener(Noted(f"outside test {plan.title}: {problem.message}"))
+    if found is not None:
+        plan.found = replace(found, data=replace(found.data, mirrors=data.mirrors))  # as the networks were trained
+        for note in (note for note in TOLD if note in found.data.notes):
+            listener(Noted(f"outside test {plan.title}: {note.replace('_', ' ')}: {found.data.notes[note]}"))
+    return plan
 
 
 def _find_reason(plan: TestPlan, item: Planned, settings: Settings) -> str | None:
@@ -116,6 +135,9 @@ def _find_reason(plan: TestPlan, item: Planned, settings: Settings) -> str | Non
         return None
     if part.key != identify_part(plan.found, print_now, record):
         return "out of date: its data, labels or weights have changed"
+    job = item.job
+    if part.status == "done" and job.missing is None and not is_declared(job.seen, part.pretraining):
+        return DECLARED_OTHERWISE
     return LOST if lost_predictions(item.job.board, record, plan.test) else None
 
 

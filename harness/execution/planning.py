@@ -46,7 +46,7 @@ from harness.results.identity import (
 )
 from harness.results.provenance import scrub_paths
 from harness.results.record import PretrainingPart, Record
-from harness.results.shadow import find_shadow, is_told
+from harness.results.shadow import DECLARED_OTHERWISE, find_shadow, is_told
 from harness.results.staleness import why_evaluate_again
 from harness.results.store import read_records
 from harness.scoring.reader_files import ReaderFiles, read_board_readers
@@ -311,8 +311,13 @@ def _choose(board: Board, settings: Settings) -> tuple[Combo, ...]:
 def _why_again(board: Board, record: Record, job: Job) -> str | None:
     """Why a current record is to be evaluated again, or None."""
     lacks = why_evaluate_again(board, record)
-    if lacks is None and record.status == "done" and job.missing is None and not is_told(job.pretraining, record):
-        return "it does not say what its network was pretrained on as its weights declare it now"
+    if (
+        lacks is None
+        and record.status == "done"
+        and job.missing is None
+        and not is_told(job.pretraining, record.pretraining)
+    ):
+        return DECLARED_OTHERWISE
     return lacks
 
 

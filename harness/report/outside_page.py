@@ -18,6 +18,7 @@ from harness.report.outside_wording import (
     tell_cell,
     tell_drops,
     tell_labels_used,
+    tell_missing,
     tell_order,
     tell_shared,
     tell_size,
@@ -25,6 +26,9 @@ from harness.report.outside_wording import (
     tell_targets,
 )
 from harness.report.transfer import CarriedTable, gather_carried
+
+MOST_ROWS = 100
+"""Rows that stand in the tables of outside tests, the best first; all are in `board-outside.csv`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,9 @@ class OutsideView:
     tips: Mapping[str, str]
     """Row -> what its cell rests on."""
     ordered: tuple[OutsideCell, ...]
-    """The cells in the order of the test's own ranking, those without a value last."""
+    """The cells with a value, in the order of the test's own ranking."""
+    missing: Mapping[str, str]
+    """Why values are missing -> the rows that lack them for it."""
     carried: CarriedTable
     promise: str
     """What became of thresholds that promise a sensitivity."""
@@ -59,6 +65,8 @@ class OutsidePage:
     tests: tuple[OutsideView, ...]
     rows: tuple[RowSummary, ...]
     """Rows of the matrix, in the order of the board's own ranking."""
+    left_out: int
+    """How many more there are."""
     change: str
     """`drop`, or `rise` where less is better."""
     order: str
@@ -76,10 +84,11 @@ def describe_outside(summary: Leaderboard, tests: Sequence[OutsideSummary], call
     drops = [
         cell.drops[summary.objective] for test in tests for cell in test.measured if summary.objective in cell.drops
     ]
-    matrix = make_matrix(summary, tests, called)
+    rows, matrix = list_rows(summary), make_matrix(summary, tests, called)
     return OutsidePage(
         tests=tuple(_describe(test) for test in tests),
-        rows=tuple(list_rows(summary)),
+        rows=tuple(rows[:MOST_ROWS]),
+        left_out=len(rows[MOST_ROWS:]),
         change=name_change(summary),
         order=tell_order(summary, tests),
         scale=make_scale([0.0, *(end for drop in drops for end in (drop.value, *(drop.interval or ())))]),
@@ -90,7 +99,6 @@ def describe_outside(summary: Leaderboard, tests: Sequence[OutsideSummary], call
 def _describe(test: OutsideSummary) -> OutsideView:
     carried = gather_carried(test)
     places = {row.name: place for place, row in enumerate(test.seen.rows)}
-    last = len(places)
     rows = [cell.seen for cell in test.measured]
     known = {label for row in rows for label in row.per_label.get(test.seen.objective, {})}
     data = test.seen.data
@@ -109,8 +117,9 @@ def _describe(test: OutsideSummary) -> OutsideView:
         basis=conclude(test.seen) if len(test.seen.ranked) > 1 else "",
         facts={name: text for name, text in facts.items() if text},
         remarks=tuple(tell_shared(test)),
-        tips={name: tell_cell(test, cell) for name, cell in test.cells.items()},
-        ordered=tuple(sorted(test.cells.values(), key=lambda cell: places.get(cell.row.name, last))),
+        tips={name: tell_cell(test, test.cells[name]) for name in [*test.cells][:MOST_ROWS]},
+        ordered=tuple(sorted(test.measured, key=lambda cell: places[cell.row.name])[:MOST_ROWS]),
+        missing=tell_missing(test),
         carried=carried,
         promise=tell_carried(test, carried),
         labels=tuple(label for label in (data.labels if data else ()) if label in known),

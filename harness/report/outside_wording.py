@@ -167,6 +167,15 @@ def tell_cell(test: OutsideSummary, cell: OutsideCell) -> str:
     return "\n".join([*lines, *cell.reasons])
 
 
+def tell_missing(test: OutsideSummary) -> dict[str, str]:
+    """Why values are missing -> the rows that lack them for it, in words."""
+    rows: dict[str, list[str]] = {}
+    for cell in test.cells.values():
+        for reason in cell.reasons:
+            rows.setdefault(reason, []).append(cell.row.title)
+    return {reason: _name(names) for reason, names in rows.items()}
+
+
 def tell_carried(test: OutsideSummary, table: CarriedTable) -> str:
     """What became of the first row's thresholds that promise a sensitivity, in a sentence; empty where not known."""
     first = next((cell for cell in test.measured if cell.row.name in table.rows), None)

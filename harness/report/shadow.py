@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness.report.leaderboard import Leaderboard, RowSummary
-from harness.results.record import PretrainingPart
+from harness.results.record import PretrainingPart, Record
 from harness.results.shadow import mark_shadow
 from harness.text import agree
 
@@ -15,28 +17,32 @@ def mark_pretraining(row: RowSummary) -> str:
 
 def tell_pretraining(row: RowSummary) -> list[str]:
     """What the row's network had seen before, a sentence for each source, and what follows from it."""
-    sentences = [_tell_part(part, row) for part in row.pretraining]
+    sentences = tell_parts(row.pretraining, row.counted[0]) if row.counted else []
     follows = "The row is therefore not ranked, and compared with no other row."
     return [*sentences, follows] if row.is_shadowed else sentences
 
 
-def _tell_part(part: PretrainingPart, row: RowSummary) -> str:
+def tell_parts(parts: Iterable[PretrainingPart], record: Record) -> list[str]:
+    """What a record's network had seen before, a sentence for each source."""
+    return [_tell_part(part, record) for part in parts]
+
+
+def _tell_part(part: PretrainingPart, record: Record) -> str:
     about = f" ({part.about})" if part.about else ""
     if part.name == "unknown":
         return f"What its network was pretrained on is unknown{about}."
-    opening = f"{'Pretrained on' if row.external is None else 'Its network has seen'} {part.name}{about}"
+    opening = f"{'Pretrained on' if record.external is None else 'Its network has seen'} {part.name}{about}"
     if part.overlap == "none":
         return f"{opening}: no test image is in it{f', {part.why}' if part.why else ''}."
     if part.overlap == "unknown":
         return f"{opening}: whether test images are in it is unknown, as {part.why}."
     if part.overlap == "possible":
         return f"{opening}, which may hold test images: {part.why}."
-    test = next((record.dataset.splits["test"] for record in row.counted), None)
-    of = [f" of the {total:,}" if test else "" for total in ((test.images, test.patients) if test else (0, 0))]
-    people = f"{part.patients or 0:,}{of[1]} test patients"
+    test = record.dataset.splits["test"]
+    people = f"{part.patients or 0:,} of the {test.patients:,} test patients"
     if part.images is None:
         return f"{opening}: {people} are in it; {part.why}."
-    return f"{opening}: {part.images:,}{of[0]} test images and {people} are in it."
+    return f"{opening}: {part.images:,} of the {test.images:,} test images and {people} are in it."
 
 
 def list_pretraining(row: RowSummary) -> str | None:
@@ -62,7 +68,7 @@ def tell_shadows(summary: Leaderboard) -> list[str]:
         names = ", ".join(shadowed)
         sentences.append(f"Not ranked, as {whose} seen test images or patients before, or may have: {names}")
     if unknown:
-        of = "all rows" if len(unknown) == len(rows) > 1 else ", ".join(unknown)
+        of = "all rows with a result" if len(unknown) == len(rows) > 1 else ", ".join(unknown)
         whose = agree(len(unknown), f"the network of {of} has", f"the networks of {of} have")
         sentences.append(f"Nobody knows whether {whose} seen test images in pretraining")
     return sentences

@@ -19,6 +19,8 @@ from harness.results.record import PretrainingPart, Record
 if TYPE_CHECKING:
     import pandas as pd
 
+DECLARED_OTHERWISE = "it does not say what its network was pretrained on as its weights declare it now"
+"""Why a finished record is looked at again."""
 NOT_HERE = "its list is not here"
 RENAMED = "they are the same images under other names"
 NEVER_SAID = PretrainingPart(name=UNKNOWN, about="its record does not say", overlap="unknown")
@@ -83,17 +85,22 @@ def mark_shadow(pretraining: Iterable[PretrainingPart]) -> str:
     return "pretraining unknown" if "unknown" in found else ""
 
 
-def is_told(pretraining: Sequence[PretrainingPart], record: Record) -> bool:
-    """Whether a record says as much of its network's pretraining; what was once counted stays, where lists are not."""
+def is_told(pretraining: Sequence[PretrainingPart], told: Sequence[PretrainingPart]) -> bool:
+    """Whether a record has told as much of its network's pretraining; what was counted stays, where lists are not."""
 
     def count(part: PretrainingPart) -> tuple[str, int | None, int | None]:
         return part.overlap, part.images, part.patients
 
-    held = {part.name: count(part) for part in record.pretraining}
+    held = {part.name: count(part) for part in told}
     found = {part.name: part for part in pretraining}
     return held.keys() == found.keys() and all(
         count(part) == held[name] or part.why == NOT_HERE for name, part in found.items()
     )
+
+
+def is_declared(sources: Iterable[PretrainingSource], told: Iterable[PretrainingPart]) -> bool:
+    """Whether a record has told of these sources and no others."""
+    return {scrub_paths(source.name) for source in sources} == {part.name for part in told}
 
 
 # --- whose images they are -------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from typing import Any
 from harness.evaluation.parts import MetricPart
 from harness.metric_names import split_name, title_metric
 from harness.report.format import format_number, format_pair
+from harness.report.shadow import tell_parts
 from harness.results.record import Record
+from harness.results.shadow import gather_pretraining, mark_shadow
 from harness.serving.claim import ITEMS, UNKNOWN
 from harness.text import format_value
 from harness.training.weight_file import NetworkPart
@@ -55,6 +57,7 @@ def _describe_network(part: NetworkPart) -> dict[str, Any]:
         ("evaluation view", part.recipe.evaluate_at),
         ("scored unit", tell_units(part.unit, part.pool)),
         ("threshold policy", part.policy),
+        ("has seen", "; ".join(f"{one.name} ({one.about})" if one.about else one.name for one in part.seen) or UNKNOWN),
         ("trained by", f"cxr-harness {part.harness}"),
         ("license", UNKNOWN),
     ]
@@ -181,6 +184,8 @@ def _find_limits(record: Record) -> list[str]:
         limits.append(f"It is a control ({record.combo.control}), no system to be used.")
     if record.is_without_validation:
         limits.append("Nothing was fitted on validation.")
+    if mark_shadow(seen := gather_pretraining(record)):
+        limits += tell_parts(seen, record)
     if record.training is not None:
         limits += [f"{note}." for note in record.training.execution.notes]
     return limits

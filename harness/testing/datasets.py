@@ -12,6 +12,7 @@ from harness.testing.samples import prepared
 from harness.text import agree, count
 
 if TYPE_CHECKING:
+    from harness.components import Dataset
     from harness.data.findings import Finding
 
 MOST_IMAGES = 512
@@ -89,10 +90,16 @@ def check_boxes_are_inside_their_images(subject: Subject) -> None:
 
 
 def check_says_what_it_is(subject: Subject) -> None:
-    """Has labels, each with a name of its own, and one line of `about`."""
+    """Has labels, each with a name of its own, one line of `about`, and options that board.toml can give."""
+    from harness.board_file import TestTable
+    from harness.parameters import defaults
+
     labels = _data(subject).labels
     if not labels or len(set(labels)) != len(labels) or not all(labels):
         raise ContractError(f"its labels are {labels}", "give each column of targets a name of its own")
+    taken = sorted(TestTable.model_fields.keys() & defaults(cast("Dataset", subject.component).load).keys())
+    if taken:
+        raise ContractError(f"its option `{taken[0]}` is a key of [[test]] in board.toml", "call it something else")
     if not subject.component.about:
         raise ContractError("it has no `about`", 'say in one line what it is: Dataset(..., about="...")')
 

@@ -146,8 +146,10 @@ def _unasked(board: Board, records: Iterable[Record]) -> Iterator[Waste]:
 def _staged(folder: Path, records: Iterable[Record], held: Iterable[Held]) -> Iterator[tuple[Path, str]]:
     """What was staged by a process that was killed before it wrote the record; not what is being run now."""
     names, keys = {claim.name for claim in held}, {str(claim.about.get("key")) for claim in held}
-    artifacts = [part.artifacts for record in records for part in (record, *record.outside.values())]
-    used = {digest[:16] for digests in artifacts for digest in digests.values()}
+    used = {digest[:16] for record in records for digest in record.artifacts.values()}
+    used |= {
+        digest[:16] for record in records for part in record.outside.values() for digest in part.artifacts.values()
+    }
     places = [*(folder / RECORDS).glob("*"), *(folder / RUNS).glob("*/*")]
     for path in sorted(path for path in places if is_staged(path) and not path.name.startswith(TEMPORARY)):
         running = path.parent.name in keys or find_place(path).stem.partition("@")[0] in names

@@ -229,10 +229,10 @@ def _take_outside(board: Board, source: Path, ours: Record, theirs: Record, merg
 
     Numbers of one test that differ are left, and told.
     """
-    taken = {}
+    taken, asked = {}, {test.key for test in board.tests}
     for test, part in theirs.outside.items():
         mine = ours.outside.get(test)
-        if part.status != "done" or ours.artifacts.get(WEIGHTS) != theirs.artifacts.get(WEIGHTS):
+        if test not in asked or part.status != "done" or ours.artifacts.get(WEIGHTS) != theirs.artifacts.get(WEIGHTS):
             continue
         if mine is None or mine.status == "failed":
             taken[test] = part

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from harness.components import Dataset
 from harness.data.cache import digest_image
 from harness.data.decoding import resize
 from harness.data.loading import Source, find_source
-from harness.data.overlap import Overlap, find_shared_names, find_shared_pixels
+from harness.data.overlap import Learned, Overlap, find_shared_names, find_shared_pixels
 from harness.data.prepare import Prepared
 
 CPU = torch.device("cpu")
@@ -38,7 +37,7 @@ def prepare(pixels: np.ndarray, name: str) -> Prepared:
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[Overlap, str | None]:
-    return find_shared_pixels(prepare(ours, "a"), np.arange(len(ours)), prepare(theirs, "b"), CPU)
+    return find_shared_pixels(Learned(prepare(ours, "a"), np.arange(len(ours)), CPU), prepare(theirs, "b"))
 
 
 def make_source(name: str, root: Path, *, drawn: bool = False, **options: object) -> Source:
@@ -93,8 +92,7 @@ def test_the_same_pixels_are_found_at_any_size_and_plain_images_are_not():
 
 def test_only_training_and_validation_are_compared():
     pixels = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
-    ours = prepare(pixels, "a")
-    found, why = find_shared_pixels(ours, np.array([0, 2]), prepare(pixels, "b"), CPU)
+    found, why = find_shared_pixels(Learned(prepare(pixels, "a"), np.array([0, 2]), CPU), prepare(pixels, "b"))
     assert found.identical == (("a0", "b0"), ("a2", "b2"))
     assert why is None
 
@@ -128,11 +126,16 @@ def change_values(image: Image.Image, low: float, high: float, gamma: float) -> 
     return Image.fromarray((255 * values**gamma).astype(np.uint8))
 
 
+def window(image: Image.Image) -> Image.Image:
+    low, high = np.percentile(np.asarray(image), (5, 95))
+    return change_values(image, low, high, 1.0)
+
+
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "JPEG": save_as_jpeg,
     "smaller": lambda image: image.resize((256, 256), Image.Resampling.BILINEAR),
     "smaller JPEG": lambda image: save_as_jpeg(image.resize((320, 320), Image.Resampling.BICUBIC), 75),
-    "windowed": lambda image: change_values(image, *np.percentile(np.asarray(image), (5, 95)).tolist(), 1.0),
+    "windowed": window,
     "brighter": lambda image: change_values(image, 0, 255, 0.5),
     "inverted": lambda image: Image.fromarray(255 - np.asarray(image)),
 }
@@ -161,7 +164,8 @@ def test_phantoms_of_two_seeds_are_not_alike(registry, tmp_path):
         source = find_source(registry.offer("dataset", "phantom"), options, tmp_path)
         parts.append(decode(source, load(source), 64, tmp_path / "cache"))
     ours, theirs = parts
-    found, _ = find_shared_pixels(ours, np.arange(80), theirs, CPU)
+    learned = Learned(ours, np.arange(80), CPU)
+    found, _ = find_shared_pixels(learned, theirs)
     assert not found
-    itself, _ = find_shared_pixels(ours, np.arange(80), replace(ours), CPU)
+    itself, _ = find_shared_pixels(learned, ours)
     assert len(itself.identical) == 80

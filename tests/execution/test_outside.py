@@ -17,13 +17,12 @@ import harness
 from harness.board import BOARD_FILE, open_board
 from harness.components import LEAK
 from harness.evaluation.predictions import load_predictions
-from harness.execution import outside
 from harness.execution.claims import Claims
 from harness.execution.outside import OutsideTests
 from harness.parameters import defaults
 from harness.registry import load_registry
 from harness.results.layout import outside_file, run_path
-from harness.results.store import read_records, read_resamples
+from harness.results.store import read_records, read_resamples, set_aside
 from harness.training.restore import restore
 from tests.conftest import TOY
 
@@ -287,7 +286,8 @@ def test_missing_images_fail_the_part_which_is_tried_again_and_rows_are_trained_
     (root / "there" / "0-0.png").rename(root / "there" / "elsewhere")
     code, log = run(name_test("there"))
     assert code == 1
-    assert "1 of 24 images of 'csv' is missing" in log
+    assert "outside test There would fail: 1 of 24 images of 'csv' is missing" in log
+    assert f"{NAME}--s0 on There: 1 of 24 images of 'csv' is missing" in log
     (part,) = parts(tmp_path / "board")[f"{NAME}--s0"].values()
     assert (part.status, part.failure.kind, part.data) == ("failed", "data", None)
     (root / "there" / "elsewhere").rename(root / "there" / "0-0.png")
@@ -419,7 +419,7 @@ def test_a_killed_run_goes_on_with_the_row_that_lacks_the_test(run, tmp_path, mo
 def test_a_row_that_another_process_is_at_is_waited_for(run, tmp_path, monkeypatch):
     held = Claims(tmp_path / "board").take(f"{NAME}--s0")
     assert held is not None
-    monkeypatch.setattr(outside.time, "sleep", lambda seconds: held.release())
+    monkeypatch.setattr("harness.execution.outside.time.sleep", lambda seconds: held.release())
     code, log = run(name_test("there"))
     assert code == 0, log
     assert f"waiting for other processes that run {NAME}--s0" in log
@@ -477,6 +477,9 @@ def test_validate_status_and_clean_know_what_belongs_to_outside_tests(run, tmp_p
     code, out, _ = harness("validate", str(folder))
     assert code == 0, out
     assert json.loads(harness("clean", str(folder), "--json")[1])["waste"] == []
+    assert harness("leaderboard", str(folder), "--out", str(tmp_path / "published"))[0] == 0
+    published = {path.name for path in (tmp_path / "published" / "records").iterdir()}
+    assert published == {path.name for path in (folder / "records").iterdir()}
     define(tmp_path, name_test("there"))
     code, out, _ = harness("clean", str(folder), "--yes")
     assert out.count("which board.toml does not name") == 2
@@ -492,6 +495,16 @@ def test_validate_status_and_clean_know_what_belongs_to_outside_tests(run, tmp_p
     code, out, _ = harness("validate", str(folder))
     assert code == 1
     assert f"{resamples.name} is not what its record was made with" in out
+
+
+def test_what_lies_beside_a_damaged_record_is_set_aside_with_it(run, tmp_path):
+    run(name_test("there"))
+    folder = tmp_path / "board"
+    beside = {path.name for path in folder.glob(f"records/{NAME}--s0*")}
+    (folder / "records" / f"{NAME}--s0.json").write_text("{")
+    assert len(set_aside(folder)) == 1
+    assert {path.name for path in (folder / "records" / "aside").iterdir()} == beside
+    assert not list(folder.glob(f"records/{NAME}--s0*"))
 
 
 @pytest.mark.slow

@@ -170,6 +170,7 @@ def test_the_card_says_what_the_record_says_and_what_is_unknown(harness, toy_boa
     assert f"| test | {record.dataset.splits['test'].images} | {record.dataset.splits['test'].patients} | 0 |" in card
     for heading in ("Use", "Intended use and limits", "Data", "Results on the test split", "Subgroups", "Calibration"):
         assert f"\n## {heading}" in card
+    assert "| has seen | toy (training and validation images of a row that the harness trained) |" in card
     items = [line.split(" | ") for line in card.partition("| item |")[2].splitlines()[2:]]
     assert len(items) == len(ITEMS) == 44
     assert next(line for line in items if "Funding" in line[1])[2] == "unknown |"
@@ -182,6 +183,7 @@ def test_a_card_of_a_weight_file_alone_says_that_results_are_unknown(harness, re
     assert harness("export", str(row.weights[0]), "--to", "hf", "--out", "folder")[0] == 0
     card = Path("folder/README.md").read_text()
     assert card.count("this card was made from the weight file alone") == 2
+    assert "| has seen | unknown |" in card
     assert "AUROC" not in card
 
 

@@ -302,6 +302,11 @@ WRONG = {
         "no image is in two splits",
         "leave one of each pair out",
     ),
+    "a dataset with an option that board.toml takes for a key of its own": (
+        dataset().replace("def load(root", "def load(root, splits=3"),
+        "says what it is",
+        "call it something else",
+    ),
     "a dataset with boxes of other columns": (
         dataset().replace("table=table)", "table=table, boxes=pd.DataFrame({'image': ['0'], 'w': [1]}))"),
         "loads",
