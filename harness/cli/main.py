@@ -31,6 +31,7 @@ from harness.cli.verbs import (
     plugins,
     prediction,
     reading,
+    serving,
     tuning,
     upkeep,
 )
@@ -65,6 +66,7 @@ VERBS: dict[str, dict[str, Any]] = {
     "Use a row": {
         "predict": prediction.predict,
         "explain": explanation.explain,
+        "serve": serving.serve,
         "export": exporting.export,
     },
     "Look after boards": {

@@ -105,6 +105,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "harness explain demo::chexnet--bce--demo phantom --labels Mass --method integrated-gradients",
         ),
     ),
+    "serve": (
+        ("Try a row on images in the browser.", "harness serve my-board::chexnet--bce--demo --open"),
+        (
+            "Compare two rows side by side.",
+            "harness serve my-board::chexnet--bce--demo my-board::chexnet--focal--demo",
+        ),
+    ),
     "speed": (("Find the fastest batch size.", "harness speed chexnet --batch-size 16,64,256"),),
     "new": (("Start a model.", "harness new model my-net"),),
     "check": (("Check a plugin's file.", "harness check my_net.py"),),

@@ -5,6 +5,7 @@ Only what the pixels need is read of a file: no tag of a person is ever in memor
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.data.dicom_frame import require_promised_size
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,9 +68,12 @@ def is_dicom(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def read_header(path: Path) -> DicomHeader:
-    """Read what a file says of its pixels, and no pixels. Raises `DataError` where it is no whole DICOM image."""
-    file = _open(path, pixels=False)
+def read_header(source: Path | bytes) -> DicomHeader:
+    """Read what a file, or its bytes, says of its pixels, and no pixels.
+
+    Raises `DataError` where it is no whole DICOM image.
+    """
+    file = _open(source, pixels=False)
     return DicomHeader(
         size=(_count(file, "Columns"), _count(file, "Rows")),
         photometric=str(file.get("PhotometricInterpretation", "")),
@@ -78,8 +83,9 @@ def read_header(path: Path) -> DicomHeader:
     )
 
 
-def decode(path: Path, *, stretch: bool = False, view_known: bool = False) -> NDArray[np.uint8]:
-    """Read a DICOM radiograph as grey (H, W) uint8, dark where little was absorbed: as MONOCHROME2 shows it.
+def decode(source: Path | bytes, *, stretch: bool = False, view_known: bool = False) -> NDArray[np.uint8]:
+    """Read a DICOM radiograph, a file or its bytes, as grey (H, W) uint8, dark where little was absorbed, as
+    MONOCHROME2 shows it.
 
     Stored values go through the modality's rescaling or table, then the first VOI table or window of the file, and are
     scaled to 8 bits; where there is neither, all values that its bits can hold span black to white, or with `stretch`
@@ -88,7 +94,7 @@ def decode(path: Path, *, stretch: bool = False, view_known: bool = False) -> ND
     Raises `DataError` for color, several frames, a localizer, and an image from the side unless `view_known` says that
     the dataset's table has told the view; for a damaged file; and for a compression that nothing installed reads.
     """
-    file = _open(path, pixels=True)
+    file = _open(source, pixels=True)
     _require_radiograph(file, view_known=view_known)
     stored = _read_pixels(file)
     values = _apply_modality(file, stored)
@@ -112,10 +118,11 @@ def _import_pydicom() -> Any:
     return pydicom
 
 
-def _open(path: Path, *, pixels: bool) -> FileDataset:
+def _open(source: Path | bytes, *, pixels: bool) -> FileDataset:
     pydicom = _import_pydicom()
+    read = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        file: FileDataset = pydicom.dcmread(path, force=True, specific_tags=list(TAGS), stop_before_pixels=not pixels)
+        file: FileDataset = pydicom.dcmread(read, force=True, specific_tags=list(TAGS), stop_before_pixels=not pixels)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes pydicom raise
@@ -161,6 +168,8 @@ def _read_pixels(file: FileDataset) -> NDArray[Any]:
     if syntax is None:
         file.file_meta.TransferSyntaxUID = syntax = _import_pydicom().uid.ImplicitVRLittleEndian
     _require_decoder(syntax)
+    if syntax.is_encapsulated:
+        require_promised_size(file.PixelData, (_count(file, "Columns"), _count(file, "Rows")))
     try:
         return np.asarray(file.pixel_array)
     except MemoryError:

@@ -146,6 +146,7 @@ def _make_maps(job: Job, registry: Registry, record: Record) -> MapValues | str:
 
 
 def note_data_root(board: Board, registry: Registry, data_root: Path) -> None:
-    """Note where the data of a board were found, for its next run; nothing where all of its images are drawn."""
-    if not all(registry.dataset(name).drawn for name in (board.dataset, *(test.dataset for test in board.tests))):
+    """Note where the data of a board were found, for its next run; nothing where none are, or all images are drawn."""
+    datasets = (board.dataset, *(test.dataset for test in board.tests))
+    if data_root.is_dir() and not all(registry.dataset(name).drawn for name in datasets):
         note_data(board.folder, data_root)

@@ -64,12 +64,18 @@ def explain_images(
     for label in labels:
         if label not in member.labels:
             raise UnknownNameError(f"label of {row.name}", label, member.labels)
-    map_layer = registry.model(member.model).map_layer
-    explainer = Explainer.of(
-        member.network, member.task, member.recipe, mirrors=member.mirrors, map_layer=map_layer, method=method
-    )
+    explainer = make_explainer(row, registry, method)
     encoded = member.encode(source.table if row.columns or source.data is None else None, len(source.names))
     return _explain_each(row, source, labels, explainer, encoded)
+
+
+def make_explainer(row: LoadedRow, registry: Registry, method: Method = "grad-cam") -> Explainer:
+    """What makes maps by the first seed's network. Raises `PluginError` where it has no layer for Grad-CAM."""
+    member = row.members[0]
+    map_layer = registry.model(member.model).map_layer
+    return Explainer.of(
+        member.network, member.task, member.recipe, mirrors=member.mirrors, map_layer=map_layer, method=method
+    )
 
 
 def _explain_each(
@@ -133,11 +139,15 @@ def lay_over(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.
     if share.shape[0] != side:
         share = np.asarray(Image.fromarray(share).resize((side, side), Image.Resampling.BILINEAR))
     share = np.clip(share, 0, 1).astype(np.float64)
-    steps = np.linspace(0, 1, len(COLORS))
-    color = np.stack([np.interp(share, steps, channel) for channel in np.transpose(COLORS)], axis=-1)  # (S, S, 3)
     amount = STRENGTH * share[..., None]
-    picture: NDArray[np.uint8] = np.rint((1 - amount) * image[..., None] + amount * color).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.rint((1 - amount) * image[..., None] + amount * paint(share)).astype(np.uint8)
     return picture
+
+
+def paint(share: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Colors (S, S, 3) from 0 to 255 of shares (S, S) of a map's maximum."""
+    steps = np.linspace(0, 1, len(COLORS))
+    return np.stack([np.interp(share, steps, channel) for channel in np.transpose(COLORS)], axis=-1)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -23,10 +23,12 @@ LIBRARIES = (
     "scikit-learn",
     "numba",
     "optuna",
+    "onnxruntime",
     "tensorboard",
     "wandb",
 )
 EXTRAS = {
+    "onnxruntime": "harness export --to onnx needs it. Run pip install 'cxr-harness[export]'.",
     "optuna": "harness tune needs Optuna. Run pip install optuna.",
     "tensorboard": "Curves in TensorBoard need it. Run pip install tensorboard.",
     "wandb": "Curves in Weights & Biases need it. Run pip install wandb.",

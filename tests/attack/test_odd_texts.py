@@ -146,7 +146,7 @@ def test_everything_is_printed_through_the_one_door():
 ALLOWED = {
     "Text(_keep_lines(event.text))",
     "Text('\\n')",
-    "typer.echo(json.dumps(_without_nan(document), indent=1), file=_reserved.get() or sys.stdout)",
+    "typer.echo(text, nl=False, file=_reserved.get() or sys.stdout)",
 }
 """What prints its own lines: output of plugins, lines below a table, and JSON, which has no such characters."""
 

@@ -163,6 +163,19 @@ def test_compressed_files_give_the_pixels_of_those_that_are_not(tmp_path):
         assert np.array_equal(decode(find_file(one)), decode(find_file(other))), one
 
 
+@pytest.mark.parametrize("name", ["MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "JPEG-LL.dcm"])
+def test_packed_pixels_of_another_size_than_the_header_says_are_not_unpacked(tmp_path, monkeypatch, name):
+    file = pydicom.dcmread(find_file(name))
+    rows, columns = file.Rows, file.Columns
+    file.Rows, file.Columns = 8, 9
+    file.save_as(tmp_path / "small")
+    monkeypatch.setattr(pydicom.Dataset, "pixel_array", property(lambda _: pytest.fail("it was unpacked")))
+    with pytest.raises(
+        DataError, match=f"says 9 x 8 pixels, and its packed image {columns:,} x {rows:,}; get it again"
+    ):
+        decode(tmp_path / "small")
+
+
 def test_a_real_chest_is_dark_around_and_in_the_lungs():
     chest = decode(find_file("RG1_UNCR.dcm")).astype(float)
     height, width = chest.shape

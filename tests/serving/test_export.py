@@ -51,8 +51,9 @@ def harness_models():
 """
 FAMILIES = (
     *("test_vit", "test_convnext", "test_efficientnet", "test_resnet", "swin_tiny_patch4_window7_224"),
-    *("mobilenetv3_small_050", "regnetx_002", "ghostnet_050", "dla46_c", "lcnet_050"),
+    *("mobilenetv3_small_050", "regnetx_002", "ghostnet_050", "repvgg_a0", "lcnet_050"),
 )
+"""Not dla46_c: with random weights, torch itself rounds its logits by 0.0001."""
 BUNDLED = (
     *("tiny-cnn", "chexnet", "chexnet-transformer", "chexnet-demographics", "chexnet-demographics-permuted"),
     *("efficientnet-b0", "efficientnet-b3", "resnet50", "vit-b16", "convnext-tiny"),

@@ -57,6 +57,15 @@ SplitOption = Annotated[
     Literal["train", "val", "test"],
     typer.Option("--split", help="Take this split of the dataset.", rich_help_panel=DATA),
 ]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="POLICY",
+        help="Decide by these thresholds, such as val-f1, val-youden or 0.5.",
+        show_default="those of the board's first decision metric",
+    ),
+]
 MOST_BATCH = 65_536
 
 
@@ -82,15 +91,7 @@ def predict(
             show_default="the first that has a result",
         ),
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            "--policy",
-            metavar="POLICY",
-            help="Decide by these thresholds, such as val-f1, val-youden or 0.5.",
-            show_default="those of the board's first decision metric",
-        ),
-    ] = None,
+    policy: PolicyOption = None,
     table: TableOption = None,
     split: SplitOption = "test",
     options: DatasetOptions = None,

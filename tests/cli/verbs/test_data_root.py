@@ -91,3 +91,12 @@ def test_the_note_is_hidden_from_git_and_in_nothing_that_is_published_or_cleaned
     written = [*Path("public").rglob("*"), *(path for path in Path("b").rglob("*") if "runs" not in path.parts)]
     assert not [path for path in written if path.is_file() and str(tmp_path).encode() in path.read_bytes()]
     assert run("validate", "b")[0] == 0
+
+
+def test_a_folder_that_an_outside_test_looked_for_in_vain_is_not_noted(harness, toy_board):
+    text = (toy_board / "board.toml").read_text()
+    (toy_board / "board.toml").write_text(f'{text}\n[[test]]\ndataset = "openi"\n')
+    for _ in range(2):
+        code, _, err = harness("run", str(toy_board), "--data-root", "nowhere")
+        assert (code, "the folder nowhere does not exist" in err) == (1, True), err
+        assert not (toy_board / "runs" / "local.toml").exists()
