@@ -206,7 +206,7 @@ class Board:
     @cached_property
     def row_names(self) -> frozenset[str]:
         """The names of all rows, ensembles too."""
-        return frozenset(row.name for row in (*self.rows, *self.ensembles))
+        return self.trained_names | {one.name for one in self.ensembles}
 
     @cached_property
     def trained_names(self) -> frozenset[str]:
@@ -323,7 +323,7 @@ def _gather_ensembles(path: Path, asked: Iterable[EnsembleTable], rows: Mapping[
     names = [one.name for one in ensembles]
     if len(set(names)) < len(names):
         raise UsageError(f"{path}: two [[ensembles]] are made of the same; keep one of them")
-    titles = [row.title or row.name for row in (*rows.values(), *ensembles)]
+    titles = [*(row.title or row.name for row in rows.values()), *(one.title or one.name for one in ensembles)]
     twice = next((one.title for one in ensembles if titles.count(one.title) > 1), None)
     if twice is not None:
         raise UsageError(f"{path}: two rows are called '{twice}'; give each a name of its own")

@@ -141,9 +141,8 @@ class _AreaJudge:
 
     def __init__(self, targets: NDArray[np.float32], values: NDArray[np.float64]) -> None:
         classes = [(np.flatnonzero(column == 0), np.flatnonzero(column == 1)) for column in targets.T]
-        numbers = np.isnan(values).any(axis=0)  # (N, C)
-        known = ~np.isnan(targets)
-        usable = ~(numbers & known).any(axis=0)
+        missing = np.isnan(values).any(axis=0) & ~np.isnan(targets)  # (N, C)
+        usable: list[bool] = (~missing.any(axis=0)).tolist()
         self.labels = [n for n, (absent, present) in enumerate(classes) if len(absent) and len(present) and usable[n]]
         self.classes = [classes[label] for label in self.labels]
         self.added = [
@@ -174,4 +173,4 @@ def _find_areas(absent: NDArray[np.float64], present: NDArray[np.float64]) -> ND
         ]
     )
     share = below / 2 / (few.shape[1] * many.shape[1])
-    return 1 - share if turned else share
+    return np.asarray(1 - share if turned else share)

@@ -31,8 +31,8 @@ class Member:
 
 
 def title_ensemble(ensemble: Ensemble, records: Sequence[Record]) -> str:
-    """What an ensemble without a name is called, such as `ensemble of 3` or `greedy ensemble of 2 to 4, ranks`."""
-    kind = "" if ensemble.average == "probability" else f", {AVERAGED[ensemble.average]}"
+    """What an ensemble without a name is called, such as `ensemble of 3` or `greedy ensemble of 2 to 4 by rank`."""
+    kind = "" if ensemble.average == "probability" else f" by {ensemble.average}"
     return f"{_count_members(ensemble, records)}{kind}"
 
 
