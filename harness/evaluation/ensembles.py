@@ -142,7 +142,7 @@ class _AreaJudge:
     def __init__(self, targets: NDArray[np.float32], values: NDArray[np.float64]) -> None:
         classes = [(np.flatnonzero(column == 0), np.flatnonzero(column == 1)) for column in targets.T]
         missing = np.isnan(values).any(axis=0) & ~np.isnan(targets)  # (N, C)
-        usable: list[bool] = (~missing.any(axis=0)).tolist()
+        usable = np.logical_not(np.any(missing, axis=0)).tolist()
         self.labels = [n for n, (absent, present) in enumerate(classes) if len(absent) and len(present) and usable[n]]
         self.classes = [classes[label] for label in self.labels]
         self.added = [

@@ -160,6 +160,11 @@ def test_a_comparison_with_a_member_says_what_both_share(harness, made):
     assert f"b::{NAME} is an ensemble with b::{A} among its members" in " ".join((out + err).split())
 
 
+def test_so_it_does_where_predictions_are_compared(harness, made):
+    _, out, err = harness("compare", f"b::{NAME}", f"b::{A}", "--unit", "patient")
+    assert f"b::{NAME} is an ensemble with b::{A} among its members" in " ".join((out + err).split())
+
+
 def test_ranks_have_no_decisions(harness, board):
     assert harness("ensemble", "b", A, B, "--average", "rank")[0] == 0
     record = read(board, Ensemble(rows=(A, B), average="rank").name)
