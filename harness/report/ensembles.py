@@ -14,7 +14,7 @@ from harness.results.repetition import tell_again, tell_ensemble_again
 if TYPE_CHECKING:
     from harness.board import Ensemble
     from harness.report.leaderboard import Leaderboard, RowSummary
-    from harness.results.record import Record
+    from harness.results.record import EnsemblePart, Record
 
 AVERAGED = {"probability": "probabilities", "logit": "logits", "rank": "ranks"}
 """What is averaged -> what it is called in words."""
@@ -51,22 +51,25 @@ def tell_making(row: RowSummary) -> list[str]:
     )
     if row.ensemble.average == "rank":
         making += " A mean of ranks is no probability, so that it has no decisions and no calibration."
-    parts = [record.ensemble for record in row.counted if record.ensemble is not None]
+    parts = {record.combo.seed: record.ensemble for record in row.counted if record.ensemble is not None}
     if row.ensemble.greedy is None or not parts:
         return [making]
-    seeds = [
-        f"seed {record.combo.seed} {format_number(best, 4)}"
-        for record, part in zip(row.counted, parts, strict=True)
-        if (best := part.values[sum(member.weight for member in part.members) - 1]) is not None
-    ]
-    metric, steps = title_metric(parts[0].metric or ""), row.ensemble.greedy
-    candidates = sorted({len(part.candidates) for part in parts})
+    first = next(iter(parts.values()))
+    seeds = [f"seed {seed} {format_number(_find_best(part), 4)}" for seed, part in parts.items()]
+    metric, steps = title_metric(first.metric or ""), row.ensemble.greedy
+    candidates = sorted({len(part.candidates) for part in parts.values()})
     picked = (
         f"Members were picked from {_span(candidates)} rows by {metric} on validation, with replacement, in {steps} "
         f"step{'' if steps == 1 else 's'}, and kept up to the best step (Caruana et al. 2004): {', '.join(seeds)}. "
         "What that gained on validation is in part chance; the board's numbers are of the test, which took no part."
     )
     return [making, picked]
+
+
+def _find_best(part: EnsemblePart) -> float | None:
+    """What the kept members come to on validation."""
+    step = sum(member.weight for member in part.members)
+    return part.values[step - 1] if step <= len(part.values) else None
 
 
 def tell_command(board: str, row: RowSummary, *, data: bool) -> str:
