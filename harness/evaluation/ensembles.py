@@ -56,6 +56,12 @@ class Merit:
         """The threshold policy that decisions are judged by."""
         return split_name(self.name)[1] or DEFAULT_POLICY
 
+    def require(self, how: Averaging) -> None:
+        """Raise `UsageError` where an average of that kind has no value of the metric."""
+        if self.metric.on == "maps" or (how == "rank" and self.metric.on != "ranks"):
+            kind = "ranks" if how == "rank" else "predictions"
+            raise UsageError(f"an average of {kind} has no {self.name}, so nothing can be picked by it")
+
 
 def average(members: Sequence[Predictions], weights: Sequence[int], how: Averaging) -> Predictions:
     """The weighted mean of the members' probabilities, logits or ranks; they are aligned, and their targets the same.
@@ -82,9 +88,7 @@ def select(candidates: Sequence[Predictions], how: Averaging, merit: Merit, step
     the same. Raises `UsageError` for a metric that an average of that kind does not have, `DataError` where no
     candidate has a value.
     """
-    if merit.metric.on == "maps" or (how == "rank" and merit.metric.on != "ranks"):
-        kind = "ranks" if how == "rank" else "predictions"
-        raise UsageError(f"an average of {kind} has no {merit.name}, so nothing can be picked by it")
+    merit.require(how)
     values = np.stack([_values(one, how) for one in candidates])  # (M, N, C)
     judge = _make_judge(candidates[0], values, how, merit)
     sign = 1 if merit.metric.higher_is_better else -1

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.board import ENSEMBLE, Board, OutsideTest
+from harness.board import ENSEMBLE, Board, Ensemble, OutsideTest
 from harness.choices import resolve_metrics
 from harness.components import Metric
-from harness.errors import ClaimLostError, DataError
+from harness.errors import ClaimLostError, DataError, UsageError
 from harness.evaluation.ensembles import Merit, Selection, average, select
 from harness.evaluation.evaluate import Protocol, evaluate
 from harness.evaluation.pooling import require_stored_units
@@ -39,7 +39,7 @@ from harness.results.record import (
 )
 from harness.results.shadow import gather_pretraining
 from harness.results.staleness import why_evaluate_again
-from harness.results.store import read_records, run_folder, write_record
+from harness.results.store import read_record, read_records, run_folder, write_record
 from harness.scoring.alignment import align, require_same_targets, share_patients
 from harness.scoring.reader_files import read_board_readers
 
@@ -84,7 +84,7 @@ def make_ensembles(board: Board, registry: Registry, mention: Hear, warn: Hear, 
     for line in _tell_lacking(plans):
         warn(line)
     todo = [one for one in plans if not one.lacking and _is_wanted(board, one, made.get(one.name), again)]
-    left = _make_all(board, registry, todo, mention) if todo else []
+    left = _make_all(board, registry, todo, mention, again) if todo else []
     done = {one.name for one in todo}
     changed = [name for name, one in made.items() if name not in done and _lacks_numbers(board, plans, one)]
     if changed:
@@ -116,7 +116,16 @@ def _tell_lacking(plans: Iterable[EnsemblePlan]) -> list[str]:
     return [f"seed {', '.join(map(str, numbers))} has no {title}: {why}" for (title, why), numbers in seeds.items()]
 
 
-def _make_all(board: Board, registry: Registry, plans: Sequence[EnsemblePlan], mention: Hear) -> list[str]:
+def require_pickable(board: Board, registry: Registry, ensemble: Ensemble) -> None:
+    """Raise `UsageError` for a greedy ensemble whose average has no value of the board's objective."""
+    if ensemble.greedy is not None:
+        _find_merit(board, resolve_metrics(board.metrics, registry)).require(ensemble.average)
+
+
+def _make_all(
+    board: Board, registry: Registry, plans: Sequence[EnsemblePlan], mention: Hear, again: str | None
+) -> list[str]:
+    """Make what nobody else is making; gives a line for each that could not be made."""
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     readers, claims, left = read_board_readers(board), Claims(board.folder), []
     rules = _Rules(metrics, in_groups, None if readers is None else readers.make_panel)
@@ -124,11 +133,12 @@ def _make_all(board: Board, registry: Registry, plans: Sequence[EnsemblePlan], m
         mention(plan.name)
         claim = claims.take(plan.name, key=plan.key)
         if claim is None:
-            left.append(f"{plan.name}: another process is making it")
-            continue
+            continue  # another process makes it
         try:
-            _make(board, plan, rules, claim)
-        except (DataError, ClaimLostError) as error:
+            there = read_record(board.folder, plan.ensemble.name, plan.seed)  # which another one may have made by now
+            if _is_wanted(board, plan, there, again):
+                _make(board, plan, rules, claim)
+        except (DataError, UsageError, ClaimLostError) as error:
             left.append(f"{plan.name}: {error}")
         finally:
             claim.release()
@@ -178,13 +188,17 @@ def _choose(board: Board, plan: EnsemblePlan, rules: _Rules) -> _Chosen:
         val = None if without else average(_read(board, candidates, "val"), weights, how)
         return _Chosen(candidates, weights, val, None)
     vals = _read(board, candidates, "val")
-    metric = next(one for one in rules.metrics if one.name == board.objective.partition("@")[0])
-    merit = Merit(metric=metric, name=board.objective, unit=board.unit, pool=board.pool)
-    found = select(vals, how, merit, steps)
+    found = select(vals, how, _find_merit(board, rules.metrics), steps)
     taken = [place for place, weight in enumerate(found.weights) if weight]
     weights = tuple(found.weights[place] for place in taken)
     val = average([vals[place] for place in taken], weights, how)
     return _Chosen(tuple(candidates[place] for place in taken), weights, val, found)
+
+
+def _find_merit(board: Board, metrics: Sequence[Metric]) -> Merit:
+    """What members are picked by: the board's objective."""
+    metric = next(one for one in metrics if one.name == board.objective.partition("@")[0])
+    return Merit(metric=metric, name=board.objective, unit=board.unit, pool=board.pool)
 
 
 def _read(board: Board, records: Sequence[Record], split: str) -> list[Predictions]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,42 @@ def test_what_is_no_ensemble_is_refused_and_nothing_is_written(harness, board, a
     assert (board / "board.toml").read_bytes() == before
 
 
+def test_what_cannot_be_picked_by_the_objective_is_refused_before_anything_is_written(harness, board):
+    text = (board / "board.toml").read_text().replace('objective = "auroc"', 'objective = "brier"')
+    (board / "board.toml").write_text(text)
+    code, _, err = harness("ensemble", "b", "--greedy", "2", "--average", "rank")
+    assert (code, "an average of ranks has no brier" in err) == (2, True), err
+    assert (board / "board.toml").read_text() == text
+
+
+def test_what_another_process_is_making_is_left_to_it(harness, board):
+    from harness.execution.claims import Claims
+
+    claim = Claims(board).take(f"{NAME}--s0")
+    assert claim is not None
+    assert harness("ensemble", "b", A, B)[0] == 0
+    claim.release()
+    assert [record.combo.seed for record in read_records(board).records if record.ensemble] == [1]
+
+
+def test_a_submission_without_validation_is_averaged_and_then_nothing_is_fitted(harness, board):
+    stored = {seed: load(board, read(board, A, seed), "test") for seed in (0, 1)}
+    for seed, one in stored.items():
+        replace(one, logits=one.logits + np.float32(0.1) * np.arange(3, dtype=np.float32)).save(Path(f"{seed}.npz"))
+    given = ("--name", "Theirs", "--about", "by mail", "--predictions", "0.npz,1.npz")
+    code, _, err = harness("submit", "b", *given)
+    assert code == 0, err
+    assert harness("ensemble", "b", A, "external--Theirs")[0] == 0
+    record = read(board, Ensemble(rows=(A, "external--Theirs")).name)
+    assert record.is_without_validation
+    assert "val-f1" not in record.thresholds
+    assert record.efficiency == EfficiencyPart()
+    assert harness("validate", "b")[0] == 0
+    code, out, _ = harness("ensemble", "b", "--greedy", "2", "--json")
+    (row,) = (row for row in json.loads(out)["rows"] if row["name"] == Ensemble(greedy=2).name)
+    assert "external--Theirs" not in row["ensemble"]["members"], "nothing can be picked without validation"
+
+
 def test_an_ensemble_has_another_name_only_in_board_toml(harness, made):
     code, _, err = harness("ensemble", "b", A, B, "--name", "Both")
     assert (code, "the board has this ensemble without a name; change its name in" in err) == (2, True)
@@ -252,3 +289,15 @@ def test_a_table_that_is_wrong_is_refused_by_name(board, table, message):
         file.write(f"\n[[ensembles]]\n{table}\n")
     with pytest.raises(UsageError, match=message):
         open_board(board)
+
+
+def test_a_new_board_with_other_parameters_has_no_ensembles_and_says_so(harness, made):
+    code, _, err = harness("run", "b", "--board", "c", "--set", "recipe.epochs=1", "--dry-run")
+    assert (code, "the new board has none of the [[ensembles]]" in " ".join(err.split())) == (0, True), err
+
+
+def test_a_new_board_of_other_data_keeps_its_ensembles(registry, made, tmp_path):
+    from harness.definition import BoardRequest, define
+
+    wanted = define(BoardRequest(board=str(made), folder=tmp_path / "c", options={"count": 60}))
+    assert [one.name for one in wanted.board.ensembles] == [NAME]

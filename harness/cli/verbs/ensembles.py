@@ -50,7 +50,7 @@ def ensemble(
     from harness.board import Ensemble, open_board
     from harness.cli.terminal import Display, warn
     from harness.definition import add_ensemble
-    from harness.execution.ensembles import make_ensembles
+    from harness.execution.ensembles import make_ensembles, require_pickable
     from harness.report.page import render
     from harness.results.ensembles import require_makable
 
@@ -62,6 +62,7 @@ def ensemble(
     wanted = Ensemble(rows=asked or ("*",), average=average, greedy=greedy, title=name.strip())
     opened, registry = open_board(board), open_registry(plugin)
     require_makable(opened, wanted)
+    require_pickable(opened, registry, wanted)
     defined = add_ensemble(Path(board), wanted)
     with Display() as display:
         left = make_ensembles(defined, registry, display.mention, warn, again=wanted.name)
