@@ -45,7 +45,7 @@ def ensemble(
 ) -> None:
     """Add a row that averages the stored predictions of others. Nothing is trained.
 
-    board.toml keeps it as an [[ensembles]] table, and harness run makes it again when its members change.
+    board.toml keeps it, and harness run makes it again when its members change.
     """
     from harness.board import Ensemble, open_board
     from harness.cli.terminal import Display, warn
