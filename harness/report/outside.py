@@ -226,9 +226,11 @@ def _join_states(states: Sequence[State]) -> State:
 
 
 def _share_labels(cells: Iterable[OutsideCell], seen: Leaderboard) -> dict[str, tuple[str, ...]]:
-    """Metric -> the labels that it averages on both tests, in every row that has it on both."""
+    """Metric -> the labels that it averages on both tests, in every row that has it on both and is judged."""
     parts: dict[str, list[MetricPart]] = {metric: [] for metric in seen.metrics}
-    for pair in (pair for cell in cells for pair in cell.records):
+    having = [cell for cell in cells if cell.records]
+    judged = [cell for cell in having if not cell.mark] or having  # a row that is not judged takes no label from others
+    for pair in (pair for cell in judged for pair in cell.records):
         for metric in seen.metrics:
             both = [record.metrics[metric] for record in pair if metric in record.metrics]
             if len(both) == 2 and all(part.macro is not None for part in both):
