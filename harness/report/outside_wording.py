@@ -179,7 +179,8 @@ def tell_cell(test: OutsideSummary, cell: OutsideCell) -> str:
         if spread.interval_seeds:
             lines.append(f"95 % over patients and seeds {format_pair(spread.interval_seeds)}")
     if (drop := cell.drops.get(objective)) is not None:
-        text = f"{name_change(test.seen)} {drop.value:.4f}, from {drop.inside:.4f} to {drop.outside:.4f} on the same labels"
+        ends = f"from {drop.inside:.4f} to {drop.outside:.4f} over the same labels"
+        text = f"{name_change(test.seen)} {drop.value:.4f}, {ends}"
         lines.append(text + (f"; 95 % over {drop.over} {format_pair(drop.interval)}" if drop.interval else ""))
     lines += [f"{text[0].upper()}{text[1:]}" for text in tell_labels_used(test)]
     lines += [text for text in (tell_targets(test), f"{tell_splits(test)}: {tell_size(test)}") if text]

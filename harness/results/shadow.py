@@ -155,7 +155,7 @@ def _find_seen(
 
 
 def _find_listed(source: PretrainingSource, tested: Source, data: Data) -> _Seen | str:
-    """What a list of names consists of, with the patients of all images of their dataset, in whatever split they are."""
+    """What a list of names consists of, with the patients of all images of their dataset, in whatever split."""
     of_test = source.dataset == tested.dataset.name
     table = load(tested).table if of_test else data.table
     mine = table[table["image"].astype(str).isin(source.images)]
@@ -192,5 +192,5 @@ def _say(
     patients: int | None = None,
     why: str = "",
 ) -> PretrainingPart:
-    name, about = scrub_paths(source.name), scrub_paths(source.about)
-    return PretrainingPart(name=name, about=about, overlap=overlap, images=images, patients=patients, why=scrub_paths(why))
+    name, about, why = map(scrub_paths, (source.name, source.about, why))
+    return PretrainingPart(name=name, about=about, overlap=overlap, images=images, patients=patients, why=why)
