@@ -167,7 +167,7 @@ def _find_listed(source: PretrainingSource, tested: Source, data: Data) -> _Seen
 # --- what they share -------------------------------------------------------------------------------------------------
 
 
-def _compare(source: PretrainingSource, tested: Source, test: pd.DataFrame, seen: _Seen | None) -> PretrainingPart:
+def _compare(source: PretrainingSource, tested: Source, test: pd.DataFrame, seen: _Seen | str) -> PretrainingPart:
     """Count the images and patients of the test that were seen."""
     renamed, loose = read_table().share_images(source.dataset, tested.dataset.name), _is_loose(source, tested)
     if isinstance(seen, str):

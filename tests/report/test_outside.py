@@ -183,7 +183,9 @@ def test_the_drop_of_a_network_that_has_seen_a_test_is_shown_and_not_judged(buil
     remarks = {row["row"]: row["remark"] for row in as_rows((near,)) if row["metric"] == "auroc"}
     assert remarks == {"good--bce--demo": cell.mark, "poor--bce--demo": None}
     said = f"{cell.row.title} on Near hospital: the drop is not judged, as {cell.mark}."
-    assert said in make_matrix(summary, (near,), "board").caption
+    matrix = make_matrix(summary, (near,), "board")
+    assert matrix is not None
+    assert said in matrix.caption
 
 
 def test_no_drop_from_a_board_that_leaks_is_judged(build_outside, registry):
