@@ -105,7 +105,8 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     ]
     higher = directions.get(objective, True)
     current = next((r for r in records if r.dataset.fingerprint == fingerprint and stale[id(r)] is None), None)
-    labels = _share_labels([row for row in rows if _is_ranked(row, objective)], directions)
+    systems = [row for row in rows if row.control is None] or rows
+    labels = _share_labels([row for row in rows if _is_ranked(row, objective)] or systems, directions)
     rows = [_restrict(row, labels) for row in rows]
     ordered: list[RowSummary] = []
     drawn: dict[str, tuple[Resamples, ...]] = {}

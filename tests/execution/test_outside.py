@@ -369,6 +369,24 @@ def test_the_own_training_split_is_refused_by_its_names(run, tmp_path):
     assert "24 patients (own0, own1, own10, ...), 24 image names" in log
 
 
+@pytest.mark.slow
+def test_patients_of_the_own_test_are_no_overlap_and_what_they_do_to_a_drop_is_told(run, tmp_path, root):
+    code, log = run('\n[[test]]\ndataset = "csv"\nfile = "own.csv"\n')
+    assert code == 0, log
+    (part,) = parts(tmp_path / "board")[f"{NAME}--s0"].values()
+    assert part.notes[0].startswith("16 patients (own40, own41, own42, ...), 16 image names (")
+    assert part.notes[0].endswith(
+        "are also in the own test: a drop takes them for other people, so that its interval is too wide"
+    )
+
+
+def test_a_way_out_by_an_option_says_what_it_is_in_a_board(run, tmp_path):
+    define(tmp_path)
+    code, log = run(name_test("gone"))
+    assert code == 1
+    assert "--option file=NAME.csv; in a [[test]] table, what follows --option is a key of its own" in log
+
+
 # --- later -----------------------------------------------------------------------------------------------------------
 
 
