@@ -231,3 +231,14 @@ def describe_doubts(members: Sequence[Restored], registry: Registry) -> tuple[st
             "harness, and their pixels may differ"
         )
     return tuple(dict.fromkeys(notes))
+
+
+def describe_calibration(fitted: Fitted, labels: Sequence[str]) -> tuple[str, ...]:
+    """What has to be known where validation images with a finding did not score higher than those without."""
+    turned = [label for label, slope in zip(labels, fitted.calibration.slope, strict=True) if slope <= 0]
+    if not turned:
+        return ()
+    return (
+        f"calibration turns {', '.join(turned)} around, since validation images with the finding did not score higher "
+        "than those without: there a higher probability has no higher calibrated one, and a decision is worth little",
+    )
