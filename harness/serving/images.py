@@ -61,7 +61,7 @@ def require_moderate(path: Path, formats: Sequence[str] | None = None) -> None:
 
     Where `formats` are given, of all that Pillow reads only these are images, and each is to hold a single one.
     """
-    from PIL import Image as pillow
+    import PIL.Image
 
     if not path.exists():
         raise DataError("there is no such file")
@@ -73,7 +73,7 @@ def require_moderate(path: Path, formats: Sequence[str] | None = None) -> None:
     if dicom.is_dicom(path):
         width, height = dicom.read_header(path).size
     else:
-        with path.open("rb") as file, pillow.open(file, formats=formats) as image:
+        with path.open("rb") as file, PIL.Image.open(file, formats=formats) as image:
             if formats is not None:
                 require_single(image)
             width, height = image.size
@@ -174,7 +174,7 @@ def _may_be_image(path: Path) -> bool:
 
 
 def make_encodable(name: str) -> str:
-    """A file's name in which bytes that are no UTF-8 are written as such, like `\\xe9`."""
+    """A file's name in which bytes that are no UTF-8 are written by their numbers."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -238,7 +238,8 @@ def describe_calibration(fitted: Fitted, labels: Sequence[str]) -> tuple[str, ..
     turned = [label for label, slope in zip(labels, fitted.calibration.slope, strict=True) if slope <= 0]
     if not turned:
         return ()
-    return (
+    said = (
         f"calibration turns {', '.join(turned)} around, since validation images with the finding did not score higher "
-        "than those without: there a higher probability has no higher calibrated one, and a decision is worth little",
+        "than those without: there a higher probability has no higher calibrated one, and a decision is worth little"
     )
+    return (said,)

@@ -143,7 +143,9 @@ def test_labels_that_calibration_reverses_are_named(toy_board, registry, monkeyp
     from harness.evaluation.calibration import Calibration
 
     line = Calibration(np.array([-1.0, 0.0, 1.0]), np.zeros(3))
-    monkeypatch.setattr("harness.serving.loading.fit_single", lambda _: Fitted(thresholds={}, calibration=line, policy=""))
+    monkeypatch.setattr(
+        "harness.serving.loading.fit_single", lambda _: Fitted(thresholds={}, calibration=line, policy="")
+    )
     (note,) = open_row(f"{toy_board}::{ROW}", registry, torch.device("cpu")).notes
     assert note.startswith("calibration turns first, second around")
 
