@@ -56,7 +56,7 @@ def read_path(path: Path, size: int, scale: GreyScale) -> NDArray[np.uint8]:
     return resize(read_file(path, scale), size)
 
 
-def require_moderate(path: Path, formats: Sequence[str] | None = None) -> None:
+def require_moderate(path: Path, formats: tuple[str, ...] | None = None) -> None:
     """Raise `DataError` for what is no ordinary file, has too many bytes, or says that it has too many pixels.
 
     Where `formats` are given, of all that Pillow reads only these are images, and each is to hold a single one.

@@ -26,7 +26,9 @@ def render_card(part: NetworkPart, record: Record | None, notes: Sequence[str]) 
     """A README.md for a weight file that says `part`; without its record, results and data are unknown."""
     import jinja2
 
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701 - Markdown, no HTML
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False, finalize=_escape
+    )  # noqa: S701 - Markdown
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     text = files("harness.templates").joinpath("model-card.md.j2").read_text(encoding="utf-8")
@@ -37,6 +39,11 @@ def render_card(part: NetworkPart, record: Record | None, notes: Sequence[str]) 
         for number, asks in enumerate(ITEMS, start=1)
     ]
     return environment.from_string(text).render(values, notes=notes, claim=claim, intended=INTENDED, policy=part.policy)
+
+
+def _escape(value: object) -> object:
+    """A value without tags of HTML, which Markdown would keep: labels may hold anything."""
+    return value.replace("<", "&lt;") if isinstance(value, str) else value
 
 
 def _describe_network(part: NetworkPart) -> dict[str, Any]:

@@ -222,7 +222,8 @@ def test_a_card_says_what_was_measured_on_other_data_and_of_heat_maps(toy_board,
     failed = found.model_copy(update={"dataset": "nowhere", "status": "failed"})
     metrics = record.metrics | {"pointing": record.metrics["auroc"].model_copy(update={"maps": maps})}
     known = record.model_copy(update={"outside": {"a": found, "b": failed}, "metrics": metrics})
-    card = render_card(part, known, ())
+    card = render_card(part, known, ("<script> is a label",))
+    assert "\n&lt;script> is a label.\n" in card
     assert "### elsewhere with seed = 5 (test); 1 of 2 labels have a counterpart there" in card
     assert "on one dataset" not in card
     assert "nowhere" not in card

@@ -147,7 +147,7 @@ def test_labels_that_calibration_reverses_are_named(toy_board, registry, monkeyp
         "harness.serving.loading.fit_single", lambda _: Fitted(thresholds={}, calibration=line, policy="")
     )
     (note,) = open_row(f"{toy_board}::{ROW}", registry, torch.device("cpu")).notes
-    assert note.startswith("calibration turns first, second around")
+    assert note.startswith("the calibrated probability of first, second does not rise with the probability")
 
 
 def test_all_seeds_are_an_ensemble(harness, row, toy_board):
