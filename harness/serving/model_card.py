@@ -26,9 +26,7 @@ def render_card(part: NetworkPart, record: Record | None, notes: Sequence[str]) 
     """A README.md for a weight file that says `part`; without its record, results and data are unknown."""
     import jinja2
 
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False, finalize=_escape
-    )  # noqa: S701 - Markdown
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_escape)  # noqa: S701 - Markdown
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     text = files("harness.templates").joinpath("model-card.md.j2").read_text(encoding="utf-8")

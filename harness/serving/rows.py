@@ -239,7 +239,7 @@ def describe_calibration(fitted: Fitted, labels: Sequence[str]) -> tuple[str, ..
     if not turned:
         return ()
     said = (
-        f"the calibrated probability of {', '.join(turned)} does not rise with the probability, since validation images "
-        "with the finding did not score higher than those without; decisions there are worth little"
+        f"the calibrated probability of {', '.join(turned)} does not rise with the probability, since validation "
+        "images with the finding did not score higher than those without; decisions there are worth little"
     )
     return (said,)
