@@ -32,7 +32,13 @@ def as_text(summary: Leaderboard, tests: Sequence[OutsideSummary]) -> list[Rende
         "both tests, with its 95 % interval; above 0 the row is worse outside"
     )
     missing = [f"{names} on {test.title}: {why}" for test in tests for why, names in tell_missing(test).items()]
-    told = [*map(tell_drops, tests), tell_order(summary, tests), *missing]
+    marked = [
+        f"{cell.row.title} on {test.title}: the {change} is not judged, as {cell.mark}"
+        for test in tests
+        for cell in test.measured
+        if cell.mark and not test.leak
+    ]
+    told = [*map(tell_drops, tests), tell_order(summary, tests), *marked, *missing]
     return [
         line(),
         line("Outside tests", style="italic"),
@@ -57,6 +63,7 @@ def as_text_of_row(row: RowSummary, tests: Sequence[OutsideSummary]) -> list[Ren
     for test, cell in cells:
         table.add_row(*_list_texts(test, cell))
     reasons = [f"{test.title}: {reason}" for test, cell in cells for reason in cell.reasons]
+    reasons += [f"{test.title}: the {change} is not judged, as {cell.mark}" for test, cell in cells if cell.mark]
     return [line(), table, *map(line, reasons)]
 
 
@@ -104,6 +111,7 @@ def _describe(test: OutsideSummary) -> dict[str, Any]:
                 "title": cell.row.title,
                 "status": cell.state,
                 "reasons": list(cell.reasons),
+                "remark": cell.mark,
                 "rank": cell.seen.rank,
                 "group": cell.seen.group,
                 "seeds": list(cell.seen.seeds),

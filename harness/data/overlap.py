@@ -51,7 +51,7 @@ TABLES = frozenset({"csv", "folder"})
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """What of an outside test a network has learned from."""
+    """What of an outside test is also in some splits of the own dataset."""
 
     patients: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
@@ -64,8 +64,8 @@ class Overlap:
     def __bool__(self) -> bool:
         return bool(self.patients or self.images or self.identical or self.alike)
 
-    def describe(self) -> str:
-        """Say how much it is, with the first examples."""
+    def describe(self, where: str = "training or validation") -> str:
+        """Say how much it is, with the first examples, and where else they are."""
         parts = []
         for names, what in ((self.patients, "patient"), (self.images, "image name")):
             if names:
@@ -75,7 +75,7 @@ class Overlap:
                 first = _shorten([ours if ours == theirs else f"{ours} is {theirs}" for ours, theirs in pairs])
                 parts.append(f"{count(len({theirs for _, theirs in pairs}), 'image')} with {what} ({first})")
         verb = agree(1 if len(parts) == 1 and parts[0][:2] == "1 " else 2, "is", "are")
-        return f"{', '.join(parts)} {verb} also in training or validation"
+        return f"{', '.join(parts)} {verb} also in {where}"
 
 
 def _shorten(names: Collection[str]) -> str:
@@ -83,15 +83,15 @@ def _shorten(names: Collection[str]) -> str:
     return ", ".join(first) + (", ..." if len(names) > SHOWN else "")
 
 
-def find_shared_names(ours: Source, trained: Data, theirs: Source, tested: Data) -> Overlap:
+def find_shared_names(ours: Source, own: Data, theirs: Source, tested: Data) -> Overlap:
     """Patients and images that both have by name, where names of both mean the same."""
     names = {ours.dataset.name, theirs.dataset.name}
     patients = images = _mean_the_same(ours, theirs)
     patients = patients or any(names <= family for family in SHARING)
-    known = trained.patients_known and tested.patients_known
+    known = own.patients_known and tested.patients_known
     return Overlap(
-        patients=_find_common(trained, tested, "patient") if patients and known else (),
-        images=_find_common(trained, tested, "image") if images else (),
+        patients=_find_common(own, tested, "patient") if patients and known else (),
+        images=_find_common(own, tested, "image") if images else (),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import UnknownNameError, UsageError
+from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text
 
 TABLE = "pretraining.toml"
@@ -131,6 +131,8 @@ def _read_entry(path: Path, entry: object) -> tuple[PretrainingSource, ...]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UsageError(f"{path}: unknown key '{place}'{suggest(place, PretrainingSource.model_fields)}") from None
         wrong = ": ".join(filter(None, (place, first["msg"].removeprefix("Value error, "))))
         raise UsageError(f"{path}: {wrong}") from None
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from harness.execution.planning import Settings
 
 VAL = predictions_file("val")
+SAME_PEOPLE = "a drop takes them for other people, so that its interval is too wide"
 
 
 class OutsideTests:
@@ -223,14 +224,19 @@ class OutsideTests:
     def _compare(self, found: OutsideData, prepared: Prepared, job: Job) -> tuple[Overlap, tuple[str, ...]]:
         """What of the test the networks have learned from, and what could not be looked for."""
         own, size = job.prepared, job.choices.recipe.load_size
-        chosen = own.data.table["split"].isin(("train", "val")).to_numpy()
-        named = find_shared_names(job.source, own.data.select(chosen), found.source, prepared.data)
+        splits = own.data.table["split"]
+        chosen, tested = splits.isin(("train", "val")).to_numpy(), (splits == "test").to_numpy()
+        named, twice = (
+            find_shared_names(job.source, own.data.select(part), found.source, prepared.data)
+            for part in (chosen, tested)
+        )
+        notes = [f"{twice.describe('the own test')}: {SAME_PEOPLE}"] if twice else []
         if named:
-            return named, ()
+            return named, tuple(notes)
         if size not in self.learned:
             self.learned[size] = Learned(own, np.flatnonzero(chosen), self.settings.device)
         overlap, why = find_shared_pixels(self.learned[size], prepared)
-        notes = [] if why is None else [why]
+        notes += [] if why is None else [why]
         if job.source.stretch != found.source.stretch:
             stretched, plain = ("training", "this test") if job.source.stretch else ("this test", "training")
             notes.append(f"images of {stretched} are each stretched to their own range, those of {plain} are not")

@@ -125,7 +125,8 @@ class MadePart:
 
 def explain(kind: FailureKind, message: str) -> FailurePart:
     """Why there is no number on an outside test, without this machine's folders."""
-    return FailurePart(kind=kind, message=scrub(message), where="outside test")
+    way_out = "; in a [[test]] table, what follows --option is a key of its own" if "--option " in message else ""
+    return FailurePart(kind=kind, message=scrub(message) + way_out, where="outside test")
 
 
 def identify_part(found: OutsideData, data_fingerprint: str, record: Record) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 EXTERNAL = "external, not trained here"
 """The badge of a row whose predictions were submitted."""
+LONGEST_WHOLE = 15
+"""Characters of a name that stay together: the column of names has place for them on a small screen."""
 
 
 def tell_all_labels(summary: Leaderboard) -> list[str]:
@@ -88,7 +90,9 @@ def make_option(name: str) -> Markup:
 
 
 def mark_breaks(name: str) -> Markup:
-    """A name that wraps after `_`, `/`, `.` and before `@`, nowhere else."""
-    parts = [part for part in re.split(r"(?<=[_/])|(?<=\.)(?!\d)|(?=@)", name) if part]
+    """A name that wraps after a space, `_`, `/`, `.` and before `@`, and elsewhere only in a part that is long."""
+    parts = [part for part in re.split(r"(?<=[_/\s])|(?<=\.)(?!\d)|(?=@)", name) if part]
     whole = Markup('<span class="part">{}</span>')  # browsers would break after a hyphen, too
-    return Markup("<wbr>").join(whole.format(part) if "-" in part else part for part in parts)
+    return Markup("<wbr>").join(
+        whole.format(part) if "-" in part and len(part) <= LONGEST_WHOLE else part for part in parts
+    )

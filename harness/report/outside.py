@@ -47,6 +47,13 @@ class OutsideCell:
         return "not measured" if self.state == "missing" else self.state
 
     @property
+    def mark(self) -> str:
+        """Why its drop says nothing, in a few words: its network has seen images of a test; empty where it has not."""
+        if self.row.is_shadowed:
+            return "its network has seen images of the own test, or may have"
+        return "its network has seen images of this test, or may have" if self.seen.is_shadowed else ""
+
+    @property
     def records(self) -> tuple[tuple[Record, Record], ...]:
         """Each seed that both tests have: its record, and the same seen from the outside test."""
         inside = {record.combo.seed: record for record in self.row.counted}
@@ -70,6 +77,8 @@ class OutsideSummary:
     """Each label of the board's dataset, and what stands for it."""
     unused: tuple[str, ...]
     """The other dataset's labels that stand for none."""
+    own_leak: str
+    """Why the board's own test is too easy, so that no drop from it is judged; empty elsewhere."""
     notes: tuple[str, ...]
 
     @property
@@ -129,6 +138,7 @@ def _summarize_test(summary: Leaderboard, test: OutsideTest, own: Mapping[str, R
         labels=labels,
         matched=described.labels if described else {},
         unused=tuple(described.unused) if described else (),
+        own_leak=summary.leak,
         notes=tuple(_list_notes(parts)),
     )
 
@@ -216,9 +226,11 @@ def _join_states(states: Sequence[State]) -> State:
 
 
 def _share_labels(cells: Iterable[OutsideCell], seen: Leaderboard) -> dict[str, tuple[str, ...]]:
-    """Metric -> the labels that it averages on both tests, in every row that has it on both."""
+    """Metric -> the labels that it averages on both tests, in every row that has it on both and is judged."""
     parts: dict[str, list[MetricPart]] = {metric: [] for metric in seen.metrics}
-    for pair in (pair for cell in cells for pair in cell.records):
+    having = [cell for cell in cells if cell.records]
+    judged = [cell for cell in having if not cell.mark] or having  # a row that is not judged takes no label from others
+    for pair in (pair for cell in judged for pair in cell.records):
         for metric in seen.metrics:
             both = [record.metrics[metric] for record in pair if metric in record.metrics]
             if len(both) == 2 and all(part.macro is not None for part in both):

@@ -68,6 +68,7 @@ def _describe(test: OutsideSummary, cell: OutsideCell, metric: str) -> dict[str,
         "drop_over": drop.over if drop and drop.interval else None,
         "drop_labels": len(test.labels[metric]) if drop else None,
         "reason": "; ".join(cell.reasons) or None,
+        "remark": cell.mark or None,
     }
 
 
@@ -129,6 +130,9 @@ def _caption(summary: Leaderboard, tests: Sequence[OutsideSummary]) -> Iterator[
         yield f"{test.title}: {told or 'not measured yet'}."
         if test.leak:
             yield f"Not ranked on {test.title}, as it leaks: {test.leak}."
+            continue
+        for cell in (cell for cell in test.measured if cell.mark):
+            yield f"{cell.row.title} on {test.title}: the {change} is not judged, as {cell.mark}."
     if any(test.seen.grouped for test in tests) or summary.grouped:
         yield (
             "Bold: on each test set, the best row and those that are statistically tied with it (Holm-adjusted within "

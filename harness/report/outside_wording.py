@@ -26,23 +26,38 @@ def tell_drops(test: OutsideSummary) -> str:
     """How much worse rows are on one outside test, in a sentence; or that it leaks."""
     if test.leak:
         return f"{test.title}: never ranked, as it leaks: {test.leak}."
-    found = [cell.drops[test.seen.objective] for cell in test.measured if test.seen.objective in cell.drops]
+    having = [cell for cell in test.measured if test.seen.objective in cell.drops]
+    found = [cell.drops[test.seen.objective] for cell in having if not cell.mark]
     called, verb = title_metric(test.seen.objective), name_change(test.seen)
+    if not having:
+        return f"{test.title}: {_explain_no_drop(test)}."
+    if test.own_leak:
+        return f"{test.title}: no {verb} is judged, as the board's own test leaks: {test.own_leak}."
     if not found:
-        return f"{test.title}: no row has a value of {called} there and on the board's own test."
+        return f"{test.title}: no {verb} is judged, as every network has seen images of a test, or may have."
     rows = count(len(found), "row")
     certain = [drop for drop in found if drop.is_certain]
     if not certain:
         if any(drop.interval is None for drop in found):
             return f"{test.title}: whether {called} {verb}s is not known: {_explain_absence(test)}."
         better = sum(drop.interval is not None and drop.interval[1] < 0 for drop in found)
-        also = f"; it is better there in {better}" if better else ""
+        if len(found) == 1:
+            return f"{test.title}: {called} does not {verb} significantly{'; it is better there' if better else ''}."
+        also = f"; it is better there in {better} of them" if better else ""
         return f"{test.title}: {called} does not {verb} significantly in any of {rows}{also}."
     span = sorted(f"{drop.value:.3f}" for drop in certain)
     by = span[0] if span[0] == span[-1] else f"{span[0]} to {span[-1]}"
     if len(found) == 1:
         return f"{test.title}: {called} {verb}s by {by} {format_pair(certain[0].interval)}, more than chance explains."
     return f"{test.title}: {called} {verb}s by {by}, more than chance explains, in {len(certain)} of {rows}."
+
+
+def _explain_no_drop(test: OutsideSummary) -> str:
+    """Why no row has a drop, in words."""
+    called = title_metric(test.seen.objective)
+    if not test.measured and any(cell.state in ("done", "partial") for cell in test.cells.values()):
+        return f"{called} has no value there, as no label that it needs has known positives and negatives there"
+    return f"no row has a value of {called} there and on the board's own test"
 
 
 def _explain_absence(test: OutsideSummary) -> str:
@@ -62,7 +77,11 @@ def tell_order(summary: Leaderboard, tests: Sequence[OutsideSummary]) -> str:
     if not changed:
         return f"The order of the rows is the same as on the board's own test on {_join([*orders])}."
     titles, first = {row.name: row.title for row in summary.rows}, summary.ranked[0].name
-    where = [f"{titles[order[0]]} is first on {title}" for title, order in changed.items() if order[0] != first]
+    ahead: dict[str, list[str]] = {}
+    for title, order in changed.items():
+        if order[0] != first:
+            ahead.setdefault(titles[order[0]], []).append(title)
+    where = [f"{name} is first on {_join(found)}" for name, found in ahead.items()]
     text = f"The order of the rows is another on {_join([*changed])}"
     text += f": {'; '.join(where)}." if where else f", where {titles[first]} is first as well."
     reversed_pairs = [text for test in tests for text in _find_reversed(summary, test)]
@@ -160,10 +179,12 @@ def tell_cell(test: OutsideSummary, cell: OutsideCell) -> str:
         if spread.interval_seeds:
             lines.append(f"95 % over patients and seeds {format_pair(spread.interval_seeds)}")
     if (drop := cell.drops.get(objective)) is not None:
-        text = f"{name_change(test.seen)} {drop.value:.4f} from {drop.inside:.4f}, the same labels on the own test"
+        ends = f"from {drop.inside:.4f} to {drop.outside:.4f} over the same labels"
+        text = f"{name_change(test.seen)} {drop.value:.4f}, {ends}"
         lines.append(text + (f"; 95 % over {drop.over} {format_pair(drop.interval)}" if drop.interval else ""))
     lines += [f"{text[0].upper()}{text[1:]}" for text in tell_labels_used(test)]
     lines += [text for text in (tell_targets(test), f"{tell_splits(test)}: {tell_size(test)}") if text]
+    lines += [f"The {name_change(test.seen)} is not judged: {cell.mark}"] if cell.mark and not test.leak else []
     return "\n".join([*lines, *cell.reasons])
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.components import Data
 from harness.data.loading import Source, find_source, load
 from harness.data.pretraining import UNKNOWN, PretrainingSource, read_table
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError
 from harness.registry import Registry
 from harness.results.identity import fingerprint
 from harness.results.provenance import scrub_paths
 from harness.results.record import PretrainingPart, Record
+from harness.text import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DECLARED_OTHERWISE = "it does not say what its network was pretrained on as its weights declare it now"
 """Why a finished record is looked at again."""
 NOT_HERE = "its list is not here"
+OTHER_LIST = "the list here is not the one that it was trained on"
+"""For a user's own table that has changed, or another of the same name."""
 RENAMED = "they are the same images under other names"
 NEVER_SAID = PretrainingPart(name=UNKNOWN, about="its record does not say", overlap="unknown")
 """For a record that says nothing, of a network that began from weights or was submitted."""
@@ -88,13 +91,13 @@ def mark_shadow(pretraining: Iterable[PretrainingPart]) -> str:
 def is_told(pretraining: Sequence[PretrainingPart], told: Sequence[PretrainingPart]) -> bool:
     """Whether a record has told as much of its network's pretraining; what was counted stays, where lists are not."""
 
-    def count(part: PretrainingPart) -> tuple[str, int | None, int | None]:
+    def counts(part: PretrainingPart) -> tuple[str, int | None, int | None]:
         return part.overlap, part.images, part.patients
 
-    held = {part.name: count(part) for part in told}
+    held = {part.name: counts(part) for part in told}
     found = {part.name: part for part in pretraining}
     return held.keys() == found.keys() and all(
-        count(part) == held[name] or part.why == NOT_HERE for name, part in found.items()
+        counts(part) == held[name] or part.why.startswith(NOT_HERE) for name, part in found.items()
     )
 
 
@@ -134,32 +137,41 @@ def _may_share(source: PretrainingSource, tested: Source) -> bool:
 
 def _find_seen(
     source: PretrainingSource, tested: Source, data: Data, data_root: Path, registry: Registry
-) -> _Seen | None:
-    """What a source consists of, by its own list or by label files; None where these are not here."""
+) -> _Seen | str:
+    """What a source consists of, by its own list or by label files; why that is not known, where these are not here."""
     if source.images:
-        names = data.table["image"].astype(str)
-        mine = data.table[names.isin(source.images)]
-        return _Seen(mine["image"], mine["patient"])
+        return _find_listed(source, tested, data)
     try:
         listed = load(find_source(registry.offer("dataset", source.dataset), source.options, data_root))
-    except HarnessError:
-        return None
-    loose = _is_loose(source, tested)
-    if loose and source.fingerprint not in ("", fingerprint(listed)):
-        return None  # another user's file of the same name
+    except DataError:
+        return NOT_HERE
+    except HarnessError as error:
+        return f"{NOT_HERE} ({error})"
+    if source.dataset in read_table().any_images and source.fingerprint not in ("", fingerprint(listed)):
+        return OTHER_LIST
     table = listed.table[listed.table["split"].isin(source.splits)]
-    same_people = listed.patients_known and data.patients_known and not loose
+    same_people = listed.patients_known and data.patients_known and not _is_loose(source, tested)
     return _Seen(table["image"], table["patient"] if same_people else None)
+
+
+def _find_listed(source: PretrainingSource, tested: Source, data: Data) -> _Seen | str:
+    """What a list of names consists of, with the patients of all images of their dataset, in whatever split."""
+    of_test = source.dataset == tested.dataset.name
+    table = load(tested).table if of_test else data.table
+    mine = table[table["image"].astype(str).isin(source.images)]
+    if of_test and mine.empty and not _is_loose(source, tested):
+        return f"none of its {count(len(source.images), 'name')} is that of an image of {source.dataset}"
+    return _Seen(mine["image"], mine["patient"])
 
 
 # --- what they share -------------------------------------------------------------------------------------------------
 
 
-def _compare(source: PretrainingSource, tested: Source, test: pd.DataFrame, seen: _Seen | None) -> PretrainingPart:
+def _compare(source: PretrainingSource, tested: Source, test: pd.DataFrame, seen: _Seen | str) -> PretrainingPart:
     """Count the images and patients of the test that were seen."""
     renamed, loose = read_table().share_images(source.dataset, tested.dataset.name), _is_loose(source, tested)
-    if seen is None:
-        return _say(source, "unknown" if loose else "possible", why=NOT_HERE)
+    if isinstance(seen, str):
+        return _say(source, "unknown" if loose else "possible", why=seen)
     if renamed and (seen.patients is None or source.images):
         return _say(source, "possible", why=f"{RENAMED}, and nothing tells which is which")
     images = test["image"].astype(str).isin(seen.images.astype(str))
@@ -180,5 +192,5 @@ def _say(
     patients: int | None = None,
     why: str = "",
 ) -> PretrainingPart:
-    name, about = scrub_paths(source.name), scrub_paths(source.about)
+    name, about, why = map(scrub_paths, (source.name, source.about, why))
     return PretrainingPart(name=name, about=about, overlap=overlap, images=images, patients=patients, why=why)

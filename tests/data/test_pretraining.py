@@ -78,7 +78,7 @@ def test_weights_without_such_a_file_declare_nothing(tmp_path):
         ('pretrained_on = [{ name = "mine", images = ["a.png"] }]', "need dataset"),
         ('pretrained_on = [{ dataset = "nih-cxr14", images = "absent.txt" }]', "absent.txt cannot be read"),
         ('pretrained_on = [{ dataset = "nih-cxr14", images = "empty.txt" }]', "empty.txt is empty"),
-        ('pretrained_on = [{ dataset = "nih-cxr14", split = "train" }]', "split"),
+        ('pretrained_on = [{ dataset = "nih-cxr14", split = "train" }]', "unknown key 'split': did you mean 'splits'"),
         ('pretrained_on = [{ dataset = "nih-cxr14", splits = ["trian"] }]', "splits"),
     ],
 )

@@ -369,6 +369,24 @@ def test_the_own_training_split_is_refused_by_its_names(run, tmp_path):
     assert "24 patients (own0, own1, own10, ...), 24 image names" in log
 
 
+@pytest.mark.slow
+def test_patients_of_the_own_test_are_no_overlap_and_what_they_do_to_a_drop_is_told(run, tmp_path, root):
+    code, log = run('\n[[test]]\ndataset = "csv"\nfile = "own.csv"\n')
+    assert code == 0, log
+    (part,) = parts(tmp_path / "board")[f"{NAME}--s0"].values()
+    assert part.notes[0].startswith("16 patients (own40, own41, own42, ...), 16 image names (")
+    assert part.notes[0].endswith(
+        "are also in the own test: a drop takes them for other people, so that its interval is too wide"
+    )
+
+
+def test_a_way_out_by_an_option_says_what_it_is_in_a_board(run, tmp_path):
+    define(tmp_path)
+    code, log = run(name_test("gone"))
+    assert code == 1
+    assert "--option file=NAME.csv; in a [[test]] table, what follows --option is a key of its own" in log
+
+
 # --- later -----------------------------------------------------------------------------------------------------------
 
 
@@ -526,3 +544,31 @@ def test_merge_takes_what_another_machine_has_measured(run, tmp_path, harness):
 def test_names_of_keys_of_a_test_table_are_no_options_of_a_bundled_dataset(registry):
     for name in registry.offers["dataset"]:
         assert not {"name", "dataset", "splits"} & defaults(registry.dataset(name).load).keys()
+
+
+# --- ensembles -------------------------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_is_measured_where_its_members_are(run, tmp_path):
+    tables = """
+[[rows]]
+models = ["tiny-cnn"]
+losses = ["bce"]
+recipes = ["toy"]
+
+[[ensembles]]
+rows = ["toy-net--bce--toy", "tiny-cnn--bce--toy"]
+"""
+    folder = define(tmp_path, tables)
+    assert run(tables)[0] == 0
+    code, said = run(tables, name_test("there"))
+    assert code == 0, said
+    (made,) = (record for record in read_records(folder).records if record.ensemble and record.combo.seed == 0)
+    ((test, part),) = made.outside.items()
+    members = [record for record in read_records(folder).records if record.combo.seed == 0 and record.is_trained]
+    stored = [load_predictions(run_path(folder, one.key) / outside_file(test)) for one in (*members, made)]
+    order = np.argsort(stored[0].image)
+    assert stored[2].scores == pytest.approx((stored[0].scores + stored[1].scores)[order] / 2)
+    assert part.status == "done"
+    assert part.metrics["auroc"].macro is not None
+    assert part.thresholds["val-f1"].items() <= made.thresholds["val-f1"].items()

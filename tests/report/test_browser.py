@@ -25,7 +25,7 @@ EVIL = "<script>alert(1)</script>"
 def rendered(build, rows: list[tuple[Row, float]], seeds: tuple[int, ...] = (0, 1)) -> Path:
     """The page of a board whose rows have some seeds, with resamples and curves; the last one failed in all but one."""
     board = build.board(*(row for row, _ in rows), seeds=seeds)
-    texts = [row_text([row.model], [row.loss], [row.recipe], row.params) for row in board.rows]
+    texts = [row_text([row.model], [row.loss], [row.recipe], row.params, title=row.title) for row in board.rows]
     board = save_board(board.folder, board_text(board, texts))
     for number, (row, value) in enumerate(rows):
         for seed in seeds:

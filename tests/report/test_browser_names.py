@@ -92,3 +92,22 @@ def test_odd_names_stand_in_every_picture_and_every_link_leads_to_its_row(browse
             "[...document.querySelectorAll('[id]')].map(one => one.id).filter((id, n, all) => all.indexOf(id) !== n)"
         )
         assert repeated == []
+
+
+LONG = (
+    "tiny-cnn + focal, channels-of-the-first-block=128, dropout=0.25, alpha=0.75, gamma=2.0",
+    "one_word_of_densenet_with_averaged_attention_pooling_that_is_long-and-has-hyphens-for-as-long-again-as-that",
+)
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_long_title_stays_in_its_column(browser, tmp_path, width):
+    titles = (*LONG, "short")
+    rows = [(Row(model=f"net{n}", loss="bce", recipe="demo", title=titles[n]), 0.9 - n / 10) for n in range(3)]
+    file = rendered(Builder(tmp_path), rows)
+    for page in open_page(browser, file, "light"):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.locator("table.ranking tbody th a").first.inner_text() == LONG[0]
+        too_wide = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+        assert page.locator("tbody th").evaluate_all(too_wide) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

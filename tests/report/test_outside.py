@@ -18,8 +18,8 @@ from harness.errors import UnknownNameError, UsageError
 from harness.report.frame import as_csv
 from harness.report.index import render_index
 from harness.report.outside import summarize_outside
-from harness.report.outside_table import OUTSIDE_FILE, as_rows
-from harness.report.outside_wording import tell_order
+from harness.report.outside_table import OUTSIDE_FILE, as_rows, make_matrix
+from harness.report.outside_wording import tell_cell, tell_drops, tell_order
 from harness.report.page import render, render_text
 from harness.report.summary import read_results
 from harness.report.transfer import gather_carried
@@ -152,6 +152,52 @@ def test_nothing_is_ranked_on_an_outside_test_that_training_knows(build_outside,
     page = show(board)
     assert "Near hospital: never ranked, as it leaks: 5 images are shared." in page
     assert "Training knows this test." in page
+
+
+def rewrite(board, change):
+    """Change what lies in the records of the row `good`."""
+    for path in (board.folder / "records").glob("good*.json"):
+        said = json.loads(path.read_text())
+        change(said)
+        path.write_text(json.dumps(said))
+
+
+SEEN = {"name": "lists", "overlap": "shared", "images": 3, "patients": 2}
+
+
+@pytest.mark.parametrize("where", ["own", "this"])
+def test_the_drop_of_a_network_that_has_seen_a_test_is_shown_and_not_judged(build_outside, registry, where):
+    board = make_board(build_outside, tests=(NEAR,))
+    board = build_outside.measure(board, {"good": 1.2, "poor": 0.4}, {NEAR.key: 0.2}, LABELS, registry)
+    before = tell_drops(read(board)[1][0])
+    assert before.endswith("more than chance explains, in 2 of 2 rows.")
+    rewrite(board, lambda said: (said if where == "own" else said["outside"][NEAR.key]).update(pretraining=[SEEN]))
+    summary, (near,) = read(board)
+    cell = near.cells["good--bce--demo"]
+    assert cell.drops["auroc"].is_certain
+    assert cell.mark == f"its network has seen images of {'the own' if where == 'own' else 'this'} test, or may have"
+    assert re.fullmatch(r"Near hospital: AUROC drops by 0.\d+ \[.*\], more than chance explains\.", tell_drops(near))
+    page = show(board)
+    assert f"not judged: {cell.mark}</span>" in page
+    assert f"The drop is not judged: {cell.mark}" in tell_cell(near, cell)
+    remarks = {row["row"]: row["remark"] for row in as_rows((near,)) if row["metric"] == "auroc"}
+    assert remarks == {"good--bce--demo": cell.mark, "poor--bce--demo": None}
+    said = f"{cell.row.title} on Near hospital: the drop is not judged, as {cell.mark}."
+    matrix = make_matrix(summary, (near,), "board")
+    assert matrix is not None
+    assert said in matrix.caption
+
+
+def test_no_drop_from_a_board_that_leaks_is_judged(build_outside, registry):
+    board = make_board(build_outside, tests=(NEAR,))
+    board = build_outside.measure(board, {"good": 1.2, "poor": 0.4}, {NEAR.key: 0.2}, LABELS, registry)
+    for path in (board.folder / "records").glob("*.json"):
+        said = json.loads(path.read_text())
+        said["dataset"]["notes"] = {LEAK: "5 patients are in more than one split"}
+        path.write_text(json.dumps(said))
+    _, (near,) = read(board)
+    leak = "the board's own test leaks: 5 patients are in more than one split"
+    assert tell_drops(near) == f"Near hospital: no drop is judged, as {leak}."
 
 
 def test_labels_say_what_stands_for_them_what_is_certain_and_what_is_left_out(build_outside, registry):

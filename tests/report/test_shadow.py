@@ -79,6 +79,16 @@ def test_it_takes_no_label_from_the_means_of_others(build):
     assert summary.rows[1].metrics["auroc"].mean == pytest.approx(0.9)
 
 
+def test_where_no_row_is_ranked_means_are_over_the_labels_of_all_of_them(build):
+    records = [
+        build.record("seen", metrics={"auroc": build.metric(0.9, 0.9, None)}, pretraining=[SHARED]),
+        build.record("also", metrics={"auroc": build.metric(0.7, 0.8, 0.9)}, pretraining=[SHARED]),
+    ]
+    summary = summarize(build.board("seen", "also", seeds=(0,)), records)
+    assert summary.labels["auroc"] == build.labels[:2]
+    assert sorted(row.metrics["auroc"].mean for row in summary.rows) == pytest.approx([0.75, 0.9])
+
+
 def test_each_source_is_told_in_a_sentence(build):
     parts = [SHARED, PEOPLE, RENAMED, POSSIBLE, UNKNOWN, LOOSE, IMAGENET]
     (row,) = summarize(build.board("a", seeds=(0,)), [build.record("a", pretraining=parts)]).rows

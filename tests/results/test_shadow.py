@@ -104,6 +104,33 @@ def test_a_list_of_images_is_held_against_the_test_by_name(registry, tmp_path):
     assert count(found) == ("shared", 2, 1)
 
 
+def test_a_list_counts_patients_whose_seen_images_are_in_no_split_that_is_tested(registry, tmp_path):
+    source = PretrainingSource(name="mine", dataset="nih-cxr14", images=(name_image("5_001"),))
+    tested = find_source(registry.offer("dataset", "nih-cxr14"), {}, write_nih(tmp_path))
+    whole = load(tested)
+    part = whole.select((whole.table["image"] != name_image("5_001")).to_numpy())  # as where its file is not here
+    (found,) = find_shadow([source], tested, part, tmp_path, registry)
+    assert count(found) == ("shared", 0, 1)
+
+
+def test_a_list_of_which_no_name_is_known_says_nothing_about_the_test(registry, tmp_path):
+    source = PretrainingSource(name="mine", dataset="nih-cxr14", images=("images/" + name_image("3_000"), "x.png"))
+    (found,) = find(registry, write_nih(tmp_path), source)
+    assert (found.overlap, found.why) == ("possible", "none of its 2 names is that of an image of nih-cxr14")
+
+
+def test_a_declaration_that_means_nothing_is_told_with_its_reason(registry, tmp_path):
+    root = write_nih(tmp_path)
+    wrong = PretrainingSource(name="mine", dataset="nih-cxr14", options={"splt": "official"})
+    unheard = PretrainingSource(name="yours", dataset="nih-cxr41")
+    first, second = find(registry, root, wrong, unheard)
+    assert (first.overlap, second.overlap) == ("possible", "unknown")
+    assert first.why.startswith("its list is not here (")
+    assert "splt" in first.why
+    assert "nih-cxr41" in second.why
+    assert "nih-cxr14" in second.why
+
+
 def test_where_the_list_is_not_here_images_of_the_same_origin_may_have_been_seen(registry, tmp_path):
     root = write_nih(tmp_path, shared=False)
     found = find(registry, root, "nih-70-10-20-train", "rsna-pneumonia", "chexpert-train", "unknown")
@@ -169,8 +196,20 @@ def test_a_users_own_table_is_known_by_its_fingerprint_and_its_images_by_name(re
     other = write_table(tmp_path / "two", 100)  # another table of the same name
     (found,) = find(registry, other, own, dataset="csv", options=options)
     assert count(found) == ("unknown", None, None)
+    assert found.why == "the list here is not the one that it was trained on"
     (found,) = find(registry, root, "chexpert-train", dataset="csv", options=options)
     assert (found.overlap, found.why) == ("unknown", "its list is not here")
+
+
+def test_a_table_is_held_by_name_against_a_dataset_whose_lists_are_known_although_files_were_missing(
+    registry, tmp_path
+):
+    root = write_nih(write_table(tmp_path, 0))
+    options = {"file": "t.csv", "split": "part", "allow_leaks": True}
+    tested = find_source(registry.offer("dataset", "csv"), options, root)
+    own = PretrainingSource(name="nih", dataset="nih-cxr14", fingerprint="of the images that were there")
+    (found,) = find_shadow([own], tested, load(tested), root, registry)
+    assert (*count(found), found.why) == ("none", 0, 0, "by names of images alone")
 
 
 def test_a_dataset_of_unknown_origin_may_hold_anybodys_images(registry, tmp_path):

@@ -394,7 +394,7 @@ def test_what_is_wrong_with_a_dataset_is_said_of_its_own_name(tmp_path):
     ("line", "seen"),
     [
         ("batchsize=8", "unexpected keyword argument 'batchsize': did you mean 'batch_size'?"),
-        ("lr='1e-3'", "lr must be a number above 0, got '1e-3'"),
+        ("lr='1e-3'", "lr must be a finite number above 0, got '1e-3'"),
         ("epochs='3'", "epochs must be a number, got '3'"),
         ("optimizer='adamx'", "unknown optimizer of recipe 'mine' 'adamx': did you mean 'adam'?"),
         ("select_on='aurok'", "select_on: unknown metric 'aurok': did you mean 'auroc'?"),
@@ -415,7 +415,7 @@ def test_a_wrong_field_of_a_recipe_is_named_once(tmp_path, line, seen):
 @pytest.mark.parametrize(
     ("fields", "seen"),
     [
-        ('on="decision"', "on must be scores, ranks or decisions"),
+        ('on="decision"', "on must be scores, ranks, decisions or maps"),
         ("range=(1.0, 0.0)", "low below high, got (1.0, 0.0)"),
     ],
 )

@@ -93,10 +93,11 @@ def test_the_note_is_hidden_from_git_and_in_nothing_that_is_published_or_cleaned
     assert run("validate", "b")[0] == 0
 
 
-def test_a_folder_that_an_outside_test_looked_for_in_vain_is_not_noted(harness, toy_board):
-    text = (toy_board / "board.toml").read_text()
-    (toy_board / "board.toml").write_text(f'{text}\n[[test]]\ndataset = "openi"\n')
+def test_a_folder_that_an_outside_test_looked_for_in_vain_is_not_noted(harness, toy_board, tmp_path):
+    board = Path(shutil.copytree(toy_board, tmp_path / "board"))
+    text = (board / "board.toml").read_text()
+    (board / "board.toml").write_text(f'{text}\n[[test]]\ndataset = "openi"\n')
     for _ in range(2):
-        code, _, err = harness("run", str(toy_board), "--data-root", "nowhere")
+        code, _, err = harness("run", "board", "--data-root", "nowhere")
         assert (code, "the folder nowhere does not exist" in err) == (1, True), err
-        assert not (toy_board / "runs" / "local.toml").exists()
+        assert not (board / "runs" / "local.toml").exists()
