@@ -27,7 +27,10 @@ LONGEST = 40
 """Characters of a name that its temporary file has, too: names have an end at 255."""
 OLD = 24 * 3600.0
 """Seconds after which a temporary file is left over, if it cannot be told whether its writer lives."""
-STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.ENOTDIR}
+STORAGE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG,
+}  # fmt: skip
 """Errors of a place that cannot be written, whatever is written."""
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

@@ -22,7 +22,7 @@ DECIDED = {1.0: "yes", 0.0: "no"}
 def print_parts(row: LoadedRow, policy: str | None, parts: Iterable[ImageScores]) -> None:
     """Print a table for each image as it comes: the likeliest label first."""
     chosen, thresholds = policy or row.fitted.policy, row.thresholds(policy)
-    say(f"{row.name}: decisions at the thresholds of {chosen}")
+    say(f"{row.name}: decisions at the thresholds of {chosen}, which are for the probability before calibration")
     console = open_output()
     for part in parts:
         for number, image in enumerate(part.image):
@@ -30,12 +30,16 @@ def print_parts(row: LoadedRow, policy: str | None, parts: Iterable[ImageScores]
                 continue
             table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
             table.add_column(image, overflow="fold")
-            for name in ("probability", "calibrated", "threshold", "present"):
+            for name in ("probability", "threshold", "present", "calibrated"):
                 table.add_column(name, justify="right")
             for column in sorted(range(len(row.labels)), key=lambda one: -part.probability[number, one]):
-                values = (part.probability[number, column], part.calibrated[number, column], thresholds[column])
-                decided = DECIDED.get(float(part.decisions[number, column]), "")
-                table.add_row(row.labels[column], *map(_format, values), decided)
+                table.add_row(
+                    row.labels[column],
+                    _format(part.probability[number, column]),
+                    _format(thresholds[column]),
+                    DECIDED.get(float(part.decisions[number, column]), ""),
+                    _format(part.calibrated[number, column]),
+                )
             console.print()
             console.print(table)
 

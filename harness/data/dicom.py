@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data.dicom_frame import require_promised_size
+from harness.data.grey import open_source
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ TAGS = (
     "ExtendedOffsetTableLengths",
 )  # fmt: skip
 """All that is read of a file beside its pixels."""
+PIECE = 2**20
+"""Bytes that are unfolded at a time to count them."""
+MOST_UNFOLDED = 2**28
+"""Bytes that a deflated data set may unfold to; pydicom unfolds it whole before anything of it is known."""
 INSTALL = "pip install 'cxr-harness[dicom]'"
 GPL = {"1.2.840.10008.1.2.4.51": "JPEG Extended, of 12 bits,"}
 """Transfer syntaxes that no package of the extra reads."""
@@ -122,14 +128,33 @@ def _open(source: Path | bytes, *, pixels: bool) -> FileDataset:
     pydicom = _import_pydicom()
     read = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
+        _require_moderate_unfolding(source)
         file: FileDataset = pydicom.dcmread(read, force=True, specific_tags=list(TAGS), stop_before_pixels=not pixels)
-    except OSError:
+    except (OSError, DataError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes pydicom raise
         raise DataError(f"no whole DICOM file ({type(error).__name__}); get it again") from None
     if "Rows" not in file or "Columns" not in file:
         raise DataError("no DICOM image: it says nothing of rows and columns; get it again, or leave it out")
     return file
+
+
+def _require_moderate_unfolding(source: Path | bytes) -> None:
+    """Raise `DataError` for a deflated data set that unfolds to more than memory should hold."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    with open_source(source) as file:
+        read_preamble(file, force=True)
+        if _read_file_meta_info(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        unfolding, unfolded = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while packed := unfolding.unconsumed_tail or file.read(PIECE):
+            unfolded += len(unfolding.decompress(packed, PIECE))
+            if unfolded > MOST_UNFOLDED:
+                raise DataError(f"its deflated data unfold to more than {MOST_UNFOLDED // 2**20} MiB; get it again")
+            if unfolding.eof:
+                return
 
 
 def _count(file: FileDataset, tag: str) -> int:

@@ -122,6 +122,8 @@ def examine(image: Image) -> Stored:
             raise DataError(
                 "of its 16 bits a color, the lower 8 would be lost; save it as 16-bit grey or with 8 bits a color"
             )
+    if image.format == "EPS":
+        raise DataError("it is a program for a printer (EPS), which is not run; save it as an image")
     if image.format == "TIFF":
         return _examine_tiff(image)
     if image.mode == "F":

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 
 from harness.data.placement import place
-from harness.errors import DataError
 from harness.evaluation.localization import MapValues
 from harness.execution.combo import Job
 from harness.execution.maps import make_maps
+from harness.execution.stored import read_stored
 from harness.registry import Registry
-from harness.results.artifacts import has_artifact
-from harness.results.layout import WEIGHTS, run_path
+from harness.results.layout import WEIGHTS
 from harness.results.record import Record
 from harness.training.build import describe_inputs
 from harness.training.restore import restore
@@ -22,13 +21,15 @@ def make_from_weights(job: Job, registry: Registry, record: Record) -> MapValues
 
     Raises `DataError` where the weights are not there or are not the record's, `WeightsError` where they do not fit.
     """
-    path = run_path(job.board_folder, record.key) / WEIGHTS
-    if job.boxes is None or not has_artifact(path, record.artifacts.get(WEIGHTS)):
-        raise DataError(
-            f"heat maps need the network's weights, and {path} is not there or not the record's; bring it, or run the "
-            "row again with --force"
-        )
-    restored = restore(path, registry, job.device)
+    assert job.boxes is not None  # a board with metrics of maps has looked for them
+    restored = read_stored(
+        job.board_folder,
+        record.key,
+        WEIGHTS,
+        record.artifacts.get(WEIGHTS),
+        lambda path: restore(path, registry, job.device),
+        "weights, which heat maps need, are",
+    )
     placed = place(job.prepared, job.device, job.engine.placement)
     _, encoded = describe_inputs(job.prepared, job.choices.recipe, job.choices.model.inputs, job.combo.seed)
     table = torch.from_numpy(encoded.numbers).to(job.device) if encoded else None

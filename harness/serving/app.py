@@ -38,6 +38,8 @@ PARTS = {"style.css": "text/css", "app.css": "text/css", "app.js": "text/javascr
 """Files of `templates/` that the page asks for."""
 BESIDE = "beside."
 """How parameters begin that say what the network gets beside an image, such as `beside.age`."""
+MOST_DIGITS = 10
+"""Digits from which on a number of a row or an example is none: Python refuses to read very long ones."""
 
 
 class App:
@@ -135,10 +137,10 @@ class App:
 
     def _take(self, request: Request, content: bytes) -> tuple[LoadedRow, NDArray[np.uint8], pd.DataFrame | None]:
         """The row, the image (S, S) as it loads it, and what it wants beside it."""
-        given = request.query_params.get("row", "0")
-        if not given.isdecimal() or int(given) >= len(self.rows):
+        place = _read_number(request.query_params.get("row", "0"))
+        if place is None or place >= len(self.rows):
             raise RefusedError(404, "There is no such row.")
-        row, number = self.rows[int(given)], self._find_example(request)
+        row, number = self.rows[place], self._find_example(request)
         if number is not None:
             return row, self.examples.read(number, row), self.examples.find_table(number) if row.columns else None
         return row, self._read(request, content, row), _read_beside(request, row)
@@ -151,9 +153,15 @@ class App:
         given = request.query_params.get("example")
         if given is None:
             return None
-        if not given.isdecimal() or not self.examples.has(int(given)):
+        number = _read_number(given)
+        if number is None or not self.examples.has(number):
             raise RefusedError(404, "There is no such example.")
-        return int(given)
+        return number
+
+
+def _read_number(text: str) -> int | None:
+    """A number from 0 up; None for anything else, and for more digits than any number here has."""
+    return int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None
 
 
 def _read_beside(request: Request, row: LoadedRow) -> pd.DataFrame | None:

@@ -43,7 +43,7 @@ ITEMS: tuple[str, ...] = (
     "Registration of a clinical trial",
     "Patients or examinations included and excluded",
     "Demographic and clinical characteristics of each partition",
-    "Performance with its uncertainty, on all partitions",
+    "Performance with its uncertainty",
     "Diagnostic performance with its precision",
     "Failure analysis of wrong results",
     "Limitations",

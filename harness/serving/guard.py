@@ -62,7 +62,7 @@ class Guard:
     def is_called(self, host: str) -> bool:
         """Whether a Host header holds a name of the app. A number cannot be bound again to another machine."""
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = "" if "@" in host else urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
         if name in LOCAL or name == self.host.lower():

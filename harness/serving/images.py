@@ -20,9 +20,12 @@ from harness.text import agree
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", *dicom.SUFFIXES, "")
-"""How the images of a folder end; DICOM files often have no ending."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", *dicom.SUFFIXES)
+"""How the images of a folder end; DICOM files often have no ending, which is told by their first bytes."""
+FORMATS = ("PNG", "JPEG", "TIFF")
+"""What Pillow may read of files; it knows many more, some of which start other programs."""
 MOST_BYTES = 2**28
 """Bytes of an image file at most: no radiograph comes near, and decoding more could take all memory."""
 MOST_PIXELS = 2**26
@@ -49,13 +52,16 @@ def read_path(path: Path, size: int, scale: GreyScale) -> NDArray[np.uint8]:
     Raises `DataError` for a file that is too large, no ordinary file, or not what can be read; `OSError` or whatever
     else a damaged file makes a decoder raise.
     """
-    require_moderate(path)
+    require_moderate(path, FORMATS)
     return resize(read_file(path, scale), size)
 
 
-def require_moderate(path: Path) -> None:
-    """Raise `DataError` for what is no ordinary file, has too many bytes, or says that it has too many pixels."""
-    from PIL import Image
+def require_moderate(path: Path, formats: tuple[str, ...] | None = None) -> None:
+    """Raise `DataError` for what is no ordinary file, has too many bytes, or says that it has too many pixels.
+
+    Where `formats` are given, of all that Pillow reads only these are images, and each is to hold a single one.
+    """
+    import PIL.Image
 
     if not path.exists():
         raise DataError("there is no such file")
@@ -67,10 +73,22 @@ def require_moderate(path: Path) -> None:
     if dicom.is_dicom(path):
         width, height = dicom.read_header(path).size
     else:
-        with path.open("rb") as file, Image.open(file) as image:
+        with path.open("rb") as file, PIL.Image.open(file, formats=formats) as image:
+            if formats is not None:
+                require_single(image)
             width, height = image.size
     if width * height > MOST_PIXELS:
         raise DataError(f"it has {width:,} x {height:,} pixels, and an image may have {MOST_PIXELS:,}")
+
+
+def require_single(image: Image) -> None:
+    """Raise `DataError` for an opened file of several frames or pages: which of them is meant is not known.
+
+    A photo may hold a smaller copy of itself or its depth behind the picture (the format MPO), which is none.
+    """
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise DataError(f"it holds {frames:,} images; save the right one alone")
 
 
 def silence_pillow() -> None:
@@ -117,18 +135,18 @@ def take_files(given: Iterable[Path], size: int, scale: GreyScale) -> tuple[Imag
     for path in given:
         if path.is_dir():
             found, others = _list_images(path)
-            paths |= {one: one.relative_to(path).as_posix() for one in found}
+            paths |= {one: make_encodable(one.relative_to(path).as_posix()) for one in found}
             if not found:
                 raise UsageError(f"{path} holds no image: give a folder with PNG, JPEG, TIFF or DICOM files")
             if others:
                 what = agree(others, "1 file is left out: its name", f"{others:,} files are left out: their names")
                 notes.append(f"{path}: {what} {agree(others, 'does', 'do')} not end as those of images do")
         else:
-            paths[path] = path.name
+            paths[path] = make_encodable(path.name)
     files = list(paths)
     names = list(paths.values())
     if len(set(names)) < len(names):
-        names = [path.as_posix() for path in files]
+        names = [make_encodable(path.as_posix()) for path in files]
     source = ImageSource(names=names, read=lambda number: read_path(files[number], size, scale))
     return source, tuple(notes)
 
@@ -139,10 +157,25 @@ def _list_images(folder: Path) -> tuple[list[Path], int]:
     for place, folders, files in os.walk(folder):
         folders.sort()
         shown = [name for name in files if not name.startswith(".")]
-        images = [name for name in shown if Path(name).suffix.lower() in SUFFIXES]
+        images = [name for name in shown if _may_be_image(Path(place) / name)]
         found += [Path(place) / name for name in images]
         others += len(shown) - len(images)
     return sorted(found), others
+
+
+def _may_be_image(path: Path) -> bool:
+    """Whether a file ends as images do, or is DICOM without an ending; the list of files on a disc is none."""
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES
+    try:
+        return path.name != "DICOMDIR" and path.is_file() and dicom.is_dicom(path)
+    except OSError:
+        return True  # which says why it cannot be used
+
+
+def make_encodable(name: str) -> str:
+    """A file's name in which bytes that are no UTF-8 are written by their numbers."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def take_arrays(arrays: Sequence[NDArray[np.uint8]], size: int) -> ImageSource:

@@ -19,7 +19,7 @@ from harness.results.layout import WEIGHTS, run_path
 from harness.results.record import Record
 from harness.scoring.rows import SEPARATOR, MeasuredRow, find_row, read_row_predictions
 from harness.scoring.sheets import Reading
-from harness.serving.rows import LoadedRow, describe_doubts, fit_single
+from harness.serving.rows import LoadedRow, describe_calibration, describe_doubts, fit_single
 from harness.serving.scores import Fitted
 from harness.text import count
 from harness.training.restore import Restored, restore
@@ -50,8 +50,8 @@ def open_row(name: str, registry: Registry, device: torch.device, seeds: Seeds =
         members=(member,),
         records=(),
         weights=(Path(name),),
-        fitted=fit_single(member),
-        notes=describe_doubts([member], registry),
+        fitted=(fitted := fit_single(member)),
+        notes=(*describe_doubts([member], registry), *describe_calibration(fitted, member.labels)),
     )
 
 
@@ -70,7 +70,7 @@ def _open_measured(name: str, row: MeasuredRow, registry: Registry, device: torc
         records=chosen,
         weights=tuple(run_path(row.folder, record.key) / WEIGHTS for record in chosen),
         fitted=fitted,
-        notes=tuple(notes),
+        notes=(*notes, *describe_calibration(fitted, members[0].labels)),
     )
 
 

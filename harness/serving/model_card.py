@@ -10,7 +10,7 @@ from harness.evaluation.parts import MetricPart
 from harness.metric_names import split_name, title_metric
 from harness.report.format import format_number, format_pair
 from harness.report.shadow import tell_parts
-from harness.results.record import Record
+from harness.results.record import OutsidePart, Record
 from harness.results.shadow import gather_pretraining, mark_shadow
 from harness.serving.claim import ITEMS, UNKNOWN
 from harness.text import format_value
@@ -26,7 +26,7 @@ def render_card(part: NetworkPart, record: Record | None, notes: Sequence[str]) 
     """A README.md for a weight file that says `part`; without its record, results and data are unknown."""
     import jinja2
 
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701 - Markdown, no HTML
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_escape)  # noqa: S701 - Markdown
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     text = files("harness.templates").joinpath("model-card.md.j2").read_text(encoding="utf-8")
@@ -37,6 +37,11 @@ def render_card(part: NetworkPart, record: Record | None, notes: Sequence[str]) 
         for number, asks in enumerate(ITEMS, start=1)
     ]
     return environment.from_string(text).render(values, notes=notes, claim=claim, intended=INTENDED, policy=part.policy)
+
+
+def _escape(value: object) -> object:
+    """A value without tags of HTML, which Markdown would keep: labels may hold anything."""
+    return value.replace("<", "&lt;") if isinstance(value, str) else value
 
 
 def _describe_network(part: NetworkPart) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def _describe_nothing() -> dict[str, Any]:
         "limits": ["Its data, results and limits are unknown here."],
         "objective": "",
         **dict.fromkeys(
-            ("splits", "data_notes", "metrics", "labels", "subgroups", "subgroup_metrics", "calibration"), ()
+            ("splits", "data_notes", "metrics", "labels", "outside", "subgroups", "subgroup_metrics", "calibration"), ()
         ),
     }
 
@@ -101,6 +106,7 @@ def _describe_record(part: NetworkPart, record: Record) -> dict[str, Any]:
         "objective": title_metric(objective),
         "metrics": [_describe_metric(name, metric) for name, metric in record.metrics.items()],
         "labels": _describe_labels(part, record, objective),
+        "outside": [_describe_outside(part) for part in _list_outside(record)],
         **_describe_subgroups(record),
         "calibration": _describe_calibration(record),
     }
@@ -135,6 +141,24 @@ def _describe_labels(part: NetworkPart, record: Record, objective: str) -> list[
         }
         for label, value in found.items()
     ]
+
+
+def _list_outside(record: Record) -> list[OutsidePart]:
+    """The outside tests on which the row was measured."""
+    return [part for part in record.outside.values() if part.status == "done"]
+
+
+def _describe_outside(part: OutsidePart) -> dict[str, Any]:
+    test = part.data.splits.get("test") if part.data else None
+    used = sum(bool(label.others) for label in part.labels.values())
+    size = f", {test.images:,} images of {test.patients:,} patients" if test else ""
+    options = "".join(f" with {text}" for _, text in _tell_options(part.options))
+    return {
+        "name": f"{part.dataset}{options} ({', '.join(part.splits)}){size}; {used} of {len(part.labels)} labels have a "
+        "counterpart there",
+        "metrics": [_describe_metric(name, metric) for name, metric in part.metrics.items() if metric.labels_used],
+        "notes": part.notes,
+    }
 
 
 def _describe_subgroups(record: Record) -> dict[str, Any]:
@@ -172,9 +196,8 @@ def _describe_calibration(record: Record) -> list[dict[str, str]]:
 
 def _find_limits(record: Record) -> list[str]:
     """What the record itself says against its numbers."""
-    limits = [
-        f"Results are those of one seed ({record.combo.seed}) on one dataset; its board shows the spread over seeds."
-    ]
+    where = "" if _list_outside(record) else " on one dataset"
+    limits = [f"Results are those of one seed ({record.combo.seed}){where}; its board shows the spread over seeds."]
     first = next(iter(record.metrics.values()), None)
     if first is not None and first.left_out:
         limits.append(
@@ -199,9 +222,8 @@ def _answer(part: NetworkPart, record: Record | None) -> dict[int, str]:
         3: f"Intended use: {INTENDED}",
         9: f"Grey values of 8 bits, the whole image squashed to {size} x {size}, normalized (see config.json)",
         22: f"{part.model.name}, images of {part.task.size} px, {len(part.task.labels)} labels; see config.json",
-        31: "Not evaluated here",
         41: "None: research alone",
-        43: "The model is this folder; the software is cxr-harness and the plugin that offers the model",
+        43: "The model is this folder; the software is cxr-harness, and a plugin where the model comes from one",
     }
     return known if record is None else known | _answer_by_record(record)
 
@@ -222,6 +244,8 @@ def _answer_by_record(record: Record) -> dict[int, str]:
         for name, metric in record.metrics.items()
         if not name.endswith("@oracle")
     )
+    outside = _list_outside(record)
+    of_maps = [title_metric(name) for name, metric in record.metrics.items() if metric.maps is not None]
     diagnostic = [name for name in record.metrics if split_name(name)[0] in ("sensitivity", "specificity")]
     packages = ", ".join(f"{name} {version}" for name, version in record.provenance.packages.items())
     answers = {
@@ -243,7 +267,9 @@ def _answer_by_record(record: Record) -> dict[int, str]:
         28: ", ".join(map(title_metric, record.metrics)) or UNKNOWN,
         29: "95 % intervals over resampled patients; no test of significance in a single record",
         30: "Subgroups: " + (", ".join(record.subgroups) if record.subgroups else UNKNOWN),
+        31: f"Grad-CAM held against boxes: {', '.join(of_maps)}" if of_maps else "Not evaluated here",
         32: f"The test split of {data.name}",
+        33: "; ".join(_describe_outside(part)["name"] for part in outside) or "None: the record holds no outside test",
         35: counts,
         36: "Test split: see Subgroups; other partitions: unknown",
         37: f"Test split: {metrics}; other partitions: not in the record" if metrics else UNKNOWN,

@@ -231,3 +231,15 @@ def describe_doubts(members: Sequence[Restored], registry: Registry) -> tuple[st
             "harness, and their pixels may differ"
         )
     return tuple(dict.fromkeys(notes))
+
+
+def describe_calibration(fitted: Fitted, labels: Sequence[str]) -> tuple[str, ...]:
+    """What has to be known where validation images with a finding did not score higher than those without."""
+    turned = [label for label, slope in zip(labels, fitted.calibration.slope, strict=True) if slope <= 0]
+    if not turned:
+        return ()
+    said = (
+        f"the calibrated probability of {', '.join(turned)} does not rise with the probability, since validation "
+        "images with the finding did not score higher than those without; decisions there are worth little"
+    )
+    return (said,)

@@ -49,6 +49,7 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="error",  # what strangers send is no news
         access_log=False,  # addresses hold the token
         proxy_headers=False,
         server_header=False,

@@ -11,8 +11,7 @@ import numpy as np
 
 from harness.data import dicom, grey
 from harness.data.decoding import resize
-from harness.errors import DataError
-from harness.serving.images import explain, silence_pillow
+from harness.serving.images import explain, require_single, silence_pillow
 from harness.serving.limits import RefusedError
 from harness.serving.rows import LoadedRow
 
@@ -28,8 +27,6 @@ BEGINNINGS = {
     b"MM\0+": "TIFF",
 }
 """First bytes of the kinds of images that Pillow may read here; it knows many more, and each is a door."""
-DEFLATED = b"1.2.840.10008.1.2.1.99"
-"""What a DICOM file says whose data set is deflated as a whole, which is unfolded before anything of it is known."""
 
 
 def read_upload(content: bytes, name: str, row: LoadedRow, most_pixels: int) -> NDArray[np.uint8]:
@@ -70,12 +67,11 @@ def find_kind(content: bytes, name: str) -> str | None:
 def _find_size(content: bytes, kind: str) -> tuple[int, int]:
     """Width and height by the header alone."""
     if kind == "DICOM":
-        if DEFLATED in content:
-            raise DataError("a deflated DICOM file can unfold to any size; save it without deflating its data")
         return dicom.read_header(content).size
     from PIL import Image
 
     with grey.open_source(content) as file, Image.open(file, formats=[kind]) as image:
+        require_single(image)
         return image.size
 
 

@@ -273,3 +273,17 @@ def test_real_files_are_rendered_as_by_dcmtk_within_one_grey_level(tmp_path):
         assert np.abs(reference - ours).max() <= 1, path.name
         assert reference.std() > 0 or ours.std() == 0, path.name
     assert inverted >= 8
+
+
+def test_a_deflated_file_is_read_and_one_that_unfolds_to_any_size_is_not(tmp_path, monkeypatch):
+    file = pydicom.dcmread(find_file("RG1_UNCR.dcm"))
+    file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    file.save_as(tmp_path / "deflated.dcm")
+    content = (tmp_path / "deflated.dcm").read_bytes()
+    assert np.array_equal(decode(tmp_path / "deflated.dcm"), decode(find_file("RG1_UNCR.dcm")))
+    assert np.array_equal(decode(content), decode(find_file("RG1_UNCR.dcm")))
+    monkeypatch.setattr(dicom, "MOST_UNFOLDED", 100_000)
+    for source in (content, tmp_path / "deflated.dcm"):
+        for read in (decode, read_header):
+            with pytest.raises(DataError, match="unfold to more than"):
+                read(source)

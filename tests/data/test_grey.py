@@ -266,3 +266,12 @@ def test_a_sixteen_bit_file_alone_tells_its_largest_value(tmp_path):
     with pytest.raises(UnknownBitsError) as raised:
         decode(save_deep(tmp_path / "a.png", RAMP))
     assert raised.value.largest == 4095
+
+
+def test_an_eps_file_is_not_run_whatever_it_is_called(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was run"))
+    Image.new("L", (4, 4)).save(tmp_path / "a.png", format="EPS")
+    with pytest.raises(DataError, match="a program for a printer"):
+        decode(tmp_path / "a.png")

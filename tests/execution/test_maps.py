@@ -147,7 +147,7 @@ def test_lost_weights_are_named(tmp_path, toys):
         weights.unlink()
     (line,), trained = run(dataclasses.replace(board, metrics=("auroc", "pointing")), toys)
     assert trained == []
-    assert "heat maps need the network's weights, and " in line
+    assert "its weights, which heat maps need, are not in " in line
 
 
 def test_a_network_that_cannot_be_explained_is_measured_in_all_else(tmp_path, toys):

@@ -12,12 +12,16 @@ import onnxruntime
 import pytest
 
 from harness.errors import DataError
+from harness.evaluation.parts import MapsPart
 from harness.registry import Registry, load_registry
+from harness.results.record import OutsideLabel, OutsidePart
 from harness.results.store import read_records
 from harness.serving import onnx_file
 from harness.serving.claim import ITEMS
+from harness.serving.model_card import render_card
 from harness.serving.onnx_file import write_onnx
 from harness.serving.rows import LoadedRow
+from harness.training.weight_file import read_weight_file
 from tests.serving.untrained import LABELS, make_row
 
 ROW = "tiny-cnn--bce--toy"
@@ -197,3 +201,31 @@ def test_the_command_writes_an_onnx_file(harness, toy_board):
     code, _, err = harness("export", f"{toy_board}::{ROW}", "--to", "hf", "--out", "folder", "--batch", "3")
     assert code == 2
     assert "only an ONNX file has a batch" in err
+
+
+def test_a_card_says_what_was_measured_on_other_data_and_of_heat_maps(toy_board, registry):
+    record = next(r for r in read_records(toy_board).records if (r.combo.row, r.combo.seed) == (ROW, 0))
+    part, _ = read_weight_file(toy_board / "runs" / record.key / "weights.safetensors")
+    alone = render_card(part, record, ())
+    assert "on one dataset" in alone
+    assert "| 33 | Testing on external data | None: the record holds no outside test |" in alone
+    maps = MapsPart(about="Grad-CAM", images=1, patients=1, baselines={})
+    found = OutsidePart(
+        dataset="elsewhere",
+        options={"seed": 5},
+        splits=["test"],
+        status="done",
+        metrics=record.metrics,
+        labels={"first": OutsideLabel(others=["one"]), "second": OutsideLabel(others=[])},
+        provenance=record.provenance,
+    )
+    failed = found.model_copy(update={"dataset": "nowhere", "status": "failed"})
+    metrics = record.metrics | {"pointing": record.metrics["auroc"].model_copy(update={"maps": maps})}
+    known = record.model_copy(update={"outside": {"a": found, "b": failed}, "metrics": metrics})
+    card = render_card(part, known, ("<script> is a label",))
+    assert "\n&lt;script> is a label.\n" in card
+    assert "### elsewhere with seed = 5 (test); 1 of 2 labels have a counterpart there" in card
+    assert "on one dataset" not in card
+    assert "nowhere" not in card
+    assert "| 31 | Explainability or interpretability | Grad-CAM held against boxes: pointing |" in card
+    assert "\n\n\n" not in card

@@ -23,7 +23,9 @@ def test_the_app_answers_to_the_names_of_this_machine(host):
     Guard(host="127.0.0.1").check(request(host=host))
 
 
-@pytest.mark.parametrize("host", ["evil.example:8765", "", "127.0.0.1.evil.example", "192.168.1.7:8765", "[", "a@b"])
+@pytest.mark.parametrize(
+    "host", ["evil.example:8765", "", "127.0.0.1.evil.example", "192.168.1.7:8765", "[", "a@b", "a@127.0.0.1"]
+)
 def test_another_name_is_refused_as_it_may_have_been_bound_to_this_machine_by_another_site(host):
     with pytest.raises(RefusedError, match="not asked by its own name") as caught:
         Guard(host="127.0.0.1").check(request(host=host))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from harness.data import dicom
 from harness.serving.limits import AppLimits
 from tests.serving.conftest import make_bomb, make_png
 
@@ -53,7 +56,15 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_unpacked(app, ask, 
     assert "5,800 x 5,800 pixels, and it may have 33,554,432" in answer.error
 
 
-def test_a_deflated_dicom_file_is_refused_before_it_is_unfolded(app, ask, tmp_path, monkeypatch):
+def test_a_file_of_several_images_is_refused(app, ask):
+    file, picture = io.BytesIO(), Image.fromarray(np.zeros((16, 16), dtype=np.uint8))
+    picture.save(file, "TIFF", save_all=True, append_images=[picture, picture])
+    answer = ask(app, "/api/predict?row=0", file.getvalue())
+    assert answer.status == 422
+    assert "it holds 3 images" in answer.error
+
+
+def test_a_deflated_dicom_file_is_refused_before_too_much_is_unfolded(app, ask, tmp_path, monkeypatch):
     import zlib
 
     import pydicom
@@ -63,9 +74,10 @@ def test_a_deflated_dicom_file_is_refused_before_it_is_unfolded(app, ask, tmp_pa
     file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     file.save_as(tmp_path / "deflated.dcm")
     monkeypatch.setattr(zlib, "decompress", lambda *_: pytest.fail("it was unfolded"))
+    monkeypatch.setattr(dicom, "MOST_UNFOLDED", 1000)
     answer = ask(app, "/api/predict?row=0", (tmp_path / "deflated.dcm").read_bytes())
     assert answer.status == 422
-    assert "a deflated DICOM file can unfold to any size" in answer.error
+    assert "unfold to more than" in answer.error
 
 
 def test_a_file_that_is_too_large_is_refused(make_app, ask, image):
@@ -83,6 +95,8 @@ def test_a_file_that_is_too_large_is_refused(make_app, ask, image):
         ("/api/predict?row=0", None, 405),
         ("/api/predict?row=2", b"", 404),
         ("/api/predict?row=-1", b"", 404),
+        (f"/api/predict?row={'9' * 5000}", b"", 404),
+        (f"/api/predict?row=0&example={'9' * 5000}", b"", 404),
         ("/api/predict?row=0&example=99999", b"", 404),
         ("/api/predict?row=0&example=x", b"", 404),
         ("/api/map?row=0&label=gone", "image", 404),

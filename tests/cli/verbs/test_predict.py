@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from harness.evaluation.predictions import load_predictions
 from harness.results.store import read_records
+from harness.serving.loading import open_row
+from harness.serving.scores import Fitted
 from tests.data.test_dicom import make as make_dicom
 
 ROW = "tiny-cnn--bce--toy"
@@ -125,6 +128,7 @@ def test_one_image_is_a_table_and_json_is_one_document(harness, row, folder):
     assert "decisions at the thresholds of val-f1" in out
     assert "i006.png" in out
     assert all(label in out for label in ("first", "second", "third"))
+    assert out.splitlines()[2].split() == ["i006.png", "probability", "threshold", "present", "calibrated"]
     (folder / "noise.png").write_bytes(b"no image")
     code, out, _ = harness("predict", row, image, str(folder / "noise.png"), "--json")
     assert code == 1
@@ -133,6 +137,17 @@ def test_one_image_is_a_table_and_json_is_one_document(harness, row, folder):
     assert [one["image"] for one in document["images"]] == ["i006.png", "noise.png"]
     assert set(document["images"][0]["labels"]["first"]) == {"logit", "probability", "calibrated", "decision"}
     assert "no image" in document["images"][1]["problem"]
+
+
+def test_labels_that_calibration_reverses_are_named(toy_board, registry, monkeypatch):
+    from harness.evaluation.calibration import Calibration
+
+    line = Calibration(np.array([-1.0, 0.0, 1.0]), np.zeros(3))
+    monkeypatch.setattr(
+        "harness.serving.loading.fit_single", lambda _: Fitted(thresholds={}, calibration=line, policy="")
+    )
+    (note,) = open_row(f"{toy_board}::{ROW}", registry, torch.device("cpu")).notes
+    assert note.startswith("the calibrated probability of first, second does not rise with the probability")
 
 
 def test_all_seeds_are_an_ensemble(harness, row, toy_board):
@@ -221,6 +236,52 @@ def test_images_that_are_no_radiograph_of_the_right_kind_are_named(harness, row,
         ("pipe.png", "it is no ordinary file"),
     ):
         assert words in said[name], said[name]
+
+
+def test_a_file_of_several_images_or_of_a_kind_that_is_no_image_is_named(harness, row, small_data):
+    """Pillow reads the first frame, and has Ghostscript run an EPS file, whatever its name says."""
+    picture = Image.fromarray(np.asarray(small_data.images[6]))
+    picture.save("pages.tif", save_all=True, append_images=[picture])
+    picture.save("moves.png", save_all=True, append_images=[picture.rotate(90)])
+    picture.save("program.png", format="EPS")
+    picture.save("picture.webp")
+    picture.save("photo.jpg", format="MPO", save_all=True, append_images=[picture])
+    names = ["pages.tif", "moves.png", "program.png", "picture.webp", "photo.jpg"]
+    assert harness("predict", row, *names, "--out", "scores.csv")[0] == 1
+    said = pd.read_csv("scores.csv").set_index("image")["problem"]
+    assert said["pages.tif"] == said["moves.png"] == "it holds 2 images; save the right one alone"
+    assert said["program.png"] == said["picture.webp"]
+    assert said["program.png"] == "it is no image that can be read; give PNG, JPEG, TIFF or DICOM"
+    assert said.isna()["photo.jpg"]
+
+
+def test_a_folder_from_a_disc_is_read_without_what_is_no_image_of_it(harness, row, folder, small_data):
+    pixels = np.asarray(small_data.images[6])
+    (folder / "README").write_text("open the viewer")
+    make_dicom(folder / "DICOMDIR", pixels.astype(np.uint16))
+    make_dicom(folder / "IM000001", pixels.astype(np.uint16), bits=8)
+    code, _, err = harness("predict", row, str(folder), "--out", "scores.csv")
+    assert code == 0
+    assert "2 files are left out" in err
+    assert "IM000001" in pd.read_csv("scores.csv")["image"].tolist()
+
+
+def test_any_name_of_a_file_can_be_written(harness, row, folder):
+    (folder / "i006.png").rename(os.fsdecode(os.fsencode(folder) + b"/lat\xe9.png"))
+    (folder / "i007.png").rename(folder / "new\nline, [bold].png")
+    for arguments in (["--out", "scores.csv"], ["--out", "scores.npz"], ["--json"], []):
+        code, out, err = harness("predict", row, str(folder), *arguments)
+        assert (code, err) == (0, "")
+        if "--json" in arguments:
+            assert {"lat\\xe9.png", "new\nline, [bold].png"} <= {one["image"] for one in json.loads(out)["images"]}
+    assert {"lat\\xe9.png", "new\nline, [bold].png"} <= set(pd.read_csv("scores.csv")["image"])
+
+
+def test_a_folder_that_stands_where_scores_should_go_is_said(harness, row):
+    Path("scores.csv").mkdir()
+    code, _, err = harness("predict", row, "toy", "--out", "scores.csv")
+    assert code == 2
+    assert err.startswith("error: cannot write scores.csv: Is a directory")
 
 
 def test_two_files_of_one_name_are_called_by_their_paths(harness, row, folder, tmp_path):
