@@ -198,7 +198,9 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "commands": {row.name: tell_command(called, row, data=data) for row in summary.rows},
         "choosable": {column.heading: column.usual for column in columns if column.usual is not None},
         "filters": {
-            name: list(dict.fromkeys(str(getattr(row, name)) for row in summary.rows if not row.control))
+            name: list(
+                dict.fromkeys(getattr(row, name) for row in summary.rows if not row.control and not row.ensemble)
+            )
             for name in ("model", "loss", "recipe")
         }
         | {"status": list(dict.fromkeys(row.status for row in summary.rows))},
