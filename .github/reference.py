@@ -17,7 +17,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from harness.board_file import BoardFile, DatasetTable, ParamsTable, RowsTable, TestTable
+from harness.board_file import BoardFile, DatasetTable, EnsembleTable, ParamsTable, RowsTable, TestTable
 from harness.cli.main import app
 from harness.panels import ReadersFile, ReaderTable
 from harness.report.published import PublishedRow, PublishedSplit
@@ -31,6 +31,7 @@ TABLES: Mapping[str, type[BaseModel]] = {
     "board.toml rows": RowsTable,
     "board.toml rows params": ParamsTable,
     "board.toml test": TestTable,
+    "board.toml ensembles": EnsembleTable,
     "readers.toml": ReadersFile,
     "readers.toml readers": ReaderTable,
     "published.toml splits": PublishedSplit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import importlib.resources
 import itertools
@@ -16,8 +17,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.board_file import BoardFile, RowsTable, TestTable, explain
-from harness.errors import UnknownNameError, UsageError
+from harness.board_file import Averaging, BoardFile, EnsembleTable, RowsTable, TestTable, explain
+from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
 from harness.panels import PanelFiles, read_panel
 from harness.parameters import Params, flatten
@@ -31,6 +32,11 @@ CONTROLS = {
     "shuffled": "is trained and validated on targets shuffled over images; its AUROC must not be above 0.5",
 }
 """Rows that a board can be checked by: what finds nothing must score as nothing."""
+ENSEMBLE = "ensemble"
+"""What stands for a model in rows that are made of others."""
+EXTERNAL_ROW = "external--"
+"""What the names of submitted rows begin with."""
+GLOB = re.compile(r"[*?\[]")
 RATES = ("sensitivity", "specificity")
 """Metrics that predictive values are made of; a board that gives a prevalence measures them."""
 
@@ -100,6 +106,41 @@ class Combo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """A row that is made of the stored predictions of other rows: nothing is trained for it."""
+
+    rows: tuple[str, ...] = ("*",)
+    """Names of rows, or globs that match some."""
+    average: Averaging = "probability"
+    """What of their predictions is averaged."""
+    greedy: int | None = None
+    """In how many steps members are picked on validation; None where each row counts once."""
+    title: str = field(default="", compare=False)
+    """What readers know it as; empty where nobody says."""
+    about: str = field(default="", compare=False)
+    """What is to be known of it, in words."""
+
+    @property
+    def name(self) -> str:
+        """`ensemble--` and six hex digits of what it is made of; safe as a file name."""
+        asked = {"rows": sorted(set(self.rows)), "average": self.average, "greedy": self.greedy}
+        return f"{ENSEMBLE}--{_digest(asked)}"
+
+    @property
+    def plain_rows(self) -> tuple[str, ...]:
+        """The rows that are named, and not matched by a glob."""
+        return tuple(row for row in dict.fromkeys(self.rows) if not GLOB.search(row))
+
+    def takes(self, row: str) -> bool:
+        """Whether a row of that name is among what it is made of."""
+        return any(fnmatch.fnmatchcase(row, asked) for asked in self.rows)
+
+    def as_row(self) -> Row:
+        """What stands for it among rows that have a model, a loss and a recipe."""
+        return Row(model=ENSEMBLE, loss="", recipe="", title=self.title, about=self.about)
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutsideTest:
     """Another dataset that every finished row of a board is evaluated on: nothing is trained for it."""
 
@@ -146,6 +187,8 @@ class Board:
     """The folder, seen from this one, of the board that measures the same without the leak of image_level."""
     tests: tuple[OutsideTest, ...] = ()
     """Other datasets that finished rows are evaluated on."""
+    ensembles: tuple[Ensemble, ...] = ()
+    """Rows that are made of the stored predictions of others."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _without_null(self.options))
@@ -162,7 +205,12 @@ class Board:
 
     @cached_property
     def row_names(self) -> frozenset[str]:
-        """The names of all rows."""
+        """The names of all rows, ensembles too."""
+        return self.trained_names | {one.name for one in self.ensembles}
+
+    @cached_property
+    def trained_names(self) -> frozenset[str]:
+        """The names of the rows that are trained."""
         return frozenset(row.name for row in self.rows)
 
     def combos(self) -> tuple[Combo, ...]:
@@ -203,6 +251,7 @@ def parse_board(text: str, folder: Path) -> Board:
             _require_plain(f"{path}: rows.{number}.params.{section}", values)
     _require_plain(f"{path}: dataset", parsed.dataset.model_extra or {})
     rows = _gather_rows(path, [row for entry in parsed.rows for row in _product(entry)])
+    ensembles = _gather_ensembles(path, parsed.ensembles, rows)
     return Board(
         folder=folder,
         title=parsed.title,
@@ -218,6 +267,7 @@ def parse_board(text: str, folder: Path) -> Board:
         pool=parsed.pool,
         reference=parsed.reference,
         tests=_gather_tests(path, parsed.test),
+        ensembles=ensembles,
     )
 
 
@@ -253,6 +303,35 @@ def _gather_rows(path: Path, asked: Iterable[Row]) -> dict[str, Row]:
     if twice is not None:
         raise UsageError(f"{path}: two rows are called '{twice}'; give each a name of its own")
     return rows
+
+
+def _gather_ensembles(path: Path, asked: Iterable[EnsembleTable], rows: Mapping[str, Row]) -> tuple[Ensemble, ...]:
+    """Ensembles in their order.
+
+    Raises `UsageError` for two of one name or title, and for a row by name that the board does not have.
+    """
+    ensembles = [
+        Ensemble(
+            rows=tuple(table.rows),
+            average=table.average,
+            greedy=table.greedy,
+            title=table.name.strip(),
+            about=table.about.strip(),
+        )
+        for table in asked
+    ]
+    names = [one.name for one in ensembles]
+    if len(set(names)) < len(names):
+        raise UsageError(f"{path}: two [[ensembles]] are made of the same; keep one of them")
+    titles = [*(row.title or row.name for row in rows.values()), *(one.title or one.name for one in ensembles)]
+    twice = next((one.title for one in ensembles if titles.count(one.title) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{path}: two rows are called '{twice}'; give each a name of its own")
+    for row in (row for one in ensembles for row in one.plain_rows):
+        if row not in rows and not row.startswith(EXTERNAL_ROW):
+            hint = suggest(row, rows)
+            raise UsageError(f"{path}: [[ensembles]] names the row '{row}', which the board does not have{hint}")
+    return tuple(ensembles)
 
 
 def _require_plain(where: str, values: Mapping[str, Any]) -> None:
@@ -346,6 +425,15 @@ def row_text(
     return "\n".join(["[[rows]]", *lines, ""])
 
 
+def ensemble_text(ensemble: Ensemble) -> str:
+    """One `[[ensembles]]` table as TOML."""
+    keys: dict[str, Any] = {"rows": list(ensemble.rows)}
+    keys |= {} if ensemble.average == "probability" else {"average": ensemble.average}
+    keys |= {} if ensemble.greedy is None else {"greedy": ensemble.greedy}
+    keys |= {name: text for name, text in {"name": ensemble.title, "about": ensemble.about}.items() if text}
+    return "\n".join(["[[ensembles]]", *(f"{name} = {toml_value(value)}" for name, value in keys.items()), ""])
+
+
 def board_text(board: Board, rows: Sequence[str]) -> str:
     """A whole `board.toml`; `rows` are texts made by `row_text`."""
     head: dict[str, Any] = {"title": board.title}
@@ -368,7 +456,7 @@ def board_text(board: Board, rows: Sequence[str]) -> str:
         keys |= {} if test.splits == ("test",) else {"splits": list(test.splits)}
         keys |= test.options
         lines += ["", "[[test]]", *(f"{toml_key(name)} = {toml_value(value)}" for name, value in keys.items())]
-    return "\n".join([*lines, "", "\n".join(rows)])
+    return "\n".join([*lines, "", "\n".join([*rows, *map(ensemble_text, board.ensembles)])])
 
 
 def save_board(folder: Path, text: str) -> Board:

@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from harness.errors import suggest
 from harness.units import POOLINGS, UNITS, Pooling, Unit
 
-CHOICES: Mapping[str, Sequence[str]] = {"unit": UNITS, "pool": POOLINGS, "splits": ("train", "val", "test")}
+Averaging = Literal["probability", "logit", "rank"]
+"""What of its members' predictions an ensemble averages."""
+AVERAGES: tuple[Averaging, ...] = ("probability", "logit", "rank")
+CHOICES: Mapping[str, Sequence[str]] = {
+    "unit": UNITS,
+    "pool": POOLINGS,
+    "splits": ("train", "val", "test"),
+    "average": AVERAGES,
+}
 """Keys of `board.toml` with the values that they may have."""
 
 
@@ -82,6 +90,27 @@ class TestTable(BaseModel):
     )
 
 
+class EnsembleTable(_Strict):
+    """An `[[ensembles]]` table: a row that is made of other rows' stored predictions."""
+
+    rows: list[str] = Field(
+        default=["*"],
+        min_length=1,
+        description="Names of rows, or globs that match some. Controls and other ensembles are never among them.",
+    )
+    average: Averaging = Field(
+        default="probability",
+        description="What is averaged: `probability`, `logit` or `rank`. An average of ranks gives no decisions.",
+    )
+    greedy: int | None = Field(
+        default=None,
+        ge=1,
+        description="In how many steps members are picked on validation, with replacement. Else each row counts once.",
+    )
+    name: str = Field(default="", description="What readers know the ensemble as.")
+    about: str = Field(default="", description="What readers should know about it; it stands in the row's details.")
+
+
 class BoardFile(_Strict):
     """A whole `board.toml`."""
 
@@ -121,6 +150,9 @@ class BoardFile(_Strict):
     )
     rows: list[RowsTable] = Field(
         default=[], validate_default=True, description="What is compared; a board of submissions alone has none."
+    )
+    ensembles: list[EnsembleTable] = Field(
+        default=[], description="Rows that are made of the stored predictions of others, without training."
     )
 
     @field_validator("rows")
@@ -166,7 +198,7 @@ def explain(error: ValidationError) -> str:
     )  # a misspelt key explains a missing one
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {"rows": RowsTable, "params": ParamsTable}
+        parts: dict[str, type[BaseModel]] = {"ensembles": EnsembleTable, "rows": RowsTable, "params": ParamsTable}
         within = [part for key, part in parts.items() if key in first["loc"][:-1]]
         owner = within[-1] if within else BoardFile
         return f"unknown key '{place}'{suggest(str(first['loc'][-1]), owner.model_fields)}"

@@ -12,10 +12,12 @@ from harness.board import (
     BOARD_FILE,
     PUBLISHED_FILE,
     Board,
+    Ensemble,
     Row,
     add_controls,
     board_text,
     bundled_text,
+    ensemble_text,
     find_board,
     parse_board,
     read_board,
@@ -105,6 +107,23 @@ def add_rows(folder: Path, rows: Sequence[Row]) -> tuple[Row, ...]:
     return lacking
 
 
+def add_ensemble(folder: Path, ensemble: Ensemble) -> Board:
+    """Add an ensemble to the `board.toml` of a folder as it is now, where it lacks it; gives the board.
+
+    Raises `UsageError` where the board lacks a row that it names.
+    """
+    with exclusive(folder / BOARD_FILE):
+        text = read_text(folder / BOARD_FILE)
+        board = parse_board(text, folder)
+        there = next((one for one in board.ensembles if one.name == ensemble.name), None)
+        if there is not None and ensemble.title not in ("", there.title):
+            called = f"as '{there.title}'" if there.title else "without a name"
+            raise UsageError(f"the board has this ensemble {called}; change its name in {folder / BOARD_FILE}")
+        if there is not None:
+            return board
+        return save_board(folder, "\n\n".join([text.rstrip(), ensemble_text(ensemble)]))
+
+
 def define(request: BoardRequest, registry: Registry | None = None) -> Definition:
     """The board that the request means; nothing is written yet.
 
@@ -121,6 +140,9 @@ def define(request: BoardRequest, registry: Registry | None = None) -> Definitio
     if request.controls:
         wanted = replace(wanted, rows=add_controls(wanted.rows))
     if not (wanted.folder / BOARD_FILE).is_file():
+        if request.params and wanted.ensembles:
+            remarks += ("the new board has none of the [[ensembles]]: with other parameters, rows have other names",)
+            wanted = replace(wanted, ensembles=())
         published = _original_text(request.board, PUBLISHED_FILE) if request.board else ""
         board = parse_board(text := _new_text(wanted, request), wanted.folder)
         return Definition(board, text, published, board.rows, remarks)

@@ -9,6 +9,7 @@ from harness.evaluation.wording import MORE_SEEDS
 from harness.report.chance import count_test
 from harness.report.column import InTerminal
 from harness.report.columns import list_terminal_columns
+from harness.report.ensembles import describe_plainly
 from harness.report.format import tell_all_absences, tell_all_labels, tell_part, tell_scored
 from harness.report.shadow import tell_shadows
 from harness.results.shadow import mark_shadow
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 def as_plain(summary: Leaderboard) -> dict[str, Any]:
     """Return the ranking as plain data for JSON, without the records behind it."""
     rows = [
-        {name: value for name, value in vars(row).items() if name not in ("records", "counted")} for row in summary.rows
+        {name: value for name, value in vars(row).items() if name not in ("records", "counted", "ensemble")}
+        for row in summary.rows
     ]
-    for row in rows:
+    for row, one in zip(rows, summary.rows, strict=True):
+        if one.ensemble is not None:
+            row["ensemble"] = describe_plainly(one)
         row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
         row["submission"] = row["submission"] and row["submission"].model_dump()
         row["shadow"] = mark_shadow(row["pretraining"])

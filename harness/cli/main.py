@@ -23,6 +23,7 @@ from harness.cli.verbs import (
     boards,
     comparison,
     data,
+    ensembles,
     evaluation,
     explanation,
     exporting,
@@ -54,6 +55,7 @@ VERBS: dict[str, dict[str, Any]] = {
         "run": boards.run,
         "tune": tuning.tune,
         "rescore": boards.rescore,
+        "ensemble": ensembles.ensemble,
         "speed": machine.speed,
     },
     "Read boards": {

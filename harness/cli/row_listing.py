@@ -10,11 +10,11 @@ from harness.errors import UnknownNameError
 from harness.evaluation.wording import tell_absences
 from harness.report.chance import count_test
 from harness.report.details import MEASURES, RowDetails, describe_submission, gather_details, gather_origins
+from harness.report.ensembles import list_members, mark_ensemble, tell_command, tell_making
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.shadow import tell_pretraining
 from harness.results.layout import WEIGHTS, run_path
-from harness.results.repetition import tell_again
 from harness.results.store import read_groups
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def as_text(summary: Leaderboard, row: RowSummary) -> list[RenderableType]:
     ]
     if row.name in summary.board.row_names:
         data = any(record.provenance.data_root for record in summary.counted)
-        command = tell_again(str(summary.board.folder), row.name, row.records, data=data)
-        made.append(f"to measure it again: {command}")
+        command = tell_command(str(summary.board.folder), row, data=data)
+        made.append(f"to {'make' if row.ensemble is not None else 'measure'} it again: {command}")
     return [*parts, line(), *map(line, made)]
 
 
@@ -91,9 +91,13 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
         *(text for text in (row.own_title, row.about) if text),
         f"{row.model}, {EXTERNAL}: {row.external}"
         if row.external is not None
+        else mark_ensemble(row)
+        if row.ensemble is not None
         else f"{row.model}, {row.loss}, {row.recipe}{''.join(f', {text}' for text in params)}",
         f"{row.status}, {place}{group}, {seeds}",
         *(f"{name}: {value}" for name, value in describe_submission(row.submission).items()),
+        *tell_making(row),
+        *(f"member: {one.row}{f', {one.weights}' if one.weights else ''}" for one in list_members(row, summary)),
         *tell_pretraining(row),
         *row.reasons,
         *(one.text for one in summary.beside.get(row.name, ())),

@@ -39,6 +39,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "harness tune my-board --models chexnet --losses bce --recipes demo --search recipe.lr=1e-5..1e-3:log",
         ),
     ),
+    "ensemble": (
+        (
+            "Average the probabilities of two rows.",
+            "harness ensemble my-board chexnet--bce--demo chexnet--focal--demo",
+        ),
+        ("Pick members in 20 steps on validation.", "harness ensemble my-board --greedy 20 --rows 'chexnet*'"),
+    ),
     "leaderboard": (
         ("Write a board's page again.", "harness leaderboard my-board --open"),
         ("Write the pages of all boards, ready to publish.", "harness leaderboard leaderboards --out site"),

@@ -27,7 +27,7 @@ from harness.evaluation.significance import (
     quantile,
     two_sided,
 )
-from harness.evaluation.spread import find_spreads
+from harness.evaluation.spread import find_lent_spreads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +47,9 @@ class System:
     """(k,) the metric of each seed."""
     resamples: NDArray[np.float64]
     """(k, R) the same in each resample; resample b is the same patients for every system."""
+    borrows: bool = False
+    """Whether its networks are those of other systems, as an ensemble's are: then it takes the spread over seeds that
+    the others share, unless its own is wider, and lends none."""
 
     def __post_init__(self) -> None:
         fits = self.values.ndim == 1 and self.resamples.ndim == 2 and len(self.resamples) == len(self.values) > 0
@@ -121,7 +124,7 @@ def compare_pairs(
 
     With `tests`, the chosen ones were picked from so many pairs by their results, and p-values are adjusted for all of
     these. `p` is that of t = delta / sqrt(SE_patients^2 + v_a / k_a + v_b / k_b): SE_patients is the standard deviation
-    of the resampled differences, v the variance over seeds, which systems share so far as they agree (`find_spreads`);
+    of the resampled differences, v the variance over seeds, which systems share so far as they agree (see `spread`);
     its degrees of freedom are those of `combine`. A pair of which one system has fewer than three seeds has no `p`,
     and lends no spread to the others. Raises `UsageError` where systems were resampled differently.
     """
@@ -136,7 +139,7 @@ def compare_pairs(
     estimates = np.array([system.estimate for system in systems.values()])
     delta = estimates[first] - estimates[second]
     patients = _vary_over_patients(systems, first, second)  # (M,)
-    variance, freedom = estimate_seed_variances([system.values for system in systems.values()])  # (S,) each
+    variance, freedom = estimate_seed_variances(*_list_seeds(systems))  # (S,) each
     alone = combine(patients)
     both = combine(patients, (variance[first], freedom[first]), (variance[second], freedom[second]))
     p_patients, p = two_sided(delta, *alone), two_sided(delta, *both)
@@ -217,12 +220,21 @@ def find_system_intervals(
     estimates = np.array([system.estimate for system in systems.values()])
     resamples = np.array([average_seeds(system.resamples) for system in systems.values()])
     over_patients = find_intervals(estimates, resamples, [method] * len(systems))
-    with_seeds = add_seeds([system.values for system in systems.values()], over_patients, method)
+    values, borrows = _list_seeds(systems)
+    with_seeds = add_seeds(values, over_patients, method, borrows)
     return dict(zip(systems, zip(over_patients, with_seeds, strict=True), strict=True))
 
 
+def _list_seeds(systems: Mapping[str, System]) -> tuple[list[NDArray[np.float64]], list[bool]]:
+    """The values (k,) of each system, and whether it borrows its spread."""
+    return [system.values for system in systems.values()], [system.borrows for system in systems.values()]
+
+
 def add_seeds(
-    values: Sequence[NDArray[np.float64]], over_patients: Sequence[Interval | None], method: Method
+    values: Sequence[NDArray[np.float64]],
+    over_patients: Sequence[Interval | None],
+    method: Method,
+    borrows: Sequence[bool] | None = None,
 ) -> list[Interval | None]:
     """Intervals of 95 % over patients and seeds, from the values (k,) of each system and its interval over patients.
 
@@ -232,7 +244,7 @@ def add_seeds(
     as in comparisons. What lies outside of 0..1 is cut off where the method says that the metric cannot: an interval
     without what is impossible holds the truth as often. "percentile" says nothing about a metric's range.
     """
-    variance, freedom = estimate_seed_variances(values)
+    variance, freedom = estimate_seed_variances(values, borrows)
     reach = quantile(freedom, 1 - SIGNIFICANT / 2) * np.sqrt(variance)
     lowest, highest = (-math.inf, math.inf) if method == "percentile" else (0.0, 1.0)
     intervals: list[Interval | None] = []
@@ -246,9 +258,11 @@ def add_seeds(
     return intervals
 
 
-def estimate_seed_variances(values: Sequence[NDArray[np.float64]]) -> tuple[Array, Array]:
+def estimate_seed_variances(
+    values: Sequence[NDArray[np.float64]], borrows: Sequence[bool] | None = None
+) -> tuple[Array, Array]:
     """Variance of each system's mean over its seeds, of the values (k,) of each, and its degrees of freedom: (S,), NaN
-    with fewer than three seeds.
+    with fewer than three seeds. Those that borrow lend no spread to the others.
     """
     seeds = np.array([len(own) for own in values], dtype=np.float64)
     judged = seeds >= FEWEST_SEEDS
@@ -256,7 +270,8 @@ def estimate_seed_variances(values: Sequence[NDArray[np.float64]]) -> tuple[Arra
     if judged.any():
         repeated = [own for own in values if len(own) >= FEWEST_SEEDS]
         variances = np.array([np.var(own - own[0], ddof=1) for own in repeated])  # exactly 0 where all are the same
-        spreads = find_spreads(variances, seeds[judged] - 1)
+        lends = np.ones(len(repeated), dtype=bool) if borrows is None else ~np.array(borrows)[judged]
+        spreads = find_lent_spreads(variances, seeds[judged] - 1, lends)
         variance[judged], freedom[judged] = spreads.variance / seeds[judged], spreads.freedom
     return variance, freedom
 

@@ -57,6 +57,30 @@ def find_spreads(variance: Array, freedom: Array) -> Spreads:
     return Spreads(np.where(shared, common, variance), np.where(shared, total, freedom), shared)
 
 
+def find_lent_spreads(variance: Array, freedom: Array, lends: NDArray[np.bool_]) -> Spreads:
+    """Share a variance between the systems (S,) that lend theirs; the others take it, and change nothing of it.
+
+    What does not lend is made of the networks of those that do, and averaging makes its spread narrower: shared with
+    it, the common one would be too narrow for the others. It keeps its own where that stands apart as wider, or where
+    the others have none in common.
+    """
+    if lends.all() or not lends.any():
+        return find_spreads(variance, freedom)
+    from scipy.special import fdtrc
+
+    lent = find_spreads(variance[lends], freedom[lends])
+    spreads = Spreads(variance.copy(), freedom.copy(), np.zeros(len(variance), dtype=bool))
+    spreads.variance[lends], spreads.freedom[lends], spreads.shared[lends] = lent.variance, lent.freedom, lent.shared
+    if not lent.shared.any():
+        return spreads
+    common, of_common = lent.variance[lent.shared][0], lent.freedom[lent.shared][0]
+    with np.errstate(over="ignore"):
+        ratio = variance / max(common, np.finfo(np.float64).tiny)
+    takes = ~lends & ((fdtrc(freedom, of_common, ratio) >= WIDER) | (variance <= common))
+    spreads.variance[takes], spreads.freedom[takes], spreads.shared[takes] = common, of_common, True
+    return spreads
+
+
 def _find_agreeing(variance: Array, freedom: Array) -> NDArray[np.bool_]:
     """Which systems (..., S) do not stand apart: a fixed point, or what there is after `ROUNDS`."""
     from scipy.special import chdtri

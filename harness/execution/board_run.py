@@ -12,6 +12,7 @@ from harness.board import Board
 from harness.definition import Definition
 from harness.errors import HarnessError, StorageError
 from harness.execution import local
+from harness.execution.ensembles import make_ensembles
 from harness.execution.events import Listener
 from harness.execution.interruption import Interrupted
 from harness.execution.planning import Planned, Settings
@@ -36,8 +37,8 @@ class BoardRun:
     records: tuple[Record, ...]
     """A record for each combo that was to be run, in the order of the plan."""
     left: tuple[str, ...]
-    """A line for each record that could not be evaluated again as its board asks, or not measured on an outside test;
-    it stays as it was, or says why."""
+    """A line for each record that could not be evaluated again as its board asks, or not measured on an outside test,
+    and for each ensemble that could not be made; it stays as it was, or says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,8 @@ def carry_out(
     outside: Sequence[Wanted] = (),
     retries: int = 0,
 ) -> BoardRun:
-    """Bring the board's folder up to date, evaluate again what is to be, run what has a reason, and measure what is
-    finished on outside tests.
+    """Bring the board's folder up to date, evaluate again what is to be, run what has a reason, measure what is
+    finished on outside tests, and make ensembles.
 
     Worker processes do it, or this process without `options`; outside tests are measured by this one. Raises
     what `local.run` and `Definition.write` raise.
@@ -82,7 +83,8 @@ def carry_out(
         told.warn(line)
     records = local.run(planned, told.listener, options, retries=retries)
     unmeasured = measure_outside(board, registry, settings, outside, told)
-    return BoardRun(records, (*left, *unmeasured))
+    unmade = make_ensembles(board, registry, told.mention, told.warn)
+    return BoardRun(records, (*left, *unmeasured, *unmade))
 
 
 def measure_outside(
@@ -108,7 +110,7 @@ def lacks_outside(board: Board) -> bool:
     return any(
         why_unmeasured(board, record) is not None or any(why_part_changed(board, record, test) for test in board.tests)
         for record in read_records(board.folder).records
-        if record.external is None
+        if record.is_trained
     )
 
 

@@ -12,6 +12,7 @@ from harness.data.loading import find_source
 from harness.data.outside import find_outside
 from harness.errors import HarnessError
 from harness.registry import Registry
+from harness.results.ensembles import find_outdated
 from harness.results.identity import combo_key, weights_identity
 from harness.results.record import Record
 from harness.results.staleness import current_fingerprint, why_stale
@@ -30,10 +31,12 @@ class CurrentKeys:
     """Combo -> its key."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     """Row -> why its keys cannot be told here: a plugin or a weight file is missing."""
+    outdated: Mapping[str, str] = field(default_factory=dict)
+    """Record of an ensemble -> why it is made of something else than it would be now."""
 
     def why_stale(self, board: Board, record: Record) -> str | None:
         """Why a record is none of the board as it is now; None where it is, or where that cannot be told."""
-        reason = why_stale(board, record, self.fingerprint)
+        reason = why_stale(board, record, self.fingerprint) or self.outdated.get(record.combo.name)
         if reason is not None or record.external is not None:
             return reason
         key = self.keys.get(record.combo.name, record.key)
@@ -57,7 +60,7 @@ def find_current_keys(board: Board, registry: Registry, records: Iterable[Record
             keys |= _row_keys(board, row, registry, fingerprint, tables)
         except HarnessError as error:
             unknown[row.name] = str(error)
-    return CurrentKeys(fingerprint, keys, unknown)
+    return CurrentKeys(fingerprint, keys, unknown, find_outdated(board, records))
 
 
 def require_names(board: Board, registry: Registry) -> None:

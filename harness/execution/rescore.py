@@ -129,7 +129,7 @@ class _Maps:
 def _find_maps(board: Board, record: Record, protocol: Protocol, make: MakeMaps | None) -> _Maps:
     """Read what a record's heat maps came to, or make it. Raises `DataError` where it is neither there nor made."""
     wanted = {metric.name for metric in protocol.metrics if metric.on == "maps"}
-    if not wanted or record.external is not None:
+    if not wanted or not record.is_trained:
         return _Maps(NO_MAPS)
     if record.combo.control == "prevalence":
         return _Maps(NO_NETWORK)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.board import PUBLISHED_FILE, file_name
+from harness.board import EXTERNAL_ROW, PUBLISHED_FILE, file_name
 from harness.errors import UsageError
 from harness.evaluation.elsewhere import find_reach, imply_error, imply_interval
 from harness.evaluation.significance import FEWEST_SEEDS
@@ -17,7 +17,6 @@ from harness.report.leaderboard import Beside, Leaderboard, RowSummary
 from harness.report.published import Published, PublishedRow, PublishedSplit, explain_closed, is_own
 from harness.units import CALLED
 
-SUBMITTED = "external--"
 """What the name of a submitted row begins with."""
 SAME = 1e-4
 """The most by which a number printed with four digits differs from what it was printed of."""
@@ -51,7 +50,7 @@ def find_rows(published: Published, summary: Leaderboard) -> list[tuple[Publishe
     for one in published.rows:
         if one.row in known:
             found.append((one, known[one.row]))
-        elif one.row and not one.row.startswith(SUBMITTED) and one.row not in changed:
+        elif one.row and not one.row.startswith(EXTERNAL_ROW) and one.row not in changed:
             names = ", ".join(f"'{row.title}'" for row in rows) or "none"
             raise UsageError(
                 f"{summary.board.folder / PUBLISHED_FILE}: '{one.name}' is about the row '{one.row}', which this board "

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from harness.report.column import Cell, Column, InTerminal, OnPage, Value, make_small
 from harness.report.drawing import NOTHING
+from harness.report.ensembles import list_members, mark_ensemble
 from harness.report.format import EXTERNAL, anchor, format_number, mark_breaks
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.metric_columns import (
@@ -64,6 +65,7 @@ def list_csv_columns(summary: Leaderboard) -> list[Column]:
         *what,
         *metrics,
         *([PUBLISHED] if shows_published(summary) else []),
+        *([MEMBERS] if any(row.ensemble for row in summary.rows) else []),
         *([PRETRAINING] if any(row.pretraining for row in summary.rows) else []),
         *(Column(name=name, value=_value_cost(name)) for name in spent),
         *(column for name in summary.metrics for column in expand_labels(summary, name, labels)),
@@ -93,8 +95,10 @@ def _assign(row: RowSummary, component: str) -> Markup:
 
 def _show_title(row: RowSummary, summary: Leaderboard) -> Cell:
     shown = Markup('<a href="#{}">{}</a>').format(anchor(row.name), mark_breaks(row.title))
-    if row.own_title and row.external is None:
+    if row.own_title and row.external is None and row.ensemble is None:
         shown += make_small(f"{row.model} + {row.loss}, {row.recipe} recipe")
+    if (mark := mark_ensemble(row)) and mark not in row.title:
+        shown += make_small(mark)
     if row.external is not None:
         size = row.submission and row.submission.image_size
         shown += make_small(f"{EXTERNAL}; {size} px images" if size else EXTERNAL)
@@ -124,7 +128,12 @@ def _format_status(row: RowSummary, summary: Leaderboard) -> str:
     said = (
         [row.status, EXTERNAL] if row.external is not None else ["control", row.status] if row.control else [row.status]
     )
-    return ", ".join(filter(None, (*said, mark_pretraining(row))))
+    return ", ".join(filter(None, (*said, mark_ensemble(row), mark_pretraining(row))))
+
+
+def _join_members(row: RowSummary, summary: Leaderboard) -> str | None:
+    members = list_members(row, summary)
+    return "; ".join(f"{one.row} ({one.weights})" if one.weights else one.row for one in members) or None
 
 
 def _make_choice(name: str) -> Column:
@@ -177,6 +186,8 @@ STATUS = Column(
 )
 PRETRAINING = Column(name="pretraining", value=lambda row, _: list_pretraining(row))
 """What the row's network had seen before."""
+MEMBERS = Column(name="members", value=_join_members)
+"""The rows that an ensemble is made of."""
 REASONS = Column(name="reasons", value=lambda row, _: "; ".join(row.reasons) or None)
 SEEDS = Column(
     name="seeds",

@@ -133,6 +133,8 @@ class BoardState:
     """Metric -> what each record that counts and has a value says of it."""
     drawn: Sequence[Resamples]
     """What lies beside these records; empty where one lies alone."""
+    is_ensemble: bool = False
+    """Whether it is made of other rows' predictions."""
 
     def average(self, metric: str, labels: Sequence[str]) -> tuple[float, ...]:
         """The mean over these labels in each seed."""
@@ -150,7 +152,7 @@ class BoardState:
         present = [one for one in resamples if one is not None]
         if not len(present) == len(parts) == len(self.drawn):
             return None
-        return System(np.array(self.average(metric, labels)), np.array(present))
+        return System(np.array(self.average(metric, labels)), np.array(present), self.is_ensemble)
 
 
 def _describe(
@@ -197,7 +199,8 @@ def _judge(names: Sequence[str], before: BoardResults, after: BoardResults) -> d
     rows = {name: (earlier[name], later[name]) for name in names}
     states = {
         name: tuple(
-            BoardState(_parts(row), gather(row, of.resamples)) for row, of in zip(both, (before, after), strict=True)
+            BoardState(_parts(row), gather(row, of.resamples), row.ensemble is not None)
+            for row, of in zip(both, (before, after), strict=True)
         )
         for name, both in rows.items()
     }

@@ -9,6 +9,7 @@ from harness.evaluation.comparison import Pair
 from harness.evaluation.wording import format_p, judge_pair, tell_detectable
 from harness.metric_names import title_metric
 from harness.report.chance import judge_against_chance
+from harness.report.ensembles import mark_ensemble
 from harness.report.format import format_interval, format_pair, format_spread, tell_part
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.significance import judge_seeds_alone
@@ -141,8 +142,9 @@ def find_lead(summary: Leaderboard) -> Lead | None:
         return None
     first, second = summary.ranked[:2]
     spreads = [row.metrics[summary.objective] for row in summary.ranked]
+    borrows = [row.ensemble is not None for row in summary.ranked]
     pair = next((pair for pair in summary.pairs if (pair.a, pair.b) == (first.name, second.name)), None)
-    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), judge_seeds_alone(spreads), pair)
+    return Lead(first, second, abs(spreads[0].mean - spreads[1].mean), judge_seeds_alone(spreads, borrows), pair)
 
 
 def judge_shuffled(summary: Leaderboard) -> str:
@@ -168,4 +170,7 @@ def _between(pair: Pair | None) -> str:
 
 
 def _describe(row: RowSummary) -> str:
-    return f"{row.title} (external)" if row.external is not None else row.title
+    if row.external is not None:
+        return f"{row.title} (external)"
+    mark = mark_ensemble(row)
+    return f"{row.title} ({mark})" if mark and mark not in row.title else row.title

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.board import Board
+from harness.board import Board, Ensemble
 from harness.components import LEAK
 from harness.results.record import DatasetPart, PretrainingPart, Record, SubmissionPart
 from harness.units import CALLED
@@ -87,6 +87,8 @@ class RowSummary:
     """What is said about predictions that were submitted: nothing of the row was trained here."""
     submission: SubmissionPart | None = None
     """What else is known of such predictions."""
+    ensemble: Ensemble | None = None
+    """What it is made of, where it is made of other rows' predictions; see the members of its records."""
     only_ranked: str = ""
     """Why submitted scores have no numbers that need probabilities; empty where they are probabilities."""
     group: int | None = None
@@ -183,7 +185,10 @@ class Leaderboard:
     @property
     def machines(self) -> tuple[tuple[str, str], ...]:
         """Device and harness version of everything that was timed."""
-        return tuple(sorted({(r.provenance.device, r.provenance.harness) for r in self.counted}))
+        timed = (
+            record.provenance for record in self.counted if record.ensemble is None
+        )  # whose costs are its members'
+        return tuple(sorted({(made.device, made.harness) for made in timed}))
 
     @property
     def timings_compare(self) -> bool:

@@ -35,6 +35,7 @@ from harness.report.columns import list_page_columns
 from harness.report.confusion import draw_counts
 from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_difference, draw_history
+from harness.report.ensembles import list_members, mark_ensemble, tell_command, tell_making, tell_shared_seeds
 from harness.report.figures import MOST_ROWS, make_figures
 from harness.report.figures.curves import Traced
 from harness.report.figures.embedding import bundle, draw_still
@@ -68,7 +69,6 @@ from harness.report.shadow import tell_pretraining, tell_shadows
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
 from harness.results.layout import RECORDS
 from harness.results.record import Record
-from harness.results.repetition import tell_again
 from harness.results.store import copy_records, read_curves, read_groups
 
 PAGE_FILE = "index.html"
@@ -181,6 +181,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "basis": conclude(summary),
         "power": tell_power(summary),
         "unvalidated": tell_unvalidated(summary),
+        "shared_seeds": tell_shared_seeds(summary),
         "remarks": [*tell_all_labels(summary), *tell_all_absences(summary)],
         "nothing": explain_nothing(summary),
         "shadows": tell_shadows(summary),
@@ -193,7 +194,8 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "own": {split.name for split in published.splits if is_own(split, summary)},
         "rare": find_rare_labels(summary),
         "columns": columns,
-        "commands": {row.name: tell_again(called, row.name, row.records, data=data) for row in summary.rows},
+        "members": {row.name: list_members(row, summary) for row in summary.rows if row.ensemble is not None},
+        "commands": {row.name: tell_command(called, row, data=data) for row in summary.rows},
         "choosable": {column.heading: column.usual for column in columns if column.usual is not None},
         "filters": {
             name: list(dict.fromkeys(str(getattr(row, name)) for row in summary.rows if not row.control))
@@ -337,6 +339,8 @@ def make_environment() -> jinja2.Environment:
         "choice": _format_choice,
         "known": describe_submission,
         "pretraining": tell_pretraining,
+        "ensemble": mark_ensemble,
+        "making": tell_making,
     }
     return environment
 

@@ -11,6 +11,7 @@ from harness.metric_names import explain_policies, full_name, title_metric
 from harness.report.chance import count_test
 from harness.report.column import Value
 from harness.report.columns import COSTS, list_csv_columns
+from harness.report.ensembles import mark_ensemble
 from harness.report.format import (
     EXTERNAL,
     format_interval,
@@ -273,6 +274,13 @@ def _tell_rest(summary: Leaderboard, rows: Sequence[RowSummary]) -> list[str]:
     if external:
         mark = "All rows are" if len(external) == len(rows) else "* is"
         sentences.append(f"{mark} {EXTERNAL}.")
+    ensembles = [
+        f"{row.title} ({mark})" if (mark := mark_ensemble(row)) not in row.title else row.title
+        for row in rows
+        if row.ensemble is not None
+    ]
+    if ensembles:
+        sentences.append(f"Averages of other rows' predictions, without training: {'; '.join(ensembles)}.")
     sentences += [f"{sign} {text}." for text, sign in _list_marks(rows).items()]
     if absent:
         sentences.append(f"Without a result and left out: {'; '.join(absent)}.")

@@ -46,7 +46,8 @@ def make_system(row: RowSummary, metric: str, drawn: Sequence[Resamples], labels
         if (values := resampled(metric, part, one, _labels_of(part, spread, labels.get(metric, ())))) is not None
     ]
     whole = len(by_seed) == len(spread.values) == len(drawn)
-    return System(np.array(spread.values), np.array(by_seed)) if whole else None
+    borrows = row.ensemble is not None
+    return System(np.array(spread.values), np.array(by_seed), borrows) if whole else None
 
 
 def _parts(row: RowSummary, metric: str) -> list[MetricPart]:
@@ -132,20 +133,24 @@ def add_seed_intervals(rows: Sequence[RowSummary]) -> dict[str, RowSummary]:
         having = [row for row in rows if metric in row.metrics]
         spreads = [row.metrics[metric] for row in having]
         values, over_patients = [np.array(one.values) for one in spreads], [one.interval for one in spreads]
-        with_seeds = add_seeds(values, over_patients, _parts(having[0], metric)[0].interval_method)
+        borrows = [row.ensemble is not None for row in having]
+        with_seeds = add_seeds(values, over_patients, _parts(having[0], metric)[0].interval_method, borrows)
         for row, spread, interval in zip(having, spreads, with_seeds, strict=True):
             metrics[row.name][metric] = replace(spread, interval_seeds=interval)
     return {row.name: replace(row, metrics=metrics[row.name]) for row in rows}
 
 
-def judge_seeds_alone(spreads: Sequence[Spread]) -> float | None:
-    """P-value of the first of these rows against the second, over seeds; None with fewer than three of either."""
+def judge_seeds_alone(spreads: Sequence[Spread], borrows: Sequence[bool]) -> float | None:
+    """P-value of the first of these rows against the second, over seeds; None with fewer than three of either.
+
+    `borrows` says which of them are ensembles.
+    """
     import numpy as np
 
     from harness.evaluation.comparison import estimate_seed_variances
     from harness.evaluation.significance import combine, two_sided
 
-    variance, freedom = estimate_seed_variances([np.array(spread.values) for spread in spreads])
+    variance, freedom = estimate_seed_variances([np.array(spread.values) for spread in spreads], borrows)
     parts = [(variance[[row]], freedom[[row]]) for row in (0, 1)]
     p = two_sided(np.array([spreads[0].mean - spreads[1].mean]), *combine(np.zeros(1), *parts)).item()
     return None if math.isnan(p) else p
@@ -203,11 +208,12 @@ def find_leaders(
     from harness.evaluation.significance import FEWEST_SEEDS
 
     values = {row.name: _seeds_by_label(row, objective) for row in ranked}
+    ensembles = {row.name for row in ranked if row.ensemble is not None}
     single = {row.name: _resampled_labels(row, drawn[row.name], objective) for row in ranked}
     leaders = {}
     for label in dict.fromkeys(label for by_label in values.values() for label in by_label):
         systems = {
-            name: System(np.array(by_label[label]), single[name][label])
+            name: System(np.array(by_label[label]), single[name][label], name in ensembles)
             for name, by_label in values.items()
             if label in single[name] and len(single[name][label]) >= FEWEST_SEEDS
         }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.board import Board, Row
+from harness.board import Board, Ensemble, Row
 from harness.components import LEAK
 from harness.evaluation.common_labels import average, covers, find_common
 from harness.evaluation.parts import MetricPart
@@ -24,6 +25,7 @@ from harness.report.significance import (
     gather,
 )
 from harness.report.titles import title_rows
+from harness.results.ensembles import find_outdated
 from harness.results.provenance import scrub_paths
 from harness.results.record import EfficiencyPart, PretrainingPart, Record
 from harness.results.shadow import gather_pretraining
@@ -40,6 +42,8 @@ from harness.results.store import AllResamples, read_records
 if TYPE_CHECKING:
     from harness.evaluation.resamples import Resamples
 
+NOT_MADE = "not made yet; harness run makes it of rows that have a result, without training"
+"""Why an ensemble has no record."""
 MOST_COMPARED = 200
 """Best rows that are compared with each other: the number of pairs grows with its square."""
 
@@ -83,12 +87,13 @@ def summarize(board: Board, records: Sequence[Record], resamples: Mapping[str, R
     data that most such records were made on. Others are stale: shown, not ranked. `resamples` has what lies beside the
     records, by `ROW--sSEED`.
     """
-    on_board = {row.name: row for row in board.rows}
+    on_board = {row.name: row for row in board.rows} | {one.name: one.as_row() for one in board.ensembles}
     fingerprint = current_fingerprint(board, [r for r in records if r.combo.row in on_board or r.external is not None])
     by_row: dict[str, list[Record]] = {name: [] for name in on_board}
     for record in sorted(records, key=lambda r: (r.combo.row, r.combo.seed)):
         by_row.setdefault(record.combo.row, []).append(record)
-    stale = {id(r): why_uncounted(board, r, fingerprint) for r in records}
+    outdated = find_outdated(board, records)
+    stale = {id(r): why_uncounted(board, r, fingerprint) or outdated.get(r.combo.name) for r in records}
     counted = tuple(r for of_row in by_row.values() for r in of_row if r.status == "done" and stale[id(r)] is None)
     directions = _directions(board, counted)
     objective = full_name(board.objective, directions)
@@ -172,7 +177,7 @@ def _summarize_row(
         recipe=row.recipe,
         params={section: _published(values) for section, values in row.params.items()},
         status=_status(board, current, [record for record, _ in judged]),
-        reasons=_reasons(board, row, judged),
+        reasons=_reasons(board, name, judged),
         rank=None,
         seeds=tuple(record.combo.seed for record in done),
         metrics={metric: spread for metric, spread in spreads.items() if spread is not None},
@@ -187,8 +192,16 @@ def _summarize_row(
         external=next((record.external for record, _ in judged if record.external is not None), None),
         submission=next((record.submission for record, _ in judged if record.submission is not None), None),
         pretraining=_gather_pretraining(done),
+        ensemble=_find_ensemble(board, name, [record for record, _ in judged]),
         only_ranked=ONLY_RANKED if any(_is_only_ranked(record) for record in done) else "",
     )
+
+
+def _find_ensemble(board: Board, name: str, records: Iterable[Record]) -> Ensemble | None:
+    """What an ensemble is made of, as board.toml says or, where it does not any more, as its records do."""
+    asked = (one for one in board.ensembles if one.name == name)
+    made = (record.ensemble.definition for record in records if record.ensemble is not None)
+    return next(itertools.chain(asked, made), None)
 
 
 def _gather_pretraining(done: Iterable[Record]) -> tuple[PretrainingPart, ...]:
@@ -236,7 +249,7 @@ def _status(board: Board, current: Sequence[Record], all_records: Sequence[Recor
     return "stale" if all_records else "missing"
 
 
-def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]) -> tuple[str, ...]:
+def _reasons(board: Board, name: str, judged: Sequence[tuple[Record, str | None]]) -> tuple[str, ...]:
     """Why a row is not simply done; seeds with one reason share a line."""
     seeds: dict[str, list[int]] = {}
     for record, stale in judged:
@@ -250,8 +263,8 @@ def _reasons(board: Board, row: Row, judged: Sequence[tuple[Record, str | None]]
         elif (lacks := why_evaluate_again(board, record)) is not None:
             seeds.setdefault(f"not evaluated as asked: {lacks}; {AGAIN}", []).append(record.combo.seed)
     present = {record.combo.seed for record, _ in judged}
-    if row.name in board.row_names and (absent := [seed for seed in board.seeds if seed not in present]):
-        seeds["not run yet"] = absent
+    if name in board.row_names and (absent := [seed for seed in board.seeds if seed not in present]):
+        seeds["not run yet" if name in board.trained_names else NOT_MADE] = absent
     return tuple(f"seed {', '.join(map(str, numbers))}: {reason}" for reason, numbers in seeds.items())
 
 

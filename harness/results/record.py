@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from harness.board import combo_name
+from harness.board import Ensemble, combo_name
+from harness.board_file import Averaging
 from harness.evaluation.parts import (
     STRICT,
     CalibrationPart,
@@ -183,6 +184,33 @@ class SubmissionPart(Part):
     )
 
 
+class MemberPart(Part):
+    """A row whose predictions are part of an ensemble."""
+
+    row: str = Field(pattern=ROW)
+    key: str = Field(pattern=KEY, description="of its record of the same seed")
+    weight: int = Field(ge=1, description="how often it counts")
+
+
+class EnsemblePart(Part):
+    """What a row is made of whose predictions are an average of other rows' predictions."""
+
+    rows: list[str] = Field(description="names of rows or globs, as board.toml has them")
+    average: Averaging
+    greedy: int | None = Field(default=None, ge=1, description="steps by which members were picked on validation")
+    metric: str | None = Field(default=None, description="what they were picked by, on validation")
+    values: list[Number] = Field(
+        default_factory=list, description="what that came to on validation after each step; the best one is kept"
+    )
+    candidates: list[str] = Field(description="the rows that could be members")
+    members: list[MemberPart] = Field(description="the rows that are members")
+
+    @property
+    def definition(self) -> Ensemble:
+        """The same as board.toml asks for it."""
+        return Ensemble(rows=tuple(self.rows), average=self.average, greedy=self.greedy)
+
+
 class PretrainingPart(Part):
     """Images that the network had seen before, or where it was submitted at all, held against the test images."""
 
@@ -260,6 +288,11 @@ class Record(Part):
         default=None, description="of predictions that were submitted, nothing trained here: what is said about them"
     )
     submission: SubmissionPart | None = Field(default=None, description="what else is known of such predictions")
+    ensemble: EnsemblePart | None = Field(
+        default=None,
+        exclude_if=lambda ensemble: ensemble is None,
+        description="of a row that is made of other rows' stored predictions, nothing trained for it",
+    )
     status: Status
     failure: FailurePart | None = None
     dataset: DatasetPart
@@ -304,6 +337,11 @@ class Record(Part):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether its network was trained here: it was neither submitted nor is it an ensemble."""
+        return self.external is None and self.ensemble is None
+
+    @property
     def unit(self) -> Unit:
         """What was scored."""
         return "image" if self.pooled is None else self.pooled.unit
@@ -320,5 +358,8 @@ class Record(Part):
 
     @property
     def is_without_validation(self) -> bool:
-        """Whether predictions were submitted without those of validation, so that nothing could be fitted on it."""
-        return self.external is not None and predictions_file("val") not in self.artifacts
+        """Whether predictions were submitted without those of validation, so that nothing could be fitted on it.
+
+        So it is with an ensemble that has such a member.
+        """
+        return not self.is_trained and predictions_file("val") not in self.artifacts

@@ -104,7 +104,7 @@ def why_part_changed(board: Board, record: Record, test: OutsideTest) -> str | N
 
 def why_unmeasured(board: Board, record: Record) -> str | None:
     """Say on which outside test that board.toml names a finished record has no number, or None."""
-    if record.status != "done" or record.external is not None:
+    if record.status != "done" or not record.is_trained:
         return None
     for test in board.tests:
         part = record.outside.get(test.key)

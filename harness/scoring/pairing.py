@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
 
@@ -34,7 +34,14 @@ from harness.metric_names import WITHOUT_VALIDATION, full_name, split_name, titl
 from harness.scoring import alignment
 from harness.scoring.beside_readers import compare_systems
 from harness.scoring.reader_files import ReaderFiles
-from harness.scoring.rows import MeasuredRow, mark_rows, read_row_resamples, require_same_data, resolve_recorded
+from harness.scoring.rows import (
+    MeasuredRow,
+    mark_rows,
+    read_row_resamples,
+    require_same_data,
+    resolve_recorded,
+    tell_members,
+)
 from harness.scoring.systems import tell_unknown_patients
 from harness.text import count
 from harness.units import Unit
@@ -103,7 +110,7 @@ def compare_rows(rows: Mapping[str, MeasuredRow], names: Sequence[str], margin: 
     Raises `UsageError` where they were measured on different data or have no metric over one set of labels,
     `UnknownNameError` for a metric that they lack, `DataError` where resamples are missing.
     """
-    said = [*require_same_data(rows), *mark_rows(rows)]
+    said = [*require_same_data(rows), *mark_rows(rows), *tell_members(rows)]
     metrics = resolve_recorded(names, rows)
     drawn = {name: read_row_resamples(name, row) for name, row in rows.items()}
     record = next(iter(rows.values())).records[0]
@@ -154,7 +161,7 @@ def _make_row_systems(
                 f"{name} has labels that another row lacks ({', '.join(without[:5]) or 'in some seeds'}), and records "
                 f"keep resamples of single labels of the board's objective alone; compare the predictions themselves"
             )
-        systems[name] = System(np.array(values, dtype=np.float64), np.stack(recorded_resamples))
+        systems[name] = System(np.array(values, dtype=np.float64), np.stack(recorded_resamples), row.is_ensemble)
     return systems, ""
 
 
@@ -170,7 +177,7 @@ def _make_label_systems(
             return {}
         for label in labels:
             values = np.array([part.per_label[label].value for part in parts], dtype=np.float64)
-            systems_by_label[label][name] = System(values, np.stack([one[label] for one in single]))
+            systems_by_label[label][name] = System(values, np.stack([one[label] for one in single]), row.is_ensemble)
     return systems_by_label
 
 
@@ -192,6 +199,8 @@ class ComparisonOptions:
     margin: float | None = None
     readers: ReaderFiles | None = None
     """Whom each system is held against, too."""
+    ensembles: Collection[str] = ()
+    """The systems that are ensembles: they lend their spread over seeds to no other."""
 
 
 def compare_predictions(
@@ -223,7 +232,7 @@ def compare_predictions(
             continue
         used = choose_labels(defined, first.targets, resampling.locate(first.patient))
         by_system = {name: [values[metric] for values in of_seeds] for name, of_seeds in measured.items()}
-        compared.append(_compare_measured(metric, higher, by_system, first.labels, used, wish.margin))
+        compared.append(_compare_measured(metric, higher, by_system, first.labels, used, wish))
         if _lacks_interval(compared[-1]):
             absent[metric] = _explain_absence(compared[-1], first, used)
     if not compared:
@@ -248,17 +257,17 @@ def _compare_measured(
     by_system: Mapping[str, Sequence[Measured]],
     labels: Sequence[str],
     used: np.ndarray,
-    margin: float | None,
+    wish: ComparisonOptions,
 ) -> MetricComparison:
     """Compare systems, each one metric of its seeds, over the labels (C,) that are `used`, and in each of them."""
     taken = tuple(label for label, is_used in zip(labels, used, strict=True) if is_used)
-    whole = {name: _make_system(seeds, used) for name, seeds in by_system.items()}
-    single = {
-        label: {name: _make_system(seeds, np.array(labels) == label) for name, seeds in by_system.items()}
-        for label in taken
-    }
+
+    def make_systems(over: np.ndarray) -> dict[str, System]:
+        return {name: _make_system(seeds, over, borrows=name in wish.ensembles) for name, seeds in by_system.items()}
+
+    whole, single = make_systems(used), {label: make_systems(np.array(labels) == label) for label in taken}
     method = next(iter(by_system.values()))[0].metric.interval
-    return _compare(metric, higher, method, taken, whole, single, margin)
+    return _compare(metric, higher, method, taken, whole, single, wish.margin)
 
 
 def _explain_absence(compared: MetricComparison, first: Predictions, used: np.ndarray) -> str:
@@ -330,11 +339,12 @@ def _find_defined(metric: str, measured: Mapping[str, Sequence[Mapping[str, Meas
     return np.asarray(~np.isnan(values).any(axis=0))
 
 
-def _make_system(seeds: Sequence[Measured], labels: np.ndarray) -> System:
+def _make_system(seeds: Sequence[Measured], labels: np.ndarray, *, borrows: bool) -> System:
     """A system over some labels (C,)."""
     return System(
         np.array([average_labels(seed.values[None], labels)[0] for seed in seeds]),
         np.stack([average_labels(seed.resamples, labels) for seed in seeds]),
+        borrows,
     )
 
 

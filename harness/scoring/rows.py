@@ -18,6 +18,7 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.metric_names import full_name
 from harness.results.artifacts import read_artifact
+from harness.results.ensembles import SHARED_SEEDS, find_outdated
 from harness.results.layout import RECORDS, predictions_file, run_path
 from harness.results.outside import find_test, view_measured
 from harness.results.record import DatasetPart, Record
@@ -50,6 +51,11 @@ class MeasuredRow:
         return self.records[0].dataset
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether it is made of other rows' predictions."""
+        return self.records[0].ensemble is not None
+
+    @property
     def command(self) -> str:
         """The command that measures the row again."""
         return tell_again(str(self.folder), self.name, self.records)
@@ -71,7 +77,7 @@ def find_row(text: str, test: str = "") -> MeasuredRow:
     board = read_board(folder)
     results = read_records(folder)
     external = {record.combo.row for record in results.records if record.external is not None}
-    row_names = {row.name for row in board.rows} | external
+    row_names = board.row_names | external
     if name not in row_names:
         raise UnknownNameError(f"row of {place}", name, row_names)
     for problem in results.problems:
@@ -79,7 +85,8 @@ def find_row(text: str, test: str = "") -> MeasuredRow:
             raise DataError(f"{place}: {problem}; fix or remove it")
     fingerprint = current_fingerprint(board, [r for r in results.records if r.combo.row in row_names])
     done = [r for r in results.records if r.combo.row == name and r.status == "done"]
-    current = tuple(r for r in done if why_stale(board, r, fingerprint) is None)
+    outdated = find_outdated(board, results.records)
+    current = tuple(r for r in done if why_stale(board, r, fingerprint) is None and r.combo.name not in outdated)
     if not current:
         raise UsageError(f"{text} has no current result; make one: harness run {shlex.quote(place)}")
     key = find_test(board, test).key if test else ""
@@ -119,6 +126,20 @@ def mark_rows(rows: Mapping[str, MeasuredRow]) -> list[str]:
         name: [part for record in row.records for part in gather_pretraining(record)] for name, row in rows.items()
     }
     return [f"{name}: {mark}" for name, found in parts.items() if (mark := mark_shadow(found))]
+
+
+def tell_members(rows: Mapping[str, MeasuredRow]) -> list[str]:
+    """Say which ensembles are compared with their own members, and what that means for the comparison."""
+    members = {
+        name: {part.row for record in row.records if record.ensemble for part in record.ensemble.members}
+        for name, row in rows.items()
+    }
+    return [
+        f"{name} is an ensemble with {other} among its members; {SHARED_SEEDS}"
+        for name in rows
+        for other, row in rows.items()
+        if other != name and row.folder == rows[name].folder and row.name in members[name]
+    ]
 
 
 def _describe_data(row: MeasuredRow) -> str:

@@ -93,6 +93,9 @@ def _restore_one(name: str, row: MeasuredRow, record: Record, registry: Registry
         raise DataError(
             f"{name} was submitted: its predictions were made elsewhere, and there are no weights of it here"
         )
+    if record.ensemble is not None:
+        members = ", ".join(member.row for member in record.ensemble.members)
+        raise DataError(f"{name} is an ensemble, which has no network of its own: name one of its members, {members}")
     if WEIGHTS not in record.artifacts:
         reason = "it is a control that trains no network" if record.combo.control else "its run has kept none"
         raise DataError(f"{name} has no weights: {reason}")

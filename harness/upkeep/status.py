@@ -14,6 +14,7 @@ from harness.execution.forecast import Forecast
 from harness.execution.keys import CurrentKeys
 from harness.lease_files import Held
 from harness.leases import LEASE
+from harness.results.ensembles import EnsemblePlan, plan_ensembles
 from harness.results.layout import RESUME, run_path
 from harness.results.record import Record
 from harness.results.shadow import gather_pretraining, mark_shadow
@@ -42,7 +43,7 @@ class BoardStatus:
     """A whole board."""
 
     combos: tuple[ComboStatus, ...]
-    """The combos that the board asks for."""
+    """The combos that the board asks for, then its ensembles."""
     others: tuple[ComboStatus, ...]
     """Records beyond them: submitted predictions, and what the board does not ask for any more."""
     seconds_left: float | None
@@ -87,7 +88,11 @@ def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
         _describe(board, combo, records.get((combo.row.name, combo.seed)), held.get(combo.name), current)
         for combo in combos
     )
-    asked = {(combo.row.name, combo.seed) for combo in combos}
+    plans = plan_ensembles(board, stored.records)
+    ensembles = tuple(
+        _describe_ensemble(board, one, records.get((one.ensemble.name, one.seed)), current) for one in plans
+    )
+    asked = {*((combo.row.name, combo.seed) for combo in combos), *((one.ensemble.name, one.seed) for one in plans)}
     others = tuple(_describe_other(board, r, current) for place, r in records.items() if place not in asked)
     left = [
         _seconds_left(combo, status, forecast)
@@ -100,7 +105,7 @@ def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
         sum(known_seconds) / len(known_seconds) * len(left) / several if known_seconds else (0.0 if not left else None)
     )
     leftovers = tell_leftovers(board, stored.records)
-    return BoardStatus(described, others, total, stored.problems, leftovers)
+    return BoardStatus((*described, *ensembles), others, total, stored.problems, leftovers)
 
 
 def _describe(
@@ -131,6 +136,21 @@ def _describe(
             return ComboStatus(combo.name, "unevaluated", unmeasured)
         return ComboStatus(combo.name, "done", mark_shadow(gather_pretraining(record)))
     return ComboStatus(combo.name, record.status, record.failure.message, record.failure.kind)
+
+
+def _describe_ensemble(board: Board, plan: EnsemblePlan, record: Record | None, current: CurrentKeys) -> ComboStatus:
+    """An ensemble of one seed, which a run makes when its members have results."""
+    if record is not None:
+        stale = current.why_stale(board, record)
+        lacks = why_evaluate_again(board, record)
+        if stale is not None:
+            return ComboStatus(plan.name, "stale", stale)
+        if lacks is not None:
+            return ComboStatus(plan.name, "unevaluated", f"{lacks}; {AGAIN}")
+        return ComboStatus(plan.name, "done", mark_shadow(gather_pretraining(record)))
+    if plan.lacking:
+        return ComboStatus(plan.name, "skipped", plan.lacking)
+    return ComboStatus(plan.name, "waiting", "harness run makes it, without training")
 
 
 def _describe_other(board: Board, record: Record, current: CurrentKeys) -> ComboStatus:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.board import Board, file_name
+from harness.board import EXTERNAL_ROW, Board, file_name
 from harness.choices import resolve_metrics
 from harness.components import Data
 from harness.data.loading import Source, find_source, load_disjoint, require_units
@@ -177,7 +177,7 @@ def _write(folder: Path, earlier: Sequence[Record], made: Record, one: _Seed) ->
 
 def row_name(name: str) -> str:
     """What the row of a submission is called."""
-    return file_name(f"external--{name}")
+    return file_name(f"{EXTERNAL_ROW}{name}")
 
 
 def _evaluate(submission: Submission, seed: int, test: Predictions, data: Data, protocol: Protocol) -> _Seed:

@@ -146,6 +146,8 @@ def _row_name(board: Board, record: Record) -> str:
     combo = record.combo
     if record.external is not None:
         return row_name(combo.model)
+    if record.ensemble is not None:
+        return record.ensemble.definition.name
     row = next((row for row in board.rows if row.name == combo.row), None)
     model, params = (combo.model, combo.params) if row is None else (row.model, row.params)
     if combo.params != _without_folders(params):  # where the board's own name a weight file by its folder

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, f
 
-from harness.evaluation.spread import find_spreads
+from harness.evaluation.spread import find_lent_spreads, find_spreads
 
 
 def by_a_plain_loop(variance, freedom):
@@ -105,3 +105,28 @@ def test_a_common_spread_is_on_average_the_true_one():
 def test_a_single_row_has_its_own():
     found = find_spreads(np.array([2.0]), np.array([4.0]))
     assert (found.variance[0], found.freedom[0], found.shared[0]) == (2.0, 4.0, False)
+
+
+# --- what borrows and lends nothing -----------------------------------------------------------------------------------
+
+
+def test_what_does_not_lend_changes_nothing_for_the_others():
+    variance, freedom = np.array([1.0, 1.2, 0.9, 0.1, 0.1]), np.full(5, 2.0)
+    alone = find_spreads(variance[:3], freedom[:3])
+    found = find_lent_spreads(variance, freedom, np.array([True, True, True, False, False]))
+    assert np.array_equal(found.variance[:3], alone.variance)
+    assert np.array_equal(found.freedom[:3], alone.freedom)
+    assert find_spreads(variance, freedom).variance[0] < alone.variance[0], "shared with them it would be too narrow"
+
+
+def test_what_borrows_takes_the_common_spread_unless_its_own_is_wider():
+    variance, freedom = np.array([1.0, 1.2, 0.9, 0.001, 50.0]), np.full(5, 2.0)
+    found = find_lent_spreads(variance, freedom, np.array([True, True, True, False, False]))
+    assert (found.variance[3], found.freedom[3]) == (found.variance[0], 6)
+    assert (found.variance[4], found.freedom[4], found.shared[4]) == (50.0, 2, False)
+
+
+def test_what_borrows_keeps_its_own_where_the_others_share_none():
+    found = find_lent_spreads(np.array([1.0, 0.5]), np.full(2, 2.0), np.array([True, False]))
+    assert found.variance.tolist() == [1.0, 0.5]
+    assert not found.shared.any()

@@ -544,3 +544,31 @@ def test_merge_takes_what_another_machine_has_measured(run, tmp_path, harness):
 def test_names_of_keys_of_a_test_table_are_no_options_of_a_bundled_dataset(registry):
     for name in registry.offers["dataset"]:
         assert not {"name", "dataset", "splits"} & defaults(registry.dataset(name).load).keys()
+
+
+# --- ensembles -------------------------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_is_measured_where_its_members_are(run, tmp_path):
+    tables = """
+[[rows]]
+models = ["tiny-cnn"]
+losses = ["bce"]
+recipes = ["toy"]
+
+[[ensembles]]
+rows = ["toy-net--bce--toy", "tiny-cnn--bce--toy"]
+"""
+    folder = define(tmp_path, tables)
+    assert run(tables)[0] == 0
+    code, said = run(tables, name_test("there"))
+    assert code == 0, said
+    (made,) = (record for record in read_records(folder).records if record.ensemble and record.combo.seed == 0)
+    ((test, part),) = made.outside.items()
+    members = [record for record in read_records(folder).records if record.combo.seed == 0 and record.is_trained]
+    stored = [load_predictions(run_path(folder, one.key) / outside_file(test)) for one in (*members, made)]
+    order = np.argsort(stored[0].image)
+    assert stored[2].scores == pytest.approx((stored[0].scores + stored[1].scores)[order] / 2)
+    assert part.status == "done"
+    assert part.metrics["auroc"].macro is not None
+    assert part.thresholds["val-f1"].items() <= made.thresholds["val-f1"].items()

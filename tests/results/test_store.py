@@ -79,7 +79,9 @@ def test_unknown_keys_are_refused():
 
 def test_the_json_schema_names_every_top_level_key():
     properties = Record.model_json_schema()["properties"]
-    wanted = "schema key combo external submission status failure dataset metrics thresholds predictive calibration"
+    wanted = (
+        "schema key combo external submission ensemble status failure dataset metrics thresholds predictive calibration"
+    )
     others = "pooled confusion subgroups readers outside labels_resampled training efficiency artifacts provenance"
     assert set(properties) == {*wanted.split(), *others.split(), "pretraining"}
 

@@ -152,7 +152,7 @@ def compare(
     from harness.evaluation.comparison import require_margin
     from harness.scoring.alignment import note_spellings, require_distinct
     from harness.scoring.pairing import ComparisonOptions, compare_predictions, compare_rows, resolve_measured
-    from harness.scoring.rows import are_scored, find_row, find_scored, have_validation
+    from harness.scoring.rows import are_scored, find_row, find_scored, have_validation, tell_members
     from harness.units import CALLED
 
     _require_several(systems)
@@ -196,6 +196,7 @@ def compare(
             common=common,
             margin=margin,
             readers=panel_files,
+            ensembles=[name for name, row in rows.items() if row.is_ensemble],
         )
         validation, notes = _read_validations(val, read, rows, targets, data, reading, allow_overlap=allow_overlap)
         comparison = compare_predictions(read, wish, validation)
@@ -203,6 +204,7 @@ def compare(
             *notes,
             *dict.fromkeys(note for seeds in read.values() for one in seeds for note in one.notes),
             *note_spellings([seeds[0] for seeds in read.values()]),
+            *tell_members(rows),
         ]
     partial = {name: ", ".join(map(str, row.absent)) for name, row in rows.items() if row.absent}
     notes = [
