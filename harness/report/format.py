@@ -91,8 +91,11 @@ def make_option(name: str) -> Markup:
 
 def mark_breaks(name: str) -> Markup:
     """A name that wraps after a space, `_`, `/`, `.` and before `@`, and elsewhere only in a part that is long."""
-    parts = [part for part in re.split(r"(?<=[_/\s])|(?<=\.)(?!\d)|(?=@)", name) if part]
     whole = Markup('<span class="part">{}</span>')  # browsers would break after a hyphen, too
-    return Markup("<wbr>").join(
-        whole.format(part) if "-" in part and len(part) <= LONGEST_WHOLE else part for part in parts
+    words = [re.split(r"(?<=[_/])|(?<=\.)(?!\d)|(?=@)", word) for word in re.split(r"(\s+)", name)]
+    return Markup("").join(
+        Markup("<wbr>").join(
+            whole.format(part) if "-" in part and len(part) <= LONGEST_WHOLE else part for part in parts if part
+        )
+        for parts in words
     )
