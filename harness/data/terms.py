@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from harness.text import agree
+
 TABLE = "terms.toml"
 
 
@@ -148,5 +150,6 @@ def _explain(term: Term, other: str, by_term: Mapping[str, list[str]], known: Te
     if wider:
         return f"{other} has only {' and '.join(wider)}, which is wider"
     if narrower:
-        return f"{other} has only {', '.join(narrower)}, which are some kinds of it"
+        kinds = agree(len(narrower), "is only a kind of it", "are some kinds of it")
+        return f"{other} has only {', '.join(narrower)}, which {kinds}"
     return f"{other} has no label for it"
