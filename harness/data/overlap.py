@@ -27,6 +27,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, pad
 
 from harness.components import Data
 from harness.data.loading import Source
+from harness.data.pretraining import read_table
 from harness.text import agree, count
 
 if TYPE_CHECKING:
@@ -43,10 +44,6 @@ BLOCK = 4096
 """Images whose thumbnails are compared at a time."""
 SHOWN = 3
 """Examples that a message names."""
-SHARING = (frozenset({"nih-cxr14", "rsna-pneumonia"}),)
-"""Datasets whose patients have the same numbers."""
-TABLES = frozenset({"csv", "folder"})
-"""Datasets whose names mean the same in one folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +82,8 @@ def _shorten(names: Collection[str]) -> str:
 
 def find_shared_names(ours: Source, own: Data, theirs: Source, tested: Data) -> Overlap:
     """Patients and images that both have by name, where names of both mean the same."""
-    names = {ours.dataset.name, theirs.dataset.name}
-    patients = images = _mean_the_same(ours, theirs)
-    patients = patients or any(names <= family for family in SHARING)
+    images = _mean_the_same(ours, theirs)
+    patients = images or read_table().share_images(ours.dataset.name, theirs.dataset.name)
     known = own.patients_known and tested.patients_known
     return Overlap(
         patients=_find_common(own, tested, "patient") if patients and known else (),
@@ -96,12 +92,12 @@ def find_shared_names(ours: Source, own: Data, theirs: Source, tested: Data) -> 
 
 
 def _mean_the_same(ours: Source, theirs: Source) -> bool:
-    one, other = ours.dataset, theirs.dataset
+    one, other, tables = ours.dataset, theirs.dataset, read_table().any_images
     if one.name != other.name:
-        return {one.name, other.name} <= TABLES and _same_folder(ours.root, theirs.root)
+        return {one.name, other.name} <= tables and _same_folder(ours.root, theirs.root)
     if one.drawn:  # with other options, other images are drawn under the same names
         return ours.options == theirs.options
-    return one.name not in TABLES or _same_folder(ours.root, theirs.root)
+    return one.name not in tables or _same_folder(ours.root, theirs.root)
 
 
 def _same_folder(one: Path, other: Path) -> bool:
