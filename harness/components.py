@@ -554,7 +554,72 @@ class Observer(Component):
     """Whether it listens without being asked for by `--observer`."""
 
 
-Kind = Literal["dataset", "model", "loss", "metric", "recipe", "observer"]
+class Future(Protocol):
+    """What was submitted, in the shape of `concurrent.futures.Future`. An engine's future may also have `job`, the name
+    by which `Engine.find` gives it again, and `log`, the path of the file that its function writes to.
+    """
+
+    def done(self) -> bool:
+        """Whether it is over, well or not."""
+        ...
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Give what the function returned, or raise what it raised or what ended it."""
+        ...
+
+    def cancel(self) -> bool:
+        """End it, also where it runs already, if the engine can; gives whether it was ended."""
+        ...
+
+
+class Engine(Protocol):
+    """Where functions run, in the shape of `concurrent.futures.Executor`.
+
+    An engine may also have `batch()`, a context in which what is submitted is sent together when it ends;
+    `find(job) -> Future | None`, for what an earlier process has submitted; and `explain(error) -> str | None`, the
+    kind of failure that an error of its own means: `interrupted` (a lost node, a preemption, a cancellation),
+    `timeout`, `out_of_memory` or `crashed`.
+    """
+
+    capacity: int | None
+    """How many functions can run at once; None where only the scheduler knows."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
+        """Run a function of a module on plain arguments, soon and somewhere."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the engine. What was submitted goes on where `find` can give it again."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What the harness asks of an engine."""
+
+    name: str
+    """What people see jobs under, such as `harness-nih-official`: letters, digits, dots, dashes and underscores."""
+    folder: Path
+    """Where the engine keeps its files and logs; in the board's folder, which shared engines see everywhere."""
+    workers: int
+    """How many functions are to run at once."""
+    gpus: int
+    """GPUs for each of them: 1, or 0 for the CPU alone."""
+    seconds: float | None = None
+    """How long one of them is expected to run at most, with a margin; None where nothing tells."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executor(Component):
+    """A named way to run combos beyond this process, such as a cluster's scheduler.
+
+    `open(needs, **options) -> Engine`; the keyword-only arguments of `open` are its options, given by `--on-option`.
+    """
+
+    open: Callable[..., Engine]
+
+
+Kind = Literal["dataset", "model", "loss", "metric", "recipe", "observer", "executor"]
 KINDS: Mapping[Kind, type[Component]] = {
     "dataset": Dataset,
     "model": Model,
@@ -562,6 +627,7 @@ KINDS: Mapping[Kind, type[Component]] = {
     "metric": Metric,
     "recipe": Recipe,
     "observer": Observer,
+    "executor": Executor,
 }
 
 Options = Mapping[str, Any]

@@ -1,7 +1,7 @@
-"""The whole extension surface: six hooks.
+"""The whole extension surface: seven hooks.
 
 A plugin is a module with one or more of these functions, marked `@harness.hookimpl`. Each is called once, without
-arguments, and must be cheap: torch, timm and downloads wait inside `load`, `build`, `compute` and `watch`.
+arguments, and must be cheap: torch, timm and downloads wait inside `load`, `build`, `compute`, `watch` and `open`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from harness.components import Dataset, Loss, Metric, Model, Observer, Recipe
+from harness.components import Dataset, Executor, Loss, Metric, Model, Observer, Recipe
 
 hookspec = pluggy.HookspecMarker("harness")
 hookimpl = pluggy.HookimplMarker("harness")
@@ -44,3 +44,8 @@ def harness_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
 @hookspec
 def harness_observers() -> Iterable[Observer]:  # type: ignore[empty-body]
     """Listeners to runs, such as logs and experiment trackers."""
+
+
+@hookspec
+def harness_executors() -> Iterable[Executor]:  # type: ignore[empty-body]
+    """Places to run combos on, such as a cluster."""

@@ -19,7 +19,7 @@ from typing import Any, cast
 import pluggy
 
 from harness import components, hookspecs
-from harness.components import KINDS, Component, Dataset, Kind, Loss, Metric, Model, Observer, Recipe
+from harness.components import KINDS, Component, Dataset, Executor, Kind, Loss, Metric, Model, Observer, Recipe
 from harness.errors import HarnessError, PluginError, UnknownNameError, UsageError, suggest
 from harness.source_digest import digest_sources
 
@@ -31,6 +31,7 @@ HOOKS: Mapping[str, Kind] = {
     "harness_metrics": "metric",
     "harness_recipes": "recipe",
     "harness_observers": "observer",
+    "harness_executors": "executor",
 }
 
 
@@ -99,6 +100,10 @@ class Registry:
     def observer(self, name: str) -> Observer:
         """The observer of that name."""
         return cast(Observer, self.offer("observer", name).component)
+
+    def executor(self, name: str) -> Executor:
+        """The executor of that name."""
+        return cast(Executor, self.offer("executor", name).component)
 
 
 @dataclass(frozen=True)
