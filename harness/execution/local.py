@@ -16,7 +16,7 @@ from harness.leases import LEASE
 from harness.results.record import Record
 
 
-class Executor(Protocol):
+class Runner(Protocol):
     """What runs the combos of a `Dispatch`: it takes one, tells of its epochs, and finishes, loses or gives it back."""
 
     interruption: Interruption
@@ -43,18 +43,18 @@ def run(
     Raises `Interrupted` after Ctrl-C, with what is left; `StorageError` where nothing can be written.
     """
     dispatch = Dispatch(planned, listener, lease=lease, retries=retries)
-    executor = _choose_executor(planned, dispatch, options)
-    with dispatch, executor.interruption:
+    runner = _choose_runner(planned, dispatch, options)
+    with dispatch, runner.interruption:
         try:
-            executor.run()
+            runner.run()
         except KeyboardInterrupt:
             raise Interrupted(dispatch.unfinished()) from None
-        if executor.interruption.asked:
+        if runner.interruption.asked:
             raise Interrupted(dispatch.unfinished())
     return dispatch.results()
 
 
-def _choose_executor(planned: Sequence[Planned], dispatch: Dispatch, options: WorkerOptions | None) -> Executor:
+def _choose_runner(planned: Sequence[Planned], dispatch: Dispatch, options: WorkerOptions | None) -> Runner:
     if options is None or not planned:
         return SingleProcess(dispatch)
     return Pool(planned[0].job.board, options, dispatch)
