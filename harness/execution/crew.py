@@ -93,14 +93,15 @@ class Crew:
         if self.jobs:
             self.listener(JobsSubmitted(self.to.executor.name, tuple(job.note for job in self.jobs), again=True))
 
-    def submit(self, order: Order, targets: Sequence[tuple[str, str] | None]) -> tuple[CrewJob, ...]:
-        """Submit a job for each target: a combo and its key, or None for one that chooses by itself.
+    def submit(
+        self, orders: Sequence[Order], targets: Sequence[tuple[str | None, str | None]] | None = None
+    ) -> tuple[CrewJob, ...]:
+        """Submit a job for each order. `targets` has the combo and the key of each, where a job is one combo.
 
         Raises `HarnessError` where the engine does not take them.
         """
         notes = []
-        for target in targets:
-            combo, key = target or (None, None)
+        for combo, key in targets or [(None, None)] * len(orders):
             name = f"{self.work}-{secrets.token_hex(4)}"
             executor, options = self.to.executor.name, dict(self.to.options)
             notes.append(
@@ -109,7 +110,7 @@ class Crew:
                     combo=combo, key=key,
                 )
             )  # fmt: skip
-        futures = self._submit([order.write(note.name) for note in notes])
+        futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
         made = tuple(
             CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)
             for note, future in zip(notes, futures, strict=True)
@@ -117,6 +118,14 @@ class Crew:
         self.jobs += made
         self.listener(JobsSubmitted(self.to.executor.name, tuple(job.note for job in made)))
         return made
+
+    def drop(self, job: CrewJob) -> None:
+        """End a job whose result is not needed."""
+        if job.future is not None:
+            with contextlib.suppress(Exception):  # one that is over may refuse
+                job.future.cancel()
+        self.book.end(job.note, "not needed")
+        self.jobs.remove(job)
 
     def look(self) -> Iterator[Ended]:
         """Give the jobs that have ended since the last look; they are noted so."""
@@ -145,10 +154,7 @@ class Crew:
         """End the jobs that have not begun, since nothing is left for them, and wait a moment for the others' end."""
         for job in tuple(self.jobs):
             if job.future is not None and not job.future.done() and self.book.find_lease(job.note) is None:
-                with contextlib.suppress(Exception):
-                    job.future.cancel()
-                self.book.end(job.note, "not needed")
-                self.jobs.remove(job)
+                self.drop(job)
         end = time.monotonic() + LINGER
         while self.jobs and time.monotonic() < end:
             for _ in self.look():

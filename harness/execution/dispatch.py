@@ -152,15 +152,21 @@ class Dispatch:
         about = {"key": job.key, "epoch": 0, "epochs": job.choices.recipe.epochs, "started": time.time()}
         return self._claims.take(job.combo.name, **about, **({} if self.job is None else {"job": self.job}))
 
-    def take_over(self, item: Planned) -> RunningCombo | None:
-        """Claim a combo that a job elsewhere was at, to write how that ended; None where somebody is at it."""
+    def take_over(self, item: Planned, *, begin: bool = False) -> RunningCombo | None:
+        """Claim a combo that a job elsewhere is or was at, to write what comes of it; None where somebody is at it.
+
+        With `begin` it is told as begun.
+        """
         claim = self._claim(item)
         if claim is None:
             return None
         name = item.job.combo.name
         del self.todo[name]
         self._keeper.keep(claim)
-        task = self.active[name] = RunningCombo(planned=item, claim=claim, number=self._begun)
+        task = self.active[name] = RunningCombo(planned=item, claim=claim, number=self._begun + begin)
+        if begin:
+            self._begun += 1
+            self.listener(ComboStarted(name, task.number, self.total, item.job.choices.recipe.epochs))
         return task
 
     def find_made(self, item: Planned) -> Record | None:

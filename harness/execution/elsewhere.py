@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.board import Board
+from harness.execution.carrying import Carried
 from harness.execution.dispatch import Dispatch
 from harness.execution.local import MakeRunner
 from harness.execution.submitter import Elsewhere, Submitter
@@ -13,6 +14,6 @@ def run_by(elsewhere: Elsewhere) -> MakeRunner:
     """Give what makes the runner for `local.run` and `carry_out`."""
 
     def make(board: Board, dispatch: Dispatch) -> Submitter:
-        return SharedFolder(board, elsewhere, dispatch)
+        return (SharedFolder if elsewhere.to.shared else Carried)(board, elsewhere, dispatch)
 
     return make

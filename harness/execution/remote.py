@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from harness.board import read_board
@@ -20,6 +22,7 @@ from harness.execution import local
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Event, Noted, Printed
 from harness.execution.jobs import JobBook
 from harness.execution.order import Opened, here, open_order
+from harness.execution.parcels import pack_result, unpack_board
 from harness.execution.planning import Planned, plan
 from harness.execution.workers import WorkerOptions
 from harness.results.record import Record
@@ -90,6 +93,21 @@ def _run_share(opened: Opened, log: Log) -> dict[str, Any]:
         planned, log, make_worker(opened, settings, task), retries=task["retries"], job=opened.order.job
     )
     return {"combos": [record.combo.name for record in records]}
+
+
+def run_combo_apart(text: str) -> dict[str, Any]:
+    """Run one combo of a board in a folder of its own, and give its record and its files in bytes."""
+    return carry_order(text, _run_combo_apart)
+
+
+def _run_combo_apart(opened: Opened, log: Log) -> dict[str, Any]:
+    task, settings = opened.order.task, _narrow(opened, opened.order.task)
+    with tempfile.TemporaryDirectory(prefix="harness-board-") as place:
+        folder = Path(place)
+        unpack_board(task["files"], folder)
+        planned = _choose(plan(read_board(folder), opened.registry, settings, log), task["combos"])
+        (record,) = local.run(planned, log, make_worker(opened, settings, task))
+        return pack_result(folder, record)
 
 
 def _narrow(opened: Opened, task: Mapping[str, Any]) -> Any:

@@ -77,7 +77,7 @@ class Submitter(ABC):
             return
         self.crew = self._gather()
         try:
-            self.crew.come_back()
+            self.come_back()
             while not self._is_over() and not self.interruption.asked:
                 self.step()
                 self._rest(0 if self._is_over() else POLL)
@@ -92,6 +92,10 @@ class Submitter(ABC):
         finally:
             self.interruption.jobs = len(self.crew.jobs)
             self.crew.close()
+
+    def come_back(self) -> None:
+        """Take up the jobs of an earlier process."""
+        self.crew.come_back()
 
     @abstractmethod
     def step(self) -> None:

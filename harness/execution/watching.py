@@ -143,7 +143,7 @@ class SharedFolder(Submitter):
             "timeout": self.elsewhere.timeout,
             "memory": self.elsewhere.memory,
         }
-        self.crew.submit(self.make_order(task), [None] * lacking)
+        self.crew.submit([self.make_order(task)] * lacking)
 
 
 def _list_epochs(record: Record) -> list[Epoch]:
