@@ -258,10 +258,11 @@ def _run_definition(
     as_json: bool,
 ) -> None:
     """Plan, run and render; exit 1 where a combo failed."""
-    from harness.cli.plan_listing import print_plan
+    from harness.cli.plan_listing import RunPlan, print_plan
     from harness.cli.terminal import Display, fail, warn
     from harness.execution import planning
     from harness.execution.board_run import Told, carry_out
+    from harness.execution.ensemble_plan import list_wanted
     from harness.execution.interruption import Interrupted
     from harness.execution.observers import Audience, choose_observers
     from harness.execution.outside_plan import plan_outside
@@ -282,7 +283,10 @@ def _run_definition(
             fail(f"interrupted; decoded images are kept. Continue with: {same_command()}")
             raise
         if settings.dry:
-            print_plan(planned, outside, speeds, as_json=as_json)
+            at_once = 1 if at_work is None else len(set(at_work.devices))
+            ensembles = list_wanted(board, planned)
+            plan = RunPlan(planned=planned, outside=outside, ensembles=ensembles, at_once=at_once)
+            print_plan(plan, speeds, as_json=as_json)
             return
         audience = Audience(display, chosen, board.folder, warn)
         told = Told(listener=audience, mention=display.mention, warn=warn)
