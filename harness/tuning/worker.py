@@ -18,7 +18,7 @@ from harness.leases import LEASE
 from harness.tuning.slots import FAILURE, Slots
 from harness.tuning.space import with_values
 from harness.tuning.storage import answering, is_of_storage
-from harness.tuning.study import Plan, ask_values, open_study
+from harness.tuning.study import Plan, ask_values, join_study
 
 if TYPE_CHECKING:
     import optuna
@@ -186,6 +186,6 @@ def live(parent: Connection, order: WorkOrder) -> None:
     context = open_context(plan.board, registry, order.settings, plan.objective, lambda event: None)
     try:
         with answering(plan.storage):
-            work(open_study(plan), plan, context, limits, parent.send, replaceable=True)
+            work(join_study(plan), plan, context, limits, parent.send, replaceable=True)
     except UsageError as error:
         sys.exit(str(error))

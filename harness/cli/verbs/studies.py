@@ -170,26 +170,20 @@ def open_studies(
     return open_context(board, registry, settings, objective, display)
 
 
-def plan_study(board: Board, row: Row, registry: Registry, wish: SearchOptions, context: TrialContext) -> Plan:
+def plan_study(row: Row, wish: SearchOptions, context: TrialContext) -> Plan:
     """Everything that can be wrong is found out here, before anything is trained."""
     from harness.choices import resolve
-    from harness.tuning.space import default_values, gather_space, require_space, study_name
-    from harness.tuning.study import Plan
+    from harness.tuning.planning import draw_up
+    from harness.tuning.space import gather_space, require_space, study_name
 
-    choices = resolve(row, registry)
-    dimensions = gather_space(choices, wish.space, wish.searched, wish.fixed)
-    require_space(dimensions, row, registry, context.build)
-    searched = dimensions["recipe.epochs"].ends() if "recipe.epochs" in dimensions else ()
-    return Plan(
+    dimensions = gather_space(resolve(row, context.registry), wish.space, wish.searched, wish.fixed)
+    require_space(dimensions, row, context.registry, context.build)
+    return draw_up(
+        context,
+        row,
+        dimensions,
         name=wish.study or study_name(row),
-        board=board,
-        row=row,
-        dimensions=dimensions,
-        defaults=default_values(dimensions, choices),
         objective=wish.objective,
-        higher_is_better=context.objective.higher_is_better,
-        fingerprint=context.fingerprint(row),
-        epochs=max((end for end in searched if isinstance(end, int)), default=choices.recipe.epochs),
         sampler=wish.sampler,
         pruner=wish.pruner,
         seeds=tuple(range(wish.seeds)),

@@ -215,7 +215,7 @@ def tune(
     )  # fmt: skip
     with Display() as display:
         context = open_studies(definition.board, registry, where, wish.objective, display)
-        plans = [plan_study(definition.board, row, registry, wish, context) for row in rows]
+        plans = [plan_study(row, wish, context) for row in rows]
     failures: list[HarnessError] = []
     if dry_run:
         documents = [list_space(plan, context, wish, at_work, as_json=as_json) for plan in plans]
