@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 CROPS = {"ten-crop": 10}
 """Views that an evaluated image is seen in, where there are several."""
-MARGIN, START = 1.5, 900.0
-"""What a job is given beyond its estimate: that many times its hours, and these seconds to start, load and evaluate."""
 ASSUMED = (
     "taken for granted: every worker is as fast as that device, has it for itself and takes the longest combination "
     "that is left"
@@ -83,16 +81,6 @@ class Hours:
         """The hours of all combos, or nothing where those of one are not known."""
         known = {name: hours for name, hours in self.combos.items() if hours is not None}
         return known if len(known) == len(self.combos) else {}
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Seconds that an engine should give what is submitted, with a margin; None where no speeds tell."""
-
-    worker: float | None
-    """For one of several workers, which share all combos."""
-    combo: float | None
-    """For the longest combo alone."""
 
 
 def read_speeds(paths: Iterable[Path]) -> list[RecordedSpeed]:
@@ -161,7 +149,7 @@ def estimate_hours(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed]) 
     """
     todo = [item for item in planned if item.reason is not None]
     devices = list(dict.fromkeys(speed.device for speed in speeds))
-    wanted = {_identify(item) for item in todo}
+    wanted = {_identify(item) for item in todo if not _is_untrained(item)}
     covered = {name: len({(s.model, s.size) for s in speeds if s.device == name} & wanted) for name in devices}
     device = max(devices, key=lambda name: covered[name], default="")
     used = [speed for speed in speeds if speed.device == device]
@@ -194,36 +182,33 @@ def estimate_hours(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed]) 
     return Hours(device=device, combos=combos, rows=rows, sources=sources, notes=tuple(notes))
 
 
-def expect_seconds(
-    planned: Sequence[Planned], workers: int, *, on_gpu: bool, speeds: Sequence[RecordedSpeed] = ()
-) -> Expected:
-    """Expect how long one of so many workers, and how long a combo alone, runs at most on a GPU or on a CPU.
+def expect_seconds(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed], *, on_gpu: bool) -> tuple[float, ...]:
+    """Expect how long each combo that is to be run trains and predicts, on a GPU or on a CPU whose name is not known.
 
-    The plan's own records tell it, and further speeds. Which device it will be is not known, so that of those whose
-    speeds tell the hours of everything the slowest counts.
+    Of the devices of that kind whose speeds tell it of every combo, the slowest counts; nothing where there is none.
     """
-    own = list_measured(item.before for item in planned if item.before is not None)
-    alike = [speed for speed in (*own, *speeds) if speed.on_gpu == on_gpu]
-    waits, longest = [], []
+    alike = [speed for speed in speeds if speed.on_gpu == on_gpu]
+    found: list[tuple[float, ...]] = []
     for device in dict.fromkeys(speed.device for speed in alike):
         hours = estimate_hours(planned, [speed for speed in alike if speed.device == device])
-        wait, name = hours.wait(workers), hours.longest
-        if wait is not None and name is not None:
-            waits.append(wait)
-            longest.append(hours.combos[name] or 0.0)
-
-    def give_margin(hours: Sequence[float]) -> float | None:
-        return START + MARGIN * 3600 * max(hours) if hours else None
-
-    return Expected(worker=give_margin(waits), combo=give_margin(longest))
+        known = tuple(3600 * one for one in hours.combos.values() if one is not None)
+        if len(known) == len(hours.combos):
+            found.append(known)
+    return max(found, key=sum, default=())
 
 
 def _identify(item: Planned) -> tuple[str, int]:
     return item.job.choices.model.name, item.job.choices.recipe.size
 
 
+def _is_untrained(item: Planned) -> bool:
+    return item.job.combo.row.control == "prevalence"
+
+
 def _estimate(item: Planned, speeds: Sequence[RecordedSpeed]) -> float | None:
     """Hours of one combo; None without a speed of its network at its size."""
+    if _is_untrained(item):
+        return 0.0
     model, size = _identify(item)
     found = [speed for speed in speeds if (speed.model, speed.size) == (model, size)]
     if not found:

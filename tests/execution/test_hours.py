@@ -11,7 +11,7 @@ import torch
 
 from harness.board import open_board
 from harness.execution import planning
-from harness.execution.hours import MARGIN, START, Expected, Hours, RecordedSpeed, expect_seconds
+from harness.execution.hours import Hours, RecordedSpeed, expect_seconds
 from harness.execution.planning import Settings
 from harness.registry import load_registry
 
@@ -128,7 +128,7 @@ def test_where_one_speed_is_not_known_there_is_no_longest_and_no_wall_time(harne
     assert "wall time" not in out
 
 
-def test_a_job_is_given_the_hours_of_the_slowest_device_of_its_kind_and_a_margin(board, tmp_path):
+def test_elsewhere_the_slowest_device_of_the_kind_that_is_asked_for_counts(board, tmp_path):
     settings = Settings(data_root=tmp_path, cache=tmp_path, device=torch.device("cpu"), dry=True)
     planned = planning.plan(open_board(board), load_registry([TOY]), settings, lambda event: None)
     speeds = [
@@ -139,12 +139,10 @@ def test_a_job_is_given_the_hours_of_the_slowest_device_of_its_kind_and_a_margin
         for model in ("toy-net", "tiny-cnn")
     ]
     combo = EPOCHS * TRAIN / 0.05 + (EPOCHS * VAL + VAL + TEST) / 200
-    found = expect_seconds(planned, 2, on_gpu=True, speeds=speeds)
-    assert found.combo == pytest.approx(START + MARGIN * combo)
-    assert found.worker == pytest.approx(START + MARGIN * 2 * combo)
+    assert expect_seconds(planned, speeds, on_gpu=True) == pytest.approx([combo] * 4)
     half = [speed for speed in speeds if speed.model == "toy-net"]
-    assert expect_seconds(planned, 2, on_gpu=True, speeds=half) == Expected(None, None)
-    assert expect_seconds(planned, 2, on_gpu=True) == Expected(None, None)
+    assert expect_seconds(planned, half, on_gpu=True) == ()
+    assert expect_seconds(planned, speeds[:4], on_gpu=False) == ()
 
 
 @pytest.mark.parametrize("content", ["{}", "[", '{"model": "m", "measured": [{}], "provenance": {}}'])
