@@ -52,10 +52,9 @@ def draw_up(
 
 def as_plain(plan: Plan) -> dict[str, Any]:
     """What is asked of a study, as plain data: neither the board nor anything that components or data tell."""
-    row = plan.row
     return {
         "name": plan.name,
-        "row": {"model": row.model, "loss": row.loss, "recipe": row.recipe, "params": row.params},
+        "row": name_row(plan.row),
         "dimensions": {name: {**one.as_plain(), "origin": one.origin} for name, one in plan.dimensions.items()},
         "objective": plan.objective,
         "sampler": plan.sampler,
@@ -63,6 +62,11 @@ def as_plain(plan: Plan) -> dict[str, Any]:
         "seeds": list(plan.seeds),
         "storage": plan.storage,
     }
+
+
+def name_row(row: Row) -> dict[str, Any]:
+    """What `Row` makes the row of again, as plain data."""
+    return {"model": row.model, "loss": row.loss, "recipe": row.recipe, "params": row.params}
 
 
 def read_plan(told: Mapping[str, Any], context: TrialContext) -> Plan:

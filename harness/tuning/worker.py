@@ -42,6 +42,8 @@ class Limits:
     until: float | None = None
     """The `time.time()` from which on no trial begins."""
     lease: float = LEASE
+    job: str = ""
+    """The name of the job elsewhere that works within them."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def work(
 
     A trial that fails becomes a failed trial, and the next one begins; an interrupted one is given back.
     """
-    slots, unfit = Slots(study, limits.trials, limits.lease), None
+    slots, unfit = Slots(study, limits.trials, limits.lease, limits.job), None
     while limits.until is None or time.time() < limits.until:
         trial = slots.take()
         if trial is not None:

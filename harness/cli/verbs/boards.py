@@ -48,13 +48,13 @@ from harness.cli.verbs.elsewhere import (
     On,
     OnOptions,
     cancel_jobs,
+    explain_leaving,
     find_elsewhere,
     find_own_device,
 )
 from harness.cli.verbs.shared import find_data_root, open_registry, print_board, same_command
 from harness.errors import UsageError
 from harness.machine import require_drawing
-from harness.text import agree, count
 
 if TYPE_CHECKING:
     import torch
@@ -359,10 +359,7 @@ def _explain_interruption(interrupted: Interrupted, forced: Collection[str]) -> 
     """What is left, and how to go on: without --force, which would start again what is finished."""
     left = interrupted.left
     if interrupted.jobs:
-        return (
-            f"left; {count(interrupted.jobs, 'job')} {agree(interrupted.jobs, 'goes', 'go')} on without this process. "
-            f"Come back with: {same_command(without='--force')}; cancel with: {same_command(without='--force')} --cancel"
-        )
+        return explain_leaving(interrupted.jobs, same_command(without="--force"))
     begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
     middle = f" ({begun})" if begun else ""
     kept = [combo.name for combo in left if combo.name in forced]
