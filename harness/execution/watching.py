@@ -15,14 +15,14 @@ from harness.execution.events import ComboFinished, ComboRetried, ComboStarted, 
 from harness.execution.failures import explain_loss, may_pass
 from harness.execution.planning import Planned
 from harness.execution.remote import describe_combos, run_share
-from harness.execution.submitter import Elsewhere, Submitter
+from harness.execution.submitter import ComboSubmitter, Elsewhere
 from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.record import Record
 from harness.training.fit import Epoch
 
 
-class SharedFolder(Submitter):
+class SharedFolder(ComboSubmitter):
     """Watches workers that share the board's folder."""
 
     work = "run"
