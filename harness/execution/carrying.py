@@ -51,7 +51,7 @@ class Carried(ComboSubmitter):
             else:
                 self.tasks[job.note.name] = task
 
-    def share(self, seconds: Sequence[float], workers: int) -> float:
+    def share(self, seconds: Sequence[float], workers: int) -> float:  # noqa: ARG002 - one combo is one combo
         """A job is one combo, which may be the longest."""
         return max(seconds)
 

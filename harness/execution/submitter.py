@@ -122,7 +122,8 @@ class Submitter(ABC):
             if ended.outcome == "refused":
                 raise HarnessError(f"{name}: {ended.reason}")
             raise HarnessError(
-                f"{name}: {FALSE_STARTS} jobs in a row ended before they had begun: {ended.reason or ended.outcome}{log}"
+                f"{name}: {FALSE_STARTS} jobs in a row ended before they had begun: "
+                f"{ended.reason or ended.outcome}{log}"
             )
 
     def count_wanted(self, left: int) -> int:
@@ -199,7 +200,6 @@ class ComboSubmitter(Submitter):
 def make_order(board: Board, elsewhere: Elsewhere, task: Mapping[str, Any]) -> Order:
     """An order of a board, with what this process knows of it."""
     settings = elsewhere.settings
-    engine = {name: value for name, value in asdict(settings.engine).items()}
     return Order(
         task=task,
         board=str(board.folder.absolute()),
@@ -207,7 +207,7 @@ def make_order(board: Board, elsewhere: Elsewhere, task: Mapping[str, Any]) -> O
         data_root=str(settings.data_root.absolute()),
         cache=None if elsewhere.cache is None else str(elsewhere.cache.absolute()),
         device=elsewhere.device,
-        engine=engine,
+        engine=asdict(settings.engine),
         plugins=ship_plugins(elsewhere.plugins),
         installed=find_installed(board, elsewhere.registry),
     )

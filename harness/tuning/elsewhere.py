@@ -161,7 +161,7 @@ class Confirming(StudySubmitter):
         """One job does it all."""
         return 1
 
-    def expect_seconds(self, workers: int) -> float | None:
+    def expect_seconds(self, workers: int) -> float | None:  # noqa: ARG002 - there is one
         """Both configurations with all seeds, each as long as the longest trial so far."""
         longest = max(_list_seconds(self.outcome.trials), default=None)
         return None if longest is None else 2 * self.fresh * longest
