@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.board import Board
 from harness.errors import HarnessError
-from harness.execution.crew import Crew, Ended, Remote
+from harness.execution.crew import Crew, Ended
 from harness.execution.dispatch import POLL, Dispatch
 from harness.execution.engines import Destination, make_needs
 from harness.execution.events import Leaving, Listener, Stopping
@@ -59,8 +59,10 @@ class Elsewhere:
 class Submitter(ABC):
     """Has something done elsewhere: a board's combos, the trials of a study, or a rescore."""
 
-    work: str
-    function: Remote
+    work: ClassVar[str]
+    """What the job book calls it."""
+    function: ClassVar[Any]
+    """What a job runs: a `Remote`."""
 
     def __init__(self, board: Board, elsewhere: Elsewhere, listener: Listener) -> None:
         self.board, self.elsewhere, self.listener = board, elsewhere, listener
