@@ -18,6 +18,7 @@ from harness.execution.dispatch import Dispatch
 from harness.execution.elsewhere import run_by
 from harness.execution.engines import Destination
 from harness.execution.events import ComboFinished, ComboRetried, Event, JobEnded, JobsSubmitted
+from harness.execution.interruption import Interrupted
 from harness.execution.jobs import JobBook
 from harness.execution.order import Order
 from harness.execution.parcels import pack_result
@@ -191,6 +192,29 @@ def test_an_engine_that_does_not_answer_for_long_is_named_and_its_jobs_are_left(
     with pytest.raises(HarnessError, match="does not answer: OSError: the database is away; what was submitted may go"):
         run(Silent(lambda order: None))
     assert len(JobBook(board.folder).find_open()) == 1
+
+
+def test_a_job_that_somebody_has_cancelled_ends_the_run_and_is_not_replaced(run, board):
+    class Ended(Answering):
+        def submit(self, function, /, *arguments):
+            future = super().submit(function, *arguments)
+
+            def done() -> bool:
+                book = JobBook(board.folder)
+                book.end(book.read()[0], "cancelled")
+                return True
+
+            future.done = done
+            return future
+
+    def answer(order):
+        raise RuntimeError("ended from outside")
+
+    engine = Ended(answer)
+    with pytest.raises(Interrupted) as interrupted:
+        run(engine, retries=5)
+    assert engine.orders == 1
+    assert [left.name for left in interrupted.value.left] == ["toy-net--bce--toy--s0"]
 
 
 def test_an_order_names_what_there_was_of_each_combo(board, tmp_path, run):
