@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def elsewhere(tmp_path) -> Elsewhere:
 def write(board, elsewhere):
     """Write the order of a board's run, with changes to it and to its task."""
 
-    def make(task: dict[str, object] | None = None, **changes: object) -> str:
+    def make(task: dict[str, object] | None = None, **changes: Any) -> str:
         planned = planning.plan(board, elsewhere.registry, elsewhere.settings, lambda event: None)
         asked = {
             "combos": describe_combos(planned), "only": None, "seeds": None, "force": False, "retries": 0,
@@ -202,5 +203,3 @@ def test_decisions_of_readers_outside_of_the_boards_folder_do_not_travel(board, 
     (board.folder / "readers.toml").write_text('[[readers]]\nname = "A"\ndecisions = "../reads.csv"\n')
     with pytest.raises(UsageError, match="lies outside of the board's folder"):
         pack_board(board)
-
-
