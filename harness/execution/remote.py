@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.board import read_board
-from harness.errors import HarnessError, RefusedError
+from harness.errors import HarnessError, OrderRefusedError
 from harness.execution import local
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Event, Noted, Printed
 from harness.execution.jobs import JobBook
@@ -73,7 +73,7 @@ def carry_order(text: str, work: Callable[[Opened, Log], Mapping[str, Any]]) -> 
             return tell("done", given=work(opened, log))
     except KeyboardInterrupt:
         return tell("interrupted", f"it was told to end on {here()}")
-    except RefusedError as error:
+    except OrderRefusedError as error:
         return tell("refused", str(error))
     except HarnessError as error:
         return tell("refused", f"{error} (on {here()})")
@@ -131,15 +131,15 @@ def make_worker(opened: Opened, settings: Any, task: Mapping[str, Any]) -> Worke
 
 
 def _choose(planned: Sequence[Planned], combos: Mapping[str, Mapping[str, Any]]) -> list[Planned]:
-    """The combos of an order, as they are planned here. Raises `RefusedError` where one would be another here."""
+    """The combos of an order, as they are planned here. Raises `OrderRefusedError` where one would be another here."""
     here_planned = {item.job.combo.name: item for item in planned}
     chosen = []
     for name, wanted in combos.items():
         item = here_planned.get(name)
         if item is None:
-            raise RefusedError(f"board.toml on {here()} has no combination {name}; it was changed meanwhile")
+            raise OrderRefusedError(f"board.toml on {here()} has no combination {name}; it was changed meanwhile")
         if item.job.key != wanted["key"]:
-            raise RefusedError(f"{name} would be another result on {here()}: {_explain_key(item, wanted)}")
+            raise OrderRefusedError(f"{name} would be another result on {here()}: {_explain_key(item, wanted)}")
         made = item.before is not None and item.before.key == item.job.key and digest(item.before) != wanted["before"]
         chosen.append(replace(item, reason=None if made else wanted["reason"]))
     return chosen
