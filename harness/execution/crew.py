@@ -6,6 +6,7 @@ run, a search and a rescore use it alike.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import time
@@ -104,16 +105,15 @@ class Crew:
 
         Raises `HarnessError` where the engine does not take them.
         """
-        notes = []
+        notes: list[JobNote] = []
         for combo, key in targets or [(None, None)] * len(orders):
             name = f"{self.work}-{secrets.token_hex(4)}"
             executor, options = self.to.executor.name, dict(self.to.options)
-            notes.append(
-                JobNote(
-                    name=name, work=self.work, executor=executor, options=options, gpus=self.needs.gpus,
-                    combo=combo, key=key,
-                )
+            note = JobNote(
+                name=name, work=self.work, executor=executor, options=options, gpus=self.needs.gpus, combo=combo,
+                key=key,
             )  # fmt: skip
+            notes.append(self.book.write(note))  # before it is submitted: a job without a note could not be found
         futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
         made = tuple(
             CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)
@@ -179,17 +179,16 @@ class Crew:
 
     def _look_at(self, job: CrewJob) -> Ended | None:
         if job.future is None:
-            return None if self.book.is_alive(job.note) else Ended(job.note, {}, "interrupted", "it is not heard of")
+            if self.book.is_alive(job.note):
+                return None
+            over = self.book.is_over(job.note)
+            return Ended(job.note, {}) if over else Ended(job.note, {}, "interrupted", "it is not heard of")
         if not self._is_done(job.future):
             return None
         try:
             result = job.future.result()
-        except Exception as error:  # noqa: BLE001 - an engine raises what it likes
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - an engine raises what it likes
             return Ended(job.note, {}, explain(self.engine, error), describe_error(error))
-        except BaseException as error:
-            if type(error).__name__ != "CancelledError":
-                raise
-            return Ended(job.note, {}, "interrupted", describe_error(error))
         if not isinstance(result, Mapping):
             return Ended(job.note, {}, "crashed", f"it gave {type(result).__name__} instead of its result")
         return Ended(job.note, result, None, str(result.get("message", "")))
