@@ -78,7 +78,7 @@ class Rescoring(Submitter):
         """How many jobs the records that nobody is at are worth."""
         return len(self.todo) if self.elsewhere.jobs else math.ceil(len(self.todo) / SHARE)
 
-    def expect_seconds(self, workers: int) -> float | None:
+    def expect_seconds(self, workers: int) -> float | None:  # noqa: ARG002 - nothing tells
         """Nothing tells how long a job evaluates."""
         return None
 
