@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,6 @@ class Answering:
         self.orders += 1
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         try:
-            import json
-
             future.set_result(self.answer(json.loads(arguments[0])))
         except (RuntimeError, concurrent.futures.CancelledError) as error:
             future.set_exception(error)
@@ -73,7 +72,8 @@ def run(board, tmp_path):
     """Run the board by an engine; gives records and events."""
 
     def go(engine: Any, *, shared: bool = True, retries: int = 0) -> tuple[tuple[Record, ...], list[Event]]:
-        registry, events = load_registry([TOY]), []
+        registry = load_registry([TOY])
+        events: list[Event] = []
         settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=True)
         to = Destination(executor=Executor(name="answering", open=lambda needs: engine), shared=shared)
         elsewhere = Elsewhere(to=to, settings=settings, registry=registry, plugins=(TOY,), device="cpu")
@@ -233,10 +233,14 @@ def test_an_order_names_what_there_was_of_each_combo(board, tmp_path, run):
     assert (order["device"], order["board"]) == ("cpu", str(board.folder))
 
 
+def never_open(needs):
+    raise AssertionError
+
+
 def test_a_run_without_work_opens_no_engine(board, tmp_path):
     registry = load_registry([TOY])
     settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
     local.run(planning.plan(board, registry, settings, lambda event: None), lambda event: None)
     planned = planning.plan(board, registry, settings, lambda event: None)
-    to = Destination(executor=Executor(name="never", open=lambda needs: 1 / 0))
+    to = Destination(executor=Executor(name="never", open=never_open))
     run_by(Elsewhere(to=to, settings=settings, registry=registry))(board, Dispatch(planned, lambda event: None)).run()
