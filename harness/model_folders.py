@@ -1,0 +1,213 @@
+"""Models that lie in a folder or on the Hugging Face hub: where, whether they are whole, and the digest of their files.
+
+`FAMILY/NAME` means a name of the hub, of which there is a copy in the local cache; `FAMILY/./PATH`, `FAMILY/../PATH`,
+`FAMILY/~/PATH` and `FAMILY//PATH` mean a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StorageError, WeightsError
+from harness.files import file_digest, write_atomically
+
+PATH = re.compile(r"(?:\.{1,2}|~)?/")
+"""How a name begins that is a folder's."""
+TENSORS = (".safetensors", ".bin")
+"""Ends of weight files, the one that is preferred first."""
+TEXTS = ("*.json", "*.txt", "*.model", "*.md")
+"""What is fetched beside weights: configurations, transforms, tokenizers and the model's card."""
+BIG = 2**26
+"""Bytes from which a file's digest is kept for other processes."""
+SETTLED = 10.0
+"""Seconds after which a file that is written again has another time of change, on any file system."""
+
+
+def shorten_name(name: str) -> str:
+    """The name of a model as it is published: of `hf//home/me/rad-dino` it is `hf/rad-dino`."""
+    family, _, asked = name.partition("/")
+    return f"{family}/{Path(asked).name}" if PATH.match(asked) else name
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """The files of one model of a family."""
+
+    name: str
+    """As it is published."""
+    asked: str
+    """What stands after the family: a folder, or a name of the hub."""
+    config: str
+    """The file that every such folder has."""
+    instead: str = ""
+    """What to do where there are no such files, in words; empty for the usual."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a folder is meant, and no name of the hub."""
+        return bool(PATH.match(self.asked))
+
+    def find(self) -> Path:
+        """The folder, without asking any network. Raises `WeightsError` where it is not here."""
+        if self.is_local:
+            folder = Path(self.asked).expanduser()
+            if not folder.is_dir():
+                raise WeightsError(
+                    f"model '{self.name}' was asked for as a folder, and there is no folder '{self.asked}' where the run "
+                    "is started; bring it there, or name another"
+                )
+            if not (folder / self.config).is_file():
+                raise WeightsError(f"model '{self.name}' lacks the file {self.config} in its folder; bring all its files")
+            return folder
+        return self._find_in_cache()
+
+    def _find_in_cache(self) -> Path:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+        try:
+            found = try_to_load_from_cache(self.asked, self.config)
+        except HFValidationError:
+            raise WeightsError(f"'{self.asked}' is no name of the hub; write OWNER/NAME, or ./FOLDER") from None
+        if not isinstance(found, str):
+            family = self.name.partition("/")[0]
+            raise WeightsError(
+                f"model '{self.name}' is not in the local cache; "
+                + (self.instead or f"start the run where the hub can be reached, or name a folder: {family}/./FOLDER")
+            )
+        return Path(found).parent
+
+    def fetch(self) -> None:
+        """Bring the files from the hub: safetensors where there are some. Raises `WeightsError`, also for a gated one."""
+        if self.is_local:
+            return
+        from huggingface_hub import HfApi, constants, snapshot_download
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+        try:
+            files = HfApi().list_repo_files(self.asked)
+            ending = next((end for end in TENSORS if any(f.endswith(end) and "/" not in f for f in files)), TENSORS[0])
+            wanted = [f for f in files if "/" not in f and f.endswith((ending, *(t.lstrip("*") for t in TEXTS)))]
+            snapshot_download(self.asked, allow_patterns=wanted)
+        except GatedRepoError:
+            raise WeightsError(
+                f"model '{self.name}' is gated: accept its terms at {constants.ENDPOINT}/{self.asked}, then log in with "
+                "`hf auth login`"
+            ) from None
+        except RepositoryNotFoundError:
+            raise WeightsError(
+                f"the hub has no '{self.asked}', or shows it to its members alone; correct the name, or log in with "
+                "`hf auth login`"
+            ) from None
+
+    def list_weights(self, preferred: Iterable[str] = ("model.safetensors", "pytorch_model.bin")) -> tuple[Path, ...]:
+        """The files of tensors that are loaded: one, or the parts that an index names.
+
+        Raises `WeightsError` where one is missing or was not wholly downloaded.
+        """
+        folder = self.find()
+        for name in preferred:
+            index = folder / f"{name}.index.json"
+            if (folder / name).is_file():
+                return (self._require_whole(folder / name),)
+            if index.is_file():
+                parts = sorted(set(read_json(index).get("weight_map", {}).values()))
+                return tuple(self._require_whole(folder / part) for part in parts)
+        raise WeightsError(f"the weights of model '{self.name}' are not there: {next(iter(preferred))}; bring the file")
+
+    def _require_whole(self, path: Path) -> Path:
+        from safetensors import SafetensorError, safe_open
+
+        if not path.is_file():
+            raise WeightsError(f"the weights of model '{self.name}' are not all there: {path.name} is missing; fetch it")
+        if path.suffix == ".safetensors":
+            try:
+                with safe_open(path, framework="np"):
+                    pass
+            except (OSError, SafetensorError) as error:
+                raise WeightsError(
+                    f"{path.name} of model '{self.name}' is damaged or was not wholly downloaded ({error}); fetch it again"
+                ) from None
+        return path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A table in a JSON file. Raises `WeightsError` for what is none."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path.name} of the folder '{path.parent.name}' cannot be read: {error}") from None
+    if not isinstance(table, dict):
+        raise WeightsError(f"{path.name} of the folder '{path.parent.name}' holds no table")
+    return table
+
+
+def require_library(package: str, extra: str, least: int) -> str:
+    """The library and its version in words, without importing it. Raises `WeightsError` where it lacks or is too old."""
+    way_out = f"pip install 'cxr-harness[{extra}]'"
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise WeightsError(f"models of the family {extra}/* need {package}: {way_out}") from None
+    if int(re.match(r"\d*", version)[0] or 0) < least:  # type: ignore[index]
+        raise WeightsError(f"models of the family {extra}/* need {package} {least} or later, here is {version}: {way_out}")
+    return f"{package} {version}"
+
+
+# --- digests ----------------------------------------------------------------------------------------------------------
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """`sha256:...` of one file, or of several with their names; of each it is computed once as long as it stays."""
+    digests = {path.name: _digest(path) for path in paths}
+    one = next(iter(digests.values()))
+    lines = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
+    return f"sha256:{one if len(digests) == 1 else hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def digest_table(table: Mapping[str, Any]) -> str:
+    """`sha256:...` of plain data."""
+    return f"sha256:{hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()}"
+
+
+def _digest(path: Path) -> str:
+    about = path.stat()
+    return _digest_once(path.resolve(), about.st_size, about.st_mtime_ns)
+
+
+@cache
+def _digest_once(path: Path, size: int, changed: int) -> str:
+    """A file's sha256. That of a big one is kept in the user's cache, for other processes."""
+    if size < BIG or time.time() - changed / 1e9 < SETTLED:
+        return file_digest(path)
+    name = hashlib.sha256(f"{path}\n{size}\n{changed}".encode()).hexdigest()
+    kept = _find_cache() / "digests" / name
+    try:
+        known = kept.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        known = ""
+    if re.fullmatch(r"[0-9a-f]{64}", known):
+        return known
+    found = file_digest(path)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, found)
+    except (OSError, StorageError):
+        pass  # it is computed again next time
+    return found
+
+
+def _find_cache() -> Path:
+    import platformdirs
+
+    return Path(os.environ.get("HARNESS_CACHE_DIR") or platformdirs.user_cache_dir("cxr-harness", appauthor=False))
