@@ -23,10 +23,8 @@ from harness.files import file_digest, write_atomically
 
 PATH = re.compile(r"(?:\.{1,2}|~)?/")
 """How a name begins that is a folder's."""
-TENSORS = (".safetensors", ".bin")
-"""Ends of weight files, the one that is preferred first."""
-TEXTS = ("*.json", "*.txt", "*.model", "*.md")
-"""What is fetched beside weights: configurations, transforms, tokenizers and the model's card."""
+TEXTS = (".json", ".txt", ".model", ".md")
+"""Ends of what is fetched beside weights: configurations, transforms, tokenizers and the model's card."""
 BIG = 2**26
 """Bytes from which a file's digest is kept for other processes."""
 SETTLED = 10.0
@@ -49,8 +47,8 @@ class ModelFolder:
     """What stands after the family: a folder, or a name of the hub."""
     config: str
     """The file that every such folder has."""
-    instead: str = ""
-    """What to do where there are no such files, in words; empty for the usual."""
+    weights: tuple[str, ...]
+    """What its weight file may be called, the one that is preferred first; or an index of parts after that name."""
 
     @property
     def is_local(self) -> bool:
@@ -82,8 +80,8 @@ class ModelFolder:
         if not isinstance(found, str):
             family = self.name.partition("/")[0]
             raise WeightsError(
-                f"model '{self.name}' is not in the local cache; "
-                + (self.instead or f"start the run where the hub can be reached, or name a folder: {family}/./FOLDER")
+                f"model '{self.name}' is not in the local cache; start the run where the hub can be reached, or name a "
+                f"folder: {family}/./FOLDER"
             )
         return Path(found).parent
 
@@ -96,9 +94,10 @@ class ModelFolder:
 
         try:
             files = HfApi().list_repo_files(self.asked)
-            ending = next((end for end in TENSORS if any(f.endswith(end) and "/" not in f for f in files)), TENSORS[0])
-            wanted = [f for f in files if "/" not in f and f.endswith((ending, *(t.lstrip("*") for t in TEXTS)))]
-            snapshot_download(self.asked, allow_patterns=wanted)
+            wanted = [file for file in files if "/" not in file and file.endswith(TEXTS)]
+            chosen = next((name for name in self.weights if {name, f"{name}.index.json"} & set(files)), self.weights[0])
+            parts = f"{Path(chosen).stem}-*{Path(chosen).suffix}"
+            snapshot_download(self.asked, allow_patterns=[*wanted, chosen, *([] if chosen in files else [parts])])
         except GatedRepoError:
             raise WeightsError(
                 f"model '{self.name}' is gated: accept its terms at {constants.ENDPOINT}/{self.asked}, then log in with "
@@ -110,20 +109,20 @@ class ModelFolder:
                 "`hf auth login`"
             ) from None
 
-    def list_weights(self, preferred: Iterable[str] = ("model.safetensors", "pytorch_model.bin")) -> tuple[Path, ...]:
+    def list_weights(self) -> tuple[Path, ...]:
         """The files of tensors that are loaded: one, or the parts that an index names.
 
         Raises `WeightsError` where one is missing or was not wholly downloaded.
         """
         folder = self.find()
-        for name in preferred:
+        for name in self.weights:
             index = folder / f"{name}.index.json"
             if (folder / name).is_file():
                 return (self._require_whole(folder / name),)
             if index.is_file():
                 parts = sorted(set(read_json(index).get("weight_map", {}).values()))
                 return tuple(self._require_whole(folder / part) for part in parts)
-        raise WeightsError(f"the weights of model '{self.name}' are not there: {next(iter(preferred))}; bring the file")
+        raise WeightsError(f"the weights of model '{self.name}' are not there: bring {self.weights[0]}")
 
     def _require_whole(self, path: Path) -> Path:
         from safetensors import SafetensorError, safe_open

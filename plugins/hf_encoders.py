@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CONFIG, TRANSFORM, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 LEAST = 5
 """The transformers version from which this is tested."""
 CLASS_TOKEN = {
@@ -42,8 +43,8 @@ def build_hf(
     """An encoder of transformers with a linear head, with random weights.
 
     - `pooling`: Take as an image's embedding the class token (`cls`), the mean over patches (`mean`), the library's
-      pooler (`pooler`), or what is compared with texts (`projection`). `auto` is `cls` where there is such a token,
-      else `pooler`; with prompts it is `projection`.
+      pooler (`pooler`), or what is compared with texts (`projection`). `auto` is `cls` for an encoder of images alone
+      that has such a token, else `pooler`, or `mean` below the last layer; with prompts it is `projection`.
     - `layer`: Take tokens after this layer: -1 is the encoder's output, -2 the layer before the last, without the final
       norm, and so on.
     - `size`: Give the encoder images of this size in pixels, by interpolated position embeddings. By default the size
@@ -138,7 +139,7 @@ class _Place:
 
     def __init__(self, name: str) -> None:
         self.name = shorten_name(name)
-        self.folder = ModelFolder(self.name, name.removeprefix("hf/"), CONFIG)
+        self.folder = ModelFolder(self.name, name.removeprefix("hf/"), CONFIG, WEIGHTS)
 
     def __repr__(self) -> str:
         return self.name
@@ -260,10 +261,11 @@ def choose_pooling(at: _Place, config: Any, pooling: Pool, layer: int, prompts: 
         raise UsageError(f"model.layer of '{at.name}' counts from the last one: between -{layers or 1} and -1, got {layer}")
     if pooling in ("pooler", "projection") and layer != -1:
         raise UsageError(f"the {pooling} of '{at.name}' is of its last layer; leave model.layer out or set model.pooling=mean")
-    chosen = ("cls" if has_token else "pooler") if pooling == "auto" else pooling
-    if chosen == "pooler" and layer != -1:
-        return "mean"
-    return chosen
+    if pooling != "auto":
+        return pooling
+    if has_token and not is_composite(config):
+        return "cls"
+    return "pooler" if layer == -1 else "mean"
 
 
 def make_encoder(config: Any, pooling: str) -> Any:
