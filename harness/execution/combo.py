@@ -189,6 +189,8 @@ def reason_to_skip(job: Job) -> str | None:
     loss, model, recipe = job.choices.loss, job.choices.model, job.choices.recipe
     if loss.scalar and bool(np.isnan(job.prepared.data.targets).any()):
         return f"loss '{loss.name}' reduces by itself and cannot leave out unknown targets, which this dataset has"
+    if recipe.train != "all" and loss.name != "bce":
+        return f"recipe '{recipe.name}' trains nothing by a loss of one's choice; name the loss 'bce' beside it"
     if model.inputs.size is not None and model.inputs.size != recipe.size:
         return f"model '{model.name}' takes images of {model.inputs.size} px only, the recipe gives {recipe.size}"
     try:
@@ -340,13 +342,13 @@ def _describe_data(job: Job) -> DatasetPart:
 
 def _describe_training(job: Job, training: Training) -> TrainingPart:
     history = training.history
-    best = max((epoch for epoch in history if epoch.best), key=lambda epoch: epoch.number)
+    best = max((epoch for epoch in history if epoch.best), key=lambda epoch: epoch.number, default=None)
     execution = training.execution
     return TrainingPart(
         epochs=len(history),
-        best_epoch=best.number,
+        best_epoch=0 if best is None else best.number,
         select_on=name_selection(job),
-        best_value=best.value,
+        best_value=None if best is None else best.value,
         stopped_early=len(history) < job.choices.recipe.epochs,
         execution=ExecutionPart(
             placement=execution.placement,

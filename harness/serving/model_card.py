@@ -279,5 +279,5 @@ def _answer_by_record(record: Record) -> dict[int, str]:
     }
     if record.training is not None:
         made = record.training
-        answers[26] = f"Epoch {made.best_epoch} of {made.epochs}, by {made.select_on} on validation"
+        answers[26] = "No epochs were trained" if made.epochs == 0 else f"Epoch {made.best_epoch} of {made.epochs}, by {made.select_on} on validation"
     return answers

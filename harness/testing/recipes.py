@@ -18,12 +18,12 @@ def check_every_field_is_valid(subject: Subject) -> None:
     """Every field has a value of its type, as if it were set on the command line."""
     from harness.choices import resolve_metrics
     from harness.errors import HarnessError
-    from harness.parameters import override, recipe_values
+    from harness.parameters import override, list_fields
     from harness.registry import load_registry
 
     recipe = _recipe(subject)
     try:
-        override(recipe, recipe_values(recipe))
+        override(recipe, list_fields(recipe))
     except HarnessError as error:
         raise ContractError(str(error), "fix that field") from None
     registry = load_registry(subject.files)
