@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from harness.board_file import Averaging, BoardFile, EnsembleTable, RowsTable, TestTable, explain
 from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
-from harness.model_folders import shorten_name
 from harness.panels import PanelFiles, read_panel
 from harness.parameters import Params, flatten
+from harness.text import shorten_name
 from harness.units import Pooling, Unit
 from harness.values import NULL, read_value, toml_key, toml_value
 

@@ -274,7 +274,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class ModelOrigin:
     """Where a model comes from that is no code alone: files of a library's own format, in a folder or from a hub."""
 
     describe: Callable[..., Mapping[str, Any]]
@@ -309,7 +309,7 @@ class Model(Component):
     pretrained_on: tuple[str, ...] = ()
     """What the weights of `pretrained` were made from, by names such as `imagenet` that `docs/data.md` lists; empty is
     unknown. A model without `pretrained` that names something here always brings such weights along."""
-    origin: Origin | None = None
+    origin: ModelOrigin | None = None
     """What it is made of beside code, such as the files of a published encoder."""
     resolve: Callable[[str], Model] | None = None
     """For a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""

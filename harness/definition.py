@@ -252,7 +252,7 @@ def _from_parts(request: BoardRequest) -> Board:
         raise UsageError(f"give a board (a folder or a bundled name), or also {', '.join(absent)}")
     rows = [row_text(request.models, request.losses, request.recipes, request.params)]
     seeds = request.seeds or (0,)
-    title = f"{request.dataset}: {' and '.join(request.models)}"
+    title = f"{request.dataset}: {' and '.join(map(shorten_name, request.models))}"
     metrics = request.metrics or METRICS
     board = Board(
         folder=request.folder,

@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness import HarnessError, Inputs, Model, Origin, Recipe, Task, UsageError, WeightsError, hookimpl
-from harness.encoders import (
+from harness import (
+    HarnessError,
+    Inputs,
+    Model,
     ModelFolder,
-    choose_prompts,
-    digest_files,
-    digest_table,
-    list_sentences,
-    read_json,
+    ModelOrigin,
+    Recipe,
+    Task,
+    UsageError,
+    WeightsError,
+    hookimpl,
     read_prompts,
     require_library,
-    shorten_name,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +40,13 @@ Pool = Literal["auto", "cls", "mean", "pooler", "projection"]
 
 
 def build_hf(
-    task: Task, pooling: Pool = "auto", layer: int = -1, size: int | None = None, prompts: str | None = None, *, at: _Place
+    task: Task,
+    pooling: Pool = "auto",
+    layer: int = -1,
+    size: int | None = None,
+    prompts: str | None = None,
+    *,
+    at: _Pretrained,
 ) -> nn.Module:
     """An encoder of transformers with a linear head, with random weights.
 
@@ -51,14 +59,16 @@ def build_hf(
       that its own transform gives it.
     - `prompts`: Begin from a head made of sentences about each label: `chest`, or a TOML file.
     """
-    from harness.encoders import EncoderNetwork
+    from harness import EncoderNetwork
 
     config = at.read_config()
     pool = choose_pooling(at, config, pooling, layer, prompts)
     target = size or at.read_transform()["size"]
     encoder = make_encoder(config, pool)
     tower = encoder["vision_model"] if is_composite(config) else encoder
-    embed = partial(embed_hf, pooling=pool, layer=layer, skip=count_prefix(config), more=choose_options(at, tower, config, target))
+    embed = partial(
+        embed_hf, pooling=pool, layer=layer, skip=count_prefix(config), more=choose_options(at, tower, config, target)
+    )
     return EncoderNetwork(
         encoder,
         embed,
@@ -71,7 +81,13 @@ def build_hf(
 
 
 def pretrained_hf(
-    task: Task, pooling: Pool = "auto", layer: int = -1, size: int | None = None, prompts: str | None = None, *, at: _Place
+    task: Task,
+    pooling: Pool = "auto",
+    layer: int = -1,
+    size: int | None = None,
+    prompts: str | None = None,
+    *,
+    at: _Pretrained,
 ) -> Mapping[str, Tensor]:
     """The encoder's weights as the library itself loads them, and with prompts a head of its text tower."""
     import torch
@@ -103,7 +119,7 @@ def describe_hf(
     size: int | None = None,
     prompts: str | None = None,
     *,
-    at: _Place,
+    at: _Pretrained,
 ) -> dict[str, Any]:
     """What an encoder is made of. Raises `WeightsError` or `UsageError` for what is not here, or does not suit."""
     made_of: dict[str, Any] = {"library": require_library("transformers", "hf", LEAST)}
@@ -115,15 +131,16 @@ def describe_hf(
         require_interpolation(at, config, target)
     if recipe.size < target:
         raise UsageError(
-            f"model '{at.name}' sees images of {target} px, and the recipe gives {recipe.size}; --set recipe.size={target}"
+            f"model '{at.name}' sees images of {target} px, and the recipe gives {recipe.size}; "
+            f"--set recipe.size={target}"
         )
-    made_of |= {"architecture": digest_files([at.folder.find() / CONFIG]), "transform": transform, "pooling": pool}
+    made_of |= {"architecture": at.folder.digest(CONFIG), "transform": transform, "pooling": pool}
     if recipe.weights == "pretrained":
-        made_of["weights"] = digest_files(at.folder.list_weights())
+        made_of["weights"] = at.folder.digest_weights()
     if prompts is not None:
         if recipe.weights != "pretrained":
             raise UsageError(f"model.prompts of '{at.name}' need its own weights: --set recipe.weights=pretrained")
-        made_of["prompts"] = digest_table(list_sentences(read_prompts(prompts)))
+        made_of["prompts"] = read_prompts(prompts).digest
     elif getattr(recipe, "train", "all") == "nothing":
         raise UsageError(
             f"recipe '{recipe.name}' trains nothing, and model '{at.name}' has no head yet: --set model.prompts=chest"
@@ -134,12 +151,12 @@ def describe_hf(
 # --- the files of an encoder ------------------------------------------------------------------------------------------
 
 
-class _Place:
+class _Pretrained:
     """Where an encoder's files lie, and what they say."""
 
     def __init__(self, name: str) -> None:
-        self.name = shorten_name(name)
-        self.folder = ModelFolder(self.name, name.removeprefix("hf/"), CONFIG, WEIGHTS)
+        self.folder = ModelFolder(name, CONFIG, WEIGHTS)
+        self.name = self.folder.name
 
     def __repr__(self) -> str:
         return self.name
@@ -148,7 +165,7 @@ class _Place:
         """The configuration of the library. Raises `WeightsError` for a kind that it does not know."""
         require_library("transformers", "hf", LEAST)
         folder = self.folder.find()
-        kind = read_json(folder / CONFIG).get("model_type")
+        kind = self.folder.read(CONFIG).get("model_type")
         if kind is None:
             raise WeightsError(f"{CONFIG} of model '{self.name}' names no model_type; it is no model of transformers")
         with quiet():
@@ -158,13 +175,15 @@ class _Place:
             if kind not in CONFIG_MAPPING_NAMES:
                 version = require_library("transformers", "hf", LEAST)
                 raise WeightsError(
-                    f"{version} does not know the kind '{kind}' of model '{self.name}', and code that comes with weights is "
-                    "never run; pip install --upgrade transformers, or take another encoder"
+                    f"{version} does not know the kind '{kind}' of model '{self.name}', and code that comes with weights "
+                    "is never run; pip install --upgrade transformers, or take another encoder"
                 )
             try:
                 config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            except Exception as error:
-                raise WeightsError(f"{CONFIG} of model '{self.name}' cannot be read: {str(error).splitlines()[0]}") from None
+            except Exception as error:  # noqa: BLE001 - whatever the library raises
+                raise WeightsError(
+                    f"{CONFIG} of model '{self.name}' cannot be read: {str(error).splitlines()[0]}"
+                ) from None
         if kind == "vit_mae":
             raise WeightsError(f"model '{self.name}' hides patches at random (vit_mae); save its encoder as a ViT")
         if not (is_composite(config) or hasattr(config, "num_channels")):
@@ -176,15 +195,14 @@ class _Place:
 
         Raises `WeightsError` where they do not say how images are to be prepared.
         """
-        folder = self.folder.find()
-        if (folder / TRANSFORM).is_file():
-            said = read_json(folder / TRANSFORM)
-        elif (folder / PROCESSOR).is_file():
-            said = read_json(folder / PROCESSOR).get("image_processor") or {}
+        if self.folder.has(TRANSFORM):
+            said = self.folder.read(TRANSFORM)
+        elif self.folder.has(PROCESSOR):
+            said = self.folder.read(PROCESSOR).get("image_processor") or {}
         else:
             raise WeightsError(
-                f"model '{self.name}' does not say how images are prepared: its folder has no {TRANSFORM}; bring it, since a "
-                "guess would change every number"
+                f"model '{self.name}' does not say how images are prepared: its folder has no {TRANSFORM}; bring it, since "
+                "a guess would change every number"
             )
         return parse_transform(said, self.name)
 
@@ -243,24 +261,32 @@ def count_prefix(config: Any) -> int:
     return 1 + (vision.model_type == "deit") + getattr(vision, "num_register_tokens", 0)
 
 
-def choose_pooling(at: _Place, config: Any, pooling: Pool, layer: int, prompts: str | None) -> str:
+def choose_pooling(at: _Pretrained, config: Any, pooling: Pool, layer: int, prompts: str | None) -> str:
     """The pooling that is meant. Raises `UsageError` for one that the encoder does not have."""
     has_token = vision_of(config).model_type in CLASS_TOKEN
     layers = getattr(vision_of(config), "num_hidden_layers", None)
     if prompts is not None:
         if not is_composite(config):
-            raise UsageError(f"model '{at.name}' has no text tower that prompts could be read by; leave model.prompts out")
+            raise UsageError(
+                f"model '{at.name}' has no text tower that prompts could be read by; leave model.prompts out"
+            )
         if pooling not in ("auto", "projection") or layer != -1:
-            raise UsageError("model.prompts are held against the encoder's output: leave model.pooling and model.layer out")
+            raise UsageError(
+                "model.prompts are held against the encoder's output: leave model.pooling and model.layer out"
+            )
         return "projection"
     if pooling == "projection" and not is_composite(config):
         raise UsageError(f"model '{at.name}' has no text tower, and so no projection; choose another model.pooling")
     if pooling == "cls" and not has_token:
         raise UsageError(f"model '{at.name}' has no class token; set model.pooling to mean or pooler")
     if layer > -1 or (layers is not None and layer < -layers):
-        raise UsageError(f"model.layer of '{at.name}' counts from the last one: between -{layers or 1} and -1, got {layer}")
+        raise UsageError(
+            f"model.layer of '{at.name}' counts from the last one: between -{layers or 1} and -1, got {layer}"
+        )
     if pooling in ("pooler", "projection") and layer != -1:
-        raise UsageError(f"the {pooling} of '{at.name}' is of its last layer; leave model.layer out or set model.pooling=mean")
+        raise UsageError(
+            f"the {pooling} of '{at.name}' is of its last layer; leave model.layer out or set model.pooling=mean"
+        )
     if pooling != "auto":
         return pooling
     if has_token and not is_composite(config):
@@ -294,18 +320,20 @@ def drop_pooler(tower: Any) -> None:
         del tower.head
 
 
-def choose_options(at: _Place, tower: Any, config: Any, size: int) -> dict[str, Any]:
+def choose_options(at: _Pretrained, tower: Any, config: Any, size: int) -> dict[str, Any]:
     """What a tower is called with beside images of this size. Raises `UsageError` where it takes them not."""
     import inspect
 
     if config_size(config) in (None, size) or vision_of(config).model_type.startswith(("dinov2", "dinov3")):
         return {}
     if "interpolate_pos_encoding" not in inspect.signature(tower.forward).parameters:
-        raise UsageError(f"model '{at.name}' cannot interpolate its position embeddings to {size} px; leave model.size out")
+        raise UsageError(
+            f"model '{at.name}' cannot interpolate its position embeddings to {size} px; leave model.size out"
+        )
     return {"interpolate_pos_encoding": True}
 
 
-def require_interpolation(at: _Place, config: Any, size: int) -> None:
+def require_interpolation(at: _Pretrained, config: Any, size: int) -> None:
     """Raise `UsageError` where position embeddings cannot be interpolated to a size."""
     import torch
 
@@ -338,15 +366,15 @@ def measure_width(config: Any, pooling: str, embed: Callable[..., Tensor], size:
     return width
 
 
-def make_text_head(at: _Place, whole: Any, task: Task, name: str) -> dict[str, Tensor]:
+def make_text_head(at: _Pretrained, whole: Any, task: Task, name: str) -> dict[str, Tensor]:
     """The head of the text tower: what `prompts` say of each label."""
-    from harness.encoders import make_zero_shot_head
+    from harness import make_zero_shot_head
 
-    chosen = choose_prompts(read_prompts(name), task.labels)
+    chosen = read_prompts(name).choose(task.labels)
     return make_zero_shot_head(chosen, partial(embed_texts, at, whole), float(whole.logit_scale.detach().exp()))
 
 
-def embed_texts(at: _Place, whole: Any, texts: list[str]) -> Tensor:
+def embed_texts(at: _Pretrained, whole: Any, texts: list[str]) -> Tensor:
     """Embeddings (n, D) of n sentences, by the tokenizer in the model's folder.
 
     Raises `WeightsError` where there is none.
@@ -357,7 +385,7 @@ def embed_texts(at: _Place, whole: Any, texts: list[str]) -> Tensor:
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(at.folder.find(), local_files_only=True, trust_remote_code=False)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
         raise WeightsError(f"model '{at.name}' has no tokenizer in its folder: {str(error).splitlines()[0]}") from None
     fill = "max_length" if whole.config.model_type.startswith("siglip") else True  # as SigLIP was trained
     tokens = tokenizer(
@@ -390,7 +418,7 @@ def quiet() -> Iterator[None]:
 
 def resolve_hf(name: str) -> Model:
     """`hf/OWNER/NAME` of the hub, or `hf/./FOLDER`; what of it is missing is told by its `origin`."""
-    at = _Place(name)
+    at = _Pretrained(name)
     inputs, weights = Inputs(channels=3), None
     with contextlib.suppress(HarnessError):
         transform = at.read_transform()
@@ -402,7 +430,7 @@ def resolve_hf(name: str) -> Model:
         build=_bind(build_hf, at),
         pretrained=_bind(pretrained_hf, at),
         inputs=inputs,
-        origin=Origin(
+        origin=ModelOrigin(
             describe=_bind(describe_hf, at),
             fetch=at.folder.fetch,
             found_as=name if at.folder.is_local else "",
@@ -412,7 +440,7 @@ def resolve_hf(name: str) -> Model:
     )
 
 
-def _bind(function: Callable[..., Any], at: _Place) -> Callable[..., Any]:
+def _bind(function: Callable[..., Any], at: _Pretrained) -> Callable[..., Any]:
     """The function of one encoder, which is no parameter for a user."""
     import inspect
 
@@ -429,7 +457,7 @@ def harness_models() -> Iterable[Model]:
     return [
         Model(
             name="hf/*",
-            build=_bind(build_hf, _Place("hf/OWNER/NAME")),
+            build=_bind(build_hf, _Pretrained("hf/OWNER/NAME")),
             resolve=resolve_hf,
             about="any image encoder of transformers by its hub name or folder, such as hf/microsoft/rad-dino",
         )

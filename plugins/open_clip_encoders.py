@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from harness import HarnessError, Inputs, Model, Origin, Recipe, Task, UnknownNameError, UsageError, WeightsError, hookimpl
-from harness.encoders import (
+from harness import (
+    HarnessError,
+    Inputs,
+    Model,
     ModelFolder,
-    choose_prompts,
-    digest_files,
-    digest_table,
-    list_sentences,
-    read_json,
+    ModelOrigin,
+    Recipe,
+    Task,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+    hookimpl,
     read_prompts,
     require_library,
-    shorten_name,
 )
 
 if TYPE_CHECKING:
@@ -32,14 +35,14 @@ LEAST = 3
 """The open_clip version from which this is tested."""
 
 
-def build_open_clip(task: Task, projection: bool = True, prompts: str | None = None, *, at: _Place) -> nn.Module:
+def build_open_clip(task: Task, projection: bool = True, prompts: str | None = None, *, at: _Towers) -> nn.Module:
     """An image tower of open_clip with a linear head, with random weights.
 
     - `projection`: Take as an image's embedding what is compared with texts. Without it, take what the tower gives
       before its last projection.
     - `prompts`: Begin from a head made of sentences about each label: `chest`, or a TOML file.
     """
-    from harness.encoders import EncoderNetwork
+    from harness import EncoderNetwork
 
     transform = at.read_transform()
     return EncoderNetwork(
@@ -54,7 +57,7 @@ def build_open_clip(task: Task, projection: bool = True, prompts: str | None = N
 
 
 def pretrained_open_clip(
-    task: Task, projection: bool = True, prompts: str | None = None, *, at: _Place
+    task: Task, projection: bool = True, prompts: str | None = None, *, at: _Towers
 ) -> Mapping[str, Tensor]:
     """The image tower's published weights, and with prompts a head of the text tower."""
     import torch
@@ -73,7 +76,7 @@ def pretrained_open_clip(
 
 
 def describe_open_clip(
-    recipe: Recipe, projection: bool = True, prompts: str | None = None, *, at: _Place
+    recipe: Recipe, projection: bool = True, prompts: str | None = None, *, at: _Towers
 ) -> dict[str, Any]:
     """What an encoder is made of. Raises `WeightsError` or `UsageError` for what is not here, or does not suit."""
     library = [require_library("open_clip_torch", "open-clip", LEAST)]
@@ -84,16 +87,16 @@ def describe_open_clip(
             f"model '{at.name}' sees images of {transform['size']} px, and the recipe gives {recipe.size}; "
             f"--set recipe.size={transform['size']}"
         )
-    made_of = {"architecture": digest_table(config), "transform": transform}
+    made_of = {"architecture": at.architecture or at.folder.digest(CONFIG), "transform": transform}
     if recipe.weights == "pretrained":
-        made_of["weights"] = digest_files(at.folder.list_weights())
+        made_of["weights"] = at.folder.digest_weights()
     if prompts is not None:
         if not projection:
             raise UsageError("model.prompts are held against the projection: leave model.projection out")
         if recipe.weights != "pretrained":
             raise UsageError(f"model.prompts of '{at.name}' need its own weights: --set recipe.weights=pretrained")
         library += [require_library("transformers", "open-clip", 4)] if at.text("hf_model_name") else []
-        made_of["prompts"] = digest_table(list_sentences(read_prompts(prompts)))
+        made_of["prompts"] = read_prompts(prompts).digest
     elif getattr(recipe, "train", "all") == "nothing":
         raise UsageError(
             f"recipe '{recipe.name}' trains nothing, and model '{at.name}' has no head yet: --set model.prompts=chest"
@@ -104,13 +107,14 @@ def describe_open_clip(
 # --- the files of an encoder ------------------------------------------------------------------------------------------
 
 
-class _Place:
+class _Towers:
     """Where an encoder's files lie, and what they say."""
 
     def __init__(self, name: str) -> None:
-        self.name = shorten_name(name)
-        self.asked = name.removeprefix("open-clip/")
-        self.architecture, _, self.tag = self.asked.partition(".") if "/" not in self.asked else ("", "", "")
+        self.model = name
+        self.name = ModelFolder(name, CONFIG, WEIGHTS).name
+        asked = name.partition("/")[2]
+        self.architecture, _, self.tag = ("", "", "") if "/" in asked else asked.partition(".")
 
     def __repr__(self) -> str:
         return self.name
@@ -119,14 +123,14 @@ class _Place:
     def folder(self) -> ModelFolder:
         """Its files. Raises `WeightsError` for an architecture that is named without weights."""
         if not self.architecture:
-            return ModelFolder(self.name, self.asked, CONFIG, WEIGHTS)
+            return ModelFolder(self.model, CONFIG, WEIGHTS)
         hub = (self.published or {}).get("hf_hub", "").strip("/")
         if hub.count("/") != 1:
             raise WeightsError(
-                f"model '{self.name}' names no weights of the hub; write open-clip/{self.architecture}.TAG with a tag that "
-                "open_clip lists for it, or name a folder: open-clip/./FOLDER"
+                f"model '{self.name}' names no weights of the hub; write open-clip/{self.architecture}.TAG with a tag "
+                "that open_clip lists for it, or name a folder: open-clip/./FOLDER"
             )
-        return ModelFolder(self.name, hub, CONFIG, WEIGHTS)
+        return ModelFolder(f"open-clip/{hub}", CONFIG, WEIGHTS)
 
     @cached_property
     def published(self) -> dict[str, Any] | None:
@@ -145,7 +149,7 @@ class _Place:
             if self.published is not None and "quick_gelu" in self.published:
                 config["quick_gelu"] = self.published["quick_gelu"]
         else:
-            config = read_json(self.folder.find() / CONFIG).get("model_cfg")
+            config = self.folder.read(CONFIG).get("model_cfg")
         if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
             raise WeightsError(f"{CONFIG} of model '{self.name}' does not say its architecture (model_cfg)")
         return config
@@ -155,21 +159,23 @@ class _Place:
         return self.read_config()["text_cfg"].get(key)
 
     def read_transform(self) -> dict[str, Any]:
-        """Mean and std of pixels in 0..1, size and filter, with open_clip's own values where the files leave one out."""
+        """Mean and std of pixels in 0..1, size and filter; open_clip's own values where the files leave one out."""
         from open_clip.transform import PreprocessCfg
 
         size = self.read_config()["vision_cfg"].get("image_size", 224)
-        said = self.published if self.architecture else read_json(self.folder.find() / CONFIG).get("preprocess_cfg")
+        said = self.published if self.architecture else self.folder.read(CONFIG).get("preprocess_cfg")
         known = {k: v for k, v in (said or {}).items() if k in PreprocessCfg.__dataclass_fields__ and v is not None}
         whole = PreprocessCfg(**{"size": size, **known})
         sides = {whole.size} if isinstance(whole.size, int) else set(whole.size)
         if len(sides) != 1:
-            raise WeightsError(f"model '{self.name}' takes images that are not square, {whole.size}, which nothing here gives")
+            raise WeightsError(
+                f"model '{self.name}' takes images that are not square, {whole.size}, which nothing here gives"
+            )
         mean, std = list(whole.mean), list(whole.std)
         return {"mean": mean, "std": std, "size": sides.pop(), "filter": whole.interpolation}
 
 
-def read_tensors(at: _Place) -> dict[str, Tensor]:
+def read_tensors(at: _Towers) -> dict[str, Tensor]:
     """All tensors of the weight file as float32, by the names of towers of their own: `visual.`, `text.`."""
     from open_clip.factory import load_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
@@ -177,17 +183,19 @@ def read_tensors(at: _Place) -> dict[str, Tensor]:
     (path,) = at.folder.list_weights()
     try:
         found = load_state_dict(str(path), weights_only=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
         raise WeightsError(
             f"{path.name} of model '{at.name}' cannot be read as tensors alone: {str(error).partition(chr(10))[0]}"
         ) from None
-    return {name: t.float() if t.is_floating_point() else t for name, t in convert_to_custom_text_state_dict(found).items()}
+    return {
+        name: t.float() if t.is_floating_point() else t for name, t in convert_to_custom_text_state_dict(found).items()
+    }
 
 
 # --- its network ------------------------------------------------------------------------------------------------------
 
 
-def make_tower(at: _Place, *, projection: bool) -> nn.Module:
+def make_tower(at: _Towers, *, projection: bool) -> nn.Module:
     """The tower of images with random weights, with or without its last projection.
 
     Raises `UsageError` where that is no layer of its own.
@@ -204,7 +212,9 @@ def make_tower(at: _Place, *, projection: bool) -> nn.Module:
         return tower
     if isinstance(getattr(tower, "proj", None), nn.Parameter):
         tower.proj = None  # type: ignore[assignment]
-    elif isinstance(getattr(tower, "head", None), nn.Sequential) and {"proj", "mlp"} & set(dict(tower.head.named_children())):
+    elif isinstance(getattr(tower, "head", None), nn.Sequential) and {"proj", "mlp"} & set(
+        dict(tower.head.named_children())
+    ):
         for name in {"proj", "mlp"} & set(dict(tower.head.named_children())):
             delattr(tower.head, name)
     else:
@@ -218,7 +228,7 @@ def embed_open_clip(encoder: nn.Module, images: Tensor) -> Tensor:
     return found
 
 
-def measure_width(at: _Place, size: int, *, projection: bool) -> int:
+def measure_width(at: _Towers, size: int, *, projection: bool) -> int:
     """The width D of embeddings, found by shapes alone."""
     import torch
 
@@ -227,17 +237,17 @@ def measure_width(at: _Place, size: int, *, projection: bool) -> int:
     return width
 
 
-def make_text_head(at: _Place, tensors: Mapping[str, Tensor], task: Task, name: str) -> dict[str, Tensor]:
+def make_text_head(at: _Towers, tensors: Mapping[str, Tensor], task: Task, name: str) -> dict[str, Tensor]:
     """The head of the text tower: what `prompts` say of each label."""
-    from harness.encoders import make_zero_shot_head
+    from harness import make_zero_shot_head
 
-    chosen = choose_prompts(read_prompts(name), task.labels)
+    chosen = read_prompts(name).choose(task.labels)
     tower = make_text_tower(at, tensors)
     tokenize = make_tokenizer(at)
     return make_zero_shot_head(chosen, lambda texts: tower(tokenize(texts)), float(tensors["logit_scale"].exp()))
 
 
-def make_text_tower(at: _Place, tensors: Mapping[str, Tensor]) -> nn.Module:
+def make_text_tower(at: _Towers, tensors: Mapping[str, Tensor]) -> nn.Module:
     """The tower of texts with its weights. Raises `WeightsError` where some are missing."""
     import torch
     from open_clip.hf_model import HFTextEncoder
@@ -269,25 +279,25 @@ def make_text_tower(at: _Place, tensors: Mapping[str, Tensor]) -> nn.Module:
     return whole
 
 
-def read_text_config(at: _Place, name: str) -> Any:
+def read_text_config(at: _Towers, name: str) -> Any:
     """The configuration of a text tower of transformers, from the folder or the local cache.
 
     Raises `WeightsError` where it is in neither.
     """
     from transformers import AutoConfig
 
-    folder = at.folder.find()
-    place = folder if (folder / TEXT_CONFIG).is_file() and "model_type" in read_json(folder / TEXT_CONFIG) else name
+    here = at.folder.has(TEXT_CONFIG) and "model_type" in at.folder.read(TEXT_CONFIG)
+    place = at.folder.find() if here else name
     try:
         return AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever the library raises
         raise WeightsError(
-            f"the text tower of model '{at.name}' is a '{name}', whose {TEXT_CONFIG} is not here; put it into the folder, or "
-            "start the run where the hub can be reached"
+            f"the text tower of model '{at.name}' is a '{name}', whose {TEXT_CONFIG} is not here; put it into the folder, "
+            "or start the run where the hub can be reached"
         ) from None
 
 
-def make_tokenizer(at: _Place) -> Callable[[list[str]], Tensor]:
+def make_tokenizer(at: _Towers) -> Callable[[list[str]], Tensor]:
     """The tokenizer of the folder, or open_clip's own. Raises `WeightsError` where the folder lacks it."""
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
@@ -303,7 +313,7 @@ def make_tokenizer(at: _Place) -> Callable[[list[str]], Tensor]:
             trust_remote_code=False,
             **more,
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the library raises
         raise WeightsError(
             f"model '{at.name}' has no tokenizer in its folder: {str(error).partition(chr(10))[0]}"
         ) from None
@@ -317,7 +327,7 @@ def resolve_open_clip(name: str) -> Model:
 
     Raises `UnknownNameError`, with the nearest name, for an architecture or a tag that open_clip does not have.
     """
-    at = _Place(name)
+    at = _Towers(name)
     with contextlib.suppress(WeightsError):
         require_library("open_clip_torch", "open-clip", LEAST)
         require_known(at)
@@ -332,7 +342,7 @@ def resolve_open_clip(name: str) -> Model:
         build=_bind(build_open_clip, at),
         pretrained=None if at.architecture and not at.tag else _bind(pretrained_open_clip, at),
         inputs=inputs,
-        origin=Origin(
+        origin=ModelOrigin(
             describe=_bind(describe_open_clip, at),
             fetch=partial(fetch, at),
             found_as=name if local else "",
@@ -342,7 +352,7 @@ def resolve_open_clip(name: str) -> Model:
     )
 
 
-def require_known(at: _Place) -> None:
+def require_known(at: _Towers) -> None:
     """Raise `UnknownNameError` for an architecture or a tag that open_clip does not have."""
     if not at.architecture:
         return
@@ -355,7 +365,7 @@ def require_known(at: _Place) -> None:
         raise UnknownNameError(f"weights of {at.architecture}", at.tag, tags)
 
 
-def fetch(at: _Place) -> None:
+def fetch(at: _Towers) -> None:
     """Bring an encoder's files from the hub, and the configuration of its text tower."""
     at.folder.fetch()
     name = at.text("hf_model_name")
@@ -365,7 +375,7 @@ def fetch(at: _Place) -> None:
         hf_hub_download(name, TEXT_CONFIG)
 
 
-def _bind(function: Callable[..., Any], at: _Place) -> Callable[..., Any]:
+def _bind(function: Callable[..., Any], at: _Towers) -> Callable[..., Any]:
     """The function of one encoder, which is no parameter for a user."""
     import inspect
 
@@ -382,8 +392,8 @@ def harness_models() -> Iterable[Model]:
     return [
         Model(
             name="open-clip/*",
-            build=_bind(build_open_clip, _Place("open-clip/OWNER/NAME")),
+            build=_bind(build_open_clip, _Towers("open-clip/OWNER/NAME")),
             resolve=resolve_open_clip,
-            about="any image tower of open_clip by its hub name or folder, such as BiomedCLIP's, or by its architecture",
+            about="any image tower of open_clip by its hub name or folder, such as BiomedCLIP's, or by architecture",
         )
     ]

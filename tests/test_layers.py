@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    "errors files leases lease_files locks model_folders text metric_names identifiers machine tables source_digest units",
+    "errors files leases lease_files locks text metric_names identifiers machine tables source_digest units",
     "components hookspecs parameters values",
     "registry board board_file panels",
     "choices definition",
@@ -22,7 +22,7 @@ LAYERS = (
     "report",
     "execution",
     "tuning upkeep speed serving testing",
-    "cli __main__ api encoders",
+    "cli __main__ api",
 )
 """From the bottom; packages and modules of one line may import each other, without a cycle."""
 APART = LAYERS[-2].split()

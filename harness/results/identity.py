@@ -61,10 +61,11 @@ def combo_key(
 ) -> str:
     """16 hex digits of the sha256 of every resolved choice, of the data and of the versions of all that takes part.
 
-    `weights` is `random`, `imagenet`, `pretrained` or the digest of a file; `objective` is the board's, which matters where the
-    recipe selects on it; `table` is the digest of the columns that the network gets beside images, which are no part
-    of the fingerprint; `made_of` is what `describe_origin` tells. An option of the dataset without a value counts as if it did not exist, so that a dataset may
-    gain one. Library versions beyond `made_of`, the device, metrics and schema are no part of the key.
+    `weights` is `random`, `imagenet`, `pretrained` or the digest of a file; `objective` is the board's, which matters
+    where the recipe selects on it; `table` is the digest of the columns that the network gets beside images, which are
+    no part of the fingerprint; `made_of` is what `describe_origin` tells. An option of the dataset without a value
+    counts as if it did not exist, so that a dataset may gain one. Library versions beyond `made_of`, the device, metrics
+    and schema are no part of the key.
     """
     recipe = recipe_values(choices.recipe) | {"weights": weights}
     for name in ("select_on", "schedule.watch"):
@@ -72,21 +73,25 @@ def combo_key(
             recipe[name] = objective
     origin = {} if made_of is None else {"made_of": dict(made_of)}
     params = {name: value for name, value in choices.model_params.items() if made_of is None or name not in made_of}
-    identity = {
-        "engine": engine,
-        "fingerprint": data_fingerprint,
-        "dataset": [
-            source.dataset.name,
-            source.dataset.version,
-            source.code,
-            {name: value for name, value in source.options.items() if value is not None} | source.pixel_options,
-        ],
-        "model": [choices.model.name, choices.model.version, choices.code.get("model"), params],
-        "loss": [choices.loss.name, choices.loss.version, choices.code.get("loss"), choices.loss_params],
-        "recipe": [choices.recipe.version, choices.code.get("recipe"), recipe],
-        "seed": seed,
-        "control": choices.row.control,
-    } | ({} if table is None else {"table": table}) | origin
+    identity = (
+        {
+            "engine": engine,
+            "fingerprint": data_fingerprint,
+            "dataset": [
+                source.dataset.name,
+                source.dataset.version,
+                source.code,
+                {name: value for name, value in source.options.items() if value is not None} | source.pixel_options,
+            ],
+            "model": [choices.model.name, choices.model.version, choices.code.get("model"), params],
+            "loss": [choices.loss.name, choices.loss.version, choices.code.get("loss"), choices.loss_params],
+            "recipe": [choices.recipe.version, choices.code.get("recipe"), recipe],
+            "seed": seed,
+            "control": choices.row.control,
+        }
+        | ({} if table is None else {"table": table})
+        | origin
+    )
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -117,7 +122,7 @@ def describe_origin(choices: Choices) -> dict[str, Any] | None:
 
 
 def explain_missing_origin(choices: Choices) -> str | None:
-    """Say what a row lacks to begin with: its file of initial weights, or what its model is made of; None if nothing."""
+    """Say what a row lacks to begin with: a file of initial weights, or what its model is made of; else None."""
     missing = explain_missing_weights(choices.recipe.weights)
     if missing is None:
         try:
@@ -132,6 +137,6 @@ def explain_missing_weights(weights: str) -> str | None:
     if weights in NAMED_WEIGHTS or Path(weights).expanduser().is_file():
         return None
     return (
-        f"recipe.weights is '{weights}': neither random nor imagenet nor pretrained, and there is no such file; bring it "
-        "to where the run is started, or name another with --set recipe.weights=FILE"
+        f"recipe.weights is '{weights}': neither random nor imagenet nor pretrained, and there is no such file; bring "
+        "it to where the run is started, or name another with --set recipe.weights=FILE"
     )

@@ -54,7 +54,7 @@ def load_initial_weights(network: nn.Module, model: Model, task: Task, weights: 
 
 def require_published(model: Model, size: int, params: Options) -> None:
     """Raise `WeightsError` at once where a model's published weights are neither here nor to be fetched."""
-    if not hub_answers():
+    if not _hub_answers():
         _fetch(
             model,
             Task(
@@ -75,7 +75,7 @@ def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
         raise WeightsError(f"model '{model.name}' has no published weights; set recipe.weights to random or to a file")
     if model.origin is not None:
         return model.pretrained(task, **params)  # it lies here by now
-    offline = not hub_answers()
+    offline = not _hub_answers()
     try:
         with _offline() if offline else contextlib.nullcontext():
             return model.pretrained(task, **params)
@@ -90,7 +90,7 @@ def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
 
 def fetch_origin(model: Model) -> str | None:
     """Bring what a model is made of from its hub, where that can be reached; gives why that failed, in one line."""
-    if model.origin is None or model.origin.fetch is None or not hub_answers():
+    if model.origin is None or model.origin.fetch is None or not _hub_answers():
         return None
     try:
         model.origin.fetch()
@@ -118,7 +118,7 @@ def _offline() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def hub_answers() -> bool:
+def _hub_answers() -> bool:
     """Whether the weights' hub can be reached, found out within two seconds, however slowly names are resolved."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,9 +20,8 @@ from typing import Any
 
 from harness.errors import StorageError, WeightsError
 from harness.files import file_digest, write_atomically
+from harness.text import PATH, shorten_name
 
-PATH = re.compile(r"(?:\.{1,2}|~)?/")
-"""How a name begins that is a folder's."""
 TEXTS = (".json", ".txt", ".model", ".md")
 """Ends of what is fetched beside weights: configurations, transforms, tokenizers and the model's card."""
 BIG = 2**26
@@ -31,24 +30,26 @@ SETTLED = 10.0
 """Seconds after which a file that is written again has another time of change, on any file system."""
 
 
-def shorten_name(name: str) -> str:
-    """The name of a model as it is published: of `hf//home/me/rad-dino` it is `hf/rad-dino`."""
-    family, _, asked = name.partition("/")
-    return f"{family}/{Path(asked).name}" if PATH.match(asked) else name
-
-
 @dataclass(frozen=True)
 class ModelFolder:
     """The files of one model of a family."""
 
-    name: str
-    """As it is published."""
-    asked: str
-    """What stands after the family: a folder, or a name of the hub."""
+    model: str
+    """The model's name as it was asked for, with the family before it."""
     config: str
     """The file that every such folder has."""
     weights: tuple[str, ...]
     """What its weight file may be called, the one that is preferred first; or an index of parts after that name."""
+
+    @property
+    def name(self) -> str:
+        """The model's name as it is published, which is no path."""
+        return shorten_name(self.model)
+
+    @property
+    def asked(self) -> str:
+        """What stands after the family: a folder, or a name of the hub."""
+        return self.model.partition("/")[2]
 
     @property
     def is_local(self) -> bool:
@@ -61,11 +62,13 @@ class ModelFolder:
             folder = Path(self.asked).expanduser()
             if not folder.is_dir():
                 raise WeightsError(
-                    f"model '{self.name}' was asked for as a folder, and there is no folder '{self.asked}' where the run "
-                    "is started; bring it there, or name another"
+                    f"model '{self.name}' is a folder '{self.asked}' that is not there, seen from where the run is "
+                    "started; bring it there, or name another"
                 )
             if not (folder / self.config).is_file():
-                raise WeightsError(f"model '{self.name}' lacks the file {self.config} in its folder; bring all its files")
+                raise WeightsError(
+                    f"model '{self.name}' lacks the file {self.config} in its folder; bring all its files"
+                )
             return folder
         return self._find_in_cache()
 
@@ -86,7 +89,7 @@ class ModelFolder:
         return Path(found).parent
 
     def fetch(self) -> None:
-        """Bring the files from the hub: safetensors where there are some. Raises `WeightsError`, also for a gated one."""
+        """Bring the files from the hub, safetensors where there are some. Raises `WeightsError`."""
         if self.is_local:
             return
         from huggingface_hub import HfApi, constants, snapshot_download
@@ -100,8 +103,8 @@ class ModelFolder:
             snapshot_download(self.asked, allow_patterns=[*wanted, chosen, *([] if chosen in files else [parts])])
         except GatedRepoError:
             raise WeightsError(
-                f"model '{self.name}' is gated: accept its terms at {constants.ENDPOINT}/{self.asked}, then log in with "
-                "`hf auth login`"
+                f"model '{self.name}' is gated: accept its terms at {constants.ENDPOINT}/{self.asked}, and then "
+                "log in with `hf auth login`"
             ) from None
         except RepositoryNotFoundError:
             raise WeightsError(
@@ -120,27 +123,48 @@ class ModelFolder:
             if (folder / name).is_file():
                 return (self._require_whole(folder / name),)
             if index.is_file():
-                parts = sorted(set(read_json(index).get("weight_map", {}).values()))
+                parts = sorted(set(_read_json(index).get("weight_map", {}).values()))
                 return tuple(self._require_whole(folder / part) for part in parts)
         raise WeightsError(f"the weights of model '{self.name}' are not there: bring {self.weights[0]}")
+
+    def digest_weights(self) -> str:
+        """`sha256:...` of the weight files; of each it is computed once as long as it stays. Raises `WeightsError`."""
+        return _digest_files(self.list_weights())
+
+    def digest(self, name: str) -> str:
+        """`sha256:...` of one of the files. Raises `WeightsError` where it is not here."""
+        path = self.find() / name
+        if not path.is_file():
+            raise WeightsError(f"model '{self.name}' lacks the file {name} in its folder; bring all its files")
+        return _digest_files([path])
+
+    def has(self, name: str) -> bool:
+        """Whether a file of that name is among them. Raises `WeightsError` where the folder is not here."""
+        return (self.find() / name).is_file()
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The table in one of the JSON files. Raises `WeightsError` where it is missing or none."""
+        return _read_json(self.find() / name)
 
     def _require_whole(self, path: Path) -> Path:
         from safetensors import SafetensorError, safe_open
 
         if not path.is_file():
-            raise WeightsError(f"the weights of model '{self.name}' are not all there: {path.name} is missing; fetch it")
+            raise WeightsError(
+                f"the weights of model '{self.name}' are not all there: {path.name} is missing; fetch it"
+            )
         if path.suffix == ".safetensors":
             try:
                 with safe_open(path, framework="np"):
                     pass
             except (OSError, SafetensorError) as error:
                 raise WeightsError(
-                    f"{path.name} of model '{self.name}' is damaged or was not wholly downloaded ({error}); fetch it again"
+                    f"{path.name} of model '{self.name}' is damaged or not wholly downloaded ({error}); fetch it again"
                 ) from None
         return path
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     """A table in a JSON file. Raises `WeightsError` for what is none."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
@@ -152,31 +176,28 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def require_library(package: str, extra: str, least: int) -> str:
-    """The library and its version in words, without importing it. Raises `WeightsError` where it lacks or is too old."""
+    """The library and its version in words, not importing it. Raises `WeightsError` where it lacks or is too old."""
     way_out = f"pip install 'cxr-harness[{extra}]'"
     try:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         raise WeightsError(f"models of the family {extra}/* need {package}: {way_out}") from None
     if int(re.match(r"\d*", version)[0] or 0) < least:  # type: ignore[index]
-        raise WeightsError(f"models of the family {extra}/* need {package} {least} or later, here is {version}: {way_out}")
+        raise WeightsError(
+            f"models of the family {extra}/* need {package} {least} or later, here is {version}: {way_out}"
+        )
     return f"{package} {version}"
 
 
 # --- digests ----------------------------------------------------------------------------------------------------------
 
 
-def digest_files(paths: Iterable[Path]) -> str:
-    """`sha256:...` of one file, or of several with their names; of each it is computed once as long as it stays."""
+def _digest_files(paths: Iterable[Path]) -> str:
+    """`sha256:...` of one file, or of several with their names."""
     digests = {path.name: _digest(path) for path in paths}
     one = next(iter(digests.values()))
     lines = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
     return f"sha256:{one if len(digests) == 1 else hashlib.sha256(lines.encode()).hexdigest()}"
-
-
-def digest_table(table: Mapping[str, Any]) -> str:
-    """`sha256:...` of plain data."""
-    return f"sha256:{hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()}"
 
 
 def _digest(path: Path) -> str:
