@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from harness.board import Board, Combo
 from harness.choices import Choices
-from harness.components import Metric
+from harness.components import Metric, Task
 from harness.data.boxes import Boxes
-from harness.data.columns import fit_columns, table_digest
+from harness.data.columns import EncodedTable, fit_columns, table_digest
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.data.pretraining import PretrainingSource, unite
+from harness.data.subsets import Subset
 from harness.errors import ClaimLostError, DataError, StorageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
@@ -31,13 +33,14 @@ from harness.evaluation.resamples import Resamples
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
 from harness.execution.maps import make_maps
-from harness.files import is_full
+from harness.execution.probing import describe_probe, describe_probe_cost, describe_subset, name_absent
+from harness.files import Content, is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation, describe_notes, describe_splits
 from harness.results.identity import fingerprint_test
-from harness.results.layout import MAPS, WEIGHTS, predictions_file
+from harness.results.layout import MAPS, PATIENTS, WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub, scrub_paths
 from harness.results.record import (
     ComboPart,
@@ -55,18 +58,20 @@ from harness.results.record import (
 from harness.results.shadow import describe_training
 from harness.results.store import run_folder
 from harness.training import VERSION
-from harness.training.build import make_validation_metric, set_up
+from harness.training.build import describe_inputs, make_validation_metric, set_up
 from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
+from harness.training.embedding import build_frozen, embed
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execution
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.pace import OnSteps
+from harness.training.probe import Probe, fit_probe
 from harness.training.setup import Setup
 from harness.training.timer import wait_for
-from harness.training.weight_file import describe_network, write_weight_file
+from harness.training.weight_file import FrozenPart, Trained, describe_network, write_weight_file
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -106,6 +111,13 @@ class Job:
     """What its network has seen before."""
     pretraining: Sequence[PretrainingPart] = ()
     """What of that is in the test."""
+    subset: Subset | None = None
+    """The training patients in use, where the recipe does not ask for all."""
+
+    @property
+    def used(self) -> Prepared:
+        """The images, of which those that are not in use belong to no split."""
+        return self.prepared if self.subset is None else self.subset.prepared
 
     @property
     def board_folder(self) -> Path:
@@ -166,8 +178,10 @@ def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps) 
             return _measure_prevalence(job)
         watch = Stopwatch()
         watch.seconds["prepare"] = job.prepare_seconds
+        if job.choices.recipe.train in ("head", "neighbors"):
+            return _probe_and_measure(job, on_device, watch, on_steps)
         with watch.phase("place"):
-            placed = on_device.place(job.prepared, job.device, job.engine.placement)
+            placed = on_device.place(job.used, job.device, job.engine.placement)
         return _train_and_measure(job, placed, watch, on_epoch, on_steps)
     except (StorageError, ClaimLostError):
         raise
@@ -228,9 +242,79 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
         **describe_evaluation(evaluation),
         training=_describe_training(job, training),
         efficiency=_describe_cost(job, training, watch, energy),
-        artifacts=_save(job, training, evaluation, predictions) | _save_maps(job, maps),
+        artifacts=_save(job, _list_trained(training), setup.network, evaluation, predictions) | _save_maps(job, maps),
     )
     return Result(record, evaluation.resamples)
+
+
+def _probe_and_measure(job: Job, on_device: DeviceData, watch: Stopwatch, on_steps: OnSteps) -> Result:
+    """Fit a head on the embeddings of a frozen network, which is built only where they are not in the cache."""
+    energy, choices, recipe, seed = EnergyMeter(job.device), job.choices, job.choices.recipe, job.combo.seed
+    if job.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(job.device)
+
+    def place() -> Placed:
+        return on_device.place(job.prepared, job.device, job.engine.placement)
+
+    remarks: list[str] = []
+    with watch.phase("embed"):
+        inputs = describe_inputs(job.used, recipe, choices.model.inputs, seed)
+        embeddings = embed(
+            choices, job.prepared, place, inputs, seed, job.device, job.engine, remark=remarks.append, on_steps=on_steps
+        )
+    with watch.phase("train"):
+        probe = fit_probe(recipe, job.used, embeddings, job.device)
+        wait_for(job.device)
+    predictions = {}
+    for split in ("val", "test"):
+        with watch.phase(f"predict {split}"):
+            predictions[split] = probe.predictions(split)
+    maps: MapValues | str = NO_MAPS
+    if job.boxes is not None:
+        with watch.phase("explain"):
+            maps = _explain_probe(job, probe, place(), inputs)
+    with watch.phase("evaluate"):
+        evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, maps)
+    task, encoded = inputs
+    about = embeddings.manifest.about
+    trained = Trained(
+        task=task,
+        recipe=recipe,
+        prepared=job.prepared,
+        codes=encoded.codes if encoded else (),
+        precision=about["precision"],
+        frozen=FrozenPart(
+            kind="head" if recipe.train == "head" else "neighbors",
+            layer=about["layer"],
+            weights=recipe.weights,
+            seed=seed,
+            digest=about["frozen"],
+        ),
+    )
+    training = describe_probe(probe, recipe, job.subset)
+    training.execution.notes.extend([*map(scrub, remarks), *(encoded.notes if encoded else ())])
+    peak = torch.cuda.max_memory_allocated(job.device) if job.device.type == "cuda" else None
+    record = _record(
+        job,
+        status="done",
+        **describe_evaluation(evaluation),
+        training=training,
+        efficiency=describe_probe_cost(embeddings, watch.seconds, peak, energy.joules()),
+        artifacts=_save(job, trained, probe.head, evaluation, predictions) | _save_maps(job, maps),
+    )
+    return Result(record, evaluation.resamples)
+
+
+def _explain_probe(job: Job, probe: Probe, placed: Placed, inputs: tuple[Task, EncodedTable | None]) -> MapValues | str:
+    """Heat maps of a probe: its network is built for them."""
+    assert job.boxes is not None
+    choices, (task, encoded) = job.choices, inputs
+    frozen = build_frozen(
+        choices.model, choices.model_params, task, choices.recipe.weights, job.combo.seed, job.device
+    )
+    frozen.put(probe.head)
+    table = torch.from_numpy(encoded.numbers).to(job.device) if encoded else None
+    return make_maps(choices, job.protocol.metrics, job.boxes, placed, frozen.network, task, table)
 
 
 def _explain(job: Job, setup: Setup, watch: Stopwatch) -> MapValues | str:
@@ -246,7 +330,7 @@ def _explain(job: Job, setup: Setup, watch: Stopwatch) -> MapValues | str:
 
 def _measure_prevalence(job: Job) -> Result:
     """The control that trains nothing."""
-    predictions = {split: predict_prevalence(job.prepared.data, split) for split in ("val", "test")}
+    predictions = {split: predict_prevalence(job.used.data, split) for split in ("val", "test")}
     evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, NO_NETWORK)
     record = _record(
         job, status="done", **describe_evaluation(evaluation), artifacts=_save_predictions(job, predictions)
@@ -272,7 +356,7 @@ def _set_up(job: Job, placed: Placed) -> Setup:
     recipe = job.choices.recipe
     names = {recipe.select_on, recipe.schedule.watch} - {"loss"}
     metrics = {name: make_validation_metric(placed, _metric(job, name)) for name in names}
-    return set_up(job.choices, job.prepared, placed, job.combo.seed, metrics, job.engine)
+    return set_up(job.choices, job.used, placed, job.combo.seed, metrics, job.engine)
 
 
 def name_selection(job: Job) -> str:
@@ -357,7 +441,7 @@ def _describe_training(job: Job, training: Training) -> TrainingPart:
             compiled=execution.compiled,
             step=execution.step,
             micro_batch=execution.micro_batch,
-            notes=[scrub(note) for note in execution.notes],
+            notes=[scrub(note) for note in (*execution.notes, *name_absent(job.subset))],
         ),
         history=[
             EpochPart(
@@ -370,6 +454,7 @@ def _describe_training(job: Job, training: Training) -> TrainingPart:
             )
             for epoch in history
         ],
+        subset=describe_subset(job.subset, job.choices.recipe),
     )
 
 
@@ -393,19 +478,36 @@ def _save_predictions(job: Job, predictions: dict[str, Predictions]) -> dict[str
     """Stage predictions under `runs/<key>/`, until the record is written; gives each file's sha256."""
     job.guard()
     folder = run_folder(job.board_folder, job.key)
-    return {
-        predictions_file(split): stage(folder / predictions_file(split), predicted.write)
-        for split, predicted in predictions.items()
-    }
+    contents: dict[str, Content] = {predictions_file(split): made.write for split, made in predictions.items()}
+    if job.subset is not None:
+        contents[PATIENTS] = job.subset.text
+    return {name: stage(folder / name, content) for name, content in contents.items()}
 
 
-def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dict[str, Predictions]) -> dict[str, str]:
-    """Stage predictions and best weights, which can be restored, under `runs/<key>/`; gives each file's sha256."""
+def _list_trained(training: Training) -> Trained:
+    """What a training by gradient leaves beside tensors."""
+    setup, execution = training.setup, training.execution
+    return Trained(
+        task=setup.task,
+        recipe=setup.recipe,
+        prepared=setup.placed.prepared,
+        codes=setup.codes,
+        precision=execution.precision,
+        compiled=execution.compiled,
+    )
+
+
+def _save(
+    job: Job, trained: Trained, network: nn.Module, evaluation: Evaluation, predictions: dict[str, Predictions]
+) -> dict[str, str]:
+    """Stage predictions and weights, which can be restored, under `runs/<key>/`; gives each file's sha256.
+
+    `network` is what was fitted: of a probe, the head alone.
+    """
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
     own = describe_training(job.source, job.combo.options, job.fingerprint)
-    network, seen = training.setup.network, unite((own, *job.seen))
-    about = describe_network(training, job.choices, evaluation, job.protocol.names, seen)
+    about = describe_network(trained, job.choices, evaluation, job.protocol.names, unite((own, *job.seen)))
     return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}
 
 

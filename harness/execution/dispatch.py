@@ -229,7 +229,7 @@ class Dispatch:
     def _urgency(self, item: Planned, load_size: int | None) -> tuple[bool, float]:
         job = item.job
         recipe = job.choices.recipe
-        images = int((job.prepared.data.table["split"] == "train").sum())
+        images = int((job.used.data.table["split"] == "train").sum())
         work = measure_work(images, recipe.epochs, recipe.size)
         expected = self.forecast.seconds(job.combo.row.name, job.choices.model.name, work)
         return recipe.load_size == load_size, expected

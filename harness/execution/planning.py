@@ -23,12 +23,13 @@ from harness.choices import (
     resolve_metrics,
     resolve_rows,
 )
-from harness.components import SPLITS, TOLD, Data, Metric
+from harness.components import SPLITS, TOLD, Data, Metric, Recipe
 from harness.data.boxes import Boxes, explain_no_boxes, find_boxes
 from harness.data.columns import table_digest
 from harness.data.loading import Source, find_source, list_units, load_disjoint, require_units
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.data.pretraining import PretrainingSource
+from harness.data.subsets import Subset, draw_subset
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
 from harness.evaluation.predictive import require_prevalence
@@ -227,6 +228,8 @@ class JobMaker:
     """Plugin files that the dataset and the metrics come from."""
     readers: ReaderFiles | None
     """Who stands beside the networks."""
+    subsets: dict[tuple[Any, ...], Subset | None] = field(default_factory=dict)
+    """The training patients in use, by all that they are drawn from: rows that use the same share what is made."""
     shadows: dict[tuple[tuple[str, ...], str], list[PretrainingPart]] = field(default_factory=dict)
     """What was found for each list of sources and fingerprint of data: label files are read once."""
 
@@ -237,11 +240,14 @@ class JobMaker:
         label of the data can have.
         """
         board, settings, data = self.board, self.settings, sized.prepared.data
+        shuffled = combo.row.control == "shuffled"
+        prepared = shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared
+        subset = self._draw(prepared, choices.recipe, sized.fingerprint, combo.seed)
+        used = (prepared if subset is None else subset.prepared).data
         require_prevalence(board.prevalence, data.labels)
         require_labels(board.metrics, data.labels)
-        find_pools(data.targets[(data.table["split"] == "train").to_numpy()], data.labels, choices.recipe.oversample)
+        find_pools(used.targets[(used.table["split"] == "train").to_numpy()], used.labels, choices.recipe.oversample)
         objective = next(metric for metric in self.metrics if metric.name == board.objective.partition("@")[0])
-        shuffled = combo.row.control == "shuffled"
         return Job(
             board=board,
             combo=combo,
@@ -259,7 +265,8 @@ class JobMaker:
             ),
             made_of=self.made_of.get(combo.row.name),
             source=self.source,
-            prepared=shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared,
+            prepared=prepared,
+            subset=subset,
             fingerprint=sized.fingerprint,
             protocol=Protocol.of_board(
                 board,
@@ -279,6 +286,13 @@ class JobMaker:
             seen=self.seen[combo.row.name],
             pretraining=self._find_shadow(self.seen[combo.row.name], sized),
         )
+
+    def _draw(self, prepared: Prepared, recipe: Recipe, fingerprint: str, seed: int) -> Subset | None:
+        """The training patients in use, where they are not all."""
+        drawn = id(prepared.data.table), recipe.load_size, fingerprint, seed, recipe.train_share, recipe.train_positives
+        if drawn not in self.subsets:
+            self.subsets[drawn] = draw_subset(prepared, recipe, fingerprint, seed)
+        return self.subsets[drawn]
 
     def _find_shadow(self, seen: tuple[PretrainingSource, ...], sized: SizedData) -> list[PretrainingPart]:
         """Hold the test images in use against what a network has seen."""

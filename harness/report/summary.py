@@ -293,11 +293,15 @@ def _per_label(done: Iterable[Record], metric: str) -> dict[str, float]:
     return {label: statistics.fmean(values) for label, values in by_label.items()}
 
 
+PARTS = ("seconds", "embeddings")
+"""What of the cost is no number."""
+
+
 def _efficiency(done: Iterable[Record]) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for record in done:
         cost = record.efficiency
-        numbers = {name: getattr(cost, name) for name in EfficiencyPart.model_fields if name != "seconds"}
+        numbers = {name: getattr(cost, name) for name in EfficiencyPart.model_fields if name not in PARTS}
         numbers["device_hours"] = sum(cost.seconds.values()) / 3600 if cost.seconds else None
         numbers["train_minutes"] = cost.seconds["train"] / 60 if "train" in cost.seconds else None
         for name, number in numbers.items():

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from harness.training.heads import RAREST
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -43,8 +45,6 @@ BLOCK = 8192
 """Images at a time in a pass: what is between the two products then stays in a processor's cache."""
 SAMPLE = 16_384
 """Images, evenly spaced, that the covariance of features is taken from."""
-RAREST = 1e-6
-"""Prevalence that a label without positives, or without negatives, is given at least, so that its logit is finite."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
