@@ -29,6 +29,7 @@ from harness.errors import UnknownNameError, UsageError
 from harness.files import exclusive, write_atomically
 from harness.parameters import Params, list_parameters
 from harness.registry import Registry
+from harness.text import shorten_name
 
 METRICS = ("auroc", "auprc", "f1", "brier", "ece")
 """Metrics of a new board that names none; the first one ranks."""

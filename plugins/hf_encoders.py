@@ -141,7 +141,7 @@ def describe_hf(
         if recipe.weights != "pretrained":
             raise UsageError(f"model.prompts of '{at.name}' need its own weights: --set recipe.weights=pretrained")
         made_of["prompts"] = read_prompts(prompts).digest
-    elif getattr(recipe, "train", "all") == "nothing":
+    elif recipe.train == "nothing":
         raise UsageError(
             f"recipe '{recipe.name}' trains nothing, and model '{at.name}' has no head yet: --set model.prompts=chest"
         )

@@ -97,7 +97,7 @@ def describe_open_clip(
             raise UsageError(f"model.prompts of '{at.name}' need its own weights: --set recipe.weights=pretrained")
         library += [require_library("transformers", "open-clip", 4)] if at.text("hf_model_name") else []
         made_of["prompts"] = read_prompts(prompts).digest
-    elif getattr(recipe, "train", "all") == "nothing":
+    elif recipe.train == "nothing":
         raise UsageError(
             f"recipe '{recipe.name}' trains nothing, and model '{at.name}' has no head yet: --set model.prompts=chest"
         )

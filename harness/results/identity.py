@@ -123,7 +123,13 @@ def describe_origin(choices: Choices) -> dict[str, Any] | None:
 
 def explain_missing_origin(choices: Choices) -> str | None:
     """Say what a row lacks to begin with: a file of initial weights, or what its model is made of; else None."""
-    missing = explain_missing_weights(choices.recipe.weights)
+    recipe, model = choices.recipe, choices.model
+    if recipe.train == "nothing" and model.origin is None and recipe.weights in ("imagenet", "pretrained"):
+        return (
+            f"recipe '{recipe.name}' trains nothing, and the weights of '{model.name}' leave its head random; take an "
+            "image-text encoder with model.prompts, or a recipe that trains"
+        )
+    missing = explain_missing_weights(recipe.weights)
     if missing is None:
         try:
             describe_origin(choices)
