@@ -274,6 +274,23 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelOrigin:
+    """Where a model comes from that is no code alone: files of a library's own format, in a folder or from a hub."""
+
+    describe: Callable[..., Mapping[str, Any]]
+    """describe(recipe, **params): what the network is made of, as plain data that JSON can hold: the library with its
+    version, the image transform, digests of files. It is part of a result's identity and stands in its record; an entry
+    that is called like a parameter stands for that parameter's value. It asks no network. Raises `WeightsError` or
+    `UsageError`, in one sentence, where files or the library are missing, or where the recipe does not suit."""
+    fetch: Callable[[], None] | None = None
+    """Brings the files from the hub; called where it can be reached and `describe` cannot be answered without."""
+    found_as: str = ""
+    """The name by which the model is found again, where its own name is no more than its folder's."""
+    weights: Path | None = None
+    """A file of its weights, beside which `NAME.toml` may declare what they were made from."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model(Component):
     """A named way to build a network that maps images (B, K, H, W) to logits (B, C)."""
 
@@ -282,7 +299,8 @@ class Model(Component):
     space: Space = field(default_factory=dict)
     inputs: Inputs = Inputs()
     pretrained: Callable[..., Mapping[str, Tensor]] | None = None
-    """pretrained(task, **params): the ImageNet weights under the network's own tensor names, where there are some."""
+    """pretrained(task, **params): the published weights under the network's own tensor names, where there are some:
+    ImageNet's, unless the model has an `origin`."""
     trunk: str = ""
     """The module of the network that weights may be of alone, such as `features`; all else then stays random."""
     map_layer: str = ""
@@ -291,6 +309,8 @@ class Model(Component):
     pretrained_on: tuple[str, ...] = ()
     """What the weights of `pretrained` were made from, by names such as `imagenet` that `docs/data.md` lists; empty is
     unknown. A model without `pretrained` that names something here always brings such weights along."""
+    origin: ModelOrigin | None = None
+    """What it is made of beside code, such as the files of a published encoder."""
     resolve: Callable[[str], Model] | None = None
     """For a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
 
@@ -511,7 +531,8 @@ class Recipe(Component):
     too) and `flip` (resized, and its mirror image) average the logits of their views; where the dataset does not
     mirror, mirrored views are left out."""
     weights: str = "random"
-    """Initial weights: `random`, `imagenet`, or a file (.safetensors, .pth), taken to eat what `Model.inputs` says."""
+    """Initial weights: `random`, `imagenet`, `pretrained` (whatever weights the model brings), or a file (.safetensors,
+    .pth), taken to eat what `Model.inputs` says."""
     freeze_epochs: int = 0
     """First epochs in which only the head is trained: the rest keeps its weights and statistics."""
     oversample: Mapping[str, float] = field(default_factory=dict)

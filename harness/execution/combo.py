@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,6 +105,8 @@ class Job:
     """The files given by --plugin that take part, without their folders."""
     missing: str | None = None
     """Why its initial weights are not there, in words; None where they are."""
+    made_of: Mapping[str, Any] | None = None
+    """What its network is made of beside code, where there is something to say."""
     seen: tuple[PretrainingSource, ...] = ()
     """What its network has seen before."""
     pretraining: Sequence[PretrainingPart] = ()
@@ -391,6 +394,7 @@ def _record(job: Job, provenance: ProvenancePart | None = None, **parts: object)
             row=combo.row.name,
             control=combo.row.control,
             resolved={section: _published(values) for section, values in resolved.items()},
+            made_of=None if job.made_of is None else _published(job.made_of),
         ),
         dataset=_describe_data(job),
         pretraining=list(job.pretraining),

@@ -41,7 +41,8 @@ from harness.metric_names import require_labels, split_name
 from harness.registry import Registry
 from harness.results.identity import (
     combo_key,
-    explain_missing_weights,
+    describe_origin,
+    explain_missing_origin,
     fingerprint,
     fingerprint_test,
     weights_identity,
@@ -56,7 +57,7 @@ from harness.training import VERSION
 from harness.training.declaration import list_seen
 from harness.training.draw import find_pools
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
-from harness.training.weights import require_imagenet
+from harness.training.weights import fetch_origin, require_published
 
 FORCED = "forced"
 """Why a combo is run that has a current record."""
@@ -153,8 +154,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     require_scored([board.objective, *list_watched(rows)], registry)
     chosen = _choose(board, settings)
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
-    missing = _find_missing_weights(used)
+    missing = _find_missing_weights(used, fetch=not settings.dry)
     weights = {name: _identify_weights(choices, missing.get(name)) for name, choices in used.items()}
+    made_of = {name: describe_origin(choices) for name, choices in used.items() if name not in missing}
     begun = {name for name, choices in used.items() if choices.row.control != "prevalence"} - missing.keys()
     seen = {name: list_seen(choices) if name in begun else () for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
@@ -182,6 +184,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         metrics=metrics,
         in_groups=in_groups,
         weights=weights,
+        made_of=made_of,
         missing=missing,
         registry=registry,
         seen=seen,
@@ -214,6 +217,8 @@ class JobMaker:
     """Metrics of subgroups."""
     weights: Mapping[str, str]
     """Row -> the identity of its initial weights."""
+    made_of: Mapping[str, Mapping[str, Any] | None]
+    """Row -> what its network is made of beside code; those that lack it are absent."""
     missing: Mapping[str, str]
     """Row -> why its initial weights are not there; those that have theirs are absent."""
     registry: Registry
@@ -256,7 +261,9 @@ class JobMaker:
                 weights=self.weights[combo.row.name],
                 engine=VERSION,
                 table=table_digest(data, columns) if (columns := choices.model.inputs.table) else None,
+                made_of=self.made_of.get(combo.row.name),
             ),
+            made_of=self.made_of.get(combo.row.name),
             source=self.source,
             prepared=prepared,
             subset=subset,
@@ -348,12 +355,14 @@ def _reason(record: Record | None, job: Job, settings: Settings) -> str | None:
     return f"failed before: {record.failure.kind}" if record.status == "failed" and record.failure else None
 
 
-def _find_missing_weights(used: Mapping[str, Choices]) -> dict[str, str]:
-    """Row -> why its file of initial weights is not there: it is skipped, and the others are run.
+def _find_missing_weights(used: Mapping[str, Choices], *, fetch: bool) -> dict[str, str]:
+    """Row -> why its initial weights, or what its model is made of, are not there: it is skipped, and the others run.
 
-    Raises `WeightsError` where no row has its file, before anything is read.
+    Raises `WeightsError` where no row has them, before anything is read.
     """
-    found = {name: explain_missing_weights(choices.recipe.weights) for name, choices in used.items()}
+    found = {name: explain_missing_origin(choices) for name, choices in used.items()}
+    for name in (name for name, why in found.items() if why is not None and fetch):
+        found[name] = fetch_origin(used[name].model) or explain_missing_origin(used[name])
     missing = {name: why for name, why in found.items() if why is not None}
     if len(missing) == len(used):
         raise WeightsError(next(iter(missing.values())))
@@ -378,12 +387,13 @@ def _told_where_dry(settings: Settings, listener: Listener) -> Iterator[None]:
 
 def _require_weights(lacking: list[Choices]) -> None:
     """Refuse to prepare images for combos none of which could get its weights."""
-    if not lacking or any(choices.recipe.weights != "imagenet" for choices in lacking):
+    published = ("imagenet", "pretrained")
+    if not lacking or any(c.recipe.weights not in published or c.model.origin is not None for c in lacking):
         return
     errors = []
     for choices in {(c.model.name, c.recipe.size): c for c in lacking}.values():
         try:
-            require_imagenet(choices.model, choices.recipe.size, choices.model_params)
+            require_published(choices.model, choices.recipe.size, choices.model_params)
         except WeightsError as error:
             errors.append(error)
         else:

@@ -38,6 +38,7 @@ from harness.results.staleness import (
     why_uncounted,
 )
 from harness.results.store import AllResamples, read_records
+from harness.text import shorten_name
 
 if TYPE_CHECKING:
     from harness.evaluation.resamples import Resamples
@@ -172,7 +173,7 @@ def _summarize_row(
     spreads = {metric: _spread(done, metric) for metric in metrics}
     return RowSummary(
         name=name,
-        model=row.model,
+        model=shorten_name(row.model),
         loss=row.loss,
         recipe=row.recipe,
         params={section: _published(values) for section, values in row.params.items()},

@@ -53,6 +53,11 @@ class ComboPart(Part):
     row: str = Field(pattern=ROW, description="with the seed, the name of the record's file")
     control: str | None = Field(default=None, description="what a control row checks: prevalence or shuffled")
     resolved: dict[str, Any] = Field(description="the recipe in full, and the model's and loss's parameters")
+    made_of: dict[str, Any] | None = Field(
+        default=None,
+        exclude_if=lambda made_of: made_of is None,
+        description="of a model that is made of published files: library, image transform, digests",
+    )
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ from harness.data.embeddings import Embeddings, obtain
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.errors import PluginError
-from harness.results.identity import weights_identity
+from harness.results.identity import describe_origin, weights_identity
 from harness.training.build import build_network
 from harness.training.cost import count_flops
 from harness.training.engine import EngineOptions, Execution
@@ -190,10 +190,13 @@ def _identify(
     model, recipe = choices.model, choices.recipe
     weights = weights_identity(model, recipe.weights)
     drawn = weights == "random" or (weights.startswith("sha256:") and bool(model.trunk))
+    made_of = describe_origin(choices) or {}
+    params = {name: value for name, value in choices.model_params.items() if name not in made_of}
     table = None if encoded is None else hashlib.sha256(encoded.numbers.tobytes()).hexdigest()
     identity = {
         "version": VERSION,
-        "model": [model.name, model.version, choices.code.get("model"), choices.model_params],
+        "model": [model.name, model.version, choices.code.get("model"), params],
+        "made_of": made_of,
         "weights": weights,
         "drawn": [seed, len(task.labels)] if drawn else None,
         "shown": [recipe.load_size, recipe.evaluate_at, prepared.data.mirrors, task.size, task.channels],

@@ -209,7 +209,7 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
     plugin offers or a parameter that it no longer takes; `PluginError` where it cannot be built.
     """
     part, tensors = read_weight_file(path)
-    offer, model = _find_model(part.model.name, registry, path)
+    offer, model = _find_model(part.model.found_as or part.model.name, registry, path)
     recipe = override(Recipe(name=part.recipe.name), part.recipe.model_dump(exclude={"name"}))
     task = _read_task(part.task)
     codes = tuple(ColumnCode(**column.model_dump()) for column in part.columns)

@@ -56,6 +56,8 @@ class ModelPart(Part):
     """sha256 of an external plugin's files; empty for a bundled model."""
     params: dict[str, Any]
     """Complete: defaults included."""
+    found_as: str = Field(default="", exclude_if=lambda found_as: not found_as)
+    """The name by which a model is found again that was made of a folder."""
 
 
 class RecipePart(Part):
@@ -170,6 +172,7 @@ def describe_network(
             version=model.version,
             code=choices.code.get("model", ""),
             params={name: simplify(value) for name, value in choices.model_params.items()},
+            found_as="" if model.origin is None else model.origin.found_as,
         ),
         task=TaskPart(**vars(task)),
         columns=tuple(ColumnPart(**vars(code)) for code in trained.codes),
