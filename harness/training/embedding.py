@@ -73,7 +73,7 @@ class Frozen:
 def build_frozen(model: Model, params: Options, task: Task, weights: str, seed: int, device: torch.device) -> Frozen:
     """Build a network with its initial weights; torch's random stream stays where it was.
 
-    Raises `WeightsError` where the weights cannot be had, `PluginError` where the network's last layer is no linear one.
+    Raises `WeightsError` where the weights cannot be had, `PluginError` where no linear layer makes the logits.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "network"))

@@ -145,7 +145,9 @@ class _Solver:
         passes = 1
         while True:
             best[going], final[going] = point, loss
-            over = (decrease < 2 * TOLERANCE[start.dtype]) | (step < 1e-8)  # half of the decrease is what is left to gain
+            over = (decrease < 2 * TOLERANCE[start.dtype]) | (
+                step < 1e-8
+            )  # half of the decrease is what is left to gain
             converged[going[over]] = True
             if bool(over.all()) or passes == PASSES:
                 return best, final, converged, passes

@@ -86,11 +86,11 @@ def fit_probe(recipe: Recipe, prepared: Prepared, embeddings: Embeddings, device
     )
 
 
-Fitted = tuple[nn.Module, "Tensor", "Tensor", tuple[str, ...]]
+Fit = tuple[nn.Module, "Tensor", "Tensor", tuple[str, ...]]
 """Head, chosen (C,), losses on validation (C,), notes."""
 
 
-def _fit_linear(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor, wanted: Tensor) -> Fitted:
+def _fit_linear(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor, wanted: Tensor) -> Fit:
     heads = fit_heads(features, targets, recipe.strengths)
     logits = torch.stack(
         [shown @ weight.T + bias for weight, bias in zip(heads.weight, heads.bias, strict=True)]
@@ -105,7 +105,7 @@ def _fit_linear(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor
     return head, torch.where(heads.fitted, strengths[place], torch.nan), losses, notes
 
 
-def _fit_neighbors(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor, wanted: Tensor) -> Fitted:
+def _fit_neighbors(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor, wanted: Tensor) -> Fit:
     numbers = sorted(recipe.neighbors)
     head = NeighborsHead.of(features, targets, numbers[-1])
     logits = torch.cat([head.ask(part, numbers) for part in shown.split(BATCH)], dim=1)  # (G, n, C)

@@ -317,8 +317,8 @@ def _rebuild(
     built = build_frozen(model, params, task, frozen.weights, frozen.seed, device)
     if built.layer != frozen.layer or built.digest() != frozen.digest:
         raise WeightsError(
-            f"{what} was fitted on a frozen network that is not the one that its weights, '{frozen.weights}', give now: "
-            f"they, the model or a library have changed; {WAY_OUT}"
+            f"{what} was fitted on a frozen network that is not the one that its weights, '{frozen.weights}', give "
+            f"now: they, the model or a library have changed; {WAY_OUT}"
         )
     built.put(make_head(frozen.kind, {name: tensor.to(device) for name, tensor in head.items()}))
     return built.network
