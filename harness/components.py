@@ -491,7 +491,7 @@ class Recipe(Component):
     strengths: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
     """head: strengths of the L2 penalty (half the squared norm of a label's weights, beside the mean loss), of which
     each label gets the one with the lowest loss on validation."""
-    neighbors: tuple[int, ...] = (5, 20, 100)
+    neighbors: tuple[int, ...] = (5, 20, 100, 500)
     """neighbors: how many images may be asked, of which each label gets the number with the lowest loss on
     validation."""
     train_share: float = 1.0

@@ -56,6 +56,8 @@ class NeighborsHead(nn.Module):
         super().__init__()
         for name, tensor in (("bank", bank), ("targets", targets), ("known", known), ("asked", asked)):
             self.register_buffer(name, tensor)
+        self._groups = _group_labels(known)
+        self._numbers: list[int] = asked.tolist()
 
     @classmethod
     def of(cls, features: Tensor, targets: Tensor, asked: int) -> NeighborsHead:
@@ -64,36 +66,31 @@ class NeighborsHead(nn.Module):
         wanted = torch.full((targets.shape[1],), asked, device=features.device)
         return cls(nn.functional.normalize(features.float(), dim=1), targets.nan_to_num(0.0).float(), known, wanted)
 
+    def choose(self, asked: Tensor) -> NeighborsHead:
+        """The same head, in which each label asks its own number of images, (C,) int64."""
+        return NeighborsHead(self.bank, self.targets, self.known, asked)
+
     def forward(self, features: Tensor) -> Tensor:
         """Logits (B, C) of embeddings (B, D)."""
-        numbers = sorted(set(self.asked.tolist()))
+        numbers = sorted(set(self._numbers))
         logits = self.ask(features, numbers)  # (G, B, C)
-        place = torch.tensor([numbers.index(one) for one in self.asked.tolist()], device=features.device)
-        return logits.gather(0, place.expand(1, *logits.shape[1:]))[0]
+        return torch.stack([logits[numbers.index(one), :, label] for label, one in enumerate(self._numbers)], dim=1)
 
     def ask(self, features: Tensor, numbers: Sequence[int]) -> Tensor:
         """Logits (G, B, C) of embeddings (B, D), for each of G numbers of neighbors."""
         with torch.autocast(features.device.type, enabled=False):
             own = nn.functional.normalize(features.float(), dim=1)
             logits = own.new_zeros(len(numbers), len(own), self.targets.shape[1])
-            for labels in self._group_labels():
-                logits[:, :, labels] = self._ask_group(own, labels, numbers)
+            for labels, total in self._groups:
+                logits[:, :, labels] = self._ask_group(own, labels, total, numbers)
             return logits
 
-    def _group_labels(self) -> list[Tensor]:
-        """Labels that are known of the same images, which have the same neighbors."""
-        _, group = self.known.unique(dim=1, return_inverse=True)
-        return [torch.nonzero(group == number)[:, 0] for number in range(int(group.max()) + 1)]
-
-    def _ask_group(self, own: Tensor, labels: Tensor, numbers: Sequence[int]) -> Tensor:
-        """Logits (G, B, c) of some labels that are known of the same images."""
-        known = self.known[:, labels[0]]
-        total = int(known.sum())
-        targets = self.targets[:, labels]
-        prior = targets[known].mean(0) if total else torch.full_like(targets[:1].sum(0), 0.5)  # (c,)
-        prior = prior.clamp(RAREST, 1 - RAREST)
+    def _ask_group(self, own: Tensor, labels: list[int], total: int, numbers: Sequence[int]) -> Tensor:
+        """Logits (G, B, c) of some labels that are known of the same images, `total` in number."""
+        known, targets = self.known[:, labels[0]], self.targets[:, labels]
         if total == 0:
-            return prior.logit().expand(len(numbers), len(own), -1)
+            return own.new_zeros(len(numbers), len(own), len(labels))  # a probability of one half: nobody knows
+        prior = (targets.sum(0) / total).clamp(RAREST, 1 - RAREST)  # (c,), unknown targets being 0
         likeness, index = self._find_nearest(own, known, min(max(numbers), total))  # (B, K)
         weight = ((likeness - likeness[:, :1]) / TEMPERATURE).exp()
         found, of_all = (weight[..., None] * targets[index]).cumsum(1), weight.cumsum(1)  # (B, K, c), (B, K)
@@ -119,6 +116,19 @@ class NeighborsHead(nn.Module):
             best = values, places
         assert best is not None
         return best
+
+
+def _group_labels(known: Tensor) -> list[tuple[list[int], int]]:
+    """Labels that are known (n, C) of the same images, which have the same neighbors, and how many images those are.
+
+    Plain numbers, so that what exports a network sees no branch that depends on tensors.
+    """
+    _, group = known.unique(dim=1, return_inverse=True)
+    counts = known.sum(0).tolist()
+    groups: dict[int, list[int]] = {}
+    for label, number in enumerate(group.tolist()):
+        groups.setdefault(number, []).append(label)
+    return [(labels, counts[labels[0]]) for labels in groups.values()]
 
 
 def make_head(kind: HeadKind, tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -107,8 +107,8 @@ def _fit_neighbors(recipe: Recipe, features: Tensor, targets: Tensor, shown: Ten
     head = NeighborsHead.of(features, targets, numbers[-1])
     logits = torch.cat([head.ask(part, numbers) for part in shown.split(BATCH)], dim=1)  # (G, n, C)
     place, losses = _choose(logits, wanted, len(numbers) - 1)
-    head.asked = torch.tensor(numbers, device=features.device)[place]
-    return head, head.asked, losses, ()
+    asked = torch.tensor(numbers, device=features.device)[place]
+    return head.choose(asked), asked, losses, ()
 
 
 def _choose(logits: Tensor, targets: Tensor, cautious: int) -> tuple[Tensor, Tensor]:
