@@ -175,8 +175,8 @@ class _Pretrained:
             if kind not in CONFIG_MAPPING_NAMES:
                 version = require_library("transformers", "hf", LEAST)
                 raise WeightsError(
-                    f"{version} does not know the kind '{kind}' of model '{self.name}', and code that comes with weights "
-                    "is never run; pip install --upgrade transformers, or take another encoder"
+                    f"{version} does not know the kind '{kind}' of model '{self.name}', and code that comes with "
+                    "weights is never run; pip install --upgrade transformers, or take another encoder"
                 )
             try:
                 config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -201,8 +201,8 @@ class _Pretrained:
             said = self.folder.read(PROCESSOR).get("image_processor") or {}
         else:
             raise WeightsError(
-                f"model '{self.name}' does not say how images are prepared: its folder has no {TRANSFORM}; bring it, since "
-                "a guess would change every number"
+                f"model '{self.name}' does not say how images are prepared: its folder has no {TRANSFORM}; bring it, "
+                "since a guess would change every number"
             )
         return parse_transform(said, self.name)
 

@@ -292,8 +292,8 @@ def read_text_config(at: _Towers, name: str) -> Any:
         return AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     except Exception:  # noqa: BLE001 - whatever the library raises
         raise WeightsError(
-            f"the text tower of model '{at.name}' is a '{name}', whose {TEXT_CONFIG} is not here; put it into the folder, "
-            "or start the run where the hub can be reached"
+            f"the text tower of model '{at.name}' is a '{name}', whose {TEXT_CONFIG} is not here; put it into the "
+            "folder, or start the run where the hub can be reached"
         ) from None
 
 
