@@ -60,6 +60,8 @@ def check_a_short_training_runs(subject: Subject) -> None:
     from harness.training.setup import Setup, ValidationMetric
 
     check_every_field_is_valid(subject)
+    if _recipe(subject).train != "all":
+        return _check_probe(subject)
     recipe, task = _short(_recipe(subject)), make_task(size=SIZE)
     bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
     device = torch.device(subject.device)
@@ -81,6 +83,29 @@ def check_a_short_training_runs(subject: Subject) -> None:
         epochs = list(Training(setup).epochs())
     if not all(math.isfinite(epoch.train_loss) for epoch in epochs):
         raise ContractError("the training loss is not finite", "lower lr, or clip the gradient")
+
+
+def _check_probe(subject: Subject) -> None:
+    """A head that is fitted on embeddings is fitted on random ones, and scores are finite."""
+    import numpy as np
+    import torch
+
+    from harness.data.embeddings import Embeddings, Manifest
+    from harness.data.subsets import draw_subset
+    from harness.training.probe import fit_probe
+
+    recipe = _recipe(subject)
+    if recipe.train == "nothing":
+        return
+    with placed(SIZE, subject.device) as images:
+        count = len(images.prepared.images)
+        values = np.random.default_rng(0).normal(size=(count, 16)).astype(np.float32)
+        subset = draw_subset(images.prepared, recipe, "sample", seed=0)
+        used = images.prepared if subset is None else subset.prepared
+        embeddings = Embeddings("sample", values, Manifest(count, 16, {}))
+        logits = fit_probe(recipe, used, embeddings, torch.device(subject.device)).logits("val")
+    if not bool(logits.isfinite().all()):
+        raise ContractError("scores on validation are not finite", "give other strengths or numbers of neighbors")
 
 
 def _recipe(subject: Subject) -> Recipe:

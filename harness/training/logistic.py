@@ -32,7 +32,7 @@ Guess = Callable[["Tensor"], "Tensor"]
 """A first guess of the inverse Hessian: gradients (P, D + 1) -> directions (P, D + 1)."""
 PASSES = 300
 """Passes over the images at most."""
-TOLERANCE = {torch.float32: 1e-9, torch.float64: 1e-12}
+TOLERANCE = {torch.float32: 1e-10, torch.float64: 1e-12}
 """How far above its minimum a problem's loss may be, by the estimate of its own curvature."""
 FLATTEST = 1e-4
 """Curvature of a loss by its logit that the first guess of the inverse Hessian assumes at least."""
