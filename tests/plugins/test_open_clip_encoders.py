@@ -71,14 +71,19 @@ def test_embeddings_are_the_librarys_with_and_without_projection(registry, encod
 
 
 @pytest.mark.parametrize("kind", ["open", "biomed"])
-def test_a_zero_shot_score_is_the_scaled_difference_of_the_librarys_cosines(registry, encoders, kind, monkeypatch, tmp_path):
+def test_a_zero_shot_score_is_the_scaled_difference_of_the_librarys_cosines(
+    registry, encoders, kind, monkeypatch, tmp_path
+):
     import open_clip
 
     file, size = tmp_path / "mine.toml", SIZES[kind]
     file.write_text("\n".join(f'[{label}]\npresent = ["a {label}"]\nabsent = ["no {label}"]' for label in LABELS))
     network = load(registry.model(f"open-clip/{encoders / kind}"), size, prompts=str(file))
     images = torch.randn(2, 3, size, size)
-    whole, tokenize = load_by_library(encoders / kind, monkeypatch), open_clip.get_tokenizer(f"local-dir:{encoders / kind}")
+    whole, tokenize = (
+        load_by_library(encoders / kind, monkeypatch),
+        open_clip.get_tokenizer(f"local-dir:{encoders / kind}"),
+    )
     with torch.inference_mode():
         texts = [tokenize([f"{word} {label}" for label in LABELS]) for word in ("a", "no")]
         present, absent = (whole.encode_text(tokens, normalize=True) for tokens in texts)
@@ -94,7 +99,12 @@ def test_what_it_is_made_of_names_every_library_that_takes_part(registry, encode
     assert ", transformers " in with_prompts["library"]
     assert with_prompts["prompts"].startswith("sha256:")
     assert str(encoders) not in json.dumps(with_prompts)
-    assert with_prompts["transform"] == {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3], "size": 160, "filter": "bicubic"}
+    assert with_prompts["transform"] == {
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.25, 0.3],
+        "size": 160,
+        "filter": "bicubic",
+    }
 
 
 def test_another_width_or_transform_is_another_encoder(registry, encoders, tmp_path):
