@@ -20,6 +20,7 @@ from harness import (
     hookimpl,
     read_prompts,
     require_library,
+    require_size,
 )
 
 if TYPE_CHECKING:
@@ -129,11 +130,7 @@ def describe_hf(
     target = size or transform["size"]
     if target != config_size(config) is not None:
         require_interpolation(at, config, target)
-    if recipe.size < target:
-        raise UsageError(
-            f"model '{at.name}' sees images of {target} px, and the recipe gives {recipe.size}; "
-            f"--set recipe.size={target}"
-        )
+    require_size(at.name, recipe, target, transform["filter"])
     made_of |= {"architecture": at.folder.digest(CONFIG), "transform": transform, "pooling": pool}
     if recipe.weights == "pretrained":
         made_of["weights"] = at.folder.digest_weights()

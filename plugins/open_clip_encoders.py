@@ -22,6 +22,7 @@ from harness import (
     hookimpl,
     read_prompts,
     require_library,
+    require_size,
 )
 
 if TYPE_CHECKING:
@@ -82,11 +83,7 @@ def describe_open_clip(
     library = [require_library("open_clip_torch", "open-clip", LEAST)]
     config, transform = at.read_config(), at.read_transform()
     library += [require_library("timm", "open-clip", 1)] if "timm_model_name" in config["vision_cfg"] else []
-    if recipe.size < transform["size"]:
-        raise UsageError(
-            f"model '{at.name}' sees images of {transform['size']} px, and the recipe gives {recipe.size}; "
-            f"--set recipe.size={transform['size']}"
-        )
+    require_size(at.name, recipe, transform["size"], transform["filter"])
     made_of = {"architecture": at.architecture or at.folder.digest(CONFIG), "transform": transform}
     if recipe.weights == "pretrained":
         made_of["weights"] = at.folder.digest_weights()

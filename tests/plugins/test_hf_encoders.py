@@ -131,7 +131,7 @@ def test_the_head_is_a_linear_layer_and_random_weights_are_drawn_from_the_seed(r
 def test_a_pooler_that_is_not_used_is_no_part_of_the_network(registry, encoders):
     model = registry.model(f"hf/{encoders / 'vit'}")
     names = {pool: set(model.build(make_task(), pooling=pool).state_dict()) for pool in ("cls", "pooler")}
-    assert {name for name in names["pooler"] - names["cls"]} == {
+    assert names["pooler"] - names["cls"] == {
         "encoder.pooler.dense.weight",
         "encoder.pooler.dense.bias",
     }
@@ -303,6 +303,15 @@ def test_a_rescaling_other_than_by_255_becomes_part_of_mean_and_std(registry, en
     model = registry.model(f"hf/{folder}")
     assert model.inputs.mean == (0.25,) * 3
     assert model.inputs.std == (0.125,) * 3
+
+
+def test_a_filter_that_only_the_library_has_is_refused_where_it_would_be_used(registry, encoders, tmp_path):
+    folder = copy(encoders / "dino", tmp_path)
+    said = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(said | {"resample": 1}))
+    assert describe(registry, folder)["transform"]["filter"] == "lanczos"
+    with pytest.raises(UsageError, match=r"a filter that only its library has \(lanczos\).*--set recipe\.size=28"):
+        registry.model(f"hf/{folder}").origin.describe(Recipe(name="r", size=64, load_size=64))
 
 
 def test_a_name_of_the_hub_that_is_not_here_is_told_at_once(registry):
