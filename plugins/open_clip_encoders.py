@@ -22,6 +22,7 @@ from harness import (
     hookimpl,
     read_prompts,
     require_library,
+    require_size,
 )
 
 if TYPE_CHECKING:
@@ -82,11 +83,7 @@ def describe_open_clip(
     library = [require_library("open_clip_torch", "open-clip", LEAST)]
     config, transform = at.read_config(), at.read_transform()
     library += [require_library("timm", "open-clip", 1)] if "timm_model_name" in config["vision_cfg"] else []
-    if recipe.size < transform["size"]:
-        raise UsageError(
-            f"model '{at.name}' sees images of {transform['size']} px, and the recipe gives {recipe.size}; "
-            f"--set recipe.size={transform['size']}"
-        )
+    require_size(at.name, recipe, transform["size"], transform["filter"])
     made_of = {"architecture": at.architecture or at.folder.digest(CONFIG), "transform": transform}
     if recipe.weights == "pretrained":
         made_of["weights"] = at.folder.digest_weights()
@@ -292,8 +289,8 @@ def read_text_config(at: _Towers, name: str) -> Any:
         return AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     except Exception:  # noqa: BLE001 - whatever the library raises
         raise WeightsError(
-            f"the text tower of model '{at.name}' is a '{name}', whose {TEXT_CONFIG} is not here; put it into the folder, "
-            "or start the run where the hub can be reached"
+            f"the text tower of model '{at.name}' is a '{name}', whose {TEXT_CONFIG} is not here; put it into the "
+            "folder, or start the run where the hub can be reached"
         ) from None
 
 

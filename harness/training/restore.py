@@ -62,6 +62,8 @@ class Restored:
     """Whether its dataset's images keep their labels when they are mirrored, as views of `evaluate_at` may be."""
     model: str
     """The registered model's full name."""
+    found_as: str
+    """The name by which the registry has it: another one where it was made of a folder."""
     params: Options
     """The model's parameters, complete."""
     harness: str
@@ -239,6 +241,7 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
         codes=codes,
         mirrors=part.mirrors,
         model=model.name,
+        found_as=part.model.found_as or model.name,
         params=params,
         harness=part.harness,
         compiled=part.compiled,
