@@ -1,4 +1,4 @@
-"""Embeddings are what a network's last linear layer is given, whatever network it is, and known by all that made them."""
+"""Embeddings are what the last linear layer of any network is given, and known by all that made them."""
 
 from __future__ import annotations
 
