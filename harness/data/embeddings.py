@@ -33,10 +33,15 @@ CHUNK = 4096
 class Encoder(Protocol):
     """What makes embeddings."""
 
-    width: int
-    """D."""
-    about: Mapping[str, Any]
-    """What is to be known of the encoder, as plain data that is the same whenever it is the same encoder."""
+    @property
+    def width(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What is to be known of the encoder, as plain data that is the same whenever it is the same encoder."""
+        ...
 
     def embed(self, first: int, last: int) -> NDArray[np.float32]:
         """Embed images first..last, (last - first, D)."""

@@ -128,10 +128,11 @@ def test_an_exported_folder_holds_the_whole_network(board, records, probes, reci
 
 
 @pytest.mark.parametrize("recipe", ["toy-linear", "toy-knn"])
-def test_a_probe_is_explained_by_heat_maps(board, records, probes, recipe):
+@pytest.mark.parametrize("method", ["grad-cam", "integrated-gradients"])
+def test_a_probe_is_explained_by_heat_maps(board, records, probes, recipe, method):
     row = open_row(f"{board.folder}::tiny-cnn--bce--{recipe}", probes, torch.device("cpu"))
     images = torch.randint(0, 255, (2, 16, 16), dtype=torch.uint8)
-    maps = make_explainer(row, probes, "integrated-gradients").explain(images, [0, 1])
+    maps = make_explainer(row, probes, method).explain(images, [0, 1])
     assert maps.shape == (2, 16, 16)
     assert bool(maps.any())
 
