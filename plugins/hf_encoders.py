@@ -300,6 +300,8 @@ def make_encoder(config: Any, pooling: str) -> Any:
         tower = AutoModel.from_config(vision_of(config), trust_remote_code=False)
     if pooling not in ("pooler", "projection"):
         drop_pooler(tower)
+    for name, parameter in tower.named_parameters():
+        parameter.requires_grad_(not name.endswith("mask_token"))  # which stands for hidden patches, and none are
     if not is_composite(config):
         return tower
     parts = {"vision_model": tower}

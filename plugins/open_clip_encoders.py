@@ -157,19 +157,24 @@ class _Towers:
 
     def read_transform(self) -> dict[str, Any]:
         """Mean and std of pixels in 0..1, size and filter; open_clip's own values where the files leave one out."""
-        from open_clip.transform import PreprocessCfg
-
-        size = self.read_config()["vision_cfg"].get("image_size", 224)
         said = self.published if self.architecture else self.folder.read(CONFIG).get("preprocess_cfg")
-        known = {k: v for k, v in (said or {}).items() if k in PreprocessCfg.__dataclass_fields__ and v is not None}
-        whole = PreprocessCfg(**{"size": size, **known})
-        sides = {whole.size} if isinstance(whole.size, int) else set(whole.size)
+        known = {key: value for key, value in (said or {}).items() if value is not None}
+        if not {"mean", "std", "interpolation"} <= known.keys():
+            from open_clip.transform import PreprocessCfg
+
+            known = {"mean": PreprocessCfg.mean, "std": PreprocessCfg.std, "interpolation": "bicubic"} | known
+        size = known.get("size", self.read_config()["vision_cfg"].get("image_size", 224))
+        sides = {size} if isinstance(size, int) else set(size)
         if len(sides) != 1:
             raise WeightsError(
-                f"model '{self.name}' takes images that are not square, {whole.size}, which nothing here gives"
+                f"model '{self.name}' takes images that are not square, {size}, which nothing here gives"
             )
-        mean, std = list(whole.mean), list(whole.std)
-        return {"mean": mean, "std": std, "size": sides.pop(), "filter": whole.interpolation}
+        return {
+            "mean": list(known["mean"]),
+            "std": list(known["std"]),
+            "size": sides.pop(),
+            "filter": known["interpolation"],
+        }
 
 
 def read_tensors(at: _Towers) -> dict[str, Tensor]:

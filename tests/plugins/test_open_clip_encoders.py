@@ -182,3 +182,29 @@ def test_pickled_weights_that_hold_more_than_tensors_are_not_read(registry, enco
     torch.save({"state_dict": print}, folder / "open_clip_pytorch_model.bin")
     with pytest.raises(WeightsError, match="cannot be read as tensors alone"):
         load(registry.model(f"open-clip/{folder}"), 160)
+
+
+def test_a_missing_library_is_told_with_the_line_that_installs_it(registry, encoders, monkeypatch):
+    from importlib.metadata import PackageNotFoundError
+
+    def raise_it(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", raise_it)
+    with pytest.raises(WeightsError, match=r"need open_clip_torch: pip install 'cxr-harness\[open-clip\]'"):
+        describe(registry, encoders / "open")
+
+
+def test_a_transform_that_leaves_something_out_has_the_librarys_own_values(registry, encoders, tmp_path):
+    folder = Path(shutil.copytree(encoders / "open", tmp_path / "open"))
+    said = json.loads((folder / "open_clip_config.json").read_text())
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": said["model_cfg"]}))
+    found = describe(registry, folder)["transform"]
+    assert (found["mean"][0], found["filter"], found["size"]) == (0.48145466, "bicubic", 28)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hf/{}/dino", "hf/{}/siglip", "open-clip/{}/open", "open-clip/{}/biomed"])
+def test_an_encoder_keeps_the_contract_of_models(harness, encoders, name):
+    code, out, err = harness("check", name.format(encoders))
+    assert code == 0, out + err
