@@ -24,6 +24,7 @@ from harness.components import (
     Loss,
     Metric,
     Model,
+    ModelOrigin,
     Needs,
     Observer,
     Recipe,
@@ -34,6 +35,8 @@ from harness.components import (
 )
 from harness.data.image_files import ImageFiles, list_files, locate_images
 from harness.data.layouts import Layout
+from harness.data.model_folders import ModelFolder, require_library, require_size
+from harness.data.prompts import read_prompts, require_prompts
 from harness.data.splits import carve, fold, stratify
 from harness.data.term_labels import label_by_terms
 from harness.data.uncertainty import take_uncertain
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from harness.evaluation.kernels import Ranking, auroc, average_precision, rank, sum_groups
     from harness.serving.rows import LoadedRow
     from harness.serving.scores import ImageScores
+    from harness.training.encoder import EncoderNetwork, make_zero_shot_head
 
 __all__ = [
     "Augment",
@@ -59,6 +63,7 @@ __all__ = [
     "Data",
     "DataError",
     "Dataset",
+    "EncoderNetwork",
     "Engine",
     "Executor",
     "Float",
@@ -74,6 +79,8 @@ __all__ = [
     "Loss",
     "Metric",
     "Model",
+    "ModelFolder",
+    "ModelOrigin",
     "Needs",
     "Observer",
     "Ranking",
@@ -98,11 +105,16 @@ __all__ = [
     "list_files",
     "load_row",
     "locate_images",
+    "make_zero_shot_head",
     "parse_id_source",
     "rank",
     "read_board",
     "read_lines",
+    "read_prompts",
     "read_table",
+    "require_library",
+    "require_prompts",
+    "require_size",
     "run",
     "score",
     "stratify",
@@ -114,6 +126,7 @@ __all__ = [
 LATE = {
     **dict.fromkeys(("Ranking", "auroc", "average_precision", "rank", "sum_groups"), "harness.evaluation.kernels"),
     **dict.fromkeys(("SystemScore", "load_row", "run", "score"), "harness.api"),
+    **dict.fromkeys(("EncoderNetwork", "make_zero_shot_head"), "harness.training.encoder"),
     "ImageScores": "harness.serving.scores",
     "LoadedRow": "harness.serving.rows",
 }

@@ -22,6 +22,7 @@ from harness.errors import UnknownNameError, UsageError, suggest
 from harness.files import decode_text, write_atomically
 from harness.panels import PanelFiles, read_panel
 from harness.parameters import Params, flatten
+from harness.text import shorten_name
 from harness.units import Pooling, Unit
 from harness.values import NULL, read_value, toml_key, toml_value
 
@@ -69,7 +70,7 @@ class Row:
         """`model--loss--recipe`, with six hex digits of the parameters where there are some; safe as a file name."""
         if self.control is not None:
             return f"control-{self.control}"
-        parts = [self.model, self.loss, self.recipe]
+        parts = [shorten_name(self.model), self.loss, self.recipe]
         if self.params:
             parts.append(_digest(self.params))
         return file_name("--".join(parts))

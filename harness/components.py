@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -274,6 +274,25 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelOrigin:
+    """Where a model comes from that is no code alone: files of a library's own format, in a folder or from a hub."""
+
+    describe: Callable[..., Mapping[str, Any]]
+    """describe(recipe, **params): what the network is made of, as plain data that JSON can hold: the library with its
+    version, the image transform, digests of files. It is part of a result's identity and stands in its record; an entry
+    that is called like a parameter stands for that parameter's value. It asks no network. Raises `WeightsError` or
+    `UsageError`, in one sentence, where files or the library are missing, or where the recipe does not suit."""
+    fetch: Callable[[], None] | None = None
+    """Brings the files from the hub; called where it can be reached and `describe` cannot be answered without."""
+    require_labels: Callable[..., None] | None = None
+    """require_labels(labels, **params): raises `UsageError` for labels that the network could say nothing about."""
+    found_as: str = ""
+    """The name by which the model is found again, where its own name is no more than its folder's."""
+    weights: Path | None = None
+    """A file of its weights, beside which `NAME.toml` may declare what they were made from."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model(Component):
     """A named way to build a network that maps images (B, K, H, W) to logits (B, C)."""
 
@@ -282,7 +301,8 @@ class Model(Component):
     space: Space = field(default_factory=dict)
     inputs: Inputs = Inputs()
     pretrained: Callable[..., Mapping[str, Tensor]] | None = None
-    """pretrained(task, **params): the ImageNet weights under the network's own tensor names, where there are some."""
+    """pretrained(task, **params): the published weights under the network's own tensor names, where there are some:
+    ImageNet's, unless the model has an `origin`."""
     trunk: str = ""
     """The module of the network that weights may be of alone, such as `features`; all else then stays random."""
     map_layer: str = ""
@@ -291,6 +311,8 @@ class Model(Component):
     pretrained_on: tuple[str, ...] = ()
     """What the weights of `pretrained` were made from, by names such as `imagenet` that `docs/data.md` lists; empty is
     unknown. A model without `pretrained` that names something here always brings such weights along."""
+    origin: ModelOrigin | None = None
+    """What it is made of beside code, such as the files of a published encoder."""
     resolve: Callable[[str], Model] | None = None
     """For a family, named `prefix/*`: gives the member of that name, named in full (`timm/NAME` -> its tagged name)."""
 
@@ -451,10 +473,36 @@ class Schedule:
             raise UsageError("schedule.warmup is not for one-cycle, which rises by itself; set schedule.rise")
 
 
+BY_GRADIENT = (
+    "optimizer", "lr", "weight_decay", "betas", "momentum", "schedule", "gradient_clip", "epochs", "batch_size",
+    "micro_batch", "augment", "freeze_epochs", "oversample", "label_smoothing", "average_decay", "select_on",
+    "patience",
+)  # fmt: skip
+"""Fields of a recipe that are about training by gradient alone."""
+GRIDS = {"strengths": "head", "neighbors": "neighbors"}
+"""Fields of a recipe that hold values to choose from on validation, and the `train` that chooses."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Component):
     """A named, frozen set of training choices. `replace` it, or override fields by `--set recipe.NAME=VALUE`."""
 
+    train: Literal["all", "head", "neighbors", "nothing"] = "all"
+    """What is fitted. `all`: the whole network, by gradient. `head`: its last linear layer alone, by logistic
+    regression on what the frozen rest says of each image. `neighbors`: the nearest training images take that layer's
+    place. `nothing`: the network predicts as it was built. Only `all` augments, and uses the fields of training by
+    gradient."""
+    strengths: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
+    """head: strengths of the L2 penalty (half the squared norm of a label's weights, beside the mean loss), of which
+    each label gets the one with the lowest loss on validation."""
+    neighbors: tuple[int, ...] = (5, 20, 100, 500)
+    """neighbors: how many images may be asked, of which each label gets the number with the lowest loss on
+    validation."""
+    train_share: float = 1.0
+    """Share of the training patients that are used, drawn from the data and the seed: the same for every row, and those
+    of a smaller share are among those of a larger one."""
+    train_positives: int | None = None
+    """Training patients with each label that are used, and as many without any, drawn in the same way. None: all."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     """Adam (decay as an L2 penalty), AdamW (decoupled decay), or SGD with momentum (L2 penalty)."""
     lr: float = 1e-4
@@ -470,7 +518,7 @@ class Recipe(Component):
     gradient_clip: float | None = None
     """Largest norm of the gradient over all parameters; a longer one is shortened to it."""
     epochs: int = 10
-    """Passes over the training images."""
+    """Passes over the training images; always 0 where `train` is not `all`."""
     batch_size: int = 16
     """Images in one step of the optimizer."""
     micro_batch: int | Literal["auto"] | None = None
@@ -487,7 +535,8 @@ class Recipe(Component):
     too) and `flip` (resized, and its mirror image) average the logits of their views; where the dataset does not
     mirror, mirrored views are left out."""
     weights: str = "random"
-    """Initial weights: `random`, `imagenet`, or a file (.safetensors, .pth), taken to eat what `Model.inputs` says."""
+    """Initial weights: `random`, `imagenet`, `pretrained` (whatever weights the model brings), or a file (.safetensors,
+    .pth), taken to eat what `Model.inputs` says."""
     freeze_epochs: int = 0
     """First epochs in which only the head is trained: the rest keeps its weights and statistics."""
     oversample: Mapping[str, float] = field(default_factory=dict)
@@ -513,7 +562,9 @@ class Recipe(Component):
         super().__post_init__()
         what = f"recipe '{self.name}'"
         _check_names(what, self)
-        whole: dict[str, tuple[float | None, float | None]] = {"epochs": (1, None), "batch_size": (1, None)}
+        self._check_train(what)
+        least = 1 if self.train == "all" else 0
+        whole: dict[str, tuple[float | None, float | None]] = {"epochs": (least, None), "batch_size": (1, None)}
         _check_bounds(
             what, self, whole | {"load_size": (8, LARGEST_SIZE), "size": (8, LARGEST_SIZE), "patience": (1, None)}
         )
@@ -533,6 +584,33 @@ class Recipe(Component):
             raise UsageError(f"{what}: a {self.evaluate_at} of {self.size} px needs load_size of at least that")
         if isinstance(self.micro_batch, int) and (self.micro_batch < 1 or self.batch_size % self.micro_batch):
             raise UsageError(f"{what}: micro_batch must divide batch_size {self.batch_size}, got {self.micro_batch}")
+
+    def _check_train(self, what: str) -> None:
+        """Raise `UsageError` for fields that `train` makes no use of, and for grids and subsets that cannot be."""
+        usual = {field.name: field.default for field in fields(self)}
+        usual["oversample"] = {}
+        unused = [] if self.train == "all" else list(BY_GRADIENT)
+        if self.train != "all" and self.epochs == usual["epochs"]:
+            object.__setattr__(self, "epochs", 0)  # it is frozen to all others
+        usual["epochs"] = self.epochs if self.epochs == 0 else usual["epochs"]
+        unused += [name for name, user in GRIDS.items() if user != self.train]
+        if given := [name for name in unused if getattr(self, name) != usual[name]]:
+            raise UsageError(
+                f"{what}: {', '.join(given)} can do nothing where train is '{self.train}'; leave it out, or take a "
+                "recipe that trains otherwise"
+            )
+        for name in GRIDS:
+            values = getattr(self, name)
+            if not values or not all(0 < value < math.inf for value in values) or len(set(values)) < len(values):
+                raise UsageError(f"{what}: {name} must be different finite numbers above 0, got {values}")
+        if self.train == "neighbors" and self.evaluate_at not in ("resize", "center-crop"):
+            raise UsageError(
+                f"{what}: neighbors are asked for one view of an image, and evaluate_at '{self.evaluate_at}' makes "
+                "several; set it to resize or center-crop"
+            )
+        if not 0 < self.train_share <= 1:
+            raise UsageError(f"{what}: train_share must be above 0 and at most 1, got {self.train_share}")
+        _check_bounds(what, self, {"train_positives": (1, None)})
 
 
 Tell = Callable[[Mapping[str, Any]], None]

@@ -29,6 +29,7 @@ from harness.errors import UnknownNameError, UsageError
 from harness.files import exclusive, write_atomically
 from harness.parameters import Params, list_parameters
 from harness.registry import Registry
+from harness.text import shorten_name
 
 METRICS = ("auroc", "auprc", "f1", "brier", "ece")
 """Metrics of a new board that names none; the first one ranks."""
@@ -252,7 +253,7 @@ def _from_parts(request: BoardRequest) -> Board:
         raise UsageError(f"give a board (a folder or a bundled name), or also {', '.join(absent)}")
     rows = [row_text(request.models, request.losses, request.recipes, request.params)]
     seeds = request.seeds or (0,)
-    title = f"{request.dataset}: {' and '.join(request.models)}"
+    title = f"{request.dataset}: {' and '.join(map(shorten_name, request.models))}"
     metrics = request.metrics or METRICS
     board = Board(
         folder=request.folder,

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
 
-from harness.components import Component, Loss, Model, Options, Recipe
+from harness.components import GRIDS, Component, Loss, Model, Options, Recipe
 from harness.errors import UnknownNameError, UsageError
 from harness.values import is_plain, read_value
 
@@ -20,6 +20,8 @@ WORDS: Mapping[str, bool | None] = {"none": None, "true": True, "false": False}
 """What is no text when it is typed, in any letters."""
 NUMBER = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
 """A number that is none to TOML."""
+WHOLE: Mapping[str, Any] = {"train": "all", "train_share": 1.0, "train_positives": None}
+"""Fields of a recipe with the values that mean that all of the network and of the data is trained."""
 TABLES = ("oversample",)
 """Fields of a recipe that are tables, with names that a user gives: `oversample.Hernia`."""
 Params = dict[str, dict[str, Any]]
@@ -146,7 +148,7 @@ def override(recipe: Recipe, given: Options) -> Recipe:
     flat = flatten(given)
     if "size" in flat and "load_size" not in flat and isinstance(flat["size"], int):
         flat["load_size"] = round(recipe.load_size * flat["size"] / recipe.size)
-    current_values = recipe_values(recipe)
+    current_values = list_fields(recipe)
     changed: dict[str, Any] = {}
     for name, value in flat.items():
         outer, _, inner = name.partition(".")
@@ -163,7 +165,17 @@ def override(recipe: Recipe, given: Options) -> Recipe:
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
-    """Every training choice of a recipe, flat, with dotted names: its identity without its name."""
+    """Every training choice of a recipe that takes part, flat, with dotted names: its identity without its name.
+
+    What says which part of the network and of the data is trained is left out where that is all of it.
+    """
+    idle = {name for name, user in GRIDS.items() if user != recipe.train}
+    idle |= {name for name, usual in WHOLE.items() if getattr(recipe, name) == usual}
+    return {name: value for name, value in list_fields(recipe).items() if name not in idle}
+
+
+def list_fields(recipe: Recipe) -> dict[str, Any]:
+    """Every field of a recipe that is a training choice, flat, with dotted names."""
     about = {field.name for field in fields(Component)} | {"space"}
     values = {field.name: getattr(recipe, field.name) for field in fields(recipe) if field.name not in about}
     return flatten({name: asdict(value) if is_dataclass(value) else value for name, value in values.items()})  # type: ignore[arg-type]

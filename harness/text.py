@@ -9,6 +9,9 @@ STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 COMMAND = re.compile(r"^(?=\s*::)|(?<=##)(?=\[)")
 """Where a line would be a command to the service that runs it, as `::error::` is."""
 
+PATH = re.compile(r"(?:\.{1,2}|~)?/")
+"""How a name begins that is a folder's."""
+
 
 def make_visible(text: str) -> str:
     """Return text that stays in its line and steers neither a terminal nor a CI service: escapes stand as in Python."""
@@ -36,3 +39,9 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 def agree(number: int, one: str, several: str) -> str:
     """The form of a word that agrees with a number: `agree(1, "is", "are")` is `is`."""
     return one if number == 1 else several
+
+
+def shorten_name(model: str) -> str:
+    """The name of a model as it is published: of `hf//home/me/rad-dino` and `hf/./rad-dino` it is `hf/rad-dino`."""
+    family, _, asked = model.partition("/")
+    return f"{family}/{asked.rstrip('/').rpartition('/')[2]}" if PATH.match(asked) else model

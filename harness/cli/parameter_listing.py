@@ -17,7 +17,7 @@ from functools import cache, partial
 from typing import Any
 
 from harness.components import Recipe
-from harness.parameters import TABLES, defaults, find_types, recipe_values
+from harness.parameters import TABLES, defaults, find_types, list_fields
 from harness.values import describe_type
 
 ITEM = re.compile(r"^- ((?:`\w+`(?:, )?)+): (.*?)(?=\n\s*\n|\n- |\Z)", re.MULTILINE | re.DOTALL)
@@ -34,7 +34,7 @@ def describe_function(function: Callable[..., Any]) -> dict[str, dict[str, Any]]
 
 def describe_fields(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """Describe every training choice of a recipe, nested ones with dotted names: name -> type, default, about."""
-    values = recipe_values(recipe) | {name: None for name in TABLES if not getattr(recipe, name)}
+    values = list_fields(recipe) | {name: None for name in TABLES if not getattr(recipe, name)}
     return {
         name: {"type": _type_of(name), "default": value, "about": _sentence_of(name)} for name, value in values.items()
     }

@@ -103,11 +103,13 @@ class Display(AbstractContextManager["Display"]):
                 self.bars.forget("preparing")
                 self.total = event.total
                 self._count_combos()
-                self._count_epochs(event.name, 0, event.epochs, f"epoch 1 of {event.epochs}", "")
+                words = f"epoch 1 of {event.epochs}" if event.epochs else "nothing is trained by gradient"
+                self._count_epochs(event.name, 0, event.epochs, words, "")
             case StepsBegun(name, steps, epochs):
                 part = steps.epoch - 1 + steps.done / steps.total
                 words = f"epoch {steps.epoch} of {epochs}, step {steps.done:,} of {steps.total:,}"
-                self._count_epochs(name, part, epochs, words)
+                embedding = f"{steps.done:,} of {count(steps.total, 'image')} embedded"
+                self._count_epochs(name, part, epochs, words if epochs else embedding)
             case EpochFinished():
                 self._count_epochs(
                     event.name,
@@ -220,7 +222,7 @@ class Display(AbstractContextManager["Display"]):
             self.bars.forget("preparing")
 
     def _count_epochs(self, name: str, done: float, epochs: int, words: str, note: str | None = None) -> None:
-        self.bars.update(name, name, done, epochs, words, note)
+        self.bars.update(name, name, done, max(epochs, 1), words, note)
         self._count_combos()
 
     def _count_combos(self) -> None:

@@ -57,6 +57,8 @@ class Prepared:
     """Images of few grey levels, and how many each had before it was resized."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Split -> how many of its images are missing or cannot be decoded; splits that are whole are absent."""
+    folder: Path | None = None
+    """Where the decoded images lie in the cache, which is there as long as `images` is; None where they do not."""
 
 
 def prepare(
@@ -98,7 +100,7 @@ def prepare(
         images = np.memmap(folder / PIXELS, dtype=np.uint8, mode="c", shape=shape)
         use_as_long_as(images, handles)
         digests = np.load(folder / DIGESTS, allow_pickle=False)
-    return replace(_describe(source, whole, missing, kept, images, finished), digests=digests)
+    return replace(_describe(source, whole, missing, kept, images, finished), digests=digests, folder=folder)
 
 
 def _select_readable(source: Source, data: Data, finished: Manifest) -> Data:

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from harness.board import Board, Combo
 from harness.choices import Choices
@@ -22,7 +24,8 @@ from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.data.pretraining import PretrainingSource, unite
-from harness.errors import ClaimLostError, DataError, StorageError
+from harness.data.subsets import Subset
+from harness.errors import ClaimLostError, DataError, StorageError, UsageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
 from harness.evaluation.predictions import Predictions
@@ -30,13 +33,21 @@ from harness.evaluation.resamples import Resamples
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
 from harness.execution.maps import make_maps
-from harness.files import is_full
+from harness.execution.probing import (
+    assemble_probe,
+    describe_probe,
+    describe_probe_cost,
+    describe_subset,
+    list_trained,
+    name_absent,
+)
+from harness.files import Content, is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation, describe_notes, describe_splits
 from harness.results.identity import fingerprint_test
-from harness.results.layout import MAPS, WEIGHTS, predictions_file
+from harness.results.layout import MAPS, PATIENTS, WEIGHTS, predictions_file
 from harness.results.provenance import describe_run, scrub, scrub_paths
 from harness.results.record import (
     ComboPart,
@@ -54,18 +65,20 @@ from harness.results.record import (
 from harness.results.shadow import describe_training
 from harness.results.store import run_folder
 from harness.training import VERSION
-from harness.training.build import make_validation_metric, set_up
+from harness.training.build import describe_inputs, make_validation_metric, set_up
 from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
+from harness.training.embedding import embed
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execution
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.pace import OnSteps
+from harness.training.probe import fit_probe
 from harness.training.setup import Setup
 from harness.training.timer import wait_for
-from harness.training.weight_file import describe_network, write_weight_file
+from harness.training.weight_file import Trained, describe_network, write_weight_file
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -99,10 +112,19 @@ class Job:
     """The files given by --plugin that take part, without their folders."""
     missing: str | None = None
     """Why its initial weights are not there, in words; None where they are."""
+    made_of: Mapping[str, Any] | None = None
+    """What its network is made of beside code, where there is something to say."""
     seen: tuple[PretrainingSource, ...] = ()
     """What its network has seen before."""
     pretraining: Sequence[PretrainingPart] = ()
     """What of that is in the test."""
+    subset: Subset | None = None
+    """The training patients in use, where the recipe does not ask for all."""
+
+    @property
+    def used(self) -> Prepared:
+        """The images, of which those that are not in use belong to no split."""
+        return self.prepared if self.subset is None else self.subset.prepared
 
     @property
     def board_folder(self) -> Path:
@@ -160,8 +182,10 @@ def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps) 
             return _measure_prevalence(job)
         watch = Stopwatch()
         watch.seconds["prepare"] = job.prepare_seconds
+        if job.choices.recipe.train in ("head", "neighbors"):
+            return _probe_and_measure(job, on_device, watch, on_steps)
         with watch.phase("place"):
-            placed = on_device.place(job.prepared, job.device, job.engine.placement)
+            placed = on_device.place(job.used, job.device, job.engine.placement)
         return _train_and_measure(job, placed, watch, on_epoch, on_steps)
     except (StorageError, ClaimLostError):
         raise
@@ -190,12 +214,18 @@ def reason_to_skip(job: Job) -> str | None:
     loss, model, recipe = job.choices.loss, job.choices.model, job.choices.recipe
     if loss.scalar and bool(np.isnan(job.prepared.data.targets).any()):
         return f"loss '{loss.name}' reduces by itself and cannot leave out unknown targets, which this dataset has"
+    if recipe.train != "all" and loss.name != "bce":
+        return f"recipe '{recipe.name}' trains nothing by a loss of one's choice; name the loss 'bce' beside it"
     if model.inputs.size is not None and model.inputs.size != recipe.size:
         return f"model '{model.name}' takes images of {model.inputs.size} px only, the recipe gives {recipe.size}"
     try:
         fit_columns(job.prepared.data, model.inputs.table)
+        if model.origin is not None and model.origin.require_labels is not None:
+            model.origin.require_labels(job.prepared.data.labels, **job.choices.model_params)
     except DataError as error:
         return f"model '{model.name}' cannot be trained here: {error}"
+    except UsageError as error:
+        return f"model '{model.name}' cannot be used here: {error}"
     return None
 
 
@@ -227,7 +257,57 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
         **describe_evaluation(evaluation),
         training=_describe_training(job, training),
         efficiency=_describe_cost(job, training, watch, energy),
-        artifacts=_save(job, training, evaluation, predictions) | _save_maps(job, maps),
+        artifacts=_save(job, _list_trained(training), setup.network, evaluation, predictions) | _save_maps(job, maps),
+    )
+    return Result(record, evaluation.resamples)
+
+
+def _probe_and_measure(job: Job, on_device: DeviceData, watch: Stopwatch, on_steps: OnSteps) -> Result:
+    """Fit a head on the embeddings of a frozen network, which is built only where they are not in the cache."""
+    energy, recipe, seed = EnergyMeter(job.device), job.choices.recipe, job.combo.seed
+    if job.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(job.device)
+
+    def place() -> Placed:
+        return on_device.place(job.prepared, job.device, job.engine.placement)
+
+    remarks: list[str] = []
+    with watch.phase("embed"):
+        inputs = describe_inputs(job.used, recipe, job.choices.model.inputs, seed)
+        embeddings = embed(
+            job.choices,
+            job.prepared,
+            place,
+            inputs,
+            seed,
+            job.device,
+            job.engine,
+            remark=remarks.append,
+            on_steps=on_steps,
+        )
+    with watch.phase("train"):
+        probe = fit_probe(recipe, job.used, embeddings, job.device)
+        wait_for(job.device)
+    predictions = {}
+    for split in ("val", "test"):
+        with watch.phase(f"predict {split}"):
+            predictions[split] = probe.predictions(split)
+    maps: MapValues | str = NO_MAPS
+    if job.boxes is not None:
+        with watch.phase("explain"):
+            network, table = assemble_probe(probe, job.choices, inputs, seed)
+            maps = make_maps(job.choices, job.protocol.metrics, job.boxes, place(), network, inputs[0], table)
+    with watch.phase("evaluate"):
+        evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, maps)
+    peak = torch.cuda.max_memory_allocated(job.device) if job.device.type == "cuda" else None
+    record = _record(
+        job,
+        status="done",
+        **describe_evaluation(evaluation),
+        training=describe_probe(probe, recipe, job.subset, [*remarks, *(inputs[1].notes if inputs[1] else ())]),
+        efficiency=describe_probe_cost(embeddings, watch.seconds, peak, energy.joules()),
+        artifacts=_save(job, list_trained(probe, recipe, inputs, seed), probe.head, evaluation, predictions)
+        | _save_maps(job, maps),
     )
     return Result(record, evaluation.resamples)
 
@@ -245,7 +325,7 @@ def _explain(job: Job, setup: Setup, watch: Stopwatch) -> MapValues | str:
 
 def _measure_prevalence(job: Job) -> Result:
     """The control that trains nothing."""
-    predictions = {split: predict_prevalence(job.prepared.data, split) for split in ("val", "test")}
+    predictions = {split: predict_prevalence(job.used.data, split) for split in ("val", "test")}
     evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, NO_NETWORK)
     record = _record(
         job, status="done", **describe_evaluation(evaluation), artifacts=_save_predictions(job, predictions)
@@ -271,7 +351,7 @@ def _set_up(job: Job, placed: Placed) -> Setup:
     recipe = job.choices.recipe
     names = {recipe.select_on, recipe.schedule.watch} - {"loss"}
     metrics = {name: make_validation_metric(placed, _metric(job, name)) for name in names}
-    return set_up(job.choices, job.prepared, placed, job.combo.seed, metrics, job.engine)
+    return set_up(job.choices, job.used, placed, job.combo.seed, metrics, job.engine)
 
 
 def name_selection(job: Job) -> str:
@@ -309,6 +389,7 @@ def _record(job: Job, provenance: ProvenancePart | None = None, **parts: object)
             row=combo.row.name,
             control=combo.row.control,
             resolved={section: _published(values) for section, values in resolved.items()},
+            made_of=None if job.made_of is None else _published(job.made_of),
         ),
         dataset=_describe_data(job),
         pretraining=list(job.pretraining),
@@ -340,13 +421,13 @@ def _describe_data(job: Job) -> DatasetPart:
 
 def _describe_training(job: Job, training: Training) -> TrainingPart:
     history = training.history
-    best = max((epoch for epoch in history if epoch.best), key=lambda epoch: epoch.number)
+    best = max((epoch for epoch in history if epoch.best), key=lambda epoch: epoch.number, default=None)
     execution = training.execution
     return TrainingPart(
         epochs=len(history),
-        best_epoch=best.number,
+        best_epoch=0 if best is None else best.number,
         select_on=name_selection(job),
-        best_value=best.value,
+        best_value=None if best is None else best.value,
         stopped_early=len(history) < job.choices.recipe.epochs,
         execution=ExecutionPart(
             placement=execution.placement,
@@ -355,7 +436,7 @@ def _describe_training(job: Job, training: Training) -> TrainingPart:
             compiled=execution.compiled,
             step=execution.step,
             micro_batch=execution.micro_batch,
-            notes=[scrub(note) for note in execution.notes],
+            notes=[scrub(note) for note in (*execution.notes, *name_absent(job.subset))],
         ),
         history=[
             EpochPart(
@@ -368,6 +449,7 @@ def _describe_training(job: Job, training: Training) -> TrainingPart:
             )
             for epoch in history
         ],
+        subset=describe_subset(job.subset, job.choices.recipe),
     )
 
 
@@ -391,19 +473,36 @@ def _save_predictions(job: Job, predictions: dict[str, Predictions]) -> dict[str
     """Stage predictions under `runs/<key>/`, until the record is written; gives each file's sha256."""
     job.guard()
     folder = run_folder(job.board_folder, job.key)
-    return {
-        predictions_file(split): stage(folder / predictions_file(split), predicted.write)
-        for split, predicted in predictions.items()
-    }
+    contents: dict[str, Content] = {predictions_file(split): made.write for split, made in predictions.items()}
+    if job.subset is not None:
+        contents[PATIENTS] = job.subset.text
+    return {name: stage(folder / name, content) for name, content in contents.items()}
 
 
-def _save(job: Job, training: Training, evaluation: Evaluation, predictions: dict[str, Predictions]) -> dict[str, str]:
-    """Stage predictions and best weights, which can be restored, under `runs/<key>/`; gives each file's sha256."""
+def _list_trained(training: Training) -> Trained:
+    """What a training by gradient leaves beside tensors."""
+    setup, execution = training.setup, training.execution
+    return Trained(
+        task=setup.task,
+        recipe=setup.recipe,
+        prepared=setup.placed.prepared,
+        codes=setup.codes,
+        precision=execution.precision,
+        compiled=execution.compiled,
+    )
+
+
+def _save(
+    job: Job, trained: Trained, network: nn.Module, evaluation: Evaluation, predictions: dict[str, Predictions]
+) -> dict[str, str]:
+    """Stage predictions and weights, which can be restored, under `runs/<key>/`; gives each file's sha256.
+
+    `network` is what was fitted: of a probe, the head alone.
+    """
     folder, digests = run_folder(job.board_folder, job.key), _save_predictions(job, predictions)
     job.guard()
     own = describe_training(job.source, job.combo.options, job.fingerprint)
-    network, seen = training.setup.network, unite((own, *job.seen))
-    about = describe_network(training, job.choices, evaluation, job.protocol.names, seen)
+    about = describe_network(trained, job.choices, evaluation, job.protocol.names, unite((own, *job.seen)))
     return digests | {WEIGHTS: stage(folder / WEIGHTS, lambda path: write_weight_file(path, network, about))}
 
 

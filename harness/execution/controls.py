@@ -15,16 +15,14 @@ import numpy as np
 
 from harness.data.prepare import Prepared
 from harness.evaluation.predictions import Predictions
-from harness.evaluation.subgroups import find_groups
+from harness.training.heads import RAREST
+from harness.training.prediction import make_predictions
 from harness.training.setup import stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.components import Data
-
-RAREST = 1e-6
-"""Prevalence that a label without a training positive is given, so that its logit is finite."""
 
 
 def shuffle_targets(prepared: Prepared, seed: int) -> Prepared:
@@ -40,17 +38,7 @@ def shuffle_targets(prepared: Prepared, seed: int) -> Prepared:
 def predict_prevalence(data: Data, split: str) -> Predictions:
     """The share of positives among the known training targets, for every image of a split."""
     rows = np.flatnonzero(data.table["split"].to_numpy() == split)
-    table, studies = data.table.iloc[rows], data.studies
-    return Predictions(
-        labels=data.labels,
-        image=table["image"].to_numpy(dtype=str),
-        patient=table["patient"].to_numpy(dtype=str),
-        logits=np.tile(find_prevalence(data), (len(rows), 1)),
-        targets=data.targets[rows],
-        patients_known=data.patients_known,
-        study=None if studies is None else studies[rows],
-        columns={name: values[rows] for name, values in find_groups(data).items()},
-    )
+    return make_predictions(data, rows, np.tile(find_prevalence(data), (len(rows), 1)))
 
 
 def find_prevalence(data: Data) -> NDArray[np.float32]:

@@ -288,7 +288,7 @@ class Dispatch:
     def _expect(self, item: Planned) -> float:
         job = item.job
         recipe = job.choices.recipe
-        images = int((job.prepared.data.table["split"] == "train").sum())
+        images = int((job.used.data.table["split"] == "train").sum())
         work = measure_work(images, recipe.epochs, recipe.size)
         return self.forecast.seconds(job.combo.row.name, job.choices.model.name, work)
 

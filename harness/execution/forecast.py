@@ -27,6 +27,8 @@ class Forecast:
             return
         seconds = sum(value for name, value in record.efficiency.seconds.items() if name != "prepare")
         self._rows.setdefault(record.combo.row, []).append(seconds)
+        if record.training.epochs == 0:
+            return  # a probe, which tells nothing about training the network
         self._models.setdefault(record.combo.model, []).append(seconds)
         recipe, images = record.combo.resolved["recipe"], record.dataset.splits["train"].images
         work = measure_work(images, record.training.epochs, recipe["size"])

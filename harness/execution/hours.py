@@ -213,9 +213,12 @@ def _estimate(item: Planned, speeds: Sequence[RecordedSpeed]) -> float | None:
     found = [speed for speed in speeds if (speed.model, speed.size) == (model, size)]
     if not found:
         return None
-    recipe, split = item.job.choices.recipe, item.job.prepared.data.table["split"]
+    recipe, split = item.job.choices.recipe, item.job.used.data.table["split"]
     train, val, test = (int((split == name).sum()) for name in ("train", "val", "test"))
     views = CROPS.get(recipe.evaluate_at, 1)
     training = recipe.epochs * train / statistics.median(speed.train for speed in found)
-    predicting = views * (recipe.epochs * val + val + test) / statistics.median(speed.predict for speed in found)
+    embedded = train if recipe.train in ("head", "neighbors") else 0
+    predicting = (
+        views * (recipe.epochs * val + embedded + val + test) / statistics.median(speed.predict for speed in found)
+    )
     return (training + predicting) / 3600

@@ -13,7 +13,7 @@ from harness.data.outside import find_outside
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.results.ensembles import find_outdated
-from harness.results.identity import combo_key, weights_identity
+from harness.results.identity import combo_key, describe_origin, weights_identity
 from harness.results.record import Record
 from harness.results.staleness import current_fingerprint, why_stale
 from harness.training import VERSION
@@ -81,7 +81,7 @@ def _row_keys(
 ) -> dict[str, str]:
     choices = resolve(row, registry)
     source = find_source(registry.offer("dataset", board.dataset), board.options, Path())
-    weights = weights_identity(choices.model, choices.recipe.weights)
+    weights, made_of = weights_identity(choices.model, choices.recipe.weights), describe_origin(choices)
     objective = registry.metric(board.objective.partition("@")[0]).name
     return {
         name: combo_key(
@@ -93,6 +93,7 @@ def _row_keys(
             weights=weights,
             engine=VERSION,
             table=tables.get(name) if choices.model.inputs.table else None,
+            made_of=made_of,
         )
         for seed in board.seeds
         if (name := combo_name(row.name, seed))

@@ -192,7 +192,7 @@ class OutsideTests:
     def _predict(self, network: Restored | None, of: PreparedTest, job: Job) -> NDArray[np.float32]:
         """Logits (N, C) of all labels of the board."""
         if network is None:
-            return np.tile(find_prevalence(job.prepared.data), (len(of.prepared.images), 1))
+            return np.tile(find_prevalence(job.used.data), (len(of.prepared.images), 1))
         settings = self.settings
         engine = replace(settings.engine, compile="on" if network.compiled else "off")
         placed = self.on_device.place(of.prepared, settings.device, settings.engine.placement)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +23,13 @@ from harness.choices import (
     resolve_metrics,
     resolve_rows,
 )
-from harness.components import SPLITS, TOLD, Data, Metric
+from harness.components import SPLITS, TOLD, Data, Metric, Recipe
 from harness.data.boxes import Boxes, explain_no_boxes, find_boxes
 from harness.data.columns import table_digest
 from harness.data.loading import Source, find_source, list_units, load_disjoint, require_units
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.data.pretraining import PretrainingSource
+from harness.data.subsets import Subset, draw_subset
 from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
 from harness.evaluation.predictive import require_prevalence
@@ -39,7 +41,8 @@ from harness.metric_names import require_labels, split_name
 from harness.registry import Registry
 from harness.results.identity import (
     combo_key,
-    explain_missing_weights,
+    describe_origin,
+    explain_missing_origin,
     fingerprint,
     fingerprint_test,
     weights_identity,
@@ -54,7 +57,7 @@ from harness.training import VERSION
 from harness.training.declaration import list_seen
 from harness.training.draw import find_pools
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
-from harness.training.weights import require_imagenet
+from harness.training.weights import fetch_origin, require_published
 
 FORCED = "forced"
 """Why a combo is run that has a current record."""
@@ -151,8 +154,9 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
     require_scored([board.objective, *list_watched(rows)], registry)
     chosen = _choose(board, settings)
     used = {combo.row.name: rows[combo.row.name] for combo in chosen}
-    missing = _find_missing_weights(used)
+    missing = _find_missing_weights(used, fetch=not settings.dry)
     weights = {name: _identify_weights(choices, missing.get(name)) for name, choices in used.items()}
+    made_of = {name: describe_origin(choices) for name, choices in used.items() if name not in missing}
     begun = {name for name, choices in used.items() if choices.row.control != "prevalence"} - missing.keys()
     seen = {name: list_seen(choices) if name in begun else () for name, choices in used.items()}
     records = {(r.combo.row, r.combo.seed): r for r in read_records(board.folder).records}
@@ -180,6 +184,7 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         metrics=metrics,
         in_groups=in_groups,
         weights=weights,
+        made_of=made_of,
         missing=missing,
         registry=registry,
         seen=seen,
@@ -212,6 +217,8 @@ class JobMaker:
     """Metrics of subgroups."""
     weights: Mapping[str, str]
     """Row -> the identity of its initial weights."""
+    made_of: Mapping[str, Mapping[str, Any] | None]
+    """Row -> what its network is made of beside code; those that lack it are absent."""
     missing: Mapping[str, str]
     """Row -> why its initial weights are not there; those that have theirs are absent."""
     registry: Registry
@@ -221,6 +228,8 @@ class JobMaker:
     """Plugin files that the dataset and the metrics come from."""
     readers: ReaderFiles | None
     """Who stands beside the networks."""
+    subsets: dict[tuple[Any, ...], Subset | None] = field(default_factory=dict)
+    """The training patients in use, by all that they are drawn from: rows that use the same share what is made."""
     shadows: dict[tuple[tuple[str, ...], str], list[PretrainingPart]] = field(default_factory=dict)
     """What was found for each list of sources and fingerprint of data: label files are read once."""
 
@@ -231,11 +240,14 @@ class JobMaker:
         label of the data can have.
         """
         board, settings, data = self.board, self.settings, sized.prepared.data
+        shuffled = combo.row.control == "shuffled"
+        prepared = shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared
+        subset = self._draw(prepared, choices.recipe, sized.fingerprint, combo.seed)
+        used = (prepared if subset is None else subset.prepared).data
         require_prevalence(board.prevalence, data.labels)
         require_labels(board.metrics, data.labels)
-        find_pools(data.targets[(data.table["split"] == "train").to_numpy()], data.labels, choices.recipe.oversample)
+        find_pools(used.targets[(used.table["split"] == "train").to_numpy()], used.labels, choices.recipe.oversample)
         objective = next(metric for metric in self.metrics if metric.name == board.objective.partition("@")[0])
-        shuffled = combo.row.control == "shuffled"
         return Job(
             board=board,
             combo=combo,
@@ -249,9 +261,12 @@ class JobMaker:
                 weights=self.weights[combo.row.name],
                 engine=VERSION,
                 table=table_digest(data, columns) if (columns := choices.model.inputs.table) else None,
+                made_of=self.made_of.get(combo.row.name),
             ),
+            made_of=self.made_of.get(combo.row.name),
             source=self.source,
-            prepared=shuffle_targets(sized.prepared, combo.seed) if shuffled else sized.prepared,
+            prepared=prepared,
+            subset=subset,
             fingerprint=sized.fingerprint,
             protocol=Protocol.of_board(
                 board,
@@ -271,6 +286,13 @@ class JobMaker:
             seen=self.seen[combo.row.name],
             pretraining=self._find_shadow(self.seen[combo.row.name], sized),
         )
+
+    def _draw(self, prepared: Prepared, recipe: Recipe, fingerprint: str, seed: int) -> Subset | None:
+        """The training patients in use, where they are not all."""
+        drawn = id(prepared.data.table), recipe.load_size, fingerprint, seed, recipe.train_share, recipe.train_positives
+        if drawn not in self.subsets:
+            self.subsets[drawn] = draw_subset(prepared, recipe, fingerprint, seed)
+        return self.subsets[drawn]
 
     def _find_shadow(self, seen: tuple[PretrainingSource, ...], sized: SizedData) -> list[PretrainingPart]:
         """Hold the test images in use against what a network has seen."""
@@ -333,12 +355,14 @@ def _reason(record: Record | None, job: Job, settings: Settings) -> str | None:
     return f"failed before: {record.failure.kind}" if record.status == "failed" and record.failure else None
 
 
-def _find_missing_weights(used: Mapping[str, Choices]) -> dict[str, str]:
-    """Row -> why its file of initial weights is not there: it is skipped, and the others are run.
+def _find_missing_weights(used: Mapping[str, Choices], *, fetch: bool) -> dict[str, str]:
+    """Row -> why its initial weights, or what its model is made of, are not there: it is skipped, and the others run.
 
-    Raises `WeightsError` where no row has its file, before anything is read.
+    Raises `WeightsError` where no row has them, before anything is read.
     """
-    found = {name: explain_missing_weights(choices.recipe.weights) for name, choices in used.items()}
+    found = {name: explain_missing_origin(choices) for name, choices in used.items()}
+    for name in (name for name, why in found.items() if why is not None and fetch):
+        found[name] = fetch_origin(used[name].model) or explain_missing_origin(used[name])
     missing = {name: why for name, why in found.items() if why is not None}
     if len(missing) == len(used):
         raise WeightsError(next(iter(missing.values())))
@@ -363,12 +387,13 @@ def _told_where_dry(settings: Settings, listener: Listener) -> Iterator[None]:
 
 def _require_weights(lacking: list[Choices]) -> None:
     """Refuse to prepare images for combos none of which could get its weights."""
-    if not lacking or any(choices.recipe.weights != "imagenet" for choices in lacking):
+    published = ("imagenet", "pretrained")
+    if not lacking or any(c.recipe.weights not in published or c.model.origin is not None for c in lacking):
         return
     errors = []
     for choices in {(c.model.name, c.recipe.size): c for c in lacking}.values():
         try:
-            require_imagenet(choices.model, choices.recipe.size, choices.model_params)
+            require_published(choices.model, choices.recipe.size, choices.model_params)
         except WeightsError as error:
             errors.append(error)
         else:

@@ -31,6 +31,6 @@ def make_from_weights(job: Job, registry: Registry, record: Record) -> MapValues
         "weights, which heat maps need, are",
     )
     placed = place(job.prepared, job.device, job.engine.placement)
-    _, encoded = describe_inputs(job.prepared, job.choices.recipe, job.choices.model.inputs, job.combo.seed)
+    _, encoded = describe_inputs(job.used, job.choices.recipe, job.choices.model.inputs, job.combo.seed)
     table = torch.from_numpy(encoded.numbers).to(job.device) if encoded else None
     return make_maps(job.choices, job.protocol.metrics, job.boxes, placed, restored.network, restored.task, table)

@@ -38,6 +38,7 @@ from harness.results.staleness import (
     why_uncounted,
 )
 from harness.results.store import AllResamples, read_records
+from harness.text import shorten_name
 
 if TYPE_CHECKING:
     from harness.evaluation.resamples import Resamples
@@ -172,7 +173,7 @@ def _summarize_row(
     spreads = {metric: _spread(done, metric) for metric in metrics}
     return RowSummary(
         name=name,
-        model=row.model,
+        model=shorten_name(row.model),
         loss=row.loss,
         recipe=row.recipe,
         params={section: _published(values) for section, values in row.params.items()},
@@ -293,11 +294,15 @@ def _per_label(done: Iterable[Record], metric: str) -> dict[str, float]:
     return {label: statistics.fmean(values) for label, values in by_label.items()}
 
 
+PARTS = ("seconds", "embeddings")
+"""What of the cost is no number."""
+
+
 def _efficiency(done: Iterable[Record]) -> dict[str, float]:
     values: dict[str, list[float]] = {}
     for record in done:
         cost = record.efficiency
-        numbers = {name: getattr(cost, name) for name in EfficiencyPart.model_fields if name != "seconds"}
+        numbers = {name: getattr(cost, name) for name in EfficiencyPart.model_fields if name not in PARTS}
         numbers["device_hours"] = sum(cost.seconds.values()) / 3600 if cost.seconds else None
         numbers["train_minutes"] = cost.seconds["train"] / 60 if "train" in cost.seconds else None
         for name, number in numbers.items():

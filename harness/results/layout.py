@@ -22,6 +22,8 @@ RESAMPLES = "resamples.npz"
 """Under which name a record's `artifacts` hold the digest of the resamples beside it."""
 WEIGHTS = "weights.safetensors"
 RESUME = "resume.safetensors"
+PATIENTS = "training-patients.txt"
+"""The training patients in use, one a line, where they are not all; it stands among a record's artifacts."""
 MAPS = "maps.npz"
 """What heat maps came to against boxes, where a board asks for it; it stands among a record's artifacts."""
 
@@ -64,7 +66,7 @@ def find_outside(folder: Path, combo: str) -> tuple[Path, ...]:
     return tuple(sorted((folder / RECORDS).glob(f"{glob.escape(combo)}@*.npz")))
 
 
-RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS, MAPS)
+RUN_FILES = (predictions_file("val"), predictions_file("test"), WEIGHTS, PATIENTS, MAPS)
 """What a finished combo leaves in its run's folder."""
 
 

@@ -96,6 +96,7 @@ def scrub_paths(text: str) -> str:
     """
     if re.fullmatch(rf"(?:~|[A-Za-z]:)?{PART}+[/\\]?", text):
         return _last_part(text)
+    text = re.sub(rf"(?<=\w/)~?{PART}+", lambda match: _last_part(match.group()), text)  # hf//home/me/encoder
     text = re.sub(r"(?<=')(?:~|[A-Za-z]:)?[/\\][^'\n]*(?=')", lambda match: _last_part(match.group()), text)
     return re.sub(
         rf"(?<![\w./<])(?!//)(?:(?:~|[A-Za-z]:){PART}+|{PART}{{2,}})[/\\]?",

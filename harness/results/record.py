@@ -53,6 +53,11 @@ class ComboPart(Part):
     row: str = Field(pattern=ROW, description="with the seed, the name of the record's file")
     control: str | None = Field(default=None, description="what a control row checks: prevalence or shuffled")
     resolved: dict[str, Any] = Field(description="the recipe in full, and the model's and loss's parameters")
+    made_of: dict[str, Any] | None = Field(
+        default=None,
+        exclude_if=lambda made_of: made_of is None,
+        description="of a model that is made of published files: library, image transform, digests",
+    )
 
     @property
     def name(self) -> str:
@@ -125,6 +130,35 @@ class ExecutionPart(Part):
     notes: list[str] = Field(description="why something is not as one would expect")
 
 
+class ProbePart(Part):
+    """What was fitted on the embeddings of a frozen network, and what validation chose."""
+
+    layer: str = Field(description="of the network whose place the fitted head takes; its input is the embedding")
+    width: int = Field(description="numbers in an embedding")
+    strengths: dict[str, Number] = Field(
+        default_factory=dict,
+        exclude_if=lambda strengths: not strengths,
+        description="label -> strength of its L2 penalty; null: it has no positives or no negatives to learn from",
+    )
+    neighbors: dict[str, int] = Field(
+        default_factory=dict,
+        exclude_if=lambda neighbors: not neighbors,
+        description="label -> how many of the nearest training images it is asked of",
+    )
+    losses: dict[str, Number] = Field(description="label -> mean loss on validation, by which that was chosen")
+
+
+class SubsetPart(Part):
+    """The training patients in use, where they are not all: drawn from the data's fingerprint and the seed."""
+
+    share: float = Field(description="of the training patients that was asked for")
+    asked_positives: int | None = Field(default=None, description="patients with each label that were asked for")
+    patients: int
+    images: int
+    positives: dict[str, int] = Field(description="label -> images in use that have it")
+    digest: str = Field(description="sha256 of the patients in use, sorted, each on a line of its own")
+
+
 class TrainingPart(Part):
     """How training went."""
 
@@ -135,6 +169,17 @@ class TrainingPart(Part):
     stopped_early: bool
     execution: ExecutionPart
     history: list[EpochPart]
+    probe: ProbePart | None = Field(default=None, exclude_if=lambda probe: probe is None)
+    subset: SubsetPart | None = Field(default=None, exclude_if=lambda subset: subset is None)
+
+
+class EmbeddingsPart(Part):
+    """The embeddings that a probe was fitted on. They are made once, for all probes with the same key."""
+
+    key: str = Field(description="of all that they depend on: images, network, weights and what it is shown")
+    digest: str = Field(description="sha256 of what was stored")
+    images: int
+    seconds: float = Field(description="that making them took, whoever did it")
 
 
 class EfficiencyPart(Part):
@@ -149,9 +194,14 @@ class EfficiencyPart(Part):
     flops_per_image: Number = Field(default=None, description="of a forward pass; a multiplication counts as one")
     seconds: dict[str, float] = Field(
         default_factory=dict,
-        description="by phase: place, build, capture (and compile), train, predict, evaluate",
+        description="by phase: place, build, capture (and compile), embed, train, predict, evaluate",
     )
     joules: Number = Field(default=None, description="of the whole GPU while the combo ran, by NVML")
+    embeddings: EmbeddingsPart | None = Field(
+        default=None,
+        exclude_if=lambda embeddings: embeddings is None,
+        description="of a probe; its own phase embed is what this combo spent on having them",
+    )
 
 
 class ProvenancePart(Part):

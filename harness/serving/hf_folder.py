@@ -9,13 +9,13 @@ from harness.errors import UsageError
 from harness.files import write_atomically
 from harness.serving.model_card import render_card
 from harness.serving.rows import LoadedRow
-from harness.training.weight_file import read_weight_file
+from harness.training.weight_file import ENTRY, read_weight_file, write_weight_file
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 def write_folder(row: LoadedRow, folder: Path) -> tuple[Path, ...]:
-    """Write a row of one seed: its weights, as they are, what they say as JSON, and its card.
+    """Write a row of one seed: its weights, of a probe with its frozen rest, what they say as JSON, and its card.
 
     `harness predict` and `harness.load_row` read the weights. Raises `UsageError` for an ensemble, `StorageError` where
     a file cannot be written.
@@ -23,6 +23,8 @@ def write_folder(row: LoadedRow, folder: Path) -> tuple[Path, ...]:
     if len(row.members) > 1:
         raise UsageError("an ensemble has no single network: export each seed by --seeds SEED")
     part, _ = read_weight_file(row.weights[0])
+    if part.frozen is not None:  # whoever gets the folder may not have what the frozen rest is built from
+        part = part.model_copy(update={"frozen": part.frozen.model_copy(update={"weights": None})})
     labels = part.task.labels
     config = {
         "model_type": "cxr-harness",
@@ -35,7 +37,10 @@ def write_folder(row: LoadedRow, folder: Path) -> tuple[Path, ...]:
         "harness": part.model_dump(),
     }
     paths = folder / WEIGHTS, folder / CONFIG, folder / CARD
-    write_atomically(paths[0], row.weights[0].read_bytes())
+    if part.frozen is None:
+        write_atomically(paths[0], row.weights[0].read_bytes())
+    else:
+        write_atomically(paths[0], lambda path: write_weight_file(path, row.network, {ENTRY: part.model_dump_json()}))
     write_atomically(paths[1], json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     write_atomically(paths[2], render_card(part, row.record, row.notes))
     return paths

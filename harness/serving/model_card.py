@@ -228,17 +228,28 @@ def _answer(part: NetworkPart, record: Record | None) -> dict[int, str]:
     return known if record is None else known | _answer_by_record(record)
 
 
+TRAINING = (
+    "optimizer",
+    "lr",
+    "weight_decay",
+    "schedule.kind",
+    "epochs",
+    "batch_size",
+    "train_share",
+    "train_positives",
+)
+PROBING = ("train", "strengths", "neighbors", "train_share", "train_positives")
+"""Fields of a recipe that tell how a network was trained by gradient, and how it was not."""
+
+
 def _answer_by_record(record: Record) -> dict[int, str]:
     data, combo, recipe = record.dataset, record.combo, record.combo.resolved.get("recipe", {})
     counts = "; ".join(
         f"{name}: {one.images:,} images of {one.patients:,} patients, {one.left_out:,} images left out"
         for name, one in data.splits.items()
     )
-    settings = ", ".join(
-        f"{name} {format_value(recipe[name])}"
-        for name in ("optimizer", "lr", "weight_decay", "schedule.kind", "epochs", "batch_size")
-        if name in recipe
-    )
+    told = PROBING if "train" in recipe else TRAINING
+    settings = ", ".join(f"{name} {format_value(recipe[name])}" for name in told if name in recipe)
     metrics = ", ".join(
         " ".join(filter(None, [title_metric(name), format_number(metric.macro, SHOWN), format_pair(metric.interval)]))
         for name, metric in record.metrics.items()
@@ -279,5 +290,10 @@ def _answer_by_record(record: Record) -> dict[int, str]:
     }
     if record.training is not None:
         made = record.training
-        answers[26] = f"Epoch {made.best_epoch} of {made.epochs}, by {made.select_on} on validation"
+        by_label = "No epochs were trained; what validation chose, its loss chose for each label"
+        answers[26] = (
+            by_label
+            if made.epochs == 0
+            else f"Epoch {made.best_epoch} of {made.epochs}, by {made.select_on} on validation"
+        )
     return answers

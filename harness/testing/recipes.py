@@ -18,12 +18,12 @@ def check_every_field_is_valid(subject: Subject) -> None:
     """Every field has a value of its type, as if it were set on the command line."""
     from harness.choices import resolve_metrics
     from harness.errors import HarnessError
-    from harness.parameters import override, recipe_values
+    from harness.parameters import list_fields, override
     from harness.registry import load_registry
 
     recipe = _recipe(subject)
     try:
-        override(recipe, recipe_values(recipe))
+        override(recipe, list_fields(recipe))
     except HarnessError as error:
         raise ContractError(str(error), "fix that field") from None
     registry = load_registry(subject.files)
@@ -60,6 +60,9 @@ def check_a_short_training_runs(subject: Subject) -> None:
     from harness.training.setup import Setup, ValidationMetric
 
     check_every_field_is_valid(subject)
+    if _recipe(subject).train != "all":
+        _check_probe(subject)
+        return
     recipe, task = _short(_recipe(subject)), make_task(size=SIZE)
     bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
     device = torch.device(subject.device)
@@ -81,6 +84,29 @@ def check_a_short_training_runs(subject: Subject) -> None:
         epochs = list(Training(setup).epochs())
     if not all(math.isfinite(epoch.train_loss) for epoch in epochs):
         raise ContractError("the training loss is not finite", "lower lr, or clip the gradient")
+
+
+def _check_probe(subject: Subject) -> None:
+    """A head that is fitted on embeddings is fitted on random ones, and scores are finite."""
+    import numpy as np
+    import torch
+
+    from harness.data.embeddings import Embeddings, EmbeddingsManifest
+    from harness.data.subsets import draw_subset
+    from harness.training.probe import fit_probe
+
+    recipe = _recipe(subject)
+    if recipe.train == "nothing":
+        return
+    with placed(SIZE, subject.device) as images:
+        count = len(images.prepared.images)
+        values = np.random.default_rng(0).normal(size=(count, 16)).astype(np.float32)
+        subset = draw_subset(images.prepared, recipe, "sample", seed=0)
+        used = images.prepared if subset is None else subset.prepared
+        embeddings = Embeddings("sample", values, EmbeddingsManifest(count, 16, {}))
+        logits = fit_probe(recipe, used, embeddings, torch.device(subject.device)).logits("val")
+    if not bool(logits.isfinite().all()):
+        raise ContractError("scores on validation are not finite", "give other strengths or numbers of neighbors")
 
 
 def _recipe(subject: Subject) -> Recipe:

@@ -17,7 +17,9 @@ def list_seen(choices: Choices) -> tuple[PretrainingSource, ...]:
     model, weights = choices.model, choices.recipe.weights
     own = find_sources(model.pretrained_on, f"model '{model.name}'")
     unknown = find_sources([UNKNOWN], "")
-    if weights == "imagenet":
+    if weights == "pretrained" and model.origin is not None and model.origin.weights is not None:
+        own = unite((*own, *(read_declaration(model.origin.weights) or ())))
+    if weights in ("imagenet", "pretrained"):
         return own or unknown
     brought = own if model.pretrained is None else ()
     return brought if weights == "random" else unite((*brought, *(_read_file(Path(weights).expanduser()) or unknown)))

@@ -81,8 +81,13 @@ def find_match(network: nn.Module, given: Mapping[str, Tensor], classes: int, wh
 
 def head_names(network: nn.Module, classes: int) -> set[str]:
     """Names of the tensors that make the logits, as far as they can be told; empty where they cannot."""
-    own = network.state_dict()
-    return {name for name in own if _is_in(name, _head_modules(network, own, {}, classes))}
+    modules = head_modules(network, classes)
+    return {name for name in network.state_dict() if _is_in(name, modules)}
+
+
+def head_modules(network: nn.Module, classes: int) -> list[str]:
+    """Paths of the modules that make the logits, as far as they can be told."""
+    return _head_modules(network, network.state_dict(), {}, classes)
 
 
 # --- which tensors are looked at -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from harness.components import Recipe, Task
+from harness.components import Data, Recipe, Task
 from harness.data.augmentation import evaluation_views
 from harness.data.placement import Placed
 from harness.evaluation.predictions import Predictions
@@ -21,10 +21,27 @@ from harness.training.setup import beside
 from harness.training.timer import wait_for
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 BATCH = {"cuda": 512, "cpu": 256}
 """Images at a time: evaluation keeps no gradients, so it can take more than training."""
+
+
+def make_predictions(data: Data, index: NDArray[np.intp], logits: NDArray[np.float32]) -> Predictions:
+    """Logits (n, C) of the images at `index` (n,), with what is known of them."""
+    table, studies = data.table, data.studies
+    return Predictions(
+        labels=data.labels,
+        image=table["image"].to_numpy(dtype=str)[index],
+        patient=table["patient"].to_numpy(dtype=str)[index],
+        logits=logits,
+        targets=data.targets[index],
+        patients_known=data.patients_known,
+        study=None if studies is None else studies[index],
+        columns={name: values[index] for name, values in find_groups(data).items()},
+    )
 
 
 class Predictor:
@@ -40,9 +57,12 @@ class Predictor:
         engine: EngineOptions,
         execution: Execution,
         table: Tensor | None = None,
+        width: int | None = None,
     ) -> None:
+        """`width` is how many numbers the network gives of an image, where that is not a logit a label."""
         self.network, self.placed, self.recipe, self.task, self.numerics = network, placed, recipe, task, numerics
         self.engine, self.execution, self.table = engine, execution, table
+        self.width = len(task.labels) if width is None else width
         self.batch = BATCH[placed.device.type]
         self.forward: Forward = network
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -67,23 +87,13 @@ class Predictor:
     def predictions(self, split: str) -> Predictions:
         """What the network says of every image of a split."""
         index = self.placed.splits[split].cpu().numpy()
-        table, studies = self.placed.data.table, self.placed.data.studies
-        return Predictions(
-            labels=self.placed.data.labels,
-            image=table["image"].to_numpy(dtype=str)[index],
-            patient=table["patient"].to_numpy(dtype=str)[index],
-            logits=self.logits(split).cpu().numpy(),
-            targets=self.placed.data.targets[index],
-            patients_known=self.placed.data.patients_known,
-            study=None if studies is None else studies[index],
-            columns={name: values[index] for name, values in find_groups(self.placed.data).items()},
-        )
+        return make_predictions(self.placed.data, index, self.logits(split).cpu().numpy())
 
     @torch.no_grad()
     def _predict(self, index: Tensor) -> Tensor:
         if not self.prepared:
             self._prepare()
-        logits = torch.empty((len(index), len(self.task.labels)), device=self.placed.device)  # (n, C)
+        logits = torch.empty((len(index), self.width), device=self.placed.device)  # (n, C)
         first = 0
         for chosen, images in self.placed.batches(index.split(self.batch)):
             logits[first : first + len(chosen)] = self._run_batch(chosen, images)
@@ -145,7 +155,7 @@ class Predictor:
         self.index = torch.zeros(batch, dtype=torch.int64, device=device)
         streamed = 0 if self.placed.resident else batch
         self.images = torch.zeros((streamed, *shape), dtype=torch.uint8, device=device)
-        self.output = torch.zeros((batch, len(self.task.labels)), device=device)
+        self.output = torch.zeros((batch, self.width), device=device)
 
     def _capture(self) -> str | None:
         """Capture the prediction of one batch; gives why it cannot be, where it cannot."""

@@ -25,10 +25,12 @@ from harness.registry import Offer, Registry
 from harness.text import agree, count
 from harness.training import VERSION
 from harness.training.build import build_network
+from harness.training.embedding import build_frozen
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execution
+from harness.training.heads import make_head
 from harness.training.numerics import choose_numerics, computing
 from harness.training.prediction import Predictor
-from harness.training.weight_file import WAY_OUT, NetworkPart, TaskPart, read_weight_file, simplify
+from harness.training.weight_file import WAY_OUT, FrozenPart, NetworkPart, TaskPart, read_weight_file, simplify
 from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class Restored:
     """Whether its dataset's images keep their labels when they are mirrored, as views of `evaluate_at` may be."""
     model: str
     """The registered model's full name."""
+    found_as: str
+    """The name by which the registry has it: another one where it was made of a folder."""
     params: Options
     """The model's parameters, complete."""
     harness: str
@@ -207,7 +211,7 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
     plugin offers or a parameter that it no longer takes; `PluginError` where it cannot be built.
     """
     part, tensors = read_weight_file(path)
-    offer, model = _find_model(part.model.name, registry, path)
+    offer, model = _find_model(part.model.found_as or part.model.name, registry, path)
     recipe = override(Recipe(name=part.recipe.name), part.recipe.model_dump(exclude={"name"}))
     task = _read_task(part.task)
     codes = tuple(ColumnCode(**column.model_dump()) for column in part.columns)
@@ -218,9 +222,16 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
         )
     params = complete(model, model.build, _revive(part.model.params, model))
     with computing(device, recipe.precision), torch.random.fork_rng(devices=[]):
-        network = _build(model, task, params).to(device)
+        what = f"{path.name} (model '{model.name}')"
+        if part.frozen is None or part.frozen.weights is None:
+            network = _build(model, task, params).to(device)
+            if part.frozen is not None:
+                head = {name.removeprefix(f"{part.frozen.layer}."): tensor for name, tensor in tensors.items()}
+                network.set_submodule(part.frozen.layer, make_head(part.frozen.kind, head).to(device))
+            _load_strictly(network, tensors, what)
+        else:
+            network = _rebuild(model, task, params, part.frozen, tensors, device, what)
         network.to(memory_format=choose_numerics(recipe, device, network).layout)
-        _load_strictly(network, tensors, f"{path.name} (model '{model.name}')")
     return Restored(
         network=network.eval(),
         device=device,
@@ -230,6 +241,7 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
         codes=codes,
         mirrors=part.mirrors,
         model=model.name,
+        found_as=part.model.found_as or model.name,
         params=params,
         harness=part.harness,
         compiled=part.compiled,
@@ -289,6 +301,30 @@ def _build(model: Model, task: Task, params: dict[str, Any]) -> nn.Module:
         raise
     except Exception as error:
         raise PluginError(f"model '{model.name}' could not be built again: {type(error).__name__}: {error}") from error
+
+
+def _rebuild(
+    model: Model,
+    task: Task,
+    params: dict[str, Any],
+    frozen: FrozenPart,
+    head: Mapping[str, Tensor],
+    device: torch.device,
+    what: str,
+) -> nn.Module:
+    """The network of a probe: its frozen rest built from its own weights, with the head in its place.
+
+    Raises `WeightsError` where the weights cannot be had or are not those that the probe was fitted on.
+    """
+    assert frozen.weights is not None
+    built = build_frozen(model, params, task, frozen.weights, frozen.seed, device)
+    if built.layer != frozen.layer or built.digest() != frozen.digest:
+        raise WeightsError(
+            f"{what} was fitted on a frozen network that is not the one that its weights, '{frozen.weights}', give "
+            f"now: they, the model or a library have changed; {WAY_OUT}"
+        )
+    built.put(make_head(frozen.kind, {name: tensor.to(device) for name, tensor in head.items()}))
+    return built.network
 
 
 def _load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:

@@ -8,19 +8,23 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from harness.choices import Choices
+from harness.components import Recipe, Task
+from harness.data.columns import ColumnCode
+from harness.data.prepare import Prepared
 from harness.data.pretraining import PretrainingSource
 from harness.errors import WeightsError
 from harness.evaluation.evaluate import Evaluation
 from harness.evaluation.parts import CalibrationPart, Number, Part
 from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.training import VERSION
-from harness.training.fit import Training
+from harness.training.heads import HeadKind
 from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
@@ -52,6 +56,8 @@ class ModelPart(Part):
     """sha256 of an external plugin's files; empty for a bundled model."""
     params: dict[str, Any]
     """Complete: defaults included."""
+    found_as: str = Field(default="", exclude_if=lambda found_as: not found_as)
+    """The name by which a model is found again that was made of a folder."""
 
 
 class RecipePart(Part):
@@ -81,6 +87,19 @@ class ColumnPart(Part):
     texts: tuple[str, ...] = ()
     mean: float = 0.0
     scale: float = 1.0
+
+
+class FrozenPart(Part):
+    """The network of a probe, of which the file holds the fitted head alone: all else is built again, and checked."""
+
+    kind: HeadKind
+    layer: str
+    """The layer whose place the head takes."""
+    weights: str | None
+    """The initial weights of all else, as `Recipe.weights` has them; None: the file holds it, too."""
+    seed: int
+    digest: str
+    """sha256 of all else: its names and values."""
 
 
 class NetworkPart(Part):
@@ -115,10 +134,25 @@ class NetworkPart(Part):
     seen: tuple[PretrainingSource, ...] = Field(default=(), exclude_if=lambda seen: not seen)
     """What its network has seen: the images that it was trained on, and what its initial weights were made from. Empty
     in older files."""
+    frozen: FrozenPart | None = Field(default=None, exclude_if=lambda frozen: frozen is None)
+    """How the rest of a probe's network is had; None where the file holds all of it."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trained:
+    """What a training leaves beside tensors."""
+
+    task: Task
+    recipe: Recipe
+    prepared: Prepared
+    codes: tuple[ColumnCode, ...] = ()
+    precision: str
+    compiled: bool = False
+    frozen: FrozenPart | None = None
 
 
 def describe_network(
-    training: Training,
+    trained: Trained,
     choices: Choices,
     evaluation: Evaluation,
     metrics: Sequence[str],
@@ -129,7 +163,7 @@ def describe_network(
     Thresholds and calibration are those of `evaluation`, without what was fitted on the test split; `metrics` are named
     as the board names them. `seen` is what the network has seen by now.
     """
-    task, recipe, model = training.setup.task, training.setup.recipe, choices.model
+    task, recipe, model, data = trained.task, trained.recipe, choices.model, trained.prepared.data
     part = NetworkPart(
         harness=importlib.metadata.version("cxr-harness"),
         engine=VERSION,
@@ -138,21 +172,23 @@ def describe_network(
             version=model.version,
             code=choices.code.get("model", ""),
             params={name: simplify(value) for name, value in choices.model_params.items()},
+            found_as="" if model.origin is None else model.origin.found_as,
         ),
         task=TaskPart(**vars(task)),
-        columns=tuple(ColumnPart(**vars(code)) for code in training.setup.codes),
+        columns=tuple(ColumnPart(**vars(code)) for code in trained.codes),
         recipe=RecipePart(**{name: getattr(recipe, name) for name in RecipePart.model_fields}),
-        pixels=PixelsPart(**vars(training.setup.placed.prepared.scale)),
-        mirrors=training.setup.placed.data.mirrors,
-        compiled=training.execution.compiled,
+        pixels=PixelsPart(**vars(trained.prepared.scale)),
+        mirrors=data.mirrors,
+        compiled=trained.compiled,
         thresholds={policy: by_label for policy, by_label in evaluation.thresholds.items() if policy != "oracle"},
         calibration=_gather_lines(evaluation.calibration),
         policy=_find_policy(metrics, evaluation),
         unit="image" if evaluation.pooled is None else evaluation.pooled.unit,
         pool="mean" if evaluation.pooled is None else evaluation.pooled.pool,
-        computed_in=training.execution.precision,
-        own_decoder=training.setup.placed.data.decode is not None,
+        computed_in=trained.precision,
+        own_decoder=data.decode is not None,
         seen=seen,
+        frozen=trained.frozen,
     )
     return {ENTRY: json.dumps(part.model_dump())}
 

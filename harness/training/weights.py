@@ -1,4 +1,4 @@
-"""Initial weights: random, ImageNet's or a file's, and the proof that every tensor found its place."""
+"""Initial weights: random, published ones or a file's, and the proof that every tensor found its place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from harness.components import Model, Options, Task
-from harness.errors import PluginError, WeightsError
+from harness.errors import HarnessError, PluginError, WeightsError
 from harness.text import agree, count
 from harness.training.matching import Match, find_match, name_first
 from harness.training.tensor_file import read_tensors
@@ -43,17 +43,17 @@ def load_initial_weights(network: nn.Module, model: Model, task: Task, weights: 
     """Fill the network. Raises `WeightsError` where weights cannot be had, or naming the tensors that do not fit."""
     if weights == "random":
         return Loaded(0, ())
-    if weights == "imagenet":
+    if weights in ("imagenet", "pretrained"):
         fetched = _fetch(model, task, params)
-        loaded = fill(network, fetched, len(task.labels), f"ImageNet weights of '{model.name}'", model.trunk)
+        loaded = fill(network, fetched, len(task.labels), f"{_call(model)} of '{model.name}'", model.trunk)
         return replace(loaded, note="")
     path = Path(weights).expanduser()
     loaded = fill(network, read_tensors(path), len(task.labels), path.name, model.trunk)
     return replace(loaded, note=f"initial weights of {path.name}: {loaded.note}")
 
 
-def require_imagenet(model: Model, size: int, params: Options) -> None:
-    """Raise `WeightsError` at once where a model's ImageNet weights are neither here nor to be fetched."""
+def require_published(model: Model, size: int, params: Options) -> None:
+    """Raise `WeightsError` at once where a model's published weights are neither here nor to be fetched."""
     if not _hub_answers():
         _fetch(
             model,
@@ -70,9 +70,11 @@ def require_imagenet(model: Model, size: int, params: Options) -> None:
 
 
 def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
-    """A model's ImageNet weights; without a cache and a network, one line at once instead of minutes of retries."""
+    """A model's published weights; without a cache and a network, one line at once instead of minutes of retries."""
     if model.pretrained is None:
-        raise WeightsError(f"model '{model.name}' has no ImageNet weights; set recipe.weights to random or to a file")
+        raise WeightsError(f"model '{model.name}' has no published weights; set recipe.weights to random or to a file")
+    if model.origin is not None:
+        return model.pretrained(task, **params)  # it lies here by now
     offline = not _hub_answers()
     try:
         with _offline() if offline else contextlib.nullcontext():
@@ -80,10 +82,27 @@ def _fetch(model: Model, task: Task, params: Options) -> Mapping[str, Tensor]:
     except Exception as error:
         if offline and isinstance(error, OSError):
             raise WeightsError(
-                f"ImageNet weights of '{model.name}' are not in the local cache and their hub cannot be reached; "
+                f"{_call(model)} of '{model.name}' are not in the local cache and their hub cannot be reached; "
                 "connect once, or --set recipe.weights=FILE, or --set recipe.weights=random"
             ) from None
-        raise WeightsError(f"ImageNet weights of '{model.name}' could not be loaded: {_reason(error)}") from error
+        raise WeightsError(f"{_call(model)} of '{model.name}' could not be loaded: {_reason(error)}") from error
+
+
+def fetch_origin(model: Model) -> str | None:
+    """Bring what a model is made of from its hub, where that can be reached; gives why that failed, in one line."""
+    if model.origin is None or model.origin.fetch is None or not _hub_answers():
+        return None
+    try:
+        model.origin.fetch()
+    except HarnessError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - whatever the hub's library raises, the other rows go on
+        return f"model '{model.name}' could not be fetched: {_reason(error)}"
+    return None
+
+
+def _call(model: Model) -> str:
+    return "weights" if model.origin is not None else "ImageNet weights"
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from harness.components import WITHHELD, Metric
 from harness.data.columns import fit_columns, table_digest
 from harness.data.loading import find_source, load_disjoint
 from harness.data.placement import Placed
+from harness.data.subsets import draw_subset
 from harness.evaluation.measure import value_on_validation
 from harness.evaluation.predictions import Predictions
 from harness.execution.events import Listener
@@ -22,11 +23,13 @@ from harness.execution.planning import DataBySize, Settings
 from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.registry import Registry
 from harness.training.build import build_network, describe_inputs, make_validation_metric, set_up
+from harness.training.embedding import embed
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.objective import make_objective
 from harness.training.pace import OnSteps
+from harness.training.probe import fit_probe
 
 if TYPE_CHECKING:
     from harness.data.prepare import Prepared
@@ -120,9 +123,13 @@ def train(
 def _train(
     context: TrialContext, choices: Choices, seed: int, on_epoch: OnTrialEpoch, on_steps: OnSteps
 ) -> Predictions:
-    prepared = context.data(choices.recipe.load_size)
-    placed = context.place(prepared)
     recipe = choices.recipe
+    whole = context.data(recipe.load_size)
+    subset = draw_subset(whole, recipe, context.by_size.at(recipe.load_size).fingerprint, seed)
+    prepared = whole if subset is None else subset.prepared
+    if recipe.train in ("head", "neighbors"):
+        return _probe(context, choices, seed, whole, prepared, on_steps)
+    placed = context.place(prepared)
     metrics = {OBJECTIVE: make_validation_metric(placed, context.objective, context.policy)}
     for name in {recipe.select_on, recipe.schedule.watch} - {"loss", OBJECTIVE}:
         require_scored([name], context.registry)
@@ -133,6 +140,18 @@ def _train(
     for epoch in training.epochs():
         on_epoch(epoch.values[OBJECTIVE], epoch)
     return training.predictor.predictions("val")
+
+
+def _probe(
+    context: TrialContext, choices: Choices, seed: int, whole: Prepared, used: Prepared, on_steps: OnSteps
+) -> Predictions:
+    """Fit a head on embeddings of all images, of which the test's are looked at by nobody."""
+    device, recipe = context.settings.device, choices.recipe
+    inputs = describe_inputs(used, recipe, choices.model.inputs, seed)
+    embeddings = embed(
+        choices, whole, lambda: context.place(whole), inputs, seed, device, context.settings.engine, on_steps=on_steps
+    )
+    return fit_probe(recipe, used, embeddings, device).predictions("val")
 
 
 def withhold_test(prepared: Prepared) -> Prepared:
