@@ -25,7 +25,7 @@ from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.data.pretraining import PretrainingSource, unite
 from harness.data.subsets import Subset
-from harness.errors import ClaimLostError, DataError, StorageError
+from harness.errors import ClaimLostError, DataError, StorageError, UsageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
 from harness.evaluation.predictions import Predictions
@@ -166,11 +166,8 @@ def run_combo(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSt
 
     What ends the run is raised: an interruption, `StorageError` where nothing can be written, `ClaimLostError`.
     """
-    reason = reason_to_skip(job)
-    if reason is not None:
-        kind: FailureKind = "plugin" if job.missing is None else "data"
-        failure = FailurePart(kind=kind, message=scrub(reason), where="before training")
-        return Result(_record(job, status="skipped", failure=failure))
+    if reason_to_skip(job) is not None:
+        return skip(job)
     with computing(job.device, job.choices.recipe.precision):
         result = _run(job, on_device, on_epoch, on_steps)
     if job.device.type == "cuda" or result.record.status == "failed":
@@ -198,6 +195,13 @@ def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps) 
         return failed_result(job, explain_failure(error, job.choices))
 
 
+def skip(job: Job) -> Result:
+    """A combo that cannot be run here: see `reason_to_skip`."""
+    kind: FailureKind = "plugin" if job.missing is None else "data"
+    failure = FailurePart(kind=kind, message=scrub(reason_to_skip(job) or ""), where="before training")
+    return Result(_record(job, status="skipped", failure=failure))
+
+
 def failed_result(job: Job, failure: FailurePart, provenance: ProvenancePart | None = None) -> Result:
     """A combo that came to nothing; `provenance` of the process that ran it, where that is not this one."""
     return Result(_record(job, provenance, status="failed", failure=failure))
@@ -216,8 +220,12 @@ def reason_to_skip(job: Job) -> str | None:
         return f"model '{model.name}' takes images of {model.inputs.size} px only, the recipe gives {recipe.size}"
     try:
         fit_columns(job.prepared.data, model.inputs.table)
+        if model.origin is not None and model.origin.require_labels is not None:
+            model.origin.require_labels(job.prepared.data.labels, **job.choices.model_params)
     except DataError as error:
         return f"model '{model.name}' cannot be trained here: {error}"
+    except UsageError as error:
+        return f"model '{model.name}' cannot be used here: {error}"
     return None
 
 
