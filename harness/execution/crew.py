@@ -19,7 +19,7 @@ from harness.components import Engine, Future, Needs
 from harness.errors import HarnessError
 from harness.execution.engines import Destination, describe_error, explain, find_future, open_engine
 from harness.execution.events import JobEnded, JobsSubmitted, Listener, Noted
-from harness.execution.jobs import JobBook, JobNote
+from harness.execution.jobs import CANCELLED, JobBook, JobNote
 from harness.execution.order import Order
 from harness.results.record import FailureKind
 
@@ -132,11 +132,16 @@ class Crew:
         self.jobs.remove(job)
 
     def look(self) -> Iterator[Ended]:
-        """Give the jobs that have ended since the last look; they are noted so."""
+        """Give the jobs that have ended since the last look; they are noted so.
+
+        Raises `KeyboardInterrupt` where somebody has cancelled one of them meanwhile: this work is to end.
+        """
         for job in tuple(self.jobs):
             ended = self._look_at(job)
             if ended is not None:
                 self.jobs.remove(job)
+                if ended.outcome != "done" and self.book.is_cancelled(job.note):
+                    raise KeyboardInterrupt
                 self.book.end(job.note, ended.outcome if ended.kind is None else f"lost ({ended.kind})")
                 if ended.outcome != "done":
                     self.listener(JobEnded(self.to.executor.name, ended.note, ended.outcome, ended.reason))
@@ -149,7 +154,7 @@ class Crew:
             if job.future is not None:
                 with contextlib.suppress(Exception):  # one that is over may refuse
                     job.future.cancel()
-                self.book.end(job.note, "cancelled")
+                self.book.end(job.note, CANCELLED)
                 count += 1
         self.jobs = []
         return count

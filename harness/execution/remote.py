@@ -23,7 +23,7 @@ from harness.execution.events import ComboFinished, ComboStarted, EpochFinished,
 from harness.execution.jobs import JobBook
 from harness.execution.order import Opened, here, open_order
 from harness.execution.parcels import pack_result, unpack_board
-from harness.execution.planning import Planned, plan
+from harness.execution.planning import Planned, Settings, plan
 from harness.execution.workers import WorkerOptions
 from harness.results.record import Record
 
@@ -112,14 +112,15 @@ def _run_combo_apart(opened: Opened, log: Log) -> dict[str, Any]:
         return pack_result(folder, record)
 
 
-def _narrow(opened: Opened, task: Mapping[str, Any]) -> Any:
+def _narrow(opened: Opened, task: Mapping[str, Any]) -> Settings:
+    """This machine's settings, for the part of the board that a task is about."""
     seeds = task["seeds"]
     return replace(
         opened.settings, only=task["only"], seeds=None if seeds is None else tuple(seeds), force=task["force"]
     )
 
 
-def make_worker(opened: Opened, settings: Any, task: Mapping[str, Any]) -> WorkerOptions:
+def make_worker(opened: Opened, settings: Settings, task: Mapping[str, Any]) -> WorkerOptions:
     """One worker process on this machine's device, within the limits of the order."""
     return WorkerOptions(
         settings=settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from harness.execution.dispatch import Dispatch
 from harness.execution.elsewhere import run_by
 from harness.execution.engines import Destination
 from harness.execution.events import ComboFinished, ComboRetried, Event, JobEnded, JobsSubmitted
+from harness.execution.interruption import Interrupted
 from harness.execution.jobs import JobBook
 from harness.execution.order import Order
 from harness.execution.parcels import pack_result
@@ -42,8 +44,6 @@ class Answering:
         self.orders += 1
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         try:
-            import json
-
             future.set_result(self.answer(json.loads(arguments[0])))
         except (RuntimeError, concurrent.futures.CancelledError) as error:
             future.set_exception(error)
@@ -72,7 +72,8 @@ def run(board, tmp_path):
     """Run the board by an engine; gives records and events."""
 
     def go(engine: Any, *, shared: bool = True, retries: int = 0) -> tuple[tuple[Record, ...], list[Event]]:
-        registry, events = load_registry([TOY]), []
+        registry = load_registry([TOY])
+        events: list[Event] = []
         settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=True)
         to = Destination(executor=Executor(name="answering", open=lambda needs: engine), shared=shared)
         elsewhere = Elsewhere(to=to, settings=settings, registry=registry, plugins=(TOY,), device="cpu")
@@ -193,6 +194,29 @@ def test_an_engine_that_does_not_answer_for_long_is_named_and_its_jobs_are_left(
     assert len(JobBook(board.folder).find_open()) == 1
 
 
+def test_a_job_that_somebody_has_cancelled_ends_the_run_and_is_not_replaced(run, board):
+    class Ended(Answering):
+        def submit(self, function, /, *arguments):
+            future = super().submit(function, *arguments)
+
+            def done() -> bool:
+                book = JobBook(board.folder)
+                book.end(book.read()[0], "cancelled")
+                return True
+
+            future.done = done
+            return future
+
+    def answer(order):
+        raise RuntimeError("ended from outside")
+
+    engine = Ended(answer)
+    with pytest.raises(Interrupted) as interrupted:
+        run(engine, retries=5)
+    assert engine.orders == 1
+    assert [left.name for left in interrupted.value.left] == ["toy-net--bce--toy--s0"]
+
+
 def test_an_order_names_what_there_was_of_each_combo(board, tmp_path, run):
     seen: list[Mapping[str, Any]] = []
 
@@ -209,10 +233,14 @@ def test_an_order_names_what_there_was_of_each_combo(board, tmp_path, run):
     assert (order["device"], order["board"]) == ("cpu", str(board.folder))
 
 
+def never_open(needs):
+    raise AssertionError
+
+
 def test_a_run_without_work_opens_no_engine(board, tmp_path):
     registry = load_registry([TOY])
     settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
     local.run(planning.plan(board, registry, settings, lambda event: None), lambda event: None)
     planned = planning.plan(board, registry, settings, lambda event: None)
-    to = Destination(executor=Executor(name="never", open=lambda needs: 1 / 0))
+    to = Destination(executor=Executor(name="never", open=never_open))
     run_by(Elsewhere(to=to, settings=settings, registry=registry))(board, Dispatch(planned, lambda event: None)).run()
