@@ -137,7 +137,7 @@ SlurmctldHost=localhost
 SlurmctldPort={self.ports["controller"]}
 SlurmdPort={self.ports["node"]}
 AuthType=auth/munge
-AuthInfo=socket={self.folder}/munge.sock
+AuthInfo=socket={self.folder}/munge.sock,cred_expire=5
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={self.folder}/state
