@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time as clock
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -223,10 +223,8 @@ class SlurmFuture:
                 raise TimeoutError(f"SLURM job {self.job} is {self.state}")
             clock.sleep(min(1.0, self._queue.poll))
         outcome, value = self._read() or ("lost", None)
-        if outcome == "success" and value["kind"] is None:
-            return value["returned"]
         if outcome == "success":
-            raise SlurmError(f"SLURM job {self.job} {value['why']}", value["kind"])
+            return value
         if outcome == "error":
             raise SlurmError(f"SLURM job {self.job}: {str(value).strip().splitlines()[-1]}", "crashed")
         state = self.state
@@ -305,19 +303,16 @@ def _ask(*command: str) -> str | None:
 # --- in a job --------------------------------------------------------------------------------------------------------
 
 
-def run_in_job(requeue: int, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-    """Run a function whose work can be gone on with, and have it go on in the same job where SLURM ends it: near the
-    time limit, or to give its node away. The function ends by a `KeyboardInterrupt` when it is told to, as by Ctrl-C.
-
-    Gives `kind`, the kind of failure or None, with what was `returned`, or `why` it was cut short for good.
+def run_in_job(requeue: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a function, and have it go on in the same job where SLURM makes it end: near the time limit, or to give its
+    node away. What was interrupted says so by its `outcome`, and can be run again as it is.
     """
-    alarm = Alarm()
-    alarm.start()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return {"kind": None, "returned": function(*arguments)}
-    except KeyboardInterrupt:
-        return _leave(requeue, alarm.rang)
+    Alarm().start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # submitit has it ignored
+    result = function(*arguments)
+    if isinstance(result, Mapping) and result.get("outcome") == "interrupted":
+        _go_on_later(requeue)
+    return result
 
 
 class Alarm(threading.Thread):
@@ -329,29 +324,24 @@ class Alarm(threading.Thread):
     def __init__(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         super().__init__(daemon=True)
-        self.rang = False
 
     def run(self) -> None:
         """Wait for the warning."""
         signal.sigwait({signal.SIGUSR2})
-        self.rang = True
         os.kill(os.getpid(), signal.SIGTERM)
         clock.sleep(PATIENCE)
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _leave(requeue: int, out_of_time: bool) -> dict[str, Any]:
-    """Put this job into the queue again, and end. What was cancelled, or is requeued by SLURM itself, only ends."""
+def _go_on_later(requeue: int) -> None:
+    """Put this job into the queue again, and end. Return where it may not go on: it was requeued often enough, or it is
+    over in SLURM's eyes, since somebody cancelled it or SLURM itself requeues it.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     job, times = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     state = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%T") or ""
-    if state.strip() != "RUNNING":
-        sys.exit(1)
-    if times >= requeue:
-        why = "reached its time limit" if out_of_time else "was told to end"
-        again = f", and was in the queue again {times} times before" if times else ""
-        return {"kind": "timeout" if out_of_time else "interrupted", "why": f"{why}{again}"}
-    subprocess.run(["scontrol", "requeue", job], check=True)  # noqa: S603, S607
-    sys.exit(1)
+    if times < requeue and state.strip() == "RUNNING" and _ask("scontrol", "requeue", job) is not None:
+        sys.exit(1)  # before there is a result
 
 
 @hookimpl

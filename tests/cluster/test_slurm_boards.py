@@ -1,0 +1,149 @@
+"""Boards on a real SLURM end as on one machine, whatever befalls their jobs."""
+
+from __future__ import annotations
+
+import signal
+
+import psutil
+import pytest
+
+from harness.execution.jobs import JobBook
+from harness.results.store import read_records
+from tests.cluster.conftest import assert_nothing_ran_twice, find_epoch, wait_until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(300)]
+
+ON = ("--on", "slurm", "--device", "cpu", "--on-option", "poll=1", "--on-option", "memory=1G")
+PHANTOM = ("--option", "train=48", "--option", "val=60", "--option", "test=120")
+DEMO = ("run", "demo", "--seeds", "0", "--only", "tiny-cnn--*", *PHANTOM)
+SLOW = (
+    "run", "--dataset", "toy", "--models", "slow-net", "--losses", "bce,focal", "--recipes", "toy", "--seeds", "0",
+    "--set", "recipe.epochs=12", "--board",
+)  # fmt: skip
+
+
+def list_outcomes(board):
+    """All that is to be the same, to the last digit."""
+    found = {}
+    for record in read_records(board).records:
+        assert record.training is not None, record.failure
+        training = record.training.model_dump(exclude={"history": {"__all__": {"seconds"}}})
+        found[record.combo.name] = record.status, record.metrics, record.thresholds, record.artifacts, training
+        assert (board / "records" / f"{record.combo.name}.npz").is_file()
+    return found
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The slow board, run on this machine without SLURM."""
+    import os
+    import subprocess
+    import sys
+
+    from tests.cluster.conftest import FIXTURES
+
+    folder = tmp_path_factory.mktemp("straight")
+    plugins = os.pathsep.join(str(FIXTURES / name) for name in ("toy.py", "slow.py"))
+    variables = {"HARNESS_PLUGIN": plugins, "HARNESS_CACHE_DIR": str(folder / "cache"), "HARNESS_DEVICE": "cpu"}
+    command = [sys.executable, "-c", "from harness.cli.main import main; main()", *SLOW, "board"]
+    subprocess.run(command, cwd=folder, env=os.environ | variables, check=True, capture_output=True, timeout=200)
+    return list_outcomes(folder / "board")
+
+
+@pytest.mark.parametrize("kind", ["slurm", "bare_slurm"])
+def test_the_demo_has_the_records_of_a_local_run(request, kind, finish, tmp_path):
+    cluster = request.getfixturevalue(kind)
+    code, _, told = finish(*DEMO, *ON, "--jobs", "2", "--board", "there", **cluster.environment)
+    assert code == 0, told
+    assert "submitted 2 jobs to slurm" in told
+    assert finish(*DEMO, "--board", "here")[0] == 0
+    assert list_outcomes(tmp_path / "there") == list_outcomes(tmp_path / "here")
+    assert_nothing_ran_twice(tmp_path / "there", "slurm", 2)
+    assert {note.ended for note in JobBook(tmp_path / "there").read()} <= {"done", "not needed"}
+
+
+def test_a_job_that_is_cancelled_in_the_middle_is_made_up_for(slurm, start, straight, tmp_path):
+    board = tmp_path / "board"
+    run = start(*SLOW, "board", *ON, "--jobs", "2", **slurm.environment)
+    wait_until(lambda: find_epoch(board) >= 2)
+    first = JobBook(board).read()[0].job
+    slurm.ask("scancel", first)
+    _, told = run.communicate(timeout=200)
+    assert run.returncode == 0, told
+    assert f"job {first} on slurm was" in told
+    assert list_outcomes(board) == straight
+    assert_nothing_ran_twice(board, "slurm", 2)
+
+
+@pytest.mark.parametrize("victim", ["main", "worker"])
+def test_a_killed_worker_is_made_up_for(slurm, start, straight, tmp_path, victim):
+    board = tmp_path / "board"
+    run = start(*SLOW, "board", *ON, "--jobs", "2", "--retries", "1", **slurm.environment)
+    wait_until(lambda: find_epoch(board) >= 2)
+    jobs = [process for process in psutil.process_iter() if is_job_of(process, board)]
+    assert jobs
+    (jobs[0] if victim == "main" else find_worker(jobs[0])).send_signal(signal.SIGKILL)
+    _, told = run.communicate(timeout=250)
+    assert run.returncode == 0, told
+    assert list_outcomes(board) == straight
+
+
+def is_job_of(process, board):
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return "submitit.core._submit" in words and str(board) in words[-1] and "srun" not in words[0]
+
+
+def find_worker(process):
+    return next(child for child in process.children() if "supervision" in " ".join(child.cmdline()))
+
+
+def test_a_submitter_that_is_killed_comes_back_to_its_jobs(slurm, start, finish, straight, tmp_path):
+    board = tmp_path / "board"
+    first = start(*SLOW, "board", *ON, "--jobs", "2", **slurm.environment)
+    wait_until(lambda: find_epoch(board) >= 2)
+    first.kill()
+    first.wait()
+    code, _, told = finish(*SLOW, "board", *ON, "--jobs", "2", **slurm.environment)
+    assert code == 0, told
+    assert "found 2 jobs again on slurm" in told
+    assert "submitted" not in told
+    assert list_outcomes(board) == straight
+    assert_nothing_ran_twice(board, "slurm", 2)
+
+
+def test_jobs_go_on_without_their_submitter_and_are_cancelled_by_name(slurm, start, finish, tmp_path):
+    board = tmp_path / "board"
+    first = start(*SLOW, "board", *ON, "--jobs", "2", **slurm.environment)
+    wait_until(lambda: find_epoch(board) >= 2)
+    first.send_signal(signal.SIGINT)
+    _, told = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert "2 jobs on slurm go on" in told
+    code, said, told = finish(*SLOW, "board", *ON, "--cancel", **slurm.environment)
+    assert code == 0, told
+    assert "cancelled 2 jobs" in said + told
+    wait_until(lambda: not slurm.ask("squeue", "--noheader"))
+
+
+@pytest.mark.parametrize("way", ["the time limit", "requeued by an operator", "preempted"])
+def test_a_job_goes_on_after(slurm, start, straight, tmp_path, way):
+    board = tmp_path / "board"
+    limit = ("time=1", 'sbatch={signal="USR2@50"}') if way == "the time limit" else ("time=5",)
+    options = [word for one in limit for word in ("--on-option", one)]
+    run = start(*SLOW, "board", *ON, *options, "--jobs", "1", **slurm.environment)
+    wait_until(lambda: find_epoch(board) >= 2)
+    (note,) = JobBook(board).read()
+    if way == "requeued by an operator":
+        slurm.ask("scontrol", "requeue", note.job)
+    elif way == "preempted":
+        slurm.ask("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+    else:
+        slurm.ask("scontrol", "update", f"jobid={note.job}", "timelimit=1")
+    _, told = run.communicate(timeout=250)
+    assert run.returncode == 0, told
+    assert "Restarts=0" not in slurm.ask("scontrol", "show", "job", note.job)
+    assert list_outcomes(board) == straight
+    assert len(JobBook(board).read()) == 1
