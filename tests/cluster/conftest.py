@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -43,34 +42,38 @@ def bare_slurm(tmp_path_factory):
     yield from _stand(tmp_path_factory.mktemp("bare"), accounting=False)
 
 
+def begin(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a command line in a folder, on CPUs, with toys."""
+    variables = {
+        "HARNESS_PLUGIN": os.pathsep.join(str(FIXTURES / name) for name in ("toy.py", "slow.py")),
+        "HARNESS_CACHE_DIR": str(folder / "cache"),
+        "HARNESS_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", "from harness.cli.main import main; main()", *arguments],
+        cwd=folder,
+        env=os.environ | variables | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.fixture
 def start(tmp_path):
-    """Start a command line in the test's folder, on CPUs, with toys; whatever still runs is ended."""
+    """Start command lines in the test's folder; whatever still runs is ended."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-        variables = {
-            "HARNESS_PLUGIN": os.pathsep.join(str(FIXTURES / name) for name in ("toy.py", "slow.py")),
-            "HARNESS_CACHE_DIR": str(tmp_path / "cache"),
-            "HARNESS_DEVICE": "cpu",
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "200",
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from harness.cli.main import main; main()", *arguments],
-            cwd=tmp_path,
-            env=os.environ | variables | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        started.append(begin(tmp_path, *arguments, **environment))
+        return started[-1]
 
-    yield begin
+    yield start
     for process in started:
         with process:  # closes what it said
-            process.send_signal(signal.SIGKILL)
+            process.kill()
 
 
 @pytest.fixture

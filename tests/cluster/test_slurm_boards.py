@@ -9,13 +9,13 @@ import pytest
 
 from harness.execution.jobs import JobBook
 from harness.results.store import read_records
-from tests.cluster.conftest import assert_nothing_ran_twice, find_epoch, wait_until
+from tests.cluster.conftest import assert_nothing_ran_twice, begin, find_epoch, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(300)]
 
 ON = ("--on", "slurm", "--device", "cpu", "--on-option", "poll=1", "--on-option", "memory=1G")
 PHANTOM = ("--option", "train=48", "--option", "val=60", "--option", "test=120")
-DEMO = ("run", "demo", "--seeds", "0", "--only", "tiny-cnn--*", *PHANTOM)
+DEMO = ("run", "demo", "--seeds", "0", "--only", "tiny-cnn--*", *PHANTOM, "--set", "recipe.epochs=2")
 SLOW = (
     "run", "--dataset", "toy", "--models", "slow-net", "--losses", "bce,focal", "--recipes", "toy", "--seeds", "0",
     "--set", "recipe.epochs=12", "--board",
@@ -36,17 +36,10 @@ def list_outcomes(board):
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """The slow board, run on this machine without SLURM."""
-    import os
-    import subprocess
-    import sys
-
-    from tests.cluster.conftest import FIXTURES
-
     folder = tmp_path_factory.mktemp("straight")
-    plugins = os.pathsep.join(str(FIXTURES / name) for name in ("toy.py", "slow.py"))
-    variables = {"HARNESS_PLUGIN": plugins, "HARNESS_CACHE_DIR": str(folder / "cache"), "HARNESS_DEVICE": "cpu"}
-    command = [sys.executable, "-c", "from harness.cli.main import main; main()", *SLOW, "board"]
-    subprocess.run(command, cwd=folder, env=os.environ | variables, check=True, capture_output=True, timeout=200)
+    with begin(folder, *SLOW, "board") as run:
+        _, told = run.communicate(timeout=200)
+    assert run.returncode == 0, told
     return list_outcomes(folder / "board")
 
 
