@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
+import click
 import typer
+from click.core import ParameterSource
 
 from harness.cli.options import MOST_WORKERS, complete_names
 from harness.cli.output import say
 from harness.errors import UsageError
-from harness.text import count
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +74,7 @@ def find_elsewhere(
     settings: Settings,
     *,
     on: str,
-    options: Sequence[str] | None,
+    options: Sequence[str] | Mapping[str, Any] | None,
     jobs: int | None,
     device: str,
     plugins: Sequence[Path],
@@ -83,11 +85,14 @@ def find_elsewhere(
     from harness.execution.submitter import Elsewhere
     from harness.parameters import parse_assignments
 
-    given = parse_assignments("--on-option", options or ())
+    given = options if isinstance(options, Mapping) else parse_assignments("--on-option", options or ())
     if on == LOCAL:
         if given or jobs is not None:
             raise UsageError("--on-option and --jobs are about other machines; name them with --on, such as --on slurm")
         return None
+    context = click.get_current_context(silent=True)
+    if context is not None and context.get_parameter_source("workers") is ParameterSource.COMMANDLINE:
+        raise UsageError("--workers is about this machine; with --on, --jobs says how many workers there are")
     return Elsewhere(
         to=find_destination(registry.executor(on), given),
         settings=settings,
@@ -115,6 +120,14 @@ def find_own_device(device: str) -> torch.device:
     import torch
 
     return torch.device("cuda" if device != "cpu" and torch.cuda.device_count() else "cpu")
+
+
+def explain_leaving(jobs: int, command: str) -> str:
+    """Say that jobs go on without this process, and how to come back to them or to cancel them."""
+    return (
+        f"left; {count(jobs, 'job')} {agree(jobs, 'goes', 'go')} on without this process. Come back with: {command}; "
+        f"cancel with: {command} --cancel"
+    )
 
 
 def cancel_jobs(folder: Path, registry: Registry, on: str) -> None:
