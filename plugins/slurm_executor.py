@@ -54,7 +54,7 @@ def open_engine(
     time: int | str | None = None,
     constraint: str | None = None,
     exclude: str | None = None,
-    setup: str | list[str] = (),  # type: ignore[assignment]
+    setup: str | list[str] | None = None,
     python: str | None = None,
     requeue: int = 20,
     sbatch: dict[str, str] | None = None,
@@ -65,8 +65,7 @@ def open_engine(
     - `partition`: Submit to this partition. Left out, it is the cluster's default.
     - `account`: Charge this account.
     - `qos`: Ask for this quality of service.
-    - `gpus`: Give each job this many GPUs, or some of a type, as in `a100:1`. Left out, it is one, or none with
-      `--device cpu`.
+    - `gpus`: Ask for this many GPUs, or for a type, as in `a100:1`. Left out, it is one, or none with `--device cpu`.
     - `cpus`: Give each job this many processors.
     - `memory`: Give each job this much memory, as in `32G`.
     - `time`: End each job after this time: minutes, or as in `8:00:00`. Left out, it is what the work is expected to
@@ -75,10 +74,10 @@ def open_engine(
     - `exclude`: Take none of these nodes.
     - `setup`: Run this line of shell, or these, before each job, as in `module load cuda`.
     - `python`: Start Python by this command. Left out, it is this Python, which the nodes have to see, too.
-    - `requeue`: Put a job into the queue again after its time limit, a preemption or a lost node, at most this often.
-      It goes on where it was.
+    - `requeue`: Put a job into the queue again at its time limit, at most this often; it goes on where it was. With 0,
+      SLURM does not do so after a preemption or a lost node either.
     - `sbatch`: Give sbatch these further options, as in `{reservation = "mri"}`.
-    - `poll`: Look at the queue every so many seconds.
+    - `poll`: Look at the queue every this many seconds.
     """
     parameters = {
         "job_name": needs.name,
@@ -91,7 +90,7 @@ def open_engine(
         "time": _expect_minutes(needs.seconds) if time is None else time,
         "constraint": constraint,
         "exclude": exclude,
-        "setup": [setup] if isinstance(setup, str) else list(setup),
+        "setup": [setup] if isinstance(setup, str) else setup,
         "srun_args": [] if cpus is None else [f"--cpus-per-task={cpus}"],  # srun of SLURM 22.05 takes 1 otherwise
         "signal_delay_s": WARNING,
         "stderr_to_stdout": True,
@@ -334,14 +333,14 @@ class Alarm(threading.Thread):
 
 
 def _go_on_later(requeue: int) -> None:
-    """Put this job into the queue again, and end. Return where it may not go on: it was requeued often enough, or it is
-    over in SLURM's eyes, since somebody cancelled it or SLURM itself requeues it.
+    """Put this job into the queue again, and end it here, before it has a result. Return where it was requeued often
+    enough. What is over in SLURM's eyes only ends: somebody cancelled it, or SLURM requeues it.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     job, times = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     state = _ask("squeue", "--noheader", f"--jobs={job}", "--format=%T") or ""
-    if times < requeue and state.strip() == "RUNNING" and _ask("scontrol", "requeue", job) is not None:
-        sys.exit(1)  # before there is a result
+    if state.strip() != "RUNNING" or (times < requeue and _ask("scontrol", "requeue", job) is not None):
+        sys.exit(1)
 
 
 @hookimpl

@@ -157,8 +157,9 @@ KillWait=5
 ReturnToService=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=localhost CPUs=2 RealMemory=4000 State=UNKNOWN
-PartitionName=main Nodes=localhost Default=YES DefaultTime=30 MaxTime=60 PriorityTier=1 State=UP
+SlurmdParameters=config_overrides
+NodeName=localhost CPUs=2 RealMemory=32000 State=UNKNOWN
+PartitionName=gpu Nodes=localhost Default=YES DefaultTime=30 MaxTime=60 PriorityTier=1 State=UP
 PartitionName=urgent Nodes=localhost MaxTime=60 PriorityTier=2 PreemptMode=OFF State=UP
 {accounts if self.accounting else ""}"""
 
