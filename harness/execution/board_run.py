@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.evaluation.localization import MapValues
     from harness.execution.combo import Job
     from harness.execution.outside_plan import Wanted
+    from harness.execution.local import MakeRunner
     from harness.execution.workers import WorkerOptions
 
 
@@ -59,7 +60,7 @@ def carry_out(
     planned: Sequence[Planned],
     settings: Settings,
     told: Told,
-    options: WorkerOptions | None = None,
+    options: WorkerOptions | MakeRunner | None = None,
     *,
     outside: Sequence[Wanted] = (),
     retries: int = 0,
@@ -67,7 +68,7 @@ def carry_out(
     """Bring the board's folder up to date, evaluate again what is to be, run what has a reason, measure what is
     finished on outside tests, and make ensembles.
 
-    Worker processes do it, or this process without `options`; outside tests are measured by this one. Raises
+    Worker processes do it, what `options` makes for other machines, or this process without `options`; outside tests are measured by this one. Raises
     what `local.run` and `Definition.write` raise.
     """
     board = definition.board
