@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 HOSTS = ("127.0.0.2", "127.0.0.3")
@@ -33,14 +34,20 @@ class Nodes:
         return self.folder / f"node{number}"
 
     def lose_second(self) -> None:
-        """Kill the second node's own process, as a machine that is switched off ends."""
-        os.kill(self.second.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+        """Kill the second node's own process and its workers at once, as a machine ends that is switched off."""
+        raylet = psutil.Process(self._find_raylet().pid)
+        for process in (raylet, *raylet.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def restore(self) -> None:
         """Have two nodes again."""
-        if self.second.all_processes["raylet"][0].process.poll() is not None:
+        if self._find_raylet().poll() is not None:
             self.cluster.remove_node(self.second, allow_graceful=False)
             self.second = self._add()
+
+    def _find_raylet(self) -> Any:
+        return self.second.all_processes["raylet"][0].process
 
     def _add(self) -> Any:
         return self.cluster.add_node(**self._describe(1))

@@ -127,7 +127,7 @@ def test_a_worker_that_is_killed_is_started_again_as_often_as_wanted(open_engine
 @pytest.mark.parametrize(("retries", "end"), [(0, "interrupted"), (1, 0)])
 def test_work_of_a_lost_node_is_done_by_another(open_engine, nodes, tmp_path, retries, end):
     engine, signed = open_engine(retries=retries), tmp_path / "signed"
-    jobs = [sign_in(engine, signed, 8) for _ in range(2)]
+    jobs = [sign_in(engine, signed, 5) for _ in range(2)]
     lines = read_lines(signed, 2)
     assert len({line.split()[1] for line in lines}) == 2, "each node has one"
     nodes.lose_second()
