@@ -44,7 +44,7 @@ app = typer.Typer(
     help="Compare models for chest X-rays under one protocol: the same data, split and statistics.",
 )
 plugins_app = typer.Typer(
-    help="List datasets, models, losses, metrics, recipes and observers, and show one of them.",
+    help="List datasets, models, losses, metrics, recipes, observers and executors, and show one of them.",
     invoke_without_command=True,
 )
 PARTS = "Data, plugins and machine"
