@@ -290,7 +290,8 @@ def _count(wanted: Mapping[str, float]) -> int | None:
             ", ".join(f"{name} {share:g}" for name, share in sorted(node.items()) if name in {"CPU", "GPU", *wanted})
             for node in nodes
         )
-        raise UsageError(f"ray: no node has what a worker needs ({needed}); the nodes have: {have or 'nothing'}")
+        hint = "; --device cpu asks for no GPU" if "GPU" in wanted else ""
+        raise UsageError(f"ray: no node has what a worker needs ({needed}); the nodes have: {have or 'nothing'}{hint}")
     if not counted:
         return None
     return sum(min(int(node[name] // share) for name, share in counted.items()) for node in able)
