@@ -15,12 +15,12 @@ from harness.execution.failures import explain_loss
 from harness.execution.order import Order
 from harness.execution.parcels import pack_board, unpack_result
 from harness.execution.remote import describe_combos, run_combo_apart
-from harness.execution.submitter import Elsewhere, Submitter
+from harness.execution.submitter import ComboSubmitter, Elsewhere
 from harness.results.provenance import scrub
 from harness.results.record import FailurePart
 
 
-class Carried(Submitter):
+class Carried(ComboSubmitter):
     """Submits combos one by one, and writes what comes back."""
 
     work = "combo"

@@ -24,6 +24,7 @@ from harness.execution.events import (
 )
 from harness.execution.failures import may_pass
 from harness.execution.forecast import Forecast, measure_work
+from harness.execution.hours import list_measured
 from harness.execution.interruption import Left
 from harness.lease_files import FileLease
 from harness.leases import LEASE, Keeper
@@ -89,7 +90,8 @@ class Dispatch:
         self.left: dict[str, Left] = {}
         self.records: dict[str, Record] = {}
         """Records of all combos that were to do, by name; also of those that another process has done meanwhile."""
-        self.forecast = Forecast(item.before for item in planned if item.before is not None)
+        before = [item.before for item in planned if item.before is not None]
+        self.forecast, self.speeds = Forecast(before), list_measured(before)
         self._board = planned[0].job.board_folder if planned else None
         self._claims = None if self._board is None else Claims(self._board, lease)
         self._keeper = Keeper(lease)
@@ -178,10 +180,6 @@ class Dispatch:
         del self.todo[name]
         self.records[name] = record
         self.forecast.learn(record)
-
-    def expect(self, item: Planned) -> float | None:
-        """Tell how many seconds a combo is expected to take; None while nothing was measured."""
-        return self._expect(item) if self.forecast.is_measured else None
 
     def wait(self) -> None:
         """Say, once, that what is left is run by others."""

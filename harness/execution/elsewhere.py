@@ -6,14 +6,14 @@ from harness.board import Board
 from harness.execution.carrying import Carried
 from harness.execution.dispatch import Dispatch
 from harness.execution.local import MakeRunner
-from harness.execution.submitter import Elsewhere, Submitter
+from harness.execution.submitter import ComboSubmitter, Elsewhere
 from harness.execution.watching import SharedFolder
 
 
 def run_by(elsewhere: Elsewhere) -> MakeRunner:
     """Give what makes the runner for `local.run` and `carry_out`."""
 
-    def make(board: Board, dispatch: Dispatch) -> Submitter:
+    def make(board: Board, dispatch: Dispatch) -> ComboSubmitter:
         return (SharedFolder if elsewhere.to.shared else Carried)(board, elsewhere, dispatch)
 
     return make

@@ -32,11 +32,6 @@ class Forecast:
         work = measure_work(images, record.training.epochs, recipe["size"])
         self._rates.setdefault(record.combo.model, []).append(seconds / max(work, 1))
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether anything was measured, so that what is expected is seconds."""
-        return bool(self._rates)
-
     def row(self, name: str) -> float | None:
         """Seconds of a combo of a row that has been measured."""
         seconds = self._rows.get(name)

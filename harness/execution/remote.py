@@ -73,8 +73,10 @@ def carry_order(text: str, work: Callable[[Opened, Log], Mapping[str, Any]]) -> 
             return tell("done", given=work(opened, log))
     except KeyboardInterrupt:
         return tell("interrupted", f"it was told to end on {here()}")
-    except HarnessError as error:
+    except RefusedError as error:
         return tell("refused", str(error))
+    except HarnessError as error:
+        return tell("refused", f"{error} (on {here()})")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, the submitter is to know
         traceback.print_exc()
         return tell("crashed", f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The process that has a board's combos run by an engine: it submits, watches and writes, and may leave meanwhile."""
+"""The process that has work done by an engine: it submits, watches and writes, and may leave meanwhile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -17,10 +17,11 @@ from harness.errors import HarnessError
 from harness.execution.crew import Crew, Ended, Remote
 from harness.execution.dispatch import POLL, Dispatch
 from harness.execution.engines import Destination, make_needs
-from harness.execution.events import Leaving, Noted, Stopping
+from harness.execution.events import Leaving, Listener, Stopping
+from harness.execution.hours import expect_seconds
 from harness.execution.interruption import Interruption
 from harness.execution.order import DeviceKind, Order, make_token, ship_plugins
-from harness.execution.planning import Planned, Settings
+from harness.execution.planning import Settings
 from harness.metric_names import split_name
 from harness.registry import Registry
 
@@ -56,13 +57,13 @@ class Elsewhere:
 
 
 class Submitter(ABC):
-    """Has the combos of a dispatch run elsewhere."""
+    """Has something done elsewhere: a board's combos, the trials of a study, or a rescore."""
 
     work: str
     function: Remote
 
-    def __init__(self, board: Board, elsewhere: Elsewhere, dispatch: Dispatch) -> None:
-        self.board, self.elsewhere, self.dispatch = board, elsewhere, dispatch
+    def __init__(self, board: Board, elsewhere: Elsewhere, listener: Listener) -> None:
+        self.board, self.elsewhere, self.listener = board, elsewhere, listener
         self._awake: SimpleQueue[None] = SimpleQueue()
         self.interruption = Interruption(lambda: self._awake.put(None))
         self.false_starts = 0
@@ -73,14 +74,14 @@ class Submitter(ABC):
 
         Raises `HarnessError` where the engine cannot be used, or what it runs comes to nothing again and again.
         """
-        if not self.dispatch.todo:
+        if self.is_over():
             return
         self.crew = self._gather()
         try:
             self.come_back()
-            while not self._is_over() and not self.interruption.asked:
+            while not self.is_over() and not self.interruption.asked:
                 self.step()
-                self._rest(0 if self._is_over() else POLL)
+                self._rest(0 if self.is_over() else POLL)
             if self.interruption.asked:
                 self._leave()
             else:
@@ -128,46 +129,70 @@ class Submitter(ABC):
         most = self.elsewhere.jobs or self.crew.capacity or left
         return max(1, min(most, left))
 
-    def _gather(self) -> Crew:
-        to, left = self.elsewhere.to, len(self.dispatch.todo)
-        workers = min(self.elsewhere.jobs or left, left)
-        needs = make_needs(
-            self.board.folder, to.executor.name, workers=workers, gpus=self.elsewhere.gpus,
-            seconds=self._expect_seconds(workers),
-        )  # fmt: skip
-        return Crew(self.board.folder, self.work, to, needs, type(self).function, self.dispatch.listener)
-
-    def _expect_seconds(self, workers: int) -> float | None:
-        """How long a job is expected to run at most; None where nothing tells."""
-        seconds = [self.dispatch.expect(item) for item in self.dispatch.todo.values()]
-        known = [one for one in seconds if one is not None]
-        if not known or len(known) < len(seconds):
-            return None
-        return MARGIN * self.share(known, workers) + BEGINNING
+    @abstractmethod
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
 
     @abstractmethod
-    def share(self, seconds: Sequence[float], workers: int) -> float:
-        """The seconds of one job's share, of what each combo takes."""
+    def count_left(self) -> int:
+        """How many pieces of work are left, which so many jobs could share."""
 
-    def _is_over(self) -> bool:
-        return not self.dispatch.todo and not self.dispatch.active
+    @abstractmethod
+    def expect_seconds(self, workers: int) -> float | None:
+        """How long one of so many jobs is expected to run at most; None where nothing tells."""
+
+    def _gather(self) -> Crew:
+        to, left = self.elsewhere.to, self.count_left()
+        workers = min(self.elsewhere.jobs or left, left)
+        seconds = self.expect_seconds(workers)
+        needs = make_needs(
+            self.board.folder, to.executor.name, workers=workers, gpus=self.elsewhere.gpus,
+            seconds=None if seconds is None else MARGIN * seconds + BEGINNING,
+        )  # fmt: skip
+        return Crew(self.board.folder, self.work, to, needs, type(self).function, self.listener)
 
     def _leave(self) -> None:
         """Leave what was submitted to itself, where it can be found again; a second Ctrl-C ends it."""
         if not self.crew.jobs:
             return
         if not self.crew.can_come_back:
-            self.dispatch.listener(Stopping(()))
+            self.listener(Stopping(()))
             self.crew.cancel()
             return
         seconds = 0.0 if self.interruption.number == signal.SIGTERM else GRACE
-        self.dispatch.listener(Leaving(self.elsewhere.to.executor.name, len(self.crew.jobs), seconds))
+        self.listener(Leaving(self.elsewhere.to.executor.name, len(self.crew.jobs), seconds))
         time.sleep(seconds)
 
     def _rest(self, seconds: float) -> None:
         """Wait so long, or until a Ctrl-C."""
         with contextlib.suppress(Empty):
             self._awake.get(timeout=seconds or None, block=bool(seconds))
+
+
+class ComboSubmitter(Submitter):
+    """Has the combos of a dispatch run elsewhere."""
+
+    def __init__(self, board: Board, elsewhere: Elsewhere, dispatch: Dispatch) -> None:
+        super().__init__(board, elsewhere, dispatch.listener)
+        self.dispatch = dispatch
+
+    def is_over(self) -> bool:
+        """Whether all combos are done."""
+        return not self.dispatch.todo and not self.dispatch.active
+
+    def count_left(self) -> int:
+        """How many combos are to do."""
+        return len(self.dispatch.todo)
+
+    def expect_seconds(self, workers: int) -> float | None:
+        """What the recorded speeds of the kind of device that is asked for tell of one job's share."""
+        todo = tuple(self.dispatch.todo.values())
+        known = expect_seconds(todo, self.dispatch.speeds, on_gpu=self.elsewhere.gpus > 0)
+        return self.share(known, workers) if known else None
+
+    @abstractmethod
+    def share(self, seconds: Sequence[float], workers: int) -> float:
+        """The seconds of one job's share, of what each combo takes."""
 
 
 def make_order(board: Board, elsewhere: Elsewhere, task: Mapping[str, Any]) -> Order:

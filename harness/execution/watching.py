@@ -15,14 +15,14 @@ from harness.execution.events import ComboFinished, ComboRetried, ComboStarted, 
 from harness.execution.failures import explain_loss, may_pass
 from harness.execution.planning import Planned
 from harness.execution.remote import describe_combos, run_share
-from harness.execution.submitter import Elsewhere, Submitter
+from harness.execution.submitter import ComboSubmitter, Elsewhere
 from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.record import Record
 from harness.training.fit import Epoch
 
 
-class SharedFolder(Submitter):
+class SharedFolder(ComboSubmitter):
     """Watches workers that share the board's folder."""
 
     work = "run"
@@ -31,8 +31,10 @@ class SharedFolder(Submitter):
     def __init__(self, board: Board, elsewhere: Elsewhere, dispatch: Dispatch) -> None:
         super().__init__(board, elsewhere, dispatch)
         self.claims = Claims(board.folder)
+        self.claimed: dict[str, Held] = {}
+        """The claims of combos that are to do, those of dead processes too."""
         self.held: dict[str, Held] = {}
-        """The claims of combos that are to do."""
+        """The claims of those that somebody is at."""
         self.started: dict[str, float] = {}
         """When each combo was first seen to run."""
         self.told: dict[str, int] = {}
@@ -54,11 +56,11 @@ class SharedFolder(Submitter):
 
     def _watch(self) -> None:
         """Turn claims and records into events."""
-        claims = {held.name: held for held in self.claims.read() if not held.is_abandoned(LEASE)}
-        self.held = {name: claims[name] for name in self.dispatch.todo if name in claims}
+        self.claimed = {held.name: held for held in self.claims.read() if held.name in self.dispatch.todo}
+        self.held = {name: held for name, held in self.claimed.items() if not held.is_abandoned(LEASE)}
         for name, item in tuple(self.dispatch.todo.items()):
-            if name in self.held:
-                self._follow(item, self.held[name])
+            if name in self.claimed:
+                self._follow(item, self.claimed[name])
             made = self.dispatch.find_made(item)
             if made is not None:
                 self._finish(item, made)
@@ -91,7 +93,8 @@ class SharedFolder(Submitter):
         """Tell the end of a combo, and of epochs that were not seen."""
         name = item.job.combo.name
         self._begin(item)
-        held = self.held.pop(name, None)
+        held = self.claimed.pop(name, None)
+        self.held.pop(name, None)
         if held is not None and "job" in held.about:
             self.proven.add(str(held.about["job"]))
         self._tell(item, _list_epochs(record))
@@ -101,10 +104,10 @@ class SharedFolder(Submitter):
     def _recover(self, ended: Ended) -> None:
         """Make up for a job that is over: combos that it was at are tried again, or have failed."""
         self._watch()  # what it wrote in its last moment
-        theirs = {name: held for name, held in self.held.items() if held.about.get("job") == ended.note.name}
+        theirs = {name: held for name, held in self.claimed.items() if held.about.get("job") == ended.note.name}
         for name, held in theirs.items():
             self.claims.drop(held)
-            del self.held[name]
+            self.held.pop(name, None)
             self._fail(self.dispatch.todo[name], held, ended)
         achieved = bool(ended.result.get("advanced")) or ended.note.name in self.proven
         self.count_start(ended, achieved=achieved, needed=bool(self._find_free()))

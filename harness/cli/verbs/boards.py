@@ -48,13 +48,13 @@ from harness.cli.verbs.elsewhere import (
     On,
     OnOptions,
     cancel_jobs,
+    explain_leaving,
     find_elsewhere,
     find_own_device,
 )
 from harness.cli.verbs.shared import find_data_root, open_registry, print_board, same_command
 from harness.errors import UsageError
 from harness.machine import require_drawing
-from harness.text import agree, count
 
 if TYPE_CHECKING:
     import torch
@@ -248,11 +248,10 @@ def run(
         else run_by(replace(elsewhere, timeout=limits[0], memory=limits[1]))
     )
     if dry_run:
-        _print_plan(definition, registry, where, measured, as_json=as_json)
+        at_once = len(set(devices)) if elsewhere is None else elsewhere.jobs
+        _print_plan(definition, registry, where, measured, at_once=at_once, as_json=as_json)
         return
-    _run_definition(
-        definition, registry, where, at_work, split_names(observers), retries=retries, as_json=as_json
-    )
+    _run_definition(definition, registry, where, at_work, split_names(observers), retries=retries, as_json=as_json)
 
 
 def _choose_workers(
@@ -276,11 +275,18 @@ def _choose_workers(
 
 
 def _print_plan(
-    definition: Definition, registry: Registry, settings: Settings, speeds: Sequence[RecordedSpeed], *, as_json: bool
+    definition: Definition,
+    registry: Registry,
+    settings: Settings,
+    speeds: Sequence[RecordedSpeed],
+    *,
+    at_once: int | None,
+    as_json: bool,
 ) -> None:
-    """Print what a run would do; do nothing of it."""
-    from harness.cli.plan_listing import print_plan
+    """Print what a run would do, with so many combos at once, or all of them; do nothing of it."""
+    from harness.cli.plan_listing import RunPlan, print_plan
     from harness.cli.terminal import Display, warn
+    from harness.execution.ensemble_plan import list_wanted
     from harness.execution.outside_plan import plan_outside
     from harness.execution.planning import plan
     from harness.report.summary import check_published
@@ -292,7 +298,13 @@ def _print_plan(
     with Display() as display:
         planned = plan(board, registry, settings, display)
         outside = plan_outside(board, registry, settings, planned, display)
-    print_plan(planned, outside, speeds, as_json=as_json)
+    plan_of_run = RunPlan(
+        planned=planned,
+        outside=outside,
+        ensembles=list_wanted(board, planned),
+        at_once=at_once or max(1, sum(item.reason is not None for item in planned)),
+    )
+    print_plan(plan_of_run, speeds, as_json=as_json)
 
 
 def _run_definition(
@@ -347,10 +359,7 @@ def _explain_interruption(interrupted: Interrupted, forced: Collection[str]) -> 
     """What is left, and how to go on: without --force, which would start again what is finished."""
     left = interrupted.left
     if interrupted.jobs:
-        return (
-            f"left; {count(interrupted.jobs, 'job')} {agree(interrupted.jobs, 'goes', 'go')} on without this process. "
-            f"Come back with: {same_command(without='--force')}; cancel with: {same_command(without='--force')} --cancel"
-        )
+        return explain_leaving(interrupted.jobs, same_command(without="--force"))
     begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
     middle = f" ({begun})" if begun else ""
     kept = [combo.name for combo in left if combo.name in forced]

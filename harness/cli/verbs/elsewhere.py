@@ -11,7 +11,7 @@ import typer
 from harness.cli.options import MOST_WORKERS, complete_names
 from harness.cli.output import say
 from harness.errors import UsageError
-from harness.text import count
+from harness.text import agree, count
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +115,14 @@ def find_own_device(device: str) -> torch.device:
     import torch
 
     return torch.device("cuda" if device != "cpu" and torch.cuda.device_count() else "cpu")
+
+
+def explain_leaving(jobs: int, command: str) -> str:
+    """Say that jobs go on without this process, and how to come back to them or to cancel them."""
+    return (
+        f"left; {count(jobs, 'job')} {agree(jobs, 'goes', 'go')} on without this process. Come back with: {command}; "
+        f"cancel with: {command} --cancel"
+    )
 
 
 def cancel_jobs(folder: Path, registry: Registry, on: str) -> None:
