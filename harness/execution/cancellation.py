@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.components import Engine
 from harness.errors import HarnessError
-from harness.execution.engines import Destination, find_future, make_needs, open_engine
+from harness.execution.engines import Destination, describe_error, find_future, make_needs, open_engine
 from harness.execution.jobs import JobBook, JobNote
 from harness.registry import Registry
 
@@ -24,9 +24,8 @@ class Cancelled:
 
 
 def cancel(folder: Path, registry: Registry, executor: str | None = None) -> Cancelled:
-    """Cancel the jobs of a board whose end was not seen, on one executor or on all.
-
-    Raises `HarnessError` where an executor is not there or cannot be opened.
+    """Cancel the jobs of a board whose end was not seen, on one executor or on all; an executor that is not there, or
+    cannot be opened, is told of.
     """
     book, jobs, lost = JobBook(folder), 0, []
     engines: dict[str, Engine] = {}
@@ -34,11 +33,16 @@ def cancel(folder: Path, registry: Registry, executor: str | None = None) -> Can
         for note in book.find_open():
             if executor not in (None, note.executor):
                 continue
-            future = find_future(_open(folder, registry, note, engines), note.job)
+            future = None
+            try:
+                future = find_future(_open(folder, registry, note, engines), note.job)
+            except Exception as error:  # noqa: BLE001 - an engine raises what it likes
+                lost.append(f"{note.executor} was not asked about {note.job or note.name}: {describe_error(error)}")
+                continue
             if future is not None:
                 with contextlib.suppress(Exception):  # one that is over may refuse
+                    jobs += not future.done()
                     future.cancel()
-                jobs += 1
             elif book.is_alive(note):
                 lost.append(
                     f"{note.name} is at work, and {note.executor} cannot find it again: end it by its own means"

@@ -17,7 +17,7 @@ from typing import Any
 from harness.components import Engine, Future, Needs
 from harness.errors import HarnessError
 from harness.execution.engines import Destination, describe_error, explain, find_future, open_engine
-from harness.execution.events import JobEnded, JobsSubmitted, Listener
+from harness.execution.events import JobEnded, JobsSubmitted, Listener, Noted
 from harness.execution.jobs import JobBook, JobNote
 from harness.execution.order import Order
 from harness.results.record import FailureKind
@@ -25,6 +25,8 @@ from harness.results.record import FailureKind
 LINGER = 10.0
 """Seconds for which the end of jobs is waited for that have nothing more to do."""
 TICK = 0.2
+PATIENCE = 300.0
+"""Seconds for which an engine need not answer."""
 
 Remote = Callable[[str], Mapping[str, Any]]
 """A function of `harness.execution.remote` and the like: it gets an order's text and gives plain data."""
@@ -67,6 +69,8 @@ class Crew:
         self.book, self.work, self.to, self.needs = JobBook(folder), work, to, needs
         self.function, self.listener = function, listener
         self.jobs: list[CrewJob] = []
+        self._silent: float | None = None
+        """Since when the engine has raised what it was asked."""
         self._engines: list[tuple[Mapping[str, Any], Engine]] = []
         self.engine = self._open(to.options)
 
@@ -85,7 +89,7 @@ class Crew:
         for note in self.book.find_open():
             if (note.work, note.executor) != (self.work, self.to.executor.name):
                 continue
-            future = find_future(self._open(note.options), note.job)
+            future = self._find(note)
             if future is not None or self.book.is_alive(note):
                 self.jobs.append(CrewJob(note, future))
             else:
@@ -153,12 +157,17 @@ class Crew:
     def dismiss(self) -> None:
         """End the jobs that have not begun, since nothing is left for them, and wait a moment for the others' end."""
         for job in tuple(self.jobs):
-            if job.future is not None and not job.future.done() and self.book.find_lease(job.note) is None:
+            begun = self.book.find_lease(job.note) is not None or self.book.is_over(job.note)
+            if job.future is not None and not begun and not self._is_done(job.future):
                 self.drop(job)
         end = time.monotonic() + LINGER
         while self.jobs and time.monotonic() < end:
             for _ in self.look():
                 pass
+            for job in tuple(self.jobs):
+                if self.book.is_over(job.note):  # the engine may take its time to see it
+                    self.book.end(job.note, "done")
+                    self.jobs.remove(job)
             time.sleep(TICK)
 
     def close(self) -> None:
@@ -171,7 +180,7 @@ class Crew:
     def _look_at(self, job: CrewJob) -> Ended | None:
         if job.future is None:
             return None if self.book.is_alive(job.note) else Ended(job.note, {}, "interrupted", "it is not heard of")
-        if not job.future.done():
+        if not self._is_done(job.future):
             return None
         try:
             result = job.future.result()
@@ -184,6 +193,30 @@ class Crew:
         if not isinstance(result, Mapping):
             return Ended(job.note, {}, "crashed", f"it gave {type(result).__name__} instead of its result")
         return Ended(job.note, result, None, str(result.get("message", "")))
+
+    def _find(self, note: JobNote) -> Future | None:
+        """The future of an earlier process; None where it is gone, or its engine is."""
+        try:
+            return find_future(self._open(note.options), note.job)
+        except Exception as error:  # noqa: BLE001 - an engine raises what it likes
+            self.listener(Noted(f"job {note.job or note.name} of {note.executor}: {describe_error(error)}"))
+            return None
+
+    def _is_done(self, future: Future) -> bool:
+        """Whether a future is over. Raises `HarnessError` where the engine has not answered for a long time."""
+        try:
+            done = future.done()
+        except Exception as error:
+            now = time.monotonic()
+            self._silent = self._silent or now
+            if now - self._silent < PATIENCE:
+                return False
+            raise HarnessError(
+                f"{self.to.executor.name} does not answer: {describe_error(error)}; what was submitted may go on, and "
+                "the same command comes back to it"
+            ) from error
+        self._silent = None
+        return done
 
     def _submit(self, texts: Sequence[str]) -> list[Future]:
         """Submit them together; an engine that has broken down is opened again, once."""

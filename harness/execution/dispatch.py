@@ -191,7 +191,10 @@ class Dispatch:
     def advance(self, task: RunningCombo, epoch: Epoch) -> None:
         """An epoch is over, and kept. Raises `ClaimLostError`."""
         task.epoch = epoch.number
-        job, plain = task.job, {name: value for name, value in asdict(epoch).items() if name not in ("timing", "values")}
+        job, plain = (
+            task.job,
+            {name: value for name, value in asdict(epoch).items() if name not in ("timing", "values")},
+        )
         told = self._told.setdefault(job.combo.name, [])
         told.append(plain)
         task.claim.tell(epoch=epoch.number, told=told)

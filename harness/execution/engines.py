@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import importlib.metadata
 import inspect
 import re
 from collections.abc import Mapping
@@ -58,9 +59,11 @@ def open_engine(to: Destination, needs: Needs) -> Engine:
     except HarnessError:
         raise
     except ModuleNotFoundError as error:
+        extras = importlib.metadata.metadata("cxr-harness").get_all("Provides-Extra") or ()
+        package = f"'cxr-harness[{executor.name}]'" if executor.name in extras else error.name
         raise UsageError(
-            f"--on {executor.name} needs the package {error.name}, which is not installed here; install it: "
-            f"pip install 'cxr-harness[{executor.name}]', or pip install {error.name}"
+            f"--on {executor.name} needs the package {error.name}, which is not installed here; install it: pip "
+            f"install {package}"
         ) from None
     except Exception as error:
         raise PluginError(f"--on {executor.name} cannot be used: {type(error).__name__}: {_first(error)}") from error

@@ -22,6 +22,10 @@ from harness.results.layout import jobs_path
 from harness.results.store import hide_runs
 
 
+SUFFIXES = (".json", ".lease", ".over")
+"""Ends of the names of a job's files."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobNote:
     """A job, as its submitter noted it."""
@@ -98,6 +102,17 @@ class JobBook:
             if lease is not None:
                 keeper.keep(lease)
             yield
+            with contextlib.suppress(OSError):
+                (self.folder / f"{name}.over").touch()
+
+    def is_over(self, note: JobNote) -> bool:
+        """Whether a job has said that it has done all that it could, even if its engine does not know yet."""
+        return (self.folder / f"{note.name}.over").exists()
+
+    def list_files(self, note: JobNote) -> tuple[Path, ...]:
+        """The files of a job: its note, its lease, and what it said in the end."""
+        paths = (self.folder / f"{note.name}{suffix}" for suffix in SUFFIXES)
+        return tuple(path for path in paths if path.exists())
 
     def _lease_path(self, name: str) -> Path:
         return self.folder / f"{name}.lease"

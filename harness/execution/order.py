@@ -94,9 +94,7 @@ def ship_plugins(files: Sequence[Path]) -> tuple[Shipped, ...]:
 
 def _pack(file: Path) -> dict[str, str]:
     sources = file.parent.rglob("*.py") if file.name == "__init__.py" else [file]
-    return {
-        path.relative_to(file.parent).as_posix(): base64.b64encode(path.read_bytes()).decode() for path in sources
-    }
+    return {path.relative_to(file.parent).as_posix(): base64.b64encode(path.read_bytes()).decode() for path in sources}
 
 
 # --- where it is carried out -----------------------------------------------------------------------------------------

@@ -86,8 +86,8 @@ class Submitter(ABC):
                 self._leave()
             else:
                 self.crew.dismiss()
-        except (KeyboardInterrupt, HarnessError) as error:
-            if isinstance(error, HarnessError) or self.interruption.number != signal.SIGTERM:
+        except KeyboardInterrupt:
+            if self.interruption.number != signal.SIGTERM:
                 self.crew.cancel()
             raise
         finally:
@@ -116,6 +116,7 @@ class Submitter(ABC):
             return
         self.false_starts += FALSE_STARTS if ended.outcome == "refused" else 1
         if self.false_starts >= FALSE_STARTS:
+            self.crew.cancel()
             name = self.elsewhere.to.executor.name
             log = f"; its log is {ended.note.log}" if ended.note.log else ""
             if ended.outcome == "refused":

@@ -50,7 +50,8 @@ def check_opens_and_closes(subject: Subject) -> None:
         capacity = getattr(engine, "capacity", "nothing")
         if capacity is not None and (type(capacity) is not int or capacity < 1):
             raise ContractError(
-                f"capacity is {capacity!r}", "give the engine a `capacity`: a number above 0, or None where none is known"
+                f"capacity is {capacity!r}",
+                "give the engine a `capacity`: a number above 0, or None where none is known",
             )
 
 
@@ -61,7 +62,9 @@ def check_gives_what_a_function_returns(subject: Subject) -> None:
             futures = [engine.submit(add, number, 40) for number in (1, 2)]
         given = [_wait(future).result() for future in futures]
     if given != [41, 42]:
-        raise ContractError(f"1 + 40 and 2 + 40 came back as {given}", "give the value of the function that was submitted")
+        raise ContractError(
+            f"1 + 40 and 2 + 40 came back as {given}", "give the value of the function that was submitted"
+        )
 
 
 def check_gives_what_a_function_raises(subject: Subject) -> None:
@@ -108,7 +111,9 @@ def check_finds_again(subject: Subject) -> None:
         future = engine.submit(add, 1, 1)
         job = getattr(future, "job", None)
         if not isinstance(job, str):
-            raise ContractError(f"its futures have job = {job!r}", "give futures a text `job`, by which find(job) knows")
+            raise ContractError(
+                f"its futures have job = {job!r}", "give futures a text `job`, by which find(job) knows"
+            )
         with _engine(subject) as other:
             again = other.find(job)  # type: ignore[attr-defined]
             given = None if again is None else _wait(again).result()

@@ -172,10 +172,7 @@ def _ended_jobs(book: JobBook) -> Iterator[tuple[Path, str]]:
     ended = {note.name for note in book.read() if note.ended is not None and not book.is_alive(note)}
     notes = [note for note in book.read() if note.name in ended]
     for note in notes:
-        for suffix in (".json", ".lease"):
-            path = book.folder / f"{note.name}{suffix}"
-            if path.exists():
-                yield path, "of a job that is over"
+        yield from ((path, "of a job that is over") for path in book.list_files(note))
     busy = {note.executor for note in book.find_open()}
     for executor in sorted({note.executor for note in notes} - busy):
         if (book.folder / executor).is_dir():

@@ -138,14 +138,14 @@ def list_jobs(book: JobBook) -> tuple[JobStatus, ...]:
 
 def _describe_job(book: JobBook, note: JobNote) -> JobStatus:
     lease = None if note.ended is not None else book.find_lease(note)
-    state = note.ended or "submitted"
+    state = note.ended or ("done" if book.is_over(note) else "submitted")
     if lease is not None:
         state = "not heard of" if lease.is_abandoned(LEASE) else "running"
     return JobStatus(
         name=note.job or note.name,
         executor=note.executor,
         state=state,
-        open=note.ended is None,
+        open=note.ended is None and not book.is_over(note),
         submitted=note.submitted,
         host=None if lease is None else lease.about.get("host"),
         combo=note.combo,

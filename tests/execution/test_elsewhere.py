@@ -201,7 +201,9 @@ def test_jobs_of_an_engine_that_cannot_find_them_end_with_their_submitter(begin,
 def test_outside_tests_and_forced_rows_are_as_in_a_run_here(finish, tmp_path):
     finish(*BOARD, "--board", "b")
     board = tmp_path / "b" / "board.toml"
-    board.write_text(board.read_text() + '\n[[test]]\ndataset = "toy"\nname = "outside"\ncount = 32\nallow_leaks = true\n')
+    board.write_text(
+        board.read_text() + '\n[[test]]\ndataset = "toy"\nname = "outside"\ncount = 32\nallow_leaks = true\n'
+    )
     said = finish("b", "--on", "afar", "--only", "tiny-cnn*", "--force")
     assert "✓ tiny-cnn--bce--toy seed 0" in said
     assert "measured on outside" in said

@@ -169,5 +169,5 @@ def test_a_plan_needs_neither_images_nor_weights_and_says_where_a_run_would_stop
     arguments = ("--dataset", "csv", "--models", "tiny-cnn", "--losses", "bce", "--recipes", "toy", "--board", "c")
     code, out, err = harness("run", *arguments, "--option", "file=labels.csv", "--data-root", ".", "--dry-run")
     assert code == 0, err
-    assert "a run would stop: " in err + out
+    assert "a run here would stop: " in err + out
     assert "1 of 1 combination would be run" in out

@@ -202,5 +202,3 @@ def test_decisions_of_readers_outside_of_the_boards_folder_do_not_travel(board, 
     (board.folder / "readers.toml").write_text('[[readers]]\nname = "A"\ndecisions = "../reads.csv"\n')
     with pytest.raises(UsageError, match="lies outside of the board's folder"):
         pack_board(board)
-
-

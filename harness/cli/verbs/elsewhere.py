@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
+import click
 import typer
+from click.core import ParameterSource
 
 from harness.cli.options import MOST_WORKERS, complete_names
 from harness.cli.output import say
@@ -72,7 +74,7 @@ def find_elsewhere(
     settings: Settings,
     *,
     on: str,
-    options: Sequence[str] | None,
+    options: Sequence[str] | Mapping[str, Any] | None,
     jobs: int | None,
     device: str,
     plugins: Sequence[Path],
@@ -83,11 +85,14 @@ def find_elsewhere(
     from harness.execution.submitter import Elsewhere
     from harness.parameters import parse_assignments
 
-    given = parse_assignments("--on-option", options or ())
+    given = options if isinstance(options, Mapping) else parse_assignments("--on-option", options or ())
     if on == LOCAL:
         if given or jobs is not None:
             raise UsageError("--on-option and --jobs are about other machines; name them with --on, such as --on slurm")
         return None
+    context = click.get_current_context(silent=True)
+    if context is not None and context.get_parameter_source("workers") is ParameterSource.COMMANDLINE:
+        raise UsageError("--workers is about this machine; with --on, --jobs says how many workers there are")
     return Elsewhere(
         to=find_destination(registry.executor(on), given),
         settings=settings,

@@ -57,7 +57,8 @@ def show_plugin(
 
 def new_plugin(
     kind: Annotated[
-        Literal["model", "loss", "metric", "dataset", "recipe", "executor"], typer.Argument(help="This is what the plugin offers.")
+        Literal["model", "loss", "metric", "dataset", "recipe", "executor"],
+        typer.Argument(help="This is what the plugin offers."),
     ],
     name: Annotated[
         str,

@@ -31,6 +31,7 @@ def _with_executors(harness, monkeypatch):
         (("--on", "lacking"), "--on lacking needs the package no_such_package_at_all, which is not installed here"),
         (("--on", "afar", "--device", "cuda:1"), "--device cuda:1 names devices of this machine; with --on, give auto"),
         (("--jobs", "2"), "--on-option and --jobs are about other machines; name them with --on"),
+        (("--on", "afar", "--workers", "2"), "--workers is about this machine; with --on, --jobs says how many workers"),
         (("--on-option", "kind=timeout"), "--on-option and --jobs are about other machines; name them with --on"),
     ],
 )  # fmt: skip
