@@ -4,6 +4,7 @@ each other.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -61,6 +62,8 @@ class Slurm:
         """End all jobs and daemons."""
         self.ask("scancel", "--user=root", "--signal=KILL", "--full")
         self.ask("scancel", "--user=root")
+        with contextlib.suppress(RuntimeError):  # what still runs then is left to itself
+            self._wait("the end of all jobs", lambda: not self.ask("squeue", "--noheader"), 20)
         for daemon in reversed(self._daemons):
             daemon.terminate()
             try:
@@ -173,13 +176,13 @@ PartitionName=urgent Nodes=localhost MaxTime=60 PriorityTier=2 PreemptMode=OFF S
         environment = os.environ | self.environment
         return subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60).returncode == 0
 
-    def _wait(self, what: str, is_there: Callable[[], bool]) -> None:
-        until = time.monotonic() + PATIENCE
+    def _wait(self, what: str, is_there: Callable[[], bool], seconds: float = PATIENCE) -> None:
+        until = time.monotonic() + seconds
         while not is_there():
             ended = [daemon.args for daemon in self._daemons if daemon.poll() is not None]
             if ended or time.monotonic() > until:
                 logs = [f"{log.name}: {log.read_text()[-500:]}" for log in (self.folder / "log").glob("*.out")]
-                raise RuntimeError("\n".join([f"{what} did not start", f"ended: {ended}", *logs]))
+                raise RuntimeError("\n".join([f"{what} did not come", f"ended: {ended}", *logs]))
             time.sleep(0.1)
 
 

@@ -50,10 +50,8 @@ def straight(tmp_path_factory):
     return list_outcomes(folder / "board")
 
 
-@pytest.mark.parametrize("kind", ["slurm", "bare_slurm"])
-def test_the_demo_has_the_records_of_a_local_run(request, kind, finish, tmp_path):
-    cluster = request.getfixturevalue(kind)
-    code, _, told = finish(*DEMO, *ON, "--jobs", "2", "--board", "there", **cluster.environment)
+def test_the_demo_has_the_records_of_a_local_run(bare_slurm, finish, tmp_path):
+    code, _, told = finish(*DEMO, *ON, "--jobs", "2", "--board", "there", **bare_slurm.environment)
     assert code == 0, told
     assert "submitted 2 jobs to slurm" in told
     assert finish(*DEMO, "--board", "here")[0] == 0

@@ -10,7 +10,9 @@ import sys
 
 import psutil
 import pytest
-from harness.plugins.slurm_executor import FORGOTTEN, SlurmError, open_engine
+from harness.plugins.slurm_executor import open_engine
+from harness.plugins.slurm_executor.jobs import SlurmError
+from harness.plugins.slurm_executor.queue import FORGOTTEN
 
 from harness import HarnessError, Needs, UsageError
 from harness.execution.engines import Destination
@@ -128,7 +130,7 @@ def test_without_submitit_the_command_that_installs_it_is_told(cluster, monkeypa
 
 
 def test_what_sbatch_refuses_is_one_line(cluster):
-    (cluster / "refusal").write_text("sbatch: error: invalid partition specified: x\nsbatch: error: Invalid partition\n")
+    (cluster / "refusal").write_text("sbatch: error: invalid partition: x\nsbatch: error: Invalid partition\n")
     engine = open_engine(make_needs(cluster))
     with pytest.raises(HarnessError, match=r"^SLURM takes no job: error: Invalid partition$"):
         engine.submit(math.sqrt, 2.0)
@@ -237,7 +239,7 @@ def test_what_a_function_raises_is_told_by_its_last_line(cluster, job):
 
 RUN = """
 import os, subprocess, sys, time
-from harness.plugins.slurm_executor import run_in_job
+from harness.plugins.slurm_executor.in_job import run_in_job
 
 def work(outcome):
     if outcome == "waits":
@@ -274,6 +276,13 @@ def test_an_interrupted_job_ends_without_a_result_and_is_requeued_while_it_runs(
     assert process.returncode == 1
     assert (cluster / "said").is_file() == requeued
     assert not requeued or (cluster / "said").read_text() == "scontrol requeue 9\n"
+
+
+def test_a_job_of_an_array_is_requeued_by_its_place_there_and_no_other_one(cluster):
+    (cluster / "queue").write_text("RUNNING\n")
+    with begin("interrupted", SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="2") as process:
+        process.communicate(timeout=60)
+    assert (cluster / "said").read_text() == "scontrol requeue 7_2\n"
 
 
 def test_a_job_that_was_requeued_often_enough_gives_what_it_has(cluster):
