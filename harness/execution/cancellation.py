@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.components import Engine
-from harness.errors import HarnessError
 from harness.execution.engines import Destination, describe_error, find_future, make_needs, open_engine
 from harness.execution.jobs import JobBook, JobNote
 from harness.registry import Registry

@@ -70,7 +70,7 @@ def open_engine(to: Destination, needs: Needs) -> Engine:
     for name in ("submit", "close"):
         if not callable(getattr(engine, name, None)):
             raise PluginError(f"executor '{executor.name}' opened {type(engine).__name__}, which has no {name}()")
-    return cast(Engine, engine)
+    return engine
 
 
 def make_needs(board_folder: Path, executor: str, *, workers: int, gpus: int, seconds: float | None) -> Needs:

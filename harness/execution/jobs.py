@@ -21,7 +21,6 @@ from harness.leases import LEASE, Keeper
 from harness.results.layout import jobs_path
 from harness.results.store import hide_runs
 
-
 SUFFIXES = (".json", ".lease", ".over")
 """Ends of the names of a job's files."""
 

@@ -38,6 +38,18 @@ Shipped = tuple[str, Mapping[str, str]]
 """A plugin's file: its path here, and the content of every file that it is made of, by its place beside it."""
 
 
+def read_versions() -> dict[str, str]:
+    """What has to be the same where an order is carried out: the versions that results depend on."""
+    import torch
+
+    return {
+        "harness": importlib.metadata.version("cxr-harness"),
+        "training engine": str(VERSION),
+        "torch": torch.__version__.partition("+")[0],
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What is to be done elsewhere, and what that takes."""
@@ -59,23 +71,11 @@ class Order:
     """Installed plugins that take part, with the digest of their source."""
     job: str = ""
     """The name of the job that it is for, as the job book has it."""
-    versions: Mapping[str, str] = field(default_factory=lambda: read_versions())
+    versions: Mapping[str, str] = field(default_factory=read_versions)
 
     def write(self, job: str) -> str:
         """The order as a text, for the job of that name."""
         return json.dumps(asdict(self) | {"job": job})
-
-
-def read_versions() -> dict[str, str]:
-    """What has to be the same where an order is carried out: the versions that results depend on."""
-    import torch
-
-    return {
-        "harness": importlib.metadata.version("cxr-harness"),
-        "training engine": str(VERSION),
-        "torch": torch.__version__.partition("+")[0],
-        "Python": ".".join(platform.python_version_tuple()[:2]),
-    }
 
 
 def make_token(folder: Path) -> str:

@@ -96,7 +96,7 @@ def check_cancels(subject: Subject) -> None:
             raise ContractError("cancel() gave True, and the function went on", "end the function, or give False")
         try:
             given = future.result()
-        except BaseException as error:  # noqa: BLE001 - CancelledError is none of Exception everywhere
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             return

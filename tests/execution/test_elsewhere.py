@@ -43,7 +43,7 @@ def finish(begin):
 
     def run(*arguments: str, code: int = 0) -> str:
         process = begin(*arguments)
-        _, errors = process.communicate(timeout=400)
+        errors = str(process.communicate(timeout=400)[1])
         assert process.returncode == code, errors
         return errors
 
