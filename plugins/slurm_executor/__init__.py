@@ -13,8 +13,8 @@ from typing import Any
 from harness import Executor, HarnessError, Needs, UsageError, hookimpl
 
 from .in_job import PATIENCE, run_in_job
-from .jobs import FORGOTTEN, SlurmError, SlurmFuture
-from .queue import Queue
+from .jobs import SlurmError, SlurmFuture
+from .queue import FORGOTTEN, Queue
 
 WARNING = 120
 """Seconds before its time limit at which a job is told to end; SLURM says it up to a minute earlier."""
@@ -88,7 +88,7 @@ def _expect_minutes(seconds: float | None) -> int | None:
 class SlurmEngine:
     """Where functions run as jobs of SLURM."""
 
-    capacity = None
+    capacity: int | None = None
 
     def __init__(
         self, needs: Needs, parameters: dict[str, Any], *, python: str | None, requeue: int, poll: float

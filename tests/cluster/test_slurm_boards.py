@@ -114,13 +114,14 @@ def test_a_submitter_that_is_killed_comes_back_to_its_jobs(slurm, start, finish,
 
 def test_jobs_go_on_without_their_submitter_and_are_cancelled_by_name(slurm, start, finish, tmp_path):
     board = tmp_path / "board"
-    first = start(*SLOW, "board", *ON, "--jobs", "2", **slurm.environment)
+    endless = (*SLOW, "board", "--set", "recipe.epochs=1000", *ON)
+    first = start(*endless, "--jobs", "2", **slurm.environment)
     wait_until(lambda: find_epoch(board) >= 2)
     first.send_signal(signal.SIGINT)
     _, told = first.communicate(timeout=60)
     assert first.returncode == 130
     assert "2 jobs on slurm go on" in told
-    code, said, told = finish(*SLOW, "board", *ON, "--cancel", **slurm.environment)
+    code, said, told = finish(*endless, "--cancel", **slurm.environment)
     assert code == 0, told
     assert "cancelled 2 jobs" in said + told
     wait_until(lambda: not slurm.ask("squeue", "--noheader"))

@@ -35,5 +35,5 @@ def test_the_lines_of_the_document_run_a_board(slurm, finish, tmp_path):
     options = set(re.findall(r"^    (\w+) = ", shown, re.MULTILINE)) - {"shared"}
     assert set(re.findall(r"`(\w+)`", table)) == options, "the document has each option"
     assert any("submitted 1 job to slurm" in text for text in said.values())
-    (record,) = read_records(tmp_path / "demo").records
+    (record,) = read_records(tmp_path / "demo-board").records
     assert record.status == "done"
