@@ -19,7 +19,7 @@ from harness.results.provenance import scrub
 from harness.results.record import FailurePart
 
 
-class Carried(ComboSubmitter):
+class WithoutFolder(ComboSubmitter):
     """Submits combos one by one, and writes what comes back."""
 
     work = "combo"

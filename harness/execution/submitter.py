@@ -59,7 +59,7 @@ class Elsewhere:
 class Submitter(ABC):
     """Has something done elsewhere: a board's combos, the trials of a study, or a rescore."""
 
-    work: ClassVar[str]
+    work: str
     """What the job book calls it."""
     function: ClassVar[Any]
     """What a job runs: a `Remote`."""
