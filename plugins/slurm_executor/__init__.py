@@ -14,7 +14,7 @@ from harness import Executor, HarnessError, Needs, UsageError, hookimpl
 
 from .in_job import PATIENCE, run_in_job
 from .jobs import SlurmError, SlurmFuture
-from .queue import FORGOTTEN, Queue
+from .queue import FORGOTTEN, Queue, ask
 
 WARNING = 120
 """Seconds before its time limit at which a job is told to end; SLURM says it up to a minute earlier."""
@@ -93,11 +93,13 @@ class SlurmEngine:
     def __init__(
         self, needs: Needs, parameters: dict[str, Any], *, python: str | None, requeue: int, poll: float
     ) -> None:
-        """Submit nothing yet. Raises `UsageError` where there is no SLURM."""
+        """Submit nothing yet. Raises `UsageError` where there is no SLURM, or none that answers."""
         from submitit import SlurmExecutor
 
         if shutil.which("sbatch") is None:
             raise UsageError("there is no sbatch on the PATH: --on slurm is for a machine that submits jobs to SLURM")
+        if ask("squeue", "--noheader", f"--user={os.getuid()}") is None:
+            raise UsageError("SLURM does not answer here; type squeue to see why")
         self._requeue, self._queue = requeue, Queue(poll)
         self._executor = SlurmExecutor(needs.folder, python=python)
         self._executor.update_parameters(**parameters)

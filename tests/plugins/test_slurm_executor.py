@@ -123,6 +123,12 @@ def test_a_machine_without_sbatch_is_told_what_is_lacking(cluster, monkeypatch):
         open_engine(make_needs(cluster))
 
 
+def test_a_cluster_that_does_not_answer_is_said_before_anything_is_submitted(cluster):
+    (cluster / "queue").unlink()
+    with pytest.raises(UsageError, match=r"^SLURM does not answer here; type squeue to see why$"):
+        open_engine(make_needs(cluster))
+
+
 def test_without_submitit_the_command_that_installs_it_is_told(cluster, monkeypatch, registry):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UsageError, match=r"needs the package submitit.* pip install 'cxr-harness\[slurm\]'"):
