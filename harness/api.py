@@ -73,8 +73,8 @@ def run(
     `harness.read_board` returns: a row that failed says why under `reasons`. With `progress`, what goes on is shown on
     standard error. What has to be known is a Python warning. `data_root`, `cache`, `device` ("cpu", "cuda:1") and
     `plugins` (files) are those of the environment's HARNESS_DATA_ROOT, HARNESS_CACHE_DIR, HARNESS_DEVICE and
-    HARNESS_PLUGIN unless given. `on` names an executor, such as "slurm": its machines then train, at most `jobs` of them
-    at once, and `on_options` are its options.
+    HARNESS_PLUGIN unless given. `on` names an executor, such as "slurm": its machines then train, at most `jobs` of
+    them at once, and `on_options` are its options.
 
     Raises `HarnessError` for whatever cannot be run, and `KeyboardInterrupt` after Ctrl-C; what is finished is kept,
     and the next call goes on from there.
@@ -110,7 +110,7 @@ def run(
         registry, settings, on=on, options=on_options or {}, jobs=jobs, device=named, plugins=_list_plugins(plugins),
         cache=own_cache,
     )  # fmt: skip
-    _run_definition(definition, registry, settings, elsewhere and run_by(elsewhere), progress=progress)
+    _run_definition(definition, registry, settings, None if elsewhere is None else run_by(elsewhere), progress=progress)
     return read_frame(folder)
 
 

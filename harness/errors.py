@@ -10,7 +10,7 @@ HarnessError            a message for a person; the command line prints it witho
 ├── NotFiniteError      a loss or a weight that stopped being a number
 ├── OutOfMemoryError    a batch that the memory is too small for
 ├── ClaimLostError      work that another process has taken over
-└── RefusedError        an order that a machine elsewhere cannot carry out as it was meant
+└── OrderRefusedError   an order that a machine elsewhere cannot carry out as it was meant
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ClaimLostError(HarnessError):
     """Work that another process has taken over, since this one did not renew its lease in time."""
 
 
-class RefusedError(HarnessError):
+class OrderRefusedError(HarnessError):
     """An order that a machine elsewhere cannot carry out as it was meant: other versions, plugins, data or folders."""
 
 

@@ -31,6 +31,7 @@ from harness.cli.verbs import (
     plugins,
     prediction,
     reading,
+    rescoring,
     serving,
     tuning,
     upkeep,
@@ -54,7 +55,7 @@ VERBS: dict[str, dict[str, Any]] = {
     "Run and tune": {
         "run": boards.run,
         "tune": tuning.tune,
-        "rescore": boards.rescore,
+        "rescore": rescoring.rescore,
         "ensemble": ensembles.ensemble,
         "speed": machine.speed,
     },

@@ -26,8 +26,8 @@ from harness.results.whereabouts import note_data
 if TYPE_CHECKING:
     from harness.evaluation.localization import MapValues
     from harness.execution.combo import Job
-    from harness.execution.outside_plan import Wanted
     from harness.execution.local import MakeRunner
+    from harness.execution.outside_plan import Wanted
     from harness.execution.workers import WorkerOptions
 
 

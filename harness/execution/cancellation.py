@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.components import Engine
-from harness.errors import HarnessError
 from harness.execution.engines import Destination, describe_error, find_future, make_needs, open_engine
-from harness.execution.jobs import JobBook, JobNote
+from harness.execution.jobs import CANCELLED, JobBook, JobNote
 from harness.registry import Registry
 
 
@@ -39,16 +38,16 @@ def cancel(folder: Path, registry: Registry, executor: str | None = None) -> Can
             except Exception as error:  # noqa: BLE001 - an engine raises what it likes
                 lost.append(f"{note.executor} was not asked about {note.job or note.name}: {describe_error(error)}")
                 continue
-            if future is not None:
-                with contextlib.suppress(Exception):  # one that is over may refuse
-                    jobs += not future.done()
-                    future.cancel()
-            elif book.is_alive(note):
+            if future is None and book.is_alive(note):
                 lost.append(
                     f"{note.name} is at work, and {note.executor} cannot find it again: end it by its own means"
                 )
                 continue
-            book.end(note, "cancelled")
+            book.end(note, CANCELLED)  # first: a submitter that looks on then knows why its job ends
+            if future is not None:
+                with contextlib.suppress(Exception):  # one that is over may refuse
+                    jobs += not future.done()
+                    future.cancel()
     finally:
         for engine in engines.values():
             with contextlib.suppress(Exception):

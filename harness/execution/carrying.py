@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 from harness.board import Board
 from harness.errors import ClaimLostError, DataError
 from harness.execution.combo import Result, failed_result, reason_to_skip, skip
-from harness.execution.crew import Ended, Remote
+from harness.execution.crew import Ended
 from harness.execution.dispatch import Dispatch, RunningCombo
 from harness.execution.failures import explain_loss
 from harness.execution.order import Order
@@ -20,11 +19,11 @@ from harness.results.provenance import scrub
 from harness.results.record import FailurePart
 
 
-class Carried(ComboSubmitter):
+class WithoutFolder(ComboSubmitter):
     """Submits combos one by one, and writes what comes back."""
 
     work = "combo"
-    function: ClassVar[Remote] = staticmethod(run_combo_apart)
+    function = staticmethod(run_combo_apart)
 
     def __init__(self, board: Board, elsewhere: Elsewhere, dispatch: Dispatch) -> None:
         super().__init__(board, elsewhere, dispatch)
@@ -51,7 +50,7 @@ class Carried(ComboSubmitter):
             else:
                 self.tasks[job.note.name] = task
 
-    def share(self, seconds: Sequence[float], workers: int) -> float:
+    def share(self, seconds: Sequence[float], workers: int) -> float:  # noqa: ARG002 - one combo is one combo
         """A job is one combo, which may be the longest."""
         return max(seconds)
 

@@ -6,6 +6,7 @@ run, a search and a rescore use it alike.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import time
@@ -18,7 +19,7 @@ from harness.components import Engine, Future, Needs
 from harness.errors import HarnessError
 from harness.execution.engines import Destination, describe_error, explain, find_future, open_engine
 from harness.execution.events import JobEnded, JobsSubmitted, Listener, Noted
-from harness.execution.jobs import JobBook, JobNote
+from harness.execution.jobs import CANCELLED, JobBook, JobNote
 from harness.execution.order import Order
 from harness.results.record import FailureKind
 
@@ -104,16 +105,15 @@ class Crew:
 
         Raises `HarnessError` where the engine does not take them.
         """
-        notes = []
+        notes: list[JobNote] = []
         for combo, key in targets or [(None, None)] * len(orders):
             name = f"{self.work}-{secrets.token_hex(4)}"
             executor, options = self.to.executor.name, dict(self.to.options)
-            notes.append(
-                JobNote(
-                    name=name, work=self.work, executor=executor, options=options, gpus=self.needs.gpus,
-                    combo=combo, key=key,
-                )
+            note = JobNote(
+                name=name, work=self.work, executor=executor, options=options, gpus=self.needs.gpus, combo=combo,
+                key=key,
             )  # fmt: skip
+            notes.append(self.book.write(note))  # before it is submitted: a job without a note could not be found
         futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
         made = tuple(
             CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)
@@ -132,11 +132,16 @@ class Crew:
         self.jobs.remove(job)
 
     def look(self) -> Iterator[Ended]:
-        """Give the jobs that have ended since the last look; they are noted so."""
+        """Give the jobs that have ended since the last look; they are noted so.
+
+        Raises `KeyboardInterrupt` where somebody has cancelled one of them meanwhile: this work is to end.
+        """
         for job in tuple(self.jobs):
             ended = self._look_at(job)
             if ended is not None:
                 self.jobs.remove(job)
+                if ended.outcome != "done" and self.book.is_cancelled(job.note):
+                    raise KeyboardInterrupt
                 self.book.end(job.note, ended.outcome if ended.kind is None else f"lost ({ended.kind})")
                 if ended.outcome != "done":
                     self.listener(JobEnded(self.to.executor.name, ended.note, ended.outcome, ended.reason))
@@ -149,7 +154,7 @@ class Crew:
             if job.future is not None:
                 with contextlib.suppress(Exception):  # one that is over may refuse
                     job.future.cancel()
-                self.book.end(job.note, "cancelled")
+                self.book.end(job.note, CANCELLED)
                 count += 1
         self.jobs = []
         return count
@@ -179,17 +184,16 @@ class Crew:
 
     def _look_at(self, job: CrewJob) -> Ended | None:
         if job.future is None:
-            return None if self.book.is_alive(job.note) else Ended(job.note, {}, "interrupted", "it is not heard of")
+            if self.book.is_alive(job.note):
+                return None
+            over = self.book.is_over(job.note)
+            return Ended(job.note, {}) if over else Ended(job.note, {}, "interrupted", "it is not heard of")
         if not self._is_done(job.future):
             return None
         try:
             result = job.future.result()
-        except Exception as error:  # noqa: BLE001 - an engine raises what it likes
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - an engine raises what it likes
             return Ended(job.note, {}, explain(self.engine, error), describe_error(error))
-        except BaseException as error:
-            if type(error).__name__ != "CancelledError":
-                raise
-            return Ended(job.note, {}, "interrupted", describe_error(error))
         if not isinstance(result, Mapping):
             return Ended(job.note, {}, "crashed", f"it gave {type(result).__name__} instead of its result")
         return Ended(job.note, result, None, str(result.get("message", "")))

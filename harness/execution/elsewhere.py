@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.board import Board
-from harness.execution.carrying import Carried
+from harness.execution.carrying import WithoutFolder
 from harness.execution.dispatch import Dispatch
 from harness.execution.local import MakeRunner
 from harness.execution.submitter import ComboSubmitter, Elsewhere
@@ -14,6 +14,6 @@ def run_by(elsewhere: Elsewhere) -> MakeRunner:
     """Give what makes the runner for `local.run` and `carry_out`."""
 
     def make(board: Board, dispatch: Dispatch) -> ComboSubmitter:
-        return (SharedFolder if elsewhere.to.shared else Carried)(board, elsewhere, dispatch)
+        return (SharedFolder if elsewhere.to.shared else WithoutFolder)(board, elsewhere, dispatch)
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import importlib.metadata
@@ -70,7 +71,7 @@ def open_engine(to: Destination, needs: Needs) -> Engine:
     for name in ("submit", "close"):
         if not callable(getattr(engine, name, None)):
             raise PluginError(f"executor '{executor.name}' opened {type(engine).__name__}, which has no {name}()")
-    return cast(Engine, engine)
+    return engine
 
 
 def make_needs(board_folder: Path, executor: str, *, workers: int, gpus: int, seconds: float | None) -> Needs:
@@ -93,7 +94,8 @@ def explain(engine: Engine, error: BaseException) -> FailureKind:
         kind = None if told is None else told(error)
     if kind in ENGINE_KINDS and kind in get_args(FailureKind):
         return cast(FailureKind, kind)
-    return "interrupted" if isinstance(error, concurrent.futures.CancelledError) else "crashed"
+    cancelled = isinstance(error, concurrent.futures.CancelledError | asyncio.CancelledError)
+    return "interrupted" if cancelled else "crashed"
 
 
 def find_future(engine: Engine, job: str | None) -> Future | None:

@@ -21,7 +21,8 @@ from harness.leases import LEASE, Keeper
 from harness.results.layout import jobs_path
 from harness.results.store import hide_runs
 
-
+CANCELLED = "cancelled"
+"""How a job ended that was cancelled."""
 SUFFIXES = (".json", ".lease", ".over")
 """Ends of the names of a job's files."""
 
@@ -84,6 +85,12 @@ class JobBook:
         with contextlib.suppress(OSError):
             now = read_clock(self.folder)
         return read(self._lease_path(note.name), now)
+
+    def is_cancelled(self, note: JobNote) -> bool:
+        """Whether somebody has cancelled a job since it was noted."""
+        with contextlib.suppress(OSError, ValueError):
+            return bool(json.loads((self.folder / f"{note.name}.json").read_bytes())["ended"] == CANCELLED)
+        return False
 
     def is_alive(self, note: JobNote) -> bool:
         """Whether a job is known to be at work."""

@@ -42,10 +42,10 @@ def run(
 ) -> tuple[Record, ...]:
     """Run what has a reason, writing each record as soon as it is there; gives them in the order of the plan.
 
-    Worker processes do it, what `options` makes for other machines, or this process without `options`, where a plugin that crashes ends
-    everything. Processes that run one board share its combos: a record that another one has made is given, too.
-    Failures that may pass are tried again up to `retries` times. `job` is the name of the job elsewhere that this run
-    is, which does not wait for what others run.
+    Worker processes do it, what `options` makes for other machines, or this process without `options`, where a plugin
+    that crashes ends everything. Processes that run one board share its combos: a record that another one has made is
+    given, too. Failures that may pass are tried again up to `retries` times. `job` is the name of the job elsewhere
+    that this run is, which does not wait for what others run.
 
     Raises `Interrupted` after Ctrl-C, with what is left; `StorageError` where nothing can be written.
     """

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.errors import RefusedError
+from harness.errors import OrderRefusedError
 from harness.execution.planning import Settings
 from harness.machine import default_cache
 from harness.registry import Registry, load_registry
@@ -36,6 +36,18 @@ DeviceKind = Literal["auto", "cpu", "cuda"]
 """Where a worker trains: on its GPU, on its CPU, or on whichever it has."""
 Shipped = tuple[str, Mapping[str, str]]
 """A plugin's file: its path here, and the content of every file that it is made of, by its place beside it."""
+
+
+def read_versions() -> dict[str, str]:
+    """What has to be the same where an order is carried out: the versions that results depend on."""
+    import torch
+
+    return {
+        "harness": importlib.metadata.version("cxr-harness"),
+        "training engine": str(VERSION),
+        "torch": torch.__version__.partition("+")[0],
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +71,11 @@ class Order:
     """Installed plugins that take part, with the digest of their source."""
     job: str = ""
     """The name of the job that it is for, as the job book has it."""
-    versions: Mapping[str, str] = field(default_factory=lambda: read_versions())
+    versions: Mapping[str, str] = field(default_factory=read_versions)
 
     def write(self, job: str) -> str:
         """The order as a text, for the job of that name."""
         return json.dumps(asdict(self) | {"job": job})
-
-
-def read_versions() -> dict[str, str]:
-    """What has to be the same where an order is carried out: the versions that results depend on."""
-    import torch
-
-    return {
-        "harness": importlib.metadata.version("cxr-harness"),
-        "training engine": str(VERSION),
-        "torch": torch.__version__.partition("+")[0],
-        "Python": ".".join(platform.python_version_tuple()[:2]),
-    }
 
 
 def make_token(folder: Path) -> str:
@@ -121,7 +121,7 @@ class Opened:
 def open_order(text: str) -> Iterator[Opened]:
     """Take an order: its plugins are loaded for the length of the block.
 
-    Raises `RefusedError` where results here would not be those there, or the board's folder is not the same.
+    Raises `OrderRefusedError` where results here would not be those there, or the board's folder is not the same.
     """
     document = json.loads(text)
     _require_versions(document.get("versions", {}))
@@ -149,7 +149,7 @@ def _require_versions(there: Mapping[str, str]) -> None:
     own = read_versions()
     for name, version in there.items():
         if own.get(name) != version:
-            raise RefusedError(
+            raise OrderRefusedError(
                 f"{here()} has {name} {own.get(name, 'of no version')}, and the board is run with {version}; install "
                 "the same version on both"
             )
@@ -165,7 +165,7 @@ def _require_folder(order: Order) -> None:
     except OSError:
         same = False
     if not same:
-        raise RefusedError(
+        raise OrderRefusedError(
             f"{order.board} is not the board's folder on {here()}: the machines do not share it; --on-option "
             "shared=false brings results back without a shared folder"
         )
@@ -191,15 +191,15 @@ def _require_plugins(order: Order, registry: Registry, files: Sequence[Path]) ->
     broken = {problem.plugin: problem.message for problem in registry.problems}
     for file in files:
         if str(file) in broken:
-            raise RefusedError(f"the plugin {file.name} {broken[str(file)]} (on {here()})")
+            raise OrderRefusedError(f"the plugin {file.name} {broken[str(file)]} (on {here()})")
     codes = {offer.plugin: offer.code for offers in registry.offers.values() for offer in offers.values()}
     for plugin, code in order.installed.items():
         if plugin in broken:
-            raise RefusedError(f"the plugin {plugin} {broken[plugin]} (on {here()})")
+            raise OrderRefusedError(f"the plugin {plugin} {broken[plugin]} (on {here()})")
         if plugin not in codes:
-            raise RefusedError(f"the plugin {plugin} is not installed on {here()}; install it there")
+            raise OrderRefusedError(f"the plugin {plugin} is not installed on {here()}; install it there")
         if codes[plugin] != code:
-            raise RefusedError(f"the plugin {plugin} on {here()} is another version; install the same on both")
+            raise OrderRefusedError(f"the plugin {plugin} on {here()} is another version; install the same on both")
 
 
 def _find_folder(order: Order, variable: str, given: str | None) -> Path | None:
@@ -215,5 +215,5 @@ def _find_device(kind: str) -> torch.device:
 
     count = torch.cuda.device_count() if kind != "cpu" else 0
     if kind == "cuda" and not count:
-        raise RefusedError(f"there is no GPU on {here()}; --device cpu trains on CPUs")
+        raise OrderRefusedError(f"there is no GPU on {here()}; --device cpu trains on CPUs")
     return torch.device("cuda" if count else "cpu")

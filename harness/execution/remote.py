@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.board import read_board
-from harness.errors import HarnessError, RefusedError
+from harness.errors import HarnessError, OrderRefusedError
 from harness.execution import local
 from harness.execution.events import ComboFinished, ComboStarted, EpochFinished, Event, Noted, Printed
 from harness.execution.jobs import JobBook
 from harness.execution.order import Opened, here, open_order
 from harness.execution.parcels import pack_result, unpack_board
-from harness.execution.planning import Planned, plan
+from harness.execution.planning import Planned, Settings, plan
 from harness.execution.workers import WorkerOptions
 from harness.results.record import Record
 
@@ -73,7 +73,7 @@ def carry_order(text: str, work: Callable[[Opened, Log], Mapping[str, Any]]) -> 
             return tell("done", given=work(opened, log))
     except KeyboardInterrupt:
         return tell("interrupted", f"it was told to end on {here()}")
-    except RefusedError as error:
+    except OrderRefusedError as error:
         return tell("refused", str(error))
     except HarnessError as error:
         return tell("refused", f"{error} (on {here()})")
@@ -112,14 +112,15 @@ def _run_combo_apart(opened: Opened, log: Log) -> dict[str, Any]:
         return pack_result(folder, record)
 
 
-def _narrow(opened: Opened, task: Mapping[str, Any]) -> Any:
+def _narrow(opened: Opened, task: Mapping[str, Any]) -> Settings:
+    """This machine's settings, for the part of the board that a task is about."""
     seeds = task["seeds"]
     return replace(
         opened.settings, only=task["only"], seeds=None if seeds is None else tuple(seeds), force=task["force"]
     )
 
 
-def make_worker(opened: Opened, settings: Any, task: Mapping[str, Any]) -> WorkerOptions:
+def make_worker(opened: Opened, settings: Settings, task: Mapping[str, Any]) -> WorkerOptions:
     """One worker process on this machine's device, within the limits of the order."""
     return WorkerOptions(
         settings=settings,
@@ -131,15 +132,15 @@ def make_worker(opened: Opened, settings: Any, task: Mapping[str, Any]) -> Worke
 
 
 def _choose(planned: Sequence[Planned], combos: Mapping[str, Mapping[str, Any]]) -> list[Planned]:
-    """The combos of an order, as they are planned here. Raises `RefusedError` where one would be another here."""
+    """The combos of an order, as they are planned here. Raises `OrderRefusedError` where one would be another here."""
     here_planned = {item.job.combo.name: item for item in planned}
     chosen = []
     for name, wanted in combos.items():
         item = here_planned.get(name)
         if item is None:
-            raise RefusedError(f"board.toml on {here()} has no combination {name}; it was changed meanwhile")
+            raise OrderRefusedError(f"board.toml on {here()} has no combination {name}; it was changed meanwhile")
         if item.job.key != wanted["key"]:
-            raise RefusedError(f"{name} would be another result on {here()}: {_explain_key(item, wanted)}")
+            raise OrderRefusedError(f"{name} would be another result on {here()}: {_explain_key(item, wanted)}")
         made = item.before is not None and item.before.key == item.job.key and digest(item.before) != wanted["before"]
         chosen.append(replace(item, reason=None if made else wanted["reason"]))
     return chosen

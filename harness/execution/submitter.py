@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.board import Board
 from harness.errors import HarnessError
-from harness.execution.crew import Crew, Ended, Remote
+from harness.execution.crew import Crew, Ended
 from harness.execution.dispatch import POLL, Dispatch
 from harness.execution.engines import Destination, make_needs
 from harness.execution.events import Leaving, Listener, Stopping
@@ -60,7 +60,9 @@ class Submitter(ABC):
     """Has something done elsewhere: a board's combos, the trials of a study, or a rescore."""
 
     work: str
-    function: Remote
+    """What the job book calls it."""
+    function: ClassVar[Any]
+    """What a job runs: a `Remote`."""
 
     def __init__(self, board: Board, elsewhere: Elsewhere, listener: Listener) -> None:
         self.board, self.elsewhere, self.listener = board, elsewhere, listener
@@ -122,7 +124,8 @@ class Submitter(ABC):
             if ended.outcome == "refused":
                 raise HarnessError(f"{name}: {ended.reason}")
             raise HarnessError(
-                f"{name}: {FALSE_STARTS} jobs in a row ended before they had begun: {ended.reason or ended.outcome}{log}"
+                f"{name}: {FALSE_STARTS} jobs in a row ended before they had begun: "
+                f"{ended.reason or ended.outcome}{log}"
             )
 
     def count_wanted(self, left: int) -> int:
@@ -199,7 +202,6 @@ class ComboSubmitter(Submitter):
 def make_order(board: Board, elsewhere: Elsewhere, task: Mapping[str, Any]) -> Order:
     """An order of a board, with what this process knows of it."""
     settings = elsewhere.settings
-    engine = {name: value for name, value in asdict(settings.engine).items()}
     return Order(
         task=task,
         board=str(board.folder.absolute()),
@@ -207,7 +209,7 @@ def make_order(board: Board, elsewhere: Elsewhere, task: Mapping[str, Any]) -> O
         data_root=str(settings.data_root.absolute()),
         cache=None if elsewhere.cache is None else str(elsewhere.cache.absolute()),
         device=elsewhere.device,
-        engine=engine,
+        engine=asdict(settings.engine),
         plugins=ship_plugins(elsewhere.plugins),
         installed=find_installed(board, elsewhere.registry),
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from harness.board import Board
 from harness.execution.claims import Claims
 from harness.execution.combo import failed_result, name_selection
-from harness.execution.crew import Ended, Remote
+from harness.execution.crew import Ended
 from harness.execution.dispatch import Dispatch
 from harness.execution.events import ComboFinished, ComboRetried, ComboStarted, EpochFinished
 from harness.execution.failures import explain_loss, may_pass
@@ -26,7 +27,7 @@ class SharedFolder(ComboSubmitter):
     """Watches workers that share the board's folder."""
 
     work = "run"
-    function: ClassVar[Remote] = staticmethod(run_share)
+    function = staticmethod(run_share)
 
     def __init__(self, board: Board, elsewhere: Elsewhere, dispatch: Dispatch) -> None:
         super().__init__(board, elsewhere, dispatch)
@@ -149,6 +150,11 @@ class SharedFolder(ComboSubmitter):
         self.crew.submit([self.make_order(task)] * lacking)
 
 
+def _number(value: float | None) -> float:
+    """A number of a record, where one that is none stands as null."""
+    return math.nan if value is None else value
+
+
 def _list_epochs(record: Record) -> list[Epoch]:
     """The epochs of a finished training, as its record has them."""
     if record.training is None:
@@ -158,9 +164,9 @@ def _list_epochs(record: Record) -> list[Epoch]:
         Epoch(
             number=one.epoch,
             lr=one.lr,
-            train_loss=one.train_loss,
-            val_loss=one.val_loss,
-            value=one.selected_on,
+            train_loss=_number(one.train_loss),
+            val_loss=_number(one.val_loss),
+            value=_number(one.selected_on),
             best=one.epoch == record.training.best_epoch,
             seconds=one.seconds,
             images=images,

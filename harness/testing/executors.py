@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from harness.board import Board, Row, board_text, row_text, save_board
 from harness.components import Engine, Executor, Future
 from harness.errors import UsageError
-from harness.execution.engines import ENGINE_KINDS, Destination, find_destination, make_needs, open_engine
+from harness.execution.engines import ENGINE_KINDS, Destination, find_destination, find_future, make_needs, open_engine
 from harness.registry import load_registry
 from harness.testing.contract import ContractError, NotApplicable, Subject
 
@@ -46,7 +47,7 @@ def sleep(seconds: float) -> str:
 
 def check_opens_and_closes(subject: Subject) -> None:
     """Opens with its options, says how much it can run at once, and closes."""
-    with _engine(subject) as engine:
+    with _open(subject) as engine:
         capacity = getattr(engine, "capacity", "nothing")
         if capacity is not None and (type(capacity) is not int or capacity < 1):
             raise ContractError(
@@ -57,7 +58,7 @@ def check_opens_and_closes(subject: Subject) -> None:
 
 def check_gives_what_a_function_returns(subject: Subject) -> None:
     """Runs functions elsewhere and gives what they return, for several at once."""
-    with _engine(subject) as engine:
+    with _open(subject) as engine:
         with getattr(engine, "batch", contextlib.nullcontext)():
             futures = [engine.submit(add, number, 40) for number in (1, 2)]
         given = [_wait(future).result() for future in futures]
@@ -69,53 +70,46 @@ def check_gives_what_a_function_returns(subject: Subject) -> None:
 
 def check_gives_what_a_function_raises(subject: Subject) -> None:
     """Raises from `result` what a function raised, and `explain` tells its kind."""
-    with _engine(subject) as engine:
+    with _open(subject) as engine:
         future = _wait(engine.submit(fail, "as it should"))
         try:
             given = future.result()
         except Exception as error:  # noqa: BLE001 - an engine may wrap it in its own
             kind = engine.explain(error) if hasattr(engine, "explain") else None
             if kind is not None and kind not in ENGINE_KINDS:
-                raise ContractError(
-                    f"explain gave {kind!r}", f"give one of {', '.join(ENGINE_KINDS)}, or None"
-                ) from None
+                known = ", ".join(ENGINE_KINDS)
+                raise ContractError(f"explain gave {kind!r}", f"give one of {known}, or None") from None
             return
     raise ContractError(f"a function raised ValueError, and result() gave {given!r}", "raise what the function raised")
 
 
 def check_cancels(subject: Subject) -> None:
     """Ends a function that runs, or says that it cannot."""
-    with _engine(subject) as engine:
+    with _open(subject) as engine:
         future = engine.submit(sleep, ASLEEP)
-        ended, began = future.cancel(), time.monotonic()
-        if not ended:
-            _wait(future)
-            raise NotApplicable("it cannot end what runs, and cancel() says so")
+        ended = future.cancel()
         _wait(future)
-        if time.monotonic() - began > PATIENCE / 2:
-            raise ContractError("cancel() gave True, and the function went on", "end the function, or give False")
+        if not ended:
+            raise NotApplicable("it cannot end what runs, and cancel() says so")
         try:
             given = future.result()
-        except BaseException as error:  # noqa: BLE001 - CancelledError is none of Exception everywhere
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - an engine may have its own
             return
     raise ContractError(f"a cancelled function gave {given!r}", "raise concurrent.futures.CancelledError from result()")
 
 
 def check_finds_again(subject: Subject) -> None:
     """Gives again what another engine with the same options has submitted, where it has `find`."""
-    with _engine(subject) as engine:
+    with _folder() as folder, _engine(subject, folder) as engine:
         if not hasattr(engine, "find"):
             raise NotApplicable("it has no find(job): what was submitted ends with its submitter")
-        future = engine.submit(add, 1, 1)
-        job = getattr(future, "job", None)
+        job = getattr(engine.submit(add, 1, 1), "job", None)
         if not isinstance(job, str):
             raise ContractError(
                 f"its futures have job = {job!r}", "give futures a text `job`, by which find(job) knows"
             )
-        with _engine(subject) as other:
-            again = other.find(job)  # type: ignore[attr-defined]
+        with _engine(subject, folder) as other:
+            again = find_future(other, job)
             given = None if again is None else _wait(again).result()
     if given != 2:
         raise ContractError(f"find({job!r}) gave {given!r}", "give the future again, also in another process")
@@ -123,8 +117,8 @@ def check_finds_again(subject: Subject) -> None:
 
 def check_runs_a_board(subject: Subject) -> None:
     """Runs a board of two combinations, whose records are those of a run on this machine."""
-    with tempfile.TemporaryDirectory(prefix="harness-check-", dir=Path.cwd()) as place:
-        here, elsewhere = Path(place) / "here", Path(place) / "elsewhere"
+    with _folder() as place:
+        here, elsewhere = place / "here", place / "elsewhere"
         expected, found = _run(subject, here, None), _run(subject, elsewhere, _find(subject))
     for ours, theirs in zip(expected, found, strict=True):
         name = ours.combo.name
@@ -142,11 +136,17 @@ def _find(subject: Subject) -> Destination:
 
 
 @contextlib.contextmanager
-def _engine(subject: Subject) -> Iterator[Engine]:
-    """The subject's engine, opened for the length of the block, in a folder that stays the same for all checks."""
-    folder = subject.kept.setdefault("folder", tempfile.TemporaryDirectory(prefix="harness-check-", dir=Path.cwd()))
-    executor = subject.component.name
-    needs = make_needs(Path(folder.name), executor, workers=2, gpus=int(subject.device != "cpu"), seconds=PATIENCE)
+def _folder() -> Iterator[Path]:
+    """A folder in the current one, which the executor's machines may share."""
+    with tempfile.TemporaryDirectory(prefix="harness-check-", dir=Path.cwd()) as place:
+        yield Path(place)
+
+
+@contextlib.contextmanager
+def _engine(subject: Subject, folder: Path) -> Iterator[Engine]:
+    """The subject's engine, opened for the length of the block."""
+    gpus = int(subject.device != "cpu")
+    needs = make_needs(folder, subject.component.name, workers=2, gpus=gpus, seconds=PATIENCE)
     try:
         engine = open_engine(_find(subject), needs)
     except UsageError as error:
@@ -155,6 +155,13 @@ def _engine(subject: Subject) -> Iterator[Engine]:
         yield engine
     finally:
         engine.close()
+
+
+@contextlib.contextmanager
+def _open(subject: Subject) -> Iterator[Engine]:
+    """The subject's engine in a folder of its own."""
+    with _folder() as folder, _engine(subject, folder) as engine:
+        yield engine
 
 
 def _wait(future: Future) -> Future:

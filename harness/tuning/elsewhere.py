@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from harness.board import BOARD_FILE, read_text
 from harness.execution.interruption import Interrupted
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from harness.execution.crew import Remote
     from harness.execution.events import Listener
     from harness.execution.submitter import Elsewhere
     from harness.tuning.outcome import StudyOutcome
@@ -77,7 +76,7 @@ class StudySubmitter(Submitter):
 class Searching(StudySubmitter):
     """Has workers run the trials of a study."""
 
-    function: ClassVar[Remote] = staticmethod(work_on_study)
+    function = staticmethod(work_on_study)
 
     def __init__(
         self, study: optuna.Study, plan: Plan, elsewhere: Elsewhere, limits: Limits, watch: StudyWatch
@@ -139,7 +138,7 @@ class Searching(StudySubmitter):
 class Confirming(StudySubmitter):
     """Has the default and the best configuration of a study trained again, in one job."""
 
-    function: ClassVar[Remote] = staticmethod(confirm_study)
+    function = staticmethod(confirm_study)
 
     def __init__(
         self, study: optuna.Study, outcome: StudyOutcome, elsewhere: Elsewhere, fresh: int, listener: Listener
@@ -161,7 +160,7 @@ class Confirming(StudySubmitter):
         """One job does it all."""
         return 1
 
-    def expect_seconds(self, workers: int) -> float | None:
+    def expect_seconds(self, workers: int) -> float | None:  # noqa: ARG002 - there is one
         """Both configurations with all seeds, each as long as the longest trial so far."""
         longest = max(_list_seconds(self.outcome.trials), default=None)
         return None if longest is None else 2 * self.fresh * longest

@@ -73,7 +73,7 @@ Dimensions = Mapping[str, Dimension]
 def read_dimension(name: str, told: Mapping[str, Any]) -> Dimension:
     """Read a dimension from what `Dimension.as_plain` gives, with its `origin`."""
     kinds: dict[str, type[Values]] = {"float": Float, "int": Int, "choice": Choice}
-    values = {key: tuple(one) if isinstance(one, list) else one for key, one in told.items()}
+    values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in told.items()}
     origin, kind = values.pop("origin"), kinds[values.pop("type")]
     return Dimension(name, kind(**values), origin)
 

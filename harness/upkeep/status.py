@@ -57,7 +57,7 @@ class JobStatus:
     log: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoardStatus:
     """A whole board."""
 
@@ -128,7 +128,14 @@ def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
     )
     leftovers = tell_leftovers(board, stored.records)
     jobs = list_jobs(JobBook(board.folder))
-    return BoardStatus((*described, *ensembles), others, total, stored.problems, leftovers, jobs)
+    return BoardStatus(
+        combos=(*described, *ensembles),
+        others=others,
+        seconds_left=total,
+        problems=stored.problems,
+        leftovers=leftovers,
+        jobs=jobs,
+    )
 
 
 def list_jobs(book: JobBook) -> tuple[JobStatus, ...]:

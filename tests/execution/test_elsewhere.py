@@ -21,7 +21,7 @@ BOARD = ("--dataset", "toy", "--models", "toy-net,tiny-cnn", "--losses", "bce", 
 LONG = ("--set", "recipe.epochs=150")
 PHANTOM = (
     "--dataset", "phantom", "--models", "tiny-cnn", "--losses", "bce", "--recipes", "demo", "--seeds", "0,1",
-    "--set", "recipe.epochs=1", "--option", "count=400",
+    "--set", "recipe.epochs=1", "--option", "train=200", "--option", "val=60", "--option", "test=100",
 )  # fmt: skip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -43,7 +43,7 @@ def finish(begin):
 
     def run(*arguments: str, code: int = 0) -> str:
         process = begin(*arguments)
-        _, errors = process.communicate(timeout=400)
+        errors = str(process.communicate(timeout=400)[1])
         assert process.returncode == code, errors
         return errors
 
@@ -72,9 +72,9 @@ def count_runs(board: Path) -> dict[str, int]:
     ],
 )
 def test_records_are_those_of_a_run_here_to_the_last_bit(finish, tmp_path, on):
-    finish(*BOARD, "--seeds", "0,1", "--board", "here")
-    said = finish(*BOARD, "--seeds", "0,1", "--board", "there", "--on", *on)
-    assert said.count("✓") == 4
+    finish(*BOARD, "--board", "here")
+    said = finish(*BOARD, "--board", "there", "--on", *on)
+    assert said.count("✓") == 2
     assert outcome(tmp_path / "there") == outcome(tmp_path / "here")
     assert Claims(tmp_path / "there").read() == ()
     assert {note.ended for note in JobBook(tmp_path / "there").read()} <= {"done", "not needed"}
@@ -186,16 +186,18 @@ def test_a_pool_that_breaks_down_is_opened_again(begin, wait_until, tmp_path):
     assert [record.status for record in read_records(tmp_path / "b").records] == ["done", "done"]
 
 
-def test_jobs_of_an_engine_that_cannot_find_them_end_with_their_submitter(begin, wait_until, tmp_path):
+def test_jobs_that_cannot_be_found_again_are_waited_for_while_they_live(begin, wait_until, tmp_path):
     run, board = begin(*BOARD, *LONG, "--board", "b", "--on", "plain", "--jobs", "1"), tmp_path / "b"
     wait_until(lambda: find_pids(board))
+    (pid,) = find_pids(board)
     run.kill()
-    run.communicate()
+    run.wait()
     last = begin(*BOARD, *LONG, "--board", "b", "--on", "plain", "--jobs", "1")
     _, errors = last.communicate(timeout=300)
     assert last.returncode == 0, errors
     assert [record.status for record in read_records(board).records] == ["done", "done"]
     assert errors.count("✓") == 2
+    os.kill(pid, signal.SIGKILL)  # Python's pools leave it behind, idle
 
 
 def test_outside_tests_and_forced_rows_are_as_in_a_run_here(finish, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def elsewhere(tmp_path) -> Elsewhere:
 def write(board, elsewhere):
     """Write the order of a board's run, with changes to it and to its task."""
 
-    def make(task: dict[str, object] | None = None, **changes: object) -> str:
+    def make(task: dict[str, object] | None = None, **changes: Any) -> str:
         planned = planning.plan(board, elsewhere.registry, elsewhere.settings, lambda event: None)
         asked = {
             "combos": describe_combos(planned), "only": None, "seeds": None, "force": False, "retries": 0,

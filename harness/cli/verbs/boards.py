@@ -12,7 +12,6 @@ import typer
 
 from harness.cli.option_values import (
     find_cache,
-    find_device,
     find_devices,
     parse_duration,
     parse_memory,
@@ -25,12 +24,10 @@ from harness.cli.options import (
     OUTPUT,
     BoardArgument,
     BoardDataRoot,
-    BoardFolder,
     BoardOption,
     CacheDir,
     CompileOption,
     DatasetOptions,
-    Device,
     Devices,
     Json,
     Losses,
@@ -368,40 +365,6 @@ def _explain_interruption(interrupted: Interrupted, forced: Collection[str]) -> 
         f"interrupted; what is finished is kept, {len(left)} left to do{middle}. {stays if kept else ''}"
         f"Continue with: {same_command(without='--force')}"
     )
-
-
-def rescore(
-    board: BoardFolder,
-    data_root: BoardDataRoot = None,
-    cache_dir: CacheDir = None,
-    device: Device = "auto",
-    plugin: Plugins = None,
-    as_json: Json = False,
-) -> None:
-    """Evaluate a board's stored predictions again, after a metric was added or fixed. Nothing is trained.
-
-    Finished rows are measured on the outside tests that they lack, by their stored weights; only this needs the data.
-    """
-    from harness.board import read_board
-    from harness.cli.terminal import Display, warn
-    from harness.execution.board_run import Told, lacks_outside, measure_finished
-    from harness.execution.planning import Settings
-    from harness.execution.rescore import rescore as rescore_records
-    from harness.report.page import render
-
-    definition, registry = read_board(Path(board)), open_registry(plugin)
-    with Display() as display:
-        left = rescore_records(definition, registry, display.mention).left
-        for line in left:
-            warn(line)
-        if lacks_outside(definition):
-            root = find_data_root(data_root, definition.folder)
-            settings = Settings(data_root=root, cache=find_cache(cache_dir), device=find_device(device))
-            told = Told(listener=display, mention=display.mention, warn=warn)
-            left += measure_finished(definition, registry, settings, told)
-    print_board(render(definition), as_json=as_json)
-    if left:
-        raise typer.Exit(1)
 
 
 def _require_weights(params: Params) -> Params:

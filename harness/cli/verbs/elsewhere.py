@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-import click
 import typer
-from click.core import ParameterSource
 
 from harness.cli.options import MOST_WORKERS, complete_names
 from harness.cli.output import say
@@ -90,8 +89,7 @@ def find_elsewhere(
         if given or jobs is not None:
             raise UsageError("--on-option and --jobs are about other machines; name them with --on, such as --on slurm")
         return None
-    context = click.get_current_context(silent=True)
-    if context is not None and context.get_parameter_source("workers") is ParameterSource.COMMANDLINE:
+    if any(argument.partition("=")[0] == "--workers" for argument in sys.argv):
         raise UsageError("--workers is about this machine; with --on, --jobs says how many workers there are")
     return Elsewhere(
         to=find_destination(registry.executor(on), given),

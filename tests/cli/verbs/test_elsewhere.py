@@ -25,13 +25,13 @@ def _with_executors(harness, monkeypatch):
     ("arguments", "said"),
     [
         (("--on", "afr"), "unknown executor 'afr': did you mean 'afar'?"),
-        (("--on", "afar", "--on-option", "knd=timeout"), "unknown parameter of executor 'afar' 'knd': did you mean 'kind'?"),
+        (("--on", "afar", "--on-option", "knd=1"), "unknown parameter of executor 'afar' 'knd': did you mean 'kind'?"),
         (("--on", "afar", "--on-option", "shared=maybe"), "shared must be true or false"),
         (("--on", "plain", "--on-option", "workers=many"), "executor 'plain': workers must be a whole number"),
         (("--on", "lacking"), "--on lacking needs the package no_such_package_at_all, which is not installed here"),
         (("--on", "afar", "--device", "cuda:1"), "--device cuda:1 names devices of this machine; with --on, give auto"),
         (("--jobs", "2"), "--on-option and --jobs are about other machines; name them with --on"),
-        (("--on", "afar", "--workers", "2"), "--workers is about this machine; with --on, --jobs says how many workers"),
+        (("--on", "afar", "--workers", "2"), "--workers is about this machine; with --on, --jobs says how many"),
         (("--on-option", "kind=timeout"), "--on-option and --jobs are about other machines; name them with --on"),
     ],
 )  # fmt: skip
