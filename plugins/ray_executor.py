@@ -206,7 +206,7 @@ class RayEngine:
         """Run a function of a module on plain arguments."""
         import ray
 
-        keeper = ray.remote(Keeper).options(
+        keeper: Any = ray.remote(Keeper).options(
             name=self._keeper,
             namespace=self.namespace,
             lifetime="detached",
