@@ -35,13 +35,13 @@ def open_ray(
 ) -> RayEngine:
     """Join a Ray cluster, from one of its nodes.
 
-    - `address`: where the cluster's head answers, such as `10.0.0.1:6379`. Without it, the cluster that `RAY_ADDRESS`
-      names or that runs on this machine; where there is none, one is started on this machine, and ends with the command
-    - `cpus`: CPU cores for each worker, which also computes with as many threads
-    - `gpus`: GPUs for each worker; 0.5 lets two share one. By default 1, or 0 with `--device cpu`
-    - `resource`: a resource of the cluster that a node must have, such as `a100`, as its `ray start --resources` says
-    - `retries`: how often Ray starts a worker again whose node or process was lost
-    - `namespace`: the cluster's namespace in which the board's jobs are found again
+    - `address`: Where the cluster's head answers, such as `10.0.0.1:6379`. Without it, the cluster that `RAY_ADDRESS`
+      names or that runs on this machine; where there is none, one is started here, and ends with the command.
+    - `cpus`: CPU cores for each job, which also computes with as many threads.
+    - `gpus`: GPUs for each job; 0.5 lets two share one. By default 1, or 0 with `--device cpu`.
+    - `resource`: A resource that a node must have, such as `a100`, as its `ray start --resources` says.
+    - `retries`: How often Ray starts a job again whose node or process was lost.
+    - `namespace`: The cluster's namespace in which jobs are found again.
 
     Raises `UsageError` where no cluster answers, and where no node has what a worker needs.
     """
@@ -79,7 +79,7 @@ def _join(address: str) -> tuple[bool, bool]:
                 ray.init(known or "auto", **quiet)
                 return True, True
         ray.init("local", **quiet, **here)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UsageError(f"ray: {known or 'this machine'}: {' '.join(str(error).split())}") from None
     return True, False
 
@@ -206,7 +206,7 @@ class RayEngine:
         """Run a function of a module on plain arguments."""
         import ray
 
-        keeper = ray.remote(Keeper).options(
+        keeper: Any = ray.remote(Keeper).options(
             name=self._keeper,
             namespace=self.namespace,
             lifetime="detached",

@@ -46,7 +46,7 @@ LIGHTER = {
     "--install-completion": "bash",  # which a shell is asked for, where there is one
 }
 """What is added to commands that need all of NIH, a download or a GPU to be as they stand."""
-ON_CLUSTERS = ("docs/clusters.md",)
+ON_CLUSTERS = ("docs/clusters.md", "CONTRIBUTING.md")
 """Documents whose commands need a cluster: tests/cluster types them."""
 MAY_FIND = ("data check nih",)
 """Commands that exit 1 where they find something: the sample has not all images."""

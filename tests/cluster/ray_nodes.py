@@ -67,7 +67,7 @@ def _two_nodes(tmp_path_factory) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def nodes(_two_nodes) -> Nodes:
+def nodes(_two_nodes):
     """Two nodes, both alive."""
     _two_nodes.restore()
     return _two_nodes

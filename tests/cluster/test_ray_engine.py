@@ -30,16 +30,16 @@ time.sleep(60)
 """
 
 
-def make_needs(folder: Path, **more) -> Needs:
-    return Needs(**{"name": "harness-x", "folder": folder, "workers": 2, "gpus": 0} | more)
-
-
 @pytest.fixture
 def open_engine(nodes, tmp_path, monkeypatch):
     engines = []
 
     def open_it(**options):
-        engines.append(open_ray(make_needs(tmp_path), **{"address": nodes.address} | options))
+        engines.append(
+            open_ray(
+                Needs(name="harness-x", folder=tmp_path, workers=2, gpus=0), **{"address": nodes.address} | options
+            )
+        )
         return engines[-1]
 
     yield open_it
@@ -52,7 +52,7 @@ def sign_in(engine, file: Path, seconds: float):
     return engine.submit(os.system, f"echo $PPID $HARNESS_DATA_ROOT >> {file}; exec sleep {seconds}")
 
 
-def read_lines(file: Path, count: int) -> list[str]:
+def read_lines(file: Path, count: int):
     return wait_for(lambda: file.exists() and len(lines := file.read_text().splitlines()) >= count and lines)
 
 
@@ -102,6 +102,7 @@ def test_to_cancel_ends_the_process_and_what_waits(open_engine, tmp_path):
 def test_jobs_go_on_when_their_submitter_is_killed_and_are_found_again(open_engine, nodes, tmp_path):
     command = [sys.executable, "-c", SUBMIT, str(tmp_path), nodes.address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as submitter:
+        assert submitter.stdout is not None
         jobs = submitter.stdout.readline().split()
         submitter.send_signal(signal.SIGKILL)
     engine = open_engine()

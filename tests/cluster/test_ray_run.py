@@ -42,7 +42,7 @@ def on_ray(nodes, *options: str) -> list[str]:
     return ["--on", "ray", *(f"--on-option={option}" for option in (f"address={nodes.address}", *options))]
 
 
-def finish(process) -> str:
+def finish(process):
     """Wait for a command that is to succeed; gives what it said meanwhile."""
     _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
@@ -106,7 +106,7 @@ def test_without_a_shared_folder_results_wait_for_a_submitter_that_was_killed(no
 def test_what_would_give_another_result_there_is_refused_by_name(nodes, tmp_path):
     order = Order(task={}, board=str(tmp_path), token=None, data_root=str(tmp_path), cache=None)
     orders = {
-        "harness 0": replace(order, versions=order.versions | {"harness": "0.0.1"}),
+        "harness 0": replace(order, versions={**order.versions, "harness": "0.0.1"}),
         "plugin ghost_nets is not installed": replace(order, installed={"ghost_nets": "0"}),
         "is not the board's folder": replace(order, token="0"),
     }
