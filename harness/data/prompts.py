@@ -48,7 +48,7 @@ class PromptSet:
         lacking = [label for label in labels if simplify(label) not in known]
         if lacking:
             raise UsageError(
-                f"there are no prompts for the label {', '.join(lacking)}; write a file with a table [{lacking[0]}] "
+                f"there are no prompts for {agree(len(lacking), "the label", "the labels")} {', '.join(lacking)}; write a file with a table [{lacking[0]}] "
                 "that has the lists present and absent, and name it with --set model.prompts=FILE"
             )
         return {label: known[simplify(label)] for label in labels}
