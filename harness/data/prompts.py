@@ -50,8 +50,8 @@ class PromptSet:
         if lacking:
             named = f"{agree(len(lacking), 'the label', 'the labels')} {', '.join(lacking)}"
             raise UsageError(
-                f"there are no prompts for {named}; write a file with a table [{lacking[0]}] that has the lists present "
-                "and absent, and name it with --set model.prompts=FILE"
+                f"there are no prompts for {named}; write a file with a table [{lacking[0]}] that has the lists "
+                "present and absent, and name it with --set model.prompts=FILE"
             )
         return {label: known[simplify(label)] for label in labels}
 
