@@ -88,7 +88,7 @@ def _describe_record(part: NetworkPart, record: Record) -> dict[str, Any]:
     combo, data = record.combo, record.dataset
     objective = record.labels_resampled or next(iter(record.metrics), "")
     return {
-        "title": f"{combo.model} {_tell_fit(part, record)} on {data.name}",
+        "title": f"{combo.model} {_tell_fit(record)} on {data.name}",
         "summary": f"A multi-label classifier of chest radiographs: {combo.model}, loss {combo.loss}, recipe "
         f"{combo.recipe}, seed {combo.seed}, row `{combo.row}` of its board.",
         "dataset": data.name,
@@ -112,14 +112,15 @@ def _describe_record(part: NetworkPart, record: Record) -> dict[str, Any]:
     }
 
 
-def _tell_fit(part: NetworkPart, record: Record) -> str:
+def _tell_fit(record: Record) -> str:
     """What was done with the data, for the title."""
     told = {
         "head": "frozen, with a linear probe fitted",
         "neighbors": "frozen, with the nearest neighbors",
         "nothing": "as it was built, with thresholds chosen",
     }
-    return told.get(part.recipe.train, f"trained with {record.combo.loss}")
+    kind = record.combo.resolved.get("recipe", {}).get("train", "all")
+    return told.get(kind, f"trained with {record.combo.loss}")
 
 
 def _tell_options(options: Mapping[str, Any]) -> list[tuple[str, str]]:

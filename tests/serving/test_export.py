@@ -205,6 +205,17 @@ def test_the_command_writes_an_onnx_file(harness, toy_board):
     assert "only an ONNX file has a batch" in err
 
 
+def test_the_card_of_a_probe_does_not_say_that_its_network_was_trained(toy_board):
+    record = next(r for r in read_records(toy_board).records if (r.combo.row, r.combo.seed) == (ROW, 0))
+    part, _ = read_weight_file(toy_board / "runs" / record.key / "weights.safetensors")
+    assert "trained with bce on toy" in render_card(part, record, ())
+    resolved = record.combo.resolved | {"recipe": record.combo.resolved["recipe"] | {"train": "head"}}
+    probe = record.model_copy(update={"combo": record.combo.model_copy(update={"resolved": resolved})})
+    card = render_card(part, probe, ())
+    assert "frozen, with a linear probe fitted on toy" in card
+    assert "trained with bce" not in card
+
+
 def test_a_card_says_what_was_measured_on_other_data_and_of_heat_maps(toy_board, registry):
     record = next(r for r in read_records(toy_board).records if (r.combo.row, r.combo.seed) == (ROW, 0))
     part, _ = read_weight_file(toy_board / "runs" / record.key / "weights.safetensors")
