@@ -91,13 +91,14 @@ def obtain(
 ) -> Embeddings:
     """Open the embeddings of `count` images in a folder that is called by their key, or make them.
 
-    `begin` gives the encoder, which is asked for only where something is to be made; `advance` is told how many images
-    are done. Raises `StorageError` where the cache cannot be read or written.
+    `begin` gives the encoder, which is asked for only where something is to be made; `remark` hears of damage, and
+    `advance` how many images are done. Raises `StorageError` where the cache cannot be read or written.
     """
     found, damage = _open(folder, count)
     if found is not None:
         return found
-    with hold_lock(folder / "lock", f"the embeddings in {folder}", remark, "choose another --cache-dir"):
+    # waiting is not remarked: remarks come into the record, and which process came first is nothing of the result
+    with hold_lock(folder / "lock", f"the embeddings in {folder}", None, "choose another --cache-dir"):
         found, damage = _open(folder, count)  # another process may have been at work
         if found is not None:
             return found

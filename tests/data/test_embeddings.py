@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from harness.data import embeddings
 from harness.data.embeddings import MANIFEST, UNFINISHED, VALUES, obtain
+from harness.locks import hold_lock
 
 COUNT = 25
 
@@ -129,3 +132,14 @@ def test_who_comes_while_another_is_at_work_waits_and_makes_nothing(tmp_path):
     second.join(30)
     assert len(found) == 2
     assert np.array_equal(found[1].values, EXPECTED)
+
+
+def test_whoever_waited_for_another_process_has_nothing_to_remark(tmp_path):
+    remarks: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        with hold_lock(tmp_path / "key" / "lock", "the embeddings"):
+            waiting = pool.submit(obtain, tmp_path / "key", COUNT, Numbers, remarks.append)
+            time.sleep(1.5)
+            assert not waiting.done()
+        assert np.array_equal(waiting.result().values, EXPECTED)
+    assert remarks == []
