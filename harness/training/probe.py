@@ -20,6 +20,8 @@ from harness.training.prediction import make_predictions
 if TYPE_CHECKING:
     from torch import Tensor
 
+ALIKE = "every image is given the same score, as the training images in use do not differ in"
+"""The note on labels that there is nothing to learn about."""
 BATCH = 1024
 """Embeddings that a head is given at a time."""
 
@@ -69,9 +71,10 @@ def fit_probe(recipe: Recipe, prepared: Prepared, embeddings: Embeddings, device
     shown, wanted = _take(embeddings, val, device), torch.tensor(data.targets[val], device=device)
     fit = _fit_linear if recipe.train == "head" else _fit_neighbors
     head, chosen, losses, notes = fit(recipe, features, targets, shown, wanted)
-    absent = [name for name, there in zip(data.labels, (targets > 0).any(0).tolist(), strict=True) if not there]
-    if absent:
-        notes = (f"no training image in use has {', '.join(absent)}: every image is given the same score", *notes)
+    told = (targets > 0).any(0) & (targets < 1).any(0)  # what is unknown is neither
+    alike = [name for name, is_told in zip(data.labels, told.tolist(), strict=True) if not is_told]
+    if alike:
+        notes = (f"{ALIKE} {', '.join(alike)}", *notes)
     return Probe(
         head=head.eval(),
         embeddings=embeddings,
