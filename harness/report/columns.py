@@ -58,7 +58,23 @@ def _is_whole(summary: Leaderboard) -> bool:
 
 def list_csv_columns(summary: Leaderboard) -> list[Column]:
     """The columns of `board.csv`."""
-    what = [RANK, GROUP, ROW, TITLE, MODEL, LOSS, RECIPE, PARAMS, KIND, CONTROL, STATUS, REASONS, SEEDS, DATASET, FINGERPRINT]
+    what = [
+        RANK,
+        GROUP,
+        ROW,
+        TITLE,
+        MODEL,
+        LOSS,
+        RECIPE,
+        PARAMS,
+        KIND,
+        CONTROL,
+        STATUS,
+        REASONS,
+        SEEDS,
+        DATASET,
+        FINGERPRINT,
+    ]
     metrics = [column for name in summary.metrics for column in expand_metric(name)]
     spent = sorted({name for row in summary.rows for name in row.efficiency})
     labels = summary.data.labels if summary.data else []
@@ -257,7 +273,9 @@ def _describe_cost(
 COSTS = (
     _describe_cost("train_images_per_second", "train images/s", 0, timed=True, terminal="images/s"),
     _describe_cost("inference_images_per_second", "test images/s", 0, timed=True),
-    _describe_cost("train_minutes", "train minutes", 1, timed=True, terminal="minutes", usual=True, beside=mark_embedding),
+    _describe_cost(
+        "train_minutes", "train minutes", 1, timed=True, terminal="minutes", usual=True, beside=mark_embedding
+    ),
     _describe_cost("device_hours", "device hours", 2, timed=True),
     _describe_cost("embedding_seconds", "embedding seconds, shared", 1, timed=True),
     _describe_cost("parameters", "parameters (M)", 2, 1e-6),

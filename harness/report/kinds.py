@@ -26,10 +26,10 @@ FROZEN = {"head": LINEAR, "neighbors": NEIGHBORS, "nothing": ZERO_SHOT}
 """`Recipe.train`, where it leaves the network as it is -> what such a row is."""
 WHOLE = (SCRATCH, TUNED)
 FITTED = {
-    LINEAR: "a linear layer was fitted on its embeddings by logistic regression, with the penalty that validation chose "
+    LINEAR: "a linear layer was fitted on its embeddings by logistic regression, with the penalty that validation "
+    "chose for each label",
+    NEIGHBORS: "an image is scored by the training images whose embeddings are nearest, as many as validation chose "
     "for each label",
-    NEIGHBORS: "an image is scored by the training images whose embeddings are nearest, as many as validation chose for "
-    "each label",
     ZERO_SHOT: "images are held against sentences about each label, and nothing was trained",
 }
 
@@ -109,7 +109,7 @@ def _count_subset(part: SubsetPart) -> str:
 def mark_kind(row: RowSummary, summary: Leaderboard) -> str:
     """How a row was trained, such as `linear probe, 10 % of training patients`.
 
-    Empty where it is said otherwise (ensembles, submissions, controls), and where all rows of the board were trained alike.
+    Empty where it is said otherwise (ensembles, submissions, controls), and where all rows were trained alike.
     """
     alike = summary.kinds <= {ENSEMBLE, SUBMITTED, row.kind}
     told = row.kind in FROZEN.values() or (row.kind in WHOLE and (row.share or not alike))
@@ -119,7 +119,11 @@ def mark_kind(row: RowSummary, summary: Leaderboard) -> str:
 def list_shared(row: RowSummary, summary: Leaderboard) -> list[Shared]:
     """The embeddings that a row was fitted on in any seed, each with the rows that share it."""
     return [
-        Shared(digest, seconds, tuple(one.name for one in summary.rows if one.ensemble is None and digest in one.embeddings))
+        Shared(
+            digest,
+            seconds,
+            tuple(one.name for one in summary.rows if one.ensemble is None and digest in one.embeddings),
+        )
         for digest, seconds in row.embeddings.items()
     ]
 

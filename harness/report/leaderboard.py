@@ -77,8 +77,8 @@ class RowSummary:
     per_label: Mapping[str, Mapping[str, float]]
     """metric -> label -> mean over the seeds for which it is defined; an undefined label is absent."""
     efficiency: Mapping[str, float]
-    """Means over seeds: the numbers of a record's `efficiency`, `train_minutes`, `device_hours` of all phases but embed,
-    and `embedding_seconds`, which rows share."""
+    """Means over seeds: the numbers of a record's `efficiency`, `train_minutes`, `device_hours` of all phases but
+    embed, and `embedding_seconds`, which rows share."""
     records: tuple[Record, ...] = field(repr=False, default=())
     """All records of the row, in the order of the seeds, stale ones too."""
     counted: tuple[Record, ...] = field(repr=False, default=())

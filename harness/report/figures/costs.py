@@ -11,7 +11,7 @@ from harness.metric_names import title_metric
 from harness.report.drawing import make_scale
 from harness.report.figures.placement import place_names
 from harness.report.figures.style import COLORS, COST, WIDTH, Figure, by_kind, finish, shorten, table
-from harness.report.kinds import KINDS, ZERO_SHOT
+from harness.report.kinds import CONTROL, KINDS, ZERO_SHOT
 from harness.text import count
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def _find_time(efficiency: Mapping[str, float]) -> float | None:
 
 
 SHARED = (
-    Cost("training", "training time with embedding, minutes", _find_training),
-    Cost("fit", "training time with embeddings at hand, minutes", _take("train_minutes")),
+    Cost("training", "training and embedding, minutes", _find_training),
+    Cost("fit", "training alone, minutes", _take("train_minutes")),
 )
 """What takes the place of training time where embeddings are shared."""
 AXES = (
@@ -88,7 +88,8 @@ def draw_costs(summary: Leaderboard) -> Figure | None:
         "cost",
         f"{objective} against cost",
         f"{count(most, 'row')}. The dashed line joins the rows that no other row beats in both {objective} and cost."
-        f"{_explain_kinds(summary)}{_explain_missing(summary)} Where there is no room for a row's name, its point shows it on hover.",
+        f"{_explain_kinds(summary)}{_explain_missing(summary)} "
+        "Where there is no room for a row's name, its point shows it on hover.",
         _draw(objective, found, _list_kinds(rows)),
         rows=rows,
         front=front,
@@ -106,12 +107,17 @@ def _list_kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _explain_kinds(summary: Leaderboard) -> str:
     """What to know of rows that were not trained whole."""
-    kinds = {row.kind for row in summary.ranked}
+    kinds = {row.kind for row in summary.rows if row.metrics}
     told = ""
     if any(row.embeddings for row in summary.ranked):
-        told += " Embeddings are made once for all rows that share them, and each row's training time is drawn with and without them."
+        told += (
+            " Embeddings are made once for all rows that share them: training and embedding is what a row costs by "
+            "itself, training alone what it costs beside the others."
+        )
     if ZERO_SHOT in kinds:
         told += " A zero-shot row has no training time, and stands on the other axes."
+    if CONTROL in kinds:
+        told += " Controls are not drawn."
     return told
 
 
@@ -220,7 +226,8 @@ def _draw(objective: str, found: Mapping[Cost, Sequence[Mapping[str, Any]]], kin
     called = names.mark_text(
         align=alt.ExprRef("datum.align"), dx=alt.ExprRef("datum.dx"), dy=alt.ExprRef("datum.dy"), baseline="middle"
     )
-    heading = table("heading").mark_text(baseline="top", y=alt.ExprRef("height + 28"), x=alt.ExprRef("width / 2"))
+    below = {"y": alt.ExprRef("height + 28"), "x": alt.ExprRef("width / 2")}
+    heading = table("heading").mark_text(baseline="top", limit=0, **below)
     layers = (
         line,
         points.encode(x=x, y=y, tooltip=["row:N", "kind:N", "value:Q", "cost:Q"], **(by_kind(kinds) if kinds else {})),

@@ -129,7 +129,7 @@ def by_kind(kinds: Sequence[str]) -> dict[str, Any]:
     import altair as alt
 
     shapes, colors = zip(*(KIND_MARKS[kind] for kind in kinds), strict=True)
-    legend = alt.Legend(title="how rows were trained", symbolSize=110)
+    legend = alt.Legend(title="how rows were trained", symbolSize=110, offset=34)
     return {
         "shape": alt.Shape("kind:N", scale=alt.Scale(domain=list(kinds), range=list(shapes)), legend=legend),
         "color": alt.Color("kind:N", scale=alt.Scale(domain=list(kinds), range=list(colors)), legend=legend),
