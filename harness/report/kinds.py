@@ -145,10 +145,12 @@ def _tell_shared(row: RowSummary, summary: Leaderboard) -> list[str]:
     titles = {one.name: one.title for one in summary.rows}
     others = {name for one in list_shared(row, summary) for name in one.rows} - {row.name}
     took = f"Embedding the images took {format_seconds(row.efficiency['embedding_seconds'])}"
+    if row.ensemble is not None:
+        return [f"{took}, which stands beside its own cost and is counted once for it and its members."]
     if not others:
-        return [f"{took}, which stands beside the row's own cost and is counted once."]
-    named = ", ".join(titles[name] for name in sorted(others))
-    return [f"{took}, which stands beside the row's own cost and is counted once for it and {named}."]
+        return [f"{took}, which stands beside the row's own cost."]
+    named = "; ".join(sorted(titles[name] for name in others))
+    return [f"{took}, which stands beside the row's own cost and is made once, also for {named}."]
 
 
 def describe_shared(row: RowSummary, summary: Leaderboard) -> list[Mapping[str, Any]]:
