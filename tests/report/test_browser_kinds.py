@@ -71,7 +71,7 @@ def test_the_page_fits_and_has_no_barrier(opened):
 def test_the_cost_picture_has_a_shape_for_each_kind_and_a_legend_that_names_it(opened):
     draw_costs(opened)
     drawing = opened.locator("#drawing-cost")
-    texts = drawing.locator("svg .role-legend text").all_inner_texts() or drawing.locator("svg text").all_inner_texts()
+    texts = drawing.locator("svg .role-legend text").all_text_contents()
     assert [text for text in texts if text in MARKED] == MARKED
     marks = drawing.locator("svg .mark-symbol.role-mark path")
     shapes = {mark.get_attribute("d") for mark in marks.all()}
