@@ -11,8 +11,8 @@ from harness.report.column import InTerminal
 from harness.report.columns import list_terminal_columns
 from harness.report.ensembles import describe_plainly
 from harness.report.format import tell_all_absences, tell_all_labels, tell_part, tell_scored
-from harness.report.kinds import describe_shared
 from harness.report.shadow import tell_shadows
+from harness.report.trained import describe_shared
 from harness.results.shadow import mark_shadow
 
 if TYPE_CHECKING:

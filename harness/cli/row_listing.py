@@ -12,9 +12,9 @@ from harness.report.chance import count_test
 from harness.report.details import MEASURES, RowDetails, describe_submission, gather_details, gather_origins
 from harness.report.ensembles import list_members, mark_ensemble, tell_command, tell_making
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
-from harness.report.kinds import tell_training
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.shadow import tell_pretraining
+from harness.report.trained import tell_training
 from harness.results.layout import WEIGHTS, run_path
 from harness.results.store import read_groups
 

@@ -16,7 +16,6 @@ from harness.report.column import Cell, Column, InTerminal, OnPage, Value, make_
 from harness.report.drawing import NOTHING
 from harness.report.ensembles import list_members, mark_ensemble
 from harness.report.format import EXTERNAL, anchor, format_number, mark_breaks
-from harness.report.kinds import mark_embedding, mark_kind
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.metric_columns import (
     INTERVAL,
@@ -30,6 +29,7 @@ from harness.report.metric_columns import (
     shows_published,
 )
 from harness.report.shadow import list_pretraining, mark_pretraining
+from harness.report.trained import mark_embedding, mark_kind
 
 # --- which columns, in which order -----------------------------------------------------------------------------------
 

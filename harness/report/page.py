@@ -55,7 +55,7 @@ from harness.report.format import (
     tell_scored,
 )
 from harness.report.headline import conclude, explain_nothing, judge, judge_shuffled, tell_power, tell_unvalidated
-from harness.report.kinds import KINDS, mark_embedding, tell_training
+from harness.report.kinds import KINDS
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.leak import LeakSummary, measure_leak
 from harness.report.matrix import draw_cells, find_intervals
@@ -68,6 +68,7 @@ from harness.report.published import Published, explain_closed, is_own
 from harness.report.readers import ReadersSummary, summarize_readers
 from harness.report.shadow import tell_pretraining, tell_shadows
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
+from harness.report.trained import mark_embedding, tell_training
 from harness.results.layout import RECORDS
 from harness.results.record import Record
 from harness.results.store import copy_records, read_curves, read_groups

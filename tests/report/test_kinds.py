@@ -22,13 +22,10 @@ from harness.report.kinds import (
     SCRATCH,
     TUNED,
     ZERO_SHOT,
-    format_seconds,
-    mark_embedding,
-    mark_kind,
-    tell_training,
 )
 from harness.report.page import render
 from harness.report.summary import read_results
+from harness.report.trained import format_seconds, mark_embedding, mark_kind, tell_training
 from harness.results.record import EfficiencyPart, EmbeddingsPart
 
 KINDS = Path(__file__).parents[1] / "fixtures" / "kinds"
