@@ -473,7 +473,8 @@ class Schedule:
 
 BY_GRADIENT = (
     "optimizer", "lr", "weight_decay", "betas", "momentum", "schedule", "gradient_clip", "epochs", "batch_size",
-    "micro_batch", "augment", "freeze_epochs", "oversample", "label_smoothing", "average_decay", "select_on", "patience",
+    "micro_batch", "augment", "freeze_epochs", "oversample", "label_smoothing", "average_decay", "select_on",
+    "patience",
 )  # fmt: skip
 """Fields of a recipe that are about training by gradient alone."""
 GRIDS = {"strengths": "head", "neighbors": "neighbors"}
@@ -485,9 +486,10 @@ class Recipe(Component):
     """A named, frozen set of training choices. `replace` it, or override fields by `--set recipe.NAME=VALUE`."""
 
     train: Literal["all", "head", "neighbors", "nothing"] = "all"
-    """What is fitted. `all`: the whole network, by gradient. `head`: its last linear layer alone, by logistic regression
-    on what the frozen rest says of each image. `neighbors`: the nearest training images take that layer's place.
-    `nothing`: the network predicts as it was built. All but `all` leave the fields of training by gradient alone."""
+    """What is fitted. `all`: the whole network, by gradient. `head`: its last linear layer alone, by logistic
+    regression on what the frozen rest says of each image. `neighbors`: the nearest training images take that layer's
+    place. `nothing`: the network predicts as it was built. Only `all` augments, and uses the fields of training by
+    gradient."""
     strengths: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
     """head: strengths of the L2 penalty (half the squared norm of a label's weights, beside the mean loss), of which
     each label gets the one with the lowest loss on validation."""

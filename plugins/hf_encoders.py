@@ -20,6 +20,7 @@ from harness import (
     hookimpl,
     read_prompts,
     require_library,
+    require_size,
 )
 
 if TYPE_CHECKING:
@@ -129,11 +130,7 @@ def describe_hf(
     target = size or transform["size"]
     if target != config_size(config) is not None:
         require_interpolation(at, config, target)
-    if recipe.size < target:
-        raise UsageError(
-            f"model '{at.name}' sees images of {target} px, and the recipe gives {recipe.size}; "
-            f"--set recipe.size={target}"
-        )
+    require_size(at.name, recipe, target, transform["filter"])
     made_of |= {"architecture": at.folder.digest(CONFIG), "transform": transform, "pooling": pool}
     if recipe.weights == "pretrained":
         made_of["weights"] = at.folder.digest_weights()
@@ -175,8 +172,8 @@ class _Pretrained:
             if kind not in CONFIG_MAPPING_NAMES:
                 version = require_library("transformers", "hf", LEAST)
                 raise WeightsError(
-                    f"{version} does not know the kind '{kind}' of model '{self.name}', and code that comes with weights "
-                    "is never run; pip install --upgrade transformers, or take another encoder"
+                    f"{version} does not know the kind '{kind}' of model '{self.name}', and code that comes with "
+                    "weights is never run; pip install --upgrade transformers, or take another encoder"
                 )
             try:
                 config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -201,8 +198,8 @@ class _Pretrained:
             said = self.folder.read(PROCESSOR).get("image_processor") or {}
         else:
             raise WeightsError(
-                f"model '{self.name}' does not say how images are prepared: its folder has no {TRANSFORM}; bring it, since "
-                "a guess would change every number"
+                f"model '{self.name}' does not say how images are prepared: its folder has no {TRANSFORM}; bring it, "
+                "since a guess would change every number"
             )
         return parse_transform(said, self.name)
 
@@ -303,6 +300,8 @@ def make_encoder(config: Any, pooling: str) -> Any:
         tower = AutoModel.from_config(vision_of(config), trust_remote_code=False)
     if pooling not in ("pooler", "projection"):
         drop_pooler(tower)
+    for name, parameter in tower.named_parameters():
+        parameter.requires_grad_(not name.endswith("mask_token"))  # which stands for hidden patches, and none are
     if not is_composite(config):
         return tower
     parts = {"vision_model": tower}

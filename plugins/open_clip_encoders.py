@@ -22,6 +22,7 @@ from harness import (
     hookimpl,
     read_prompts,
     require_library,
+    require_size,
 )
 
 if TYPE_CHECKING:
@@ -82,11 +83,7 @@ def describe_open_clip(
     library = [require_library("open_clip_torch", "open-clip", LEAST)]
     config, transform = at.read_config(), at.read_transform()
     library += [require_library("timm", "open-clip", 1)] if "timm_model_name" in config["vision_cfg"] else []
-    if recipe.size < transform["size"]:
-        raise UsageError(
-            f"model '{at.name}' sees images of {transform['size']} px, and the recipe gives {recipe.size}; "
-            f"--set recipe.size={transform['size']}"
-        )
+    require_size(at.name, recipe, transform["size"], transform["filter"])
     made_of = {"architecture": at.architecture or at.folder.digest(CONFIG), "transform": transform}
     if recipe.weights == "pretrained":
         made_of["weights"] = at.folder.digest_weights()
@@ -160,19 +157,24 @@ class _Towers:
 
     def read_transform(self) -> dict[str, Any]:
         """Mean and std of pixels in 0..1, size and filter; open_clip's own values where the files leave one out."""
-        from open_clip.transform import PreprocessCfg
-
-        size = self.read_config()["vision_cfg"].get("image_size", 224)
         said = self.published if self.architecture else self.folder.read(CONFIG).get("preprocess_cfg")
-        known = {k: v for k, v in (said or {}).items() if k in PreprocessCfg.__dataclass_fields__ and v is not None}
-        whole = PreprocessCfg(**{"size": size, **known})
-        sides = {whole.size} if isinstance(whole.size, int) else set(whole.size)
+        known = {key: value for key, value in (said or {}).items() if value is not None}
+        if not {"mean", "std", "interpolation"} <= known.keys():
+            from open_clip.transform import PreprocessCfg
+
+            known = {"mean": PreprocessCfg.mean, "std": PreprocessCfg.std, "interpolation": "bicubic"} | known
+        size = known.get("size", self.read_config()["vision_cfg"].get("image_size", 224))
+        sides = {size} if isinstance(size, int) else set(size)
         if len(sides) != 1:
             raise WeightsError(
-                f"model '{self.name}' takes images that are not square, {whole.size}, which nothing here gives"
+                f"model '{self.name}' takes images that are not square, {size}, which nothing here gives"
             )
-        mean, std = list(whole.mean), list(whole.std)
-        return {"mean": mean, "std": std, "size": sides.pop(), "filter": whole.interpolation}
+        return {
+            "mean": list(known["mean"]),
+            "std": list(known["std"]),
+            "size": sides.pop(),
+            "filter": known["interpolation"],
+        }
 
 
 def read_tensors(at: _Towers) -> dict[str, Tensor]:
@@ -292,8 +294,8 @@ def read_text_config(at: _Towers, name: str) -> Any:
         return AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     except Exception:  # noqa: BLE001 - whatever the library raises
         raise WeightsError(
-            f"the text tower of model '{at.name}' is a '{name}', whose {TEXT_CONFIG} is not here; put it into the folder, "
-            "or start the run where the hub can be reached"
+            f"the text tower of model '{at.name}' is a '{name}', whose {TEXT_CONFIG} is not here; put it into the "
+            "folder, or start the run where the hub can be reached"
         ) from None
 
 

@@ -27,7 +27,7 @@ def harness_recipes() -> Iterable[Recipe]:
         Recipe(
             name="knn",
             train="neighbors",
-            about="the nearest training images among the embeddings of a frozen network, their number chosen on validation",
+            about="the nearest training images by embeddings of a frozen network, their number chosen on validation",
             citation="Caron et al. 2021, Emerging properties in self-supervised vision transformers (arXiv 2104.14294)",
             **EXACT,
         ),

@@ -15,6 +15,7 @@ def harness_recipes() -> Iterable[Recipe]:
             name="zero-shot",
             train="nothing",
             weights="pretrained",
+            precision="float32",
             about="nothing is trained: images are held against sentences about each label (model.prompts)",
         )
     ]

@@ -24,10 +24,12 @@ from PIL import Image
 from harness.board import read_board
 from harness.results.store import read_records
 from harness.scoring.prediction_files import read_predictions
+from tests.plugins.tiny_encoders import save_encoders
 from tests.test_document_examples import DOCUMENTS, PLUGINS, ROOT, commands
 
 SMALL = "--set recipe.weights=random --set recipe.epochs=1 --set recipe.size=64"
 PHANTOM = "--option train=48 --option val=60 --option test=120"
+ENCODERS = ("run --dataset phantom --models hf/", "run --dataset phantom --models open-clip/")
 LIGHTER = {
     "run demo": f"--seeds 0 --only tiny-cnn--bce* {PHANTOM}",
     "run nih-official": f"--option allow_missing=true --seeds 0 --only vit* {SMALL}",  # the others: nih-dacnet, csv
@@ -35,6 +37,7 @@ LIGHTER = {
     "run nih-paper": "--option allow_missing=true --dry-run",  # its rows are trained in the same way
     "run --dataset csv": SMALL,
     "run --dataset phantom --models chexnet": f"--only chexnet--* {PHANTOM}",  # the rows that later commands name
+    **dict.fromkeys(ENCODERS, f"--seeds 0 {PHANTOM}"),
     "run --dataset phantom --models my-net --losses bce --recipes demo --board": f"--only my-net--* {PHANTOM}",
     "compare scores.csv": PHANTOM,
     "predict my-board::chexnet--bce--demo phantom": PHANTOM,
@@ -178,6 +181,14 @@ def forget_network(folder: Path) -> None:
     (folder / "my_net.py").unlink(missing_ok=True)
 
 
+def save_tiny_encoders(folder: Path) -> None:
+    """Tiny encoders by the names that the manual has for real ones, once."""
+    if not (folder / "rad-dino").is_dir():
+        save_encoders(folder)
+        (folder / "dino").rename(folder / "rad-dino")
+        (folder / "biomed").rename(folder / "biomedclip")
+
+
 def copy_demo(folder: Path) -> None:
     """The line of the tutorial that is no command of the harness, typed as it stands."""
     (line,) = [line for line in PLUGINS.splitlines() if line.startswith("cp ")]
@@ -188,6 +199,7 @@ BEFORE: dict[str, Callable[[Path], None]] = {
     "run --dataset phantom --models my-net --losses bce --recipes demo --seeds": copy_demo,
     "new model": forget_network,
     "predict weights": copy_weights,
+    **dict.fromkeys(ENCODERS, save_tiny_encoders),
     **dict.fromkeys(
         ("score", "compare", "diff", "merge", "submit", "leaderboard boards", "validate boards"), save_predictions
     ),

@@ -14,7 +14,15 @@ from torch import nn
 
 from harness import Augment, Data, Dataset, Model, Recipe, Schedule, UsageError
 from harness.errors import UnknownNameError
-from harness.parameters import complete, override, parse_assignments, parse_params, parse_value, recipe_values
+from harness.parameters import (
+    complete,
+    list_fields,
+    override,
+    parse_assignments,
+    parse_params,
+    parse_value,
+    recipe_values,
+)
 from harness.values import toml_value
 
 
@@ -256,3 +264,35 @@ def test_recipe_values_leave_out_the_name_and_the_space():
     values = recipe_values(RECIPE)
     assert values["augment.flip"] is True
     assert not {"name", "about", "version", "citation", "space"} & set(values)
+
+
+def test_what_is_trained_is_among_the_values_only_where_it_is_not_all():
+    later = {"train", "strengths", "neighbors", "train_share", "train_positives"}
+    assert not later & recipe_values(RECIPE).keys()
+    assert later <= list_fields(RECIPE).keys()
+    probe = Recipe(name="p", train="head", train_share=0.1)
+    assert later & recipe_values(probe).keys() == {"train", "strengths", "train_share"}
+    assert later & recipe_values(Recipe(name="k", train="neighbors")).keys() == {"train", "neighbors"}
+    assert override(probe, {"strengths": [0.1, 1]}).strengths == (0.1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train": "head", "lr": 1e-3}, "lr can do nothing where train is 'head'"),
+        ({"train": "head", "augment": Augment(flip=True)}, "augment can do nothing where train is 'head'"),
+        ({"train": "neighbors", "strengths": (1.0,)}, "strengths can do nothing where train is 'neighbors'"),
+        ({"neighbors": (5,)}, "neighbors can do nothing where train is 'all'"),
+        ({"train": "neighbors", "evaluate_at": "flip"}, "neighbors are asked for one view of an image"),
+        ({"train": "head", "strengths": ()}, "strengths must be different finite numbers above 0"),
+        ({"train_share": 0.0}, "train_share must be above 0 and at most 1"),
+        ({"train_positives": 0}, "train_positives must be at least 1"),
+    ],
+)
+def test_a_recipe_refuses_what_its_way_to_train_makes_no_use_of(changes, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        Recipe(name="r", **changes)
+
+
+def test_a_recipe_that_trains_nothing_by_gradient_has_no_epochs():
+    assert [Recipe(name="r", train=train).epochs for train in ("all", "head", "neighbors", "nothing")] == [10, 0, 0, 0]

@@ -33,10 +33,15 @@ CHUNK = 4096
 class Encoder(Protocol):
     """What makes embeddings."""
 
-    width: int
-    """D."""
-    about: Mapping[str, Any]
-    """What is to be known of the encoder, as plain data that is the same whenever it is the same encoder."""
+    @property
+    def width(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What is to be known of the encoder, as plain data that is the same whenever it is the same encoder."""
+        ...
 
     def embed(self, first: int, last: int) -> NDArray[np.float32]:
         """Embed images first..last, (last - first, D)."""
@@ -44,7 +49,7 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
-class Manifest:
+class EmbeddingsManifest:
     """What is said of embeddings, finished or not."""
 
     count: int
@@ -74,7 +79,7 @@ class Embeddings:
     """What they depend on, as 16 hex digits."""
     values: NDArray[np.float32]
     """(N, D) memory map, in the order of the images."""
-    manifest: Manifest
+    manifest: EmbeddingsManifest
 
 
 def obtain(
@@ -127,17 +132,17 @@ def _open(folder: Path, count: int) -> tuple[Embeddings | None, str | None]:
     return Embeddings(folder.name, values, manifest), None
 
 
-def _read(path: Path) -> Manifest | None:
+def _read(path: Path) -> EmbeddingsManifest | None:
     """What a manifest says; None where there is none or it is damaged."""
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         seal = plain.pop("seal")
-        return Manifest(**plain) if seal == _seal(plain) else None
+        return EmbeddingsManifest(**plain) if seal == _seal(plain) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _write(path: Path, manifest: Manifest) -> None:
+def _write(path: Path, manifest: EmbeddingsManifest) -> None:
     plain = asdict(manifest)
     write_atomically(path, json.dumps({**plain, "seal": _seal(plain)}, indent=1))
 
@@ -146,7 +151,7 @@ def _seal(plain: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _count_sound(folder: Path, manifest: Manifest) -> int:
+def _count_sound(folder: Path, manifest: EmbeddingsManifest) -> int:
     """How many chunks are what their digests say, up to the first that is not.
 
     Read, not mapped: what a disk cannot read is then an error, where a memory map would kill the process.
@@ -166,14 +171,14 @@ def _count_sound(folder: Path, manifest: Manifest) -> int:
     return len(manifest.chunks)
 
 
-def _digest(content: bytes | memoryview) -> str:
+def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _make(folder: Path, count: int, encoder: Encoder, advance: Callable[[int], None]) -> None:
     """Write embeddings chunk by chunk, after those of an interrupted run, and the manifest at last."""
     unfinished = folder / UNFINISHED
-    manifest = Manifest(count, encoder.width, dict(encoder.about))
+    manifest = EmbeddingsManifest(count, encoder.width, dict(encoder.about))
     before = _read(unfinished)
     (folder / MANIFEST).unlink(missing_ok=True)
     if before is not None and replace(before, seconds=0.0, chunks=[]) == manifest:
@@ -184,7 +189,7 @@ def _make(folder: Path, count: int, encoder: Encoder, advance: Callable[[int], N
         while manifest.done < count:
             started = time.perf_counter()
             values = encoder.embed(manifest.done, min(count, manifest.done + CHUNK))
-            content = memoryview(np.ascontiguousarray(values, dtype=np.float32)).cast("B")
+            content = np.ascontiguousarray(values, dtype=np.float32).tobytes()
             file.write(content)
             file.flush()
             seconds = manifest.seconds + time.perf_counter() - started

@@ -18,12 +18,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StorageError, WeightsError
+from harness.components import Recipe
+from harness.errors import StorageError, UsageError, WeightsError
 from harness.files import file_digest, write_atomically
 from harness.text import PATH, shorten_name
 
 TEXTS = (".json", ".txt", ".model", ".md")
 """Ends of what is fetched beside weights: configurations, transforms, tokenizers and the model's card."""
+FILTERS = ("nearest", "bilinear", "bicubic")
+"""What an encoder can be told to resize images by."""
 BIG = 2**26
 """Bytes from which a file's digest is kept for other processes."""
 SETTLED = 10.0
@@ -187,6 +190,18 @@ def require_library(package: str, extra: str, least: int) -> str:
             f"models of the family {extra}/* need {package} {least} or later, here is {version}: {way_out}"
         )
     return f"{package} {version}"
+
+
+def require_size(name: str, recipe: Recipe, size: int, filter_: str) -> None:
+    """Raise `UsageError` where an encoder cannot get images of its size from what the recipe gives."""
+    way_out = f"--set recipe.size={size}"
+    if recipe.size < size:
+        raise UsageError(f"model '{name}' sees images of {size} px, and the recipe gives {recipe.size}; {way_out}")
+    if recipe.size > size and filter_ not in FILTERS:
+        raise UsageError(
+            f"model '{name}' resizes images by a filter that only its library has ({filter_}); have the harness do it: "
+            f"{way_out}"
+        )
 
 
 # --- digests ----------------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def draw_subset(prepared: Prepared, recipe: Recipe, fingerprint: str, seed: int)
         return None
     data = prepared.data
     training = (data.table["split"] == "train").to_numpy()  # (N,)
-    patient = data.table["patient"].astype(str).to_numpy()
+    patient = data.table["patient"].to_numpy(dtype=str)
     order = _shuffle(np.unique(patient[training]), fingerprint, seed)
     order = order[: max(1, round(recipe.train_share * len(order)))]
     if recipe.train_positives is not None:
@@ -88,5 +88,5 @@ def _choose_positives(
     has = np.zeros((len(order), len(data.labels)), dtype=bool)
     np.logical_or.at(has, [place[patient[row]] for row in rows], data.targets[rows] == 1)
     groups = [*has.T, ~has.any(axis=1)]
-    chosen = np.unique(np.concatenate([np.flatnonzero(group)[:wanted] for group in groups]))
-    return order[chosen]
+    chosen: NDArray[np.str_] = order[np.unique(np.concatenate([np.flatnonzero(g)[:wanted] for g in groups]))]
+    return chosen

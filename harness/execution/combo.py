@@ -17,9 +17,9 @@ from torch import nn
 
 from harness.board import Board, Combo
 from harness.choices import Choices
-from harness.components import Metric, Task
+from harness.components import Metric
 from harness.data.boxes import Boxes
-from harness.data.columns import EncodedTable, fit_columns, table_digest
+from harness.data.columns import fit_columns, table_digest
 from harness.data.loading import Source
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
@@ -33,7 +33,14 @@ from harness.evaluation.resamples import Resamples
 from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
 from harness.execution.maps import make_maps
-from harness.execution.probing import describe_probe, describe_probe_cost, describe_subset, name_absent
+from harness.execution.probing import (
+    assemble_probe,
+    describe_probe,
+    describe_probe_cost,
+    describe_subset,
+    list_trained,
+    name_absent,
+)
 from harness.files import Content, is_full
 from harness.metric_names import split_name
 from harness.parameters import recipe_values
@@ -62,16 +69,16 @@ from harness.training.build import describe_inputs, make_validation_metric, set_
 from harness.training.capture import broken_capture
 from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter, count_flops
-from harness.training.embedding import build_frozen, embed
+from harness.training.embedding import embed
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, Execution
 from harness.training.fit import Epoch, Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.pace import OnSteps
-from harness.training.probe import Probe, fit_probe
+from harness.training.probe import fit_probe
 from harness.training.setup import Setup
 from harness.training.timer import wait_for
-from harness.training.weight_file import FrozenPart, Trained, describe_network, write_weight_file
+from harness.training.weight_file import Trained, describe_network, write_weight_file
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -249,7 +256,7 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
 
 def _probe_and_measure(job: Job, on_device: DeviceData, watch: Stopwatch, on_steps: OnSteps) -> Result:
     """Fit a head on the embeddings of a frozen network, which is built only where they are not in the cache."""
-    energy, choices, recipe, seed = EnergyMeter(job.device), job.choices, job.choices.recipe, job.combo.seed
+    energy, recipe, seed = EnergyMeter(job.device), job.choices.recipe, job.combo.seed
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
 
@@ -258,9 +265,17 @@ def _probe_and_measure(job: Job, on_device: DeviceData, watch: Stopwatch, on_ste
 
     remarks: list[str] = []
     with watch.phase("embed"):
-        inputs = describe_inputs(job.used, recipe, choices.model.inputs, seed)
+        inputs = describe_inputs(job.used, recipe, job.choices.model.inputs, seed)
         embeddings = embed(
-            choices, job.prepared, place, inputs, seed, job.device, job.engine, remark=remarks.append, on_steps=on_steps
+            job.choices,
+            job.prepared,
+            place,
+            inputs,
+            seed,
+            job.device,
+            job.engine,
+            remark=remarks.append,
+            on_steps=on_steps,
         )
     with watch.phase("train"):
         probe = fit_probe(recipe, job.used, embeddings, job.device)
@@ -272,49 +287,21 @@ def _probe_and_measure(job: Job, on_device: DeviceData, watch: Stopwatch, on_ste
     maps: MapValues | str = NO_MAPS
     if job.boxes is not None:
         with watch.phase("explain"):
-            maps = _explain_probe(job, probe, place(), inputs)
+            network, table = assemble_probe(probe, job.choices, inputs, seed)
+            maps = make_maps(job.choices, job.protocol.metrics, job.boxes, place(), network, inputs[0], table)
     with watch.phase("evaluate"):
         evaluation = evaluate(predictions["test"], predictions["val"], job.protocol, maps)
-    task, encoded = inputs
-    about = embeddings.manifest.about
-    trained = Trained(
-        task=task,
-        recipe=recipe,
-        prepared=job.prepared,
-        codes=encoded.codes if encoded else (),
-        precision=about["precision"],
-        frozen=FrozenPart(
-            kind="head" if recipe.train == "head" else "neighbors",
-            layer=about["layer"],
-            weights=recipe.weights,
-            seed=seed,
-            digest=about["frozen"],
-        ),
-    )
-    training = describe_probe(probe, recipe, job.subset)
-    training.execution.notes.extend([*map(scrub, remarks), *(encoded.notes if encoded else ())])
     peak = torch.cuda.max_memory_allocated(job.device) if job.device.type == "cuda" else None
     record = _record(
         job,
         status="done",
         **describe_evaluation(evaluation),
-        training=training,
+        training=describe_probe(probe, recipe, job.subset, [*remarks, *(inputs[1].notes if inputs[1] else ())]),
         efficiency=describe_probe_cost(embeddings, watch.seconds, peak, energy.joules()),
-        artifacts=_save(job, trained, probe.head, evaluation, predictions) | _save_maps(job, maps),
+        artifacts=_save(job, list_trained(probe, recipe, inputs, seed), probe.head, evaluation, predictions)
+        | _save_maps(job, maps),
     )
     return Result(record, evaluation.resamples)
-
-
-def _explain_probe(job: Job, probe: Probe, placed: Placed, inputs: tuple[Task, EncodedTable | None]) -> MapValues | str:
-    """Heat maps of a probe: its network is built for them."""
-    assert job.boxes is not None
-    choices, (task, encoded) = job.choices, inputs
-    frozen = build_frozen(
-        choices.model, choices.model_params, task, choices.recipe.weights, job.combo.seed, job.device
-    )
-    frozen.put(probe.head)
-    table = torch.from_numpy(encoded.numbers).to(job.device) if encoded else None
-    return make_maps(choices, job.protocol.metrics, job.boxes, placed, frozen.network, task, table)
 
 
 def _explain(job: Job, setup: Setup, watch: Stopwatch) -> MapValues | str:

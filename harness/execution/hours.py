@@ -162,5 +162,7 @@ def _estimate(item: Planned, speeds: Sequence[RecordedSpeed]) -> float | None:
     views = CROPS.get(recipe.evaluate_at, 1)
     training = recipe.epochs * train / statistics.median(speed.train for speed in found)
     embedded = train if recipe.train in ("head", "neighbors") else 0
-    predicting = views * (recipe.epochs * val + embedded + val + test) / statistics.median(speed.predict for speed in found)
+    predicting = (
+        views * (recipe.epochs * val + embedded + val + test) / statistics.median(speed.predict for speed in found)
+    )
     return (training + predicting) / 3600

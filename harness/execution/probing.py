@@ -1,11 +1,16 @@
-"""What a record says of a probe, of the embeddings that it was fitted on, and of the part of the data that it saw."""
+"""What a probe leaves behind: its network, and what a record says of it, of its embeddings and of its training data."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from harness.components import Recipe
+import torch
+
+from harness.choices import Choices
+from harness.components import Recipe, Task
+from harness.data.columns import EncodedTable
 from harness.data.embeddings import Embeddings
 from harness.data.subsets import Subset
 from harness.results.provenance import scrub
@@ -17,10 +22,45 @@ from harness.results.record import (
     SubsetPart,
     TrainingPart,
 )
+from harness.training.embedding import build_frozen
 from harness.training.probe import Probe
+from harness.training.weight_file import FrozenPart, Trained
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-def describe_probe(probe: Probe, recipe: Recipe, subset: Subset | None) -> TrainingPart:
+def assemble_probe(
+    probe: Probe, choices: Choices, inputs: tuple[Task, EncodedTable | None], seed: int
+) -> tuple[nn.Module, Tensor | None]:
+    """The whole network of a probe, and the table that it gets beside images, on the probe's device."""
+    task, encoded = inputs
+    frozen = build_frozen(choices.model, choices.model_params, task, choices.recipe.weights, seed, probe.device)
+    frozen.put(probe.head)
+    return frozen.network, torch.from_numpy(encoded.numbers).to(probe.device) if encoded else None
+
+
+def list_trained(probe: Probe, recipe: Recipe, inputs: tuple[Task, EncodedTable | None], seed: int) -> Trained:
+    """What a probe leaves beside the tensors of its head."""
+    task, encoded = inputs
+    about = probe.embeddings.manifest.about
+    return Trained(
+        task=task,
+        recipe=recipe,
+        prepared=probe.prepared,
+        codes=encoded.codes if encoded else (),
+        precision=about["precision"],
+        frozen=FrozenPart(
+            kind="head" if recipe.train == "head" else "neighbors",
+            layer=about["layer"],
+            weights=recipe.weights,
+            seed=seed,
+            digest=about["frozen"],
+        ),
+    )
+
+
+def describe_probe(probe: Probe, recipe: Recipe, subset: Subset | None, notes: Sequence[str]) -> TrainingPart:
     """How fitting a head went; there are no epochs."""
     labels, about = probe.prepared.data.labels, probe.embeddings.manifest.about
     chosen = dict(zip(labels, map(_none_if_nan, probe.chosen), strict=True))
@@ -38,7 +78,7 @@ def describe_probe(probe: Probe, recipe: Recipe, subset: Subset | None) -> Train
             compiled=False,
             step="eager",
             micro_batch=None,
-            notes=[scrub(note) for note in (*about["notes"], *probe.notes)],
+            notes=[scrub(note) for note in (*about["notes"], *notes, *probe.notes)],
         ),
         history=[],
         probe=ProbePart(

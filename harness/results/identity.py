@@ -64,8 +64,8 @@ def combo_key(
     `weights` is `random`, `imagenet`, `pretrained` or the digest of a file; `objective` is the board's, which matters
     where the recipe selects on it; `table` is the digest of the columns that the network gets beside images, which are
     no part of the fingerprint; `made_of` is what `describe_origin` tells. An option of the dataset without a value
-    counts as if it did not exist, so that a dataset may gain one. Library versions beyond `made_of`, the device, metrics
-    and schema are no part of the key.
+    counts as if it did not exist, so that a dataset may gain one. Other library versions, the device, metrics and
+    schema are no part of the key.
     """
     recipe = recipe_values(choices.recipe) | {"weights": weights}
     for name in ("select_on", "schedule.watch"):

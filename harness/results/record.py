@@ -158,7 +158,7 @@ class SubsetPart(Part):
     patients: int
     images: int
     positives: dict[str, int] = Field(description="label -> images in use that have it")
-    digest: str = Field(description="sha256 of the patients in use, sorted, one a line")
+    digest: str = Field(description="sha256 of the patients in use, sorted, each on a line of its own")
 
 
 class TrainingPart(Part):

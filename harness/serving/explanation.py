@@ -72,7 +72,7 @@ def explain_images(
 def make_explainer(row: LoadedRow, registry: Registry, method: Method = "grad-cam") -> Explainer:
     """What makes maps by the first seed's network. Raises `PluginError` where it has no layer for Grad-CAM."""
     member = row.members[0]
-    map_layer = registry.model(member.model).map_layer
+    map_layer = registry.model(member.found_as).map_layer
     return Explainer.of(
         member.network, member.task, member.recipe, mirrors=member.mirrors, map_layer=map_layer, method=method
     )

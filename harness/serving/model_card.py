@@ -228,7 +228,16 @@ def _answer(part: NetworkPart, record: Record | None) -> dict[int, str]:
     return known if record is None else known | _answer_by_record(record)
 
 
-TRAINING = ("optimizer", "lr", "weight_decay", "schedule.kind", "epochs", "batch_size", "train_share", "train_positives")
+TRAINING = (
+    "optimizer",
+    "lr",
+    "weight_decay",
+    "schedule.kind",
+    "epochs",
+    "batch_size",
+    "train_share",
+    "train_positives",
+)
 PROBING = ("train", "strengths", "neighbors", "train_share", "train_positives")
 """Fields of a recipe that tell how a network was trained by gradient, and how it was not."""
 
@@ -282,5 +291,9 @@ def _answer_by_record(record: Record) -> dict[int, str]:
     if record.training is not None:
         made = record.training
         by_label = "No epochs were trained; what validation chose, its loss chose for each label"
-        answers[26] = by_label if made.epochs == 0 else f"Epoch {made.best_epoch} of {made.epochs}, by {made.select_on} on validation"
+        answers[26] = (
+            by_label
+            if made.epochs == 0
+            else f"Epoch {made.best_epoch} of {made.epochs}, by {made.select_on} on validation"
+        )
     return answers

@@ -213,7 +213,7 @@ def _read(value: float | None) -> float:
 def describe_doubts(members: Sequence[Restored], registry: Registry) -> tuple[str, ...]:
     """What has to be known of what networks say, in sentences."""
     first, notes = members[0], []
-    if registry.model(first.model).inputs.permuted:
+    if registry.model(first.found_as).inputs.permuted:
         notes.append(
             "this row is a control that was given the columns of other images: it is now given an image's own, so that "
             "its scores are not those that its board has stored"

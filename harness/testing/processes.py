@@ -6,9 +6,10 @@ import json
 import subprocess
 import tempfile
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.components import Task
+from harness.components import Component, Model, Task
 from harness.machine import python_command, safe_environment
 from harness.testing.contract import ContractError, Subject
 
@@ -92,12 +93,21 @@ def build_elsewhere(subject: Subject, task: Task) -> dict[str, Any]:
     import torch
 
     asked = {
-        "name": subject.component.name,
+        "name": _find_name(subject.component),
         "files": [str(file.resolve()) for file in subject.files],
         "task": asdict(task),
         "threads": torch.get_num_threads(),
     }
     return _run(BUILD, asked, "building it in a fresh process failed")
+
+
+def _find_name(component: Component) -> str:
+    """The name by which another process, in another folder, finds a component."""
+    origin = component.origin if isinstance(component, Model) else None
+    if origin is None or not origin.found_as:
+        return component.name
+    family, _, folder = origin.found_as.partition("/")
+    return f"{family}/{Path(folder).expanduser().resolve()}"
 
 
 def ask_elsewhere(subject: Subject) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def check_every_field_is_valid(subject: Subject) -> None:
     """Every field has a value of its type, as if it were set on the command line."""
     from harness.choices import resolve_metrics
     from harness.errors import HarnessError
-    from harness.parameters import override, list_fields
+    from harness.parameters import list_fields, override
     from harness.registry import load_registry
 
     recipe = _recipe(subject)
@@ -61,7 +61,8 @@ def check_a_short_training_runs(subject: Subject) -> None:
 
     check_every_field_is_valid(subject)
     if _recipe(subject).train != "all":
-        return _check_probe(subject)
+        _check_probe(subject)
+        return
     recipe, task = _short(_recipe(subject)), make_task(size=SIZE)
     bce = Loss(name="bce", build=lambda task: torch.nn.BCEWithLogitsLoss(reduction="none"))
     device = torch.device(subject.device)
@@ -90,7 +91,7 @@ def _check_probe(subject: Subject) -> None:
     import numpy as np
     import torch
 
-    from harness.data.embeddings import Embeddings, Manifest
+    from harness.data.embeddings import Embeddings, EmbeddingsManifest
     from harness.data.subsets import draw_subset
     from harness.training.probe import fit_probe
 
@@ -102,7 +103,7 @@ def _check_probe(subject: Subject) -> None:
         values = np.random.default_rng(0).normal(size=(count, 16)).astype(np.float32)
         subset = draw_subset(images.prepared, recipe, "sample", seed=0)
         used = images.prepared if subset is None else subset.prepared
-        embeddings = Embeddings("sample", values, Manifest(count, 16, {}))
+        embeddings = Embeddings("sample", values, EmbeddingsManifest(count, 16, {}))
         logits = fit_probe(recipe, used, embeddings, torch.device(subject.device)).logits("val")
     if not bool(logits.isfinite().all()):
         raise ContractError("scores on validation are not finite", "give other strengths or numbers of neighbors")

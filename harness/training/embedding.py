@@ -15,7 +15,7 @@ from torch import nn
 from harness.choices import Choices
 from harness.components import Model, Options, Task
 from harness.data.columns import EncodedTable
-from harness.data.embeddings import Embeddings, obtain
+from harness.data.embeddings import Embeddings, Encoder, obtain
 from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.errors import PluginError
@@ -73,13 +73,13 @@ class Frozen:
 def build_frozen(model: Model, params: Options, task: Task, weights: str, seed: int, device: torch.device) -> Frozen:
     """Build a network with its initial weights; torch's random stream stays where it was.
 
-    Raises `WeightsError` where the weights cannot be had, `PluginError` where the network's last layer is no linear one.
+    Raises `WeightsError` where the weights cannot be had, `PluginError` where no linear layer makes the logits.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "network"))
         network = build_network(model, task, dict(params))
         loaded = load_initial_weights(network, model, task, weights, params)
-    network = network.to(device).eval().requires_grad_(requires_grad=False)
+    network = network.to(device).eval()  # its weights keep their gradients, by which heat maps find their layer
     layer, width = find_last_layer(network, task, device)
     return Frozen(network=network, layer=layer, width=width, note=loaded.note)
 
@@ -133,7 +133,7 @@ def embed(
     key = _identify(choices, prepared, task, encoded, seed, device)
     pace = Pace(1, len(prepared.images), on_steps)
 
-    def begin() -> _Encoder:
+    def begin() -> Encoder:
         frozen = build_frozen(choices.model, choices.model_params, task, choices.recipe.weights, seed, device)
         return _Encoder(frozen, choices, place(), task, encoded, engine)
 

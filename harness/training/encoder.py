@@ -14,9 +14,6 @@ from harness.data.prompts import Prompts
 if TYPE_CHECKING:
     from torch import Tensor
 
-FILTERS = ("nearest", "bilinear", "bicubic")
-"""By which images can be resized."""
-
 
 class EncoderNetwork(nn.Module):
     """Images (B, K, H, W) -> embeddings (B, D) -> logits (B, C)."""

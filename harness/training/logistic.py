@@ -127,9 +127,9 @@ class _Solver:
     def _decompose(self) -> tuple[Tensor, Tensor]:
         """Eigenvectors (D, D) and eigenvalues (D,) of the covariance of standardized features."""
         step = max(1, len(self.features) // SAMPLE)
-        sample = (self.features[::step] - self.mean) / self.scale
+        sample = ((self.features[::step] - self.mean) / self.scale).float()  # for a guess, single precision will do
         spread, directions = torch.linalg.eigh(sample.T @ sample / len(sample))
-        return directions, spread.clamp(min=0)
+        return directions.to(self.features), spread.clamp(min=0).to(self.features)
 
     def solve(self, start: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
         """The minima (P, D + 1), their losses (P,), whether each was reached (P,), and the passes that it took."""
@@ -145,7 +145,9 @@ class _Solver:
         passes = 1
         while True:
             best[going], final[going] = point, loss
-            over = (decrease < 2 * TOLERANCE[start.dtype]) | (step < 1e-8)  # half of the decrease is what is left to gain
+            over = (decrease < 2 * TOLERANCE[start.dtype]) | (
+                step < 1e-8
+            )  # half of the decrease is what is left to gain
             converged[going[over]] = True
             if bool(over.all()) or passes == PASSES:
                 return best, final, converged, passes

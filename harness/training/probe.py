@@ -18,6 +18,7 @@ from harness.training.logistic import fit_heads
 from harness.training.prediction import make_predictions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 ALIKE = "every image is given the same score, as the training images in use do not differ in"
@@ -52,7 +53,7 @@ class Probe:
         return make_predictions(self.prepared.data, rows, self._apply(rows).cpu().numpy())
 
     @torch.no_grad()
-    def _apply(self, rows: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def _apply(self, rows: NDArray[np.intp]) -> Tensor:
         parts = np.array_split(rows, max(1, -(-len(rows) // BATCH)))
         return torch.cat([self.head(_take(self.embeddings, part, self.device)) for part in parts])
 
@@ -86,11 +87,11 @@ def fit_probe(recipe: Recipe, prepared: Prepared, embeddings: Embeddings, device
     )
 
 
-Fitted = tuple[nn.Module, "Tensor", "Tensor", tuple[str, ...]]
+Fit = tuple[nn.Module, "Tensor", "Tensor", tuple[str, ...]]
 """Head, chosen (C,), losses on validation (C,), notes."""
 
 
-def _fit_linear(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor, wanted: Tensor) -> Fitted:
+def _fit_linear(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor, wanted: Tensor) -> Fit:
     heads = fit_heads(features, targets, recipe.strengths)
     logits = torch.stack(
         [shown @ weight.T + bias for weight, bias in zip(heads.weight, heads.bias, strict=True)]
@@ -105,7 +106,7 @@ def _fit_linear(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor
     return head, torch.where(heads.fitted, strengths[place], torch.nan), losses, notes
 
 
-def _fit_neighbors(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor, wanted: Tensor) -> Fitted:
+def _fit_neighbors(recipe: Recipe, features: Tensor, targets: Tensor, shown: Tensor, wanted: Tensor) -> Fit:
     numbers = sorted(recipe.neighbors)
     head = NeighborsHead.of(features, targets, numbers[-1])
     logits = torch.cat([head.ask(part, numbers) for part in shown.split(BATCH)], dim=1)  # (G, n, C)
@@ -130,11 +131,11 @@ def _choose(logits: Tensor, targets: Tensor, cautious: int) -> tuple[Tensor, Ten
     return place, losses.gather(0, place[None])[0]
 
 
-def _find_rows(prepared: Prepared, split: str) -> np.ndarray:  # type: ignore[type-arg]
+def _find_rows(prepared: Prepared, split: str) -> NDArray[np.intp]:
     """The places (n,) of a split's images."""
     return np.flatnonzero(prepared.data.table["split"].to_numpy() == split)
 
 
-def _take(embeddings: Embeddings, rows: np.ndarray, device: torch.device) -> Tensor:  # type: ignore[type-arg]
+def _take(embeddings: Embeddings, rows: NDArray[np.intp], device: torch.device) -> Tensor:
     """Embeddings (n, D) of some images, on the device."""
     return torch.from_numpy(embeddings.values[rows]).to(device)

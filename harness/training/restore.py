@@ -62,6 +62,8 @@ class Restored:
     """Whether its dataset's images keep their labels when they are mirrored, as views of `evaluate_at` may be."""
     model: str
     """The registered model's full name."""
+    found_as: str
+    """The name by which the registry has it: another one where it was made of a folder."""
     params: Options
     """The model's parameters, complete."""
     harness: str
@@ -239,6 +241,7 @@ def restore(path: Path, registry: Registry, device: torch.device) -> Restored:
         codes=codes,
         mirrors=part.mirrors,
         model=model.name,
+        found_as=part.model.found_as or model.name,
         params=params,
         harness=part.harness,
         compiled=part.compiled,
@@ -317,8 +320,8 @@ def _rebuild(
     built = build_frozen(model, params, task, frozen.weights, frozen.seed, device)
     if built.layer != frozen.layer or built.digest() != frozen.digest:
         raise WeightsError(
-            f"{what} was fitted on a frozen network that is not the one that its weights, '{frozen.weights}', give now: "
-            f"they, the model or a library have changed; {WAY_OUT}"
+            f"{what} was fitted on a frozen network that is not the one that its weights, '{frozen.weights}', give "
+            f"now: they, the model or a library have changed; {WAY_OUT}"
         )
     built.put(make_head(frozen.kind, {name: tensor.to(device) for name, tensor in head.items()}))
     return built.network

@@ -135,7 +135,7 @@ class NetworkPart(Part):
     """What its network has seen: the images that it was trained on, and what its initial weights were made from. Empty
     in older files."""
     frozen: FrozenPart | None = Field(default=None, exclude_if=lambda frozen: frozen is None)
-    """Of a probe: how the rest of its network is had."""
+    """How the rest of a probe's network is had; None where the file holds all of it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -15,7 +15,7 @@ from harness.choices import Choices, resolve
 from harness.components import Choice, Float, Int, Loss, Model, Recipe
 from harness.errors import UnknownNameError, UsageError
 from harness.files import decode_text
-from harness.parameters import SECTIONS, Params, flatten, parse_value, list_fields
+from harness.parameters import SECTIONS, Params, flatten, list_fields, parse_value
 from harness.registry import Registry
 
 Values = Float | Int | Choice

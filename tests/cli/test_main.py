@@ -139,10 +139,11 @@ def test_plugins_lists_kind_name_origin_and_one_line(harness):
     wanted = {
         "dataset": "phantom nih-cxr14 csv folder medmnist chexpert mimic-cxr-jpg padchest openi vindr-cxr "
         "rsna-pneumonia",
-        "model": "chexnet efficientnet-b0 efficientnet-b3 resnet50 vit-b16 convnext-tiny tiny-cnn timm/*",
+        "model": "chexnet efficientnet-b0 efficientnet-b3 resnet50 vit-b16 convnext-tiny tiny-cnn timm/* hf/* "
+        "open-clip/*",
         "loss": "bce weighted-bce focal asymmetric",
         "metric": "auroc auprc f1 sensitivity specificity brier ece",
-        "recipe": "chexnet dacnet vit demo",
+        "recipe": "chexnet dacnet vit demo zero-shot",
     }
     assert {(kind, name) for kind, names in wanted.items() for name in names.split()} <= set(listed)
     assert listed["model", "toy-net"]["from"] == f"local: {TOY}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ def _small_chunks(monkeypatch):
     monkeypatch.setattr(embeddings, "CHUNK", 10)
 
 
+def _give(encoder: Numbers) -> Numbers:
+    return encoder
+
+
 def refuse() -> Numbers:
     raise AssertionError("the encoder was asked for")
 
@@ -45,7 +50,8 @@ EXPECTED = np.arange(COUNT * 3, dtype=np.float32).reshape(-1, 3)
 
 
 def test_each_image_is_embedded_once_and_a_second_time_nothing_is_asked_for(tmp_path):
-    encoder, told = Numbers(), []
+    encoder = Numbers()
+    told: list[int] = []
     made = obtain(tmp_path / "0123", COUNT, lambda: encoder, advance=told.append)
     again = obtain(tmp_path / "0123", COUNT, refuse)
     assert encoder.asked == list(range(COUNT))
@@ -78,13 +84,14 @@ def test_interrupted_work_that_was_damaged_or_is_of_another_encoder_is_not_gone_
             content[125] ^= 1  # in the second chunk
             (folder / VALUES).write_bytes(content)
         encoder = Numbers(about=None if damage else {"layer": "head"})
-        assert np.array_equal(obtain(folder, COUNT, lambda made=encoder: made).values, EXPECTED)
+        assert np.array_equal(obtain(folder, COUNT, partial(_give, encoder)).values, EXPECTED)
         assert encoder.asked[0] == (10 if damage else 0)
 
 
 @pytest.mark.parametrize("damage", ["flip", "short", "manifest", "gone"])
 def test_finished_embeddings_that_are_damaged_are_made_again_which_is_remarked(tmp_path, damage):
-    folder, remarks = tmp_path / "e", []
+    folder = tmp_path / "e"
+    remarks: list[str] = []
     obtain(folder, COUNT, Numbers)
     if damage == "flip":
         content = bytearray((folder / VALUES).read_bytes())
@@ -103,7 +110,8 @@ def test_finished_embeddings_that_are_damaged_are_made_again_which_is_remarked(t
 
 
 def test_who_comes_while_another_is_at_work_waits_and_makes_nothing(tmp_path):
-    entered, go_on, found = threading.Event(), threading.Event(), []
+    entered, go_on = threading.Event(), threading.Event()
+    found: list[embeddings.Embeddings] = []
 
     class Slow(Numbers):
         def embed(self, first, last):

@@ -88,7 +88,9 @@ def test_one_set_of_weights_is_fetched_with_the_texts_beside(monkeypatch, files,
 
     asked = SimpleNamespace(patterns=None)
     monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda self, name: files)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: vars(asked).update(patterns=allow_patterns))
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, allow_patterns: vars(asked).update(patterns=allow_patterns)
+    )
     make("hf/me/net").fetch()
     assert asked.patterns == wanted
 

@@ -131,7 +131,10 @@ def test_the_head_is_a_linear_layer_and_random_weights_are_drawn_from_the_seed(r
 def test_a_pooler_that_is_not_used_is_no_part_of_the_network(registry, encoders):
     model = registry.model(f"hf/{encoders / 'vit'}")
     names = {pool: set(model.build(make_task(), pooling=pool).state_dict()) for pool in ("cls", "pooler")}
-    assert {name for name in names["pooler"] - names["cls"]} == {"encoder.pooler.dense.weight", "encoder.pooler.dense.bias"}
+    assert names["pooler"] - names["cls"] == {
+        "encoder.pooler.dense.weight",
+        "encoder.pooler.dense.bias",
+    }
 
 
 def test_weights_that_lack_the_pooler_give_the_class_token_but_no_pooler(registry, encoders, tmp_path):
@@ -179,7 +182,9 @@ def test_another_width_transform_weight_or_library_is_another_encoder(registry, 
     (folder / "config.json").write_text(json.dumps(config | {"hidden_size": 48}))
     assert describe(registry, folder)["architecture"] != before["architecture"]
     tensors = load_file(folder / "model.safetensors")
-    save_file({n: t + (n == "layernorm.bias") for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {n: t + (n == "layernorm.bias") for n, t in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
     assert describe(registry, folder)["weights"] != before["weights"]
     monkeypatch.setattr("importlib.metadata.version", lambda name: "5.99.0")
     assert describe(registry, encoders / "dino")["library"] == "transformers 5.99.0"
@@ -250,7 +255,9 @@ def cut(folder: Path) -> None:
         (write("config.json", '{"model_type": "vit_mae"}'), "hides patches at random"),
         (write("preprocessor_config.json", '{"size": 28}'), "lacks image_mean or image_std"),
         (
-            write("preprocessor_config.json", '{"size": {"height": 2, "width": 3}, "image_mean": [0], "image_std": [1]}'),
+            write(
+                "preprocessor_config.json", '{"size": {"height": 2, "width": 3}, "image_mean": [0], "image_std": [1]}'
+            ),
             "no square size",
         ),
         (
@@ -298,6 +305,15 @@ def test_a_rescaling_other_than_by_255_becomes_part_of_mean_and_std(registry, en
     assert model.inputs.std == (0.125,) * 3
 
 
+def test_a_filter_that_only_the_library_has_is_refused_where_it_would_be_used(registry, encoders, tmp_path):
+    folder = copy(encoders / "dino", tmp_path)
+    said = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(said | {"resample": 1}))
+    assert describe(registry, folder)["transform"]["filter"] == "lanczos"
+    with pytest.raises(UsageError, match=r"a filter that only its library has \(lanczos\).*--set recipe\.size=28"):
+        registry.model(f"hf/{folder}").origin.describe(Recipe(name="r", size=64, load_size=64))
+
+
 def test_a_name_of_the_hub_that_is_not_here_is_told_at_once(registry):
     row = Row(model="hf/nobody/nothing", loss="bce", recipe="demo")
     assert "not in the local cache" in str(explain_missing_origin(resolve(row, registry)))
@@ -309,7 +325,9 @@ def test_a_missing_or_older_library_is_told_with_the_line_that_installs_it(regis
     from importlib.metadata import PackageNotFoundError
 
     monkeypatch.setattr("importlib.metadata.version", lambda name: "4.57.1")
-    with pytest.raises(WeightsError, match=r"need transformers 5 or later, here is 4\.57\.1: pip install 'cxr-harness\[hf\]'"):
+    with pytest.raises(
+        WeightsError, match=r"need transformers 5 or later, here is 4\.57\.1: pip install 'cxr-harness\[hf\]'"
+    ):
         describe(registry, encoders / "dino")
 
     def raise_it(name: str) -> str:

@@ -71,14 +71,19 @@ def test_embeddings_are_the_librarys_with_and_without_projection(registry, encod
 
 
 @pytest.mark.parametrize("kind", ["open", "biomed"])
-def test_a_zero_shot_score_is_the_scaled_difference_of_the_librarys_cosines(registry, encoders, kind, monkeypatch, tmp_path):
+def test_a_zero_shot_score_is_the_scaled_difference_of_the_librarys_cosines(
+    registry, encoders, kind, monkeypatch, tmp_path
+):
     import open_clip
 
     file, size = tmp_path / "mine.toml", SIZES[kind]
     file.write_text("\n".join(f'[{label}]\npresent = ["a {label}"]\nabsent = ["no {label}"]' for label in LABELS))
     network = load(registry.model(f"open-clip/{encoders / kind}"), size, prompts=str(file))
     images = torch.randn(2, 3, size, size)
-    whole, tokenize = load_by_library(encoders / kind, monkeypatch), open_clip.get_tokenizer(f"local-dir:{encoders / kind}")
+    whole, tokenize = (
+        load_by_library(encoders / kind, monkeypatch),
+        open_clip.get_tokenizer(f"local-dir:{encoders / kind}"),
+    )
     with torch.inference_mode():
         texts = [tokenize([f"{word} {label}" for label in LABELS]) for word in ("a", "no")]
         present, absent = (whole.encode_text(tokens, normalize=True) for tokens in texts)
@@ -94,7 +99,12 @@ def test_what_it_is_made_of_names_every_library_that_takes_part(registry, encode
     assert ", transformers " in with_prompts["library"]
     assert with_prompts["prompts"].startswith("sha256:")
     assert str(encoders) not in json.dumps(with_prompts)
-    assert with_prompts["transform"] == {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3], "size": 160, "filter": "bicubic"}
+    assert with_prompts["transform"] == {
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.25, 0.3],
+        "size": 160,
+        "filter": "bicubic",
+    }
 
 
 def test_another_width_or_transform_is_another_encoder(registry, encoders, tmp_path):
@@ -172,3 +182,29 @@ def test_pickled_weights_that_hold_more_than_tensors_are_not_read(registry, enco
     torch.save({"state_dict": print}, folder / "open_clip_pytorch_model.bin")
     with pytest.raises(WeightsError, match="cannot be read as tensors alone"):
         load(registry.model(f"open-clip/{folder}"), 160)
+
+
+def test_a_missing_library_is_told_with_the_line_that_installs_it(registry, encoders, monkeypatch):
+    from importlib.metadata import PackageNotFoundError
+
+    def raise_it(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", raise_it)
+    with pytest.raises(WeightsError, match=r"need open_clip_torch: pip install 'cxr-harness\[open-clip\]'"):
+        describe(registry, encoders / "open")
+
+
+def test_a_transform_that_leaves_something_out_has_the_librarys_own_values(registry, encoders, tmp_path):
+    folder = Path(shutil.copytree(encoders / "open", tmp_path / "open"))
+    said = json.loads((folder / "open_clip_config.json").read_text())
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": said["model_cfg"]}))
+    found = describe(registry, folder)["transform"]
+    assert (found["mean"][0], found["filter"], found["size"]) == (0.48145466, "bicubic", 28)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hf/{}/dino", "hf/{}/siglip", "open-clip/{}/open", "open-clip/{}/biomed"])
+def test_an_encoder_keeps_the_contract_of_models(harness, encoders, name):
+    code, out, err = harness("check", name.format(encoders))
+    assert code == 0, out + err

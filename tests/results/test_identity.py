@@ -12,12 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import Dataset
+from harness import Dataset, ModelOrigin, Recipe
 from harness.board import Row
-from harness.choices import resolve
+from harness.choices import Choices, resolve
 from harness.data.loading import Source
 from harness.errors import WeightsError
-from harness.results.identity import combo_key, fingerprint, weights_identity
+from harness.results.identity import (
+    combo_key,
+    describe_origin,
+    explain_missing_origin,
+    fingerprint,
+    weights_identity,
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -154,3 +160,43 @@ def test_weights_are_identified_by_their_files_digest(tmp_path, registry):
         weights_identity(model, "imagnet")
     with pytest.raises(WeightsError, match="has no ImageNet weights"):
         weights_identity(registry.model("tiny-cnn"), "imagenet")
+    with pytest.raises(WeightsError, match="brings no weights; set recipe"):
+        weights_identity(registry.model("tiny-cnn"), "pretrained")
+    assert weights_identity(model, "pretrained") == "pretrained"
+
+
+def make_of(origin: ModelOrigin, registry, **params: Any) -> Choices:
+    choices = resolve(Row(model="tiny-cnn", loss="bce", recipe="demo", params={"model": params}), registry)
+    return dataclasses.replace(choices, model=dataclasses.replace(choices.model, origin=origin))
+
+
+def test_what_a_model_is_made_of_is_part_of_the_key_and_stands_for_parameters_of_its_names(registry):
+    source = Source(dataset=Dataset(name="some", load=lambda root: None), code="", options={}, root=Path())  # type: ignore[arg-type,return-value]
+    plain = resolve(Row(model="tiny-cnn", loss="bce", recipe="demo"), registry)
+    assert describe_origin(plain) is None
+
+    def find(width: int, made_of: dict[str, Any]) -> str:
+        choices = make_of(ModelOrigin(describe=lambda recipe, **params: made_of), registry, width=width)
+        told = describe_origin(choices)
+        return combo_key(source, "f", choices, 0, objective="auroc", weights="random", engine=1, made_of=told)
+
+    keys = {find(16, {"library": "one 1.0"}), find(16, {"library": "one 1.1"}), find(8, {"library": "one 1.0"})}
+    keys.add(combo_key(source, "f", plain, 0, objective="auroc", weights="random", engine=1))
+    assert len(keys) == 4
+    assert find(16, {"width": "sha256:of it"}) == find(8, {"width": "sha256:of it"})
+
+
+def test_what_a_model_lacks_or_a_recipe_does_not_suit_is_told_in_a_sentence(registry):
+    def refuse(recipe: Recipe, **params: Any) -> dict[str, Any]:
+        raise WeightsError(f"it is not here for {recipe.name} with {params['width']}")
+
+    assert explain_missing_origin(make_of(ModelOrigin(describe=refuse), registry, width=8)) == (
+        "it is not here for demo with 8"
+    )
+    assert explain_missing_origin(resolve(Row(model="tiny-cnn", loss="bce", recipe="demo"), registry)) is None
+
+
+def test_weights_that_are_not_imagenets_are_not_called_so(registry):
+    model = dataclasses.replace(registry.model("chexnet"), origin=ModelOrigin(describe=lambda recipe, **params: {}))
+    with pytest.raises(WeightsError, match=r"has no ImageNet weights; set recipe\.weights to pretrained"):
+        weights_identity(model, "imagenet")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness import ModelOrigin
 from harness.board import Row
 from harness.choices import Choices, resolve
 from harness.data.pretraining import PretrainingSource
@@ -91,3 +92,14 @@ def test_timms_tags_tell_imagenet_from_what_nobody_lists(tag, seen):
 def test_a_network_of_timms_family_is_resolved_with_what_it_has_seen(registry):
     assert registry.model("timm/resnet18").pretrained_on == ("imagenet",)
     assert registry.model("timm/vit_small_patch14_dinov2").pretrained_on == ("unknown",)
+
+
+def test_weights_that_a_model_brings_have_seen_what_it_says_or_what_a_file_beside_them_does(registry, tmp_path):
+    choices = choose(registry, "pretrained")
+    assert name(list_seen(choices)) == ["imagenet"]
+    file = tmp_path / "model.safetensors"
+    origin = ModelOrigin(describe=lambda recipe, **params: {}, weights=file)
+    encoder = replace(choices, model=replace(choices.model, pretrained_on=(), origin=origin))
+    assert name(list_seen(encoder)) == ["unknown"]
+    (tmp_path / "model.safetensors.toml").write_text('pretrained_on = ["mimic-cxr", "chexpert-train"]')
+    assert name(list_seen(encoder)) == ["mimic-cxr", "chexpert-train"]

@@ -30,7 +30,8 @@ def make_problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def score(features: np.ndarray, heads: logistic.Heads, place: int, label: int) -> np.ndarray:
     logits = features.astype(float) @ heads.weight[place, label].double().numpy() + float(heads.bias[place, label])
-    return 1 / (1 + np.exp(-logits))
+    probability: np.ndarray = 1 / (1 + np.exp(-logits))
+    return probability
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -6,6 +6,7 @@ import importlib.util
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -13,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from harness import Model, Task
+from harness import Model, ModelOrigin, Task
 from harness.errors import WeightsError
 from harness.training import weights
 from harness.training.tensor_file import read_tensors
-from harness.training.weights import fill, load_initial_weights
+from harness.training.weights import fetch_origin, fill, load_initial_weights
 
 
 def task(channels: int = 3, labels: int = 14, size: int = 64) -> Task:
@@ -204,6 +205,39 @@ def test_a_proxy_with_a_wrong_port_is_one_line(monkeypatch, registry):
     monkeypatch.setenv("https_proxy", "http://localhost:many")
     with pytest.raises(WeightsError, match="address in the environment is wrong"):
         load_initial_weights(make("densenet121"), registry.model("chexnet"), task(), "imagenet", {})
+
+
+def make_origin(fetch: Any) -> Model:
+    return Model(name="some", build=lambda task: nn.Identity(), origin=ModelOrigin(describe=dict, fetch=fetch))
+
+
+def refuse() -> None:
+    raise WeightsError("it is gated")
+
+
+def break_off() -> None:
+    raise OSError("the line\nis dead")
+
+
+def test_what_a_model_is_made_of_is_fetched_where_its_hub_can_be_reached_and_a_failure_is_one_line(monkeypatch):
+    fetched: list[str] = []
+    model = make_origin(lambda: fetched.append("it"))
+    assert fetch_origin(model) is None
+    assert fetched == []  # the hub is offline
+    monkeypatch.setattr(weights, "_hub_answers", lambda: True)
+    assert fetch_origin(model) is None
+    assert fetched == ["it"]
+    assert fetch_origin(make_origin(refuse)) == "it is gated"
+    assert fetch_origin(make_origin(break_off)) == "model 'some' could not be fetched: OSError: the line"
+
+
+def test_whatever_weights_a_model_brings_are_its_pretrained_ones():
+    given, network = make(seed=1), make(seed=2)
+    model = Model(name="some", build=lambda task: network, pretrained=lambda task: given.state_dict())
+    assert load_initial_weights(network, model, task(), "pretrained", {}).head == ()
+    assert torch.equal(features(network, IMAGES), features(given, IMAGES))
+    with pytest.raises(WeightsError, match="has no published weights"):
+        load_initial_weights(network, make_origin(None), task(), "pretrained", {})
 
 
 # --- the real thing --------------------------------------------------------------------------------------------------
