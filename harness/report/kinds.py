@@ -49,7 +49,7 @@ def find_share(records: Sequence[Record]) -> str:
     return ", ".join(parts)
 
 
-def average_embeddings(done: Iterable[Record]) -> dict[str, float]:
+def gather_embeddings(done: Iterable[Record]) -> dict[str, float]:
     """Digest of embeddings -> seconds that making them took, of all seeds."""
     return {part.digest: part.seconds for record in done for part in record.efficiency.embeddings}
 

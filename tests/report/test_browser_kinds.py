@@ -53,7 +53,8 @@ def overlaps(page: Page) -> list[str]:
       const found = [];
       boxes.forEach(([text, a], place) => {
         for (const [other, b] of boxes.slice(place + 1))
-          if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2) found.push(`${text} | ${other}`);
+          if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2)
+            found.push(`${text} | ${other}`);
       });
       return found;
     }""")

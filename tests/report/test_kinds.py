@@ -44,6 +44,12 @@ def rows(summary):
 
 
 @pytest.fixture(scope="module")
+def took(rows) -> dict[str, str]:
+    """Row -> how long its embedding took, in words; the board is made again now and then, on other machines."""
+    return {name: format_seconds(row.efficiency["embedding_seconds"]) for name, row in rows.items() if row.embeddings}
+
+
+@pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("kinds") / "kinds"
     shutil.copytree(KINDS, folder)
@@ -85,20 +91,24 @@ def test_where_all_rows_were_trained_alike_nothing_is_said_of_it(build):
     assert [mark_kind(row, summary) for row in summary.rows] == ["", ""]
 
 
+def summary_of(summary, name):
+    return next(row for row in summary.rows if row.name == name)
+
+
 def build_summary(build, records):
     from harness.report.summary import summarize
 
     return summarize(build.board(*(record.combo.model for record in records), seeds=(0,)), records)
 
 
-def test_what_embeddings_cost_is_told_apart_and_counted_once(summary, rows):
+def test_what_embeddings_cost_is_told_apart_and_counted_once(summary, rows, took):
     assert rows[LINEAR_PROBE].embeddings == rows[KNN].embeddings == rows[FEW].embeddings
-    assert mark_embedding(rows[KNN], summary) == "embedding 6.1 s, shared by 3 rows"
-    assert mark_embedding(rows[OTHER], summary) == "embedding 6.4 s, of this row alone"
+    assert mark_embedding(rows[KNN], summary) == f"embedding {took[KNN]}, shared by 3 rows"
+    assert mark_embedding(rows[OTHER], summary) == f"embedding {took[OTHER]}, of this row alone"
     assert mark_embedding(rows["tiny-cnn--bce--demo"], summary) == ""
     first, second = rows[LINEAR_PROBE].efficiency, rows[KNN].efficiency
-    assert first["embedding_seconds"] == second["embedding_seconds"] > 5
-    assert first["device_hours"] * 3600 < 1, "the seed that made them pays no more than the others"
+    assert first["embedding_seconds"] == second["embedding_seconds"]
+    assert first["device_hours"] * 3600 < first["embedding_seconds"] / 3, "the seed that made them pays no more than the others"
 
 
 def test_an_ensemble_counts_what_its_members_share_once(summary, rows):
@@ -129,12 +139,12 @@ def test_times_are_told_in_the_unit_that_fits(seconds, text):
     assert format_seconds(seconds) == text
 
 
-def test_the_page_says_what_a_reader_must_know(page, build):
+def test_the_page_says_what_a_reader_must_know(page, build, took):
     text = build.whole(page.read_text(encoding="utf-8"))
     plain = re.sub(r"<[^>]+>|\s+", " ", text)
     for said in (
         "linear probe, 10 % of training patients",
-        "embedding 6.1 s, shared by 3 rows",
+        f"embedding {took[KNN]}, shared by 3 rows",
         "The network kept the weights that it began with: a linear layer was fitted on its embeddings",
         "images are held against sentences about each label, and nothing was trained",
         "drawn from the data and the seed, the same for every row that asks for as many",
@@ -153,7 +163,7 @@ def test_board_csv_and_json_hold_kinds_and_what_is_shared(page, summary):
         table = {row["row"]: row for row in csv.DictReader(file)}
     assert table[FEW]["kind"] == "linear probe, 10 % of training patients"
     assert table[KNN]["embeddings"] == table[LINEAR_PROBE]["embeddings"] != table[OTHER]["embeddings"]
-    assert float(table[KNN]["embedding_seconds"]) > 5
+    assert float(table[KNN]["embedding_seconds"]) == pytest.approx(sum(summary_of(summary, KNN).embeddings.values()))
     plain = {row["name"]: row for row in json.loads(json.dumps(as_plain(summary)))["rows"]}
     assert (plain[FEW]["kind"], plain[FEW]["share"]) == ("linear probe", "10 % of training patients")
     (shared,) = plain[KNN]["embeddings"]
@@ -161,10 +171,10 @@ def test_board_csv_and_json_hold_kinds_and_what_is_shared(page, summary):
     assert shared["seconds"] == plain[KNN]["efficiency"]["embedding_seconds"]
 
 
-def test_the_terminal_says_how_a_row_was_trained(summary, rows):
+def test_the_terminal_says_how_a_row_was_trained(summary, rows, took):
     said = "\n".join(str(part) for part in as_text(summary, rows[FEW]))
     assert "It saw 10 % of training patients (seed 0: " in said
-    assert "Embedding the images took 6.1 s" in said
+    assert f"Embedding the images took {took[FEW]}" in said
     assert tell_training(rows["tiny-cnn--bce--demo"], summary) == []
 
 
@@ -175,7 +185,7 @@ def test_the_cost_picture_tells_kinds_by_shape_and_color(summary):
     rows = figure.specification["datasets"]["rows"]
     both = {(row["axis"], row["row"]): row["cost"] for row in rows}
     knn = "hf/dino, knn recipe"
-    assert both["training", knn] > 100 * both["fit", knn]
+    assert both["training", knn] > both["fit", knn]
     assert not any(row["kind"] == ZERO_SHOT for row in rows if row["axis"] == "training")
     assert any(row["kind"] == ZERO_SHOT for row in rows if row["axis"] == "image")
     (points,) = [one for one in figure.specification["layer"] if one["mark"]["type"] == "point"]
