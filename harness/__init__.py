@@ -36,7 +36,7 @@ from harness.components import (
 from harness.data.image_files import ImageFiles, list_files, locate_images
 from harness.data.layouts import Layout
 from harness.data.model_folders import ModelFolder, require_library, require_size
-from harness.data.prompts import read_prompts
+from harness.data.prompts import read_prompts, require_prompts
 from harness.data.splits import carve, fold, stratify
 from harness.data.term_labels import label_by_terms
 from harness.data.uncertainty import take_uncertain
@@ -113,6 +113,7 @@ __all__ = [
     "read_prompts",
     "read_table",
     "require_library",
+    "require_prompts",
     "require_size",
     "run",
     "score",

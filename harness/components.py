@@ -284,6 +284,8 @@ class ModelOrigin:
     `UsageError`, in one sentence, where files or the library are missing, or where the recipe does not suit."""
     fetch: Callable[[], None] | None = None
     """Brings the files from the hub; called where it can be reached and `describe` cannot be answered without."""
+    require_labels: Callable[..., None] | None = None
+    """require_labels(labels, **params): raises `UsageError` for labels that the network could say nothing about."""
     found_as: str = ""
     """The name by which the model is found again, where its own name is no more than its folder's."""
     weights: Path | None = None

@@ -20,6 +20,7 @@ from harness import (
     hookimpl,
     read_prompts,
     require_library,
+    require_prompts,
     require_size,
 )
 
@@ -432,6 +433,7 @@ def resolve_hf(name: str) -> Model:
         origin=ModelOrigin(
             describe=_bind(describe_hf, at),
             fetch=at.folder.fetch,
+            require_labels=require_prompts,
             found_as=name if at.folder.is_local else "",
             weights=weights,
         ),

@@ -22,6 +22,7 @@ from harness import (
     hookimpl,
     read_prompts,
     require_library,
+    require_prompts,
     require_size,
 )
 
@@ -347,6 +348,7 @@ def resolve_open_clip(name: str) -> Model:
         origin=ModelOrigin(
             describe=_bind(describe_open_clip, at),
             fetch=partial(fetch, at),
+            require_labels=require_prompts,
             found_as=name if local else "",
             weights=weights,
         ),

@@ -76,6 +76,12 @@ def read_prompts(name: str) -> PromptSet:
     return PromptSet({label: _read(Path(name).name, label, table) for label, table in tables.items()})
 
 
+def require_prompts(labels: Iterable[str], prompts: str | None = None, **_: object) -> None:
+    """Raise `UsageError` for labels that a model's parameter `prompts` has no sentences about."""
+    if prompts is not None:
+        read_prompts(prompts).choose(labels)
+
+
 def _read(file: str, label: str, table: object) -> Prompts:
     lists = [table.get(key) if isinstance(table, Mapping) and set(table) == set(KEYS) else None for key in KEYS]
     if not all(isinstance(one, list) and one and all(isinstance(text, str) and text for text in one) for one in lists):

@@ -25,7 +25,7 @@ from harness.data.placement import Placed
 from harness.data.prepare import Prepared
 from harness.data.pretraining import PretrainingSource, unite
 from harness.data.subsets import Subset
-from harness.errors import ClaimLostError, DataError, StorageError
+from harness.errors import ClaimLostError, DataError, StorageError, UsageError
 from harness.evaluation.evaluate import Evaluation, Protocol, evaluate
 from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
 from harness.evaluation.predictions import Predictions
@@ -216,8 +216,12 @@ def reason_to_skip(job: Job) -> str | None:
         return f"model '{model.name}' takes images of {model.inputs.size} px only, the recipe gives {recipe.size}"
     try:
         fit_columns(job.prepared.data, model.inputs.table)
+        if model.origin is not None and model.origin.require_labels is not None:
+            model.origin.require_labels(job.prepared.data.labels, **job.choices.model_params)
     except DataError as error:
         return f"model '{model.name}' cannot be trained here: {error}"
+    except UsageError as error:
+        return f"model '{model.name}' cannot be used here: {error}"
     return None
 
 

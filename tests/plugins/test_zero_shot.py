@@ -100,3 +100,26 @@ def test_a_row_of_an_encoder_is_measured_restored_and_known_by_its_files(harness
     assert list(stored["image"]) == list(again["image"])
     np.testing.assert_allclose(again["logits"], stored["logits"], atol=1e-5, rtol=0)
     assert not json.loads(harness("run", "b", "--dry-run", "--json")[1]).get("to_run")
+
+
+@pytest.mark.slow
+def test_a_dataset_with_a_label_without_sentences_is_refused_before_anything_is_trained(harness, encoders, tmp_path):
+    (tmp_path / "mine.toml").write_text('[Mass]\npresent = ["a mass"]\nabsent = ["no mass"]\n')
+    names = ["--models", f"open-clip/{encoders}/open", "--losses", "bce", "--recipes", "zero-shot", "--board", "b"]
+    code, _, err = harness("run", "--dataset", "phantom", *DATA, *names, "--set", "model.prompts=mine.toml")
+    assert code == 2
+    assert "model 'open-clip/open' cannot be used here: there are no prompts for the label Atelectasis" in err
+
+
+@pytest.mark.slow
+def test_another_version_of_the_library_puts_a_row_out_of_date(harness, encoders, monkeypatch):
+    import importlib.metadata
+
+    names = ["--models", f"hf/{encoders}/dino", "--losses", "bce", "--recipes", "linear-probe", "--board", "b"]
+    assert harness("run", "--dataset", "phantom", *DATA, *names, "--set", "recipe.size=32")[0] == 0
+    assert json.loads(harness("status", "b", "--json")[1])["stale"] == 0
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        "importlib.metadata.version", lambda name: "5.99.0" if name == "transformers" else version(name)
+    )
+    assert json.loads(harness("status", "b", "--json")[1])["stale"] == 1
