@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,7 @@ from harness.components import Recipe, Task
 from harness.data.columns import EncodedTable
 from harness.data.embeddings import Embeddings
 from harness.data.subsets import Subset
+from harness.results.identity import NAMED_WEIGHTS
 from harness.results.provenance import scrub
 from harness.results.record import (
     EfficiencyPart,
@@ -43,6 +45,7 @@ def assemble_probe(
 def list_trained(probe: Probe, recipe: Recipe, inputs: tuple[Task, EncodedTable | None], seed: int) -> Trained:
     """What a probe leaves beside the tensors of its head."""
     task, encoded = inputs
+    named = recipe.weights in NAMED_WEIGHTS
     about = probe.embeddings.manifest.about
     return Trained(
         task=task,
@@ -53,7 +56,7 @@ def list_trained(probe: Probe, recipe: Recipe, inputs: tuple[Task, EncodedTable 
         frozen=FrozenPart(
             kind="head" if recipe.train == "head" else "neighbors",
             layer=about["layer"],
-            weights=recipe.weights,
+            weights=recipe.weights if named else str(Path(recipe.weights).expanduser().resolve()),
             seed=seed,
             digest=about["frozen"],
         ),

@@ -23,6 +23,7 @@ from harness.results.record import Record
 from harness.serving.explanation import make_explainer
 from harness.serving.hf_folder import write_folder
 from harness.serving.loading import open_row
+from harness.testing.samples import make_task
 from harness.training import embedding
 from harness.training.probe import ALIKE
 from harness.tuning.trial import open_context, train
@@ -43,7 +44,8 @@ def make_board(folder: Path, rows: list[Row], **changes: Any) -> Board:
     return Board(folder=folder, title="t", rows=tuple(rows), **choices)
 
 
-def run(board: Board, registry: Registry, **changes: Any) -> dict[str, Record]:
+def run(board: Board, registry: Registry, **changes: Any) -> dict[str, Any]:
+    """Run a board; gives each record by its recipe."""
     settings = Settings(
         data_root=board.folder, cache=board.folder.parent / "cache", device=torch.device("cpu"), **changes
     )
@@ -60,7 +62,7 @@ def board(tmp_path_factory, probes) -> Board:
 
 
 @pytest.fixture(scope="module")
-def records(board, probes) -> dict[str, Record]:
+def records(board, probes) -> dict[str, Any]:
     return run(board, probes)
 
 
@@ -187,6 +189,7 @@ def test_a_loss_of_ones_choice_is_refused(tmp_path, probes):
     plan = planning.plan(make_board(tmp_path / "board", rows), probes, settings, lambda event: None)
     first, second = local.run(plan, lambda event: None)
     assert (first.status, second.status) == ("skipped", "done")
+    assert first.failure is not None
     assert "name the loss 'bce' beside it" in first.failure.message
 
 
@@ -204,4 +207,22 @@ def test_a_subset_is_drawn_by_the_fingerprint_of_the_whole_data(board, records, 
     settings = Settings(data_root=board.folder, cache=board.folder.parent / "cache", device=torch.device("cpu"))
     context = open_context(board, probes, settings, "auroc", lambda event: None)
     subset = draw_subset(context.by_size.at(16).prepared, recipe, record.dataset.fingerprint, 0)
+    assert subset is not None
     assert subset.digest == record.training.subset.digest
+
+
+def test_a_probe_of_a_weight_file_is_loaded_with_that_file_and_without_it_says_what_is_missing(tmp_path, probes):
+    from safetensors.torch import save_file
+
+    weights, model = tmp_path / "w.safetensors", probes.model("tiny-cnn")
+    save_file(model.build(make_task(channels=3, labels=3), width=16).state_dict(), weights)
+    row = Row(model="tiny-cnn", loss="bce", recipe="toy-linear", params={"recipe": {"weights": str(weights)}})
+    board = make_board(tmp_path / "board", [row])
+    save_board(board.folder, board_text(board, [row_text(["tiny-cnn"], ["bce"], ["toy-linear"], row.params)]))
+    record = run(board, probes)["toy-linear"]
+    path = str(run_path(board.folder, record.key) / "weights.safetensors")
+    images = np.random.default_rng(0).integers(0, 255, (3, 16, 16), dtype=np.uint8)
+    assert open_row(path, probes, torch.device("cpu")).predict(images).logits.shape == (3, 3)
+    weights.unlink()
+    with pytest.raises(WeightsError, match=r"w\.safetensors"):
+        open_row(path, probes, torch.device("cpu"))

@@ -12,7 +12,9 @@ from torch import nn
 from harness.board import Row
 from harness.choices import Choices, resolve
 from harness.data.augmentation import evaluation_views
-from harness.data.placement import place
+from harness.data.embeddings import Embeddings
+from harness.data.placement import Placed, place
+from harness.data.prepare import Prepared
 from harness.errors import PluginError
 from harness.parameters import override
 from harness.registry import load_registry
@@ -42,21 +44,24 @@ def choose(probes):
 @pytest.fixture
 def make(prepared):
     """Embed the images, as a run does; also gives how often a network was asked for."""
-    asked = []
-
-    def embed_all(choices: Choices, seed: int = 0):
-        def bring():
-            asked.append(choices)
-            return place(prepared, CPU)
-
-        inputs = describe_inputs(prepared, choices.recipe, choices.model.inputs, seed)
-        return embed(choices, prepared, bring, inputs, seed, CPU, EngineOptions())
-
-    embed_all.asked = asked
-    return embed_all
+    return Maker(prepared)
 
 
-def run_network(choices: Choices, prepared, seed: int = 0) -> tuple[np.ndarray, np.ndarray, LinearHead]:
+class Maker:
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.asked = 0
+
+    def __call__(self, choices: Choices, seed: int = 0) -> Embeddings:
+        inputs = describe_inputs(self.prepared, choices.recipe, choices.model.inputs, seed)
+        return embed(choices, self.prepared, self.place, inputs, seed, CPU, EngineOptions())
+
+    def place(self) -> Placed:
+        self.asked += 1
+        return place(self.prepared, CPU)
+
+
+def run_network(choices: Choices, prepared, seed: int = 0) -> tuple[np.ndarray, np.ndarray, nn.Module]:
     """Embeddings (N, D), the mean of the views' logits (N, C), and the layer, by the network's own forward."""
     task, _ = describe_inputs(prepared, choices.recipe, choices.model.inputs, seed)
     frozen = build_frozen(choices.model, choices.model_params, task, "random", seed, CPU)
@@ -82,7 +87,7 @@ def test_cached_embeddings_are_those_that_were_made_and_no_network_is_asked_for_
     made = np.array(make(choose()).values)
     again = make(choose())
     assert np.array_equal(again.values, made)
-    assert len(make.asked) == 1
+    assert make.asked == 1
 
 
 def test_the_mean_embedding_of_several_views_gives_the_mean_of_their_logits(choose, make, prepared):
@@ -101,7 +106,7 @@ def test_the_mean_embedding_of_several_views_gives_the_mean_of_their_logits(choo
 def test_other_images_or_numbers_are_other_embeddings(choose, make, changes):
     first = make(choose())
     assert make(choose(**changes)).key != first.key
-    assert len(make.asked) == 2
+    assert make.asked == 2
 
 
 def test_the_seed_the_model_and_its_parameters_matter_and_strengths_do_not(choose, make):
@@ -121,7 +126,7 @@ def test_the_seed_does_not_matter_where_weights_are_given(choose, make, tmp_path
     save_file(network.state_dict(), tmp_path / "w.safetensors")
     given = choose(weights=str(tmp_path / "w.safetensors"))
     assert make(given, seed=0).key == make(given, seed=1).key
-    assert len(make.asked) == 1
+    assert make.asked == 1
 
 
 @pytest.mark.slow
