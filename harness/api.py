@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from harness.definition import Definition
     from harness.evaluation.predictions import Predictions
+    from harness.execution.local import MakeRunner
     from harness.execution.planning import Settings
     from harness.registry import Registry
     from harness.scoring.systems import SystemEvaluation
@@ -58,6 +59,9 @@ def run(
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
     device: str | None = None,
+    on: str = "local",
+    on_options: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
     plugins: Sequence[str | Path] | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -69,13 +73,16 @@ def run(
     `harness.read_board` returns: a row that failed says why under `reasons`. With `progress`, what goes on is shown on
     standard error. What has to be known is a Python warning. `data_root`, `cache`, `device` ("cpu", "cuda:1") and
     `plugins` (files) are those of the environment's HARNESS_DATA_ROOT, HARNESS_CACHE_DIR, HARNESS_DEVICE and
-    HARNESS_PLUGIN unless given.
+    HARNESS_PLUGIN unless given. `on` names an executor, such as "slurm": its machines then train, at most `jobs` of
+    them at once, and `on_options` are its options.
 
     Raises `HarnessError` for whatever cannot be run, and `KeyboardInterrupt` after Ctrl-C; what is finished is kept,
     and the next call goes on from there.
     """
     from harness.cli.option_values import find_cache, find_device
+    from harness.cli.verbs.elsewhere import find_elsewhere, find_own_device
     from harness.definition import BoardRequest, define
+    from harness.execution.elsewhere import run_by
     from harness.execution.planning import Settings
     from harness.report.frame import read_frame
     from harness.results.whereabouts import recall_data
@@ -90,19 +97,27 @@ def run(
     )
     definition = define(request, registry)
     folder = definition.board.folder
+    own_cache, named = _find_folder(cache, "HARNESS_CACHE_DIR"), device or os.environ.get("HARNESS_DEVICE") or "auto"
     settings = Settings(
         data_root=_find_folder(data_root, "HARNESS_DATA_ROOT") or recall_data(folder) or Path("data"),
-        cache=find_cache(_find_folder(cache, "HARNESS_CACHE_DIR")),
-        device=find_device(device or os.environ.get("HARNESS_DEVICE") or "auto"),
+        cache=find_cache(own_cache),
+        device=find_device(named) if on == "local" else find_own_device(named),
         only=only,
         seeds=tuple(seeds) or None,
+        dry=on != "local",
     )
-    _run_definition(definition, registry, settings, progress=progress)
+    elsewhere = find_elsewhere(
+        registry, settings, on=on, options=on_options or {}, jobs=jobs, device=named, plugins=_list_plugins(plugins),
+        cache=own_cache,
+    )  # fmt: skip
+    _run_definition(definition, registry, settings, None if elsewhere is None else run_by(elsewhere), progress=progress)
     return read_frame(folder)
 
 
-def _run_definition(definition: Definition, registry: Registry, settings: Settings, *, progress: bool) -> None:
-    """Plan, run in this process and render."""
+def _run_definition(
+    definition: Definition, registry: Registry, settings: Settings, at_work: MakeRunner | None, *, progress: bool
+) -> None:
+    """Plan, run in this process or elsewhere, and render."""
     from harness.cli.terminal import Display
     from harness.execution import planning
     from harness.execution.board_run import Told, carry_out
@@ -124,7 +139,7 @@ def _run_definition(definition: Definition, registry: Registry, settings: Settin
         mention = display.mention if display else _hear_nothing
         told = Told(listener=audience, mention=mention, warn=_warn)
         try:
-            carry_out(definition, registry, planned, settings, told, outside=outside)
+            carry_out(definition, registry, planned, settings, told, at_work, outside=outside)
         except Interrupted:
             render(board)
             raise
@@ -298,11 +313,16 @@ def _open_registry(plugins: Sequence[str | Path] | None) -> Registry:
     """Load all plugins, warning of those that are broken."""
     from harness.registry import load_registry
 
-    named = os.environ.get("HARNESS_PLUGIN", "").split(os.pathsep) if plugins is None else plugins
-    registry = load_registry([Path(file) for file in named if file])
+    registry = load_registry(_list_plugins(plugins))
     for problem in registry.problems:
         _warn(f"plugin {problem.plugin} {problem.message}")
     return registry
+
+
+def _list_plugins(plugins: Sequence[str | Path] | None) -> list[Path]:
+    """The plugin files that are given, or that the environment names."""
+    named = os.environ.get("HARNESS_PLUGIN", "").split(os.pathsep) if plugins is None else plugins
+    return [Path(file) for file in named if file]
 
 
 def _warn(text: str) -> None:

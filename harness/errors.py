@@ -9,7 +9,8 @@ HarnessError            a message for a person; the command line prints it witho
 ├── PluginError         a plugin that breaks its contract
 ├── NotFiniteError      a loss or a weight that stopped being a number
 ├── OutOfMemoryError    a batch that the memory is too small for
-└── ClaimLostError      work that another process has taken over
+├── ClaimLostError      work that another process has taken over
+└── OrderRefusedError   an order that a machine elsewhere cannot carry out as it was meant
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class OutOfMemoryError(HarnessError):
 
 class ClaimLostError(HarnessError):
     """Work that another process has taken over, since this one did not renew its lease in time."""
+
+
+class OrderRefusedError(HarnessError):
+    """An order that a machine elsewhere cannot carry out as it was meant: other versions, plugins, data or folders."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -86,7 +86,7 @@ class FileLease:
     def release(self) -> None:
         """Give it up, if it is still this process's."""
         with contextlib.suppress(OSError):
-            _remove(self.path, self.token)
+            remove(self.path, self.token)
 
     def _content(self) -> bytes:
         return f"{self.token}\n{json.dumps(self.about)}\n".encode()
@@ -121,7 +121,7 @@ def take(path: Path, lease: float, about: Mapping[str, Any]) -> FileLease | None
             held = read(path, read_clock(path.parent))
             if held is None:
                 continue
-            if not held.is_abandoned(lease) or not _remove(path, held.token):
+            if not held.is_abandoned(lease) or not remove(path, held.token):
                 return None
     except OSError as error:
         reason = storage_problem(error) or error.strerror
@@ -160,7 +160,7 @@ def read_clock(folder: Path) -> float:
         return os.fstat(file.fileno()).st_mtime
 
 
-def _remove(path: Path, token: str) -> bool:
+def remove(path: Path, token: str) -> bool:
     """Remove the lease with that token; False where another has come in its place, which stays."""
     aside = path.with_name(make_temporary_name(path.name))  # this process lives: nobody sweeps it away meanwhile
     try:

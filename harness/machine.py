@@ -41,6 +41,13 @@ def identify_boot() -> str:
         return str(round(psutil.boot_time()))
 
 
+def default_cache() -> Path:
+    """Where decoded images are kept unless a folder is given: the user's cache folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("cxr-harness", appauthor=False))
+
+
 def find_address_limit() -> int | None:
     """Find the bytes of address space that the process may have (`ulimit -v`); None where nothing limits it."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]

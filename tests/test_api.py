@@ -73,6 +73,16 @@ def test_what_has_to_be_known_of_a_run_is_a_warning_at_the_call(toy_board, quiet
     assert {warning.filename for warning in caught} == {__file__}
 
 
+@pytest.mark.slow
+def test_run_has_the_machines_of_an_executor_train(toy_board, quiet):
+    plugins = [TOY, TOY.with_name("afar.py")]
+    folder = make_board(toy_board, quiet / "b")
+    table = h.run(folder, on="afar", on_options={"shared": False}, jobs=1, plugins=plugins, progress=False)
+    assert list(table["status"]) == ["done"]
+    with pytest.raises(UnknownNameError, match="did you mean 'kind'"):
+        h.run(folder, on="afar", on_options={"knid": "timeout"}, plugins=plugins, progress=False)
+
+
 def test_run_refuses_what_it_does_not_know(quiet):
     with pytest.raises(UnknownNameError, match="demo"):
         h.run("dmeo")

@@ -14,6 +14,7 @@ from harness.components import (
     Choice,
     Component,
     Dataset,
+    Executor,
     Float,
     Int,
     Kind,
@@ -25,6 +26,7 @@ from harness.components import (
 )
 from harness.data.loading import CORE_ABOUT, CORE_OPTIONS, CORE_TYPES
 from harness.errors import UnknownNameError
+from harness.execution.engines import SHARED
 from harness.parameters import defaults
 from harness.registry import Offer, Registry
 from harness.values import describe_type
@@ -55,6 +57,12 @@ def details(registry: Registry, name: str) -> list[dict[str, Any]]:
     return [_describe(kind, registry.offers[kind].get(name) or registry.offer(kind, name)) for kind in kinds]
 
 
+def describe_shared() -> dict[str, dict[str, Any]]:
+    """Describe the option that every executor has."""
+    about = "Whether its machines see the board's folder; if not, results come back in bytes."
+    return {SHARED: {"type": describe_type(bool), "default": True, "about": about}}
+
+
 def describe_core() -> dict[str, dict[str, Any]]:
     """Describe the options that every dataset has."""
     return {
@@ -82,6 +90,8 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     if isinstance(component, Dataset):
         described["parameters"] |= describe_core()
         described["drawn"] = component.drawn
+    if isinstance(component, Executor):
+        described["parameters"] |= describe_shared()
     if isinstance(component, Recipe):
         described["parameters"] = describe_fields(component)
     if isinstance(component, Model | Loss | Recipe):
@@ -105,6 +115,8 @@ def _function(component: Component) -> Callable[..., Any] | None:
             return component.compute
         case Observer():
             return component.watch
+        case Executor():
+            return component.open
     return None
 
 

@@ -39,7 +39,7 @@ def print_details(described: list[dict[str, Any]]) -> None:
             if component.get(name) not in (None, ""):
                 say(f"  {name.replace('_', ' ')}: {component[name]}")
         if component.get("parameters"):
-            say("  options:" if component["kind"] == "dataset" else "  parameters:")
+            say("  options:" if component["kind"] in ("dataset", "executor") else "  parameters:")
             for name, one in component["parameters"].items():
                 say(f"    {name} = {_as_typed(one['default'])}  ({one['type']})")
                 if one["about"]:

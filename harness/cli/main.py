@@ -31,6 +31,7 @@ from harness.cli.verbs import (
     plugins,
     prediction,
     reading,
+    rescoring,
     serving,
     tuning,
     upkeep,
@@ -44,7 +45,7 @@ app = typer.Typer(
     help="Compare models for chest X-rays under one protocol: the same data, split and statistics.",
 )
 plugins_app = typer.Typer(
-    help="List datasets, models, losses, metrics, recipes and observers, and show one of them.",
+    help="List datasets, models, losses, metrics, recipes, observers and executors, and show one of them.",
     invoke_without_command=True,
 )
 PARTS = "Data, plugins and machine"
@@ -54,7 +55,7 @@ VERBS: dict[str, dict[str, Any]] = {
     "Run and tune": {
         "run": boards.run,
         "tune": tuning.tune,
-        "rescore": boards.rescore,
+        "rescore": rescoring.rescore,
         "ensemble": ensembles.ensemble,
         "speed": machine.speed,
     },

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+from harness.machine import default_cache
 
 if TYPE_CHECKING:
     import torch
@@ -18,9 +19,7 @@ LARGEST = 2.0**60
 
 def find_cache(folder: Path | None) -> Path:
     """Where decoded images are kept: the folder given, or the user's cache folder."""
-    import platformdirs
-
-    return folder or Path(platformdirs.user_cache_dir("cxr-harness", appauthor=False))
+    return folder or default_cache()
 
 
 def find_device(name: str) -> torch.device:

@@ -20,6 +20,9 @@ from harness.execution.events import (
     ComboStarted,
     EpochFinished,
     Event,
+    JobEnded,
+    JobsSubmitted,
+    Leaving,
     Noted,
     OutsideMeasured,
     Preparing,
@@ -32,7 +35,7 @@ from harness.execution.events import (
     Waiting,
 )
 from harness.metric_names import title_metric
-from harness.text import count, describe_seconds, format_value, make_visible
+from harness.text import agree, count, describe_seconds, format_value, make_visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +47,13 @@ NOTED = "-", "yellow"
 """The mark of what is neither good nor bad."""
 DECODING_EVERY = 5.0
 """Seconds between two plain lines about decoding."""
+ENDS = {
+    "interrupted": "was interrupted",
+    "refused": "refused its order",
+    "crashed": "broke off",
+    "lost": "was lost",
+}
+"""How a job elsewhere ended, by its outcome."""
 SILENCE = 50.0
 """Seconds without a line after which one says how far the run is, where there is no terminal to draw on."""
 LOOK_EVERY = 1.0
@@ -133,9 +143,33 @@ class Display(AbstractContextManager["Display"]):
             case _:
                 self._remark(event)
 
-    def _remark(self, event: Noted | ComboRetried | ComboLost | Waiting | Stopping | ProcessUnfit) -> None:
+    def _remark(
+        self,
+        event: Noted
+        | ComboRetried
+        | ComboLost
+        | Waiting
+        | Stopping
+        | ProcessUnfit
+        | JobsSubmitted
+        | JobEnded
+        | Leaving,
+    ) -> None:
         """Show something out of the ordinary."""
         match event:
+            case JobsSubmitted():
+                names = ", ".join(note.job or note.name for note in event.notes)
+                jobs = count(len(event.notes), "job")
+                said = f"found {jobs} again on" if event.again else f"submitted {jobs} to"
+                self._say(f"{said} {event.executor}: {names}")
+            case JobEnded(executor, note, outcome, reason):
+                log = f"; its log is {note.log}" if note.log else ""
+                why = f": {reason}" if reason else ""
+                self._say(NOTED, f" job {note.job or note.name} on {executor} {ENDS[outcome]}{why}{log}")
+            case Leaving(executor, jobs, seconds):
+                again = f"; Ctrl-C again within {seconds:g} s cancels them" if seconds else ""
+                stay = f"{count(jobs, 'job')} on {executor} {agree(jobs, 'goes', 'go')} on"
+                self._say((f"leaving: {stay}{again}", "yellow"))
             case Noted():
                 self._say(NOTED, f" {event.text}")
             case ComboRetried():

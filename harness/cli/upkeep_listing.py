@@ -7,10 +7,12 @@ from rich.table import Table
 
 from harness.cli.output import line
 from harness.text import describe_seconds
-from harness.upkeep.status import BoardStatus
+from harness.upkeep.status import BoardStatus, JobStatus
 
 SAID = {"stale": "out of date", "unevaluated": "to be evaluated again", "leftover": "not in board.toml any more"}
 """States that are called otherwise where people read them."""
+QUIET = ("done", "cancelled", "not needed")
+"""Ends of jobs that nobody needs to hear of."""
 STYLES = {"done": "green", "failed": "red", "running": "cyan", "stale": "yellow", "unevaluated": "yellow"}
 
 
@@ -30,6 +32,15 @@ def status_table(state: BoardStatus) -> Group:
         for name in ("submitted", "skipped", "stale", "unevaluated", "leftover", "running", "waiting")
         if state.count(name)
     ]
+    jobs = [line(text) for text in map(_describe_job, state.jobs) if text]
     left = [line(f"about {describe_seconds(state.seconds_left)} left")] if state.seconds_left else []
     leftovers = [line(f"board.toml {text}") for text in state.leftovers]
-    return Group(line(", ".join(counts)), *([table] if table.row_count else []), *leftovers, *left)
+    return Group(line(", ".join(counts)), *([table] if table.row_count else []), *leftovers, *jobs, *left)
+
+
+def _describe_job(job: JobStatus) -> str:
+    """A line about a job that is not over, or that has come to nothing."""
+    if not job.open and job.state in QUIET:
+        return ""
+    where = "".join((f" on {job.host}" if job.host else "", f", for {job.combo}" if job.combo else ""))
+    return f"job {job.name} of {job.executor}: {job.state}{where}{f'; its log is {job.log}' if job.log else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from harness.results.whereabouts import note_data
 if TYPE_CHECKING:
     from harness.evaluation.localization import MapValues
     from harness.execution.combo import Job
+    from harness.execution.local import MakeRunner
     from harness.execution.outside_plan import Wanted
     from harness.execution.workers import WorkerOptions
 
@@ -59,7 +60,7 @@ def carry_out(
     planned: Sequence[Planned],
     settings: Settings,
     told: Told,
-    options: WorkerOptions | None = None,
+    options: WorkerOptions | MakeRunner | None = None,
     *,
     outside: Sequence[Wanted] = (),
     retries: int = 0,
@@ -67,8 +68,9 @@ def carry_out(
     """Bring the board's folder up to date, evaluate again what is to be, run what has a reason, measure what is
     finished on outside tests, and make ensembles.
 
-    Worker processes do it, or this process without `options`; outside tests are measured by this one. Raises
-    what `local.run` and `Definition.write` raise.
+    Worker processes do it, what `options` makes for other machines, or this process without `options`; outside tests
+    are measured by this one, which for those and for heat maps needs the images, also where the plan was made without
+    them (`Settings.dry`). Raises what `local.run` and `Definition.write` raise.
     """
     board = definition.board
     definition.write()
@@ -76,6 +78,9 @@ def carry_out(
     for line in set_aside(board.folder):
         told.warn(line)
     again = {item.job.combo.name: item.job for item in planned if item.lacks is not None}
+    if settings.dry and any(job.boxes is not None for job in again.values()):
+        there = plan_with_images(board, registry, settings, told)
+        again = {name: there[name].job for name in again}
     pretraining = {name: job.pretraining for name, job in again.items()}
     makers = list_makers(again, registry)
     left = rescore(board, registry, told.mention, again, pretraining, makers).left if again else ()
@@ -98,11 +103,28 @@ def measure_outside(
         return ()
     from harness.execution.outside import OutsideTests
 
+    if settings.dry:
+        try:
+            there = plan_with_images(board, registry, settings, told)
+        except StorageError:
+            raise
+        except HarnessError as error:
+            told.warn(line := f"the outside tests were not measured: {error}")
+            return (line,)
+        wanted = [replace(one, planned=there[one.planned.job.combo.name]) for one in wanted]
     tests = OutsideTests(board, registry, settings, told.listener, told.warn)
     try:
         return tests.measure(wanted)
     except KeyboardInterrupt:
         raise Interrupted(tests.unfinished()) from None
+
+
+def plan_with_images(board: Board, registry: Registry, settings: Settings, told: Told) -> dict[str, Planned]:
+    """Plan again, with images, what was planned without them. Raises `HarnessError` where they cannot be had."""
+    from harness.execution.planning import plan
+
+    planned = plan(board, registry, replace(settings, dry=False), told.listener)
+    return {item.job.combo.name: item for item in planned}
 
 
 def lacks_outside(board: Board) -> bool:

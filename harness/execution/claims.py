@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.lease_files import FileLease, Held, read, read_clock, take
+from harness.lease_files import FileLease, Held, read, read_clock, remove, take
 from harness.leases import LEASE
 from harness.results.layout import claims_path
 
@@ -28,6 +28,11 @@ class Claims:
         Raises `StorageError` where the folder cannot be written.
         """
         return take(self.folder / f"{name}.json", self.lease, about)
+
+    def drop(self, held: Held) -> None:
+        """Remove a claim whose owner is certainly over; another one in its place stays."""
+        with contextlib.suppress(OSError):
+            remove(self.folder / f"{held.name}.json", held.token)
 
     def read(self) -> tuple[Held, ...]:
         """Read all claims, by name; ages by this machine's clock where the folder cannot be written."""

@@ -166,11 +166,8 @@ def run_combo(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSt
 
     What ends the run is raised: an interruption, `StorageError` where nothing can be written, `ClaimLostError`.
     """
-    reason = reason_to_skip(job)
-    if reason is not None:
-        kind: FailureKind = "plugin" if job.missing is None else "data"
-        failure = FailurePart(kind=kind, message=scrub(reason), where="before training")
-        return Result(_record(job, status="skipped", failure=failure))
+    if reason_to_skip(job) is not None:
+        return skip(job)
     with computing(job.device, job.choices.recipe.precision):
         result = _run(job, on_device, on_epoch, on_steps)
     if job.device.type == "cuda" or result.record.status == "failed":
@@ -196,6 +193,13 @@ def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps) 
         if is_full(error):
             raise StorageError(f"{job.combo.name}: {error}; make room") from error
         return failed_result(job, explain_failure(error, job.choices))
+
+
+def skip(job: Job) -> Result:
+    """A combo that cannot be run here: see `reason_to_skip`."""
+    kind: FailureKind = "plugin" if job.missing is None else "data"
+    failure = FailurePart(kind=kind, message=scrub(reason_to_skip(job) or ""), where="before training")
+    return Result(_record(job, status="skipped", failure=failure))
 
 
 def failed_result(job: Job, failure: FailurePart, provenance: ProvenancePart | None = None) -> Result:

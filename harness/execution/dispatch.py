@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import ClaimLostError
 from harness.execution.claims import Claims
@@ -24,6 +24,7 @@ from harness.execution.events import (
 )
 from harness.execution.failures import may_pass
 from harness.execution.forecast import Forecast, measure_work
+from harness.execution.hours import list_measured
 from harness.execution.interruption import Left
 from harness.lease_files import FileLease
 from harness.leases import LEASE, Keeper
@@ -70,17 +71,27 @@ class Dispatch:
     """The combos of one run: those to do, those under way, and the records that they left."""
 
     def __init__(
-        self, planned: Sequence[Planned], listener: Listener, *, lease: float = LEASE, retries: int = 0
+        self,
+        planned: Sequence[Planned],
+        listener: Listener,
+        *,
+        lease: float = LEASE,
+        retries: int = 0,
+        job: str | None = None,
     ) -> None:
+        """Begin nothing yet. `job` is the name of the job elsewhere that this run is: its claims tell it, and what
+        other processes run is left to them.
+        """
         self.todo = {item.job.combo.name: item for item in planned if item.reason is not None}
         self.order = tuple(self.todo)
         self.total = len(self.todo)
-        self.listener, self.retries = listener, retries
+        self.listener, self.retries, self.job = listener, retries, job
         self.active: dict[str, RunningCombo] = {}
         self.left: dict[str, Left] = {}
         self.records: dict[str, Record] = {}
         """Records of all combos that were to do, by name; also of those that another process has done meanwhile."""
-        self.forecast = Forecast(item.before for item in planned if item.before is not None)
+        before = [item.before for item in planned if item.before is not None]
+        self.forecast, self.speeds = Forecast(before), list_measured(before)
         self._board = planned[0].job.board_folder if planned else None
         self._claims = None if self._board is None else Claims(self._board, lease)
         self._keeper = Keeper(lease)
@@ -88,6 +99,13 @@ class Dispatch:
         self._attempts: dict[str, int] = {}
         """The number of the next attempt of each combo that is tried again."""
         self._waiting: tuple[str, ...] = ()
+        self._told: dict[str, list[dict[str, Any]]] = {}
+        """The epochs of each combo under way, as its claim tells them."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to begin; for a job elsewhere, nothing that others are not at."""
+        return not self.todo or (self.job is not None and bool(self._waiting))
 
     def __enter__(self) -> Self:
         if self._board is not None and self.todo:
@@ -108,11 +126,9 @@ class Dispatch:
 
         None where all that is left to do is run by other processes, or nothing is.
         """
-        assert self._claims is not None or not self.todo
         for item in sorted(self.todo.values(), key=lambda item: self._urgency(item, load_size), reverse=True):
-            job, name = item.job, item.job.combo.name
-            assert self._claims is not None
-            claim = self._claims.take(name, key=job.key, epoch=0, epochs=job.choices.recipe.epochs, started=time.time())
+            name = item.job.combo.name
+            claim = self._claim(item)
             if claim is None:
                 continue
             del self.todo[name]
@@ -128,9 +144,42 @@ class Dispatch:
             task = self.active[name] = RunningCombo(
                 planned=item, claim=claim, number=self._begun, attempt=self._attempts.get(name, 1)
             )
-            self.listener(ComboStarted(name, task.number, self.total, job.choices.recipe.epochs))
+            self.listener(ComboStarted(name, task.number, self.total, item.job.choices.recipe.epochs))
             return task
         return None
+
+    def _claim(self, item: Planned) -> FileLease | None:
+        job = item.job
+        assert self._claims is not None
+        about = {"key": job.key, "epoch": 0, "epochs": job.choices.recipe.epochs, "started": time.time()}
+        return self._claims.take(job.combo.name, **about, **({} if self.job is None else {"job": self.job}))
+
+    def take_over(self, item: Planned, *, begin: bool = False) -> RunningCombo | None:
+        """Claim a combo that a job elsewhere is or was at, to write what comes of it; None where somebody is at it.
+
+        With `begin` it is told as begun.
+        """
+        claim = self._claim(item)
+        if claim is None:
+            return None
+        name = item.job.combo.name
+        del self.todo[name]
+        self._keeper.keep(claim)
+        task = self.active[name] = RunningCombo(planned=item, claim=claim, number=self._begun + begin)
+        if begin:
+            self._begun += 1
+            self.listener(ComboStarted(name, task.number, self.total, item.job.choices.recipe.epochs))
+        return task
+
+    def find_made(self, item: Planned) -> Record | None:
+        """Find the record that another process has made of a combo that is to do."""
+        return _made_elsewhere(item)
+
+    def receive(self, name: str, record: Record) -> None:
+        """Take a record that another process has made of a combo that is to do."""
+        del self.todo[name]
+        self.records[name] = record
+        self.forecast.learn(record)
 
     def wait(self) -> None:
         """Say, once, that what is left is run by others."""
@@ -142,8 +191,13 @@ class Dispatch:
     def advance(self, task: RunningCombo, epoch: Epoch) -> None:
         """An epoch is over, and kept. Raises `ClaimLostError`."""
         task.epoch = epoch.number
-        task.claim.tell(epoch=epoch.number)
-        job = task.job
+        job, plain = (
+            task.job,
+            {name: value for name, value in asdict(epoch).items() if name not in ("timing", "values")},
+        )
+        told = self._told.setdefault(job.combo.name, [])
+        told.append(plain)
+        task.claim.tell(epoch=epoch.number, told=told)
         self.listener(EpochFinished(job.combo.name, epoch, job.choices.recipe.epochs, name_selection(job)))
 
     def tell_steps(self, task: RunningCombo, steps: Steps) -> None:
@@ -190,6 +244,7 @@ class Dispatch:
     def put_back(self, task: RunningCombo) -> None:
         """To be tried again by whoever is free."""
         self._end(task)
+        self._waiting = ()
         self.todo[task.job.combo.name] = task.planned
         self._attempts[task.job.combo.name] = task.attempt
         self._begun -= 1
@@ -224,15 +279,18 @@ class Dispatch:
 
     def _end(self, task: RunningCombo) -> None:
         del self.active[task.job.combo.name]
+        self._told.pop(task.job.combo.name, None)
         self._keeper.drop(task.claim)
 
     def _urgency(self, item: Planned, load_size: int | None) -> tuple[bool, float]:
+        return item.job.choices.recipe.load_size == load_size, self._expect(item)
+
+    def _expect(self, item: Planned) -> float:
         job = item.job
         recipe = job.choices.recipe
         images = int((job.used.data.table["split"] == "train").sum())
         work = measure_work(images, recipe.epochs, recipe.size)
-        expected = self.forecast.seconds(job.combo.row.name, job.choices.model.name, work)
-        return recipe.load_size == load_size, expected
+        return self.forecast.seconds(job.combo.row.name, job.choices.model.name, work)
 
 
 def _made_elsewhere(item: Planned) -> Record | None:

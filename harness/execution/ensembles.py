@@ -17,6 +17,7 @@ from harness.evaluation.predictions import Predictions
 from harness.evaluation.resamples import Resamples
 from harness.evaluation.subgroups import MEASURED
 from harness.execution.claims import Claims
+from harness.execution.ensemble_plan import why_made
 from harness.execution.outside_parts import MadePart, evaluate_outside, explain, make_part
 from harness.execution.rescore import rescore
 from harness.execution.stored import load_stored
@@ -24,7 +25,7 @@ from harness.lease_files import FileLease
 from harness.registry import Registry
 from harness.results.artifacts import stage
 from harness.results.description import describe_evaluation
-from harness.results.ensembles import EnsemblePlan, outside_key, plan_ensembles, why_part_remade
+from harness.results.ensembles import EnsemblePlan, outside_key, plan_ensembles
 from harness.results.layout import outside_file, predictions_file
 from harness.results.provenance import describe_run
 from harness.results.record import (
@@ -96,9 +97,7 @@ def make_ensembles(board: Board, registry: Registry, mention: Hear, warn: Hear, 
 
 
 def _is_wanted(board: Board, plan: EnsemblePlan, record: Record | None, again: str | None) -> bool:
-    if record is None or record.key != plan.key or plan.ensemble.name == again:
-        return True
-    return why_part_remade(board, plan, record) is not None
+    return plan.ensemble.name == again or why_made(board, plan, record) is not None
 
 
 def _lacks_numbers(board: Board, plans: Iterable[EnsemblePlan], record: Record) -> bool:

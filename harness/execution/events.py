@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.execution.supervision import Printed as Printed  # noqa: PLC0414 - a worker's word is an event, too
 
 if TYPE_CHECKING:
+    from harness.execution.jobs import JobNote
     from harness.results.record import FailurePart, OutsidePart, Record
     from harness.training.fit import Epoch
     from harness.training.pace import Steps
@@ -113,6 +114,37 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class JobsSubmitted:
+    """Jobs were submitted to an executor, or found again."""
+
+    executor: str
+    notes: tuple[JobNote, ...]
+    again: bool = False
+    """Whether an earlier process had submitted them."""
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """A job has ended in another way than by having done its work."""
+
+    executor: str
+    note: JobNote
+    outcome: str
+    """`interrupted`, `refused`, `crashed` or `lost`."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """The user wants the submitting process to end; what was submitted goes on unless it is cancelled now."""
+
+    executor: str
+    jobs: int
+    seconds: float
+    """For how long a second Ctrl-C cancels them."""
+
+
+@dataclass(frozen=True)
 class ProcessUnfit:
     """A process should run nothing more: a fault of its GPU, or a capture that broke off."""
 
@@ -170,6 +202,9 @@ Event = (
     | TrialAdvanced
     | TrialFinished
     | Waiting
+    | JobsSubmitted
+    | JobEnded
+    | Leaving
     | ProcessUnfit
     | Printed
     | Stopping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,15 @@ KINDS = (
 """Every kind of failure; an exception is of the first that it means."""
 
 
+LOSSES: Mapping[FailureKind, str] = {
+    "interrupted": "the job that ran it was lost, cancelled or preempted",
+    "timeout": "the job that ran it came to its time limit",
+    "out_of_memory": "the job that ran it was ended for the memory that it took",
+    "crashed": "the job that ran it ended without a result",
+}
+"""What is said of a job elsewhere that was lost, by what its engine says."""
+
+
 def explain_failure(error: Exception | SystemExit, choices: Choices) -> FailurePart:
     """What kind of failure an exception is, in words without this machine's folders."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -79,6 +88,11 @@ def explain_death(death: Death, where: str) -> FailurePart:
     """What kind of failure a worker's death is for the combo that it was running, which had come to `where`."""
     kind = next((kind for kind in KINDS if kind.death == death.kind), CRASHED)
     return FailurePart(kind=kind.name, message=scrub(death.reason), where=where)
+
+
+def explain_loss(kind: FailureKind, where: str) -> FailurePart:
+    """What kind of failure the end of a job elsewhere is for the combo that it was running; no machine is named."""
+    return FailurePart(kind=kind, message=LOSSES[kind], where=where)
 
 
 def may_pass(failure: FailurePart) -> bool:

@@ -1,7 +1,8 @@
-"""How many device hours a plan would take, from speeds that were recorded on one named device."""
+"""How many device hours a plan takes, and how long people wait for it, by recorded speeds of one named device."""
 
 from __future__ import annotations
 
+import heapq
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 CROPS = {"ten-crop": 10}
 """Views that an evaluated image is seen in, where there are several."""
+ASSUMED = (
+    "taken for granted: every worker is as fast as that device, has it for itself and takes the longest combination "
+    "that is left"
+)
+NOT_COUNTED = (
+    "not counted: decoding images, starting workers, compiling, evaluation, outside tests and waiting for a scheduler"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +40,7 @@ class RecordedSpeed:
     predict: float
     source: str
     """Where the figure stands, and of which day."""
+    on_gpu: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +49,10 @@ class Hours:
 
     device: str
     """The device; empty where no speed is recorded."""
+    combos: Mapping[str, float | None]
+    """Combo -> its hours; None where no speed of its network at its size is recorded."""
     rows: Mapping[str, float | None]
-    """Row -> hours of all of its seeds; None where no speed of its network at its size is recorded."""
+    """Row -> hours of all of its seeds; None where those of one are not known."""
     sources: tuple[str, ...]
     notes: tuple[str, ...]
     """What is not counted, and why."""
@@ -49,8 +60,27 @@ class Hours:
     @property
     def total(self) -> float | None:
         """Hours of all rows; None where one row's are not known, or nothing is to be run."""
-        known = [hours for hours in self.rows.values() if hours is not None]
-        return sum(known) if known and len(known) == len(self.rows) else None
+        known = self._list_known()
+        return sum(known.values()) if known else None
+
+    @property
+    def longest(self) -> str | None:
+        """The combo that takes longest, the first of several; None where `total` is."""
+        known = self._list_known()
+        return max(known, key=lambda name: known[name], default=None)
+
+    def wait(self, at_once: int) -> float | None:
+        """Hours until all is done where so many combos run at once, the longest first; None where `total` is."""
+        known = self._list_known()
+        ends = [0.0] * max(1, at_once)
+        for hours in sorted(known.values(), reverse=True):
+            heapq.heapreplace(ends, ends[0] + hours)
+        return max(ends) if known else None
+
+    def _list_known(self) -> dict[str, float]:
+        """The hours of all combos, or nothing where those of one are not known."""
+        known = {name: hours for name, hours in self.combos.items() if hours is not None}
+        return known if len(known) == len(self.combos) else {}
 
 
 def read_speeds(paths: Iterable[Path]) -> list[RecordedSpeed]:
@@ -74,6 +104,7 @@ def _read(path: Path) -> list[RecordedSpeed]:
                 train=float(one["engine"]),
                 predict=float(one["inference"]),
                 source=f"{path}, {provenance['finished'][:10]}",
+                on_gpu=provenance.get("cuda") is not None,
             )
             for one in document["measured"]
         ]
@@ -105,6 +136,7 @@ def list_measured(records: Iterable[Record]) -> list[RecordedSpeed]:
                 train=train,
                 predict=predict * views,
                 source=f"{record.combo.name}, {record.provenance.finished[:10]}",
+                on_gpu=record.provenance.cuda is not None,
             )
         )
     return measured
@@ -117,13 +149,14 @@ def estimate_hours(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed]) 
     """
     todo = [item for item in planned if item.reason is not None]
     devices = list(dict.fromkeys(speed.device for speed in speeds))
-    wanted = {_identify(item) for item in todo}
+    wanted = {_identify(item) for item in todo if not _is_untrained(item)}
     covered = {name: len({(s.model, s.size) for s in speeds if s.device == name} & wanted) for name in devices}
     device = max(devices, key=lambda name: covered[name], default="")
     used = [speed for speed in speeds if speed.device == device]
+    combos = {item.job.combo.name: _estimate(item, used) for item in todo}
     rows: dict[str, float | None] = {}
     for item in todo:
-        name, hours = item.job.combo.row.name, _estimate(item, used)
+        name, hours = item.job.combo.row.name, combos[item.job.combo.name]
         before = rows.get(name, 0.0)
         rows[name] = None if hours is None or before is None else before + hours
     known = {(speed.model, speed.size) for speed in used}
@@ -143,16 +176,39 @@ def estimate_hours(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed]) 
         notes.append(f"speeds of {', '.join(others)} are not counted: hours are of one device")
     if any(item.job.choices.recipe.patience is not None for item in todo):
         notes.append("a row that stops early takes less: every epoch is counted")
+    if any(hours is not None for hours in combos.values()):
+        notes += [ASSUMED, NOT_COUNTED]
     sources = tuple(dict.fromkeys(speed.source for speed in used if (speed.model, speed.size) in wanted))
-    return Hours(device=device, rows=rows, sources=sources, notes=tuple(notes))
+    return Hours(device=device, combos=combos, rows=rows, sources=sources, notes=tuple(notes))
+
+
+def expect_seconds(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed], *, on_gpu: bool) -> tuple[float, ...]:
+    """Expect how long each combo that is to be run trains and predicts, on a GPU or on a CPU whose name is not known.
+
+    Of the devices of that kind whose speeds tell it of every combo, the slowest counts; nothing where there is none.
+    """
+    alike = [speed for speed in speeds if speed.on_gpu == on_gpu]
+    found: list[tuple[float, ...]] = []
+    for device in dict.fromkeys(speed.device for speed in alike):
+        hours = estimate_hours(planned, [speed for speed in alike if speed.device == device])
+        known = tuple(3600 * one for one in hours.combos.values() if one is not None)
+        if len(known) == len(hours.combos):
+            found.append(known)
+    return max(found, key=sum, default=())
 
 
 def _identify(item: Planned) -> tuple[str, int]:
     return item.job.choices.model.name, item.job.choices.recipe.size
 
 
+def _is_untrained(item: Planned) -> bool:
+    return item.job.combo.row.control == "prevalence"
+
+
 def _estimate(item: Planned, speeds: Sequence[RecordedSpeed]) -> float | None:
     """Hours of one combo; None without a speed of its network at its size."""
+    if _is_untrained(item):
+        return 0.0
     model, size = _identify(item)
     found = [speed for speed in speeds if (speed.model, speed.size) == (model, size)]
     if not found:

@@ -26,9 +26,11 @@ class Left:
 class Interrupted(KeyboardInterrupt):
     """A run that was ended by its user; what is finished is kept."""
 
-    def __init__(self, left: tuple[Left, ...]) -> None:
+    def __init__(self, left: tuple[Left, ...], jobs: int = 0) -> None:
         super().__init__()
         self.left = left
+        self.jobs = jobs
+        """Jobs elsewhere that go on."""
 
 
 class Interruption:
@@ -36,6 +38,10 @@ class Interruption:
 
     def __init__(self, tell: Callable[[], None]) -> None:
         self.asked = False
+        self.number: int | None = None
+        """The signal that asked."""
+        self.jobs = 0
+        """Jobs elsewhere that go on."""
         self._tell = tell
         self._before: dict[signal.Signals, Any] = {}
 
@@ -50,8 +56,8 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, *_: object) -> None:
+    def _handle(self, number: int, _: object) -> None:
         if self.asked:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self.number = True, number
         self._tell()

@@ -382,7 +382,7 @@ def _told_where_dry(settings: Settings, listener: Listener) -> Iterator[None]:
     except (DataError, WeightsError) as error:
         if not settings.dry:
             raise
-        listener(Noted(f"a run would stop: {error}"))
+        listener(Noted(f"a run here would stop: {error}"))
 
 
 def _require_weights(lacking: list[Choices]) -> None:

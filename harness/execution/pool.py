@@ -75,7 +75,7 @@ class Pool:
     def _is_over(self) -> bool:
         if any(seat.task is not None for seat in self.seats):
             return False
-        return self.interruption.asked or not self.dispatch.todo
+        return self.interruption.asked or self.dispatch.is_over
 
     def _assign(self) -> None:
         """Give idle workers something to do, and have as many as there is something to do for."""

@@ -49,13 +49,14 @@ def rescore(
     only: Collection[str] | None = None,
     pretraining: Mapping[str, Sequence[PretrainingPart]] = NOTHING,
     make_maps: Mapping[str, MakeMaps] = NO_MAKERS,
+    job: str | None = None,
 ) -> Rescored:
     """Evaluate the stored predictions of every finished record, or of those named, by the board's metrics of now.
 
     `tell` hears the name of each record before its turn; `pretraining` has, by names of records, what they say of it
     from now on, and `make_maps` what makes heat maps where a metric of them lacks some: without it such a record is
-    left. Raises `HarnessError` for metrics that there are not; a record without its predictions, or with others than it
-    was made of, is left and named.
+    left. `job` is the name of the job elsewhere that does this. Raises `HarnessError` for metrics that there are not; a
+    record without its predictions, or with others than it was made of, is left and named.
     """
     metrics, in_groups = (resolve_metrics(names, registry) for names in (board.metrics, MEASURED))
     claims, done, left, readers = Claims(board.folder), [], [], read_board_readers(board)
@@ -65,7 +66,7 @@ def rescore(
         if earlier.status != "done" or (only is not None and name not in only):
             continue
         tell(name)
-        claim = claims.take(name)
+        claim = claims.take(name, **({} if job is None else {"job": job}))
         if claim is None:
             left.append(f"{name}: it is being run; rescore it when it is done")
             continue

@@ -37,7 +37,7 @@ class SingleProcess:
         """Run all that is to do; return when it is done, or raise `KeyboardInterrupt` after the epoch of a Ctrl-C."""
         find_commit()
         load_size = None
-        while self.dispatch.todo and not self.interruption.asked:
+        while not self.dispatch.is_over and not self.interruption.asked:
             task = self.dispatch.take(load_size)
             if task is None:
                 self.dispatch.wait()

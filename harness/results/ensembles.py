@@ -38,6 +38,8 @@ class EnsemblePlan:
     """The records that it is made of, or picked from, in the order of their rows."""
     lacking: str
     """Why it cannot be made, in words; empty where it can."""
+    absent: frozenset[str] = frozenset()
+    """The rows that it takes which have no current result of its seed."""
     judged: tuple[object, ...] = ()
     """What members are picked by."""
 
@@ -98,7 +100,7 @@ def _plan(board: Board, ensemble: Ensemble, seed: int, names: Sequence[str], usa
     absent = [name for name in taken if name not in records]
     lacking = ""
     if absent:
-        lacking = f"{', '.join(absent)} {agree(len(absent), 'has', 'have')} no current result of this seed"
+        lacking = tell_absent(absent)
     elif len(taken) < 2:
         lacking = f"it needs two rows with a result of this seed, and has {taken[0] if taken else 'none'}"
     return EnsemblePlan(
@@ -106,8 +108,14 @@ def _plan(board: Board, ensemble: Ensemble, seed: int, names: Sequence[str], usa
         seed=seed,
         candidates=tuple(records[name] for name in taken if name in records),
         lacking=lacking,
+        absent=frozenset(absent),
         judged=judged,
     )
+
+
+def tell_absent(rows: Sequence[str]) -> str:
+    """Say of rows that they lack what an ensemble of one seed takes of them."""
+    return f"{', '.join(rows)} {agree(len(rows), 'has', 'have')} no current result of this seed"
 
 
 def require_makable(board: Board, ensemble: Ensemble) -> None:

@@ -14,6 +14,8 @@ ASIDE = "aside"
 RUNS = "runs"
 CLAIMS = "claims"
 """The folder in `runs/` that says which combos are being run."""
+JOBS = "jobs"
+"""The folder in `runs/` that says what was submitted to other machines."""
 STUDIES = "studies"
 
 RESAMPLES = "resamples.npz"
@@ -76,6 +78,16 @@ def local_path(folder: Path) -> Path:
 def claims_path(folder: Path) -> Path:
     """Where the claims of a board lie."""
     return folder / RUNS / CLAIMS
+
+
+def jobs_path(folder: Path) -> Path:
+    """Where a board notes what was submitted to other machines, and where their logs lie."""
+    return folder / RUNS / JOBS
+
+
+def token_path(folder: Path) -> Path:
+    """Where the token lies by which a machine knows that it sees the same folder as another one."""
+    return folder / RUNS / "folder.token"
 
 
 def study_path(folder: Path, study: str, suffix: str) -> Path:

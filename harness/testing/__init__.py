@@ -5,7 +5,7 @@
     test_contract = harness.testing.parametrize("my_net.py")
 
 Each check is a function `check_...(subject)` in the module of its kind (`harness.testing.models`, `losses`, `metrics`,
-`datasets`, `recipes`, `observers`, `hooks`); it returns, or raises `ContractError`, or `NotApplicable`.
+`datasets`, `recipes`, `observers`, `executors`, `hooks`); it returns, or raises `ContractError`, or `NotApplicable`.
 """
 
 from harness.testing.contract import Check, ContractError, NotApplicable, Outcome, Subject

@@ -40,7 +40,7 @@ class Subject:
     data_root: Path = Path("data")
     """Where a dataset lies."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of a dataset."""
+    """Options of a dataset or of an executor."""
 
     @property
     def component(self) -> Component:

@@ -20,6 +20,7 @@ MODULES: Mapping[str, str] = {
     "dataset": "datasets",
     "recipe": "recipes",
     "observer": "observers",
+    "executor": "executors",
     "hook": "hooks",
 }
 

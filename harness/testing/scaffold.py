@@ -22,6 +22,7 @@ TRIED_WITH: Mapping[str, str] = {
     "metric": "",
     "dataset": "--dataset {name} --models tiny-cnn --losses bce --recipes demo",
     "recipe": "--dataset phantom --models tiny-cnn --losses bce --recipes {name},demo",
+    "executor": "--dataset phantom --models tiny-cnn --losses bce --recipes demo --on {name}",
 }
 """What a component of each kind is first run with."""
 

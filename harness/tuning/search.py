@@ -31,6 +31,8 @@ class StudyWatch:
     def __init__(self, study: optuna.Study, plan: Plan, limits: Limits, listener: Listener) -> None:
         self.study, self.plan, self.limits, self.listener = study, plan, limits, listener
         self.told = {trial.number for trial in count_trials(study).finished}
+        self.epochs: dict[int, int] = {}
+        """The last epoch of each trial elsewhere that was told."""
         self.begun = len(self.told)
         self.started = time.time()
 
@@ -62,6 +64,14 @@ class StudyWatch:
             if trial.number not in self.told:
                 self.told.add(trial.number)
                 self.listener(self._describe(trial, tally))
+
+    def look_at_running(self) -> None:
+        """Tell how far trials are that run elsewhere, by what they have reported to the pruner."""
+        for trial in count_trials(self.study).running:
+            epoch = max(trial.intermediate_values, default=0)
+            if epoch > self.epochs.get(trial.number, 0):
+                self.epochs[trial.number] = epoch
+                self.hear(TrialEpoch(trial.number, epoch, self.plan.epochs, trial.intermediate_values[epoch]))
 
     def _describe(self, trial: FrozenTrial, tally: Tally) -> TrialFinished:
         failure = why_failed(trial, self.study.user_attrs)

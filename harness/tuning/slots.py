@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SURPLUS, RETRY_OF, LEASED, FAILURE = "surplus", "retry_of", "lease", "failure"
 """User attributes of a trial: it was one too many; which lost one it repeats; its lease; why it failed."""
+JOB = "job"
+"""In a trial's lease: the name of the job elsewhere that its worker is."""
 LOST = "lost/{}"
 """User attribute of the study: the worker of the trial of that number died."""
 
@@ -65,8 +67,9 @@ def count_trials(study: optuna.Study) -> Tally:
 class Slots:
     """A worker's way to trials."""
 
-    def __init__(self, study: optuna.Study, total: int, lease: float = LEASE) -> None:
-        self.study, self.total, self.lease = study, total, lease
+    def __init__(self, study: optuna.Study, total: int, lease: float = LEASE, job: str = "") -> None:
+        """`job` is the name of the job elsewhere that this worker is."""
+        self.study, self.total, self.lease, self.job = study, total, lease, job
         self._seen: dict[int, tuple[Any, float]] = {}
         """Number -> its lease, and when this process saw it change."""
 
@@ -123,6 +126,12 @@ class Slots:
             if owner.is_here() and owner.process == process:
                 self._give_up(trial, died=False)
 
+    def give_up_of(self, job: str, *, died: bool) -> None:
+        """Give up what a job elsewhere had begun, which is over: it `died`, or was ended by its machine."""
+        for trial in count_trials(self.study).running:
+            if find_job(trial) == job:
+                self._give_up(trial, died=died)
+
     def give_back(self, number: int) -> None:
         """Enqueue a trial of this worker again that was interrupted, for whoever continues; a finished one stays."""
         trial = next((one for one in count_trials(self.study).running if one.number == number), None)
@@ -160,7 +169,8 @@ class TrialLease:
     def begin(self) -> None:
         """Say whose it is. Nothing names the host: studies may be published."""
         about = {name: value for name, value in vars(self.owner).items() if name != "host"}
-        self.trial.set_user_attr(LEASED, about | {"beat": self.beat})
+        job = {JOB: self.slots.job} if self.slots.job else {}
+        self.trial.set_user_attr(LEASED, about | job | {"beat": self.beat})
 
     def renew(self) -> None:
         """Renew the lease. Raises `ClaimLostError` where others have taken this worker for dead."""
@@ -177,6 +187,11 @@ class TrialLease:
     def release(self) -> None:
         """Give it back, if it has not come to its end."""
         self.slots.give_back(self.trial.number)
+
+
+def find_job(trial: FrozenTrial) -> str:
+    """The name of the job elsewhere that runs a trial, or ran it; empty for one of a worker that is no job."""
+    return str(trial.user_attrs.get(LEASED, {}).get(JOB, ""))
 
 
 def why_failed(trial: FrozenTrial, attributes: dict[str, Any]) -> dict[str, str] | None:

@@ -70,6 +70,14 @@ class Dimension:
 Dimensions = Mapping[str, Dimension]
 
 
+def read_dimension(name: str, told: Mapping[str, Any]) -> Dimension:
+    """Read a dimension from what `Dimension.as_plain` gives, with its `origin`."""
+    kinds: dict[str, type[Values]] = {"float": Float, "int": Int, "choice": Choice}
+    values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in told.items()}
+    origin, kind = values.pop("origin"), kinds[values.pop("type")]
+    return Dimension(name, kind(**values), origin)
+
+
 def name_value(value: object) -> str:
     """Write a parameter's value as people write it."""
     return "none" if value is None else str(value)

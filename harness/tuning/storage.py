@@ -26,6 +26,7 @@ WAIT = 10
 GRACE = 30
 """Seconds after which a journal's lock is taken from whoever has died with it."""
 KINDS = "sqlite:///FILE, postgresql+psycopg://..., mysql+pymysql://..., grpc://HOST:PORT or journal://FILE"
+SERVERS = "postgresql+psycopg://..., mysql+pymysql://... or grpc://HOST:PORT"
 DRIVERS = {
     "postgresql": ("psycopg", "psycopg[binary]"),
     "mysql": ("pymysql", "pymysql"),
@@ -64,6 +65,30 @@ def open_storage(url: str | None, folder: Path, study: str) -> BaseStorage:
         if scheme == "grpc":
             return _open_proxy(url)
         return _open_database(url, scheme)
+
+
+def name_elsewhere(url: str | None, *, shared: bool) -> str | None:
+    """The storage as workers on other machines are to open it; `shared` is whether they see the board's folder.
+
+    A journal's lock is a file that only one can create, and every look at it opens it again: that holds on network
+    disks (NFS 3 and newer), where SQLite's locks often do not. Raises `UsageError` for a storage that those workers
+    would not reach or could not share.
+    """
+    scheme = "" if url is None else urlsplit(url).scheme.partition("+")[0]
+    if scheme == "sqlite":
+        raise UsageError(
+            f"--storage {url}: workers on other machines cannot share an SQLite file, whose locks do not hold on "
+            f"network disks; leave --storage out for a journal in the board's folder, or name a server: {SERVERS}"
+        )
+    if scheme not in ("", "journal"):
+        return url
+    if not shared:
+        where = "the board's folder" if url is None else url
+        raise UsageError(
+            f"without a shared folder, workers on other machines do not reach a study in {where}; keep it on a server: "
+            f"--storage {SERVERS}"
+        )
+    return None if url is None else f"journal://{Path(url.partition('://')[2]).absolute()}"
 
 
 @contextlib.contextmanager

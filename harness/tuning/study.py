@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board, Row
@@ -99,11 +98,8 @@ def open_study(plan: Plan) -> optuna.Study:
     """
     import optuna
 
-    folder: Path = plan.board.folder
-    storage = open_storage(plan.storage, folder, plan.name)
     direction: Literal["maximize", "minimize"] = "maximize" if plan.higher_is_better else "minimize"
-    sampler, pruner = make_sampler(plan.sampler), make_pruner(plan.pruner, plan.epochs)
-    tools: dict[str, Any] = {"storage": storage, "sampler": sampler, "pruner": pruner}
+    tools = _open_tools(plan)
     with answering(plan.storage):
         try:
             study = optuna.create_study(study_name=plan.name, direction=direction, **tools)
@@ -116,6 +112,34 @@ def open_study(plan: Plan) -> optuna.Study:
             study.set_user_attr(DEFINITION, plan.definition())
         _require_same(study, plan)
     return study
+
+
+def join_study(plan: Plan) -> optuna.Study:
+    """The study that another process has made, of which this one is a worker. Makes none.
+
+    Raises `UsageError` where there is none in the storage that is seen from here, or where it is of something else.
+    """
+    import optuna
+
+    tools = _open_tools(plan)
+    with answering(plan.storage):
+        try:
+            study = optuna.load_study(study_name=plan.name, **tools)
+        except KeyError:
+            raise UsageError(
+                f"the study '{plan.name}' is not in the storage that is seen from here; keep it where all workers "
+                "reach it: in the board's folder on a shared disk, or on a server by --storage"
+            ) from None
+        _require_same(study, plan)
+    return study
+
+
+def _open_tools(plan: Plan) -> dict[str, Any]:
+    return {
+        "storage": open_storage(plan.storage, plan.board.folder, plan.name),
+        "sampler": make_sampler(plan.sampler),
+        "pruner": make_pruner(plan.pruner, plan.epochs),
+    }
 
 
 def ask_values(trial: optuna.Trial, plan: Plan) -> dict[str, Any]:

@@ -56,7 +56,11 @@ class TrialContext:
     on_device: DeviceData = field(default_factory=DeviceData)
 
     def build(self, choices: Choices) -> None:
-        """Build network and loss, for nothing but to see whether they can be. Raises whatever a plugin raises."""
+        """Build network and loss, for nothing but to see whether they can be; on a machine that only plans and has no
+        decoded images, they are not. Raises whatever a plugin raises.
+        """
+        if self.settings.dry and not len(self.data(choices.recipe.load_size).images):
+            return
         task, _ = describe_inputs(self.data(choices.recipe.load_size), choices.recipe, choices.model.inputs, seed=0)
         build_network(choices.model, task, choices.model_params)
         make_objective(choices.loss, task, choices.loss_params, torch.device("cpu"))

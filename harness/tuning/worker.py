@@ -18,7 +18,7 @@ from harness.leases import LEASE
 from harness.tuning.slots import FAILURE, Slots
 from harness.tuning.space import with_values
 from harness.tuning.storage import answering, is_of_storage
-from harness.tuning.study import Plan, ask_values, open_study
+from harness.tuning.study import Plan, ask_values, join_study
 
 if TYPE_CHECKING:
     import optuna
@@ -42,6 +42,8 @@ class Limits:
     until: float | None = None
     """The `time.time()` from which on no trial begins."""
     lease: float = LEASE
+    job: str = ""
+    """The name of the job elsewhere that works within them."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def work(
 
     A trial that fails becomes a failed trial, and the next one begins; an interrupted one is given back.
     """
-    slots, unfit = Slots(study, limits.trials, limits.lease), None
+    slots, unfit = Slots(study, limits.trials, limits.lease, limits.job), None
     while limits.until is None or time.time() < limits.until:
         trial = slots.take()
         if trial is not None:
@@ -186,6 +188,6 @@ def live(parent: Connection, order: WorkOrder) -> None:
     context = open_context(plan.board, registry, order.settings, plan.objective, lambda event: None)
     try:
         with answering(plan.storage):
-            work(open_study(plan), plan, context, limits, parent.send, replaceable=True)
+            work(join_study(plan), plan, context, limits, parent.send, replaceable=True)
     except UsageError as error:
         sys.exit(str(error))

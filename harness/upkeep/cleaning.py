@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.board import Board
 from harness.execution.claims import Claims
+from harness.execution.jobs import JobBook
 from harness.execution.keys import CurrentKeys
 from harness.files import TEMPORARY, find_left
 from harness.lease_files import Held
@@ -17,6 +18,7 @@ from harness.leases import LEASE
 from harness.results.artifacts import find_place, is_staged
 from harness.results.layout import (
     CLAIMS,
+    JOBS,
     RECORDS,
     RESUME,
     RUN_FILES,
@@ -66,6 +68,7 @@ def find_waste(board: Board, current: CurrentKeys) -> tuple[Waste, ...]:
         *_left(folder),
         *_finished(folder, kept - {str(claim.about.get("key")) for claim in held}, records),
         *((claims.folder / f"{claim.name}.json", "its owner lives no more") for claim in abandoned),
+        *_ended_jobs(JobBook(folder)),
     ]
     if not found.problems + aside.problems:
         complete = current.fingerprint is not None and not current.unknown
@@ -164,9 +167,21 @@ def _finished(folder: Path, kept: set[str], records: Iterable[Record]) -> Iterat
             yield path, "of a training that is finished"
 
 
+def _ended_jobs(book: JobBook) -> Iterator[tuple[Path, str]]:
+    """Notes of jobs elsewhere that are over, and the logs of executors that have no other jobs here."""
+    ended = {note.name for note in book.read() if note.ended is not None and not book.is_alive(note)}
+    notes = [note for note in book.read() if note.name in ended]
+    for note in notes:
+        yield from ((path, "of a job that is over") for path in book.list_files(note))
+    busy = {note.executor for note in book.find_open()}
+    for executor in sorted({note.executor for note in notes} - busy):
+        if (book.folder / executor).is_dir():
+            yield book.folder / executor, "logs of jobs that are over"
+
+
 def _run_folders(folder: Path, kept: set[str], *, complete: bool) -> Iterator[tuple[Path, str]]:
     for path in sorted((folder / RUNS).glob("*")):
-        if not path.is_dir() or path.name == CLAIMS or path.name in kept or path.name.startswith("."):
+        if not path.is_dir() or path.name in (CLAIMS, JOBS) or path.name in kept or path.name.startswith("."):
             continue
         begun = (path / RESUME).exists()
         if begun and not complete:

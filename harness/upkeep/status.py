@@ -11,6 +11,7 @@ from typing import Any, Literal
 from harness.board import Board, Combo
 from harness.execution.claims import Claims
 from harness.execution.forecast import Forecast
+from harness.execution.jobs import JobBook, JobNote
 from harness.execution.keys import CurrentKeys
 from harness.lease_files import Held
 from harness.leases import LEASE
@@ -38,7 +39,25 @@ class ComboStatus:
     """`host`, `process`, `device`, `epoch`, `epochs`, `seconds` since it began, `renewed` seconds ago."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class JobStatus:
+    """A job on other machines, as the board's job book and the job's lease tell."""
+
+    name: str
+    """What its executor calls it, or else the harness."""
+    executor: str
+    state: str
+    """`submitted`, `running`, `not heard of`, or how it ended."""
+    open: bool
+    """Whether its submitter has not seen its end."""
+    submitted: str
+    host: str | None = None
+    """Where it runs, where that is known."""
+    combo: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class BoardStatus:
     """A whole board."""
 
@@ -51,6 +70,8 @@ class BoardStatus:
     problems: tuple[str, ...]
     leftovers: tuple[str, ...] = ()
     """A line for each row and seed that was taken out of board.toml, and whose records are among the others."""
+    jobs: tuple[JobStatus, ...] = ()
+    """What was submitted to other machines, the first submitted first."""
 
     def count(self, state: ComboState) -> int:
         """Combos and other records in a state."""
@@ -74,6 +95,7 @@ class BoardStatus:
             "others": [vars(combo) for combo in self.others],
             "problems": list(self.problems),
             "leftovers": list(self.leftovers),
+            "jobs": [vars(job) for job in self.jobs],
         }
 
 
@@ -105,7 +127,37 @@ def find_status(board: Board, current: CurrentKeys) -> BoardStatus:
         sum(known_seconds) / len(known_seconds) * len(left) / several if known_seconds else (0.0 if not left else None)
     )
     leftovers = tell_leftovers(board, stored.records)
-    return BoardStatus((*described, *ensembles), others, total, stored.problems, leftovers)
+    jobs = list_jobs(JobBook(board.folder))
+    return BoardStatus(
+        combos=(*described, *ensembles),
+        others=others,
+        seconds_left=total,
+        problems=stored.problems,
+        leftovers=leftovers,
+        jobs=jobs,
+    )
+
+
+def list_jobs(book: JobBook) -> tuple[JobStatus, ...]:
+    """Tell the state of each job that was submitted; no executor is asked."""
+    return tuple(_describe_job(book, note) for note in book.read())
+
+
+def _describe_job(book: JobBook, note: JobNote) -> JobStatus:
+    lease = None if note.ended is not None else book.find_lease(note)
+    state = note.ended or ("done" if book.is_over(note) else "submitted")
+    if lease is not None:
+        state = "not heard of" if lease.is_abandoned(LEASE) else "running"
+    return JobStatus(
+        name=note.job or note.name,
+        executor=note.executor,
+        state=state,
+        open=note.ended is None and not book.is_over(note),
+        submitted=note.submitted,
+        host=None if lease is None else lease.about.get("host"),
+        combo=note.combo,
+        log=note.log,
+    )
 
 
 def _describe(

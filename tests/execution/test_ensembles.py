@@ -291,6 +291,31 @@ def test_a_table_that_is_wrong_is_refused_by_name(board, table, message):
         open_board(board)
 
 
+def plan_of(harness, *more: str) -> dict[str, tuple[bool, str | None]]:
+    code, out, err = harness("run", "b", "--dry-run", "--json", *more)
+    assert code == 0, err
+    return {one["combo"]: (one["make"], one["reason"]) for one in json.loads(out)["ensembles"]}
+
+
+def test_a_dry_run_says_which_ensembles_would_be_made_and_why(harness, made):
+    zero, one = (f"{NAME}--s{seed}" for seed in (0, 1))
+    assert plan_of(harness) == {zero: (False, None), one: (False, None)}
+    remove_record(made, read(made, NAME, 0))
+    assert plan_of(harness) == {zero: (True, "no record"), one: (False, None)}
+    forced = plan_of(harness, "--force", "--only", A, "--seeds", "1")
+    assert forced[one] == (True, f"after the training of {A}")
+    remove_record(made, read(made, A, 1))
+    assert plan_of(harness)[one] == (True, f"after the training of {A}")
+    assert plan_of(harness, "--seeds", "0")[one] == (False, f"{A} has no current result of this seed")
+    code, out, _ = harness("run", "b", "--dry-run")
+    assert (code, "2 of 2 ensembles would be made, without training" in out) == (0, True)
+
+
+def test_a_dry_run_tells_of_an_ensemble_whose_members_have_changed(harness, made):
+    change(made, NAME, 0)
+    assert plan_of(harness)[f"{NAME}--s0"] == (True, "its members have changed")
+
+
 def test_a_new_board_with_other_parameters_has_no_ensembles_and_says_so(harness, made):
     code, _, err = harness("run", "b", "--board", "c", "--set", "recipe.epochs=1", "--dry-run")
     assert (code, "the new board has none of the [[ensembles]]" in " ".join(err.split())) == (0, True), err

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from harness.board import open_board
+from harness.execution import planning
+from harness.execution.hours import Hours, RecordedSpeed, expect_seconds
+from harness.execution.planning import Settings
+from harness.registry import load_registry
+
+TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 BOARD = """
 title = "Toy"
 seeds = [0, 1]
@@ -63,7 +71,7 @@ def test_hours_are_every_epoch_of_training_and_validation_and_the_test_once(harn
     assert found["device"] == "Card A"
     assert found["rows"] == {f"{m}--bce--toy": pytest.approx(2 * s / 3600) for m, s in by_hand.items()}  # two seeds
     assert found["total"] == pytest.approx(2 * sum(by_hand.values()) / 3600)
-    assert found["notes"] == []
+    assert not [note for note in found["notes"] if "no speed" in note or "early" in note]
     _, out, _ = harness("run", "b", "--dry-run", "--speeds", "speeds")
     assert "Hours on Card A, by speeds/tiny-cnn-Card A-16.json, 2026-01-02; speeds/toy-net" in " ".join(out.split())
 
@@ -95,6 +103,48 @@ def test_a_boards_own_records_tell_the_hours_of_what_is_left(harness, board):
     assert set(found["rows"]) == {"toy-net--bce--toy", "tiny-cnn--bce--toy"}
 
 
+def test_the_wall_time_is_that_of_the_longest_combinations_first(harness, board, write_speed):
+    write_speed("toy-net")
+    write_speed("tiny-cnn", train=10.0)
+    found = plan(harness, "--device", "cpu", "--workers", "4", "--speeds", "speeds")
+    hours = found["combos"]
+    assert found["longest"] == "tiny-cnn--bce--toy--s0"
+    assert found["wall"] == {"at_once": 1, "hours": pytest.approx(found["total"])}, "workers share one device"
+    told = Hours(device="Card A", combos=hours, rows={}, sources=(), notes=())
+    short, long = hours["toy-net--bce--toy--s0"], hours["tiny-cnn--bce--toy--s0"]
+    waits = [told.wait(at_once) for at_once in (2, 3, 4, 9)]
+    assert waits == pytest.approx([short + long, max(long, 2 * short), long, long])
+    out = " ".join(harness("run", "b", "--dry-run", "--speeds", "speeds")[1].split())
+    assert f"the longest combination, tiny-cnn--bce--toy--s0 {long:.2f} wall time with 1 at once" in out
+    assert "every worker is as fast as that device" in out
+    assert "not counted: decoding images" in out
+
+
+def test_where_one_speed_is_not_known_there_is_no_longest_and_no_wall_time(harness, board, write_speed):
+    write_speed("toy-net")
+    found = plan(harness, "--speeds", "speeds")
+    assert (found["total"], found["longest"], found["wall"]) == (None, None, {"at_once": 1, "hours": None})
+    _, out, _ = harness("run", "b", "--dry-run", "--speeds", "speeds")
+    assert "wall time" not in out
+
+
+def test_elsewhere_the_slowest_device_of_the_kind_that_is_asked_for_counts(board, tmp_path):
+    settings = Settings(data_root=tmp_path, cache=tmp_path, device=torch.device("cpu"), dry=True)
+    planned = planning.plan(open_board(board), load_registry([TOY]), settings, lambda event: None)
+    speeds = [
+        RecordedSpeed(
+            device=device, model=model, size=16, train=train, predict=200.0, source="a test", on_gpu=device != "CPU"
+        )
+        for device, train in (("Card A", 0.1), ("Card B", 0.05), ("CPU", 0.001))
+        for model in ("toy-net", "tiny-cnn")
+    ]
+    combo = EPOCHS * TRAIN / 0.05 + (EPOCHS * VAL + VAL + TEST) / 200
+    assert expect_seconds(planned, speeds, on_gpu=True) == pytest.approx([combo] * 4)
+    half = [speed for speed in speeds if speed.model == "toy-net"]
+    assert expect_seconds(planned, half, on_gpu=True) == ()
+    assert expect_seconds(planned, speeds[:4], on_gpu=False) == ()
+
+
 @pytest.mark.parametrize("content", ["{}", "[", '{"model": "m", "measured": [{}], "provenance": {}}'])
 def test_a_file_of_something_else_is_refused(harness, board, tmp_path, content):
     (tmp_path / "other.json").write_text(content)
@@ -119,5 +169,5 @@ def test_a_plan_needs_neither_images_nor_weights_and_says_where_a_run_would_stop
     arguments = ("--dataset", "csv", "--models", "tiny-cnn", "--losses", "bce", "--recipes", "toy", "--board", "c")
     code, out, err = harness("run", *arguments, "--option", "file=labels.csv", "--data-root", ".", "--dry-run")
     assert code == 0, err
-    assert "a run would stop: " in err + out
+    assert "a run here would stop: " in err + out
     assert "1 of 1 combination would be run" in out

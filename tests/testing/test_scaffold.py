@@ -19,7 +19,9 @@ def _in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("kind", TRIED_WITH)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "executor")) for kind in TRIED_WITH]
+)
 def test_a_new_plugin_keeps_the_contract(registry, kind):
     skeleton = make_skeleton(kind, "my-own", registry)
     write(skeleton)

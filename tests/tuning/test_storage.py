@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from harness.errors import UsageError
-from harness.tuning.storage import hide_password, open_storage
+from harness.tuning.storage import hide_password, name_elsewhere, open_storage
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,26 @@ def test_a_driver_that_takes_half_a_password_for_a_host_does_not_print_it(tmp_pa
     with pytest.raises(UsageError, match="does not answer") as refusal:
         open_storage("postgresql+psycopg://u:se@cret@nohost.invalid/d", tmp_path, "s")
     assert "cret" not in str(refusal.value).replace("nohost.invalid", "")
+
+
+def test_workers_on_other_machines_get_a_journal_by_its_whole_path_or_a_server(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert name_elsewhere(None, shared=True) is None
+    assert name_elsewhere("journal://s.journal", shared=True) == f"journal://{tmp_path}/s.journal"
+    for shared in (True, False):
+        assert name_elsewhere("grpc://h:13000", shared=shared) == "grpc://h:13000"
+
+
+@pytest.mark.parametrize(
+    ("url", "shared", "said"),
+    [
+        ("sqlite:///s.db", True, "cannot share an SQLite file"),
+        ("sqlite+pysqlite:///:memory:", True, "cannot share an SQLite file"),
+        (None, False, "without a shared folder, workers on other machines do not reach a study in the board's folder"),
+        ("journal://s.journal", False, "keep it on a server: --storage postgresql"),
+    ],
+)
+def test_a_storage_that_workers_on_other_machines_do_not_share_is_refused(url, shared, said):
+    with pytest.raises(UsageError) as refusal:
+        name_elsewhere(url, shared=shared)
+    assert said in str(refusal.value)

@@ -18,23 +18,24 @@ import pytest
 from harness.tuning.slots import count_trials
 from harness.tuning.storage import open_storage
 
-TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+PLUGINS = os.pathsep.join(str(FIXTURES / name) for name in ("toy.py", "search.py", "afar.py"))
 TUNE = (
     *("tune", "--dataset", "toy", "--option", "count=480"),
-    *("--models", "tiny-cnn", "--losses", "bce", "--recipes", "toy"),
+    *("--models", "tiny-cnn", "--losses", "bce", "--recipes"),
 )
 SPACE = ("--search", "recipe.lr=1e-3..1e-1:log", "--set", "recipe.epochs=6", "--set", "recipe.weight_decay=0.0")
 
 
-def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *more: str, recipe: str = "toy") -> subprocess.Popen[bytes]:
     code = "import sys; from harness.cli.main import main; sys.argv[0] = 'harness'; main()"
     environment = os.environ | {
         "HARNESS_CACHE_DIR": str(folder / "cache"),
-        "HARNESS_PLUGIN": str(TOY),
+        "HARNESS_PLUGIN": PLUGINS,
         "HARNESS_DEVICE": "cpu",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-c", code, *TUNE, *SPACE, "--board", "b", "--study", "s", *more]
+    command = [sys.executable, "-c", code, *TUNE, recipe, *SPACE, "--board", "b", "--study", "s", *more]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
@@ -105,38 +106,6 @@ def test_two_processes_share_a_journal(tmp_path):
     processes = [start(tmp_path, "--trials", "12", "--workers", "0") for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     require_exact(tmp_path, 12)
-
-
-@pytest.fixture
-def postgres(tmp_path):
-    """The URL of a PostgreSQL server of its own."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not found:
-        pytest.skip("PostgreSQL is not installed")
-    binaries = found[-1]
-    import shutil
-    import socket
-    import tempfile
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    as_owner: list[str] = []
-    if os.geteuid() == 0:  # it refuses to be run by root
-        shutil.chown(folder, "postgres")
-        as_owner = ["runuser", "-u", "postgres", "--"]
-    data = str(folder / "data")
-    control = [*as_owner, str(binaries / "pg_ctl"), "-D", data, "-w"]
-    listen = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    make = [*as_owner, str(binaries / "initdb"), "-D", data, "-U", "harness", "-A", "trust"]
-    subprocess.run(make, check=True, cwd="/", stdout=subprocess.DEVNULL)
-    subprocess.run([*control, "-l", str(folder / "log"), "-o", listen, "start"], check=True, cwd="/")
-    try:
-        yield f"postgresql+psycopg://harness@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, cwd="/")
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.service

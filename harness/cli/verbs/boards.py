@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,6 @@ import typer
 
 from harness.cli.option_values import (
     find_cache,
-    find_device,
     find_devices,
     parse_duration,
     parse_memory,
@@ -24,12 +24,10 @@ from harness.cli.options import (
     OUTPUT,
     BoardArgument,
     BoardDataRoot,
-    BoardFolder,
     BoardOption,
     CacheDir,
     CompileOption,
     DatasetOptions,
-    Device,
     Devices,
     Json,
     Losses,
@@ -41,6 +39,16 @@ from harness.cli.options import (
     WorkerCount,
     complete_names,
 )
+from harness.cli.verbs.elsewhere import (
+    Cancel,
+    JobCount,
+    On,
+    OnOptions,
+    cancel_jobs,
+    explain_leaving,
+    find_elsewhere,
+    find_own_device,
+)
 from harness.cli.verbs.shared import find_data_root, open_registry, print_board, same_command
 from harness.errors import UsageError
 from harness.machine import require_drawing
@@ -50,7 +58,8 @@ if TYPE_CHECKING:
 
     from harness.definition import Definition
     from harness.execution.hours import RecordedSpeed
-    from harness.execution.interruption import Left
+    from harness.execution.interruption import Interrupted
+    from harness.execution.local import MakeRunner
     from harness.execution.planning import Settings
     from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
@@ -146,6 +155,10 @@ def run(
             rich_help_panel=MACHINE,
         ),
     ] = False,
+    on: On = "local",
+    on_options: OnOptions = None,
+    jobs: JobCount = None,
+    cancel: Cancel = False,
     plugin: Plugins = None,
     observers: Annotated[
         list[str] | None,
@@ -195,14 +208,20 @@ def run(
         options=parse_assignments("--option", options or ()),
         controls=controls,
     )
+    from harness.execution.elsewhere import run_by
     from harness.execution.hours import read_speeds
     from harness.execution.planning import Settings
     from harness.training.engine import EngineOptions
 
     if speeds and not dry_run:
         raise UsageError("--speeds gives the hours of what --dry-run prints; give both, or neither")
-    devices, measured = find_devices(device), read_speeds(speeds or ())
+    measured = read_speeds(speeds or ())
     definition = define(request, registry)
+    if cancel:
+        cancel_jobs(definition.board.folder, registry, on)
+        return
+    local = on == "local"
+    devices = find_devices(device) if local else (find_own_device(device),)
     where = Settings(
         data_root=find_data_root(data_root, definition.board.folder),
         cache=find_cache(cache_dir),
@@ -210,20 +229,26 @@ def run(
         only=only,
         seeds=split_numbers(seeds) or None,
         force=force,
-        dry=dry_run,
+        dry=dry_run or not local,
         engine=EngineOptions(compile=compile_, placement=placement, deterministic=deterministic),
     )
-    at_work = _choose_workers(
-        where,
-        devices,
-        tuple(plugin or ()),
-        workers,
+    limits = (
         None if timeout is None else parse_duration("--timeout", timeout),
         None if memory is None else parse_memory("--memory", memory),
     )
-    _run_definition(
-        definition, registry, where, at_work, split_names(observers), speeds=measured, retries=retries, as_json=as_json
+    elsewhere = find_elsewhere(
+        registry, where, on=on, options=on_options, jobs=jobs, device=device, plugins=plugin or (), cache=cache_dir
     )
+    at_work = (
+        _choose_workers(where, devices, tuple(plugin or ()), workers, *limits)
+        if elsewhere is None
+        else run_by(replace(elsewhere, timeout=limits[0], memory=limits[1]))
+    )
+    if dry_run:
+        at_once = len(set(devices)) if elsewhere is None else elsewhere.jobs
+        _print_plan(definition, registry, where, measured, at_once=at_once, as_json=as_json)
+        return
+    _run_definition(definition, registry, where, at_work, split_names(observers), retries=retries, as_json=as_json)
 
 
 def _choose_workers(
@@ -237,28 +262,59 @@ def _choose_workers(
     """The worker processes, dealt over the devices; None where everything is to be run in this process."""
     from harness.execution.workers import WorkerOptions
 
-    count = len(devices) if workers is None else workers
-    if count == 0:
+    number = len(devices) if workers is None else workers
+    if number == 0:
         if timeout is not None or memory is not None or len(devices) > 1:
             raise UsageError("--workers 0 runs in this process, on one device, without --timeout and --memory")
         return None
-    places = tuple(itertools.islice(itertools.cycle(devices), count))
+    places = tuple(itertools.islice(itertools.cycle(devices), number))
     return WorkerOptions(settings=settings, devices=places, plugins=plugins, timeout=timeout, memory=memory)
+
+
+def _print_plan(
+    definition: Definition,
+    registry: Registry,
+    settings: Settings,
+    speeds: Sequence[RecordedSpeed],
+    *,
+    at_once: int | None,
+    as_json: bool,
+) -> None:
+    """Print what a run would do, with so many combos at once, or all of them; do nothing of it."""
+    from harness.cli.plan_listing import RunPlan, print_plan
+    from harness.cli.terminal import Display, warn
+    from harness.execution.ensemble_plan import list_wanted
+    from harness.execution.outside_plan import plan_outside
+    from harness.execution.planning import plan
+    from harness.report.summary import check_published
+
+    board = definition.board
+    for remark in definition.remarks:
+        warn(remark)
+    check_published(board)
+    with Display() as display:
+        planned = plan(board, registry, settings, display)
+        outside = plan_outside(board, registry, settings, planned, display)
+    plan_of_run = RunPlan(
+        planned=planned,
+        outside=outside,
+        ensembles=list_wanted(board, planned),
+        at_once=at_once or max(1, sum(item.reason is not None for item in planned)),
+    )
+    print_plan(plan_of_run, speeds, as_json=as_json)
 
 
 def _run_definition(
     definition: Definition,
     registry: Registry,
     settings: Settings,
-    at_work: WorkerOptions | None,
+    at_work: WorkerOptions | MakeRunner | None,
     observers: Sequence[str],
     *,
-    speeds: Sequence[RecordedSpeed],
     retries: int,
     as_json: bool,
 ) -> None:
     """Plan, run and render; exit 1 where a combo failed."""
-    from harness.cli.plan_listing import print_plan
     from harness.cli.terminal import Display, fail, warn
     from harness.execution import planning
     from harness.execution.board_run import Told, carry_out
@@ -281,9 +337,6 @@ def _run_definition(
             display.close()
             fail(f"interrupted; decoded images are kept. Continue with: {same_command()}")
             raise
-        if settings.dry:
-            print_plan(planned, outside, speeds, as_json=as_json)
-            return
         audience = Audience(display, chosen, board.folder, warn)
         told = Told(listener=audience, mention=display.mention, warn=warn)
         try:
@@ -291,7 +344,7 @@ def _run_definition(
         except Interrupted as interrupted:
             forced = {item.job.combo.name for item in planned if item.reason == FORCED}
             display.close()
-            fail(_explain_interruption(interrupted.left, forced))
+            fail(_explain_interruption(interrupted, forced))
             render(board)
             raise
     print_board(render(board), as_json=as_json)
@@ -299,8 +352,11 @@ def _run_definition(
         raise typer.Exit(1)
 
 
-def _explain_interruption(left: Sequence[Left], forced: Collection[str]) -> str:
+def _explain_interruption(interrupted: Interrupted, forced: Collection[str]) -> str:
     """What is left, and how to go on: without --force, which would start again what is finished."""
+    left = interrupted.left
+    if interrupted.jobs:
+        return explain_leaving(interrupted.jobs, same_command(without="--force"))
     begun = ", ".join(f"{combo.name} after epoch {combo.epoch} of {combo.epochs}" for combo in left if combo.epoch)
     middle = f" ({begun})" if begun else ""
     kept = [combo.name for combo in left if combo.name in forced]
@@ -309,40 +365,6 @@ def _explain_interruption(left: Sequence[Left], forced: Collection[str]) -> str:
         f"interrupted; what is finished is kept, {len(left)} left to do{middle}. {stays if kept else ''}"
         f"Continue with: {same_command(without='--force')}"
     )
-
-
-def rescore(
-    board: BoardFolder,
-    data_root: BoardDataRoot = None,
-    cache_dir: CacheDir = None,
-    device: Device = "auto",
-    plugin: Plugins = None,
-    as_json: Json = False,
-) -> None:
-    """Evaluate a board's stored predictions again, after a metric was added or fixed. Nothing is trained.
-
-    Finished rows are measured on the outside tests that they lack, by their stored weights; only this needs the data.
-    """
-    from harness.board import read_board
-    from harness.cli.terminal import Display, warn
-    from harness.execution.board_run import Told, lacks_outside, measure_finished
-    from harness.execution.planning import Settings
-    from harness.execution.rescore import rescore as rescore_records
-    from harness.report.page import render
-
-    definition, registry = read_board(Path(board)), open_registry(plugin)
-    with Display() as display:
-        left = rescore_records(definition, registry, display.mention).left
-        for line in left:
-            warn(line)
-        if lacks_outside(definition):
-            root = find_data_root(data_root, definition.folder)
-            settings = Settings(data_root=root, cache=find_cache(cache_dir), device=find_device(device))
-            told = Told(listener=display, mention=display.mention, warn=warn)
-            left += measure_finished(definition, registry, settings, told)
-    print_board(render(definition), as_json=as_json)
-    if left:
-        raise typer.Exit(1)
 
 
 def _require_weights(params: Params) -> Params:

@@ -38,7 +38,7 @@ def show_plugin(
         str,
         typer.Argument(
             metavar="NAME",
-            help="This is the name of a dataset, model, loss, metric, recipe or observer.",
+            help="This is the name of a dataset, model, loss, metric, recipe, observer or executor.",
             autocompletion=complete_names(),
         ),
     ],
@@ -57,7 +57,8 @@ def show_plugin(
 
 def new_plugin(
     kind: Annotated[
-        Literal["model", "loss", "metric", "dataset", "recipe"], typer.Argument(help="This is what the plugin offers.")
+        Literal["model", "loss", "metric", "dataset", "recipe", "executor"],
+        typer.Argument(help="This is what the plugin offers."),
     ],
     name: Annotated[
         str,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.verbs.elsewhere import explain_leaving
 from harness.cli.verbs.shared import same_command
 from harness.errors import HarnessError, UsageError
 from harness.tuning.methods import Pruner, Sampler
@@ -20,11 +21,17 @@ if TYPE_CHECKING:
     from harness.cli.terminal import Display
     from harness.definition import Definition
     from harness.execution.planning import Settings
+    from harness.execution.submitter import Elsewhere
     from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
     from harness.registry import Registry
+    from harness.tuning.confirmation import Confirmation
+    from harness.tuning.outcome import StudyOutcome
     from harness.tuning.study import Plan
     from harness.tuning.trial import TrialContext
+    from harness.tuning.worker import Limits
+
+    AtWork = WorkerOptions | Elsewhere
 
 KEPT = "; finished trials are kept, and the same command goes on"
 
@@ -78,7 +85,7 @@ def run_studies(
     definition: Definition,
     plans: Sequence[Plan],
     context: TrialContext,
-    at_work: WorkerOptions,
+    at_work: AtWork,
     wish: SearchOptions,
     *,
     add: bool,
@@ -109,7 +116,7 @@ def _run_study(
     plan: Plan,
     study: optuna.Study,
     context: TrialContext,
-    at_work: WorkerOptions,
+    at_work: AtWork,
     wish: SearchOptions,
     *,
     add: bool,
@@ -120,9 +127,8 @@ def _run_study(
     from harness.cli.terminal import Display, fail
     from harness.definition import add_rows
     from harness.tuning import outcome as outcomes
-    from harness.tuning.confirmation import confirm, keep, recall
+    from harness.tuning.confirmation import recall
     from harness.tuning.report import write_report
-    from harness.tuning.search import search
     from harness.tuning.storage import answering
     from harness.tuning.study import is_default
     from harness.tuning.worker import Limits
@@ -131,27 +137,69 @@ def _run_study(
         if plan.outside:
             display.remark(plan.explain_outside())
         try:
-            search(study, plan, context, at_work, Limits(wish.trials, wish.until), display)
-        except KeyboardInterrupt:
+            _search(study, plan, context, at_work, Limits(wish.trials, wish.until), display)
+            outcome = outcomes.conclude(study, plan)
+            outcome = replace(outcome, confirmation=recall(study, outcome.best.number))
+            page = write_report(outcome, study)
+            if wish.confirm and not is_default(outcome.best):
+                confirmation = _confirm(study, outcome, context, at_work, wish.confirm, display, page)
+                outcome = replace(outcome, confirmation=confirmation)
+                write_report(outcome, study)
+        except KeyboardInterrupt as interrupted:
             display.close()
-            fail(f"interrupted; finished trials are kept. Continue with: {same_command()}")
+            fail(_explain_interruption(interrupted))
             raise
-        outcome = outcomes.conclude(study, plan)
-        outcome = replace(outcome, confirmation=recall(study, outcome.best.number))
-        page = write_report(outcome, study)
-        if wish.confirm and not is_default(outcome.best):
-            try:
-                confirmation = confirm(plan, context, outcome.row, wish.confirm, display.remark)
-            except HarnessError as error:
-                raise HarnessError(f"{error}; the study itself is over, its row is in {page}") from None
-            keep(study, outcome.best.number, confirmation)
-            outcome = replace(outcome, confirmation=confirmation)
-            write_report(outcome, study)
     added = add and not is_default(outcome.best) and bool(add_rows(plan.board.folder, [outcome.row]))
     described = outcomes.as_plain(outcome) | {"report": str(page), "added": added}
     if not as_json:
         print_outcome(outcome, page, added=added, wanted=add)
     return described
+
+
+def _search(
+    study: optuna.Study, plan: Plan, context: TrialContext, at_work: AtWork, limits: Limits, display: Display
+) -> None:
+    """Run the trials here or elsewhere."""
+    from harness.execution.workers import WorkerOptions
+    from harness.tuning.elsewhere import search_elsewhere
+    from harness.tuning.search import search
+
+    if isinstance(at_work, WorkerOptions):
+        search(study, plan, context, at_work, limits, display)
+    else:
+        search_elsewhere(study, plan, at_work, limits, display)
+
+
+def _confirm(
+    study: optuna.Study,
+    outcome: StudyOutcome,
+    context: TrialContext,
+    at_work: AtWork,
+    fresh: int,
+    display: Display,
+    page: Path,
+) -> Confirmation:
+    """Train the default and the best again, here or elsewhere, and keep with the study what came of it."""
+    from harness.execution.workers import WorkerOptions
+    from harness.tuning.confirmation import confirm, keep
+    from harness.tuning.elsewhere import confirm_elsewhere
+
+    try:
+        if not isinstance(at_work, WorkerOptions):
+            return confirm_elsewhere(study, outcome, at_work, fresh, display)
+        confirmation = confirm(outcome.plan, context, outcome.row, fresh, display.remark)
+    except HarnessError as error:
+        raise HarnessError(f"{error}; the study itself is over, its row is in {page}") from None
+    keep(study, outcome.best.number, confirmation)
+    return confirmation
+
+
+def _explain_interruption(interrupted: KeyboardInterrupt) -> str:
+    from harness.execution.interruption import Interrupted
+
+    if isinstance(interrupted, Interrupted) and interrupted.jobs:
+        return explain_leaving(interrupted.jobs, same_command())
+    return f"interrupted; finished trials are kept. Continue with: {same_command()}"
 
 
 def _share(until: float | None, studies: int) -> float | None:
@@ -170,26 +218,20 @@ def open_studies(
     return open_context(board, registry, settings, objective, display)
 
 
-def plan_study(board: Board, row: Row, registry: Registry, wish: SearchOptions, context: TrialContext) -> Plan:
+def plan_study(row: Row, wish: SearchOptions, context: TrialContext) -> Plan:
     """Everything that can be wrong is found out here, before anything is trained."""
     from harness.choices import resolve
-    from harness.tuning.space import default_values, gather_space, require_space, study_name
-    from harness.tuning.study import Plan
+    from harness.tuning.planning import draw_up
+    from harness.tuning.space import gather_space, require_space, study_name
 
-    choices = resolve(row, registry)
-    dimensions = gather_space(choices, wish.space, wish.searched, wish.fixed)
-    require_space(dimensions, row, registry, context.build)
-    searched = dimensions["recipe.epochs"].ends() if "recipe.epochs" in dimensions else ()
-    return Plan(
+    dimensions = gather_space(resolve(row, context.registry), wish.space, wish.searched, wish.fixed)
+    require_space(dimensions, row, context.registry, context.build)
+    return draw_up(
+        context,
+        row,
+        dimensions,
         name=wish.study or study_name(row),
-        board=board,
-        row=row,
-        dimensions=dimensions,
-        defaults=default_values(dimensions, choices),
         objective=wish.objective,
-        higher_is_better=context.objective.higher_is_better,
-        fingerprint=context.fingerprint(row),
-        epochs=max((end for end in searched if isinstance(end, int)), default=choices.recipe.epochs),
         sampler=wish.sampler,
         pruner=wish.pruner,
         seeds=tuple(range(wish.seeds)),
@@ -198,15 +240,17 @@ def plan_study(board: Board, row: Row, registry: Registry, wish: SearchOptions, 
 
 
 def list_space(
-    plan: Plan, context: TrialContext, wish: SearchOptions, at_work: WorkerOptions, *, as_json: bool
+    plan: Plan, context: TrialContext, wish: SearchOptions, at_work: AtWork, *, as_json: bool
 ) -> dict[str, Any]:
     """The space with its origin, and how many trials the budget allows."""
     from harness.cli.study_listing import print_space
+    from harness.execution.workers import WorkerOptions
     from harness.tuning.estimate import estimate
 
     measured = estimate(context, plan.row, plan.epochs, len(plan.seeds))
     left = None if wish.until is None else max(0.0, wish.until - time.time())
-    fit = None if left is None else len(set(at_work.devices) or {0}) * int(left // measured.seconds)
+    at_once = len(set(at_work.devices) or {0}) if isinstance(at_work, WorkerOptions) else at_work.jobs or 1
+    fit = None if left is None else at_once * int(left // measured.seconds)
     described = {
         "study": plan.name,
         "objective": plan.objective,

@@ -31,6 +31,15 @@ from harness.cli.options import (
     Recipes,
     WorkerCount,
 )
+from harness.cli.verbs.elsewhere import (
+    Cancel,
+    JobCount,
+    On,
+    OnOptions,
+    cancel_jobs,
+    find_elsewhere,
+    find_own_device,
+)
 from harness.cli.verbs.shared import find_data_root, open_registry
 from harness.cli.verbs.studies import SearchOptions, choose_rows, list_space, open_studies, plan_study, run_studies
 from harness.errors import HarnessError, UsageError
@@ -157,6 +166,10 @@ def tune(
     device: Devices = "auto",
     workers: WorkerCount = None,
     compile_: CompileOption = "auto",
+    on: On = "local",
+    on_options: OnOptions = None,
+    jobs: JobCount = None,
+    cancel: Cancel = False,
     plugin: Plugins = None,
     dry_run: Annotated[
         bool,
@@ -174,6 +187,7 @@ def tune(
     from harness.execution.workers import WorkerOptions
     from harness.parameters import parse_assignments, parse_params
     from harness.training.engine import EngineOptions, set_up_process
+    from harness.tuning.storage import name_elsewhere
 
     require_drawing()
     registry = open_registry(plugin)
@@ -191,17 +205,27 @@ def tune(
         controls=False,
     )
     definition = define(request)
-    devices = find_devices(device)
+    if cancel:
+        cancel_jobs(definition.board.folder, registry, on)
+        return
+    local = on == "local"
+    devices = find_devices(device) if local else (find_own_device(device),)
     where = Settings(
         data_root=find_data_root(data_root, definition.board.folder),
         cache=find_cache(cache_dir),
         device=devices[0],
+        dry=not local and not dry_run,
         engine=EngineOptions(compile=compile_),
     )
     set_up_process(where.engine, where.cache)
     count = len(devices) if workers is None else workers
     places = tuple(itertools.islice(itertools.cycle(devices), count))
-    at_work = WorkerOptions(settings=where, devices=places, plugins=tuple(plugin or ()))
+    elsewhere = find_elsewhere(
+        registry, where, on=on, options=on_options, jobs=jobs, device=device, plugins=plugin or (), cache=cache_dir
+    )
+    at_work = elsewhere or WorkerOptions(settings=where, devices=places, plugins=tuple(plugin or ()))
+    if elsewhere is not None:
+        storage = name_elsewhere(storage, shared=elsewhere.to.shared)
     fixed = parse_params(settings or ())
     rows = choose_rows(definition.board, split_names(models), split_names(losses), split_names(recipes), fixed)
     if study is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", study):
@@ -215,7 +239,7 @@ def tune(
     )  # fmt: skip
     with Display() as display:
         context = open_studies(definition.board, registry, where, wish.objective, display)
-        plans = [plan_study(definition.board, row, registry, wish, context) for row in rows]
+        plans = [plan_study(row, wish, context) for row in rows]
     failures: list[HarnessError] = []
     if dry_run:
         documents = [list_space(plan, context, wish, at_work, as_json=as_json) for plan in plans]

@@ -1,0 +1,139 @@
+"""What verbs that work on other machines have in common: `--on` and what belongs to it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from harness.cli.options import MOST_WORKERS, complete_names
+from harness.cli.output import say
+from harness.errors import UsageError
+from harness.text import agree, count
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.execution.order import DeviceKind
+    from harness.execution.planning import Settings
+    from harness.execution.submitter import Elsewhere
+    from harness.registry import Registry
+
+ELSEWHERE = "Other machines"
+"""The heading under which help shows these options."""
+
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="NAME",
+        envvar="HARNESS_ON",
+        help="Run on the machines of this executor, such as slurm or ray. `harness plugins` shows the names.",
+        autocompletion=complete_names("executor"),
+        rich_help_panel=ELSEWHERE,
+    ),
+]
+OnOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on-option",
+        metavar="KEY=VALUE",
+        help="Set an option of the executor. Repeat it for several options; `harness plugins show NAME` shows them. "
+        "With shared=false, its machines need not see the board's folder.",
+        rich_help_panel=ELSEWHERE,
+    ),
+]
+JobCount = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        max=MOST_WORKERS,
+        help="Have at most this many workers on other machines at once, with a GPU each unless --device is cpu.",
+        show_default="as many as there is work for",
+        rich_help_panel=ELSEWHERE,
+    ),
+]
+Cancel = Annotated[
+    bool,
+    typer.Option(
+        "--cancel",
+        help="Cancel the jobs on other machines that earlier commands have left there; run nothing.",
+        rich_help_panel=ELSEWHERE,
+    ),
+]
+
+
+def find_elsewhere(
+    registry: Registry,
+    settings: Settings,
+    *,
+    on: str,
+    options: Sequence[str] | Mapping[str, Any] | None,
+    jobs: int | None,
+    device: str,
+    plugins: Sequence[Path],
+    cache: Path | None,
+) -> Elsewhere | None:
+    """The machines that are asked for; None for this one. Raises `HarnessError` for what cannot be meant."""
+    from harness.execution.engines import LOCAL, find_destination
+    from harness.execution.submitter import Elsewhere
+    from harness.parameters import parse_assignments
+
+    given = options if isinstance(options, Mapping) else parse_assignments("--on-option", options or ())
+    if on == LOCAL:
+        if given or jobs is not None:
+            raise UsageError("--on-option and --jobs are about other machines; name them with --on, such as --on slurm")
+        return None
+    if any(argument.partition("=")[0] == "--workers" for argument in sys.argv):
+        raise UsageError("--workers is about this machine; with --on, --jobs says how many workers there are")
+    return Elsewhere(
+        to=find_destination(registry.executor(on), given),
+        settings=settings,
+        registry=registry,
+        plugins=tuple(plugins),
+        device=find_device_kind(device),
+        jobs=jobs,
+        cache=cache,
+    )
+
+
+def find_device_kind(device: str) -> DeviceKind:
+    """What each worker elsewhere trains on. Raises `UsageError` for devices of this machine."""
+    from harness.execution.order import DeviceKind
+
+    kind: DeviceKind
+    for kind in get_args(DeviceKind):
+        if device == kind:
+            return kind
+    raise UsageError(f"--device {device} names devices of this machine; with --on, give auto, cpu or cuda")
+
+
+def find_own_device(device: str) -> torch.device:
+    """What this process itself works on, while others train: a GPU where it has one and may."""
+    import torch
+
+    return torch.device("cuda" if device != "cpu" and torch.cuda.device_count() else "cpu")
+
+
+def explain_leaving(jobs: int, command: str) -> str:
+    """Say that jobs go on without this process, and how to come back to them or to cancel them."""
+    return (
+        f"left; {count(jobs, 'job')} {agree(jobs, 'goes', 'go')} on without this process. Come back with: {command}; "
+        f"cancel with: {command} --cancel"
+    )
+
+
+def cancel_jobs(folder: Path, registry: Registry, on: str) -> None:
+    """Cancel a board's jobs, those of one executor where one is named, and say how many."""
+    from harness.execution.cancellation import cancel
+    from harness.execution.engines import LOCAL
+
+    done = cancel(folder, registry, None if on == LOCAL else on)
+    for line in done.lost:
+        say(line)
+    say(f"cancelled {count(done.jobs, 'job')}; what is finished is kept")

@@ -1,0 +1,246 @@
+"""What a submitter makes of an engine's answers: an engine whose functions are never run, but answered for."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.board import Board, Row, board_text, row_text, save_board
+from harness.components import Executor
+from harness.errors import HarnessError
+from harness.execution import crew, local, planning, submitter
+from harness.execution.dispatch import Dispatch
+from harness.execution.elsewhere import run_by
+from harness.execution.engines import Destination
+from harness.execution.events import ComboFinished, ComboRetried, Event, JobEnded, JobsSubmitted
+from harness.execution.interruption import Interrupted
+from harness.execution.jobs import JobBook
+from harness.execution.order import Order
+from harness.execution.parcels import pack_result
+from harness.execution.planning import Settings
+from harness.execution.submitter import Elsewhere
+from harness.registry import load_registry
+from harness.results.record import Record
+
+TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
+Answer = Callable[[Mapping[str, Any]], Any]
+
+
+class Answering:
+    """Gives futures that hold an answer to an order already."""
+
+    capacity = 1
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer, self.orders = answer, 0
+
+    def submit(self, function, /, *arguments):
+        self.orders += 1
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        try:
+            future.set_result(self.answer(json.loads(arguments[0])))
+        except (RuntimeError, concurrent.futures.CancelledError) as error:
+            future.set_exception(error)
+        return future
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _no_time_passes(monkeypatch):
+    monkeypatch.setattr(submitter, "POLL", 0.01)
+    monkeypatch.setattr(crew, "LINGER", 0.0)
+
+
+@pytest.fixture
+def board(tmp_path) -> Board:
+    row = Row(model="toy-net", loss="bce", recipe="toy")
+    made = Board(folder=tmp_path / "b", title="t", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
+    save_board(made.folder, board_text(made, [row_text([row.model], [row.loss], [row.recipe], {})]))
+    return made
+
+
+@pytest.fixture
+def run(board, tmp_path):
+    """Run the board by an engine; gives records and events."""
+
+    def go(engine: Any, *, shared: bool = True, retries: int = 0) -> tuple[tuple[Record, ...], list[Event]]:
+        registry = load_registry([TOY])
+        events: list[Event] = []
+        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=True)
+        to = Destination(executor=Executor(name="answering", open=lambda needs: engine), shared=shared)
+        elsewhere = Elsewhere(to=to, settings=settings, registry=registry, plugins=(TOY,), device="cpu")
+        planned = planning.plan(board, registry, settings, lambda event: None)
+        return local.run(planned, events.append, run_by(elsewhere), retries=retries), events
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory) -> dict[str, Any]:
+    """What comes back of the board's combo."""
+    folder = tmp_path_factory.mktemp("made")
+    row = Row(model="toy-net", loss="bce", recipe="toy")
+    made = Board(folder=folder, title="t", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
+    settings = Settings(data_root=folder, cache=folder / "cache", device=torch.device("cpu"))
+    (record,) = local.run(planning.plan(made, load_registry([TOY]), settings, lambda event: None), lambda event: None)
+    return {"outcome": "done", **pack_result(folder, record)}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_refusal_ends_the_run_with_its_sentence(run, board, shared):
+    engine = Answering(lambda order: {"outcome": "refused", "message": "n1 has torch 1.0, and so on"})
+    with pytest.raises(HarnessError, match=r"^answering: n1 has torch 1\.0, and so on$"):
+        run(engine, shared=shared)
+    assert engine.orders == 1
+    assert [note.ended for note in JobBook(board.folder).read()] == ["refused"]
+
+
+def test_jobs_that_end_before_they_begin_are_not_submitted_for_ever(run):
+    engine = Answering(lambda order: {"outcome": "crashed", "message": "KeyError: 'x'", "advanced": 0})
+    with pytest.raises(HarnessError, match=r"2 jobs in a row ended before they had begun: KeyError: 'x'"):
+        run(engine)
+    assert engine.orders == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(RuntimeError("gone"), "crashed"), (concurrent.futures.CancelledError(), "interrupted")]
+)
+def test_a_combo_whose_job_is_lost_is_tried_again_and_then_has_failed(run, error, kind):
+    def answer(order):
+        raise error
+
+    engine = Answering(answer)
+    (record,), events = run(engine, shared=False, retries=2)
+    assert engine.orders == 3
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.where) == (kind, "on another machine")
+    assert [event.retry for event in events if isinstance(event, ComboRetried)] == [1, 2]
+    assert len([event for event in events if isinstance(event, JobEnded)]) == 3
+
+
+def test_what_an_engine_says_of_its_own_errors_is_the_kind_of_the_failure(run):
+    def answer(order):
+        raise RuntimeError("the scheduler says so")
+
+    engine = Answering(answer)
+    engine.explain = lambda error: "timeout"  # type: ignore[attr-defined]
+    (record,), _ = run(engine, shared=False)
+    assert record.failure is not None
+    assert (record.failure.kind, record.failure.message) == ("timeout", "the job that ran it came to its time limit")
+
+
+def test_a_result_that_comes_back_whole_is_written_as_it_was_made(run, board, packed):
+    (record,), events = run(Answering(lambda order: packed), shared=False)
+    assert (board.folder / "records" / f"{record.combo.name}.json").read_text() == packed["record"]
+    for name, content in packed["files"].items():
+        place = board.folder / "records" / f"{record.combo.name}.npz"
+        assert (place if name == "resamples.npz" else board.folder / "runs" / record.key / name).read_bytes() == content
+    assert [type(event) for event in events if isinstance(event, ComboFinished | JobsSubmitted)] == [
+        JobsSubmitted,
+        ComboFinished,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"files": {"weights.safetensors": b"other bytes"}}, "are not those that the record speaks of"),
+        ({"record": "{}"}, "no result of a combination"),
+        ({"files": None}, "no result of a combination"),
+    ],
+)
+def test_a_result_that_was_damaged_on_its_way_is_a_failure_that_says_so(run, board, packed, change, said):
+    (record,), _ = run(Answering(lambda order: packed | change), shared=False)
+    assert record.failure is not None
+    assert record.failure.kind == "crashed"
+    assert said in record.failure.message
+    assert not (board.folder / "runs" / record.key / "weights.safetensors").exists()
+
+
+def test_an_engine_that_takes_nothing_is_opened_again_and_then_named(run):
+    class Refusing(Answering):
+        def submit(self, function, /, *arguments):
+            self.orders += 1
+            raise OSError("no route to the scheduler")
+
+    engine = Refusing(lambda order: None)
+    with pytest.raises(HarnessError, match="does not take what is submitted: OSError: no route to the scheduler"):
+        run(engine)
+    assert engine.orders == 2
+
+
+def test_an_engine_that_does_not_answer_for_long_is_named_and_its_jobs_are_left(run, board, monkeypatch):
+    class Silent(Answering):
+        def submit(self, function, /, *arguments):
+            future = super().submit(function, *arguments)
+
+            def done() -> bool:
+                raise OSError("the database is away")
+
+            future.done = done
+            return future
+
+    monkeypatch.setattr(crew, "PATIENCE", 0.05)
+    with pytest.raises(HarnessError, match="does not answer: OSError: the database is away; what was submitted may go"):
+        run(Silent(lambda order: None))
+    assert len(JobBook(board.folder).find_open()) == 1
+
+
+def test_a_job_that_somebody_has_cancelled_ends_the_run_and_is_not_replaced(run, board):
+    class Ended(Answering):
+        def submit(self, function, /, *arguments):
+            future = super().submit(function, *arguments)
+
+            def done() -> bool:
+                book = JobBook(board.folder)
+                book.end(book.read()[0], "cancelled")
+                return True
+
+            future.done = done
+            return future
+
+    def answer(order):
+        raise RuntimeError("ended from outside")
+
+    engine = Ended(answer)
+    with pytest.raises(Interrupted) as interrupted:
+        run(engine, retries=5)
+    assert engine.orders == 1
+    assert [left.name for left in interrupted.value.left] == ["toy-net--bce--toy--s0"]
+
+
+def test_an_order_names_what_there_was_of_each_combo(board, tmp_path, run):
+    seen: list[Mapping[str, Any]] = []
+
+    def answer(order):
+        seen.append(order)
+        return {"outcome": "refused", "message": "enough"}
+
+    with pytest.raises(HarnessError, match="enough"):
+        run(Answering(answer))
+    (order,) = seen
+    assert set(order) == set(Order.__dataclass_fields__)
+    (combo,) = order["task"]["combos"].values()
+    assert (combo["before"], combo["reason"]) == (None, "no record")
+    assert (order["device"], order["board"]) == ("cpu", str(board.folder))
+
+
+def never_open(needs):
+    raise AssertionError
+
+
+def test_a_run_without_work_opens_no_engine(board, tmp_path):
+    registry = load_registry([TOY])
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    local.run(planning.plan(board, registry, settings, lambda event: None), lambda event: None)
+    planned = planning.plan(board, registry, settings, lambda event: None)
+    to = Destination(executor=Executor(name="never", open=never_open))
+    run_by(Elsewhere(to=to, settings=settings, registry=registry))(board, Dispatch(planned, lambda event: None)).run()
