@@ -167,10 +167,9 @@ class _Pretrained:
         if kind is None:
             raise WeightsError(f"{CONFIG} of model '{self.name}' names no model_type; it is no model of transformers")
         with quiet():
-            from transformers import AutoConfig
-            from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+            from transformers import CONFIG_MAPPING, AutoConfig
 
-            if kind not in CONFIG_MAPPING_NAMES:
+            if kind not in CONFIG_MAPPING:
                 version = require_library("transformers", "hf", LEAST)
                 raise WeightsError(
                     f"{version} does not know the kind '{kind}' of model '{self.name}', and code that comes with "
@@ -228,8 +227,8 @@ def parse_transform(said: Mapping[str, Any], name: str) -> dict[str, Any]:
 def find_side(size: Any) -> int | None:
     """The side of a square in pixels, however it is written."""
     if isinstance(size, Mapping):
-        sides = {size.get("height"), size.get("width"), size.get("shortest_edge")} - {None}
-        return sides.pop() if len(sides) == 1 else None
+        sides = {side for key in ("height", "width", "shortest_edge") if (side := size.get(key)) is not None}
+        return int(sides.pop()) if len(sides) == 1 else None
     return size if isinstance(size, int) else None
 
 
@@ -256,7 +255,7 @@ def count_prefix(config: Any) -> int:
     vision = vision_of(config)
     if vision.model_type not in CLASS_TOKEN:
         return 0
-    return 1 + (vision.model_type == "deit") + getattr(vision, "num_register_tokens", 0)
+    return 1 + int(vision.model_type == "deit") + int(getattr(vision, "num_register_tokens", 0))
 
 
 def choose_pooling(at: _Pretrained, config: Any, pooling: Pool, layer: int, prompts: str | None) -> str:
@@ -345,11 +344,11 @@ def embed_hf(
     encoder: nn.Module, images: Tensor, *, pooling: str, layer: int, skip: int, more: Mapping[str, Any]
 ) -> Tensor:
     """Embeddings (B, D) of images (B, 3, H, W)."""
-    parts = encoder if hasattr(encoder, "keys") else {"vision_model": encoder}
+    parts: Any = encoder if hasattr(encoder, "keys") else {"vision_model": encoder}
     found = parts["vision_model"](images, output_hidden_states=layer != -1, **more)
     if pooling in ("pooler", "projection"):
         pooled: Tensor = found.pooler_output.flatten(1)
-        return parts["visual_projection"](pooled) if "visual_projection" in parts else pooled  # type: ignore[operator]
+        return parts["visual_projection"](pooled) if "visual_projection" in parts else pooled
     tokens: Tensor = found.last_hidden_state if layer == -1 else found.hidden_states[layer]
     if tokens.ndim == 4:  # (B, D, h, w) of a convolutional network
         return tokens.mean(dim=(2, 3))

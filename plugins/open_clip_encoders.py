@@ -213,13 +213,12 @@ def make_tower(at: _Towers, *, projection: bool) -> nn.Module:
     tower: nn.Module = _build_vision_tower(config["embed_dim"], vision, config.get("quick_gelu", False))
     if projection:
         return tower
+    head = getattr(tower, "head", None)
     if isinstance(getattr(tower, "proj", None), nn.Parameter):
         tower.proj = None  # type: ignore[assignment]
-    elif isinstance(getattr(tower, "head", None), nn.Sequential) and {"proj", "mlp"} & set(
-        dict(tower.head.named_children())
-    ):
-        for name in {"proj", "mlp"} & set(dict(tower.head.named_children())):
-            delattr(tower.head, name)
+    elif isinstance(head, nn.Sequential) and (last := {"proj", "mlp"} & {name for name, _ in head.named_children()}):
+        for name in last:
+            delattr(head, name)
     else:
         raise UsageError(f"the image tower of '{at.name}' has no projection of its own; leave model.projection out")
     return tower

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from harness import ModelFolder, WeightsError
 from harness.data import model_folders
+from harness.files import file_digest
 from harness.text import shorten_name
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -44,9 +46,9 @@ def test_files_of_the_hub_are_found_in_the_local_cache(tmp_path, monkeypatch):
     (folder / "config.json").write_text("{}")
     (tmp_path / "models--me--net" / "refs").mkdir()
     (tmp_path / "models--me--net" / "refs" / "main").write_text("a" * 40)
-    from huggingface_hub import file_download
+    from huggingface_hub import constants
 
-    monkeypatch.setattr(file_download.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert make("hf/me/net").find() == folder
     with pytest.raises(WeightsError, match="are not there: bring model"):
         make("hf/me/net").list_weights()
@@ -102,8 +104,12 @@ def test_the_digest_of_a_big_file_is_computed_once_as_long_as_it_stays(tmp_path,
     (tmp_path / "net" / "config.json").write_text("{}")
     file = tmp_path / "net" / "pytorch_model.bin"
     computed = []
-    plain = model_folders.file_digest
-    monkeypatch.setattr(model_folders, "file_digest", lambda path: computed.append(path) or plain(path))
+
+    def compute(path: Path) -> str:
+        computed.append(path)
+        return file_digest(path)
+
+    monkeypatch.setattr(model_folders, "file_digest", compute)
 
     def digest(content: bytes, age: float) -> str:
         file.write_bytes(content)

@@ -195,9 +195,10 @@ def test_the_record_knows_it_by_its_folders_name(registry, encoders, monkeypatch
     for name in (f"hf/{encoders / 'dino'}", "hf/./dino", "hf/../" + encoders.name + "/dino"):
         choices = resolve(Row(model=name, loss="bce", recipe="demo"), registry)
         assert choices.model.name == "hf/dino"
+        assert choices.model.origin is not None
         assert choices.model.origin.found_as == name
         assert choices.row.name == "hf_dino--bce--demo"
-        assert describe_origin(choices)["library"].startswith("transformers")
+        assert (describe_origin(choices) or {})["library"].startswith("transformers")
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

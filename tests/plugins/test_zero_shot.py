@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_a_score_is_the_scaled_difference_of_the_librarys_cosines(registry, enco
     tokenizer = AutoTokenizer.from_pretrained(encoders / kind)
     padding = "max_length" if kind == "siglip" else True
 
-    def look(texts: tuple[str, ...]) -> torch.Tensor:
+    def look(texts: tuple[str, ...]) -> Any:
         tokens = tokenizer(list(texts), padding=padding, truncation=True, max_length=64, return_tensors="pt")
         tokens.pop("token_type_ids", None)
         found = torch.nn.functional.normalize(whole.get_text_features(**tokens).pooler_output, dim=-1).mean(0)

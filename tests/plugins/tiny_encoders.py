@@ -10,7 +10,7 @@ import torch
 
 SIZE = 28
 SIDES = {"height": SIZE, "width": SIZE}
-TOWER = {
+TOWER: dict[str, Any] = {
     "hidden_size": 24,
     "num_hidden_layers": 3,
     "num_attention_heads": 2,
@@ -19,7 +19,13 @@ TOWER = {
     "patch_size": 7,
 }
 WORDS = "chest x ray showing without there is no the of heart lung a an mass nodule effusion edema fluid . - in"
-TEXT = {"vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+TEXT: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+}
 
 
 def save_encoders(folder: Path) -> None:
@@ -60,7 +66,7 @@ def save_open_clip(folder: Path) -> None:
     from transformers import BertConfig
 
     plain = {"image_size": SIZE, "layers": 2, "width": 32, "patch_size": 7, "head_width": 16}
-    words = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    words: dict[str, Any] = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
     config: dict[str, Any] = {"embed_dim": 16, "vision_cfg": plain, "text_cfg": words}
     (folder / "open").mkdir()
     save_file(CLIP(**config).state_dict(), folder / "open" / "open_clip_model.safetensors")
