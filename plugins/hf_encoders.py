@@ -36,6 +36,11 @@ CLASS_TOKEN = {
     *("dinov2", "dinov2_with_registers", "dinov3_vit"),
 }
 """Kinds whose first token stands for the whole image."""
+UNSUITED = {
+    "vit_mae": "hides patches at random",
+    "siglip2_vision_model": "takes patches with their places, and no images",
+}
+"""Kinds that give no embedding of an image alone, and why."""
 FILTER_NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 """Pillow's numbers of filters, as transforms name them."""
 Pool = Literal["auto", "cls", "mean", "pooler", "projection"]
@@ -181,8 +186,9 @@ class _Pretrained:
                 raise WeightsError(
                     f"{CONFIG} of model '{self.name}' cannot be read: {str(error).splitlines()[0]}"
                 ) from None
-        if kind == "vit_mae":
-            raise WeightsError(f"model '{self.name}' hides patches at random (vit_mae); save its encoder as a ViT")
+        if vision_of(config).model_type in UNSUITED:
+            why = UNSUITED[vision_of(config).model_type]
+            raise WeightsError(f"model '{self.name}' {why}; take another encoder")
         if not (is_composite(config) or hasattr(config, "num_channels")):
             raise WeightsError(f"model '{self.name}' is no encoder of images: it is of the kind '{kind}'")
         return config
@@ -247,7 +253,8 @@ def vision_of(config: Any) -> Any:
 
 def config_size(config: Any) -> int | None:
     """The size of images that position embeddings are for; None where the network has none."""
-    return find_side(getattr(vision_of(config), "image_size", None))
+    vision = vision_of(config)
+    return find_side(getattr(vision, "image_size", None)) if hasattr(vision, "num_attention_heads") else None
 
 
 def count_prefix(config: Any) -> int:

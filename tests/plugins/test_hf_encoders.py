@@ -110,6 +110,22 @@ def test_a_larger_square_image_gets_the_transform_that_the_library_gives_it(regi
     assert not torch.allclose(found, embed(model, theirs.flip(3)), atol=0.02)
 
 
+@pytest.mark.parametrize("kind", ["ResNet", "ConvNext"])
+def test_a_convolutional_network_gives_its_pooler_or_the_mean_over_places(registry, tmp_path, kind):
+    import transformers
+
+    more = {"hidden_sizes": [8, 16], "depths": [1, 1]} | ({"num_stages": 2} if kind == "ConvNext" else {})
+    network = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**more)).eval()
+    network.save_pretrained(tmp_path / "net")
+    transformers.ViTImageProcessor(size={"height": SIZE, "width": SIZE}).save_pretrained(tmp_path / "net")
+    model = registry.model(f"hf/{tmp_path / 'net'}")
+    with torch.inference_mode():
+        found = network(IMAGES)
+    torch.testing.assert_close(embed(model, IMAGES), found.pooler_output.flatten(1), atol=1e-5, rtol=0)
+    mean = found.last_hidden_state.mean((2, 3))
+    torch.testing.assert_close(embed(model, IMAGES, pooling="mean"), mean, atol=1e-5, rtol=0)
+
+
 def test_the_class_token_or_the_pooler_is_taken_where_nothing_is_said(registry, encoders):
     for kind, wanted in (("dino", "cls"), ("vit", "cls"), ("siglip", "pooler"), ("clip", "pooler")):
         origin = registry.model(f"hf/{encoders / kind}").origin
@@ -253,7 +269,11 @@ def cut(folder: Path) -> None:
         (write("config.json", "{}"), "names no model_type"),
         (write("config.json", '{"model_type": "newest"}'), "does not know the kind 'newest' of model 'hf/dino'"),
         (write("config.json", '{"model_type": "bert"}'), "is no encoder of images: it is of the kind 'bert'"),
-        (write("config.json", '{"model_type": "vit_mae"}'), "hides patches at random"),
+        (write("config.json", '{"model_type": "vit_mae"}'), "hides patches at random; take another encoder"),
+        (
+            write("config.json", '{"model_type": "siglip2_vision_model"}'),
+            "takes patches with their places, and no images",
+        ),
         (write("preprocessor_config.json", '{"size": 28}'), "lacks image_mean or image_std"),
         (
             write(
