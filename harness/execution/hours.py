@@ -145,7 +145,8 @@ def list_measured(records: Iterable[Record]) -> list[RecordedSpeed]:
 def estimate_hours(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed]) -> Hours:
     """Estimate the hours of what is to be run: every epoch of training and validation, and the test once.
 
-    Images are embedded once for all combos that share embeddings, by the first of them. Speeds of one device count alone, that which has the most of the rows' networks; of several with as many, the first.
+    Images are embedded once for all combos that share embeddings, by the first of them. Speeds of one device count
+    alone, that which has the most of the rows' networks; of several with as many, the first.
     """
     todo = [item for item in planned if item.reason is not None]
     devices = list(dict.fromkeys(speed.device for speed in speeds))

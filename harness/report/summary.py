@@ -15,7 +15,7 @@ from harness.evaluation.parts import MetricPart
 from harness.evaluation.predictions import ONLY_RANKED
 from harness.metric_names import DEFAULT_POLICY, full_name
 from harness.report.beside import find_rows, set_beside
-from harness.report.kinds import ZERO_SHOT, gather_embeddings, find_kind, find_share, sum_embeddings
+from harness.report.kinds import ZERO_SHOT, find_kind, find_share, gather_embeddings, sum_embeddings
 from harness.report.leaderboard import Leaderboard, RowStatus, RowSummary, Spread
 from harness.report.published import Published, read_published
 from harness.report.significance import (

@@ -108,7 +108,7 @@ def test_what_embeddings_cost_is_told_apart_and_counted_once(summary, rows, took
     assert mark_embedding(rows["tiny-cnn--bce--demo"], summary) == ""
     first, second = rows[LINEAR_PROBE].efficiency, rows[KNN].efficiency
     assert first["embedding_seconds"] == second["embedding_seconds"]
-    assert first["device_hours"] * 3600 < first["embedding_seconds"] / 3, "the seed that made them pays no more than the others"
+    assert first["device_hours"] * 3600 < first["embedding_seconds"] / 3, "whoever made them"
 
 
 def test_an_ensemble_counts_what_its_members_share_once(summary, rows):
