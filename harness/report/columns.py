@@ -16,6 +16,7 @@ from harness.report.column import Cell, Column, InTerminal, OnPage, Value, make_
 from harness.report.drawing import NOTHING
 from harness.report.ensembles import list_members, mark_ensemble
 from harness.report.format import EXTERNAL, anchor, format_number, mark_breaks
+from harness.report.kinds import WHOLE
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.metric_columns import (
     INTERVAL,
@@ -148,7 +149,9 @@ def _format_status(row: RowSummary, summary: Leaderboard) -> str:
     said = (
         [row.status, EXTERNAL] if row.external is not None else ["control", row.status] if row.control else [row.status]
     )
-    return ", ".join(filter(None, (*said, mark_kind(row, summary), mark_ensemble(row), mark_pretraining(row))))
+    usual = row.kind in WHOLE and not row.share
+    kind = "" if usual else mark_kind(row, summary)
+    return ", ".join(filter(None, (*said, kind, mark_ensemble(row), mark_pretraining(row))))
 
 
 def _join_members(row: RowSummary, summary: Leaderboard) -> str | None:

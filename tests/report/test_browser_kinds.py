@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -25,7 +27,7 @@ def page_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(params=[(1400, "light"), (1400, "dark"), (390, "light"), (390, "dark")], ids=str)
-def opened(browser, page_file, request) -> Page:
+def opened(browser, page_file, request) -> Iterator[Page]:
     """The page with the network off; in the end nothing has complained."""
     width, theme = request.param
     context = browser.new_context(color_scheme=theme, viewport={"width": width, "height": 900})
@@ -44,7 +46,7 @@ def draw_costs(page: Page) -> None:
     page.locator("#drawing-cost[data-drawn]").wait_for()
 
 
-def overlaps(page: Page) -> list[str]:
+def overlaps(page: Page) -> Any:
     """Texts of the cost picture's legend and axis that lie over each other."""
     return page.evaluate("""() => {
       const boxes = [...document.querySelectorAll("#drawing-cost svg text")]

@@ -226,7 +226,7 @@ def _draw(objective: str, found: Mapping[Cost, Sequence[Mapping[str, Any]]], kin
     called = names.mark_text(
         align=alt.ExprRef("datum.align"), dx=alt.ExprRef("datum.dx"), dy=alt.ExprRef("datum.dy"), baseline="middle"
     )
-    below = {"y": alt.ExprRef("height + 28"), "x": alt.ExprRef("width / 2")}
+    below: dict[str, Any] = {"y": alt.ExprRef("height + 28"), "x": alt.ExprRef("width / 2")}
     heading = table("heading").mark_text(baseline="top", limit=0, **below)
     layers = (
         line,
