@@ -1,6 +1,6 @@
 """How long it takes to fit all labels and strengths on the embeddings of a large dataset.
 
-On 2 cores: 86,000 x 768 embeddings, 14 labels, 8 strengths in 3.3 s and 13 passes, within 1.3 GB.
+On 2 cores: 86,000 x 768 embeddings, 14 labels, 8 strengths in 3.3 s, within 1.3 GB.
 """
 
 from __future__ import annotations
