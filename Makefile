@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-gpu bench simulate lint reference screenshots clean
+.PHONY: demo test test-all test-cluster test-gpu bench simulate lint reference screenshots clean
 
 demo: $(VENV)/installed ## install, train the demo board, print its table and its page
 	$(BIN)/harness run demo
@@ -12,6 +12,10 @@ test: lint ## everything quick: ruff, mypy, pytest
 
 test-all: $(VENV)/installed-test ## what is slow or needs a service
 	$(BIN)/pytest -m "slow or service" --timeout 1800 --numprocesses auto --dist loadfile
+
+test-cluster: $(VENV)/installed-test ## boards on a real SLURM and a real Ray cluster, which it starts
+	.ci/packages slurm-wlm slurmdbd munge mariadb-server
+	$(BIN)/pytest tests/cluster -m cluster --timeout 600
 
 # PYTHON=... on the command line is taken as it is, for machines on which nothing can be installed
 ifeq ($(origin PYTHON),command line)

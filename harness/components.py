@@ -663,7 +663,9 @@ class Engine(Protocol):
     """How many functions can run at once; None where only the scheduler knows."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future:
-        """Run a function of a module on plain arguments, soon and somewhere."""
+        """Run a function of a module on plain arguments, soon and somewhere. It gives a mapping, whose `outcome` is
+        `interrupted` where it was told to end, by SIGTERM or SIGINT: it can then be run again as it is.
+        """
         ...
 
     def close(self) -> None:

@@ -49,6 +49,8 @@ LIGHTER = {
     "--install-completion": "bash",  # which a shell is asked for, where there is one
 }
 """What is added to commands that need all of NIH, a download or a GPU to be as they stand."""
+ON_CLUSTERS = ("docs/clusters.md", "CONTRIBUTING.md")
+"""Documents whose commands need a cluster: tests/cluster types them."""
 MAY_FIND = ("data check nih",)
 """Commands that exit 1 where they find something: the sample has not all images."""
 
@@ -211,7 +213,7 @@ def list_typed() -> Iterator[tuple[str, str, list[str]]]:
     seen: set[tuple[str, ...]] = set()
     for document, text in DOCUMENTS.items():
         desk = "plugins" if text is PLUGINS else "manual"
-        for command in commands(text):
+        for command in commands(text) if document not in ON_CLUSTERS else ():
             if (desk, *command) not in seen:
                 seen.add((desk, *command))
                 yield desk, document, command

@@ -149,7 +149,7 @@ def all_flags(command) -> set[str]:
     return own.union(*(all_flags(inner) for inner in getattr(command, "commands", {}).values()))
 
 
-OTHER_TOOLS = {"--editable"}
+OTHER_TOOLS = {"--editable", "--head", "--address", "--disable-usage-stats", "--generate", "--nthreads", "--resources"}
 QUOTED = [
     (document, number, line)
     for document, text in DOCUMENTS.items()

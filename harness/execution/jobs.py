@@ -34,7 +34,7 @@ class JobNote:
     name: str
     """What the harness calls it: it is in the job's claims and names its file."""
     work: str
-    """What it does: `run`, `combo`, `tune` or `rescore`."""
+    """What it does: `run`, `combo`, `rescore`, or `tune-` or `confirm-` and the name of a study."""
     executor: str
     options: Mapping[str, Any] = field(default_factory=dict)
     """The executor's options, as they were given."""

@@ -196,7 +196,7 @@ def test_jobs_that_cannot_be_found_again_are_waited_for_while_they_live(begin, w
     _, errors = last.communicate(timeout=300)
     assert last.returncode == 0, errors
     assert [record.status for record in read_records(board).records] == ["done", "done"]
-    assert errors.count("✓") == 2
+    assert "found 1 job again on plain" in errors
     os.kill(pid, signal.SIGKILL)  # Python's pools leave it behind, idle
 
 

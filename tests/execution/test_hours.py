@@ -120,6 +120,15 @@ def test_the_wall_time_is_that_of_the_longest_combinations_first(harness, board,
     assert "not counted: decoding images" in out
 
 
+def test_elsewhere_the_wall_time_is_that_of_so_many_jobs_or_of_all_at_once(harness, board, write_speed):
+    for model in ("toy-net", "tiny-cnn"):
+        write_speed(model)
+    on = ("--plugin", str(TOY), "--plugin", str(TOY.with_name("afar.py")), "--on", "afar", "--speeds", "speeds")
+    assert plan(harness, *on, "--jobs", "3")["wall"]["at_once"] == 3
+    found = plan(harness, *on)
+    assert found["wall"] == {"at_once": 4, "hours": found["combos"][found["longest"]]}
+
+
 def test_where_one_speed_is_not_known_there_is_no_longest_and_no_wall_time(harness, board, write_speed):
     write_speed("toy-net")
     found = plan(harness, "--speeds", "speeds")
