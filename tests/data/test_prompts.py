@@ -52,7 +52,7 @@ def test_names_may_differ_in_case_and_punctuation():
 
 
 def test_a_label_without_sentences_is_refused_by_name():
-    with pytest.raises(UsageError, match="no prompts for the label Tuberculosis, Silicosis; write a file with a table"):
+    with pytest.raises(UsageError, match="no prompts for the labels Tuberculosis, Silicosis; write a file with a table"):
         read_prompts("chest").choose(["Mass", "Tuberculosis", "Silicosis"])
 
 
