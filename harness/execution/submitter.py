@@ -16,7 +16,7 @@ from harness.board import Board
 from harness.errors import HarnessError
 from harness.execution.crew import Crew, Ended
 from harness.execution.dispatch import POLL, Dispatch
-from harness.execution.engines import Destination, make_needs
+from harness.execution.engines import Destination, divert_output, make_needs
 from harness.execution.events import Leaving, Listener, Stopping
 from harness.execution.hours import expect_seconds
 from harness.execution.interruption import Interruption
@@ -71,6 +71,7 @@ class Submitter(ABC):
         self.false_starts = 0
         self.crew: Crew
 
+    @divert_output()
     def run(self) -> None:
         """Run all that is to do; return when it is done, or when the user has asked to leave.
 
