@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,27 +17,17 @@ from tests.cluster.slurm import Slurm, why_not
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
-def _stand(folder: Path, *, accounting: bool) -> Iterator[Slurm]:
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """A SLURM of this process."""
     if reason := why_not():
         pytest.skip(reason)
-    cluster = Slurm(folder / "slurm", accounting=accounting)
+    cluster = Slurm(tmp_path_factory.mktemp("slurm") / "slurm")
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
-
-
-@pytest.fixture(scope="session")
-def slurm(tmp_path_factory):
-    """A SLURM that keeps accounts."""
-    yield from _stand(tmp_path_factory.mktemp("accounts"), accounting=True)
-
-
-@pytest.fixture(scope="session")
-def bare_slurm(tmp_path_factory):
-    """A SLURM without slurmdbd."""
-    yield from _stand(tmp_path_factory.mktemp("bare"), accounting=False)
 
 
 def begin(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
