@@ -20,6 +20,7 @@ from harness.execution.engines import Destination, divert_output, make_needs
 from harness.execution.events import Leaving, Listener, Stopping
 from harness.execution.hours import expect_seconds
 from harness.execution.interruption import Interruption
+from harness.execution.jobs import JobNote
 from harness.execution.order import DeviceKind, Order, make_token, ship_plugins
 from harness.execution.planning import Settings
 from harness.metric_names import split_name
@@ -99,7 +100,11 @@ class Submitter(ABC):
 
     def come_back(self) -> None:
         """Take up the jobs of an earlier process."""
-        self.crew.come_back()
+        self.crew.come_back(self.is_ours)
+
+    def is_ours(self, note: JobNote) -> bool:  # noqa: ARG002 - others know better
+        """Whether a job of an earlier process is about what is to do here, and nobody else waits for it."""
+        return True
 
     @abstractmethod
     def step(self) -> None:
@@ -184,6 +189,10 @@ class ComboSubmitter(Submitter):
     def is_over(self) -> bool:
         """Whether all combos are done."""
         return not self.dispatch.todo and not self.dispatch.active
+
+    def is_ours(self, note: JobNote) -> bool:
+        """Whether it may run a combo that is to do: jobs of other rows belong to another command."""
+        return not self.dispatch.todo.keys().isdisjoint(note.combos)
 
     def count_left(self) -> int:
         """How many combos are to do."""
