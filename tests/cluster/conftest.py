@@ -37,6 +37,7 @@ def begin(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
         "HARNESS_CACHE_DIR": str(folder / "cache"),
         "HARNESS_DEVICE": "cpu",
         "HARNESS_TALLY": str(folder / "tally"),
+        "HARNESS_PACE": "0.5",
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
     }
@@ -85,9 +86,10 @@ def wait_until(holds: Callable[[], object], seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
-def find_epoch(board: Path) -> int:
-    """The highest epoch that a combo under way has finished; 0 where none is."""
-    return max((held.about.get("epoch") or 0 for held in Claims(board).read()), default=0)
+def find_begun(board: Path) -> dict[str, int]:
+    """The jobs that have finished an epoch of the combo that they are at, with their processes."""
+    held = [held.about for held in Claims(board).read() if held.about.get("epoch")]
+    return {about["job"]: about["process"] for about in held}
 
 
 def count_batches(folder: Path) -> int:

@@ -6,6 +6,7 @@ They are one file, so that one process runs them all and starts one SLURM.
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 import signal
@@ -20,7 +21,7 @@ from harness.plugins.slurm_executor.jobs import SlurmError
 from harness import Needs
 from harness.execution.jobs import JobBook
 from harness.results.store import read_records
-from tests.cluster.conftest import begin, count_batches, find_epoch, wait_until
+from tests.cluster.conftest import begin, count_batches, find_begun, wait_until
 from tests.tuning.test_survival import await_trials, require_exact
 from tests.tuning.test_survival import start as start_search
 
@@ -57,34 +58,16 @@ def assert_ran_once(folder, cuts):
     assert EPOCHS * BATCHES <= count_batches(folder) <= (EPOCHS + cuts) * BATCHES
 
 
-def list_jobs(board):
-    """The processes of jobs of a board."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if "submitit.core._submit" in words and str(board) in words[-1] and "srun" not in words[0]:
-            found.append(process)
-    return found
-
-
-def find_workers(process):
-    return [child for child in process.children() if "supervision" in " ".join(child.cmdline())]
-
-
-def wait_for_epoch(board):
-    """Wait until one more epoch is over than now."""
-    before = find_epoch(board)
-    wait_until(lambda: find_epoch(board) > before)
+def find_worker(job):
+    """The worker of a job's process."""
+    return next(child for child in psutil.Process(job).children() if "supervision" in " ".join(child.cmdline()))
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """The slow board, run on this machine without SLURM."""
     folder = tmp_path_factory.mktemp("straight")
-    with begin(folder, *SLOW) as run:
+    with begin(folder, *SLOW, HARNESS_PACE="0") as run:
         _, told = run.communicate(timeout=200)
     assert run.returncode == 0, told
     return list_outcomes(folder / "board")
@@ -157,27 +140,22 @@ def test_the_lines_of_the_document_run_a_board_with_the_records_of_a_local_run(s
 
 def test_the_submitter_a_job_and_a_worker_die_and_nothing_is_lost_or_run_twice(slurm, start, straight, tmp_path):
     board, book = tmp_path / "board", JobBook(tmp_path / "board")
-    command = (*SLOW, *ON, "--jobs", "2", "--retries", "3")
+    command = (*SLOW, *ON, "--jobs", "2", "--retries", "2")
     first = start(*command, **slurm.environment)
-    wait_until(lambda: find_epoch(board) >= 1)
+    wait_until(lambda: len(find_begun(board)) == 2)
     first.kill()
     first.wait()
+    cancelled, other = book.read()
+    find_worker(find_begun(board)[other.name]).kill()  # its job goes on with another worker
+    slurm.ask("scancel", cancelled.job)
     run = start(*command, **slurm.environment)
-    cancelled = book.read()[0].job
-    slurm.ask("scancel", cancelled)
-    wait_until(lambda: len(book.read()) == 3)
-    wait_for_epoch(board)
-    workers = [worker for process in list_jobs(board) for worker in find_workers(process)]
-    assert workers
-    workers[0].send_signal(signal.SIGKILL)
-    wait_for_epoch(board)
-    processes = list_jobs(board)
-    assert processes
-    processes[0].send_signal(signal.SIGKILL)
+    wait_until(lambda: any(note not in (cancelled.name, other.name) for note in find_begun(board)))
+    (third,) = find_begun(board).keys() - {cancelled.name, other.name}
+    os.kill(find_begun(board)[third], signal.SIGKILL)
     _, told = run.communicate(timeout=250)
     assert run.returncode == 0, told
     assert "found 2 jobs again on slurm" in told
-    assert f"job {cancelled} on slurm was" in told
+    assert f"job {cancelled.job} on slurm was" in told
     assert list_outcomes(board) == straight
     assert_ran_once(tmp_path, cuts=3)
 
@@ -185,17 +163,18 @@ def test_the_submitter_a_job_and_a_worker_die_and_nothing_is_lost_or_run_twice(s
 def test_a_job_goes_on_after_a_warning_a_requeue_and_a_preemption(slurm, start, straight, tmp_path):
     board = tmp_path / "board"
     run = start(*SLOW, *ON, "--on-option", "time=10", "--jobs", "1", **slurm.environment)
+    wait_until(lambda: find_begun(board))
+    (note,) = JobBook(board).read()
     ways = (
-        ("scancel", "--signal=USR2"),  # what SLURM sends before the time limit
-        ("scontrol", "requeue"),
+        ("scancel", "--signal=USR2", note.job),  # what SLURM sends before the time limit
+        ("scontrol", "requeue", note.job),
         ("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"),
     )
-    for times, (program, *words) in enumerate(ways):
-        wait_until(lambda: JobBook(board).read() and find_epoch(board))
-        wait_for_epoch(board)
-        (note,) = JobBook(board).read()
-        slurm.ask(program, *words, *([] if program == "sbatch" else [note.job]))
-        wait_until(lambda job=note.job, n=times + 1: f"Restarts={n}" in slurm.ask("scontrol", "show", "job", job))
+    for times, way in enumerate(ways):
+        before = count_batches(tmp_path)
+        wait_until(lambda before=before: count_batches(tmp_path) > before + BATCHES)
+        slurm.ask(*way)
+        wait_until(lambda n=times + 1: f"Restarts={n}" in slurm.ask("scontrol", "show", "job", note.job))
     _, told = run.communicate(timeout=250)
     assert run.returncode == 0, told
     assert len(JobBook(board).read()) == 1
@@ -204,9 +183,9 @@ def test_a_job_goes_on_after_a_warning_a_requeue_and_a_preemption(slurm, start, 
 
 
 def test_jobs_go_on_without_their_submitter_and_are_cancelled_by_name(slurm, start, finish, tmp_path):
-    endless = (*SLOW, "--losses", "bce", "--set", "recipe.epochs=1000", *ON)
+    endless = (*SLOW, "--only", "*bce*", "--set", "recipe.epochs=1000", *ON)
     first = start(*endless, **slurm.environment)
-    wait_until(lambda: find_epoch(tmp_path / "board"))
+    wait_until(lambda: find_begun(tmp_path / "board"))
     first.send_signal(signal.SIGINT)
     _, told = first.communicate(timeout=60)
     assert first.returncode == 130
