@@ -113,7 +113,12 @@ class Crew:
                 name=name, work=self.work, executor=executor, options=options, gpus=self.needs.gpus, combos=combos
             )
             notes.append(self.book.write(note))  # before it is submitted: a job without a note could not be found
-        futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
+        try:
+            futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
+        except HarnessError:
+            for note in notes:
+                self.book.end(note, "not taken")
+            raise
         made = tuple(
             CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)
             for note, future in zip(notes, futures, strict=True)
@@ -241,6 +246,8 @@ class Crew:
             self.engine = self._open(self.to.options)
         try:
             return self._try(texts)
+        except HarnessError:
+            raise
         except Exception as error:
             raise HarnessError(
                 f"{self.to.executor.name} does not take what is submitted: {describe_error(error)}"

@@ -169,6 +169,16 @@ def test_a_result_that_was_damaged_on_its_way_is_a_failure_that_says_so(run, boa
     assert not (board.folder / "runs" / record.key / "weights.safetensors").exists()
 
 
+def test_what_an_engine_refuses_in_words_is_said_as_it_is_and_leaves_no_job(run, board):
+    class Refusing(Answering):
+        def submit(self, function, /, *arguments):
+            raise HarnessError("there is no partition 'gpu'")
+
+    with pytest.raises(HarnessError, match="^there is no partition 'gpu'$"):
+        run(Refusing(lambda order: None))
+    assert [note.ended for note in JobBook(board.folder).read()] == ["not taken"]
+
+
 def test_an_engine_that_takes_nothing_is_opened_again_and_then_named(run):
     class Refusing(Answering):
         def submit(self, function, /, *arguments):
