@@ -117,7 +117,7 @@ class Crew:
             futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
         except HarnessError:
             for note in notes:
-                self.book.end(note, "not taken")
+                self.book.forget(note)
             raise
         made = tuple(
             CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)

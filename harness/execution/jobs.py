@@ -67,6 +67,10 @@ class JobBook:
         """Note how a job ended."""
         self.write(replace(note, ended=how))
 
+    def forget(self, note: JobNote) -> None:
+        """Remove the note of a job that there never was."""
+        (self.folder / f"{note.name}.json").unlink(missing_ok=True)
+
     def read(self) -> tuple[JobNote, ...]:
         """Read all notes, the first submitted first; what is no note is passed over."""
         notes = []

@@ -37,7 +37,7 @@ def begin(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
         "HARNESS_CACHE_DIR": str(folder / "cache"),
         "HARNESS_DEVICE": "cpu",
         "HARNESS_TALLY": str(folder / "tally"),
-        "HARNESS_PACE": "0.5",
+        "HARNESS_PACE": "0.2",
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
     }

@@ -141,14 +141,14 @@ def test_the_lines_of_the_document_run_a_board_with_the_records_of_a_local_run(s
 def test_the_submitter_a_job_and_a_worker_die_and_nothing_is_lost_or_run_twice(slurm, start, straight, tmp_path):
     board, book = tmp_path / "board", JobBook(tmp_path / "board")
     command = (*SLOW, *ON, "--jobs", "2", "--retries", "2")
-    first = start(*command, **slurm.environment)
+    first = start(*command, **slurm.environment, HARNESS_PACE="0.5")
     wait_until(lambda: len(find_begun(board)) == 2)
     first.kill()
     first.wait()
     cancelled, other = book.read()
     find_worker(find_begun(board)[other.name]).kill()  # its job goes on with another worker
     slurm.ask("scancel", cancelled.job)
-    run = start(*command, **slurm.environment)
+    run = start(*command, **slurm.environment, HARNESS_PACE="0.5")
     wait_until(lambda: any(note not in (cancelled.name, other.name) for note in find_begun(board)))
     (third,) = find_begun(board).keys() - {cancelled.name, other.name}
     os.kill(find_begun(board)[third], signal.SIGKILL)
