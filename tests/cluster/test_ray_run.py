@@ -64,9 +64,12 @@ def test_a_worker_a_node_and_the_submitter_die_and_nothing_is_lost(nodes, start,
     first.kill()
     os.kill(held[0].about["process"], signal.SIGKILL)
     nodes.lose_second()
+    again = start(*LONG, "--board", "board", *on_ray(nodes), "--json")
     nodes.restore()
-    said = finish(start(*LONG, "--board", "board", *on_ray(nodes)))
+    printed, said = again.communicate(timeout=240)
+    assert again.returncode == 0, said
     assert "found" in said
+    assert len(json.loads(printed)["rows"]) == 2, "what Ray says of the lost node is not among it"
     assert outcome(board) == straight
     assert len(JobBook(board).read()) == 2, "the jobs were found again, not submitted again"
     assert Claims(board).read() == ()
