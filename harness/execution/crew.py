@@ -170,8 +170,11 @@ class Crew:
         self.jobs = []
         return count
 
-    def dismiss(self) -> None:
-        """End the jobs that have not begun, since nothing is left for them, and wait a moment for the others' end."""
+    def dismiss(self, is_spent: Callable[[JobNote], bool]) -> None:
+        """End the jobs that have not begun, since nothing is left for them, and wait a moment for the others' end. Those
+        that are of use to another command are left.
+        """
+        self.jobs = [job for job in self.jobs if is_spent(job.note)]
         for job in tuple(self.jobs):
             begun = self.book.find_lease(job.note) is not None or self.book.is_over(job.note)
             if job.future is not None and not begun and not self._is_done(job.future):

@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -160,6 +161,14 @@ def test_the_submitter_a_job_and_a_worker_die_and_nothing_is_lost_or_run_twice(s
     assert_ran_once(tmp_path, cuts=3)
 
 
+def has_trained(folder, batches):
+    return count_batches(folder) > batches
+
+
+def has_restarted(slurm, job, times):
+    return f"Restarts={times}" in slurm.ask("scontrol", "show", "job", job)
+
+
 def test_a_job_goes_on_after_a_warning_a_requeue_and_a_preemption(slurm, start, straight, tmp_path):
     board = tmp_path / "board"
     run = start(*SLOW, *ON, "--on-option", "time=10", "--jobs", "1", **slurm.environment)
@@ -170,11 +179,10 @@ def test_a_job_goes_on_after_a_warning_a_requeue_and_a_preemption(slurm, start, 
         ("scontrol", "requeue", note.job),
         ("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"),
     )
-    for times, way in enumerate(ways):
-        before = count_batches(tmp_path)
-        wait_until(lambda before=before: count_batches(tmp_path) > before + BATCHES)
+    for times, way in enumerate(ways, 1):
+        wait_until(partial(has_trained, tmp_path, count_batches(tmp_path) + BATCHES))
         slurm.ask(*way)
-        wait_until(lambda n=times + 1: f"Restarts={n}" in slurm.ask("scontrol", "show", "job", note.job))
+        wait_until(partial(has_restarted, slurm, note.job, times))
     _, told = run.communicate(timeout=250)
     assert run.returncode == 0, told
     assert len(JobBook(board).read()) == 1

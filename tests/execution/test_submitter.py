@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -31,6 +32,7 @@ from harness.execution.planning import Settings
 from harness.execution.submitter import Elsewhere
 from harness.registry import load_registry
 from harness.results.record import Record
+from harness.results.store import read_records
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 Answer = Callable[[Mapping[str, Any]], Any]
@@ -75,13 +77,15 @@ def board(tmp_path) -> Board:
 def run(board, tmp_path):
     """Run the board by an engine; gives records and events."""
 
-    def go(engine: Any, *, shared: bool = True, retries: int = 0) -> tuple[tuple[Record, ...], list[Event]]:
+    def go(
+        engine: Any, *, shared: bool = True, retries: int = 0, seeds: tuple[int, ...] = (0,)
+    ) -> tuple[tuple[Record, ...], list[Event]]:
         registry = load_registry([TOY])
         events: list[Event] = []
         settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=True)
         to = Destination(executor=Executor(name="answering", open=lambda needs: engine), shared=shared)
         elsewhere = Elsewhere(to=to, settings=settings, registry=registry, plugins=(TOY,), device="cpu")
-        planned = planning.plan(board, registry, settings, lambda event: None)
+        planned = planning.plan(replace(board, seeds=seeds), registry, settings, lambda event: None)
         return local.run(planned, events.append, run_by(elsewhere), retries=retries), events
 
     return go
@@ -95,7 +99,7 @@ def packed(tmp_path_factory) -> dict[str, Any]:
     made = Board(folder=folder, title="t", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
     settings = Settings(data_root=folder, cache=folder / "cache", device=torch.device("cpu"))
     (record,) = local.run(planning.plan(made, load_registry([TOY]), settings, lambda event: None), lambda event: None)
-    return {"outcome": "done", **pack_result(folder, record)}
+    return {"outcome": "done", "folder": str(folder), **pack_result(folder, record)}
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -266,6 +270,46 @@ def test_jobs_of_other_rows_belong_to_the_command_that_has_left_them(run, board,
     assert engine.orders == 1
     assert not engine.job.cancelled()
     assert [note.name for note in book.find_open()] == ["before"]
+
+
+def test_a_job_of_an_earlier_command_that_has_more_to_do_is_not_ended(run, board, packed):
+    combo, key = "toy-net--bce--toy--s0", json.loads(packed["record"])["key"]
+    book, engine = note_job(board, "run", {combo: key, "another--bce--toy--s0": "k"}), Queue(packed)
+
+    def make_record() -> None:
+        shutil.copytree(packed["folder"], board.folder, dirs_exist_ok=True)
+
+    threading.Timer(0.5, make_record).start()
+    (record,), events = run(engine)
+    assert record.status == "done"
+    assert [event.again for event in events if isinstance(event, JobsSubmitted)] == [True]
+    assert not engine.job.cancelled()
+    assert [note.name for note in book.find_open()] == ["before"]
+
+
+def test_jobs_that_come_to_nothing_end_none_that_is_at_work(run, board):
+    class Mixed(Answering):
+        capacity = 3
+
+        def submit(self, function, /, *arguments):
+            self.orders += 1
+            future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            if self.orders == 1:
+                job, self.at_work = json.loads(arguments[0])["job"], future
+                assert Claims(board.folder).take("toy-net--bce--toy--s0", job=job, epoch=1, epochs=2) is not None
+                threading.Timer(1.0, future.set_exception, [RuntimeError("the node went away")]).start()
+            else:
+                future.set_exception(concurrent.futures.CancelledError())
+            return future
+
+    engine = Mixed(lambda order: None)
+    with pytest.raises(HarnessError, match="2 jobs in a row ended before they had begun"):
+        run(engine, seeds=(0, 1, 2))
+    assert engine.orders == 5, "two at first, and two others after the first job"
+    assert not engine.at_work.cancelled()
+    (record,) = read_records(board.folder).records
+    assert record.failure is not None
+    assert record.failure.where == "after epoch 1 of 2"
 
 
 def test_a_job_that_another_command_waits_for_is_left_to_it(run, board, packed):
