@@ -171,8 +171,9 @@ class Crew:
         return count
 
     def dismiss(self, is_spent: Callable[[JobNote], bool]) -> None:
-        """End the jobs that have not begun, since nothing is left for them, and wait a moment for the others' end. Those
-        that are of use to another command are left.
+        """End the jobs that have not begun, since nothing is left for them, and wait a moment for the others' end.
+
+        Those that are of use to another command are left.
         """
         self.jobs = [job for job in self.jobs if is_spent(job.note)]
         for job in tuple(self.jobs):
