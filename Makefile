@@ -15,7 +15,7 @@ test-all: $(VENV)/installed-test ## what is slow or needs a service
 
 test-cluster: $(VENV)/installed-test ## boards on a real SLURM and a real Ray cluster, which it starts
 	.ci/packages slurm-wlm slurmdbd munge mariadb-server
-	$(BIN)/pytest tests/cluster -m cluster --timeout 600
+	$(BIN)/pytest tests/cluster -m cluster --timeout 600 --numprocesses auto --dist loadfile
 
 # PYTHON=... on the command line is taken as it is, for machines on which nothing can be installed
 ifeq ($(origin PYTHON),command line)

@@ -12,6 +12,7 @@ from harness.report.columns import list_terminal_columns
 from harness.report.ensembles import describe_plainly
 from harness.report.format import tell_all_absences, tell_all_labels, tell_part, tell_scored
 from harness.report.shadow import tell_shadows
+from harness.report.trained import describe_shared
 from harness.results.shadow import mark_shadow
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def as_plain(summary: Leaderboard) -> dict[str, Any]:
     for row, one in zip(rows, summary.rows, strict=True):
         if one.ensemble is not None:
             row["ensemble"] = describe_plainly(one)
+        row["embeddings"] = describe_shared(one, summary)
         row["metrics"] = {name: asdict(spread) for name, spread in row["metrics"].items()}
         row["submission"] = row["submission"] and row["submission"].model_dump()
         row["shadow"] = mark_shadow(row["pretraining"])

@@ -14,6 +14,7 @@ from harness.report.ensembles import list_members, mark_ensemble, tell_command, 
 from harness.report.format import EXTERNAL, format_interval, format_number, format_pair, format_spread
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.shadow import tell_pretraining
+from harness.report.trained import tell_training
 from harness.results.layout import WEIGHTS, run_path
 from harness.results.store import read_groups
 
@@ -98,6 +99,7 @@ def _introduce(summary: Leaderboard, row: RowSummary) -> list[str]:
         *(f"{name}: {value}" for name, value in describe_submission(row.submission).items()),
         *tell_making(row),
         *(f"member: {one.row}{f', {one.weights}' if one.weights else ''}" for one in list_members(row, summary)),
+        *tell_training(row, summary),
         *tell_pretraining(row),
         *row.reasons,
         *(one.text for one in summary.beside.get(row.name, ())),

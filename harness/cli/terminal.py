@@ -162,6 +162,9 @@ class Display(AbstractContextManager["Display"]):
                 jobs = count(len(event.notes), "job")
                 said = f"found {jobs} again on" if event.again else f"submitted {jobs} to"
                 self._say(f"{said} {event.executor}: {names}")
+                if event.first:
+                    leave = "leaves them there, and this command finds them again" if event.lasting else "ends them"
+                    self._say(f"nothing runs here; a job begins when {event.executor} has room for it. Ctrl-C {leave}")
             case JobEnded(executor, note, outcome, reason):
                 log = f"; its log is {note.log}" if note.log else ""
                 why = f": {reason}" if reason else ""

@@ -27,7 +27,7 @@ from harness.evaluation.significance import (
     quantile,
     two_sided,
 )
-from harness.evaluation.spread import find_lent_spreads
+from harness.evaluation.spread import find_lent_spreads, tell_varying
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -262,7 +262,8 @@ def estimate_seed_variances(
     values: Sequence[NDArray[np.float64]], borrows: Sequence[bool] | None = None
 ) -> tuple[Array, Array]:
     """Variance of each system's mean over its seeds, of the values (k,) of each, and its degrees of freedom: (S,), NaN
-    with fewer than three seeds. Those that borrow lend no spread to the others.
+    with fewer than three seeds. Those that borrow lend no spread to the others, and those whose seeds repeat each other
+    have none and are no matter to the others.
     """
     seeds = np.array([len(own) for own in values], dtype=np.float64)
     judged = seeds >= FEWEST_SEEDS
@@ -270,9 +271,13 @@ def estimate_seed_variances(
     if judged.any():
         repeated = [own for own in values if len(own) >= FEWEST_SEEDS]
         variances = np.array([np.var(own - own[0], ddof=1) for own in repeated])  # exactly 0 where all are the same
+        degrees = seeds[judged] - 1
         lends = np.ones(len(repeated), dtype=bool) if borrows is None else ~np.array(borrows)[judged]
-        spreads = find_lent_spreads(variances, seeds[judged] - 1, lends)
-        variance[judged], freedom[judged] = spreads.variance / seeds[judged], spreads.freedom
+        varies = np.array([tell_varying(values) for values in repeated])
+        if varies.any():
+            spreads = find_lent_spreads(variances[varies], degrees[varies], lends[varies])
+            variances[varies], degrees[varies] = spreads.variance, spreads.freedom
+        variance[judged], freedom[judged] = np.where(varies, variances, 0.0) / seeds[judged], degrees
     return variance, freedom
 
 

@@ -25,6 +25,8 @@ NARROWER = 0.001
 MOST_APART = 8
 """One system in so many, rounded up, may stand apart; with more of them there is no common spread."""
 ROUNDS = 20
+REPEATED = 1e-5
+"""Seeds repeat each other where they differ by no more than this share of their mean, as by rounding on a device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,13 @@ class Spreads:
     """(..., S) its degrees of freedom."""
     shared: NDArray[np.bool_]
     """(..., S) whether it is the common one."""
+
+
+def tell_varying(values: Array) -> bool:
+    """Whether seeds (k,) differ in what they come to. Those of a probe of published weights, or of scores without any
+    training, repeat each other: nothing of them is drawn, so that they say nothing of how far others spread.
+    """
+    return bool(np.ptp(values) > REPEATED * abs(values.mean()))
 
 
 def find_spreads(variance: Array, freedom: Array) -> Spreads:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.components import Engine
-from harness.execution.engines import Destination, describe_error, find_future, make_needs, open_engine
+from harness.execution.engines import Destination, describe_error, divert_output, find_future, make_needs, open_engine
 from harness.execution.jobs import CANCELLED, JobBook, JobNote
 from harness.registry import Registry
 
@@ -22,6 +22,7 @@ class Cancelled:
     """A line for each job that could not be found again."""
 
 
+@divert_output()
 def cancel(folder: Path, registry: Registry, executor: str | None = None) -> Cancelled:
     """Cancel the jobs of a board whose end was not seen, on one executor or on all; an executor that is not there, or
     cannot be opened, is told of.

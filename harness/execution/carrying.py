@@ -39,16 +39,17 @@ class WithoutFolder(ComboSubmitter):
         self._fill()
 
     def come_back(self) -> None:
-        """Take up jobs of an earlier process whose combos are still to do; others' results are not needed."""
+        """Take up jobs of an earlier process whose combos are still to do; results of another key are not needed."""
         super().come_back()
         for job in tuple(self.crew.jobs):
-            item = self.dispatch.todo.get(job.note.combo or "")
-            known = item is not None and item.job.key == job.note.key
-            task = self.dispatch.take_over(item, begin=True) if item is not None and known else None
-            if task is None:
+            [(name, key)] = job.note.combos.items()
+            item = self.dispatch.todo.get(name)
+            if item is None or item.job.key != key:
                 self.crew.drop(job)
-            else:
+            elif (task := self.dispatch.take_over(item, begin=True)) is not None:
                 self.tasks[job.note.name] = task
+            else:
+                self.crew.leave(job)  # another command waits for it
 
     def share(self, seconds: Sequence[float], workers: int) -> float:  # noqa: ARG002 - one combo is one combo
         """A job is one combo, which may be the longest."""
@@ -96,8 +97,7 @@ class WithoutFolder(ComboSubmitter):
 
     def _submit(self, tasks: Sequence[RunningCombo]) -> None:
         orders = [self._make_order(task) for task in tasks]
-        targets = [(task.job.combo.name, task.job.key) for task in tasks]
-        for job, task in zip(self.crew.submit(orders, targets), tasks, strict=True):
+        for job, task in zip(self.crew.submit(orders), tasks, strict=True):
             self.tasks[job.note.name] = task
 
     def _make_order(self, task: RunningCombo) -> Order:

@@ -70,6 +70,8 @@ class Crew:
         self.book, self.work, self.to, self.needs = JobBook(folder), work, to, needs
         self.function, self.listener = function, listener
         self.jobs: list[CrewJob] = []
+        self._told = False
+        """Whether its jobs were told of."""
         self._silent: float | None = None
         """Since when the engine has raised what it was asked."""
         self._engines: list[tuple[Mapping[str, Any], Engine]] = []
@@ -85,10 +87,12 @@ class Crew:
         """How many jobs can run at once; None where only the scheduler knows."""
         return getattr(self.engine, "capacity", None)
 
-    def come_back(self) -> None:
-        """Take up the jobs of an earlier process; those that are over without anybody having seen it are noted so."""
+    def come_back(self, is_ours: Callable[[JobNote], bool]) -> None:
+        """Take up the jobs of an earlier process, of those that are ours; those that are over without anybody having
+        seen it are noted so.
+        """
         for note in self.book.find_open():
-            if (note.work, note.executor) != (self.work, self.to.executor.name):
+            if (note.work, note.executor) != (self.work, self.to.executor.name) or not is_ours(note):
                 continue
             future = self._find(note)
             if future is not None or self.book.is_alive(note):
@@ -96,31 +100,31 @@ class Crew:
             else:
                 self.book.end(note, "ended unseen")
         if self.jobs:
-            self.listener(JobsSubmitted(self.to.executor.name, tuple(job.note for job in self.jobs), again=True))
+            self._tell_of(self.jobs, again=True)
 
-    def submit(
-        self, orders: Sequence[Order], targets: Sequence[tuple[str | None, str | None]] | None = None
-    ) -> tuple[CrewJob, ...]:
-        """Submit a job for each order. `targets` has the combo and the key of each, where a job is one combo.
-
-        Raises `HarnessError` where the engine does not take them.
-        """
+    def submit(self, orders: Sequence[Order]) -> tuple[CrewJob, ...]:
+        """Submit a job for each order. Raises `HarnessError` where the engine does not take them."""
         notes: list[JobNote] = []
-        for combo, key in targets or [(None, None)] * len(orders):
+        for order in orders:
             name = f"{self.work}-{secrets.token_hex(4)}"
             executor, options = self.to.executor.name, dict(self.to.options)
+            combos = {combo: wanted["key"] for combo, wanted in order.task.get("combos", {}).items()}
             note = JobNote(
-                name=name, work=self.work, executor=executor, options=options, gpus=self.needs.gpus, combo=combo,
-                key=key,
-            )  # fmt: skip
+                name=name, work=self.work, executor=executor, options=options, gpus=self.needs.gpus, combos=combos
+            )
             notes.append(self.book.write(note))  # before it is submitted: a job without a note could not be found
-        futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
+        try:
+            futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
+        except HarnessError:
+            for note in notes:
+                self.book.forget(note)
+            raise
         made = tuple(
             CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)
             for note, future in zip(notes, futures, strict=True)
         )
         self.jobs += made
-        self.listener(JobsSubmitted(self.to.executor.name, tuple(job.note for job in made)))
+        self._tell_of(made)
         return made
 
     def drop(self, job: CrewJob) -> None:
@@ -129,6 +133,10 @@ class Crew:
             with contextlib.suppress(Exception):  # one that is over may refuse
                 job.future.cancel()
         self.book.end(job.note, "not needed")
+        self.jobs.remove(job)
+
+    def leave(self, job: CrewJob) -> None:
+        """Leave a job to another process."""
         self.jobs.remove(job)
 
     def look(self) -> Iterator[Ended]:
@@ -140,11 +148,14 @@ class Crew:
             ended = self._look_at(job)
             if ended is not None:
                 self.jobs.remove(job)
-                if ended.outcome != "done" and self.book.is_cancelled(job.note):
+                if ended.outcome != "done" and self.book.is_cancelled(job.note.name):
                     raise KeyboardInterrupt
+                if ended.outcome == "done":
+                    yield ended  # first: what cannot be written now is found again
+                    self.book.end(job.note, "done")
+                    continue
                 self.book.end(job.note, ended.outcome if ended.kind is None else f"lost ({ended.kind})")
-                if ended.outcome != "done":
-                    self.listener(JobEnded(self.to.executor.name, ended.note, ended.outcome, ended.reason))
+                self.listener(JobEnded(self.to.executor.name, ended.note, ended.outcome, ended.reason))
                 yield ended
 
     def cancel(self) -> int:
@@ -159,8 +170,12 @@ class Crew:
         self.jobs = []
         return count
 
-    def dismiss(self) -> None:
-        """End the jobs that have not begun, since nothing is left for them, and wait a moment for the others' end."""
+    def dismiss(self, is_spent: Callable[[JobNote], bool]) -> None:
+        """End the jobs that have not begun, since nothing is left for them, and wait a moment for the others' end.
+
+        Those that are of use to another command are left.
+        """
+        self.jobs = [job for job in self.jobs if is_spent(job.note)]
         for job in tuple(self.jobs):
             begun = self.book.find_lease(job.note) is not None or self.book.is_over(job.note)
             if job.future is not None and not begun and not self._is_done(job.future):
@@ -181,6 +196,10 @@ class Crew:
             with contextlib.suppress(Exception):
                 engine.close()
         self._engines = []
+
+    def _tell_of(self, jobs: Sequence[CrewJob], *, again: bool = False) -> None:
+        notes, first, self._told = tuple(job.note for job in jobs), not self._told, True
+        self.listener(JobsSubmitted(self.to.executor.name, notes, again=again, first=first, lasting=self.can_come_back))
 
     def _look_at(self, job: CrewJob) -> Ended | None:
         if job.future is None:
@@ -231,6 +250,8 @@ class Crew:
             self.engine = self._open(self.to.options)
         try:
             return self._try(texts)
+        except HarnessError:
+            raise
         except Exception as error:
             raise HarnessError(
                 f"{self.to.executor.name} does not take what is submitted: {describe_error(error)}"

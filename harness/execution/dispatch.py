@@ -152,7 +152,12 @@ class Dispatch:
         job = item.job
         assert self._claims is not None
         about = {"key": job.key, "epoch": 0, "epochs": job.choices.recipe.epochs, "started": time.time()}
-        return self._claims.take(job.combo.name, **about, **({} if self.job is None else {"job": self.job}))
+        if self.job is None:
+            return self._claims.take(job.combo.name, **about)
+        for held in self._claims.read():
+            if held.name == job.combo.name and held.about.get("job") == self.job:
+                self._claims.drop(held)  # an engine began this job again after its node was lost
+        return self._claims.take(job.combo.name, **about, job=self.job)
 
     def take_over(self, item: Planned, *, begin: bool = False) -> RunningCombo | None:
         """Claim a combo that a job elsewhere is or was at, to write what comes of it; None where somebody is at it.

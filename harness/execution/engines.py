@@ -7,8 +7,10 @@ import concurrent.futures
 import contextlib
 import importlib.metadata
 import inspect
+import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -72,6 +74,22 @@ def open_engine(to: Destination, needs: Needs) -> Engine:
         if not callable(getattr(engine, name, None)):
             raise PluginError(f"executor '{executor.name}' opened {type(engine).__name__}, which has no {name}()")
     return engine
+
+
+@contextlib.contextmanager
+def divert_output() -> Iterator[None]:
+    """Send to standard error what an engine prints while it is open, also from its threads, libraries and processes:
+    standard output is the harness's own.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def make_needs(board_folder: Path, executor: str, *, workers: int, gpus: int, seconds: float | None) -> Needs:

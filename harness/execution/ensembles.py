@@ -29,6 +29,7 @@ from harness.results.ensembles import EnsemblePlan, outside_key, plan_ensembles
 from harness.results.layout import outside_file, predictions_file
 from harness.results.provenance import describe_run
 from harness.results.record import (
+    EMBED,
     ComboPart,
     EfficiencyPart,
     EnsemblePart,
@@ -294,21 +295,32 @@ def _unite_pretraining(parts: Iterable[Sequence[PretrainingPart]]) -> list[Pretr
 def add_costs(members: Sequence[EfficiencyPart]) -> EfficiencyPart:
     """What the members cost together, each once; what one of them does not tell, nobody knows of all.
 
-    Images a second are those of one member after the other, memory is that of the largest.
+    Images a second are those of one member after the other, memory is that of the largest. What members share is
+    counted once: the same embeddings, and the network that made them. The time of embeddings stands beside the phases,
+    as it is no matter which member's turn it was to make them.
     """
+    networks = list({_identify_network(number, one): one for number, one in enumerate(members)}.values())
 
-    def gather(name: str) -> list[Any] | None:
-        values = [getattr(one, name) for one in members]
+    def gather(name: str, parts: Sequence[EfficiencyPart] = members) -> list[Any] | None:
+        values = [getattr(one, name) for one in parts]
         return None if any(value is None for value in values) else values
 
-    speeds = gather("inference_images_per_second")
-    sums = {name: gather(name) for name in ("parameters", "flops_per_image", "joules")}
+    speeds = gather("inference_images_per_second", networks)
+    sums = {name: gather(name, networks) for name in ("parameters", "flops_per_image")} | {"joules": gather("joules")}
     peaks = gather("peak_device_bytes")
     phases = dict.fromkeys(phase for one in members for phase in one.seconds)
     known = all(one.seconds for one in members)
     return EfficiencyPart(
         inference_images_per_second=1 / sum(1 / speed for speed in speeds) if speeds and all(speeds) else None,
         peak_device_bytes=max(peaks) if peaks else None,
-        seconds={phase: sum(one.seconds.get(phase, 0.0) for one in members) for phase in phases} if known else {},
+        seconds={phase: sum(one.seconds.get(phase, 0.0) for one in members) for phase in phases if phase != EMBED}
+        if known
+        else {},
+        embeddings=list({part.digest: part for one in members for part in one.embeddings}.values()) if known else [],
         **{name: sum(values) if values else None for name, values in sums.items()},
     )
+
+
+def _identify_network(number: int, member: EfficiencyPart) -> tuple[object, ...]:
+    """What is the same of two members whose scores come from one pass of one frozen network."""
+    return tuple(part.digest for part in member.embeddings) or (number,)

@@ -121,6 +121,10 @@ class JobsSubmitted:
     notes: tuple[JobNote, ...]
     again: bool = False
     """Whether an earlier process had submitted them."""
+    first: bool = False
+    """Whether this process has told of no others before."""
+    lasting: bool = False
+    """Whether they go on without this process."""
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,8 @@ def list_measured(records: Iterable[Record]) -> list[RecordedSpeed]:
 def estimate_hours(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed]) -> Hours:
     """Estimate the hours of what is to be run: every epoch of training and validation, and the test once.
 
-    Speeds of one device count alone, that which has the most of the rows' networks; of several with as many, the first.
+    Images are embedded once for all combos that share embeddings, by the first of them. Speeds of one device count
+    alone, that which has the most of the rows' networks; of several with as many, the first.
     """
     todo = [item for item in planned if item.reason is not None]
     devices = list(dict.fromkeys(speed.device for speed in speeds))
@@ -153,7 +154,8 @@ def estimate_hours(planned: Sequence[Planned], speeds: Sequence[RecordedSpeed]) 
     covered = {name: len({(s.model, s.size) for s in speeds if s.device == name} & wanted) for name in devices}
     device = max(devices, key=lambda name: covered[name], default="")
     used = [speed for speed in speeds if speed.device == device]
-    combos = {item.job.combo.name: _estimate(item, used) for item in todo}
+    embedded: set[tuple[object, ...]] = set()
+    combos = {item.job.combo.name: _estimate(item, used, embedded) for item in todo}
     rows: dict[str, float | None] = {}
     for item in todo:
         name, hours = item.job.combo.row.name, combos[item.job.combo.name]
@@ -205,8 +207,8 @@ def _is_untrained(item: Planned) -> bool:
     return item.job.combo.row.control == "prevalence"
 
 
-def _estimate(item: Planned, speeds: Sequence[RecordedSpeed]) -> float | None:
-    """Hours of one combo; None without a speed of its network at its size."""
+def _estimate(item: Planned, speeds: Sequence[RecordedSpeed], embedded: set[tuple[object, ...]]) -> float | None:
+    """Hours of one combo; None without a speed of its network at its size. `embedded` gains what it embeds."""
     if _is_untrained(item):
         return 0.0
     model, size = _identify(item)
@@ -217,8 +219,19 @@ def _estimate(item: Planned, speeds: Sequence[RecordedSpeed]) -> float | None:
     train, val, test = (int((split == name).sum()) for name in ("train", "val", "test"))
     views = CROPS.get(recipe.evaluate_at, 1)
     training = recipe.epochs * train / statistics.median(speed.train for speed in found)
-    embedded = train if recipe.train in ("head", "neighbors") else 0
-    predicting = (
-        views * (recipe.epochs * val + embedded + val + test) / statistics.median(speed.predict for speed in found)
-    )
+    predicted = recipe.epochs * val + val + test
+    if recipe.train in ("head", "neighbors"):
+        shared = _identify_embeddings(item)
+        predicted = 0 if shared in embedded else len(item.job.prepared.data.table)
+        embedded.add(shared)
+    predicting = views * predicted / statistics.median(speed.predict for speed in found)
     return (training + predicting) / 3600
+
+
+def _identify_embeddings(item: Planned) -> tuple[object, ...]:
+    """What is the same of combos that share embeddings."""
+    choices = item.job.choices
+    recipe = choices.recipe
+    seed = item.job.combo.seed if recipe.weights == "random" else None
+    shown = recipe.load_size, recipe.size, recipe.evaluate_at, recipe.precision
+    return choices.model.name, repr(sorted(choices.model_params.items())), recipe.weights, seed, *shown

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.errors import OrderRefusedError
 from harness.files import write_atomically
 from harness.lease_files import Held, read, read_clock, remove, take
 from harness.leases import LEASE, Keeper
@@ -44,9 +45,8 @@ class JobNote:
     log: str | None = None
     """The file that it writes to."""
     submitted: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    combo: str | None = None
-    """The combo that it runs, where it is a single one."""
-    key: str | None = None
+    combos: Mapping[str, str] = field(default_factory=dict)
+    """The keys of the combos that it may run, by their names."""
     ended: str | None = None
     """How it ended; None while its submitter has not seen its end."""
 
@@ -67,6 +67,10 @@ class JobBook:
         """Note how a job ended."""
         self.write(replace(note, ended=how))
 
+    def forget(self, note: JobNote) -> None:
+        """Remove the note of a job that there never was."""
+        (self.folder / f"{note.name}.json").unlink(missing_ok=True)
+
     def read(self) -> tuple[JobNote, ...]:
         """Read all notes, the first submitted first; what is no note is passed over."""
         notes = []
@@ -86,10 +90,10 @@ class JobBook:
             now = read_clock(self.folder)
         return read(self._lease_path(note.name), now)
 
-    def is_cancelled(self, note: JobNote) -> bool:
+    def is_cancelled(self, name: str) -> bool:
         """Whether somebody has cancelled a job since it was noted."""
         with contextlib.suppress(OSError, ValueError):
-            return bool(json.loads((self.folder / f"{note.name}.json").read_bytes())["ended"] == CANCELLED)
+            return bool(json.loads((self.folder / f"{name}.json").read_bytes())["ended"] == CANCELLED)
         return False
 
     def is_alive(self, note: JobNote) -> bool:
@@ -99,7 +103,12 @@ class JobBook:
 
     @contextlib.contextmanager
     def sign_in(self, name: str, **about: Any) -> Iterator[None]:
-        """Hold a job's lease while it is at work, which this process is."""
+        """Hold a job's lease while it is at work, which this process is.
+
+        Raises `OrderRefusedError` where the job was cancelled before it began.
+        """
+        if self.is_cancelled(name):
+            raise OrderRefusedError("it was cancelled before it began")
         path = self._lease_path(name)
         lease = take(path, LEASE, about)
         if lease is None and (before := read(path, 0.0)) is not None:

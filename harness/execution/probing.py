@@ -129,12 +129,14 @@ def describe_probe_cost(
         flops_per_image=manifest.about["flops"],
         seconds={name: round(value, 3) for name, value in seconds.items()},
         joules=joules,
-        embeddings=EmbeddingsPart(
-            key=embeddings.key,
-            digest=manifest.digest,
-            images=manifest.count,
-            seconds=round(manifest.seconds, 3),
-        ),
+        embeddings=[
+            EmbeddingsPart(
+                key=embeddings.key,
+                digest=manifest.digest,
+                images=manifest.count,
+                seconds=round(manifest.seconds, 3),
+            )
+        ],
     )
 
 

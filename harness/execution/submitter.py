@@ -16,14 +16,16 @@ from harness.board import Board
 from harness.errors import HarnessError
 from harness.execution.crew import Crew, Ended
 from harness.execution.dispatch import POLL, Dispatch
-from harness.execution.engines import Destination, make_needs
+from harness.execution.engines import Destination, divert_output, make_needs
 from harness.execution.events import Leaving, Listener, Stopping
 from harness.execution.hours import expect_seconds
 from harness.execution.interruption import Interruption
+from harness.execution.jobs import JobNote
 from harness.execution.order import DeviceKind, Order, make_token, ship_plugins
 from harness.execution.planning import Settings
 from harness.metric_names import split_name
 from harness.registry import Registry
+from harness.results.store import read_records
 
 GRACE = 5.0
 """Seconds after a first Ctrl-C in which a second one cancels what was submitted."""
@@ -69,8 +71,11 @@ class Submitter(ABC):
         self._awake: SimpleQueue[None] = SimpleQueue()
         self.interruption = Interruption(lambda: self._awake.put(None))
         self.false_starts = 0
+        self.proven: set[str] = set()
+        """Jobs that were seen to have begun something."""
         self.crew: Crew
 
+    @divert_output()
     def run(self) -> None:
         """Run all that is to do; return when it is done, or when the user has asked to leave.
 
@@ -87,7 +92,7 @@ class Submitter(ABC):
             if self.interruption.asked:
                 self._leave()
             else:
-                self.crew.dismiss()
+                self.crew.dismiss(self.is_spent)
         except KeyboardInterrupt:
             if self.interruption.number != signal.SIGTERM:
                 self.crew.cancel()
@@ -98,7 +103,15 @@ class Submitter(ABC):
 
     def come_back(self) -> None:
         """Take up the jobs of an earlier process."""
-        self.crew.come_back()
+        self.crew.come_back(self.is_ours)
+
+    def is_spent(self, note: JobNote) -> bool:  # noqa: ARG002 - others know better
+        """Whether nothing is left of what a job is for, once this work is over."""
+        return True
+
+    def is_ours(self, note: JobNote) -> bool:  # noqa: ARG002 - others know better
+        """Whether a job of an earlier process is about what is to do here, and nobody else waits for it."""
+        return True
 
     @abstractmethod
     def step(self) -> None:
@@ -111,13 +124,13 @@ class Submitter(ABC):
     def count_start(self, ended: Ended, *, achieved: bool, needed: bool) -> None:
         """Count a job that has ended before it achieved anything, although something was left to do.
 
-        Raises `HarnessError` where that has happened several times in a row.
+        Raises `HarnessError` where that has happened several times in a row, and no other job is at work.
         """
         if achieved or not needed:
             self.false_starts = 0
             return
         self.false_starts += FALSE_STARTS if ended.outcome == "refused" else 1
-        if self.false_starts >= FALSE_STARTS:
+        if self.is_failing and not any(job.note.name in self.proven for job in self.crew.jobs):
             self.crew.cancel()
             name = self.elsewhere.to.executor.name
             log = f"; its log is {ended.note.log}" if ended.note.log else ""
@@ -127,6 +140,11 @@ class Submitter(ABC):
                 f"{name}: {FALSE_STARTS} jobs in a row ended before they had begun: "
                 f"{ended.reason or ended.outcome}{log}"
             )
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last jobs that ended had achieved nothing: no others are submitted until one has."""
+        return self.false_starts >= FALSE_STARTS
 
     def count_wanted(self, left: int) -> int:
         """How many jobs there are to be for so many combos."""
@@ -183,6 +201,15 @@ class ComboSubmitter(Submitter):
     def is_over(self) -> bool:
         """Whether all combos are done."""
         return not self.dispatch.todo and not self.dispatch.active
+
+    def is_spent(self, note: JobNote) -> bool:
+        """Whether it has none left of its combos: an earlier command may have asked for more of the board."""
+        made = {record.combo.name: record.key for record in read_records(self.board.folder).records}
+        return all(name in self.dispatch.order or made.get(name) == key for name, key in note.combos.items())
+
+    def is_ours(self, note: JobNote) -> bool:
+        """Whether it may run a combo that is to do: jobs of other rows belong to another command."""
+        return not self.dispatch.todo.keys().isdisjoint(note.combos)
 
     def count_left(self) -> int:
         """How many combos are to do."""

@@ -41,8 +41,6 @@ class SharedFolder(ComboSubmitter):
         self.told: dict[str, int] = {}
         """The last epoch of each combo that was told."""
         self.attempts: dict[str, int] = {}
-        self.proven: set[str] = set()
-        """Jobs that were seen to have begun a combo."""
 
     def step(self) -> None:
         """Tell what the workers have done, make up for those that were lost, and submit what is lacking."""
@@ -135,7 +133,7 @@ class SharedFolder(ComboSubmitter):
         living = {job.note.name for job in self.crew.jobs}
         idle = living - {str(held.about.get("job")) for held in self.held.values()}
         lacking = min(self.count_wanted(len(self.dispatch.todo)) - len(living), len(self._find_free()) - len(idle))
-        if lacking <= 0:
+        if lacking <= 0 or self.is_failing:
             return
         settings = self.elsewhere.settings
         task = {

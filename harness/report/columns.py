@@ -16,6 +16,7 @@ from harness.report.column import Cell, Column, InTerminal, OnPage, Value, make_
 from harness.report.drawing import NOTHING
 from harness.report.ensembles import list_members, mark_ensemble
 from harness.report.format import EXTERNAL, anchor, format_number, mark_breaks
+from harness.report.kinds import WHOLE
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.metric_columns import (
     INTERVAL,
@@ -29,6 +30,7 @@ from harness.report.metric_columns import (
     shows_published,
 )
 from harness.report.shadow import list_pretraining, mark_pretraining
+from harness.report.trained import mark_embedding, mark_kind
 
 # --- which columns, in which order -----------------------------------------------------------------------------------
 
@@ -57,7 +59,23 @@ def _is_whole(summary: Leaderboard) -> bool:
 
 def list_csv_columns(summary: Leaderboard) -> list[Column]:
     """The columns of `board.csv`."""
-    what = [RANK, GROUP, ROW, TITLE, MODEL, LOSS, RECIPE, PARAMS, CONTROL, STATUS, REASONS, SEEDS, DATASET, FINGERPRINT]
+    what = [
+        RANK,
+        GROUP,
+        ROW,
+        TITLE,
+        MODEL,
+        LOSS,
+        RECIPE,
+        PARAMS,
+        KIND,
+        CONTROL,
+        STATUS,
+        REASONS,
+        SEEDS,
+        DATASET,
+        FINGERPRINT,
+    ]
     metrics = [column for name in summary.metrics for column in expand_metric(name)]
     spent = sorted({name for row in summary.rows for name in row.efficiency})
     labels = summary.data.labels if summary.data else []
@@ -68,6 +86,7 @@ def list_csv_columns(summary: Leaderboard) -> list[Column]:
         *([MEMBERS] if any(row.ensemble for row in summary.rows) else []),
         *([PRETRAINING] if any(row.pretraining for row in summary.rows) else []),
         *(Column(name=name, value=_value_cost(name)) for name in spent),
+        *([EMBEDDINGS] if any(row.embeddings for row in summary.rows) else []),
         *(column for name in summary.metrics for column in expand_labels(summary, name, labels)),
     ]
 
@@ -96,7 +115,9 @@ def _assign(row: RowSummary, component: str) -> Markup:
 def _show_title(row: RowSummary, summary: Leaderboard) -> Cell:
     shown = Markup('<a href="#{}">{}</a>').format(anchor(row.name), mark_breaks(row.title))
     if row.own_title and row.external is None and row.ensemble is None:
-        shown += make_small(f"{row.model} + {row.loss}, {row.recipe} recipe")
+        shown += make_small(f"{row.system}, {row.recipe} recipe")
+    if mark := mark_kind(row, summary):
+        shown += make_small(mark)
     if (mark := mark_ensemble(row)) and mark not in row.title:
         shown += make_small(mark)
     if row.external is not None:
@@ -128,7 +149,9 @@ def _format_status(row: RowSummary, summary: Leaderboard) -> str:
     said = (
         [row.status, EXTERNAL] if row.external is not None else ["control", row.status] if row.control else [row.status]
     )
-    return ", ".join(filter(None, (*said, mark_ensemble(row), mark_pretraining(row))))
+    usual = row.kind in WHOLE and not row.share
+    kind = "" if usual else mark_kind(row, summary)
+    return ", ".join(filter(None, (*said, kind, mark_ensemble(row), mark_pretraining(row))))
 
 
 def _join_members(row: RowSummary, summary: Leaderboard) -> str | None:
@@ -177,6 +200,10 @@ TITLE = Column(
 )
 LOSS, RECIPE = map(_make_choice, ("loss", "recipe"))
 PARAMS = Column(name="params", value=lambda row, _: json.dumps(row.params, sort_keys=True) if row.params else None)
+KIND = Column(name="kind", value=lambda row, _: ", ".join(filter(None, (row.kind, row.share))) or None)
+"""How the row was trained."""
+EMBEDDINGS = Column(name="embeddings", value=lambda row, _: " ".join(row.embeddings) or None)
+"""Digests of the embeddings that the row was fitted on; rows with the same one share what it cost."""
 CONTROL = Column(name="control", value=lambda row, _: row.control)
 STATUS = Column(
     name="status",
@@ -218,17 +245,29 @@ def _describe_cost(
     timed: bool = False,
     terminal: str = "",
     usual: bool = False,
+    beside: Callable[[RowSummary, Leaderboard], str] = lambda row, summary: "",
 ) -> Column:
-    """A number of `RowSummary.efficiency`; `terminal` is its heading there, where it is shown there."""
+    """A number of `RowSummary.efficiency`; `terminal` is its heading there, where it is shown there.
+
+    `beside` says on the page what stands under it.
+    """
 
     def format_cost(row: RowSummary, _: Leaderboard) -> str:
         value = row.efficiency.get(name)
+        least = 10.0**-digits
+        if value is not None and 0 < value * factor < least / 2:
+            return f"<{least:.{digits}f}"
         return format_number(None if value is None else value * factor, digits)
+
+    def show_cost(row: RowSummary, summary: Leaderboard) -> Cell:
+        text = beside(row, summary)
+        shown = Markup("{}{}").format(format_cost(row, summary), make_small(text) if text else NOTHING)
+        return Cell(shown, value=row.efficiency.get(name, ""))
 
     return Column(
         name=name,
         value=_value_cost(name),
-        page=OnPage(heading=heading, cell=lambda row, summary: Cell(format_cost(row, summary)), usual=usual),
+        page=OnPage(heading=heading, cell=show_cost, usual=usual),
         terminal=InTerminal(heading=terminal, text=format_cost, shown="early") if terminal else None,
         timed=timed,
     )
@@ -237,8 +276,11 @@ def _describe_cost(
 COSTS = (
     _describe_cost("train_images_per_second", "train images/s", 0, timed=True, terminal="images/s"),
     _describe_cost("inference_images_per_second", "test images/s", 0, timed=True),
-    _describe_cost("train_minutes", "train minutes", 1, timed=True, terminal="minutes", usual=True),
+    _describe_cost(
+        "train_minutes", "train minutes", 1, timed=True, terminal="minutes", usual=True, beside=mark_embedding
+    ),
     _describe_cost("device_hours", "device hours", 2, timed=True),
+    _describe_cost("embedding_seconds", "embedding seconds, shared", 1, timed=True),
     _describe_cost("parameters", "parameters (M)", 2, 1e-6),
     _describe_cost("peak_device_bytes", "peak memory (MiB)", 0, 2.0**-20),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.board import Board, Ensemble
 from harness.components import LEAK
+from harness.report.kinds import FROZEN
 from harness.results.record import DatasetPart, PretrainingPart, Record, SubmissionPart
 from harness.units import CALLED
 
@@ -76,11 +77,18 @@ class RowSummary:
     per_label: Mapping[str, Mapping[str, float]]
     """metric -> label -> mean over the seeds for which it is defined; an undefined label is absent."""
     efficiency: Mapping[str, float]
-    """Means over seeds: the numbers of a record's `efficiency`, `train_minutes`, and `device_hours` of all phases."""
+    """Means over seeds: the numbers of a record's `efficiency`, `train_minutes`, `device_hours` of all phases but
+    embed, and `embedding_seconds`, which rows share."""
     records: tuple[Record, ...] = field(repr=False, default=())
     """All records of the row, in the order of the seeds, stale ones too."""
     counted: tuple[Record, ...] = field(repr=False, default=())
     """The records that the numbers come from: those of `seeds`."""
+    kind: str = ""
+    """How it was trained: one of `KINDS`; empty without a record."""
+    share: str = ""
+    """Which part of the training patients it saw, in words; empty where it saw all."""
+    embeddings: Mapping[str, float] = field(default_factory=dict)
+    """Digest of the embeddings that it was fitted on -> seconds that making them took, once for all rows."""
     control: str | None = None
     """What it checks the board by, where it is no system of its own: one of `CONTROLS`."""
     external: str | None = None
@@ -106,6 +114,11 @@ class RowSummary:
     """What is to be known of it, as board.toml says."""
     pretraining: tuple[PretrainingPart, ...] = ()
     """What its network had seen before, held against the test."""
+
+    @property
+    def system(self) -> str:
+        """Model and loss, such as `chexnet + focal`; the model alone where no loss takes part."""
+        return self.model if self.kind in FROZEN.values() else f"{self.model} + {self.loss}"
 
     @property
     def is_shadowed(self) -> bool:
@@ -161,6 +174,11 @@ class Leaderboard:
     def ranked(self) -> tuple[RowSummary, ...]:
         """The rows that have a rank, best first."""
         return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """How its rows were trained, controls aside."""
+        return frozenset(row.kind for row in self.rows if row.kind and row.control is None)
 
     @property
     def measured(self) -> tuple[RowSummary, ...]:

@@ -55,6 +55,7 @@ from harness.report.format import (
     tell_scored,
 )
 from harness.report.headline import conclude, explain_nothing, judge, judge_shuffled, tell_power, tell_unvalidated
+from harness.report.kinds import KINDS
 from harness.report.leaderboard import Leaderboard, RowSummary
 from harness.report.leak import LeakSummary, measure_leak
 from harness.report.matrix import draw_cells, find_intervals
@@ -67,6 +68,7 @@ from harness.report.published import Published, explain_closed, is_own
 from harness.report.readers import ReadersSummary, summarize_readers
 from harness.report.shadow import tell_pretraining, tell_shadows
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
+from harness.report.trained import mark_embedding, tell_training
 from harness.results.layout import RECORDS
 from harness.results.record import Record
 from harness.results.store import copy_records, read_curves, read_groups
@@ -195,6 +197,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "rare": find_rare_labels(summary),
         "columns": columns,
         "members": {row.name: list_members(row, summary) for row in summary.rows if row.ensemble is not None},
+        "trained": {row.name: tell_training(row, summary) for row in summary.rows},
         "commands": {row.name: tell_command(called, row, data=data) for row in summary.rows},
         "choosable": {column.heading: column.usual for column in columns if column.usual is not None},
         "filters": {
@@ -203,6 +206,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
             )
             for name in ("model", "loss", "recipe")
         }
+        | {"kind": [kind for kind in KINDS if kind in summary.kinds]}
         | {"status": list(dict.fromkeys(row.status for row in summary.rows))},
         "packed_metrics": metrics,
         "oracle": [name for name in summary.metrics if name.endswith("@oracle")],
@@ -249,6 +253,7 @@ def _detail(environment: jinja2.Environment, shared: Mapping[str, Any], row: Row
         origins=gather_origins(row.records),
         intervals={metric: find_intervals(summary, row, metric) for metric in row.metrics},
         history=draw_history,
+        embedding=mark_embedding(row, summary).partition(", ")[2],
         counts=draw_counts,
     )
 

@@ -65,10 +65,10 @@ def tell_shadows(summary: Leaderboard) -> list[str]:
     sentences = []
     if shadowed:
         whose = agree(len(shadowed), "its network has", "their networks have")
-        names = ", ".join(shadowed)
+        names = "; ".join(shadowed)
         sentences.append(f"Not ranked, as {whose} seen test images or patients before, or may have: {names}")
     if unknown:
-        of = "all rows with a result" if len(unknown) == len(rows) > 1 else ", ".join(unknown)
+        of = "all rows with a result" if len(unknown) == len(rows) > 1 else "; ".join(unknown)
         whose = agree(len(unknown), f"the network of {of} has", f"the networks of {of} have")
         sentences.append(f"Nobody knows whether {whose} seen test images in pretraining")
     return sentences

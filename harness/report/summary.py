@@ -15,6 +15,7 @@ from harness.evaluation.parts import MetricPart
 from harness.evaluation.predictions import ONLY_RANKED
 from harness.metric_names import DEFAULT_POLICY, full_name
 from harness.report.beside import find_rows, set_beside
+from harness.report.kinds import ZERO_SHOT, find_kind, find_share, gather_embeddings, sum_embeddings
 from harness.report.leaderboard import Leaderboard, RowStatus, RowSummary, Spread
 from harness.report.published import Published, read_published
 from harness.report.significance import (
@@ -27,7 +28,7 @@ from harness.report.significance import (
 from harness.report.titles import title_rows
 from harness.results.ensembles import find_outdated
 from harness.results.provenance import scrub_paths
-from harness.results.record import EfficiencyPart, PretrainingPart, Record
+from harness.results.record import EMBED, EfficiencyPart, PretrainingPart, Record
 from harness.results.shadow import gather_pretraining
 from harness.results.staleness import (
     AGAIN,
@@ -171,6 +172,7 @@ def _summarize_row(
     current = [record for record, stale in judged if stale is None]
     done = [record for record in current if record.status == "done"]
     spreads = {metric: _spread(done, metric) for metric in metrics}
+    described = done or [record for record, _ in judged]
     return RowSummary(
         name=name,
         model=shorten_name(row.model),
@@ -186,6 +188,9 @@ def _summarize_row(
         efficiency=_efficiency(done),
         records=tuple(record for record, _ in judged),
         counted=tuple(done),
+        kind=find_kind(described),
+        share=find_share(described),
+        embeddings=gather_embeddings(done),
         control=row.control,
         tuned=row.tuned,
         own_title=row.title,
@@ -303,8 +308,11 @@ def _efficiency(done: Iterable[Record]) -> dict[str, float]:
     for record in done:
         cost = record.efficiency
         numbers = {name: getattr(cost, name) for name in EfficiencyPart.model_fields if name not in PARTS}
-        numbers["device_hours"] = sum(cost.seconds.values()) / 3600 if cost.seconds else None
-        numbers["train_minutes"] = cost.seconds["train"] / 60 if "train" in cost.seconds else None
+        own = [seconds for phase, seconds in cost.seconds.items() if phase != EMBED]
+        numbers["device_hours"] = sum(own) / 3600 if own else None
+        trains = "train" in cost.seconds and find_kind([record]) != ZERO_SHOT
+        numbers["train_minutes"] = cost.seconds["train"] / 60 if trains else None
+        numbers["embedding_seconds"] = sum_embeddings(cost)
         for name, number in numbers.items():
             if number is not None:
                 values.setdefault(name, []).append(float(number))

@@ -35,7 +35,7 @@ def title_rows(rows: Sequence[RowSummary]) -> dict[str, str]:
         else:
             recipe = [f"{row.recipe} recipe"] if len(recipes) > 1 else []
             params = [f"{name} {value}" for name, value in given[row.name] if (name, value) not in shared]
-            titles[row.name] = ", ".join([f"{row.model} + {row.loss}", *recipe, *params])
+            titles[row.name] = ", ".join([row.system, *recipe, *params])
     counts = Counter(titles.values())
     return {name: title if counts[title] == 1 else name for name, title in titles.items()}
 

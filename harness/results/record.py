@@ -29,6 +29,8 @@ from harness.results.layout import predictions_file
 from harness.units import Pooling, Unit, tell_units
 
 SCHEMA: Literal[2] = 2
+EMBED = "embed"
+"""The phase in which a probe has embeddings made, or reads those that are there."""
 
 KEY = r"^[A-Za-z0-9_-]+$"
 ROW = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$"
@@ -197,10 +199,11 @@ class EfficiencyPart(Part):
         description="by phase: place, build, capture (and compile), embed, train, predict, evaluate",
     )
     joules: Number = Field(default=None, description="of the whole GPU while the combo ran, by NVML")
-    embeddings: EmbeddingsPart | None = Field(
-        default=None,
-        exclude_if=lambda embeddings: embeddings is None,
-        description="of a probe; its own phase embed is what this combo spent on having them",
+    embeddings: list[EmbeddingsPart] = Field(
+        default_factory=list,
+        exclude_if=lambda embeddings: not embeddings,
+        description="of a probe; of an ensemble those of its members, each once. A probe's own phase embed is what its "
+        "combo spent on having them",
     )
 
 

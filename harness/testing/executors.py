@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 from harness.board import Board, Row, board_text, row_text, save_board
 from harness.components import Engine, Executor, Future
 from harness.errors import UsageError
-from harness.execution.engines import ENGINE_KINDS, Destination, find_destination, find_future, make_needs, open_engine
+from harness.execution.engines import (
+    ENGINE_KINDS,
+    Destination,
+    divert_output,
+    find_destination,
+    find_future,
+    make_needs,
+    open_engine,
+)
 from harness.registry import load_registry
 from harness.testing.contract import ContractError, NotApplicable, Subject
 
@@ -149,14 +157,15 @@ def _engine(subject: Subject, folder: Path) -> Iterator[Engine]:
     """The subject's engine, opened for the length of the block."""
     gpus = int(subject.device != "cpu")
     needs = make_needs(folder, subject.component.name, workers=2, gpus=gpus, seconds=PATIENCE)
-    try:
-        engine = open_engine(_find(subject), needs)
-    except UsageError as error:
-        raise NotApplicable(str(error)) from None
-    try:
-        yield engine
-    finally:
-        engine.close()
+    with divert_output():
+        try:
+            engine = open_engine(_find(subject), needs)
+        except UsageError as error:
+            raise NotApplicable(str(error)) from None
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 @contextlib.contextmanager

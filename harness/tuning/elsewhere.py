@@ -87,8 +87,6 @@ class Searching(StudySubmitter):
         self.slots = Slots(study, limits.trials, limits.lease)
         self.at_work = False
         """Whether there are jobs that are not over."""
-        self.proven: set[str] = set()
-        """Jobs that were seen to have begun a trial."""
 
     def come_back(self) -> None:
         """Take up the workers of an earlier process."""
@@ -121,7 +119,7 @@ class Searching(StudySubmitter):
                 self.slots.give_up_of(ended.note.name, died=ended.kind != "interrupted")
             self.count_start(ended, achieved=ended.note.name in self.proven, needed=not self.slots.is_over())
         lacking = self.count_wanted(self.count_left()) - len(self.crew.jobs)
-        if lacking > 0 and not self._is_late() and not self.slots.is_over():
+        if lacking > 0 and not self.is_failing and not self._is_late() and not self.slots.is_over():
             order = self.make_order(self.make_task(trials=self.limits.trials, until=self.limits.until))
             self.crew.submit([order] * lacking)
         self.at_work = bool(self.crew.jobs)

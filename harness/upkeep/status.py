@@ -155,7 +155,7 @@ def _describe_job(book: JobBook, note: JobNote) -> JobStatus:
         open=note.ended is None and not book.is_over(note),
         submitted=note.submitted,
         host=None if lease is None else lease.about.get("host"),
-        combo=note.combo,
+        combo=next(iter(note.combos)) if len(note.combos) == 1 else None,
         log=note.log,
     )
 

@@ -146,7 +146,9 @@ def _submitting() -> Iterator[None]:
             yield
     except (FailedJobError, FailedSubmissionError) as error:
         lines = str(error).strip().splitlines() or ["it does not say why"]
-        raise HarnessError(f"SLURM takes no job: {lines[-1].removeprefix('sbatch: ')}") from None
+        reason = lines[-1].removeprefix("sbatch: ").removeprefix("error: ")
+        hint = "; --device cpu asks for no GPU" if "gres" in reason else ""
+        raise HarnessError(f"SLURM takes no job: {reason}{hint}") from None
     finally:
         os.environ.update(aside)
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,27 +17,17 @@ from tests.cluster.slurm import Slurm, why_not
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
-def _stand(folder: Path, *, accounting: bool) -> Iterator[Slurm]:
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """A SLURM of this process."""
     if reason := why_not():
         pytest.skip(reason)
-    cluster = Slurm(folder / "slurm", accounting=accounting)
+    cluster = Slurm(tmp_path_factory.mktemp("slurm") / "slurm")
     try:
         cluster.start()
         yield cluster
     finally:
         cluster.stop()
-
-
-@pytest.fixture(scope="session")
-def slurm(tmp_path_factory):
-    """A SLURM that keeps accounts."""
-    yield from _stand(tmp_path_factory.mktemp("accounts"), accounting=True)
-
-
-@pytest.fixture(scope="session")
-def bare_slurm(tmp_path_factory):
-    """A SLURM without slurmdbd."""
-    yield from _stand(tmp_path_factory.mktemp("bare"), accounting=False)
 
 
 def begin(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -47,6 +37,7 @@ def begin(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
         "HARNESS_CACHE_DIR": str(folder / "cache"),
         "HARNESS_DEVICE": "cpu",
         "HARNESS_TALLY": str(folder / "tally"),
+        "HARNESS_PACE": "0.2",
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
     }
@@ -95,9 +86,10 @@ def wait_until(holds: Callable[[], object], seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
-def find_epoch(board: Path) -> int:
-    """The highest epoch that a combo under way has finished; 0 where none is."""
-    return max((held.about.get("epoch") or 0 for held in Claims(board).read()), default=0)
+def find_begun(board: Path) -> dict[str, int]:
+    """The jobs that have finished an epoch of the combo that they are at, with their processes."""
+    held = [held.about for held in Claims(board).read() if held.about.get("epoch")]
+    return {about["job"]: about["process"] for about in held}
 
 
 def count_batches(folder: Path) -> int:

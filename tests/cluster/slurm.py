@@ -36,24 +36,27 @@ def why_not() -> str:
 
 
 class Slurm:
-    """A controller, a node with two processors and, with `accounting`, a database of jobs."""
+    """A controller, a node with two processors and a database of jobs."""
 
-    def __init__(self, folder: Path, *, accounting: bool) -> None:
-        self.folder, self.accounting = folder, accounting
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._daemons: list[subprocess.Popen[bytes]] = []
-        names = ("controller", "node", *(("accounts", "database") if accounting else ()))
+        names = ("controller", "node", "accounts", "database")
         self.ports = dict(zip(names, find_ports(len(names)), strict=True))
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.without_accounts = {"SLURM_CONF": str(folder / "without_accounts.conf")}
+        """The same for commands that are to find no accounts."""
 
     def start(self) -> None:
         """Start all of it, and wait until jobs can be submitted."""
         for name in ("state", "spool", "log"):
             (self.folder / name).mkdir(parents=True)
         self._start_munge()
-        (self.folder / "slurm.conf").write_text(self._controller_text())
-        if self.accounting:
-            self._start_database()
-            self._start_accounting()
+        accounts, text = self._accounts_text(), self._controller_text()
+        Path(self.environment["SLURM_CONF"]).write_text(text + accounts)
+        Path(self.without_accounts["SLURM_CONF"]).write_text(text)
+        self._start_database()
+        self._start_accounting()
         self._start("slurmctld", "-D")
         self._start("slurmd", "-D", "-N", "localhost")
         self._wait("SLURM", lambda: "idle" in self.ask("sinfo", "--noheader", "--format=%t"))
@@ -127,13 +130,15 @@ StorageLoc=slurm
         self._start("slurmdbd", "-D")
         self._wait("slurmdbd", lambda: self._succeeds("sacctmgr", "--immediate", "add", "cluster", "harness"))
 
-    def _controller_text(self) -> str:
-        accounts = f"""
+    def _accounts_text(self) -> str:
+        return f"""
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=localhost
-AccountingStoragePort={self.ports.get("accounts")}
+AccountingStoragePort={self.ports["accounts"]}
 AccountingStoragePass={self.folder}/munge.sock
 """
+
+    def _controller_text(self) -> str:
         return f"""
 ClusterName=harness
 SlurmctldHost=localhost
@@ -164,7 +169,7 @@ SlurmdParameters=config_overrides
 NodeName=localhost CPUs=2 RealMemory=32000 State=UNKNOWN
 PartitionName=gpu Nodes=localhost Default=YES DefaultTime=30 MaxTime=60 PriorityTier=1 State=UP
 PartitionName=urgent Nodes=localhost MaxTime=60 PriorityTier=2 PreemptMode=OFF State=UP
-{accounts if self.accounting else ""}"""
+"""
 
     def _start(self, *command: str) -> None:
         with (self.folder / "log" / f"{command[0]}.out").open("wb") as output:

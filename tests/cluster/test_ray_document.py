@@ -14,6 +14,7 @@ import pytest
 from harness.results.store import read_records
 from tests.cluster.ray_nodes import wait_for
 from tests.execution.conftest import start as start  # noqa: PLC0414 - a fixture
+from tests.execution.test_killed import outcome
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(300)]
 
@@ -23,7 +24,7 @@ SECTION = DOCUMENT.partition("\n## Ray\n")[2].partition("\n## ")[0]
 LINES = [shlex.split(line, comments=True) for line in BLOCK.splitlines()]
 HEAD = "127.0.0.4"
 SMALLER = "--num-cpus 1 --object-store-memory 80000000 --block --node-ip-address 127.0.0."
-LIGHTER = "--seeds 0 --only tiny-cnn--* --option train=48 --option val=60 --option test=120"
+LIGHTER = "--seeds 0 --only tiny-cnn--* --option train=48 --option val=60 --option test=120 --set recipe.epochs=1"
 RAY = [sys.executable, "-u", "-m", "ray.scripts.scripts"]
 
 
@@ -63,12 +64,15 @@ def type_line(start, tmp_path, monkeypatch):
         node.wait(timeout=60)
 
 
-def test_the_lines_of_the_document_run_a_board(type_line, tmp_path):
+def test_the_lines_of_the_document_run_a_board_with_the_records_of_a_local_run(type_line, start, tmp_path):
     assert len(LINES) <= 10
     said = [type_line(line) for line in LINES]
     (shown,) = [text for line, text in zip(LINES, said, strict=True) if line[:3] == ["harness", "plugins", "show"]]
     table = set(re.findall(r"^\| `(\w+)` \|", SECTION, re.MULTILINE))
     assert table | {"shared"} == set(re.findall(r"^    (\w+) = ", shown, re.MULTILINE)), "the document has each option"
     assert any("submitted 2 jobs to ray" in (text or "") for text in said)
-    records = read_records(tmp_path / "demo-board").records
-    assert {record.status for record in records} == {"done"}
+    here = start("run", "demo", *shlex.split(LIGHTER), "--board", "here")
+    assert here.wait(200) == 0
+    there = outcome(tmp_path / "demo-board")
+    assert len(read_records(tmp_path / "demo-board").records) == 2
+    assert there == outcome(tmp_path / "here")

@@ -12,7 +12,14 @@ from scipy.integrate import quad
 from scipy.stats import chi2, f, norm, t
 
 from harness import UsageError
-from harness.evaluation.comparison import System, compare_pairs, find_system_intervals, judge_margin, rank_groups
+from harness.evaluation.comparison import (
+    System,
+    compare_pairs,
+    estimate_seed_variances,
+    find_system_intervals,
+    judge_margin,
+    rank_groups,
+)
 from harness.evaluation.significance import adjust_holm
 
 
@@ -259,3 +266,33 @@ def test_equal_systems_are_called_different_about_as_often_as_said(count, patien
         assert pair.p is not None
         rejected += pair.p < 0.05
     assert 0.02 < rejected / trials < 0.08
+
+
+# --- rows whose seeds repeat each other ------------------------------------------------------------------------------
+
+
+def test_rows_that_repeat_have_no_spread_and_change_nothing_for_the_others():
+    draw = np.random.default_rng(3)
+    trained = [0.8 + 0.01 * draw.normal(size=3) for _ in range(5)]
+    alone, known = estimate_seed_variances(trained)
+    beside = [*trained, *(np.full(3, value) for value in (0.7, 0.75, 0.9)), 0.6 + np.array([0, 1e-7, 2e-7])]
+    variance, freedom = estimate_seed_variances(beside)
+    assert variance[:5].tolist() == alone.tolist()
+    assert freedom[:5].tolist() == known.tolist()
+    assert variance[5:].tolist() == [0, 0, 0, 0]
+
+
+def test_two_rows_that_repeat_differ_by_patients_alone():
+    draw = np.random.default_rng(4)
+    resamples = [np.tile(value + 0.01 * draw.normal(size=400), (3, 1)) for value in (0.8, 0.9)]
+    systems = {name: System(np.full(3, one.mean()), one) for name, one in zip("ab", resamples, strict=True)}
+    (pair,) = compare_pairs(systems)
+    assert (pair.p, pair.interval) == (pair.p_patients, pair.interval_patients)
+    assert pair.differs
+    assert rank_groups(systems, higher_is_better=True) == {"b": 1, "a": 2}
+
+
+def test_an_ensemble_of_rows_that_repeat_repeats_too():
+    trained = [np.array([0.8, 0.81, 0.82]), np.array([0.7, 0.72, 0.71]), np.full(3, 0.9)]
+    variance, _ = estimate_seed_variances(trained, [False, False, True])
+    assert variance[2] == 0

@@ -81,6 +81,14 @@ def test_records_are_those_of_a_run_here_to_the_last_bit(finish, tmp_path, on):
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
+def test_what_an_engine_prints_is_kept_off_standard_output(begin):
+    run = begin(*BOARD, "--board", "b", "--on", "plain", "--json")
+    printed, errors = run.communicate(timeout=400)
+    assert run.returncode == 0, errors
+    assert len(json.loads(printed)["rows"]) == 2
+    assert [errors.count(line) for line in ("opened\n", "a node was lost\n", "closed\n")] == [2, 1, 1]
+
+
 @pytest.mark.parametrize("shared", ["true", "false"])
 def test_rendered_images_come_to_the_same_elsewhere(finish, tmp_path, shared):
     finish(*PHANTOM, "--board", "here")

@@ -180,3 +180,14 @@ def test_a_plan_needs_neither_images_nor_weights_and_says_where_a_run_would_stop
     assert code == 0, err
     assert "a run here would stop: " in err + out
     assert "1 of 1 combination would be run" in out
+
+
+def test_images_are_embedded_once_for_all_probes_that_share_embeddings(harness, board, write_speed):
+    write_speed("tiny-cnn")
+    text = BOARD.replace('["toy-net", "tiny-cnn"]', '["tiny-cnn"]').replace('["toy"]', '["linear-probe", "knn"]')
+    given = 'params = { recipe = { weights = "random", load_size = 16, size = 16 } }'
+    (board / "board.toml").write_text(f"{text}{given}\n")
+    found = plan(harness, "--speeds", "speeds")
+    once = (TRAIN + VAL + TEST) / 200
+    assert found["total"] == pytest.approx(2 * once / 3600), "random weights are those of each seed"
+    assert sorted(found["rows"].values()) == [0, pytest.approx(2 * once / 3600)]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import os
+import shutil
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +17,22 @@ import torch
 
 from harness.board import Board, Row, board_text, row_text, save_board
 from harness.components import Executor
-from harness.errors import HarnessError
-from harness.execution import crew, local, planning, submitter
+from harness.errors import HarnessError, OrderRefusedError, StorageError
+from harness.execution import carrying, crew, local, planning, submitter
+from harness.execution.claims import Claims
 from harness.execution.dispatch import Dispatch
 from harness.execution.elsewhere import run_by
 from harness.execution.engines import Destination
 from harness.execution.events import ComboFinished, ComboRetried, Event, JobEnded, JobsSubmitted
 from harness.execution.interruption import Interrupted
-from harness.execution.jobs import JobBook
+from harness.execution.jobs import JobBook, JobNote
 from harness.execution.order import Order
 from harness.execution.parcels import pack_result
 from harness.execution.planning import Settings
 from harness.execution.submitter import Elsewhere
 from harness.registry import load_registry
 from harness.results.record import Record
+from harness.results.store import read_records
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 Answer = Callable[[Mapping[str, Any]], Any]
@@ -71,13 +77,15 @@ def board(tmp_path) -> Board:
 def run(board, tmp_path):
     """Run the board by an engine; gives records and events."""
 
-    def go(engine: Any, *, shared: bool = True, retries: int = 0) -> tuple[tuple[Record, ...], list[Event]]:
+    def go(
+        engine: Any, *, shared: bool = True, retries: int = 0, seeds: tuple[int, ...] = (0,)
+    ) -> tuple[tuple[Record, ...], list[Event]]:
         registry = load_registry([TOY])
         events: list[Event] = []
         settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=True)
         to = Destination(executor=Executor(name="answering", open=lambda needs: engine), shared=shared)
         elsewhere = Elsewhere(to=to, settings=settings, registry=registry, plugins=(TOY,), device="cpu")
-        planned = planning.plan(board, registry, settings, lambda event: None)
+        planned = planning.plan(replace(board, seeds=seeds), registry, settings, lambda event: None)
         return local.run(planned, events.append, run_by(elsewhere), retries=retries), events
 
     return go
@@ -91,7 +99,7 @@ def packed(tmp_path_factory) -> dict[str, Any]:
     made = Board(folder=folder, title="t", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
     settings = Settings(data_root=folder, cache=folder / "cache", device=torch.device("cpu"))
     (record,) = local.run(planning.plan(made, load_registry([TOY]), settings, lambda event: None), lambda event: None)
-    return {"outcome": "done", **pack_result(folder, record)}
+    return {"outcome": "done", "folder": str(folder), **pack_result(folder, record)}
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -165,6 +173,16 @@ def test_a_result_that_was_damaged_on_its_way_is_a_failure_that_says_so(run, boa
     assert not (board.folder / "runs" / record.key / "weights.safetensors").exists()
 
 
+def test_what_an_engine_refuses_in_words_is_said_as_it_is_and_leaves_no_job(run, board):
+    class Refusing(Answering):
+        def submit(self, function, /, *arguments):
+            raise HarnessError("there is no partition 'gpu'")
+
+    with pytest.raises(HarnessError, match=r"^there is no partition 'gpu'$"):
+        run(Refusing(lambda order: None))
+    assert JobBook(board.folder).read() == ()
+
+
 def test_an_engine_that_takes_nothing_is_opened_again_and_then_named(run):
     class Refusing(Answering):
         def submit(self, function, /, *arguments):
@@ -215,6 +233,132 @@ def test_a_job_that_somebody_has_cancelled_ends_the_run_and_is_not_replaced(run,
         run(engine, retries=5)
     assert engine.orders == 1
     assert [left.name for left in interrupted.value.left] == ["toy-net--bce--toy--s0"]
+
+
+class Queue:
+    """An engine in which one job waits: that of an earlier command."""
+
+    capacity = 1
+
+    def __init__(self, packed: Mapping[str, Any]) -> None:
+        self.job: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.answer, self.orders = packed, 0
+
+    def find(self, job):
+        return self.job if job == "1" else None
+
+    def submit(self, function, /, *arguments):
+        self.orders += 1
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_result(self.answer)
+        return future
+
+    def close(self):
+        pass
+
+
+def note_job(board: Board, work: str, combos: Mapping[str, str]) -> JobBook:
+    book = JobBook(board.folder)
+    book.write(JobNote(name="before", work=work, executor="answering", job="1", combos=combos))
+    return book
+
+
+def test_jobs_of_other_rows_belong_to_the_command_that_has_left_them(run, board, packed):
+    book, engine = note_job(board, "combo", {"another--bce--toy--s0": "k"}), Queue(packed)
+    (record,), _ = run(engine, shared=False)
+    assert record.status == "done"
+    assert engine.orders == 1
+    assert not engine.job.cancelled()
+    assert [note.name for note in book.find_open()] == ["before"]
+
+
+def test_a_job_of_an_earlier_command_that_has_more_to_do_is_not_ended(run, board, packed):
+    combo, key = "toy-net--bce--toy--s0", json.loads(packed["record"])["key"]
+    book, engine = note_job(board, "run", {combo: key, "another--bce--toy--s0": "k"}), Queue(packed)
+
+    def make_record() -> None:
+        shutil.copytree(packed["folder"], board.folder, dirs_exist_ok=True)
+
+    threading.Timer(0.5, make_record).start()
+    (record,), events = run(engine)
+    assert record.status == "done"
+    assert [event.again for event in events if isinstance(event, JobsSubmitted)] == [True]
+    assert not engine.job.cancelled()
+    assert [note.name for note in book.find_open()] == ["before"]
+
+
+def test_jobs_that_come_to_nothing_end_none_that_is_at_work(run, board):
+    class Mixed(Answering):
+        capacity = 3
+
+        def submit(self, function, /, *arguments):
+            self.orders += 1
+            future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            if self.orders == 1:
+                job, self.at_work = json.loads(arguments[0])["job"], future
+                assert Claims(board.folder).take("toy-net--bce--toy--s0", job=job, epoch=1, epochs=2) is not None
+                threading.Timer(1.0, future.set_exception, [RuntimeError("the node went away")]).start()
+            else:
+                future.set_exception(concurrent.futures.CancelledError())
+            return future
+
+    engine = Mixed(lambda order: None)
+    with pytest.raises(HarnessError, match="2 jobs in a row ended before they had begun"):
+        run(engine, seeds=(0, 1, 2))
+    assert engine.orders == 5, "two at first, and two others after the first job"
+    assert not engine.at_work.cancelled()
+    (record,) = read_records(board.folder).records
+    assert record.failure is not None
+    assert record.failure.where == "after epoch 1 of 2"
+
+
+def test_a_job_that_another_command_waits_for_is_left_to_it(run, board, packed):
+    combo, key = "toy-net--bce--toy--s0", json.loads(packed["record"])["key"]
+    book, engine = note_job(board, "combo", {combo: key}), Queue(packed)
+    theirs = Claims(board.folder).take(combo, process=os.getpid())
+    assert theirs is not None
+    released = threading.Timer(0.5, theirs.release)
+    released.start()
+    (record,), _ = run(engine, shared=False)
+    assert record.status == "done"
+    assert not engine.job.cancelled()
+    assert [note.name for note in book.find_open()] == ["before"]
+
+
+def test_a_result_that_cannot_be_written_is_found_again(run, board, packed, monkeypatch):
+    def fill_up(*_: Any) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(carrying, "unpack_result", fill_up)
+        with pytest.raises(StorageError, match="the disk is full"):
+            run(Answering(lambda order: packed), shared=False)
+    (note,) = JobBook(board.folder).find_open()
+    JobBook(board.folder).write(replace(note, job="1"))
+    engine = Queue(packed)
+    engine.job.set_result(packed)
+    (record,), _ = run(engine, shared=False)
+    assert record.status == "done"
+    assert engine.orders == 0
+
+
+def test_a_job_that_was_cancelled_before_it_began_does_not_begin(board):
+    book = note_job(board, "run", {})
+    book.end(book.read()[0], "cancelled")
+    with pytest.raises(OrderRefusedError, match="cancelled before it began"), book.sign_in("before"):
+        raise AssertionError
+
+
+def test_a_job_that_is_begun_again_elsewhere_goes_on_with_what_it_had_claimed(board, tmp_path):
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    planned = planning.plan(board, load_registry([TOY]), settings, lambda event: None)
+    name = planned[0].job.combo.name
+    assert Claims(board.folder).take(name, machine="another", process=1, job="the-job") is not None
+    for job in ("another-job", None):
+        with Dispatch(planned, lambda event: None, job=job) as dispatch:
+            assert dispatch.take(None) is None
+    with Dispatch(planned, lambda event: None, job="the-job") as dispatch:
+        assert dispatch.take(None) is not None
 
 
 def test_an_order_names_what_there_was_of_each_combo(board, tmp_path, run):

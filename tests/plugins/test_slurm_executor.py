@@ -135,12 +135,18 @@ def test_without_submitit_the_command_that_installs_it_is_told(cluster, monkeypa
         open_by_name(Destination(executor=registry.executor("slurm")), make_needs(cluster))
 
 
+def test_a_cluster_without_gpus_is_told_how_to_do_without(cluster):
+    (cluster / "refusal").write_text("sbatch: error: Invalid generic resource (gres) specification\n")
+    with pytest.raises(HarnessError, match="specification; --device cpu asks for no GPU"):
+        open_engine(make_needs(cluster)).submit(math.sqrt, 2.0)
+
+
 def test_what_sbatch_refuses_is_one_line(cluster):
     (cluster / "refusal").write_text("sbatch: error: invalid partition: x\nsbatch: error: Invalid partition\n")
     engine = open_engine(make_needs(cluster))
-    with pytest.raises(HarnessError, match=r"^SLURM takes no job: error: Invalid partition$"):
+    with pytest.raises(HarnessError, match=r"^SLURM takes no job: Invalid partition$"):
         engine.submit(math.sqrt, 2.0)
-    with pytest.raises(HarnessError, match=r"^SLURM takes no job: error: Invalid partition$"), engine.batch():
+    with pytest.raises(HarnessError, match=r"^SLURM takes no job: Invalid partition$"), engine.batch():
         engine.submit(math.sqrt, 2.0)
 
 

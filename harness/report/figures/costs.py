@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from harness.metric_names import title_metric
 from harness.report.drawing import make_scale
 from harness.report.figures.placement import place_names
-from harness.report.figures.style import COLORS, COST, WIDTH, Figure, finish, shorten, table
+from harness.report.figures.style import COLORS, COST, WIDTH, Figure, by_kind, finish, shorten, table
+from harness.report.kinds import CONTROL, KINDS, ZERO_SHOT
 from harness.text import count
 
 if TYPE_CHECKING:
@@ -40,13 +41,24 @@ def _take(name: str, unit: float = 1.0) -> Callable[[Mapping[str, float]], float
     return lambda efficiency: efficiency[name] / unit if efficiency.get(name) else None
 
 
+def _find_training(efficiency: Mapping[str, float]) -> float | None:
+    """Minutes of training, and of embedding where there was some: what the row would cost alone."""
+    found = efficiency.get("train_minutes")
+    return found + efficiency.get("embedding_seconds", 0.0) / 60 if found else None
+
+
 def _find_time(efficiency: Mapping[str, float]) -> float | None:
     speed = efficiency.get("inference_images_per_second")
     return 1000 / speed if speed else None
 
 
+SHARED = (
+    Cost("training", "training and embedding, minutes", _find_training),
+    Cost("fit", "training alone, minutes", _take("train_minutes")),
+)
+"""What takes the place of training time where embeddings are shared."""
 AXES = (
-    Cost("training", "training time, minutes", _take("train_minutes")),
+    Cost("training", "training time, minutes", _find_training),
     Cost("image", "time per test image, ms", _find_time),
     Cost("memory", "peak device memory, MiB", _take("peak_device_bytes", 2**20)),
     Cost("energy", "energy of the GPU, kJ", _take("joules", 1000)),
@@ -61,7 +73,8 @@ def draw_costs(summary: Leaderboard) -> Figure | None:
     None where no cost tells two rows apart.
     """
     higher = summary.directions.get(summary.objective, True)
-    kinds = [cost for cost in AXES if summary.timings_compare or not cost.timed]
+    axes = (*SHARED, *AXES[1:]) if any(row.embeddings for row in summary.ranked) else AXES
+    kinds = [cost for cost in axes if summary.timings_compare or not cost.timed]
     listed = {cost: _list_rows(summary, cost) for cost in kinds}
     found = {cost: rows for cost, rows in listed.items() if len({row["cost"] for row in rows}) > 1}
     if not found:
@@ -75,14 +88,37 @@ def draw_costs(summary: Leaderboard) -> Figure | None:
         "cost",
         f"{objective} against cost",
         f"{count(most, 'row')}. The dashed line joins the rows that no other row beats in both {objective} and cost."
-        f"{_explain_missing(summary)} Where there is no room for a row's name, its point shows it on hover.",
-        _draw(objective, found),
+        f"{_explain_kinds(summary)}{_explain_missing(summary)} "
+        "Where there is no room for a row's name, its point shows it on hover.",
+        _draw(objective, found, _list_kinds(rows)),
         rows=rows,
         front=front,
         names=names,
         heading=[{}],
     )
     return replace(figure, choices={cost.name: cost.heading for cost in found})
+
+
+def _list_kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The kinds of the rows, where they are several."""
+    there = {row["kind"] for row in rows}
+    return [kind for kind in KINDS if kind in there] if len(there) > 1 else []
+
+
+def _explain_kinds(summary: Leaderboard) -> str:
+    """What to know of rows that were not trained whole."""
+    kinds = {row.kind for row in summary.rows if row.metrics}
+    told = ""
+    if any(row.embeddings for row in summary.ranked):
+        told += (
+            " Embeddings are made once for all rows that share them: training and embedding is what a row costs by "
+            "itself, training alone what it costs beside the others."
+        )
+    if ZERO_SHOT in kinds:
+        told += " A zero-shot row has no training time, and stands on the other axes."
+    if CONTROL in kinds:
+        told += " Controls are not drawn."
+    return told
 
 
 def _explain_missing(summary: Leaderboard) -> str:
@@ -95,6 +131,7 @@ def _list_rows(summary: Leaderboard, cost: Cost) -> list[dict[str, Any]]:
         {
             "axis": cost.name,
             "row": row.title,
+            "kind": row.kind,
             "value": shorten(row.metrics[summary.objective].mean),
             "cost": shorten(found),
         }
@@ -161,7 +198,8 @@ def _place(rows: Sequence[Mapping[str, Any]], front: Sequence[Mapping[str, Any]]
     return places
 
 
-def _draw(objective: str, found: Mapping[Cost, Sequence[Mapping[str, Any]]]) -> Any:
+def _draw(objective: str, found: Mapping[Cost, Sequence[Mapping[str, Any]]], kinds: Sequence[str]) -> Any:
+    """The chart; with several `kinds`, points differ in shape and color by them."""
     import altair as alt
 
     ranges = {cost.name: find_range([row["cost"] for row in rows]) for cost, rows in found.items()}
@@ -183,15 +221,16 @@ def _draw(objective: str, found: Mapping[Cost, Sequence[Mapping[str, Any]]]) -> 
         return table(name).transform_filter(f"datum.axis == {COST}")
 
     line = shown("front").mark_line(color=COLORS[1], strokeDash=[6, 3]).encode(x=x, y=y)
-    points = shown("rows").mark_point(color=COLORS[0], filled=True, size=70, opacity=1)
+    points = shown("rows").mark_point(color=COLORS[0], filled=True, size=110 if kinds else 70, opacity=1)
     names = shown("names").transform_filter(f"datum.narrow == (width < {NARROW})")
     called = names.mark_text(
         align=alt.ExprRef("datum.align"), dx=alt.ExprRef("datum.dx"), dy=alt.ExprRef("datum.dy"), baseline="middle"
     )
-    heading = table("heading").mark_text(baseline="top", y=alt.ExprRef("height + 28"), x=alt.ExprRef("width / 2"))
+    below: dict[str, Any] = {"y": alt.ExprRef("height + 28"), "x": alt.ExprRef("width / 2")}
+    heading = table("heading").mark_text(baseline="top", limit=0, **below)
     layers = (
         line,
-        points.encode(x=x, y=y, tooltip=["row:N", "value:Q", "cost:Q"]),
+        points.encode(x=x, y=y, tooltip=["row:N", "kind:N", "value:Q", "cost:Q"], **(by_kind(kinds) if kinds else {})),
         called.encode(x=x, y=y, text="row:N"),
         heading.encode(text=alt.value(alt.ExprRef(f"headings[{COST}]"))),
     )

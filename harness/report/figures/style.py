@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.report.kinds import ENSEMBLE, LINEAR, NEIGHBORS, SCRATCH, SUBMITTED, TUNED, ZERO_SHOT
+
 if TYPE_CHECKING:
     import altair as alt
     import numpy as np
@@ -22,6 +24,16 @@ DASHES = ((1, 0), (6, 3), (2, 2))
 POLICY_SHAPES = ("circle", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left")
 """Without the diamond, which is a reader's."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
+KIND_MARKS = {
+    SCRATCH: ("circle", COLORS[0]),
+    TUNED: ("square", COLORS[2]),
+    LINEAR: ("triangle-up", COLORS[3]),
+    NEIGHBORS: ("diamond", COLORS[5]),
+    ZERO_SHOT: ("cross", COLORS[4]),
+    ENSEMBLE: ("triangle-down", COLORS[6]),
+    SUBMITTED: ("triangle-right", COLORS[1]),
+}
+"""Shape and color of a row by how it was trained: either tells it."""
 WIDTH = 560
 CHOSEN = "chosen"
 """What the page's script sets to the names of the rows that are shown."""
@@ -110,6 +122,18 @@ def by_row(
         dashes = [list(DASHES[turn % len(DASHES)]) for turn in rounds]
         return alt.StrokeDash("row:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
     return alt.Shape("row:N", scale=alt.Scale(domain=names, range=cycle(SHAPES, names)), legend=legend)
+
+
+def by_kind(kinds: Sequence[str]) -> dict[str, Any]:
+    """Channels that tell by shape and color how rows were trained, in one legend."""
+    import altair as alt
+
+    shapes, colors = zip(*(KIND_MARKS[kind] for kind in kinds), strict=True)
+    legend = alt.Legend(title="how rows were trained", symbolSize=110, offset=34)
+    return {
+        "shape": alt.Shape("kind:N", scale=alt.Scale(domain=list(kinds), range=list(shapes)), legend=legend),
+        "color": alt.Color("kind:N", scale=alt.Scale(domain=list(kinds), range=list(colors)), legend=legend),
+    }
 
 
 def by_policy(policies: Sequence[str]) -> Any:
