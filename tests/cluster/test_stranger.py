@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from harness.results.store import read_records
+from tests.conftest import TOY
 from tests.execution.conftest import start as start  # noqa: PLC0414 - a fixture
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(400)]
 
 SECTION = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text().partition("## An executor in one file")[2]
 SHOWN = "tcp://10.0.0.1:8786"
+SMALL = (
+    "run", "--dataset", "toy", "--models", "toy-net,tiny-cnn", "--losses", "bce", "--recipes", "toy", "--seeds", "0",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +43,12 @@ def test_the_executor_of_the_document_passes_the_check(plugin, scheduler, start)
     checked = start(*(word.replace(SHOWN, scheduler) for word in command[1:]), "--device", "cpu")
     said, errors = checked.communicate(timeout=380)
     assert checked.returncode == 0, said + errors
+
+
+def test_it_runs_a_board(plugin, scheduler, start, tmp_path):
+    where = ("--on", "dask", "--on-option", f"address={scheduler}", "--plugin", plugin, "--plugin", str(TOY))
+    run = start(*SMALL, "--board", "board", *where)
+    _, said = run.communicate(timeout=200)
+    assert run.returncode == 0, said
+    assert "submitted 2 jobs to dask" in said
+    assert [record.status for record in read_records(tmp_path / "board").records] == ["done", "done"]
