@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.errors import UsageError, WeightsError
 from harness.files import decode_text
 from harness.identifiers import simplify
+from harness.text import agree
 
 BUNDLED = {"chest": "prompts.toml"}
 """Sets that the harness brings along, by name."""
@@ -47,9 +48,10 @@ class PromptSet:
         known = {simplify(label): one for label, one in self.by_label.items()}
         lacking = [label for label in labels if simplify(label) not in known]
         if lacking:
+            named = f"{agree(len(lacking), 'the label', 'the labels')} {', '.join(lacking)}"
             raise UsageError(
-                f"there are no prompts for the label {', '.join(lacking)}; write a file with a table [{lacking[0]}] "
-                "that has the lists present and absent, and name it with --set model.prompts=FILE"
+                f"there are no prompts for {named}; write a file with a table [{lacking[0]}] that has the lists "
+                "present and absent, and name it with --set model.prompts=FILE"
             )
         return {label: known[simplify(label)] for label in labels}
 

@@ -66,18 +66,40 @@ def judge(summary: Leaderboard) -> str:
     if judge_against_chance(summary):
         return f"{on}No row is better than chance. {best.title} is first with {called} {value}."
     values = f"{called} {value} vs {_shorten(lead.second, summary)}"
-    leaders = [row.title for row in summary.ranked if row.group == 1]
+    tied, scattered = split_first_group(summary)
+    leaders = [row.title for row in tied]
     if best.group is None or lead.second.group is None or lead.pair is None or lead.pair.p_holm is None:
         doubt = "Not shown to be significant" if lead.p_seeds is None else f"Over seeds alone {format_p(lead.p_seeds)}"
         return f"{on}{best.title} is ahead of {lead.second.title}. {values}. {doubt}."
     chance = format_p(lead.pair.p_holm)
+    doubt = _tell_scattered(scattered, summary)
     if len(leaders) == 1:
-        return f"{on}{best.title} is best. {values} of {lead.second.title}, {chance}."
+        verdict = "is first" if scattered else "is best"
+        return f"{on}{best.title} {verdict}. {values} of {lead.second.title}, {chance}.{doubt}"
     if len(leaders) == 2:
-        return f"{on}Tie: {leaders[0]} and {leaders[1]}. {values}, {chance}.{_tell_next(summary)}"
-    last = next(row for row in reversed(summary.ranked) if row.group == 1)
-    span = f"{called} from {value} to {_shorten(last, summary)}"
-    return f"{on}Tie of {len(leaders)} rows, {best.title} first. {span}.{_tell_next(summary)}"
+        return f"{on}Tie: {leaders[0]} and {leaders[1]}. {values}, {chance}.{_tell_next(summary)}{doubt}"
+    span = f"{called} from {value} to {_shorten(tied[-1], summary)}"
+    return f"{on}Tie of {len(leaders)} rows, {best.title} first. {span}.{_tell_next(summary)}{doubt}"
+
+
+def split_first_group(summary: Leaderboard) -> tuple[list[RowSummary], list[RowSummary]]:
+    """The rows of the first group, in order: those at the top, and those that stand below a row of another group.
+
+    The latter are worse in their means, but vary so much that their test finds no significant difference.
+    """
+    others = [place for place, row in enumerate(summary.ranked) if row.group is not None and row.group > 1]
+    end = min(others, default=len(summary.ranked))
+    first = [(place, row) for place, row in enumerate(summary.ranked) if row.group == 1]
+    return [row for place, row in first if place < end], [row for place, row in first if place > end]
+
+
+def _tell_scattered(rows: list[RowSummary], summary: Leaderboard) -> str:
+    """Say of rows far below the best that only their own variation keeps them in its group."""
+    if not rows:
+        return ""
+    named = " and ".join(f"{row.title} ({_shorten(row, summary)})" for row in rows)
+    varies = "its results vary" if len(rows) == 1 else "their results vary"
+    return f" {named} cannot be told from the first: {varies} too much."
 
 
 def _tell_others(summary: Leaderboard) -> str:
@@ -86,8 +108,8 @@ def _tell_others(summary: Leaderboard) -> str:
 
 
 def _tell_next(summary: Leaderboard) -> str:
-    """Say that the first row, or every row of the first group, is significantly better than the best of the others."""
-    leaders = [row for row in summary.ranked if row.group == 1]
+    """Say that the first row, or every tied row at the top, is significantly better than the best of the others."""
+    leaders, _ = split_first_group(summary)
     following = next((row for row in summary.ranked if row.group is not None and row.group > 1), None)
     if following is None:
         return ""

@@ -88,7 +88,7 @@ def _describe_record(part: NetworkPart, record: Record) -> dict[str, Any]:
     combo, data = record.combo, record.dataset
     objective = record.labels_resampled or next(iter(record.metrics), "")
     return {
-        "title": f"{combo.model} trained with {combo.loss} on {data.name}",
+        "title": f"{combo.model} {_tell_fit(part, record)} on {data.name}",
         "summary": f"A multi-label classifier of chest radiographs: {combo.model}, loss {combo.loss}, recipe "
         f"{combo.recipe}, seed {combo.seed}, row `{combo.row}` of its board.",
         "dataset": data.name,
@@ -110,6 +110,16 @@ def _describe_record(part: NetworkPart, record: Record) -> dict[str, Any]:
         **_describe_subgroups(record),
         "calibration": _describe_calibration(record),
     }
+
+
+def _tell_fit(part: NetworkPart, record: Record) -> str:
+    """What was done with the data, for the title."""
+    told = {
+        "head": "frozen, with a linear probe fitted",
+        "neighbors": "frozen, with the nearest neighbors",
+        "nothing": "as it was built, with thresholds chosen",
+    }
+    return told.get(part.recipe.train, f"trained with {record.combo.loss}")
 
 
 def _tell_options(options: Mapping[str, Any]) -> list[tuple[str, str]]:

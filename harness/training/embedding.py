@@ -175,9 +175,19 @@ class _Encoder:
         self.predictor = Predictor(network, placed, recipe, task, numerics, engine, execution, table, frozen.width)
 
     def embed(self, first: int, last: int) -> NDArray[np.float32]:
-        """Embed images first..last, (last - first, D)."""
+        """Embed images first..last, (last - first, D).
+
+        Raises `PluginError` where a number is not finite, so that nothing of it comes into the cache.
+        """
         index = torch.arange(first, last, device=self.device)
-        return self.predictor.logits_at(index).cpu().numpy()
+        values = self.predictor.logits_at(index)
+        broken = int((~values.isfinite().all(dim=1)).sum())
+        if broken:
+            raise PluginError(
+                f"the embeddings of {broken:,} of {last - first:,} images hold NaN or infinite values; look at the "
+                "network's weights and its precision (--set recipe.precision=float32)"
+            )
+        return values.cpu().numpy()
 
 
 def _identify(

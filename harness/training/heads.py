@@ -97,8 +97,9 @@ class NeighborsHead(nn.Module):
         logits = []
         for number in numbers:
             used = min(number, total)
-            share = found[:, used - 1] / of_all[:, used - 1, None]  # (B, c)
-            logits.append(((share * used + prior) / (used + 1)).logit())
+            share = (found[:, used - 1] / of_all[:, used - 1, None]).clamp(0, 1)  # (B, c)
+            # odds of two small sums, where the logit of a probability would round to one and be infinite
+            logits.append((share * used + prior).log() - ((1 - share) * used + (1 - prior)).log())
         return torch.stack(logits)
 
     def _find_nearest(self, own: Tensor, known: Tensor, wanted: int) -> tuple[Tensor, Tensor]:

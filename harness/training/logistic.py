@@ -80,8 +80,8 @@ def fit_heads(features: Tensor, targets: Tensor, strengths: Sequence[float]) -> 
     share = targets.nan_to_num(0.0).sum(0) / known.sum(0).clamp(min=1)  # (C,)
     share = torch.where(known.any(0), share, 0.5)
     fitted = (targets > 0).any(0) & (known & (targets < 1)).any(0)
-    problems = torch.tensor([(s, c) for s in range(len(strengths)) for c in range(count) if fitted[c]], device=device)
-    problems = problems.view(-1, 2)
+    pairs = [(s, c) for s in range(len(strengths)) for c in range(count) if fitted[c]]
+    problems = torch.tensor(pairs, dtype=torch.int64, device=device).view(-1, 2)  # of none, too
     strength = torch.tensor(list(strengths), dtype=features.dtype, device=device)[problems[:, 0]]
     solver = _Solver(features, targets, mean, scale, problems[:, 1], strength)
     start = features.new_zeros(len(problems), features.shape[1] + 1)

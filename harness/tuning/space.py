@@ -19,6 +19,8 @@ from harness.parameters import SECTIONS, Params, flatten, list_fields, parse_val
 from harness.registry import Registry
 
 Values = Float | Int | Choice
+IN_TRAINING_ALONE = ("model.drop_rate",)
+"""What a network does only while it is trained: a probe would embed again for every value, and get the same."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,19 @@ def name_value(value: object) -> str:
 
 
 def declared_space(choices: Choices) -> dict[str, Dimension]:
-    """What the components themselves declare."""
+    """What the components themselves declare, without what does nothing where the network is not trained."""
     offered: dict[str, Model | Loss | Recipe] = {
         "model": choices.model,
         "loss": choices.loss,
         "recipe": choices.recipe,
     }
-    return {
+    space = {
         f"{section}.{name}": Dimension(f"{section}.{name}", values, f"{section} '{component.name}'")
         for section, component in offered.items()
         for name, values in component.space.items()
     }
+    useless = () if choices.recipe.train == "all" else IN_TRAINING_ALONE
+    return {name: dimension for name, dimension in space.items() if name not in useless}
 
 
 def gather_space(choices: Choices, file: Path | None, searched: Sequence[str], fixed: Params) -> dict[str, Dimension]:

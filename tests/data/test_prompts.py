@@ -52,7 +52,8 @@ def test_names_may_differ_in_case_and_punctuation():
 
 
 def test_a_label_without_sentences_is_refused_by_name():
-    with pytest.raises(UsageError, match="no prompts for the label Tuberculosis, Silicosis; write a file with a table"):
+    told = "no prompts for the labels Tuberculosis, Silicosis; write a file with a table"
+    with pytest.raises(UsageError, match=told):
         read_prompts("chest").choose(["Mass", "Tuberculosis", "Silicosis"])
 
 

@@ -109,7 +109,7 @@ def test_a_dataset_with_a_label_without_sentences_is_refused_before_anything_is_
     names = ["--models", f"open-clip/{encoders}/open", "--losses", "bce", "--recipes", "zero-shot", "--board", "b"]
     code, _, err = harness("run", "--dataset", "phantom", *DATA, *names, "--set", "model.prompts=mine.toml")
     assert code == 2
-    assert "model 'open-clip/open' cannot be used here: there are no prompts for the label Atelectasis" in err
+    assert "model 'open-clip/open' cannot be used here: there are no prompts for the labels Atelectasis" in err
 
 
 @pytest.mark.slow

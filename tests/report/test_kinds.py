@@ -14,6 +14,7 @@ from harness.board import read_board
 from harness.cli.board_listing import as_plain
 from harness.cli.row_listing import as_text
 from harness.report.figures.costs import draw_costs
+from harness.report.headline import judge
 from harness.report.kinds import (
     CONTROL,
     ENSEMBLE,
@@ -84,6 +85,14 @@ def test_rows_are_marked_by_how_they_were_trained(summary, rows):
     assert marks["tiny-cnn--bce--demo"] == "trained from scratch"
     assert {marks[name] for name in marks if "zero-shot" in name} == {"zero-shot"}
     assert {marks[name] for name in marks if name.startswith(("ensemble", "control"))} == {""}
+
+
+def test_a_row_far_below_the_best_that_only_its_spread_ties_with_it_is_told_apart(summary):
+    verdict = judge(summary)
+    assert verdict.startswith("Tie of 3 rows, greedy ensemble of 2 to 4 first. AUROC from 0.802 to 0.698.")
+    assert verdict.endswith(
+        "hf/dino, few-shot-10-percent recipe (0.443) cannot be told from the first: its results vary too much."
+    )
 
 
 def test_where_all_rows_were_trained_alike_nothing_is_said_of_it(build):

@@ -22,6 +22,7 @@ from harness.training.build import describe_inputs
 from harness.training.embedding import build_frozen, embed, find_last_layer
 from harness.training.engine import EngineOptions
 from harness.training.heads import LinearHead
+from harness.training.prediction import Predictor
 from tests.conftest import TOY
 
 CPU = torch.device("cpu")
@@ -107,6 +108,15 @@ def test_other_images_or_numbers_are_other_embeddings(choose, make, changes):
     first = make(choose())
     assert make(choose(**changes)).key != first.key
     assert make.asked == 2
+
+
+def test_embeddings_that_are_not_finite_are_refused_and_not_kept(choose, make, monkeypatch):
+    choices = choose()
+    monkeypatch.setattr(Predictor, "logits_at", lambda self, index: torch.full((len(index), self.width), torch.nan))
+    with pytest.raises(PluginError, match=r"hold NaN or infinite values; look at the network's weights"):
+        make(choices)
+    monkeypatch.undo()
+    assert np.isfinite(make(choices).values).all()
 
 
 def test_the_seed_the_model_and_its_parameters_matter_and_strengths_do_not(choose, make):

@@ -67,6 +67,14 @@ def test_a_label_of_no_positives_or_of_nothing_known_has_a_finite_logit(bank):
     assert not found[:, 1].any()
 
 
+def test_a_label_that_every_known_training_image_has_gets_a_finite_logit_of_many_neighbors(bank):
+    features, targets, asking = bank
+    targets[:, 0] = 1
+    logits = NeighborsHead.of(features, targets, 60)(asking)[:, 0]
+    assert logits.isfinite().all()
+    assert (logits > 10).all()
+
+
 @pytest.mark.parametrize("kind", ["head", "neighbors"])
 def test_a_head_is_the_same_once_it_was_stored_and_computes_in_float32_under_autocast(bank, kind):
     features, targets, asking = bank

@@ -64,6 +64,16 @@ def test_a_label_without_positives_or_without_anything_known_gets_the_same_score
     assert heads.bias[:, 1].tolist() == [0.0] * 2
 
 
+def test_a_single_image_or_labels_of_one_kind_alone_leave_nothing_to_fit():
+    features, targets = make_problem(0)
+    targets[:, 0], targets[:, 1:] = 1, np.nan
+    for count in (1, len(features)):
+        heads = fit_heads(torch.tensor(features[:count]), torch.tensor(targets[:count]), STRENGTHS)
+        assert not heads.fitted.any()
+        assert not heads.weight.any()
+        assert heads.bias.isfinite().all()
+
+
 def test_a_feature_that_never_varies_gets_no_weight_and_nothing_becomes_infinite():
     features, targets = make_problem(1)
     features[:, 0] = 1000.1

@@ -35,6 +35,13 @@ def test_components_declare_their_space_with_their_section(registry):
     assert found["loss.gamma"] == Dimension("loss.gamma", Float(0.0, 5.0), "loss 'focal'")
 
 
+def test_a_probe_does_not_search_what_a_network_does_only_in_training(registry):
+    probe = resolve(Row(model="tiny-cnn", loss="bce", recipe="linear-probe"), registry)
+    assert "model.width" in gather_space(probe, None, (), {})
+    assert "model.drop_rate" not in gather_space(probe, None, (), {})
+    assert "model.drop_rate" in gather_space(probe, None, ("model.drop_rate=0.1,0.2",), {})
+
+
 def test_search_adds_and_replaces_and_what_is_set_is_not_searched(registry):
     found = gather(
         registry, "recipe.lr=1e-5..1e-3:log", "recipe.augment.flip=true,false", fixed={"loss": {"gamma": 2.0}}
