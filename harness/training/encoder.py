@@ -10,9 +10,13 @@ from torch import nn
 from torch.nn.functional import interpolate, normalize
 
 from harness.data.prompts import Prompts
+from harness.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ALIKE = 1e-6
+"""Distance of two mean directions of sentences below which a text tower does not tell them apart."""
 
 
 class EncoderNetwork(nn.Module):
@@ -61,11 +65,19 @@ def make_zero_shot_head(
 
     `embed_texts` gives embeddings (n, D) of n sentences. A label's logit is `scale` times the cosine of the image with
     the mean of what says that it is present, less that with the mean of what says that it is absent.
+
+    Raises `WeightsError` where the text tower does not tell the two apart: every image would get the same score.
     """
     with torch.inference_mode():
         rows = []
-        for one in prompts.values():
+        for label, one in prompts.items():
             present, absent = (_average(embed_texts(list(texts))) for texts in (one.present, one.absent))
+            if not float((present - absent).norm()) > ALIKE:
+                raise WeightsError(
+                    f"the text tower gives the same embedding to the sentences that say that '{label}' is present and "
+                    "to those that say that it is absent, so that every image would get one score; the tokenizer may "
+                    "not belong to the tower, or the sentences say the same"
+                )
             rows.append(scale * (present - absent))
         weight = torch.stack(rows).clone()
     return {"head.weight": weight, "head.bias": torch.zeros(len(rows))}

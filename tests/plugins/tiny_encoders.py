@@ -43,7 +43,10 @@ def save_hf(folder: Path) -> None:
         "dino": t.Dinov2Model(t.Dinov2Config(**TOWER, mlp_ratio=2)),
         "vit": t.ViTModel(t.ViTConfig(**TOWER)),
         "siglip": t.SiglipModel(t.SiglipConfig(vision_config=TOWER, text_config=TEXT | {"hidden_size": 24})),
-        "clip": t.CLIPModel(t.CLIPConfig(vision_config=TOWER, text_config=TEXT, projection_dim=12)),
+        # the text tower pools at the tokenizer's [SEP]: at [CLS], all sentences would be alike
+        "clip": t.CLIPModel(
+            t.CLIPConfig(vision_config=TOWER, text_config=TEXT | {"eos_token_id": 3}, projection_dim=12)
+        ),
     }
     transforms = {
         "dino": t.BitImageProcessor(
