@@ -44,6 +44,7 @@ from harness.data.views import choose_views
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError, WeightsError, suggest
 from harness.hookspecs import hookimpl
 from harness.identifiers import IdSource, find_usual, parse_id_source
+from harness.parameters import bind
 from harness.tables import TextTable, read_lines, read_table
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ __all__ = [
     "WeightsError",
     "auroc",
     "average_precision",
+    "bind",
     "carve",
     "choose_views",
     "find_usual",

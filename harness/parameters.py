@@ -28,6 +28,18 @@ Params = dict[str, dict[str, Any]]
 """`{"model": {...}, "loss": {...}, "recipe": {...}}`, sections without entries left out; nested names are dotted."""
 
 
+def bind(function: Callable[..., Any], **values: Any) -> Callable[..., Any]:
+    """A function with these keyword arguments given, which are no parameters for a user any more.
+
+    A family of models makes one member's `build` so, of a function that builds any of them.
+    """
+    bound = partial(function, **values)
+    parameters = [one for name, one in inspect.signature(function).parameters.items() if name not in values]
+    bound.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    bound.__name__ = function.__name__  # type: ignore[attr-defined]
+    return bound
+
+
 def parse_value(text: str) -> Any:
     """A value from the command line: TOML where it is TOML, otherwise the text itself; `none` is None.
 

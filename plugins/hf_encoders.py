@@ -17,6 +17,7 @@ from harness import (
     Task,
     UsageError,
     WeightsError,
+    bind,
     hookimpl,
     read_prompts,
     require_library,
@@ -433,11 +434,11 @@ def resolve_hf(name: str) -> Model:
         weights = at.folder.list_weights()[0]
     return Model(
         name=at.name,
-        build=_bind(build_hf, at),
-        pretrained=_bind(pretrained_hf, at),
+        build=bind(build_hf, at=at),
+        pretrained=bind(pretrained_hf, at=at),
         inputs=inputs,
         origin=ModelOrigin(
-            describe=_bind(describe_hf, at),
+            describe=bind(describe_hf, at=at),
             fetch=at.folder.fetch,
             require_labels=require_prompts,
             found_as=name if at.folder.is_local else "",
@@ -447,24 +448,13 @@ def resolve_hf(name: str) -> Model:
     )
 
 
-def _bind(function: Callable[..., Any], at: _Pretrained) -> Callable[..., Any]:
-    """The function of one encoder, which is no parameter for a user."""
-    import inspect
-
-    bound = partial(function, at=at)
-    parameters = [p for n, p in inspect.signature(function).parameters.items() if n != "at"]
-    bound.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    bound.__name__ = function.__name__  # type: ignore[attr-defined]
-    return bound
-
-
 @hookimpl
 def harness_models() -> Iterable[Model]:
     """The family."""
     return [
         Model(
             name="hf/*",
-            build=_bind(build_hf, _Pretrained("hf/OWNER/NAME")),
+            build=bind(build_hf, at=_Pretrained("hf/OWNER/NAME")),
             resolve=resolve_hf,
             about="any image encoder of transformers by its hub name or folder, such as hf/microsoft/rad-dino",
         )

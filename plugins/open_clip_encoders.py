@@ -19,6 +19,7 @@ from harness import (
     UnknownNameError,
     UsageError,
     WeightsError,
+    bind,
     hookimpl,
     read_prompts,
     require_library,
@@ -341,11 +342,11 @@ def resolve_open_clip(name: str) -> Model:
     local = not at.architecture and at.folder.is_local
     return Model(
         name=at.name,
-        build=_bind(build_open_clip, at),
-        pretrained=None if at.architecture and not at.tag else _bind(pretrained_open_clip, at),
+        build=bind(build_open_clip, at=at),
+        pretrained=None if at.architecture and not at.tag else bind(pretrained_open_clip, at=at),
         inputs=inputs,
         origin=ModelOrigin(
-            describe=_bind(describe_open_clip, at),
+            describe=bind(describe_open_clip, at=at),
             fetch=partial(fetch, at),
             require_labels=require_prompts,
             found_as=name if local else "",
@@ -378,24 +379,13 @@ def fetch(at: _Towers) -> None:
         hf_hub_download(name, TEXT_CONFIG)
 
 
-def _bind(function: Callable[..., Any], at: _Towers) -> Callable[..., Any]:
-    """The function of one encoder, which is no parameter for a user."""
-    import inspect
-
-    bound = partial(function, at=at)
-    parameters = [p for n, p in inspect.signature(function).parameters.items() if n != "at"]
-    bound.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    bound.__name__ = function.__name__  # type: ignore[attr-defined]
-    return bound
-
-
 @hookimpl
 def harness_models() -> Iterable[Model]:
     """The family."""
     return [
         Model(
             name="open-clip/*",
-            build=_bind(build_open_clip, _Towers("open-clip/OWNER/NAME")),
+            build=bind(build_open_clip, at=_Towers("open-clip/OWNER/NAME")),
             resolve=resolve_open_clip,
             about="any image tower of open_clip by its hub name or folder, such as BiomedCLIP's, or by architecture",
         )

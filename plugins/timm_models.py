@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness import Float, Inputs, Model, Task, UnknownNameError, hookimpl
+from harness import Float, Inputs, Model, Task, UnknownNameError, bind, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,25 +63,14 @@ def find_pretraining(architecture: str) -> tuple[str, ...]:
 def _model(name: str, architecture: str, about: str, citation: str, inputs: Inputs = IMAGENET) -> Model:
     return Model(
         name=name,
-        build=_bind(build_timm, architecture),
-        pretrained=_bind(pretrained_timm, architecture),
+        build=bind(build_timm, architecture=architecture),
+        pretrained=bind(pretrained_timm, architecture=architecture),
         pretrained_on=find_pretraining(architecture),
         inputs=inputs,
         space={"drop_rate": Float(0.0, 0.5)},
         about=about,
         citation=citation,
     )
-
-
-def _bind(function: Callable[..., Any], architecture: str) -> Callable[..., Any]:
-    """The function of one architecture, which is no parameter for a user."""
-    import inspect
-
-    bound = partial(function, architecture=architecture)
-    parameters = [p for n, p in inspect.signature(function).parameters.items() if n != "architecture"]
-    bound.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    bound.__name__ = function.__name__  # type: ignore[attr-defined]
-    return bound
 
 
 def resolve_timm(name: str) -> Model:
@@ -148,7 +136,7 @@ def harness_models() -> Iterable[Model]:
         ),
         Model(
             name="timm/*",
-            build=_bind(build_timm, "timm/NAME"),
+            build=bind(build_timm, architecture="timm/NAME"),
             resolve=resolve_timm,
             space={"drop_rate": Float(0.0, 0.5)},
             about="any network of timm by its name, such as timm/resnet18",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from harness import Augment, Data, Dataset, Model, Recipe, Schedule, UsageError
+from harness import Augment, Data, Dataset, Model, Recipe, Schedule, UsageError, bind
 from harness.errors import UnknownNameError
 from harness.parameters import (
     complete,
@@ -296,3 +296,14 @@ def test_a_recipe_refuses_what_its_way_to_train_makes_no_use_of(changes, said):
 
 def test_a_recipe_that_trains_nothing_by_gradient_has_no_epochs():
     assert [Recipe(name="r", train=train).epochs for train in ("all", "head", "neighbors", "nothing")] == [10, 0, 0, 0]
+
+
+def test_what_a_family_gives_to_a_members_build_is_no_parameter_for_a_user():
+    def build(task, width: int = 8, *, member: str):
+        return task, width, member
+
+    model = Model(name="m", build=bind(build, member="one"))
+    assert complete(model, model.build, {"width": 4}) == {"width": 4}
+    assert model.build("task", width=4) == ("task", 4, "one")
+    with pytest.raises(UnknownNameError, match="'member'"):
+        complete(model, model.build, {"member": "two"})
