@@ -299,11 +299,12 @@ def test_a_recipe_that_trains_nothing_by_gradient_has_no_epochs():
 
 
 def test_what_a_family_gives_to_a_members_build_is_no_parameter_for_a_user():
-    def build(task, width: int = 8, *, member: str):
+    def build(task, width: int = 8, *, member: str) -> Any:
         return task, width, member
 
-    model = Model(name="m", build=bind(build, member="one"))
-    assert complete(model, model.build, {"width": 4}) == {"width": 4}
-    assert model.build("task", width=4) == ("task", 4, "one")
+    build_one = bind(build, member="one")
+    model = Model(name="m", build=build_one)
+    assert complete(model, build_one, {"width": 4}) == {"width": 4}
+    assert build_one("task", width=4) == ("task", 4, "one")
     with pytest.raises(UnknownNameError, match="'member'"):
-        complete(model, model.build, {"member": "two"})
+        complete(model, build_one, {"member": "two"})

@@ -25,7 +25,7 @@ from harness.results.whereabouts import note_data
 
 if TYPE_CHECKING:
     from harness.evaluation.localization import MapValues
-    from harness.execution.combo import Job
+    from harness.execution.job import Job
     from harness.execution.local import MakeRunner
     from harness.execution.outside_plan import Wanted
     from harness.execution.workers import WorkerOptions

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import ClaimLostError
 from harness.execution.claims import Claims
-from harness.execution.combo import Job, Result, name_selection
 from harness.execution.events import (
     ComboFinished,
     ComboLost,
@@ -26,6 +25,7 @@ from harness.execution.failures import may_pass
 from harness.execution.forecast import Forecast, measure_work
 from harness.execution.hours import list_measured
 from harness.execution.interruption import Left
+from harness.execution.job import Job, Result, name_selection
 from harness.lease_files import FileLease
 from harness.leases import LEASE, Keeper
 from harness.results.layout import RESUME, run_path

@@ -16,12 +16,12 @@ from harness.data.overlap import Learned, Overlap, find_shared_names, find_share
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.errors import ClaimLostError, DataError, HarnessError, StorageError
 from harness.execution.claims import Claims
-from harness.execution.combo import Job
 from harness.execution.controls import find_prevalence
 from harness.execution.dispatch import POLL
 from harness.execution.events import Listener, Noted, OutsideMeasured, Preparing, Waiting
 from harness.execution.failures import explain_failure
 from harness.execution.interruption import Left
+from harness.execution.job import Job
 from harness.execution.outside_parts import (
     MadePart,
     PreparedTest,

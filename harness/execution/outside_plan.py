@@ -23,7 +23,7 @@ from harness.results.staleness import why_part_changed
 from harness.results.store import read_records
 
 if TYPE_CHECKING:
-    from harness.execution.combo import Job
+    from harness.execution.job import Job
     from harness.execution.planning import Planned, Settings
 
 LOST = "board.toml asks for numbers that it lacks, and its predictions are gone"

@@ -11,7 +11,7 @@ from typing import Any
 from harness.board import BOARD_FILE, Board
 from harness.errors import DataError, UsageError
 from harness.evaluation.resamples import load_resamples
-from harness.execution.combo import Job, Result
+from harness.execution.job import Job, Result
 from harness.panels import READERS_FILE
 from harness.results.artifacts import stage
 from harness.results.layout import RESAMPLES, record_path, resamples_path, run_path

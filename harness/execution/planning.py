@@ -34,9 +34,9 @@ from harness.errors import DataError, UnknownNameError, UsageError, WeightsError
 from harness.evaluation.evaluate import Protocol
 from harness.evaluation.predictive import require_prevalence
 from harness.evaluation.subgroups import MEASURED
-from harness.execution.combo import Job, reason_to_skip
 from harness.execution.controls import shuffle_targets
 from harness.execution.events import Listener, Noted, Preparing
+from harness.execution.job import Job, reason_to_skip
 from harness.metric_names import require_labels, split_name
 from harness.registry import Registry
 from harness.results.identity import (

@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.errors import ClaimLostError
-from harness.execution.combo import Result, run_combo
+from harness.execution.combo import run_combo
 from harness.execution.dispatch import POLL, Dispatch, RunningCombo
 from harness.execution.events import ProcessUnfit
 from harness.execution.interruption import Interruption
+from harness.execution.job import Result
 from harness.execution.workers import why_unfit
 from harness.results.provenance import find_commit
 from harness.training.memory import DeviceData

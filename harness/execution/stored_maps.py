@@ -6,7 +6,7 @@ import torch
 
 from harness.data.placement import place
 from harness.evaluation.localization import MapValues
-from harness.execution.combo import Job
+from harness.execution.job import Job
 from harness.execution.maps import make_maps
 from harness.execution.stored import read_stored
 from harness.registry import Registry

@@ -16,7 +16,7 @@ from harness.errors import ClaimLostError, StorageError
 from harness.execution.workers import WorkOrder, begin_work, why_unfit
 
 if TYPE_CHECKING:
-    from harness.execution.combo import Job, Result
+    from harness.execution.job import Job, Result
     from harness.results.record import ProvenancePart
     from harness.training.fit import Epoch
     from harness.training.memory import DeviceData

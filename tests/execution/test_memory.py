@@ -13,7 +13,8 @@ import torch
 from harness.board import Board, Row
 from harness.errors import ClaimLostError
 from harness.execution import combo, planning
-from harness.execution.combo import Job, run_combo
+from harness.execution.combo import run_combo
+from harness.execution.job import Job
 from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.training import memory

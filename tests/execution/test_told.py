@@ -23,7 +23,7 @@ from harness.data.placement import place
 from harness.errors import HarnessError
 from harness.evaluation.predictions import load_predictions
 from harness.execution import local, planning
-from harness.execution.combo import Job
+from harness.execution.job import Job
 from harness.execution.keys import find_current_keys
 from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry

@@ -21,7 +21,7 @@ from harness.board import Board, Row
 from harness.errors import PluginError
 from harness.evaluation.predictions import load_predictions
 from harness.execution import local, planning
-from harness.execution.combo import Job
+from harness.execution.job import Job
 from harness.execution.planning import Settings
 from harness.registry import Registry, load_registry
 from harness.results.record import Record
