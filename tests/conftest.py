@@ -31,7 +31,10 @@ hypothesis.settings.register_profile("harness", deadline=None, derandomize="CI" 
 hypothesis.settings.load_profile("harness")
 
 TOY = Path(__file__).parent / "fixtures" / "toy.py"
-SHARING = ("browser", "bundled", "document_commands", "intervals", "packaging", "slurm_boards")
+SHARING = (
+    *("browser", "bundled", "document_commands", "intervals", "packaging"),
+    *("ray_engine", "ray_run", "slurm", "stranger"),
+)
 """Files of slow tests that share what takes long to make, or follow each other."""
 
 
