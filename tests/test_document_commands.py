@@ -45,10 +45,11 @@ LIGHTER = {
     "data prepare nih": "--option allow_missing=true",
     "serve": "--port 0",
     "speed": "--size 32 --batch-size 8 --images 64 --plain-seconds 3",
+    "tune probes": "--confirm 1",
     "tune": "--trials 2 --confirm 1 --set recipe.epochs=1 --set recipe.size=32",
     "--install-completion": "bash",  # which a shell is asked for, where there is one
 }
-"""What is added to commands that need all of NIH, a download or a GPU to be as they stand."""
+"""What is added to commands that need all of NIH, a download or a GPU to be as they stand; the longest that fits."""
 ON_CLUSTERS = ("docs/clusters.md", "CONTRIBUTING.md")
 """Documents whose commands need a cluster: tests/cluster types them."""
 MAY_FIND = ("data check nih",)
@@ -71,7 +72,8 @@ class Desk:
         if self.sample is not None:
             words = [word.replace("/path/to/nih", str(self.sample)) for word in words]
         text = " ".join(words)
-        words += [word for start, more in LIGHTER.items() if text.startswith(start) for word in shlex.split(more)]
+        lighter = max((start for start in LIGHTER if text.startswith(start)), key=len, default=None)
+        words += shlex.split(LIGHTER[lighter]) if lighter is not None else []
         environment = os.environ | {
             "HARNESS_CACHE_DIR": str(self.folder / "cache"),
             "HARNESS_DEVICE": "cpu",

@@ -26,7 +26,7 @@ def scheduler():
     """A Dask cluster of two workers."""
     from dask.distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=None) as cluster:
         yield cluster.scheduler_address
 
 
