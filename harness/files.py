@@ -10,9 +10,10 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -67,17 +68,49 @@ def write_beside(path: Path, content: Content) -> Iterator[Path]:
         raise StorageError(f"cannot write {path}: {error.strerror}; choose a folder that can be written") from None
     try:
         with _explain(path):
-            if callable(content):
-                content(temporary)
-            else:
-                temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
-            with temporary.open("rb+") as written:
-                os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())  # content may have made the file itself
+            _fill(temporary, content)
         yield temporary
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, contents: Mapping[str | Path, Content]) -> None:
+    """Write files, named by their places within a folder: all of them, or none.
+
+    A new folder appears with all of them. One that is there keeps its other files. Raises `StorageError` where it
+    cannot be written.
+    """
+    place = folder if folder.is_dir() else folder.parent
+    staged = place / make_temporary_name(folder.name)
+    try:
+        with _explain(folder):
+            for name, content in contents.items():
+                (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                _fill(staged / name, content)
+            _move(staged, folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _move(staged: Path, place: Path) -> None:
+    """Rename a file, or a folder whole; where there is such a folder, what it holds."""
+    if staged.is_dir() and place.is_dir():
+        for one in sorted(staged.iterdir()):
+            _move(one, place / one.name)
+    else:
+        staged.replace(place)
+
+
+def _fill(path: Path, content: Content) -> None:
+    """Write a file until it is on the disk."""
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with path.open("rb+") as written:
+        os.fsync(written.fileno())
+    path.chmod(0o666 & ~_umask())  # content may have made the file itself
 
 
 @contextlib.contextmanager

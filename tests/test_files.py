@@ -13,7 +13,7 @@ import pytest
 
 from harness import leases
 from harness.errors import UsageError
-from harness.files import file_digest, sweep, write_atomically
+from harness.files import file_digest, sweep, write_atomically, write_folder
 
 
 def test_a_file_is_written_with_its_folder(tmp_path):
@@ -40,6 +40,45 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot write .*file/x"):
         write_atomically(tmp_path / "file" / "x", "")
+
+
+def test_a_folder_appears_with_all_of_its_files_or_not_at_all(tmp_path):
+    def fail(temporary: Path) -> None:
+        raise RuntimeError
+
+    folder = tmp_path / "new" / "folder"
+    with pytest.raises(RuntimeError):
+        write_folder(folder, {"a.txt": "a", "b.txt": fail})
+    assert not folder.exists()
+    write_folder(folder, {"a.txt": "a", Path("deep/b.txt"): b"b"})
+    assert list(folder.parent.iterdir()) == [folder]
+    assert (folder / "deep" / "b.txt").read_bytes() == b"b"
+
+
+@pytest.mark.parametrize("name", ["folder", "."])
+def test_a_folder_that_is_there_keeps_its_other_files_and_its_old_ones_where_writing_fails(tmp_path, monkeypatch, name):
+    def fail(temporary: Path) -> None:
+        raise RuntimeError
+
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder" if name == "." else tmp_path)
+    Path(name, "other.txt").write_text("other")
+    write_folder(Path(name), {"a.txt": "old", "deep/b.txt": "old"})
+    with pytest.raises(RuntimeError):
+        write_folder(Path(name), {"a.txt": "new", "c.txt": fail})
+    assert Path(name, "a.txt").read_text() == "old"
+    write_folder(Path(name), {"a.txt": "new", "deep/c.txt": "new"})
+    found = {str(one.relative_to(name)): one.read_text() for one in Path(name).rglob("*") if one.is_file()}
+    assert found == {"a.txt": "new", "deep/b.txt": "old", "deep/c.txt": "new", "other.txt": "other"}
+    assert {one.name for one in Path(name).iterdir()} == {"a.txt", "deep", "other.txt"}
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(UsageError, match=rf"cannot write {folder}: Not a directory"):
+            write_folder(folder, {"a.txt": ""})
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 # --- what is left over -----------------------------------------------------------------------------------------------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.files import write_atomically
+from harness.files import Content, write_folder
 from harness.serving.model_card import render_card
 from harness.serving.rows import LoadedRow
 from harness.training.weight_file import ENTRY, read_weight_file, write_weight_file
@@ -14,11 +15,11 @@ from harness.training.weight_file import ENTRY, read_weight_file, write_weight_f
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
-def write_folder(row: LoadedRow, folder: Path) -> tuple[Path, ...]:
+def write_hf(row: LoadedRow, folder: Path) -> tuple[Path, ...]:
     """Write a row of one seed: its weights, of a probe with its frozen rest, what they say as JSON, and its card.
 
-    `harness predict` and `harness.load_row` read the weights. Raises `UsageError` for an ensemble, `StorageError` where
-    a file cannot be written.
+    The files appear together or not at all. `harness predict` and `harness.load_row` read the weights. Raises
+    `UsageError` for an ensemble, `StorageError` where they cannot be written.
     """
     if len(row.members) > 1:
         raise UsageError("an ensemble has no single network: export each seed by --seeds SEED")
@@ -36,11 +37,13 @@ def write_folder(row: LoadedRow, folder: Path) -> tuple[Path, ...]:
         "num_channels": part.task.channels,
         "harness": part.model_dump(),
     }
-    paths = folder / WEIGHTS, folder / CONFIG, folder / CARD
-    if part.frozen is None:
-        write_atomically(paths[0], row.weights[0].read_bytes())
-    else:
-        write_atomically(paths[0], lambda path: write_weight_file(path, row.network, {ENTRY: part.model_dump_json()}))
-    write_atomically(paths[1], json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    write_atomically(paths[2], render_card(part, row.record, row.notes))
-    return paths
+    weights: Content = row.weights[0].read_bytes()
+    if part.frozen is not None:
+        weights = partial(write_weight_file, network=row.network, about={ENTRY: part.model_dump_json()})
+    contents = {
+        WEIGHTS: weights,
+        CONFIG: json.dumps(config, indent=2, ensure_ascii=False) + "\n",
+        CARD: render_card(part, row.record, row.notes),
+    }
+    write_folder(folder, contents)
+    return tuple(folder / name for name in contents)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.components import Kind
 from harness.errors import UsageError
-from harness.files import write_atomically
+from harness.files import write_folder
 from harness.registry import Registry
 
 TRIED_WITH: Mapping[str, str] = {
@@ -70,8 +70,7 @@ def write(skeleton: Skeleton) -> None:
     for path in skeleton.files:
         if path.exists():
             raise UsageError(f"{path} is there already and is left as it is; choose another name, or move it")
-    for path, text in skeleton.files.items():
-        write_atomically(path, text)
+    write_folder(Path(), skeleton.files)
 
 
 def _is_elsewhere(module: str) -> bool:

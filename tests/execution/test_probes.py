@@ -21,7 +21,7 @@ from harness.registry import Registry, load_registry
 from harness.results.layout import run_path
 from harness.results.record import Record
 from harness.serving.explanation import make_explainer
-from harness.serving.hf_folder import write_folder
+from harness.serving.hf_folder import write_hf
 from harness.serving.loading import open_row
 from harness.testing.samples import make_task
 from harness.training import embedding
@@ -120,7 +120,7 @@ def test_the_weight_file_of_a_probe_holds_its_head_alone_and_its_rest_is_checked
 @pytest.mark.parametrize("recipe", ["toy-linear", "toy-knn"])
 def test_an_exported_folder_holds_the_whole_network(board, records, probes, recipe, tmp_path, monkeypatch):
     row = open_row(f"{board.folder}::tiny-cnn--bce--{recipe}", probes, torch.device("cpu"))
-    path, config, card = write_folder(row, tmp_path)
+    path, config, card = write_hf(row, tmp_path)
     assert "Fitted" in card.read_text() or "train" in card.read_text()
     assert "random" not in config.read_text().partition('"frozen"')[2][:80]
     monkeypatch.setattr(embedding, "build_frozen", None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,24 @@ def test_a_folder_holds_weights_config_and_a_card(harness, toy_board, small_data
     assert harness("predict", row, "toy", "--seeds", "1", "--out", "theirs.npz")[0] == 0
     with np.load("ours.npz") as ours, np.load("theirs.npz") as theirs:
         assert np.array_equal(ours["logits"], theirs["logits"])
+
+
+def test_a_folder_whose_last_file_cannot_be_written_does_not_appear(harness, toy_board, monkeypatch):
+    written: list[int] = []
+    fsync = os.fsync
+
+    def fill_up(handle: int) -> None:
+        written.append(handle)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fill_up)
+    code, out, err = harness("export", f"{toy_board}::{ROW}", "--to", "hf", "--out", "folder")
+    assert (code, out) == (2, "")
+    assert "cannot write folder: No space left on device; make room or choose another folder" in err
+    assert not Path("folder").exists()
+    assert not list(Path().glob(".tmp-*"))
 
 
 def test_the_card_says_what_the_record_says_and_what_is_unknown(harness, toy_board):

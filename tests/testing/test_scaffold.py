@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import StorageError, UsageError
 from harness.registry import load_registry
 from harness.testing import examine
 from harness.testing.scaffold import TRIED_WITH, make_skeleton, write
@@ -72,3 +74,14 @@ def test_nothing_is_overwritten(registry):
     with pytest.raises(UsageError, match=r"my-own/README.md is there already"):
         write(skeleton)
     assert [path.name for path in Path("my-own").iterdir()] == ["README.md"]
+
+
+def test_a_package_appears_whole_or_not_at_all(registry, monkeypatch):
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    skeleton = make_skeleton("model", "my-own", registry, package=True)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="No space left on device"):
+        write(skeleton)
+    assert list(Path().iterdir()) == []

@@ -59,9 +59,9 @@ def export(
         paths: tuple[Path, ...] = (out / "model.onnx",)
         said = {"difference": write_onnx(loaded, paths[0], batch)}
     else:
-        from harness.serving.hf_folder import write_folder
+        from harness.serving.hf_folder import write_hf
 
-        paths, said = write_folder(loaded, out), {}
+        paths, said = write_hf(loaded, out), {}
     if as_json:
         tables.print_json({"row": loaded.name, "files": [str(path) for path in paths], **said})
         return
