@@ -602,7 +602,7 @@ class Recipe(Component):
         for name in GRIDS:
             values = getattr(self, name)
             if not values or not all(0 < value < math.inf for value in values) or len(set(values)) < len(values):
-                raise UsageError(f"{what}: {name} must be different finite numbers above 0, got {values}")
+                raise UsageError(f"{what}: {name} must be different finite numbers above 0, got {list(values)}")
         if self.train == "neighbors" and self.evaluate_at not in ("resize", "center-crop"):
             raise UsageError(
                 f"{what}: neighbors are asked for one view of an image, and evaluate_at '{self.evaluate_at}' makes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -23,6 +24,8 @@ NAMES: Mapping[Any, str] = {
     type(None): "none",
 }
 """Types whose values anyone can write, and what they are in words."""
+EXAMPLES: Mapping[Any, tuple[Any, Any]] = {int: (1, 2), float: (0.1, 1), bool: (True, False)}
+"""Two values of types whose values are no text."""
 NULL = "none"
 """What stands for no value in TOML, and is read as it."""
 ANYTHING = "text, a finite number, true or false, a list or a table"
@@ -60,7 +63,7 @@ def describe_type(hint: Any) -> str:
         return _enumerate([repr(part) for part in parts])
     if _is_union(hint):
         return _enumerate([describe_type(part) for part in parts])
-    kind = origin or hint
+    kind = _kind_of(hint)
     if kind is tuple and parts and parts[-1] is not Ellipsis:
         return f"a list of {len(parts)}: {', '.join(describe_type(part) for part in parts)}"
     if _is_list(kind):
@@ -78,7 +81,7 @@ def _read(hint: Any, value: Any) -> Any:
         return value
     if _is_union(hint):
         return _read_union(parts, value)
-    kind = origin or hint
+    kind = _kind_of(hint)
     if kind in NAMES:
         return _read_plain(kind, value)
     if _is_list(kind):
@@ -141,6 +144,11 @@ def _is_finite(value: float) -> bool:
         return False
 
 
+def _kind_of(hint: Any) -> Any:
+    """The class of a type, without what it holds."""
+    return typing.get_origin(hint) or hint
+
+
 def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
@@ -170,14 +178,43 @@ def _show(value: Any) -> str:
 
 
 def _way_out(hint: Any, value: Any) -> str:
-    """What to do about a value that only its quotes, or their absence, make unfit."""
+    """What to do about a value that only its quotes, their absence, or the lack of brackets make unfit."""
     if isinstance(value, str):
         wanted = [kind for kind in (int, float) if _allows(hint, kind)]
         if (wanted and _is_number(value, wanted[-1])) or (_allows(hint, bool) and value in ("true", "false")):
             return "; write it without quotes"
     if isinstance(value, date | time) or (isinstance(value, bool | float) and _allows(hint, str)):
         return "; write it in quotes"
+    for kind in () if isinstance(value, list | tuple) else _find_lists(hint):
+        for words, items in (("write it as", _split(value)), ("write a list, such as", _make_example(kind))):
+            with contextlib.suppress(_UnfitError):
+                listed = toml_value(_read(kind, items))
+                return f"; {words} {listed}, on the command line with quotes around all of it: 'NAME={listed}'"
     return ""
+
+
+def _find_lists(hint: Any) -> list[Any]:
+    """The types of lists that a type allows."""
+    return [one for one in (typing.get_args(hint) if _is_union(hint) else [hint]) if _is_list(_kind_of(one))]
+
+
+def _split(value: Any) -> list[Any]:
+    """What may be meant by a value in the place of a list: its parts between commas, without brackets."""
+    if not isinstance(value, str):
+        return [value]
+    return [_read_number(part.strip()) for part in value.strip("[]()").split(",")]
+
+
+def _make_example(kind: Any) -> list[Any]:
+    """Two items of a type of lists, or as many as it has."""
+    parts = [part for part in typing.get_args(kind) if part is not Ellipsis] or [str]
+    each = parts if len(parts) > 1 else parts * 2
+    return [EXAMPLES.get(part, ("a", "b"))[place % 2] for place, part in enumerate(each)]
+
+
+def _read_number(text: str) -> Any:
+    """The number that a text is, or the text."""
+    return json.loads(text) if _is_number(text, float) else text
 
 
 def _is_number(text: str, kind: type) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -254,6 +255,20 @@ def test_set_adds_rows_that_carry_the_parameter(harness):
     names = {row["name"]: row["params"] for row in json.loads(out)["rows"]}
     assert code == 0
     assert {"recipe": {"epochs": 1}} in names.values()
+
+
+@pytest.mark.parametrize("given", ["recipe.strengths=0.5,1", "recipe.strengths=0.1", "recipe.neighbors=(5, 10)"])
+def test_a_list_that_is_not_written_as_one_is_refused_with_what_to_type(harness, given):
+    name = given.partition("=")[0]
+    row = ("--models", "toy-net", "--losses", "bce", "--recipes", "knn" if "neighbors" in name else "linear-probe")
+    command = ("run", "--dataset", "toy", *row, "--board", "b", "--dry-run", "--set", "recipe.weights=random")
+    code, _, err = harness(*command, "--set", given)
+    assert code == 2
+    listed = re.search(r"'NAME=(.+)'$", err.strip())
+    assert listed is not None
+    code, out, _ = harness(*command, "--set", f"{name}={listed[1]}", "--json")
+    assert code == 0
+    assert [combo["run"] for combo in json.loads(out)["combos"]] == [True]
 
 
 def test_an_interruption_is_130_and_says_how_to_go_on(harness, monkeypatch):
