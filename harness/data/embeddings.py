@@ -88,17 +88,19 @@ def obtain(
     begin: Callable[[], Encoder],
     remark: Callable[[str], None] = lambda text: None,
     advance: Callable[[int], None] = lambda done: None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Embeddings:
     """Open the embeddings of `count` images in a folder that is called by their key, or make them.
 
-    `begin` gives the encoder, which is asked for only where something is to be made; `remark` hears of damage, and
-    `advance` how many images are done. Raises `StorageError` where the cache cannot be read or written.
+    `begin` gives the encoder, which is asked for only where something is to be made; `remark` hears of damage,
+    `advance` how many images are done, and `on_wait`, once, which process is waited for. Raises `StorageError` where
+    the cache cannot be read or written.
     """
     found, damage = _open(folder, count)
     if found is not None:
         return found
-    # waiting is not remarked: remarks come into the record, and which process came first is nothing of the result
-    with hold_lock(folder / "lock", f"the embeddings in {folder}", None, "choose another --cache-dir"):
+    # waiting is no remark: remarks come into the record, and which process came first is nothing of the result
+    with hold_lock(folder / "lock", f"the embeddings in {folder}", on_wait, "choose another --cache-dir"):
         found, damage = _open(folder, count)  # another process may have been at work
         if found is not None:
             return found

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from harness.data.placement import Placed
+from harness.data.prepare import Remark
 from harness.errors import ClaimLostError, StorageError
 from harness.evaluation.evaluate import evaluate
 from harness.evaluation.localization import NO_MAPS, NO_NETWORK, MapValues
@@ -72,29 +73,37 @@ class Stopwatch:
         self.seconds[target] = self.seconds.get(target, 0.0) + seconds
 
 
-def run_combo(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps = lambda steps: None) -> Result:
+def run_combo(
+    job: Job,
+    on_device: DeviceData,
+    on_epoch: OnEpoch,
+    on_steps: OnSteps = lambda steps: None,
+    note: Remark = lambda text: None,
+) -> Result:
     """Train, predict and measure; whatever goes wrong with the combo becomes a failed record.
+
+    `note` hears what a person should know meanwhile and what is nothing of the result.
 
     What ends the run is raised: an interruption, `StorageError` where nothing can be written, `ClaimLostError`.
     """
     if reason_to_skip(job) is not None:
         return skip(job)
     with computing(job.device, job.choices.recipe.precision):
-        result = _run(job, on_device, on_epoch, on_steps)
+        result = _run(job, on_device, on_epoch, on_steps, note)
     if job.device.type == "cuda" or result.record.status == "failed":
         with contextlib.suppress(RuntimeError):  # a GPU after a fault
             release()  # out of reach of an exception, which holds on to the network
     return result
 
 
-def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps) -> Result:
+def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps, note: Remark) -> Result:
     try:
         if job.combo.row.control == "prevalence":
             return _measure_prevalence(job)
         watch = Stopwatch()
         watch.seconds["prepare"] = job.prepare_seconds
         if job.choices.recipe.train in ("head", "neighbors"):
-            return _probe_and_measure(job, on_device, watch, on_steps)
+            return _probe_and_measure(job, on_device, watch, on_steps, note)
         with watch.phase("place"):
             placed = on_device.place(job.used, job.device, job.engine.placement)
         return _train_and_measure(job, placed, watch, on_epoch, on_steps)
@@ -152,7 +161,7 @@ def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnE
     return Result(record, evaluation.resamples)
 
 
-def _probe_and_measure(job: Job, on_device: DeviceData, watch: Stopwatch, on_steps: OnSteps) -> Result:
+def _probe_and_measure(job: Job, on_device: DeviceData, watch: Stopwatch, on_steps: OnSteps, note: Remark) -> Result:
     """Fit a head on the embeddings of a frozen network, which is built only where they are not in the cache."""
     energy, recipe, seed = EnergyMeter(job.device), job.choices.recipe, job.combo.seed
     if job.device.type == "cuda":
@@ -174,6 +183,7 @@ def _probe_and_measure(job: Job, on_device: DeviceData, watch: Stopwatch, on_ste
             job.engine,
             remark=remarks.append,
             on_steps=on_steps,
+            on_wait=lambda text: note(f"{job.combo.name}: {text}"),
         )
     with watch.phase("train"):
         probe = fit_probe(recipe, job.used, embeddings, job.device)

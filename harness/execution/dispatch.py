@@ -17,6 +17,7 @@ from harness.execution.events import (
     ComboStarted,
     EpochFinished,
     Listener,
+    Noted,
     StepsBegun,
     Stopping,
     Waiting,
@@ -208,6 +209,10 @@ class Dispatch:
     def tell_steps(self, task: RunningCombo, steps: Steps) -> None:
         """A combo is within a long epoch."""
         self.listener(StepsBegun(task.job.combo.name, steps, task.job.choices.recipe.epochs))
+
+    def note(self, text: str) -> None:
+        """Something that a person should know of a combo under way."""
+        self.listener(Noted(text))
 
     def finish(self, task: RunningCombo, result: Result) -> bool:
         """Write what a combo left, or tell that it is to be tried again: then False.

@@ -20,7 +20,7 @@ from harness.execution.failures import explain_death
 from harness.execution.host import HostMemory, measure_memory
 from harness.execution.interruption import Interruption
 from harness.execution.supervision import Death, Inbox
-from harness.execution.worker import EpochDone, Finished, Ready, Refused, Run, StepsDone, Stop, Stopped, work
+from harness.execution.worker import EpochDone, Finished, NoteMade, Ready, Refused, Run, StepsDone, Stop, Stopped, work
 from harness.execution.workers import Place, WorkerOptions, Workers, share_out
 from harness.results.record import ProvenancePart
 
@@ -132,6 +132,8 @@ class Pool:
                 self.dispatch.advance(seat.task, message.epoch)
             case StepsDone() if seat.task is not None:
                 self.dispatch.tell_steps(seat.task, message.steps)
+            case NoteMade(text):
+                self.dispatch.note(text)
             case Finished() if seat.task is not None:
                 self._finish(seat, seat.task, message)
             case Stopped() if seat.task is not None:

@@ -61,7 +61,7 @@ class SingleProcess:
 
         task.claim.tell(device=str(task.job.device))
         job = replace(task.job, guard=task.claim.require, resume=task.resume)
-        return run_combo(job, self._on_device, advance, partial(self.dispatch.tell_steps, task))
+        return run_combo(job, self._on_device, advance, partial(self.dispatch.tell_steps, task), self.dispatch.note)
 
     def _look_for_faults(self, task: RunningCombo) -> None:
         """Say, once, that this process should run nothing more."""

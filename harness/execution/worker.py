@@ -68,6 +68,13 @@ class StepsDone:
 
 
 @dataclass(frozen=True)
+class NoteMade:
+    """Something that a person should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """A combo has a result, good or bad."""
 
@@ -130,12 +137,15 @@ def _run(parent: Connection, told: Run, job: Job, on_device: DeviceData) -> Fini
     def tell_steps(steps: Steps) -> None:
         parent.send(StepsDone(steps))
 
+    def note(text: str) -> None:
+        parent.send(NoteMade(text))
+
     try:
         if told.key != job.key:
             message = "the data or a plugin's file has changed since the run began; begin it again"
             failure = FailurePart(kind="data", message=message, where="before training")
             return Finished(failed_result(replace(job, key=told.key), failure))
-        result = run_combo(replace(job, guard=guard, resume=told.resume), on_device, advance, tell_steps)
+        result = run_combo(replace(job, guard=guard, resume=told.resume), on_device, advance, tell_steps, note)
         return Finished(result, why_unfit(job.device))
     except _StopError:
         return Stopped()

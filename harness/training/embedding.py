@@ -121,12 +121,13 @@ def embed(
     *,
     remark: Callable[[str], None] = lambda text: None,
     on_steps: OnSteps = lambda steps: None,
+    on_wait: Callable[[str], None] = lambda text: None,
 ) -> Embeddings:
     """The embeddings of all images of a dataset by a row's network, from the cache or made now.
 
     `place` brings the images to the device, where they are needed; `inputs` is what `describe_inputs` says. With
     several views of an image (`Recipe.evaluate_at`), its embedding is their mean: a linear layer makes the mean of the
-    views' logits of it. Raises as `build_frozen` and `obtain` do.
+    views' logits of it. `on_wait` hears, once, which process is waited for. Raises as `build_frozen` and `obtain` do.
     """
     assert prepared.folder is not None  # only what serving makes of single images lies in no cache
     task, encoded = inputs
@@ -137,7 +138,7 @@ def embed(
         frozen = build_frozen(choices.model, choices.model_params, task, choices.recipe.weights, seed, device)
         return _Encoder(frozen, choices, place(), task, encoded, engine)
 
-    return obtain(prepared.folder / FOLDER / key, len(prepared.images), begin, remark, pace.tick)
+    return obtain(prepared.folder / FOLDER / key, len(prepared.images), begin, remark, pace.tick, on_wait)
 
 
 class _Encoder:

@@ -80,7 +80,7 @@ def confirm(plan: Plan, context: TrialContext, best: Row, fresh: int, tell: Call
         predictions[name] = []
         for seed in seeds:
             tell(f"training the {name} configuration again, seed {seed}")
-            predictions[name].append(_train_again(context, name, row, seed))
+            predictions[name].append(_train_again(context, name, row, seed, tell))
     resampling = draw_resamples(predictions["best"][0].patient, RESAMPLES, seed=plan.fingerprint)
     systems = {name: _measure(seen, context, resampling) for name, seen in predictions.items()}
     (pair,) = compare_pairs(systems)
@@ -102,9 +102,9 @@ def recall(study: optuna.Study, trial: int) -> Confirmation | None:
     return Confirmation(seeds, default, best, Pair(**kept.pop("pair")), **kept)
 
 
-def _train_again(context: TrialContext, name: str, row: Row, seed: int) -> Predictions:
+def _train_again(context: TrialContext, name: str, row: Row, seed: int, tell: Callable[[str], None]) -> Predictions:
     try:
-        predictions = train(context, row, seed, lambda value, epoch: None)
+        predictions = train(context, row, seed, lambda value, epoch: None, note=tell)
     except Exception as error:  # noqa: BLE001 - whatever a trial may fail with
         why = plain_failure(error, context, row)
         raise HarnessError(

@@ -6,12 +6,12 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from harness.execution.events import Listener, Printed, ProcessUnfit, StepsBegun, TrialAdvanced, TrialFinished
+from harness.execution.events import Listener, Noted, Printed, ProcessUnfit, StepsBegun, TrialAdvanced, TrialFinished
 from harness.execution.supervision import Death
 from harness.execution.workers import Place, WorkerOptions, Workers, share_out
 from harness.tuning.slots import Slots, Tally, best_of, count_trials, why_failed
 from harness.tuning.study import Plan, values_of
-from harness.tuning.worker import SECONDS, Limits, Over, TrialEpoch, TrialSteps, Unfit, live, work
+from harness.tuning.worker import SECONDS, Limits, Over, TrialEpoch, TrialNote, TrialSteps, Unfit, live, work
 
 if TYPE_CHECKING:
     import optuna
@@ -36,7 +36,7 @@ class StudyWatch:
         self.begun = len(self.told)
         self.started = time.time()
 
-    def hear(self, message: TrialEpoch | TrialSteps | Over | Unfit) -> None:
+    def hear(self, message: TrialEpoch | TrialSteps | TrialNote | Over | Unfit) -> None:
         """A trial has got further in this process, or the process is unfit."""
         match message:
             case TrialEpoch(trial, epoch, epochs, value):
@@ -52,6 +52,8 @@ class StudyWatch:
                 )
             case TrialSteps(trial, steps, epochs):
                 self.listener(StepsBegun(f"trial {trial}", steps, epochs))
+            case TrialNote(trial, text):
+                self.listener(Noted(f"trial {trial}: {text}"))
             case Over():
                 self.look()
             case Unfit(device, reason):
@@ -147,7 +149,7 @@ class _Team:
 
     def _hear(self, place: Place, message: object) -> None:
         match message:
-            case TrialSteps():
+            case TrialSteps() | TrialNote():
                 self.watch.hear(message)
             case TrialEpoch() | Over():
                 place.prove()

@@ -32,7 +32,7 @@ from harness.training.pace import OnSteps
 from harness.training.probe import fit_probe
 
 if TYPE_CHECKING:
-    from harness.data.prepare import Prepared
+    from harness.data.prepare import Prepared, Remark
 
 OBJECTIVE = "objective"
 """Under which name a trial's epochs hold the study's objective."""
@@ -109,26 +109,32 @@ def open_context(
 
 
 def train(
-    context: TrialContext, row: Row, seed: int, on_epoch: OnTrialEpoch, on_steps: OnSteps = lambda steps: None
+    context: TrialContext,
+    row: Row,
+    seed: int,
+    on_epoch: OnTrialEpoch,
+    on_steps: OnSteps = lambda steps: None,
+    note: Remark = lambda text: None,
 ) -> Predictions:
     """Train a row on the data without a test split; gives the best epoch's validation predictions.
 
-    What `on_epoch` raises ends the training. Raises `HarnessError` and whatever a plugin raises.
+    `note` hears what a person should know meanwhile. What `on_epoch` raises ends the training. Raises `HarnessError`
+    and whatever a plugin raises.
     """
     choices = resolve(row, context.registry)
     with computing(context.settings.device, choices.recipe.precision):
-        return _train(context, choices, seed, on_epoch, on_steps)
+        return _train(context, choices, seed, on_epoch, on_steps, note)
 
 
 def _train(
-    context: TrialContext, choices: Choices, seed: int, on_epoch: OnTrialEpoch, on_steps: OnSteps
+    context: TrialContext, choices: Choices, seed: int, on_epoch: OnTrialEpoch, on_steps: OnSteps, note: Remark
 ) -> Predictions:
     recipe = choices.recipe
     whole = context.data(recipe.load_size)
     subset = draw_subset(whole, recipe, context.by_size.at(recipe.load_size).fingerprint, seed)
     prepared = whole if subset is None else subset.prepared
     if recipe.train in ("head", "neighbors"):
-        return _probe(context, choices, seed, whole, prepared, on_steps)
+        return _probe(context, choices, seed, whole, prepared, on_steps, note)
     placed = context.place(prepared)
     metrics = {OBJECTIVE: make_validation_metric(placed, context.objective, context.policy)}
     for name in {recipe.select_on, recipe.schedule.watch} - {"loss", OBJECTIVE}:
@@ -143,13 +149,27 @@ def _train(
 
 
 def _probe(
-    context: TrialContext, choices: Choices, seed: int, whole: Prepared, used: Prepared, on_steps: OnSteps
+    context: TrialContext,
+    choices: Choices,
+    seed: int,
+    whole: Prepared,
+    used: Prepared,
+    on_steps: OnSteps,
+    note: Remark,
 ) -> Predictions:
     """Fit a head on embeddings of all images, of which the test's are looked at by nobody."""
     device, recipe = context.settings.device, choices.recipe
     inputs = describe_inputs(used, recipe, choices.model.inputs, seed)
     embeddings = embed(
-        choices, whole, lambda: context.place(whole), inputs, seed, device, context.settings.engine, on_steps=on_steps
+        choices,
+        whole,
+        lambda: context.place(whole),
+        inputs,
+        seed,
+        device,
+        context.settings.engine,
+        on_steps=on_steps,
+        on_wait=note,
     )
     return fit_probe(recipe, used, embeddings, device).predictions("val")
 

@@ -80,7 +80,15 @@ class Unfit:
     reason: str
 
 
-OnProgress = Callable[[TrialEpoch | TrialSteps | Over | Unfit], None]
+@dataclass(frozen=True)
+class TrialNote:
+    """Something that a person should know of a trial under way."""
+
+    trial: int
+    text: str
+
+
+OnProgress = Callable[[TrialEpoch | TrialSteps | TrialNote | Over | Unfit], None]
 
 
 class PrunedError(Exception):
@@ -158,6 +166,9 @@ def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, on_
     def tell_steps(steps: Steps) -> None:
         on_progress(TrialSteps(trial.number, steps, plan.epochs))
 
+    def note(text: str) -> None:
+        on_progress(TrialNote(trial.number, text))
+
     reached = []
     for place, seed in enumerate(plan.seeds):
 
@@ -168,7 +179,7 @@ def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, on_
                 if trial.should_prune():
                     raise PrunedError
 
-        reached.append(context.judge(train(context, row, seed, advance, tell_steps)))
+        reached.append(context.judge(train(context, row, seed, advance, tell_steps, note)))
     if any(map(math.isnan, reached)):
         raise DataError(f"{plan.objective} is undefined on validation: no label has both positives and negatives")
     return math.fsum(reached) / len(reached)

@@ -218,21 +218,10 @@ def test_every_parameter_of_a_bundled_component_is_explained_in_sentences(regist
     assert not unexplained
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "data prepare toy --load-size 16",
-        "run --dataset toy --models toy-net --losses bce --recipes toy --seeds 0 --board b",
-    ],
-)
-def test_who_waits_for_another_process_that_decodes_is_told_so_on_standard_error(
-    harness, monkeypatch, tmp_path, command
-):
+def type_while_held(harness, monkeypatch, folder: Path, *command: str) -> tuple[int, str, str]:
+    """Type a command while a folder of the cache is another process's, until the command waits for it."""
     from harness import locks
 
-    harness("data", "prepare", "toy", "--load-size", "16")
-    (folder,) = (tmp_path / "cache").iterdir()
-    (folder / "manifest.json").unlink()
     monkeypatch.setattr(locks, "PATIENCE", 0.0)
     with (folder / "lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -243,10 +232,45 @@ def test_who_waits_for_another_process_that_decodes_is_told_so_on_standard_error
             monkeypatch.setattr(time, "sleep", sleep)
 
         monkeypatch.setattr(time, "sleep", end)
-        code, out, err = harness(*command.split())
+        ended: tuple[int, str, str] = harness(*command)
+    return ended
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "data prepare toy --load-size 16",
+        "run --dataset toy --models toy-net --losses bce --recipes toy --seeds 0 --board b",
+    ],
+)
+def test_who_waits_for_another_process_that_decodes_is_told_so_on_standard_error(
+    harness, monkeypatch, tmp_path, command
+):
+    harness("data", "prepare", "toy", "--load-size", "16")
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / "manifest.json").unlink()
+    code, out, err = type_while_held(harness, monkeypatch, folder, *command.split())
     assert code == 0
     assert f"- waiting for the decoded images in {folder}: process " in err.replace("\n", " ")
     assert "waiting" not in out
+
+
+@pytest.mark.parametrize(
+    ("verb", "begins"),
+    [(("run", "--force"), "tiny-cnn--bce--linear-probe"), (("tune", "--trials", "1"), "trial 0: waiting for")],
+)
+def test_who_waits_for_another_process_that_embeds_is_told_so_once(harness, monkeypatch, tmp_path, verb, begins):
+    row = ("--models", "tiny-cnn", "--losses", "bce", "--recipes", "linear-probe", "--board", "b")
+    choices = ("--dataset", "toy", *row, "--set", "recipe.weights=random", "--set", "recipe.size=16")
+    assert harness("run", *choices, "--seeds", "0")[0] == 0
+    (folder,) = (tmp_path / "cache").glob("*/embeddings/*")
+    (folder / "manifest.json").unlink()
+    code, out, err = type_while_held(harness, monkeypatch, folder, verb[0], *choices, *verb[1:])
+    assert code == 0
+    told = err.replace("\n", " ")
+    assert told.count(f"waiting for the embeddings in {folder}: process ") == 1
+    assert f"- {begins}" in told
+    assert "waiting" not in out + (tmp_path / "b" / "index.html").read_text()
 
 
 def test_set_adds_rows_that_carry_the_parameter(harness):

@@ -134,12 +134,15 @@ def test_who_comes_while_another_is_at_work_waits_and_makes_nothing(tmp_path):
     assert np.array_equal(found[1].values, EXPECTED)
 
 
-def test_whoever_waited_for_another_process_has_nothing_to_remark(tmp_path):
+def test_whoever_waits_for_another_process_hears_it_once_and_has_nothing_to_remark(tmp_path):
     remarks: list[str] = []
+    heard: list[str] = []
     with ThreadPoolExecutor(1) as pool:
         with hold_lock(tmp_path / "key" / "lock", "the embeddings"):
-            waiting = pool.submit(obtain, tmp_path / "key", COUNT, Numbers, remarks.append)
+            waiting = pool.submit(obtain, tmp_path / "key", COUNT, Numbers, remarks.append, on_wait=heard.append)
             time.sleep(1.5)
             assert not waiting.done()
         assert np.array_equal(waiting.result().values, EXPECTED)
     assert remarks == []
+    (text,) = heard
+    assert text.startswith(f"waiting for the embeddings in {tmp_path / 'key'}: process ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from harness.data.subsets import draw_subset
 from harness.errors import WeightsError
 from harness.evaluation.predictions import Predictions, load_predictions
 from harness.execution import local, planning
+from harness.execution.events import Event, Noted
 from harness.execution.planning import Settings
+from harness.execution.workers import WorkerOptions
 from harness.registry import Registry, load_registry
 from harness.results.layout import run_path
 from harness.results.record import Record
@@ -172,6 +175,31 @@ def test_a_label_that_few_patients_lack_gets_one_score_for_all_which_is_noted(tm
     stored = read(board, record)
     assert len(np.unique(stored.logits[:, stored.labels.index(label)])) == 1
     assert record.training.probe.strengths[label] is None
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_embeddings_says_so(tmp_path, probes):
+    board = make_board(tmp_path / "board", [Row(model="tiny-cnn", loss="bce", recipe="toy-linear")])
+    save_board(board.folder, board_text(board, [row_text(["tiny-cnn"], ["bce"], ["toy-linear"], {})]))
+    run(board, probes)
+    (folder,) = (tmp_path / "cache").glob("*/embeddings/*")
+    (folder / "manifest.json").unlink()
+    settings = Settings(data_root=board.folder, cache=tmp_path / "cache", device=torch.device("cpu"), force=True)
+    plan = planning.plan(board, probes, settings, lambda event: None)
+    told: list[str] = []
+    with (folder / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Noted):
+                told.append(event.text)
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+        options = WorkerOptions(settings=settings, devices=(torch.device("cpu"),), plugins=(TOY, PROBES))
+        (record,) = local.run(plan, listen, options)
+    assert record.status == "done"
+    (text,) = told
+    assert text.startswith(f"tiny-cnn--bce--toy-linear--s0: waiting for the embeddings in {folder}: process ")
 
 
 @pytest.mark.parametrize("model", ["toy-convolutional", "toy-scaled"])
