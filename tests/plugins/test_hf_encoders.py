@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from harness.plugins.hf_encoders.configuration import STACKED
 from PIL import Image
 
 from harness import HarnessError, Model, Recipe, Task, UsageError, WeightsError
 from harness.board import Row
 from harness.choices import resolve
 from harness.results.identity import describe_origin, explain_missing_origin
+from harness.training.cost import count_flops
+from harness.training.embedding import Frozen
 from harness.training.encoder import EncoderNetwork
 from harness.training.weights import load_initial_weights
+from tests.plugins.tiny_encoders import TOWER
 
 KINDS = ("dino", "vit", "siglip", "clip")
 SIZE = 28
@@ -68,6 +72,28 @@ def test_tokens_of_every_layer_are_the_librarys(registry, encoders, kind, prefix
     if prefix:
         found = embed(model, IMAGES, pooling="cls", layer=layer)
         torch.testing.assert_close(found, tokens[:, 0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", sorted(STACKED))
+def test_layers_after_the_one_that_is_taken_are_not_run(registry, tmp_path, kind):
+    from transformers import CONFIG_MAPPING, AutoModel, ViTImageProcessor
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        AutoModel.from_config(CONFIG_MAPPING[kind](**TOWER)).save_pretrained(tmp_path / "net")
+    ViTImageProcessor(size={"height": SIZE, "width": SIZE}).save_pretrained(tmp_path / "net")
+    model, library = registry.model(f"hf/{tmp_path / 'net'}"), ask_library(tmp_path / "net", IMAGES)
+    networks = {layer: load(model, pooling="mean", layer=layer) for layer in (-1, -2, -3)}
+    for layer in (-2, -3):
+        tokens = library.hidden_states[layer]
+        prefix = tokens.shape[1] - (SIZE // TOWER["patch_size"]) ** 2
+        with torch.inference_mode():
+            found = networks[layer].embed(IMAGES)
+        torch.testing.assert_close(found, tokens[:, prefix:].mean(1), atol=1e-6, rtol=0)
+    whole, less, least = (count_flops(networks[layer], make_task()) or 0 for layer in (-1, -2, -3))
+    assert whole - less == less - least > whole / 5
+    digests = {Frozen(network=network, layer="head", width=24).digest() for network in networks.values()}
+    assert len(digests) == 1, "which rows that are there were fitted on"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,6 +150,8 @@ def test_a_convolutional_network_gives_its_pooler_or_the_mean_over_places(regist
     torch.testing.assert_close(embed(model, IMAGES), found.pooler_output.flatten(1), atol=1e-5, rtol=0)
     mean = found.last_hidden_state.mean((2, 3))
     torch.testing.assert_close(embed(model, IMAGES, pooling="mean"), mean, atol=1e-5, rtol=0)
+    mean = ask_library(tmp_path / "net", IMAGES).hidden_states[-2].mean((2, 3))
+    torch.testing.assert_close(embed(model, IMAGES, pooling="mean", layer=-2), mean, atol=1e-5, rtol=0)
 
 
 def test_the_class_token_or_the_pooler_is_taken_where_nothing_is_said(registry, encoders):
