@@ -80,7 +80,8 @@ class NeighborsHead(nn.Module):
         """Logits (G, B, C) of embeddings (B, D), for each of G numbers of neighbors."""
         with torch.autocast(features.device.type, enabled=False):
             own = nn.functional.normalize(features.float(), dim=1)
-            logits = own.new_zeros(len(numbers), len(own), self.targets.shape[1])
+            # not len(own), which would bind what exports a network to one number of images
+            logits = own.new_zeros(len(numbers), own.shape[0], self.targets.shape[1])
             for labels, total in self._groups:
                 logits[:, :, labels] = self._ask_group(own, labels, total, numbers)
             return logits
@@ -89,7 +90,7 @@ class NeighborsHead(nn.Module):
         """Logits (G, B, c) of some labels that are known of the same images, `total` in number."""
         known, targets = self.known[:, labels[0]], self.targets[:, labels]
         if total == 0:
-            return own.new_zeros(len(numbers), len(own), len(labels))  # a probability of one half: nobody knows
+            return own.new_zeros(len(numbers), own.shape[0], len(labels))  # a probability of one half: nobody knows
         prior = (targets.sum(0) / total).clamp(RAREST, 1 - RAREST)  # (c,), unknown targets being 0
         likeness, index = self._find_nearest(own, known, min(max(numbers), total))  # (B, K)
         weight = ((likeness - likeness[:, :1]) / TEMPERATURE).exp()

@@ -26,8 +26,9 @@ from harness.results.record import Record
 from harness.serving.explanation import make_explainer
 from harness.serving.hf_folder import write_hf
 from harness.serving.loading import open_row
+from harness.serving.onnx_file import write_onnx
 from harness.testing.samples import make_task
-from harness.training import embedding
+from harness.training import embedding, heads
 from harness.training.probe import ALIKE
 from harness.tuning.trial import open_context, train
 from tests.conftest import TOY
@@ -130,6 +131,20 @@ def test_an_exported_folder_holds_the_whole_network(board, records, probes, reci
     again = open_row(str(path), probes, torch.device("cpu"))
     images = np.random.default_rng(0).integers(0, 255, (3, 16, 16), dtype=np.uint8)
     assert np.array_equal(again.predict(images).logits, row.predict(images).logits)
+
+
+@pytest.mark.parametrize(("recipe", "block"), [("toy-linear", 16), ("toy-knn", 16), ("toy-knn", 16_384)])
+def test_an_onnx_file_takes_any_number_of_images(board, records, probes, recipe, block, tmp_path, monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(heads, "BLOCK", block)
+    row = open_row(f"{board.folder}::tiny-cnn--bce--{recipe}", probes, torch.device("cpu"))
+    write_onnx(row, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    for count in (1, 5):
+        images = np.random.default_rng(0).integers(0, 255, (count, 16, 16), dtype=np.uint8)
+        (theirs,) = session.run(["logits"], {"pixels": images})
+        np.testing.assert_allclose(theirs, row.predict(images).logits, atol=1e-4)
 
 
 @pytest.mark.parametrize("recipe", ["toy-linear", "toy-knn"])
