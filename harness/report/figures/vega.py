@@ -99,10 +99,8 @@ class Vega:
 
     def close(self) -> None:
         """End the process, and wait for it; pictures that have not begun are not drawn any more."""
-        self._thread.shutdown(cancel_futures=True)
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process:  # which ends when its pipes are closed, and is waited for
+            self._thread.shutdown(cancel_futures=True)
 
 
 @cache
