@@ -75,7 +75,7 @@ def write_beside(path: Path, content: Content) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_folder(folder: Path, contents: Mapping[str | Path, Content]) -> None:
+def write_folder(folder: Path, contents: Mapping[str, Content]) -> None:
     """Write files, named by their places within a folder: all of them, or none.
 
     A new folder appears with all of them. One that is there keeps its other files. Raises `StorageError` where it

@@ -50,7 +50,7 @@ def test_a_folder_appears_with_all_of_its_files_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError):
         write_folder(folder, {"a.txt": "a", "b.txt": fail})
     assert not folder.exists()
-    write_folder(folder, {"a.txt": "a", Path("deep/b.txt"): b"b"})
+    write_folder(folder, {"a.txt": "a", "deep/b.txt": b"b"})
     assert list(folder.parent.iterdir()) == [folder]
     assert (folder / "deep" / "b.txt").read_bytes() == b"b"
 

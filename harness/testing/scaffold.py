@@ -70,7 +70,7 @@ def write(skeleton: Skeleton) -> None:
     for path in skeleton.files:
         if path.exists():
             raise UsageError(f"{path} is there already and is left as it is; choose another name, or move it")
-    write_folder(Path(), skeleton.files)
+    write_folder(Path(), {str(path): text for path, text in skeleton.files.items()})
 
 
 def _is_elsewhere(module: str) -> bool:
