@@ -19,7 +19,7 @@ from harness.data.columns import ColumnCode, name_numbers
 from harness.evaluation.calibration import Calibration
 from harness.registry import load_registry
 from harness.serving.answers import describe_row, describe_rows
-from harness.serving.loading import open_each_seed, open_row
+from harness.serving.loading import Seeds, open_each_seed, open_row
 from tests.conftest import TOY
 from tests.serving.conftest import call
 
@@ -208,7 +208,8 @@ def test_each_seed_and_their_mean_have_the_numbers_of_predict(make_app, ask, eac
     (tmp_path / "one.png").write_bytes(image)
     app = make_app(rows=each_seed)
     found = []
-    for place, seeds in enumerate(([0], [1], "all")):
+    chosen: tuple[Seeds, ...] = ([0], [1], "all")
+    for place, seeds in enumerate(chosen):
         row = open_row(f"{toy_board}::toy-net--bce--toy", load_registry([TOY]), torch.device("cpu"), seeds)
         scores = row.predict([tmp_path / "one.png"])
         said = ask(app, f"/api/predict?row={place}", image).json["labels"]

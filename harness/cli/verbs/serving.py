@@ -73,7 +73,7 @@ def serve(
     from harness.serving.server import serve as serve_app
 
     registry, found = open_registry(plugin), find_device(device)
-    loaded = []
+    loaded: list[LoadedRow] = []
     for name in rows:
         opened = open_each_seed(name, registry, found)
         for one in opened:
