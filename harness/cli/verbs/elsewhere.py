@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -129,11 +130,38 @@ def explain_leaving(jobs: int, command: str) -> str:
 
 
 def cancel_jobs(folder: Path, registry: Registry, on: str) -> None:
-    """Cancel a board's jobs, those of one executor where one is named, and say how many."""
+    """Cancel a board's jobs, those of one executor where one is named, and say what became of them.
+
+    Raises `UsageError` where there is no board, and `UnknownNameError` for an executor that has no job of it and that
+    no plugin offers.
+    """
+    from harness.board import BOARD_FILE
     from harness.execution.cancellation import cancel
     from harness.execution.engines import LOCAL
+    from harness.execution.jobs import JobBook
 
+    left = Counter(note.executor for note in JobBook(folder).find_open())
+    if not left and not (folder / BOARD_FILE).is_file():
+        raise UsageError(f"{folder} is no board: it holds no {BOARD_FILE}, and so there are no jobs to cancel")
+    if on != LOCAL and on not in left:
+        registry.executor(on)
+    asked = left.total() if on == LOCAL else left[on]
+    if not asked:
+        say(_explain_nothing(folder, on, left))
+        return
     done = cancel(folder, registry, None if on == LOCAL else on)
     for line in done.lost:
         say(line)
-    say(f"cancelled {count(done.jobs, 'job')}; what is finished is kept")
+    over = asked - done.jobs - len(done.lost)
+    if done.jobs or not over:
+        say(f"cancelled {count(done.jobs, 'job')}; what is finished is kept")
+    else:
+        say(f"nothing was cancelled: {count(over, 'job')} {agree(over, 'was', 'were')} over already")
+
+
+def _explain_nothing(folder: Path, on: str, left: Mapping[str, int]) -> str:
+    """Say that there is no job to cancel, and where there are some."""
+    if not left:
+        return f"{folder} has no jobs on other machines: there is nothing to cancel"
+    others = " and ".join(f"{number} on {name}" for name, number in sorted(left.items()))
+    return f"{folder} has no jobs on {on}, but {others}: nothing was cancelled"
