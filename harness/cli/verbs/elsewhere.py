@@ -6,11 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import typer
-
-from harness.cli.options import MOST_WORKERS, complete_names
 from harness.cli.output import say
 from harness.errors import UsageError
 from harness.text import agree, count
@@ -22,51 +19,6 @@ if TYPE_CHECKING:
     from harness.execution.planning import Settings
     from harness.execution.submitter import Elsewhere
     from harness.registry import Registry
-
-ELSEWHERE = "Other machines"
-"""The heading under which help shows these options."""
-
-On = Annotated[
-    str,
-    typer.Option(
-        "--on",
-        metavar="NAME",
-        envvar="HARNESS_ON",
-        help="Run on the machines of this executor, such as slurm or ray. `harness plugins` shows the names.",
-        autocompletion=complete_names("executor"),
-        rich_help_panel=ELSEWHERE,
-    ),
-]
-OnOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--on-option",
-        metavar="KEY=VALUE",
-        help="Set an option of the executor. Repeat it for several options; `harness plugins show NAME` shows them. "
-        "With shared=false, its machines need not see the board's folder.",
-        rich_help_panel=ELSEWHERE,
-    ),
-]
-JobCount = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        metavar="N",
-        min=1,
-        max=MOST_WORKERS,
-        help="Have at most this many workers on other machines at once, with a GPU each unless --device is cpu.",
-        show_default="as many as there is work for",
-        rich_help_panel=ELSEWHERE,
-    ),
-]
-Cancel = Annotated[
-    bool,
-    typer.Option(
-        "--cancel",
-        help="Cancel the jobs on other machines that earlier commands have left there; run nothing.",
-        rich_help_panel=ELSEWHERE,
-    ),
-]
 
 
 def find_elsewhere(
