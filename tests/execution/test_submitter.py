@@ -195,6 +195,84 @@ def test_an_engine_that_takes_nothing_is_opened_again_and_then_named(run):
     assert engine.orders == 2
 
 
+class Faltering:
+    """An engine that takes one job after another, and raises at the second, once or always; jobs go on without it."""
+
+    capacity = None
+
+    def __init__(self, answer: Answer, errors: int) -> None:
+        self.answer, self.errors, self.opened = answer, errors, 0
+        self.taken: list[str] = []
+        """The combos of all jobs that it has taken."""
+        self.jobs: dict[str, concurrent.futures.Future[Any]] = {}
+
+    def submit(self, function, /, *arguments):
+        order = json.loads(arguments[0])
+        if len(self.taken) == 1 and self.errors:
+            self.errors -= 1
+            raise OSError("the scheduler was restarted")
+        self.taken += order["task"]["combos"]
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.job = str(len(self.taken))  # type: ignore[attr-defined]
+        future.set_result(self.answer(order))
+        self.jobs[str(len(self.taken))] = future
+        return future
+
+    def find(self, job):
+        return self.jobs.get(job)
+
+    def close(self):
+        self.opened += 1
+
+
+def interrupt(order):
+    return {"outcome": "interrupted", "message": "it was told to end"}
+
+
+def test_an_engine_that_falters_is_not_given_again_what_it_has_taken(run, board):
+    engine = Faltering(interrupt, errors=1)
+    records, _ = run(engine, shared=False, seeds=(0, 1, 2))
+    assert sorted(engine.taken) == [f"toy-net--bce--toy--s{seed}" for seed in (0, 1, 2)]
+    assert [record.failure.kind for record in records if record.failure] == ["interrupted"] * 3
+    assert sorted(str(note.job) for note in JobBook(board.folder).read()) == ["1", "2", "3"]
+
+
+def test_what_was_taken_before_an_engine_gave_up_is_found_again(run, board):
+    engine = Faltering(interrupt, errors=2)
+    with pytest.raises(HarnessError, match="does not take what is submitted: OSError: the scheduler was restarted"):
+        run(engine, shared=False, seeds=(0, 1, 2))
+    (note,) = JobBook(board.folder).find_open()
+    assert note.job == "1"
+    assert list(note.combos) == engine.taken
+    records, events = run(engine, shared=False, seeds=(0, 1, 2))
+    assert len(records) == 3
+    assert len(engine.taken) == 3, "nothing twice"
+    assert [event.again for event in events if isinstance(event, JobsSubmitted)] == [True, False]
+
+
+def test_an_engine_that_is_opened_again_gives_the_jobs_that_it_had_taken(run):
+    class Connection(Faltering):
+        """What it has given says nothing any more once it is closed."""
+
+        def close(self):
+            super().close()
+            for future in self.jobs.values():
+                future.done = self.fail  # type: ignore[method-assign]
+
+        def fail(self) -> bool:
+            raise OSError("the connection is closed")
+
+        def find(self, job):
+            future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            future.set_result(self.jobs[job].result())
+            return future
+
+    engine = Connection(interrupt, errors=1)
+    records, _ = run(engine, shared=False, seeds=(0, 1))
+    assert [record.failure.kind for record in records if record.failure] == ["interrupted"] * 2
+    assert len(engine.taken) == 2
+
+
 def test_an_engine_that_does_not_answer_for_long_is_named_and_its_jobs_are_left(run, board, monkeypatch):
     class Silent(Answering):
         def submit(self, function, /, *arguments):
