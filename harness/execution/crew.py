@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.components import Engine, Future, Needs
 from harness.errors import HarnessError
-from harness.execution.engines import Destination, describe_error, explain, find_future, open_engine
+from harness.execution.engines import Destination, describe_error, explain, find_future, forget, open_engine
 from harness.execution.events import JobEnded, JobsSubmitted, Listener, Noted
 from harness.execution.jobs import CANCELLED, JobBook, JobNote
 from harness.execution.order import Order
@@ -151,9 +151,9 @@ class Crew:
                     raise KeyboardInterrupt
                 if ended.outcome == "done":
                     yield ended  # first: what cannot be written now is found again
-                    self.book.end(job.note, "done")
+                    self._end(job.note, "done")
                     continue
-                self.book.end(job.note, ended.outcome if ended.kind is None else f"lost ({ended.kind})")
+                self._end(job.note, ended.outcome if ended.kind is None else f"lost ({ended.kind})")
                 self.listener(JobEnded(self.to.executor.name, ended.note, ended.outcome, ended.reason))
                 yield ended
 
@@ -210,6 +210,11 @@ class Crew:
     def _note_taken(self, note: JobNote, future: Future) -> CrewJob:
         """The job that an engine has made of a note."""
         return CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)
+
+    def _end(self, note: JobNote, how: str) -> None:
+        """Note the end of a job that was seen: its engine need not keep it any longer."""
+        self.book.end(note, how)
+        forget(self._open(note.options), note.job)
 
     def _tell_of(self, jobs: Sequence[CrewJob], *, again: bool = False) -> None:
         notes, first, self._told = tuple(job.note for job in jobs), not self._told, True

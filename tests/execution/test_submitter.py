@@ -403,21 +403,35 @@ def test_a_job_that_another_command_waits_for_is_left_to_it(run, board, packed):
     assert [note.name for note in book.find_open()] == ["before"]
 
 
-def test_a_result_that_cannot_be_written_is_found_again(run, board, packed, monkeypatch):
+def test_an_engine_keeps_a_result_until_it_is_written(run, board, packed, monkeypatch):
+    class Keeping(Answering):
+        def __init__(self, answer: Answer) -> None:
+            super().__init__(answer)
+            self.kept: dict[str, Any] = {}
+
+        def submit(self, function, /, *arguments):
+            future = super().submit(function, *arguments)
+            future.job = str(self.orders)
+            self.kept[future.job] = future
+            return future
+
+        def find(self, job):
+            return self.kept.get(job)
+
+        def forget(self, job):
+            del self.kept[job]
+
     def fill_up(*_: Any) -> None:
         raise StorageError("the disk is full")
 
+    engine = Keeping(lambda order: packed)
     with monkeypatch.context() as patch:
         patch.setattr(carrying, "unpack_result", fill_up)
         with pytest.raises(StorageError, match="the disk is full"):
-            run(Answering(lambda order: packed), shared=False)
-    (note,) = JobBook(board.folder).find_open()
-    JobBook(board.folder).write(replace(note, job="1"))
-    engine = Queue(packed)
-    engine.job.set_result(packed)
+            run(engine, shared=False)
+    assert [note.job for note in JobBook(board.folder).find_open()] == ["1"]
     (record,), _ = run(engine, shared=False)
-    assert record.status == "done"
-    assert engine.orders == 0
+    assert (record.status, engine.orders, engine.kept) == ("done", 1, {})
 
 
 def test_a_job_that_was_cancelled_before_it_began_does_not_begin(board):
