@@ -23,7 +23,7 @@ from harness.execution.claims import Claims
 from harness.execution.dispatch import Dispatch
 from harness.execution.elsewhere import run_by
 from harness.execution.engines import Destination
-from harness.execution.events import ComboFinished, ComboRetried, Event, JobEnded, JobsSubmitted
+from harness.execution.events import ComboFinished, ComboRetried, Event, JobEnded, JobsSubmitted, Noted
 from harness.execution.interruption import Interrupted
 from harness.execution.jobs import JobBook, JobNote
 from harness.execution.order import Order
@@ -171,6 +171,52 @@ def test_a_result_that_was_damaged_on_its_way_is_a_failure_that_says_so(run, boa
     assert record.failure.kind == "crashed"
     assert said in record.failure.message
     assert not (board.folder / "runs" / record.key / "weights.safetensors").exists()
+
+
+def leave_out(*seeds: int) -> dict[str, Any]:
+    """What a job tells that would have made other results of some combos."""
+    told = {"kind": "data", "message": "other weights", "where": "before it began"}
+    return {"machine": "n1", "differing": {f"toy-net--bce--toy--s{seed}": told for seed in seeds}}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_combo_that_would_be_another_there_has_failed_and_the_others_are_done(run, board, packed, shared):
+    def answer(order):
+        asked = list(order["task"]["combos"])
+        if "toy-net--bce--toy--s0" in asked:
+            shutil.copytree(packed["folder"], board.folder, dirs_exist_ok=True)
+        return packed if asked == ["toy-net--bce--toy--s0"] else {"outcome": "done", "advanced": 1} | leave_out(1)
+
+    engine = Answering(answer)
+    records, events = run(engine, shared=shared, retries=2, seeds=(0, 1))
+    assert [record.status for record in records] == ["done", "failed"]
+    assert records[1].failure is not None
+    assert (records[1].failure.kind, records[1].failure.message) == ("data", "other weights")
+    assert engine.orders == (1 if shared else 2)
+    assert [str(event) for event in events if isinstance(event, Noted)] == [
+        str(Noted("toy-net--bce--toy--s1 is left out on n1: other weights"))
+    ]
+
+
+def test_a_combo_that_one_machine_leaves_out_is_left_to_another_that_is_at_work(run, board, packed):
+    class Two(Answering):
+        capacity = 2
+
+        def submit(self, function, /, *arguments):
+            self.orders += 1
+            future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            if self.orders == 1:
+                future.set_result({"outcome": "done", "advanced": 1} | leave_out(0))
+            else:
+                threading.Timer(0.5, self.end, [future]).start()
+            return future
+
+        def end(self, future) -> None:
+            shutil.copytree(packed["folder"], board.folder, dirs_exist_ok=True)
+            future.set_result({"outcome": "done", "advanced": 1} | leave_out(1))
+
+    records, _ = run(Two(lambda order: None), seeds=(0, 1))
+    assert [record.status for record in records] == ["done", "failed"]
 
 
 def test_what_an_engine_refuses_in_words_is_said_as_it_is_and_leaves_no_job(run, board):
