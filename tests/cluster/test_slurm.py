@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import signal
 import time
 from functools import partial
@@ -202,6 +203,24 @@ def test_jobs_go_on_without_their_submitter_and_are_cancelled_by_name(slurm, sta
     assert code == 0, told
     assert "cancelled 1 job" in said + told
     wait_until(lambda: not slurm.ask("squeue", "--noheader"))
+
+
+# --- records made again -----------------------------------------------------------------------------------------------
+
+
+def test_a_rescore_by_jobs_makes_the_records_that_one_here_makes(slurm, finish, toy_board, tmp_path):
+    boards = tmp_path / "here", tmp_path / "there"
+    for board, on in zip(boards, ((), (*ON, "--jobs", "2")), strict=True):
+        shutil.copytree(toy_board, board)
+        definition = board / "board.toml"
+        definition.write_text(definition.read_text().replace('"brier"', '"brier", "ece"'))
+        code, printed, told = finish("rescore", board.name, *on, **slurm.environment)
+        assert code == 0, printed + told
+    assert "submitted 2 jobs to slurm" in told
+    assert {note.ended for note in JobBook(boards[1]).read()} == {"done"}
+    here, there = ({file.name: file.read_bytes() for file in (board / "records").iterdir()} for board in boards)
+    assert any(b'"ece"' in content for content in there.values())
+    assert there == here
 
 
 # --- searches --------------------------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ def tune(
         data_root=find_data_root(data_root, definition.board.folder),
         cache=find_cache(cache_dir),
         device=devices[0],
-        dry=not local and not dry_run,
+        dry=not local,
         engine=EngineOptions(compile=compile_),
     )
     set_up_process(where.engine, where.cache)
