@@ -105,10 +105,13 @@ def cancel_jobs(folder: Path, registry: Registry, on: str) -> None:
     for line in done.lost:
         say(line)
     over = asked - done.jobs - len(done.lost)
-    if done.jobs or not over:
+    if done.jobs:
         say(f"cancelled {count(done.jobs, 'job')}; what is finished is kept")
     else:
-        say(f"nothing was cancelled: {count(over, 'job')} {agree(over, 'was', 'were')} over already")
+        say(
+            "nothing was cancelled"
+            + (f": {count(over, 'job')} {agree(over, 'was', 'were')} over already" if over else "")
+        )
 
 
 def _explain_nothing(folder: Path, on: str, left: Mapping[str, int]) -> str:

@@ -93,6 +93,16 @@ def test_jobs_that_were_over_already_are_not_said_to_be_cancelled(harness, book)
     assert (code, printed.strip()) == (0, "nothing was cancelled: 1 job was over already")
 
 
+def test_a_job_whose_executor_is_gone_is_told_of_and_not_said_to_be_cancelled(harness, book):
+    book.write(JobNote(name="run-1", work="run", executor="gone", job="17"))
+    code, printed, _ = harness("run", "b", "--cancel")
+    first, last = printed.strip().splitlines()
+    assert code == 0
+    assert first.startswith("gone was not asked about 17: UnknownNameError: unknown executor 'gone'")
+    assert last == "nothing was cancelled"
+    assert len(book.find_open()) == 1
+
+
 def test_executors_are_listed_and_shown_with_their_options(harness):
     _, printed, _ = harness("plugins")
     assert "processes that outlive their submitter" in printed
