@@ -48,6 +48,17 @@ def default_cache() -> Path:
     return Path(platformdirs.user_cache_dir("cxr-harness", appauthor=False))
 
 
+@cache
+def find_own_folder(name: str) -> Path | None:
+    """Make a folder in the user's cache folder, for what is made once for all boards; None where that cannot be."""
+    folder = default_cache() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
 def find_address_limit() -> int | None:
     """Find the bytes of address space that the process may have (`ulimit -v`); None where nothing limits it."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.evaluation import kernels
 from harness.evaluation.agreement import weigh
 from harness.evaluation.bootstrap import average_labels, average_seeds, can_be_resampled
 from harness.evaluation.comparison import estimate_seed_variances
@@ -175,6 +174,8 @@ class _OneLabel:
 
     def find_sensitivity(self, ranks: Array, alarms: float, resampled: Array) -> tuple[float, Array]:
         """A network's sensitivity where it calls as many negatives positive; resampled (R,) likewise."""
+        from harness.evaluation import kernels
+
         ranking = kernels.rank(ranks, self.truth.astype(np.float64), self.located)
         ones = np.ones((len(self.resampling.patients), 1), dtype=np.uint8)
         start, parts = 0, []

@@ -56,7 +56,10 @@ class Pool:
             lambda: inbox.put((None, None))
         )  # its handler wakes `run`, which does the rest
         self.seats = [Seat(order) for order in share_out(board, options)]
-        self.workers = Workers(inbox, work, self.seats, false_starts=FALSE_STARTS, proof="they had loaded the board")
+        proof = "they had loaded the board"
+        self.workers = Workers(
+            inbox, work, self.seats, false_starts=FALSE_STARTS, proof=proof, apprentice=options.apprentice
+        )
         self._next_look = 0.0
         self._stopping = False
 

@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import io
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -42,7 +43,7 @@ TAIL = 8192
 """Bytes of a worker's last output that are kept."""
 PATIENCE = 256
 """Messages waiting in an inbox beyond which output is dropped: one who prints without end takes no memory."""
-BOOT = "from harness.execution.supervision import _live; _live({connection}, {lifeline})"
+BOOT = "from harness.execution.supervision import _live; _live({connection}, {lifeline}, {modules!a})"
 
 LINGER = 2.0
 """Seconds for which the last words of a dead worker are waited for, where a daemon that it left holds the line."""
@@ -76,23 +77,18 @@ Inbox = SimpleQueue[tuple["Worker | None", object]]
 """None for the worker: the parent wakes itself."""
 
 
-class Worker:
-    """A process that runs one function until it returns or is killed."""
+class Apprentice:
+    """A process that waits to become a worker, and meanwhile imports modules that it will need."""
 
-    def __init__(self, inbox: Inbox, target: Callable[..., None], *arguments: Any) -> None:
-        """Start it. `target` and `arguments` must be picklable: a function of a module, plain data."""
-        self.inbox = inbox
-        self.tail = b""
-        """The last that it wrote."""
-        self._verdict: Death | None = None
-        self._ended = False
-        self._kills = _count_memory_kills()
-        ours, theirs = Pipe()
-        read, self._lifeline = os.pipe()
-        self._connection = ours
-        code = BOOT.format(connection=theirs.fileno(), lifeline=read)
+    def __init__(self, modules: Sequence[str] = ()) -> None:
+        """Start it."""
+        self.is_worker = False
+        """Whether it has got its work: then it ends with the worker."""
+        self.connection, theirs = Pipe()
+        read, self.lifeline = os.pipe()
+        code = BOOT.format(connection=theirs.fileno(), lifeline=read, modules=tuple(modules))
         with theirs, os.fdopen(read, "rb"):
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, the text above
+            self.process = subprocess.Popen(  # noqa: S603 - this interpreter, the text above
                 python_command(code),
                 env=safe_environment(),
                 stdin=subprocess.DEVNULL,
@@ -101,6 +97,37 @@ class Worker:
                 pass_fds=(theirs.fileno(), read),
                 start_new_session=True,
             )
+
+    def dismiss(self) -> None:
+        """End it if there was no work for it."""
+        if self.is_worker:
+            return
+        assert self.process.stdout is not None
+        with self.connection, self.process.stdout:
+            _kill_tree(self.process.pid)
+            self.process.wait()
+        os.close(self.lifeline)
+
+
+class Worker:
+    """A process that runs one function until it returns or is killed."""
+
+    def __init__(
+        self, inbox: Inbox, target: Callable[..., None], *arguments: Any, apprentice: Apprentice | None = None
+    ) -> None:
+        """Start it, or give an apprentice its work. `target` and `arguments` must be picklable: a function of a
+        module, plain data.
+        """
+        self.inbox = inbox
+        self.tail = b""
+        """The last that it wrote."""
+        self._verdict: Death | None = None
+        self._ended = False
+        self._kills = _count_memory_kills()
+        if apprentice is None or apprentice.is_worker:
+            apprentice = Apprentice()
+        apprentice.is_worker = True
+        self._connection, self._lifeline, self._process = apprentice.connection, apprentice.lifeline, apprentice.process
         self._threads = [threading.Thread(target=task, daemon=True) for task in (self._read, self._drain)]
         self.send(sys.argv)
         self.send((target, arguments))
@@ -215,7 +242,7 @@ def _count_memory_kills() -> int:
 # --- in the worker ---------------------------------------------------------------------------------------------------
 
 
-def _live(connection: int, lifeline: int) -> None:
+def _live(connection: int, lifeline: int, modules: Sequence[str]) -> None:
     """The life of a worker process."""
     os.set_inheritable(connection, False)
     os.set_inheritable(lifeline, False)
@@ -225,6 +252,9 @@ def _live(connection: int, lifeline: int) -> None:
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     os.register_at_fork(after_in_child=lambda: _fall_silent(connection))
     with Connection(connection) as parent, contextlib.suppress(EOFError, BrokenPipeError):
+        for module in modules:
+            with contextlib.suppress(Exception):  # whoever needs it will hear why
+                importlib.import_module(module)
         sys.argv[:] = parent.recv()
         target, arguments = parent.recv()
         target(parent, *arguments)

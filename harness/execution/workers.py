@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from harness.errors import HarnessError
-from harness.execution.supervision import Death, Inbox, Worker
+from harness.execution.supervision import Apprentice, Death, Inbox, Worker
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,8 @@ class WorkerOptions:
     """Seconds that a combo may take."""
     memory: int | None = None
     """Bytes of the host's memory that a worker may hold; by default whatever the host has."""
+    apprentice: Apprentice | None = None
+    """Who becomes the first worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +81,13 @@ class Workers(Generic[P]):
         *,
         false_starts: int,
         proof: str,
+        apprentice: Apprentice | None = None,
     ) -> None:
         """Start none yet. `false_starts` of one place in a row end everything; `proof` says what a worker has to come
-        to, such as "they had loaded the board".
+        to, such as "they had loaded the board". An apprentice becomes the first worker.
         """
         self.inbox, self.target, self.places = inbox, target, tuple(places)
-        self.most, self.proof = false_starts, proof
+        self.most, self.proof, self.apprentice = false_starts, proof, apprentice
 
     @property
     def active(self) -> Iterator[P]:
@@ -93,7 +96,8 @@ class Workers(Generic[P]):
 
     def start(self, place: P) -> None:
         """Start a worker at a place that has none."""
-        place.worker, place.proven = Worker(self.inbox, self.target, place.order), False
+        place.worker = Worker(self.inbox, self.target, place.order, apprentice=self.apprentice)
+        place.proven, self.apprentice = False, None
 
     def dismiss(self, place: P, reason: str) -> None:
         """End a place's worker at once; what it still says is not heard."""

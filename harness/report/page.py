@@ -7,6 +7,7 @@ policy lets nothing else load or run. All texts are escaped: a component's name 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import html
 import importlib.resources
@@ -14,7 +15,6 @@ import itertools
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,12 +22,14 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 from harness.board import CONTROLS, Board
 from harness.evaluation.common_labels import tell_pooled
 from harness.evaluation.subgroups import FEWEST
 from harness.files import write_atomically
+from harness.machine import find_own_folder
 from harness.metric_names import explain_policies, title_metric
 from harness.report import frame, paper
 from harness.report.chance import count_labels, count_test, find_rare_labels
@@ -36,9 +38,9 @@ from harness.report.confusion import draw_counts
 from harness.report.details import RowDetails, describe_execution, describe_submission, gather_details, gather_origins
 from harness.report.drawing import draw_axis, draw_difference, draw_history
 from harness.report.ensembles import list_members, mark_ensemble, tell_command, tell_making, tell_shared_seeds
-from harness.report.figures import MOST_ROWS, make_figures
+from harness.report.figures import MOST_ROWS, make_figures, vega
 from harness.report.figures.curves import Traced
-from harness.report.figures.embedding import bundle, draw_still
+from harness.report.figures.stills import draw_stills
 from harness.report.figures.style import FIRST, Figure
 from harness.report.format import (
     EXTERNAL,
@@ -103,13 +105,12 @@ def render(
     folder. `indexed` says whether the page links to the one over a folder of boards, by default where that one lies in
     the folder around it. Raises `UsageError` where `published.toml` is wrong or a folder cannot be written.
     """
-    with ThreadPoolExecutor(1) as aside:
-        aside.submit(bundle)  # beside the reading of records; remembered for the text below
-        results = read_results(board)
-        readers = summarize_readers(results.summary)
-        leak = measure_leak(results.summary)
-        outside = summarize_outside(results.summary)
-        figures = make_figures(results.summary, _read_best_curves(results.summary), readers)
+    vega.start()  # beside the reading of records
+    results = read_results(board)
+    readers = summarize_readers(results.summary)
+    leak = measure_leak(results.summary)
+    outside = summarize_outside(results.summary)
+    figures = make_figures(results.summary, _read_best_curves(results.summary), readers)
     folder = out or board.folder
     indexed = _has_index(folder) if indexed is None else indexed
     text = render_text(
@@ -153,8 +154,9 @@ def render_text(
         packed["labels"] = pack_data(
             {m: _label_rows(environment, shared, m) for m in summary.metrics if m != summary.objective}
         )
+    drawing = vega.start().script.result() if figures else ""
     if figures:
-        packed |= {"figures": pack_data([figure.specification for figure in figures]), "vega": pack(bundle())}
+        packed |= {"figures": pack_data([figure.specification for figure in figures]), "vega": pack(drawing)}
     style = read_part("style.css") + (read_part("published.css") if shows_published(summary) else "")
     style += read_part("outside.css") if outside else ""
     scripts = [read_part(name) for name in SCRIPTS]
@@ -165,7 +167,7 @@ def render_text(
         packed={name: Markup(text) for name, text in packed.items()},  # noqa: S704 - base64
         style=Markup(style),  # noqa: S704 - the harness's own file
         scripts=[Markup(text) for text in scripts],  # noqa: S704 - the harness's own files
-        policy=content_security_policy(style, [*scripts, *([bundle()] if figures else [])]),
+        policy=content_security_policy(style, [*scripts, *([drawing] if figures else [])]),
     )
 
 
@@ -215,7 +217,7 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "conditions": _conditions(summary),
         "figures": figures,
         "curve_labels": curves,
-        "still": draw_still,
+        "still": draw_stills(figures),
         "most": MOST_ROWS,
         "detailed": DETAILED,
         "most_compared": MOST_COMPARED,
@@ -320,11 +322,22 @@ def read_part(name: str) -> str:
     return (importlib.resources.files("harness.templates") / name).read_text(encoding="utf-8")
 
 
+class _CompiledTemplates(jinja2.FileSystemBytecodeCache):
+    """Templates as they were compiled before, in a folder: compiling takes as long as filling them in."""
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep a compiled template, where there is room for it."""
+        with contextlib.suppress(OSError):
+            super().dump_bytecode(bucket)
+
+
 @cache
 def make_environment() -> jinja2.Environment:
-    """What fills in a page's templates, each compiled once a process; every text is escaped."""
+    """What fills in a page's templates, each compiled once a machine; every text is escaped."""
+    compiled = find_own_folder("page")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(read_part),
+        bytecode_cache=None if compiled is None else _CompiledTemplates(str(compiled)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

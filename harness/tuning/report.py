@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from harness.files import write_atomically
-from harness.report.figures.embedding import draw_still
+from harness.report.figures.stills import draw_stills
 from harness.report.page import content_security_policy, make_environment, read_part
 from harness.results.layout import study_path
 from harness.text import count, describe_seconds, format_value
@@ -34,6 +34,7 @@ def report_text(outcome: StudyOutcome, study: optuna.Study) -> str:
     """The page as text."""
     style = read_part("style.css") + read_part("study.css")
     attributes = study.user_attrs
+    figures = list(draw_study(outcome, study))
     failures = {trial.number: why_failed(trial, attributes) for trial in outcome.trials}
     return (
         make_environment()
@@ -42,8 +43,8 @@ def report_text(outcome: StudyOutcome, study: optuna.Study) -> str:
             outcome=outcome,
             plan=outcome.plan,
             confirmation=outcome.confirmation,
-            figures=list(draw_study(outcome, study)),
-            still=draw_still,
+            figures=figures,
+            still=draw_stills(figures),
             failures=failures,
             values_of=values_of,
             is_default=is_default,

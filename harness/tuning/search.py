@@ -129,7 +129,14 @@ class _Team:
         self.limits, self.watch = limits, watch
         self.slots = Slots(study, limits.trials, limits.lease)
         places = [Place(order) for order in share_out((plan, limits), options)]
-        self.workers = Workers(SimpleQueue(), live, places, false_starts=FALSE_STARTS, proof="an epoch was over")
+        self.workers = Workers(
+            SimpleQueue(),
+            live,
+            places,
+            false_starts=FALSE_STARTS,
+            proof="an epoch was over",
+            apprentice=options.apprentice,
+        )
 
     def run(self) -> None:
         try:

@@ -68,4 +68,4 @@ def cloud(generator: np.random.Generator, size: int, slope: float) -> Field:
 
 def draw_around(generator: np.random.Generator, mean: float, spread: float) -> float:
     """A normal number that stays within 2.2 standard deviations."""
-    return float(mean + spread * np.clip(generator.standard_normal(), -2.2, 2.2))
+    return mean + spread * min(max(generator.standard_normal(), -2.2), 2.2)

@@ -11,6 +11,8 @@ import numpy as np
 from .drawing import Plane, draw_around, hill, soft
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .drawing import Field
@@ -73,16 +75,23 @@ def make_plane(shot: Shot, size: int) -> Plane:
     return Plane(x, cosine * v - sine * u - shot.shift[1], np.abs(x))
 
 
-def to_pixels(box: tuple[float, float, float, float], shot: Shot, size: int) -> tuple[float, float, float, float]:
-    """A box (x0, y0, x1, y1) of the patient as x, y, width and height in pixels, cut at the image's edge."""
-    x = np.array([box[0], box[2], box[0], box[2]]) + shot.shift[0]
-    y = np.array([box[1], box[1], box[3], box[3]]) + shot.shift[1]
-    cosine, sine = np.cos(shot.angle), np.sin(shot.angle)
-    u = ((cosine * x - sine * y) * shot.zoom + 1) / 2 * size
-    v = ((sine * x + cosine * y) * shot.zoom + 1) / 2 * size
-    left, right = np.clip([u.min(), u.max()], 0, size)
-    above, below = np.clip([v.min(), v.max()], 0, size)
-    return float(left), float(above), float(right - left), float(below - above)
+def to_pixels(
+    boxes: Sequence[tuple[float, float, float, float]], shots: Sequence[Shot], size: int
+) -> NDArray[np.float64]:
+    """Boxes (x0, y0, x1, y1) of patients in their shots as x, y, width and height in pixels, cut at the image's edge:
+    (N, 4) float64.
+    """
+    corners = np.array(boxes).reshape(-1, 4)
+    shift, angle = np.array([shot.shift for shot in shots]).reshape(-1, 2), np.array([shot.angle for shot in shots])
+    zoom = np.array([shot.zoom for shot in shots])[:, None]
+    x = corners[:, [0, 2, 0, 2]] + shift[:, :1]  # (N, 4)
+    y = corners[:, [1, 1, 3, 3]] + shift[:, 1:]  # (N, 4)
+    cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    u = ((cosine * x - sine * y) * zoom + 1) / 2 * size
+    v = ((sine * x + cosine * y) * zoom + 1) / 2 * size
+    left, right = np.clip([u.min(axis=1), u.max(axis=1)], 0, size)
+    above, below = np.clip([v.min(axis=1), v.max(axis=1)], 0, size)
+    return np.stack([left, above, right - left, below - above], axis=1)
 
 
 def expose(density: Field, shot: Shot, plane: Plane, generator: np.random.Generator) -> NDArray[np.uint8]:

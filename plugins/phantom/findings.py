@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .anatomy import LUNG_X, Anatomy, lung_mask
-from .drawing import Plane, blob, cloud, hill, soft
+from .drawing import Plane, blob, cloud, draw_around, hill, soft
 
 if TYPE_CHECKING:
     from .drawing import Field
@@ -64,7 +64,7 @@ class Look:
 def place_finding(label: str, generator: np.random.Generator, anatomy: Anatomy, difficulty: float) -> Place:
     """Place one finding; its strength is log-normal about its kind's, divided by `difficulty`."""
     look = LOOKS[label]
-    spread = float(np.exp(0.38 * np.clip(generator.standard_normal(), -2.2, 2.2)))
+    spread = float(np.exp(draw_around(generator, 0, 0.38)))
     return look.place(generator, anatomy, look.conspicuity * spread / difficulty)
 
 

@@ -120,10 +120,18 @@ def make_data(
 
 def _boxes(radiographs: Radiographs, names: list[str]) -> pd.DataFrame:
     """Where the findings are, in pixels, as far as they lie in the image."""
-    found = []
+    images: list[str] = []
+    labels: list[str] = []
+    shots: list[Shot] = []
+    found: list[tuple[float, float, float, float]] = []
     for index in np.flatnonzero(radiographs.cohort.targets.any(axis=1)):
         _, shot, places = radiographs.plan(int(index))
         for label, at in places.items():
-            found += [(names[index], label, *to_pixels(box, shot, radiographs.size)) for box in at.boxes]
-    boxes = pd.DataFrame(found, columns=["image", "label", "x", "y", "width", "height"])
+            images += [names[index]] * len(at.boxes)
+            labels += [label] * len(at.boxes)
+            shots += [shot] * len(at.boxes)
+            found += at.boxes
+    boxes = pd.DataFrame(to_pixels(found, shots, radiographs.size), columns=["x", "y", "width", "height"])
+    boxes.insert(0, "image", images)
+    boxes.insert(1, "label", labels)
     return boxes[(boxes["width"] > 0) & (boxes["height"] > 0)].reset_index(drop=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.board import Board
-from harness.report.figures.embedding import bundle
+from harness.report.figures import vega
 from harness.report.page import render
 from harness.report.summary import read_results
 from tests.report.conftest import Builder
@@ -16,7 +16,7 @@ from tests.report.test_large import make_large
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory) -> Board:
-    bundle()  # once a process, however many pages there are
+    vega.start().script.result()  # once a machine, however many pages there are
     folder: Path = tmp_path_factory.mktemp("large")
     return make_large(Builder(folder))
 

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 import psutil
 import pytest
 
-from harness.execution.supervision import TAIL, Death, Inbox, Printed, Worker
+from harness.execution.supervision import TAIL, Apprentice, Death, Inbox, Printed, Worker
 
 TARGETS = """
 import ctypes, os, signal, subprocess, sys, time
@@ -59,6 +59,9 @@ def fork_a_copy(connection):
         os.waitpid(pid, 0)
     else:
         connection.recv()
+
+def tell_imported(connection, *names):
+    connection.send([name in sys.modules for name in names])
 
 def take(connection, size):
     held = bytearray(os.urandom(1)) * size
@@ -107,6 +110,26 @@ def test_messages_go_both_ways_and_the_end_comes_last(inbox, targets):
     worker.send("end")
     assert everything(inbox) == [{"a": [1, None]}, Death("exit", "the worker process ended with exit code 0", 0)]
     worker.send("too late")
+
+
+def test_an_apprentice_becomes_one_worker_with_its_modules_imported(inbox, targets):
+    apprentice = Apprentice(["no.such.module", "this"])
+    worker = Worker(inbox, targets.tell_imported, "this", "antigravity", apprentice=apprentice)
+    assert worker.pid == apprentice.process.pid
+    said = everything(inbox)
+    assert [True, False] in said
+    assert any(isinstance(message, Printed) and "Zen of Python" in message.text for message in said)
+    assert said[-1] == Death("exit", "the worker process ended with exit code 0", 0)
+    apprentice.dismiss()  # nothing is left to end
+    other = Worker(inbox, targets.tell_imported, "this", apprentice=apprentice)
+    assert other.pid != apprentice.process.pid
+    assert everything(inbox)[0] == [False]
+
+
+def test_an_apprentice_without_work_is_ended():
+    apprentice = Apprentice()
+    apprentice.dismiss()
+    assert not psutil.pid_exists(apprentice.process.pid)
 
 
 def test_an_exception_ends_the_worker_and_is_told_in_one_line(inbox, targets):

@@ -44,7 +44,7 @@ from harness.cli.options import (
     complete_names,
 )
 from harness.cli.verbs.elsewhere import cancel_jobs, explain_leaving, find_elsewhere, find_own_device
-from harness.cli.verbs.shared import find_data_root, open_registry, print_board, same_command
+from harness.cli.verbs.shared import begin_worker, find_data_root, open_registry, print_board, same_command
 from harness.errors import UsageError
 from harness.machine import require_drawing
 
@@ -56,12 +56,22 @@ if TYPE_CHECKING:
     from harness.execution.interruption import Interrupted
     from harness.execution.local import MakeRunner
     from harness.execution.planning import Settings
+    from harness.execution.supervision import Apprentice
     from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
     from harness.registry import Registry
 
+NEEDED = (
+    "harness.execution.worker",
+    "harness.execution.planning",
+    "harness.execution.combo",
+    "harness.evaluation.kernels",
+)
+"""What a worker process of a board imports."""
+
 
 def run(
+    command: typer.Context,
     board: BoardArgument = None,
     folder: BoardOption = None,
     dataset: NewDataset = None,
@@ -190,6 +200,8 @@ def run(
 
     require_drawing()
     registry = open_registry(plugin)
+    local = on == "local"
+    apprentice = begin_worker(command, *NEEDED) if local and workers != 0 and not (dry_run or cancel) else None
     request = BoardRequest(
         board=board,
         folder=folder,
@@ -203,7 +215,6 @@ def run(
         options=parse_assignments("--option", options or ()),
         controls=controls,
     )
-    from harness.execution.elsewhere import run_by
     from harness.execution.hours import read_speeds
     from harness.execution.planning import Settings
     from harness.training.engine import EngineOptions
@@ -215,7 +226,6 @@ def run(
     if cancel:
         cancel_jobs(definition.board.folder, registry, on)
         return
-    local = on == "local"
     devices = find_devices(device) if local else (find_own_device(device),)
     where = Settings(
         data_root=find_data_root(data_root, definition.board.folder),
@@ -234,11 +244,13 @@ def run(
     elsewhere = find_elsewhere(
         registry, where, on=on, options=on_options, jobs=jobs, device=device, plugins=plugin or (), cache=cache_dir
     )
-    at_work = (
-        _choose_workers(where, devices, tuple(plugin or ()), workers, *limits)
-        if elsewhere is None
-        else run_by(replace(elsewhere, timeout=limits[0], memory=limits[1]))
-    )
+    at_work: WorkerOptions | MakeRunner | None
+    if elsewhere is None:
+        at_work = _choose_workers(where, devices, tuple(plugin or ()), workers, *limits, apprentice)
+    else:
+        from harness.execution.elsewhere import run_by
+
+        at_work = run_by(replace(elsewhere, timeout=limits[0], memory=limits[1]))
     if dry_run:
         at_once = len(set(devices)) if elsewhere is None else elsewhere.jobs
         _print_plan(definition, registry, where, measured, at_once=at_once, as_json=as_json)
@@ -253,6 +265,7 @@ def _choose_workers(
     workers: int | None,
     timeout: float | None,
     memory: int | None,
+    apprentice: Apprentice | None,
 ) -> WorkerOptions | None:
     """The worker processes, dealt over the devices; None where everything is to be run in this process."""
     from harness.execution.workers import WorkerOptions
@@ -263,7 +276,9 @@ def _choose_workers(
             raise UsageError("--workers 0 runs in this process, on one device, without --timeout and --memory")
         return None
     places = tuple(itertools.islice(itertools.cycle(devices), number))
-    return WorkerOptions(settings=settings, devices=places, plugins=plugins, timeout=timeout, memory=memory)
+    return WorkerOptions(
+        settings=settings, devices=places, plugins=plugins, timeout=timeout, memory=memory, apprentice=apprentice
+    )
 
 
 def _print_plan(

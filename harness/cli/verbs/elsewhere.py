@@ -34,7 +34,6 @@ def find_elsewhere(
 ) -> Elsewhere | None:
     """The machines that are asked for; None for this one. Raises `HarnessError` for what cannot be meant."""
     from harness.execution.engines import LOCAL, find_destination
-    from harness.execution.submitter import Elsewhere
     from harness.parameters import parse_assignments
 
     given = options if isinstance(options, Mapping) else parse_assignments("--on-option", options or ())
@@ -44,6 +43,8 @@ def find_elsewhere(
         return None
     if any(argument.partition("=")[0] == "--workers" for argument in sys.argv):
         raise UsageError("--workers is about this machine; with --on, --jobs says how many workers there are")
+    from harness.execution.submitter import Elsewhere
+
     return Elsewhere(
         to=find_destination(registry.executor(on), given),
         settings=settings,

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from harness.cli.output import open_output, say
 
 if TYPE_CHECKING:
+    import typer
+
     from harness.data.loading import Source
+    from harness.execution.supervision import Apprentice
     from harness.registry import Registry
     from harness.report.page import Rendered
 
@@ -43,6 +46,21 @@ def open_registry(files: Sequence[Path] | None) -> Registry:
     for problem in registry.problems:
         warn(f"plugin {problem.plugin} {problem.message}")
     return registry
+
+
+def begin_worker(command: typer.Context, *modules: str) -> Apprentice | None:
+    """Start the first worker process ahead of its order: it imports modules while this one plans, on another processor.
+
+    It ends with the command if there is nothing for it to do. None where there is one processor.
+    """
+    from harness.execution.supervision import Apprentice
+    from harness.machine import count_processors
+
+    if count_processors() < 2:
+        return None
+    apprentice = Apprentice(modules)
+    command.call_on_close(apprentice.dismiss)
+    return apprentice
 
 
 def find_data_root(given: Path | None, folder: Path) -> Path:

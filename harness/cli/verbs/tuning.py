@@ -36,7 +36,7 @@ from harness.cli.options import (
     WorkerCount,
 )
 from harness.cli.verbs.elsewhere import cancel_jobs, find_elsewhere, find_own_device
-from harness.cli.verbs.shared import find_data_root, open_registry
+from harness.cli.verbs.shared import begin_worker, find_data_root, open_registry
 from harness.cli.verbs.studies import SearchOptions, choose_rows, list_space, open_studies, plan_study, run_studies
 from harness.errors import HarnessError, UsageError
 from harness.machine import require_drawing
@@ -45,7 +45,12 @@ from harness.tuning.methods import Pruner, Sampler
 TRIALS = 20
 
 
+NEEDED = ("harness.tuning.worker", "harness.execution.planning", "harness.tuning.trial", "optuna")
+"""What a worker process of a study imports."""
+
+
 def tune(
+    command: typer.Context,
     board: BoardArgument = None,
     folder: BoardOption = None,
     dataset: NewDataset = None,
@@ -187,6 +192,8 @@ def tune(
 
     require_drawing()
     registry = open_registry(plugin)
+    local = on == "local"
+    apprentice = begin_worker(command, *NEEDED) if local and workers != 0 and not (dry_run or cancel) else None
     until = None if budget is None else time.time() + parse_duration("--budget", budget)
     request = BoardRequest(
         board=board,
@@ -204,7 +211,6 @@ def tune(
     if cancel:
         cancel_jobs(definition.board.folder, registry, on)
         return
-    local = on == "local"
     devices = find_devices(device) if local else (find_own_device(device),)
     where = Settings(
         data_root=find_data_root(data_root, definition.board.folder),
@@ -219,7 +225,9 @@ def tune(
     elsewhere = find_elsewhere(
         registry, where, on=on, options=on_options, jobs=jobs, device=device, plugins=plugin or (), cache=cache_dir
     )
-    at_work = elsewhere or WorkerOptions(settings=where, devices=places, plugins=tuple(plugin or ()))
+    at_work = elsewhere or WorkerOptions(
+        settings=where, devices=places, plugins=tuple(plugin or ()), apprentice=apprentice
+    )
     if elsewhere is not None:
         storage = name_elsewhere(storage, shared=elsewhere.to.shared)
     fixed = parse_params(settings or ())
