@@ -68,7 +68,7 @@ def recall_trial(context: TrialContext, plan: Plan, *, on_gpu: bool) -> TrialTim
 
 
 def _recall_speeds(context: TrialContext, plan: Plan, *, on_gpu: bool) -> TrialTime | None:
-    """By the slowest of the devices on which the board's records have trained that network at that size."""
+    """What the slowest device tells, of those on which the board's records have trained that network at that size."""
     choices = resolve(plan.row, context.registry)
     recipe = replace(choices.recipe, epochs=plan.epochs)
     if recipe.train in ("head", "neighbors"):

@@ -136,7 +136,7 @@ def two_rows(board, tmp_path) -> Board:
     (tmp_path / "first.safetensors").write_bytes(b"")
     weights = {"recipe": {"weights": str(tmp_path / "first.safetensors")}}
     rows = (*board.rows, Row(model="tiny-cnn", loss="bce", recipe="toy", params=weights))
-    made = dataclasses.replace(board, rows=rows)
+    made: Board = dataclasses.replace(board, rows=rows)
     texts = [row_text([row.model], [row.loss], [row.recipe], row.params) for row in rows]
     save_board(made.folder, board_text(made, texts))
     return made

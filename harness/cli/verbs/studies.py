@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.parameters import Params
     from harness.registry import Registry
     from harness.tuning.confirmation import Confirmation
+    from harness.tuning.estimate import TrialTime
     from harness.tuning.outcome import StudyOutcome
     from harness.tuning.study import Plan
     from harness.tuning.trial import TrialContext
@@ -247,6 +248,7 @@ def list_space(
     from harness.execution.workers import WorkerOptions
     from harness.tuning.estimate import measure_trial, recall_trial
 
+    known: TrialTime | None
     if isinstance(at_work, WorkerOptions):
         on, at_once = "this machine", len(set(at_work.devices) or {0})
         known = measure_trial(context, plan)
