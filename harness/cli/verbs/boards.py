@@ -66,8 +66,9 @@ NEEDED = (
     "harness.execution.planning",
     "harness.execution.combo",
     "harness.evaluation.kernels",
+    "scipy.optimize",
 )
-"""What a worker process of a board imports."""
+"""What a worker process of a board imports, sooner or later."""
 
 
 def run(
