@@ -654,9 +654,9 @@ class Engine(Protocol):
     """Where functions run, in the shape of `concurrent.futures.Executor`.
 
     An engine may also have `batch()`, a context in which what is submitted is sent together when it ends;
-    `find(job) -> Future | None`, for what an earlier process has submitted; and `explain(error) -> str | None`, the
-    kind of failure that an error of its own means: `interrupted` (a lost node, a preemption, a cancellation),
-    `timeout`, `out_of_memory` or `crashed`.
+    `find(job) -> Future | None`, for what an earlier process has submitted; `forget(job)`, called when a result was
+    written, until when the engine keeps it; and `explain(error) -> str | None`, the kind of failure that an error of
+    its own means: `interrupted` (a lost node, a preemption, a cancellation), `timeout`, `out_of_memory` or `crashed`.
     """
 
     capacity: int | None

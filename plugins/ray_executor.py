@@ -156,17 +156,9 @@ class RayFuture:
         import ray
 
         try:
-            value = ray.get(self._reference, timeout=timeout)
-        except ray.exceptions.GetTimeoutError:
-            raise
+            return ray.get(self._reference, timeout=timeout)
         except ray.exceptions.RayTaskError as error:
-            self._engine.over.add(self.job)
             raise error.cause from None
-        except ray.exceptions.RayError:
-            self._engine.over.add(self.job)
-            raise
-        self._engine.over.add(self.job)
-        return value
 
     def cancel(self) -> bool:
         """End it, also where it runs already, with what it started."""
@@ -186,7 +178,7 @@ class RayEngine:
     def __init__(self, needs: Needs, wanted: Mapping[str, float], retries: int, namespace: str, joined: bool) -> None:
         self.namespace, self._joined = namespace, joined
         self.over: set[str] = set()
-        """Jobs whose end is known here: the cluster need not keep it."""
+        """Jobs whose results the cluster need not keep."""
         folder = hashlib.sha256(str(needs.folder.resolve()).encode()).hexdigest()[:8]
         self._keeper = f"{needs.name}-{folder}"
         self._options = {
@@ -247,8 +239,12 @@ class RayEngine:
         )
         return "interrupted" if isinstance(error, lost) else None
 
+    def forget(self, job: str) -> None:
+        """Have the cluster keep a job's result no longer than this engine is open."""
+        self.over.add(job)
+
     def close(self) -> None:
-        """Leave the cluster. What runs goes on, and what ended and was not asked for is kept."""
+        """Leave the cluster. What runs goes on, and results are kept that were not to be forgotten."""
         import ray
 
         if not ray.is_initialized():

@@ -11,8 +11,7 @@ import typer
 from harness.components import Kind
 
 COMPARED, SEARCH, DATA, READING, MACHINE = "What to compare", "How to search", "Data", "Reading files", "Machine"
-STATISTICS = "Statistics"
-OUTPUT = "Run and output"
+ELSEWHERE, STATISTICS, OUTPUT = "Other machines", "Statistics", "Run and output"
 """Headings under which help shows the options of long verbs."""
 MOST_WORKERS = 1000
 MOST_TIMES = 1_000_000
@@ -147,88 +146,6 @@ CacheDir = Annotated[
     ),
 ]
 
-# --- files of predictions --------------------------------------------------------------------------------------------
-
-ImageColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--image-column",
-        metavar="COLUMN",
-        help="Take image names from this column. It is needed only if several columns could name the image.",
-        rich_help_panel=READING,
-    ),
-]
-PatientColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--patient",
-        metavar="COLUMN[:REGEX]",
-        help=r"Take patients from this column, or from the first group of a pattern in it, such as "
-        r"'Path:(patient\d+)'.",
-        rich_help_panel=READING,
-    ),
-]
-StudyColumn = Annotated[
-    str | None,
-    typer.Option(
-        "--study",
-        metavar="COLUMN[:REGEX]",
-        help=r"Take studies from this column, or from the first group of a pattern in it, such as "
-        r"'Path:(.*study\d+)'. A column called `study` is found without this option.",
-        rich_help_panel=READING,
-    ),
-]
-WantedLabels = Annotated[
-    str | None,
-    typer.Option(
-        "--labels",
-        metavar="NAMES",
-        help="Evaluate only these labels, separated by commas.",
-        show_default="those that scores and targets share",
-        rich_help_panel=READING,
-    ),
-]
-ScoredUnit = Annotated[
-    str | None,
-    typer.Option(
-        "--unit",
-        metavar="UNIT",
-        help="Score each image, study or patient. Targets may have one row for each study.",
-        show_default="image, or with BOARD::ROW what its board scores",
-        rich_help_panel=READING,
-    ),
-]
-PoolingChoice = Annotated[
-    str | None,
-    typer.Option(
-        "--pool",
-        metavar="HOW",
-        help="Score a study or patient by the mean or the max of its images' scores.",
-        show_default="mean",
-        rich_help_panel=READING,
-    ),
-]
-Readers = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--reader",
-        metavar="NAME=FILE",
-        help="Compare with this reader's decisions: a table like that of --targets, with 1, 0 or blank. Repeat it for "
-        "each reader.",
-        rich_help_panel=READING,
-    ),
-]
-TruthOption = Annotated[
-    str,
-    typer.Option(
-        "--truth",
-        metavar="TRUTH",
-        help="Judge readers and network by targets, by the majority of all readers (majority), or each reader by the "
-        "majority of the others (leave-one-out).",
-        rich_help_panel=READING,
-    ),
-]
-
 # --- machine ---------------------------------------------------------------------------------------------------------
 
 Device = Annotated[
@@ -278,6 +195,50 @@ PlaceOption = Annotated[
         help="Keep images on the GPU (resident) or stream them to it (streamed). With auto, they stay there if they "
         "take at most half of its memory.",
         rich_help_panel=MACHINE,
+    ),
+]
+
+# --- other machines ---------------------------------------------------------------------------------------------------
+
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="NAME",
+        envvar="HARNESS_ON",
+        help="Run on the machines of this executor, such as slurm or ray. `harness plugins` shows the names.",
+        autocompletion=complete_names("executor"),
+        rich_help_panel=ELSEWHERE,
+    ),
+]
+OnOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on-option",
+        metavar="KEY=VALUE",
+        help="Set an option of the executor. Repeat it for several options; `harness plugins show NAME` shows them. "
+        "With shared=false, its machines need not see the board's folder.",
+        rich_help_panel=ELSEWHERE,
+    ),
+]
+JobCount = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        min=1,
+        max=MOST_WORKERS,
+        help="Have at most this many workers on other machines at once, with a GPU each unless --device is cpu.",
+        show_default="as many as there is work for",
+        rich_help_panel=ELSEWHERE,
+    ),
+]
+Cancel = Annotated[
+    bool,
+    typer.Option(
+        "--cancel",
+        help="Cancel the jobs on other machines that earlier commands have left there; run nothing.",
+        rich_help_panel=ELSEWHERE,
     ),
 ]
 

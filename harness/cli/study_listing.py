@@ -9,13 +9,14 @@ from rich.table import Table
 
 from harness.board import BOARD_FILE
 from harness.cli.output import open_output, say
+from harness.tuning.estimate import TrialTime
 from harness.tuning.outcome import StudyOutcome
 from harness.tuning.space import name_value
 from harness.tuning.study import Plan, is_default
 
 
-def print_space(plan: Plan, trial_seconds: float, fitting: int | None) -> None:
-    """Print what is searched, one row for each dimension, and how many trials the budget allows, if there is one."""
+def print_space(plan: Plan, time: str) -> None:
+    """Print what is searched, one row for each dimension, and what is known of the time that a trial takes."""
     table = Table(box=None, pad_edge=False, header_style="bold", title=plan.name, title_justify="left")
     for column in ("parameter", "values", "default", "from"):
         table.add_column(column, overflow="fold")
@@ -24,10 +25,18 @@ def print_space(plan: Plan, trial_seconds: float, fitting: int | None) -> None:
     open_output().print(table)
     if plan.outside:
         say(plan.explain_outside())
-    say(
-        f"a trial of {plan.epochs} epochs takes about {trial_seconds:.0f} s here, unless it is pruned"
-        + ("" if fitting is None else f": about {fitting} in the budget")
-    )
+    say(time)
+
+
+def explain_time(plan: Plan, known: TrialTime | None, fitting: int | None, on: str) -> str:
+    """Say how long a trial takes, and how many the budget allows, if there is one."""
+    if known is None:
+        return (
+            f"how long a trial of {plan.epochs} epochs takes on {on} is not known before one has been run there; "
+            "--trials 1 runs one"
+        )
+    budget = "" if fitting is None else f": about {fitting} in the budget"
+    return f"a trial of {plan.epochs} epochs takes about {known.seconds:.0f} s {known.basis}{budget}"
 
 
 def print_outcome(outcome: StudyOutcome, page: Path, *, added: bool, wanted: bool) -> None:

@@ -71,6 +71,9 @@ class WithoutFolder(ComboSubmitter):
         """What a job gave, or the failure that its end means for its combo."""
         if ended.outcome == "done":
             self.false_starts = 0
+            self.hear_differing(ended)
+            if task.job.combo.name in self.differing:
+                return failed_result(task.job, self.differing[task.job.combo.name])
             try:
                 return unpack_result(ended.result, replace(task.job, guard=task.claim.require))
             except DataError as error:

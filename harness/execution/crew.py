@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.components import Engine, Future, Needs
 from harness.errors import HarnessError
-from harness.execution.engines import Destination, describe_error, explain, find_future, open_engine
+from harness.execution.engines import Destination, describe_error, explain, find_future, forget, open_engine
 from harness.execution.events import JobEnded, JobsSubmitted, Listener, Noted
 from harness.execution.jobs import CANCELLED, JobBook, JobNote
 from harness.execution.order import Order
@@ -33,13 +33,14 @@ Remote = Callable[[str], Mapping[str, Any]]
 """A function of `harness.execution.remote` and the like: it gets an order's text and gives plain data."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class CrewJob:
     """A job that is not over, as far as is known."""
 
     note: JobNote
     future: Future | None
-    """None for one of an earlier process that the engine cannot give again, and that is at work."""
+    """What the engine gives of it while it is open; None for one of an earlier process that the engine cannot give
+    again, and that is at work."""
 
 
 @dataclass(frozen=True)
@@ -103,29 +104,27 @@ class Crew:
             self._tell_of(self.jobs, again=True)
 
     def submit(self, orders: Sequence[Order]) -> tuple[CrewJob, ...]:
-        """Submit a job for each order. Raises `HarnessError` where the engine does not take them."""
-        notes: list[JobNote] = []
-        for order in orders:
-            name = f"{self.work}-{secrets.token_hex(4)}"
-            executor, options = self.to.executor.name, dict(self.to.options)
-            combos = {combo: wanted["key"] for combo, wanted in order.task.get("combos", {}).items()}
-            note = JobNote(
-                name=name, work=self.work, executor=executor, options=options, gpus=self.needs.gpus, combos=combos
-            )
-            notes.append(self.book.write(note))  # before it is submitted: a job without a note could not be found
+        """Submit a job for each order. Raises `HarnessError` where the engine does not take them; jobs that it had
+        taken before are kept.
+        """
+        notes = [self.book.write(self._make_note(order)) for order in orders]  # a job without a note could not be found
+        texts = [order.write(note.name) for order, note in zip(orders, notes, strict=True)]
+        together = len(orders) if hasattr(self.engine, "batch") else 1  # a batch is taken as a whole, or not at all
+        made: list[CrewJob] = []
         try:
-            futures = self._submit([order.write(note.name) for order, note in zip(orders, notes, strict=True)])
+            while len(made) < len(orders):
+                futures = self._submit(texts[len(made) : len(made) + together])
+                taken = [self._note_taken(note, one) for note, one in zip(notes[len(made) :], futures, strict=False)]
+                self.jobs += taken
+                made += taken
         except HarnessError:
-            for note in notes:
+            for note in notes[len(made) :]:
                 self.book.forget(note)
+            if made:
+                self._tell_of(made)
             raise
-        made = tuple(
-            CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)
-            for note, future in zip(notes, futures, strict=True)
-        )
-        self.jobs += made
         self._tell_of(made)
-        return made
+        return tuple(made)
 
     def drop(self, job: CrewJob) -> None:
         """End a job whose result is not needed."""
@@ -152,9 +151,9 @@ class Crew:
                     raise KeyboardInterrupt
                 if ended.outcome == "done":
                     yield ended  # first: what cannot be written now is found again
-                    self.book.end(job.note, "done")
+                    self._end(job.note, "done")
                     continue
-                self.book.end(job.note, ended.outcome if ended.kind is None else f"lost ({ended.kind})")
+                self._end(job.note, ended.outcome if ended.kind is None else f"lost ({ended.kind})")
                 self.listener(JobEnded(self.to.executor.name, ended.note, ended.outcome, ended.reason))
                 yield ended
 
@@ -196,6 +195,26 @@ class Crew:
             with contextlib.suppress(Exception):
                 engine.close()
         self._engines = []
+
+    def _make_note(self, order: Order) -> JobNote:
+        """The note of a job that is to be submitted."""
+        return JobNote(
+            name=f"{self.work}-{secrets.token_hex(4)}",
+            work=self.work,
+            executor=self.to.executor.name,
+            options=dict(self.to.options),
+            gpus=self.needs.gpus,
+            combos={combo: wanted["key"] for combo, wanted in order.task.get("combos", {}).items()},
+        )
+
+    def _note_taken(self, note: JobNote, future: Future) -> CrewJob:
+        """The job that an engine has made of a note."""
+        return CrewJob(self.book.write(replace(note, job=_text(future, "job"), log=_text(future, "log"))), future)
+
+    def _end(self, note: JobNote, how: str) -> None:
+        """Note the end of a job that was seen: its engine need not keep it any longer."""
+        self.book.end(note, how)
+        forget(self._open(note.options), note.job)
 
     def _tell_of(self, jobs: Sequence[CrewJob], *, again: bool = False) -> None:
         notes, first, self._told = tuple(job.note for job in jobs), not self._told, True
@@ -246,8 +265,7 @@ class Crew:
         try:
             return self._try(texts)
         except Exception:  # noqa: BLE001 - an engine raises what it likes
-            self.close()
-            self.engine = self._open(self.to.options)
+            self._reopen()
         try:
             return self._try(texts)
         except HarnessError:
@@ -256,6 +274,16 @@ class Crew:
             raise HarnessError(
                 f"{self.to.executor.name} does not take what is submitted: {describe_error(error)}"
             ) from error
+
+    def _reopen(self) -> None:
+        """Open the engine again. Jobs that it had taken are found again where it can, since a closed engine's futures
+        may not answer.
+        """
+        self.close()
+        self.engine = self._open(self.to.options)
+        if self.can_come_back:
+            for job in self.jobs:
+                job.future = self._find(job.note) or job.future
 
     def _try(self, texts: Sequence[str]) -> list[Future]:
         batch = getattr(self.engine, "batch", contextlib.nullcontext)

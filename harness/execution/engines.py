@@ -122,6 +122,14 @@ def find_future(engine: Engine, job: str | None) -> Future | None:
     return None if find is None or job is None else find(job)
 
 
+def forget(engine: Engine, job: str | None) -> None:
+    """Tell an engine that keeps results that nobody asks for a job's any more."""
+    told = getattr(engine, "forget", None)
+    if told is not None and job is not None:
+        with contextlib.suppress(Exception):  # a result too many harms nobody
+            told(job)
+
+
 def describe_error(error: BaseException) -> str:
     """An engine's error in one line."""
     return f"{type(error).__name__}: {_first(error)}" if str(error).strip() else type(error).__name__

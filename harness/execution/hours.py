@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.files import decode_text
 
 if TYPE_CHECKING:
+    from harness.components import Recipe
     from harness.execution.planning import Planned
     from harness.results.record import Record
 
@@ -217,15 +218,19 @@ def _estimate(item: Planned, speeds: Sequence[RecordedSpeed], embedded: set[tupl
         return None
     recipe, split = item.job.choices.recipe, item.job.used.data.table["split"]
     train, val, test = (int((split == name).sum()) for name in ("train", "val", "test"))
-    views = CROPS.get(recipe.evaluate_at, 1)
-    training = recipe.epochs * train / statistics.median(speed.train for speed in found)
     predicted = recipe.epochs * val + val + test
     if recipe.train in ("head", "neighbors"):
         shared = _identify_embeddings(item)
         predicted = 0 if shared in embedded else len(item.job.prepared.data.table)
         embedded.add(shared)
-    predicting = views * predicted / statistics.median(speed.predict for speed in found)
-    return (training + predicting) / 3600
+    return expect_training(recipe, train, predicted, found) / 3600
+
+
+def expect_training(recipe: Recipe, train: int, predicted: int, speeds: Sequence[RecordedSpeed]) -> float:
+    """Seconds of all epochs of so many training images, and of so many images predicted, by the speeds' medians."""
+    views = CROPS.get(recipe.evaluate_at, 1)
+    training = recipe.epochs * train / statistics.median(speed.train for speed in speeds)
+    return training + views * predicted / statistics.median(speed.predict for speed in speeds)
 
 
 def _identify_embeddings(item: Planned) -> tuple[object, ...]:

@@ -38,6 +38,8 @@ class Job:
     combo: Combo
     choices: Choices
     key: str
+    parts: Mapping[str, str]
+    """A digest of each thing that the key is of, by its name."""
     source: Source
     prepared: Prepared
     fingerprint: str

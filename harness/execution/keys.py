@@ -13,7 +13,7 @@ from harness.data.outside import find_outside
 from harness.errors import HarnessError
 from harness.registry import Registry
 from harness.results.ensembles import find_outdated
-from harness.results.identity import combo_key, describe_origin, weights_identity
+from harness.results.identity import describe_origin, identify_combo, weights_identity
 from harness.results.record import Record
 from harness.results.staleness import current_fingerprint, why_stale
 from harness.training import VERSION
@@ -84,7 +84,7 @@ def _row_keys(
     weights, made_of = weights_identity(choices.model, choices.recipe.weights), describe_origin(choices)
     objective = registry.metric(board.objective.partition("@")[0]).name
     return {
-        name: combo_key(
+        name: identify_combo(
             source,
             fingerprint,
             choices,
@@ -94,7 +94,7 @@ def _row_keys(
             engine=VERSION,
             table=tables.get(name) if choices.model.inputs.table else None,
             made_of=made_of,
-        )
+        ).key
         for seed in board.seeds
         if (name := combo_name(row.name, seed))
     }

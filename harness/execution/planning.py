@@ -40,11 +40,11 @@ from harness.execution.job import Job, reason_to_skip
 from harness.metric_names import require_labels, split_name
 from harness.registry import Registry
 from harness.results.identity import (
-    combo_key,
     describe_origin,
     explain_missing_origin,
     fingerprint,
     fingerprint_test,
+    identify_combo,
     weights_identity,
 )
 from harness.results.provenance import scrub_paths
@@ -248,21 +248,23 @@ class JobMaker:
         require_labels(board.metrics, data.labels)
         find_pools(used.targets[(used.table["split"] == "train").to_numpy()], used.labels, choices.recipe.oversample)
         objective = next(metric for metric in self.metrics if metric.name == board.objective.partition("@")[0])
+        identity = identify_combo(
+            self.source,
+            sized.fingerprint,
+            choices,
+            combo.seed,
+            objective=objective.name,
+            weights=self.weights[combo.row.name],
+            engine=VERSION,
+            table=table_digest(data, columns) if (columns := choices.model.inputs.table) else None,
+            made_of=self.made_of.get(combo.row.name),
+        )
         return Job(
             board=board,
             combo=combo,
             choices=choices,
-            key=combo_key(
-                self.source,
-                sized.fingerprint,
-                choices,
-                combo.seed,
-                objective=objective.name,
-                weights=self.weights[combo.row.name],
-                engine=VERSION,
-                table=table_digest(data, columns) if (columns := choices.model.inputs.table) else None,
-                made_of=self.made_of.get(combo.row.name),
-            ),
+            key=identity.key,
+            parts=identity.digests,
             made_of=self.made_of.get(combo.row.name),
             source=self.source,
             prepared=prepared,

@@ -25,7 +25,24 @@ from harness.execution.order import Opened, here, open_order
 from harness.execution.parcels import pack_result, unpack_board
 from harness.execution.planning import Planned, Settings, plan
 from harness.execution.workers import WorkerOptions
-from harness.results.record import Record
+from harness.results.provenance import scrub
+from harness.results.record import FailureKind, FailurePart, Record
+
+DIFFERING, MACHINE = "differing", "machine"
+"""Under which names a result holds the failures of combos that would have been others there, and where that is."""
+OTHER_DATA = (
+    "its data are not those of the submitter, or images do not decode; harness data prepare says which, and the "
+    "submitter knows them once they are prepared in its cache"
+)
+PARTS = {
+    "dataset": "the dataset, by its options or the code of its plugin",
+    "model": "the model, by its parameters or the code of its plugin",
+    "loss": "the loss, by its parameters or the code of its plugin",
+    "recipe": "the recipe, or the file of its initial weights",
+    "table": "the table that the network gets beside images",
+    "made_of": "what the model is made of, by the files that others publish",
+}
+"""What is said of parts of a combo's identity in which two machines differ."""
 
 
 class Log:
@@ -90,11 +107,11 @@ def run_share(text: str) -> dict[str, Any]:
 def _run_share(opened: Opened, log: Log) -> dict[str, Any]:
     task = opened.order.task
     board, settings = read_board(opened.folder), _narrow(opened, task)
-    planned = _choose(plan(board, opened.registry, settings, log), task["combos"])
+    planned, differing = _choose(plan(board, opened.registry, settings, log), task["combos"], log)
     records = local.run(
         planned, log, make_worker(opened, settings, task), retries=task["retries"], job=opened.order.job
     )
-    return {"combos": [record.combo.name for record in records]}
+    return {"combos": [record.combo.name for record in records], **differing}
 
 
 def run_combo_apart(text: str) -> dict[str, Any]:
@@ -107,7 +124,9 @@ def _run_combo_apart(opened: Opened, log: Log) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="harness-board-") as place:
         folder = Path(place)
         unpack_board(task["files"], folder)
-        planned = _choose(plan(read_board(folder), opened.registry, settings, log), task["combos"])
+        planned, differing = _choose(plan(read_board(folder), opened.registry, settings, log), task["combos"], log)
+        if differing:
+            return differing
         (record,) = local.run(planned, log, make_worker(opened, settings, task))
         return pack_result(folder, record)
 
@@ -131,28 +150,52 @@ def make_worker(opened: Opened, settings: Settings, task: Mapping[str, Any]) -> 
     )
 
 
-def _choose(planned: Sequence[Planned], combos: Mapping[str, Mapping[str, Any]]) -> list[Planned]:
-    """The combos of an order, as they are planned here. Raises `OrderRefusedError` where one would be another here."""
+def _choose(
+    planned: Sequence[Planned], combos: Mapping[str, Mapping[str, Any]], log: Log
+) -> tuple[list[Planned], dict[str, Any]]:
+    """The combos of an order, as they are planned here; and, for the submitter, the failures of those that would be
+    other results here, where there are any.
+
+    Raises `OrderRefusedError` where that is all of them, since the data are others.
+    """
     here_planned = {item.job.combo.name: item for item in planned}
-    chosen = []
+    chosen: list[Planned] = []
+    reasons: dict[str, tuple[FailureKind, str]] = {}
     for name, wanted in combos.items():
         item = here_planned.get(name)
-        if item is None:
-            raise OrderRefusedError(f"board.toml on {here()} has no combination {name}; it was changed meanwhile")
-        if item.job.key != wanted["key"]:
-            raise OrderRefusedError(f"{name} would be another result on {here()}: {_explain_key(item, wanted)}")
+        if item is None or item.job.key != wanted["key"]:
+            reasons[name] = _explain_difference(item, wanted["parts"])
+            continue
         made = item.before is not None and item.before.key == item.job.key and digest(item.before) != wanted["before"]
         chosen.append(replace(item, reason=None if made else wanted["reason"]))
-    return chosen
+    if not reasons:
+        return chosen, {}
+    if not chosen and all(reason == OTHER_DATA for _, reason in reasons.values()):
+        raise OrderRefusedError(f"{next(iter(reasons))} would be another result on {here()}: {OTHER_DATA}")
+    for name, (_, reason) in reasons.items():
+        log(Noted(f"{name} is left out: it would be another result on {here()}: {reason}"))
+    failures = {name: _make_failure(kind, reason).model_dump() for name, (kind, reason) in reasons.items()}
+    return chosen, {DIFFERING: failures, MACHINE: here()}
 
 
-def _explain_key(item: Planned, wanted: Mapping[str, Any]) -> str:
-    if item.job.fingerprint != wanted["fingerprint"]:
-        return (
-            "its data are not those of the submitter, or images do not decode; harness data prepare says which, and "
-            "the submitter knows them once they are prepared in its cache"
-        )
-    return "a plugin, a file of weights or board.toml is not the submitter's"
+def _explain_difference(item: Planned | None, wanted: Mapping[str, str]) -> tuple[FailureKind, str]:
+    """Why a combo would be another result here."""
+    if item is None:
+        return "data", "the board there has no such combination; its board.toml was changed meanwhile"
+    if item.job.parts["fingerprint"] != wanted["fingerprint"]:
+        return "data", OTHER_DATA
+    if item.job.missing is not None:
+        return "data", item.job.missing
+    names = sorted({*wanted, *item.job.parts})
+    differ = [name for name in names if wanted.get(name) != item.job.parts.get(name)]
+    reason = "; ".join(f"{PARTS.get(name, name)}, is not the submitter's" for name in differ)
+    return "plugin" if set(differ) <= {"dataset", "model", "loss"} else "data", reason
+
+
+def _make_failure(kind: FailureKind, reason: str) -> FailurePart:
+    """What the submitter is to publish, which names no machine and none of its folders."""
+    message = scrub(f"on another machine it would be another result: {reason}")
+    return FailurePart(kind=kind, message=message, where="before it began")
 
 
 def describe_combos(planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:
@@ -160,7 +203,7 @@ def describe_combos(planned: Sequence[Planned]) -> dict[str, dict[str, Any]]:
     return {
         item.job.combo.name: {
             "key": item.job.key,
-            "fingerprint": item.job.fingerprint,
+            "parts": dict(item.job.parts),
             "before": None if item.before is None else digest(item.before),
             "reason": item.reason,
         }

@@ -17,14 +17,16 @@ from harness.errors import HarnessError
 from harness.execution.crew import Crew, Ended
 from harness.execution.dispatch import POLL, Dispatch
 from harness.execution.engines import Destination, divert_output, make_needs
-from harness.execution.events import Leaving, Listener, Stopping
+from harness.execution.events import Leaving, Listener, Noted, Stopping
 from harness.execution.hours import expect_seconds
 from harness.execution.interruption import Interruption
 from harness.execution.jobs import JobNote
 from harness.execution.order import DeviceKind, Order, make_token, ship_plugins
 from harness.execution.planning import Settings
+from harness.execution.remote import DIFFERING, MACHINE
 from harness.metric_names import split_name
 from harness.registry import Registry
+from harness.results.record import FailurePart
 from harness.results.store import read_records
 
 GRACE = 5.0
@@ -197,6 +199,8 @@ class ComboSubmitter(Submitter):
     def __init__(self, board: Board, elsewhere: Elsewhere, dispatch: Dispatch) -> None:
         super().__init__(board, elsewhere, dispatch.listener)
         self.dispatch = dispatch
+        self.differing: dict[str, FailurePart] = {}
+        """The failures of combos that a job has left out, since they would have been other results there."""
 
     def is_over(self) -> bool:
         """Whether all combos are done."""
@@ -220,6 +224,13 @@ class ComboSubmitter(Submitter):
         todo = tuple(self.dispatch.todo.values())
         known = expect_seconds(todo, self.dispatch.speeds, on_gpu=self.elsewhere.gpus > 0)
         return self.share(known, workers) if known else None
+
+    def hear_differing(self, ended: Ended) -> None:
+        """Take up what a job has left out, and tell of it, once."""
+        found = ended.result.get(DIFFERING, {})
+        for name in found.keys() - self.differing.keys():
+            self.differing[name] = FailurePart(**found[name])
+            self.listener(Noted(f"{name} is left out on {ended.result[MACHINE]}: {self.differing[name].message}"))
 
     @abstractmethod
     def share(self, seconds: Sequence[float], workers: int) -> float:

@@ -20,7 +20,7 @@ from harness.execution.remote import describe_combos, run_share
 from harness.execution.submitter import ComboSubmitter, Elsewhere
 from harness.lease_files import Held
 from harness.leases import LEASE
-from harness.results.record import Record
+from harness.results.record import FailurePart, Record
 from harness.training.fit import Epoch
 
 
@@ -49,6 +49,8 @@ class SharedFolder(ComboSubmitter):
         for ended in self.crew.look():
             self._recover(ended)
         self._fill()
+        if not self.crew.jobs:
+            self._give_up()
 
     def share(self, seconds: Sequence[float], workers: int) -> float:
         """A worker runs its part of all combos, and may begin the longest one last."""
@@ -109,6 +111,7 @@ class SharedFolder(ComboSubmitter):
             self.claims.drop(held)
             self.held.pop(name, None)
             self._fail(self.dispatch.todo[name], held, ended)
+        self.hear_differing(ended)
         achieved = bool(ended.result.get("advanced")) or ended.note.name in self.proven
         self.count_start(ended, achieved=achieved, needed=bool(self._find_free()))
 
@@ -120,14 +123,25 @@ class SharedFolder(ComboSubmitter):
             self.attempts[name] = attempt + 1
             self.dispatch.listener(ComboRetried(name, failure, attempt, self.dispatch.retries))
             return
+        self._finish_failed(item, failure)
+
+    def _finish_failed(self, item: Planned, failure: FailurePart) -> None:
         task = self.dispatch.take_over(item)
         if task is not None:
             task.attempt = self.dispatch.retries + 1
             self.dispatch.finish(task, failed_result(item.job, failure))
 
     def _find_free(self) -> list[Planned]:
-        """Combos that nobody is at."""
-        return [item for name, item in self.dispatch.todo.items() if name not in self.held]
+        """Combos that nobody is at, and no job has left out."""
+        taken = self.held.keys() | self.differing.keys()
+        return [item for name, item in self.dispatch.todo.items() if name not in taken]
+
+    def _give_up(self) -> None:
+        """Combos that were left out have failed where no job is left, which might have been on another machine."""
+        for name, failure in self.differing.items():
+            if name in self.dispatch.todo and name not in self.held:
+                self._begin(self.dispatch.todo[name])
+                self._finish_failed(self.dispatch.todo[name], failure)
 
     def _fill(self) -> None:
         """Have as many jobs as there are combos that nobody is at, within what is wanted."""

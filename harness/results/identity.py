@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,29 @@ def fingerprint_test(data: Data) -> str | None:
     return fingerprint(data.select(data.table["split"].to_numpy() == "test"))
 
 
-def combo_key(
+@dataclass(frozen=True)
+class Identity:
+    """What makes a combo's result the same result."""
+
+    parts: Mapping[str, Any]
+    """Every resolved choice, the data and the versions of all that takes part."""
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of the sha256 of all parts."""
+        return _digest(self.parts)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """16 hex digits for each part: they tell in what two combos differ."""
+        return {name: _digest(part) for name, part in self.parts.items()}
+
+
+def _digest(part: Any) -> str:
+    return hashlib.sha256(json.dumps(part, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def identify_combo(
     source: Source,
     data_fingerprint: str,
     choices: Choices,
@@ -58,8 +81,8 @@ def combo_key(
     engine: int,
     table: str | None = None,
     made_of: Mapping[str, Any] | None = None,
-) -> str:
-    """16 hex digits of the sha256 of every resolved choice, of the data and of the versions of all that takes part.
+) -> Identity:
+    """The identity of a combo.
 
     `weights` is `random`, `imagenet`, `pretrained` or the digest of a file; `objective` is the board's, which matters
     where the recipe selects on it; `table` is the digest of the columns that the network gets beside images, which are
@@ -73,7 +96,7 @@ def combo_key(
             recipe[name] = objective
     origin = {} if made_of is None else {"made_of": dict(made_of)}
     params = {name: value for name, value in choices.model_params.items() if made_of is None or name not in made_of}
-    identity = (
+    return Identity(
         {
             "engine": engine,
             "fingerprint": data_fingerprint,
@@ -92,7 +115,6 @@ def combo_key(
         | ({} if table is None else {"table": table})
         | origin
     )
-    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def weights_identity(model: Model, weights: str) -> str:

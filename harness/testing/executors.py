@@ -19,6 +19,7 @@ from harness.execution.engines import (
     divert_output,
     find_destination,
     find_future,
+    forget,
     make_needs,
     open_engine,
 )
@@ -69,7 +70,7 @@ def check_gives_what_a_function_returns(subject: Subject) -> None:
     with _open(subject) as engine:
         with getattr(engine, "batch", contextlib.nullcontext)():
             futures = [engine.submit(add, number, 40) for number in (1, 2)]
-        given = [_wait(future).result() for future in futures]
+        given = [_take(engine, _wait(future)) for future in futures]
     if given != [41, 42]:
         raise ContractError(
             f"1 + 40 and 2 + 40 came back as {given}", "give the value of the function that was submitted"
@@ -81,7 +82,7 @@ def check_gives_what_a_function_raises(subject: Subject) -> None:
     with _open(subject) as engine:
         future = _wait(engine.submit(fail, "as it should"))
         try:
-            given = future.result()
+            given = _take(engine, future)
         except Exception as error:  # noqa: BLE001 - an engine may wrap it in its own
             kind = engine.explain(error) if hasattr(engine, "explain") else None
             if kind is not None and kind not in ENGINE_KINDS:
@@ -100,7 +101,7 @@ def check_cancels(subject: Subject) -> None:
         if not ended:
             raise NotApplicable("it cannot end what runs, and cancel() says so")
         try:
-            given = future.result()
+            given = _take(engine, future)
         except (Exception, asyncio.CancelledError):  # noqa: BLE001 - an engine may have its own
             return
     raise ContractError(f"a cancelled function gave {given!r}", "raise concurrent.futures.CancelledError from result()")
@@ -118,7 +119,7 @@ def check_finds_again(subject: Subject) -> None:
             )
         with _engine(subject, folder) as other:
             again = find_future(other, job)
-            given = None if again is None else _wait(again).result()
+            given = None if again is None else _take(other, _wait(again))
     if given != 2:
         raise ContractError(f"find({job!r}) gave {given!r}", "give the future again, also in another process")
 
@@ -182,6 +183,14 @@ def _wait(future: Future) -> Future:
             raise ContractError(f"a function is not done after {PATIENCE:g} s", "see the scheduler's queue")
         time.sleep(0.1)
     return future
+
+
+def _take(engine: Engine, future: Future) -> object:
+    """What a function gave, which the engine need not keep; raises what it raised."""
+    try:
+        return future.result()
+    finally:
+        forget(engine, getattr(future, "job", None))
 
 
 def _run(subject: Subject, folder: Path, to: Destination | None) -> tuple[Record, ...]:

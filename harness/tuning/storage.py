@@ -67,6 +67,13 @@ def open_storage(url: str | None, folder: Path, study: str) -> BaseStorage:
         return _open_database(url, scheme)
 
 
+def is_begun(url: str | None, folder: Path, study: str) -> bool:
+    """Whether there is the journal that a study would be in. In another storage it may be, which only that knows."""
+    if url is not None and urlsplit(url).scheme != "journal":
+        return True
+    return (journal_path(folder, study) if url is None else Path(url.partition("://")[2])).is_file()
+
+
 def name_elsewhere(url: str | None, *, shared: bool) -> str | None:
     """The storage as workers on other machines are to open it; `shared` is whether they see the board's folder.
 

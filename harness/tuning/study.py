@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.tuning.differences import list_differences
 from harness.tuning.methods import Pruner, Sampler, make_pruner, make_sampler
 from harness.tuning.space import Dimension, Dimensions, name_value
-from harness.tuning.storage import WAIT, answering, open_storage
+from harness.tuning.storage import WAIT, answering, is_begun, open_storage
 
 if TYPE_CHECKING:
     import optuna
@@ -119,17 +119,32 @@ def join_study(plan: Plan) -> optuna.Study:
 
     Raises `UsageError` where there is none in the storage that is seen from here, or where it is of something else.
     """
+    study = find_study(plan)
+    if study is None:
+        raise UsageError(
+            f"the study '{plan.name}' is not in the storage that is seen from here; keep it where all workers "
+            "reach it: in the board's folder on a shared disk, or on a server by --storage"
+        )
+    return study
+
+
+def find_study(plan: Plan) -> optuna.Study | None:
+    """The study where it was made already; makes none.
+
+    Raises `UsageError` where a study of that name is of something else, or where the storage does not answer.
+    """
     import optuna
 
+    if not is_begun(plan.storage, plan.board.folder, plan.name):
+        return None
     tools = _open_tools(plan)
     with answering(plan.storage):
         try:
             study = optuna.load_study(study_name=plan.name, **tools)
         except KeyError:
-            raise UsageError(
-                f"the study '{plan.name}' is not in the storage that is seen from here; keep it where all workers "
-                "reach it: in the board's folder on a shared disk, or on a server by --storage"
-            ) from None
+            return None
+        if DEFINITION not in study.user_attrs:  # another program's, or whoever made it died at once
+            return None
         _require_same(study, plan)
     return study
 

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import signal
 import time
 from functools import partial
@@ -20,9 +21,13 @@ from harness.plugins.slurm_executor import open_engine
 from harness.plugins.slurm_executor.jobs import SlurmError
 
 from harness import Needs
+from harness.board import read_board
 from harness.execution.jobs import JobBook
+from harness.execution.rescore import rescore
+from harness.registry import load_registry
 from harness.results.store import read_records
 from tests.cluster.conftest import begin, count_batches, find_begun, wait_until
+from tests.conftest import TOY
 from tests.tuning.test_survival import await_trials, require_exact
 from tests.tuning.test_survival import start as start_search
 
@@ -202,6 +207,25 @@ def test_jobs_go_on_without_their_submitter_and_are_cancelled_by_name(slurm, sta
     assert code == 0, told
     assert "cancelled 1 job" in said + told
     wait_until(lambda: not slurm.ask("squeue", "--noheader"))
+
+
+# --- records made again -----------------------------------------------------------------------------------------------
+
+
+def test_a_rescore_by_jobs_makes_the_records_that_one_here_makes(slurm, finish, toy_board, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for board in (here, there):
+        shutil.copytree(toy_board, board)
+        definition = board / "board.toml"
+        definition.write_text(definition.read_text().replace('"brier"', '"brier", "ece"'))
+    assert rescore(read_board(here), load_registry([TOY]), lambda name: None).left == ()
+    code, printed, told = finish("rescore", "there", *ON, "--jobs", "2", **slurm.environment)
+    assert code == 0, printed + told
+    assert "submitted 2 jobs to slurm" in told
+    assert [note.ended for note in JobBook(there).read()] == ["done", "done"]
+    assert all(record.metrics["ece"].macro is not None for record in read_records(there).records)
+    made = [{file.name: file.read_bytes() for file in (board / "records").iterdir()} for board in (here, there)]
+    assert made[1] == made[0]
 
 
 # --- searches --------------------------------------------------------------------------------------------------------

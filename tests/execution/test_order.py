@@ -14,7 +14,7 @@ from harness.board import Board, Row, board_text, row_text, save_board
 from harness.errors import UsageError
 from harness.execution import local, planning
 from harness.execution.engines import Destination
-from harness.execution.order import make_token, open_order, read_versions, ship_plugins
+from harness.execution.order import here, make_token, open_order, read_versions, ship_plugins
 from harness.execution.parcels import pack_board, unpack_board
 from harness.execution.planning import Settings
 from harness.execution.remote import describe_combos, run_share
@@ -120,15 +120,74 @@ def test_a_component_that_is_missing_there_is_named(write):
     assert "unknown model 'toy-net'" in refusal(write(plugins=()))
 
 
-def test_a_combo_that_would_be_another_one_there_is_refused(write, board, elsewhere):
+def test_a_machine_with_other_data_is_refused(write, board, elsewhere):
     (item,) = planning.plan(board, elsewhere.registry, elsewhere.settings, lambda event: None)
     (name, asked), *_ = describe_combos([item]).items()
-    other = refusal(write({"combos": {name: asked | {"key": "another"}}}))
+    other = refusal(
+        write({"combos": {name: asked | {"key": "another", "parts": asked["parts"] | {"fingerprint": ""}}}})
+    )
     assert f"{name} would be another result on" in other
-    assert "a plugin, a file of weights or board.toml" in other
-    other = refusal(write({"combos": {name: asked | {"key": "another", "fingerprint": "another"}}}))
     assert "its data are not those of the submitter" in other
-    assert "has no combination gone--s0" in refusal(write({"combos": {"gone--s0": asked}}))
+
+
+@pytest.fixture
+def two_rows(board, tmp_path) -> Board:
+    """The board with another row, whose network begins with a file's weights."""
+    (tmp_path / "first.safetensors").write_bytes(b"")
+    weights = {"recipe": {"weights": str(tmp_path / "first.safetensors")}}
+    rows = (*board.rows, Row(model="tiny-cnn", loss="bce", recipe="toy", params=weights))
+    made: Board = dataclasses.replace(board, rows=rows)
+    texts = [row_text([row.model], [row.loss], [row.recipe], row.params) for row in rows]
+    save_board(made.folder, board_text(made, texts))
+    return made
+
+
+def run_with_another(change, board, elsewhere):
+    """Run the board of two rows where something has changed since the order was written."""
+    planned = planning.plan(board, elsewhere.registry, elsewhere.settings, lambda event: None)
+    task = {
+        "combos": describe_combos(planned), "only": None, "seeds": None, "force": False, "retries": 0, "timeout": None,
+        "memory": None,
+    }  # fmt: skip
+    text = make_order(board, elsewhere, task).write("run-1")
+    change()
+    told = run_share(text)
+    assert (told["outcome"], told["combos"]) == ("done", ["toy-net--bce--toy--s0"])
+    return told["differing"]
+
+
+def test_a_combo_that_would_be_another_one_there_is_told_and_the_others_run(two_rows, elsewhere, tmp_path, capfd):
+    def change() -> None:
+        (tmp_path / "first.safetensors").write_bytes(b"other bytes")
+
+    differing = run_with_another(change, two_rows, elsewhere)
+    assert differing == {
+        f"{two_rows.rows[1].name}--s0": {
+            "kind": "data",
+            "message": "on another machine it would be another result: the recipe, or the file of its initial weights, "
+            "is not the submitter's",
+            "where": "before it began",
+        }
+    }
+    assert (
+        f"{two_rows.rows[1].name}--s0 is left out: it would be another result on {here()}: the"
+        in capfd.readouterr().err
+    )
+
+
+def test_a_combo_whose_weights_are_missing_there_is_told_by_their_name(two_rows, elsewhere, tmp_path):
+    (told,) = run_with_another((tmp_path / "first.safetensors").unlink, two_rows, elsewhere).values()
+    assert told["kind"] == "data"
+    assert "it would be another result: recipe.weights is " in told["message"]
+    assert str(tmp_path) not in told["message"]
+
+
+def test_a_combo_that_was_taken_from_the_board_is_told(two_rows, board, elsewhere):
+    def change() -> None:
+        save_board(board.folder, board_text(board, [row_text(["toy-net"], ["bce"], ["toy"], {})]))
+
+    (told,) = run_with_another(change, two_rows, elsewhere).values()
+    assert told["message"].endswith("the board there has no such combination; its board.toml was changed meanwhile")
 
 
 def test_a_shipped_file_has_the_digest_that_it_has_here(tmp_path, write):

@@ -23,7 +23,7 @@ from harness.execution.claims import Claims
 from harness.execution.dispatch import Dispatch
 from harness.execution.elsewhere import run_by
 from harness.execution.engines import Destination
-from harness.execution.events import ComboFinished, ComboRetried, Event, JobEnded, JobsSubmitted
+from harness.execution.events import ComboFinished, ComboRetried, Event, JobEnded, JobsSubmitted, Noted
 from harness.execution.interruption import Interrupted
 from harness.execution.jobs import JobBook, JobNote
 from harness.execution.order import Order
@@ -173,6 +173,52 @@ def test_a_result_that_was_damaged_on_its_way_is_a_failure_that_says_so(run, boa
     assert not (board.folder / "runs" / record.key / "weights.safetensors").exists()
 
 
+def leave_out(*seeds: int) -> dict[str, Any]:
+    """What a job tells that would have made other results of some combos."""
+    told = {"kind": "data", "message": "other weights", "where": "before it began"}
+    return {"machine": "n1", "differing": {f"toy-net--bce--toy--s{seed}": told for seed in seeds}}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_combo_that_would_be_another_there_has_failed_and_the_others_are_done(run, board, packed, shared):
+    def answer(order):
+        asked = list(order["task"]["combos"])
+        if "toy-net--bce--toy--s0" in asked:
+            shutil.copytree(packed["folder"], board.folder, dirs_exist_ok=True)
+        return packed if asked == ["toy-net--bce--toy--s0"] else {"outcome": "done", "advanced": 1} | leave_out(1)
+
+    engine = Answering(answer)
+    records, events = run(engine, shared=shared, retries=2, seeds=(0, 1))
+    assert [record.status for record in records] == ["done", "failed"]
+    assert records[1].failure is not None
+    assert (records[1].failure.kind, records[1].failure.message) == ("data", "other weights")
+    assert engine.orders == (1 if shared else 2)
+    assert [str(event) for event in events if isinstance(event, Noted)] == [
+        str(Noted("toy-net--bce--toy--s1 is left out on n1: other weights"))
+    ]
+
+
+def test_a_combo_that_one_machine_leaves_out_is_left_to_another_that_is_at_work(run, board, packed):
+    class Two(Answering):
+        capacity = 2
+
+        def submit(self, function, /, *arguments):
+            self.orders += 1
+            future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            if self.orders == 1:
+                future.set_result({"outcome": "done", "advanced": 1} | leave_out(0))
+            else:
+                threading.Timer(0.5, self.end, [future]).start()
+            return future
+
+        def end(self, future) -> None:
+            shutil.copytree(packed["folder"], board.folder, dirs_exist_ok=True)
+            future.set_result({"outcome": "done", "advanced": 1} | leave_out(1))
+
+    records, _ = run(Two(lambda order: None), seeds=(0, 1))
+    assert [record.status for record in records] == ["done", "failed"]
+
+
 def test_what_an_engine_refuses_in_words_is_said_as_it_is_and_leaves_no_job(run, board):
     class Refusing(Answering):
         def submit(self, function, /, *arguments):
@@ -193,6 +239,84 @@ def test_an_engine_that_takes_nothing_is_opened_again_and_then_named(run):
     with pytest.raises(HarnessError, match="does not take what is submitted: OSError: no route to the scheduler"):
         run(engine)
     assert engine.orders == 2
+
+
+class Faltering:
+    """An engine that takes one job after another, and raises at the second, once or always; jobs go on without it."""
+
+    capacity = None
+
+    def __init__(self, answer: Answer, errors: int) -> None:
+        self.answer, self.errors, self.opened = answer, errors, 0
+        self.taken: list[str] = []
+        """The combos of all jobs that it has taken."""
+        self.jobs: dict[str, concurrent.futures.Future[Any]] = {}
+
+    def submit(self, function, /, *arguments):
+        order = json.loads(arguments[0])
+        if len(self.taken) == 1 and self.errors:
+            self.errors -= 1
+            raise OSError("the scheduler was restarted")
+        self.taken += order["task"]["combos"]
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.job = str(len(self.taken))  # type: ignore[attr-defined]
+        future.set_result(self.answer(order))
+        self.jobs[str(len(self.taken))] = future
+        return future
+
+    def find(self, job):
+        return self.jobs.get(job)
+
+    def close(self):
+        self.opened += 1
+
+
+def interrupt(order):
+    return {"outcome": "interrupted", "message": "it was told to end"}
+
+
+def test_an_engine_that_falters_is_not_given_again_what_it_has_taken(run, board):
+    engine = Faltering(interrupt, errors=1)
+    records, _ = run(engine, shared=False, seeds=(0, 1, 2))
+    assert sorted(engine.taken) == [f"toy-net--bce--toy--s{seed}" for seed in (0, 1, 2)]
+    assert [record.failure.kind for record in records if record.failure] == ["interrupted"] * 3
+    assert sorted(str(note.job) for note in JobBook(board.folder).read()) == ["1", "2", "3"]
+
+
+def test_what_was_taken_before_an_engine_gave_up_is_found_again(run, board):
+    engine = Faltering(interrupt, errors=2)
+    with pytest.raises(HarnessError, match="does not take what is submitted: OSError: the scheduler was restarted"):
+        run(engine, shared=False, seeds=(0, 1, 2))
+    (note,) = JobBook(board.folder).find_open()
+    assert note.job == "1"
+    assert list(note.combos) == engine.taken
+    records, events = run(engine, shared=False, seeds=(0, 1, 2))
+    assert len(records) == 3
+    assert len(engine.taken) == 3, "nothing twice"
+    assert [event.again for event in events if isinstance(event, JobsSubmitted)] == [True, False]
+
+
+def test_an_engine_that_is_opened_again_gives_the_jobs_that_it_had_taken(run):
+    class Connection(Faltering):
+        """What it has given says nothing any more once it is closed."""
+
+        def close(self):
+            super().close()
+            for future in self.jobs.values():
+                future.done = self.fail  # type: ignore[method-assign]
+
+        def fail(self) -> bool:
+            raise OSError("the connection is closed")
+
+        def find(self, job):
+            future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            future.set_result(self.jobs[job].result())
+            return future
+
+    engine = Connection(interrupt, errors=1)
+    records, _ = run(engine, shared=False, seeds=(0, 1))
+    assert [record.failure.kind for record in records if record.failure] == ["interrupted"] * 2
+    assert len(engine.taken) == 2
 
 
 def test_an_engine_that_does_not_answer_for_long_is_named_and_its_jobs_are_left(run, board, monkeypatch):
@@ -325,21 +449,35 @@ def test_a_job_that_another_command_waits_for_is_left_to_it(run, board, packed):
     assert [note.name for note in book.find_open()] == ["before"]
 
 
-def test_a_result_that_cannot_be_written_is_found_again(run, board, packed, monkeypatch):
+def test_an_engine_keeps_a_result_until_it_is_written(run, board, packed, monkeypatch):
+    class Keeping(Answering):
+        def __init__(self, answer: Answer) -> None:
+            super().__init__(answer)
+            self.kept: dict[str, Any] = {}
+
+        def submit(self, function, /, *arguments):
+            future = super().submit(function, *arguments)
+            future.job = str(self.orders)
+            self.kept[future.job] = future
+            return future
+
+        def find(self, job):
+            return self.kept.get(job)
+
+        def forget(self, job):
+            del self.kept[job]
+
     def fill_up(*_: Any) -> None:
         raise StorageError("the disk is full")
 
+    engine = Keeping(lambda order: packed)
     with monkeypatch.context() as patch:
         patch.setattr(carrying, "unpack_result", fill_up)
         with pytest.raises(StorageError, match="the disk is full"):
-            run(Answering(lambda order: packed), shared=False)
-    (note,) = JobBook(board.folder).find_open()
-    JobBook(board.folder).write(replace(note, job="1"))
-    engine = Queue(packed)
-    engine.job.set_result(packed)
+            run(engine, shared=False)
+    assert [note.job for note in JobBook(board.folder).find_open()] == ["1"]
     (record,), _ = run(engine, shared=False)
-    assert record.status == "done"
-    assert engine.orders == 0
+    assert (record.status, engine.orders, engine.kept) == ("done", 1, {})
 
 
 def test_a_job_that_was_cancelled_before_it_began_does_not_begin(board):

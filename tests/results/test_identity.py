@@ -18,10 +18,10 @@ from harness.choices import Choices, resolve
 from harness.data.loading import Source
 from harness.errors import WeightsError
 from harness.results.identity import (
-    combo_key,
     describe_origin,
     explain_missing_origin,
     fingerprint,
+    identify_combo,
     weights_identity,
 )
 
@@ -78,7 +78,9 @@ BASE = Row(model="tiny-cnn", loss="focal", recipe="demo")
 def key(registry, row=BASE, seed=0, source=None, data="f", objective="auroc", weights="random", engine=1):
     dataset = Dataset(name="some", load=lambda root: None)  # type: ignore[arg-type,return-value]
     source = source or Source(dataset=dataset, code="", options={"size": 64}, root=Path())
-    return combo_key(source, data, resolve(row, registry), seed, objective=objective, weights=weights, engine=engine)
+    return identify_combo(
+        source, data, resolve(row, registry), seed, objective=objective, weights=weights, engine=engine
+    ).key
 
 
 def test_a_key_is_repeatable_and_moves_with_every_choice(registry):
@@ -130,9 +132,9 @@ def test_an_external_plugins_code_is_part_of_the_key(registry):
     choices = resolve(BASE, registry)
     source = Source(dataset=Dataset(name="some", load=lambda root: None), code="", options={}, root=Path())  # type: ignore[arg-type,return-value]
     keys = {
-        combo_key(
+        identify_combo(
             source, "f", dataclasses.replace(choices, code=code), 0, objective="auroc", weights="random", engine=1
-        )
+        ).key
         for code in ({}, {"model": "1"}, {"model": "2"}, {"loss": "1"})
     }
     assert len(keys) == 4
@@ -178,10 +180,10 @@ def test_what_a_model_is_made_of_is_part_of_the_key_and_stands_for_parameters_of
     def find(width: int, made_of: dict[str, Any]) -> str:
         choices = make_of(ModelOrigin(describe=lambda recipe, **params: made_of), registry, width=width)
         told = describe_origin(choices)
-        return combo_key(source, "f", choices, 0, objective="auroc", weights="random", engine=1, made_of=told)
+        return identify_combo(source, "f", choices, 0, objective="auroc", weights="random", engine=1, made_of=told).key
 
     keys = {find(16, {"library": "one 1.0"}), find(16, {"library": "one 1.1"}), find(8, {"library": "one 1.0"})}
-    keys.add(combo_key(source, "f", plain, 0, objective="auroc", weights="random", engine=1))
+    keys.add(identify_combo(source, "f", plain, 0, objective="auroc", weights="random", engine=1).key)
     assert len(keys) == 4
     assert find(16, {"width": "sha256:of it"}) == find(8, {"width": "sha256:of it"})
 

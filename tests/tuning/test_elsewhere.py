@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from harness.execution.jobs import JobBook
 from harness.tuning.slots import count_trials
+from tests.conftest import TOY
 from tests.tuning.test_survival import await_trials, opened, require_exact, start
 
 ON = ("--on", "afar", "--jobs", "2", "--device", "cpu")
@@ -132,6 +134,50 @@ def test_what_workers_elsewhere_cannot_do_is_refused_before_anything_is_submitte
     code, _, errors = harness("tune", *toy, *plugins, "--plugin", os.environ["HARNESS_PLUGIN"], "--on", "afar", *more)
     assert (code, said in " ".join(errors.split())) == (2, True), errors
     assert not (tmp_path / "b").exists()
+
+
+@pytest.fixture
+def plan_elsewhere(harness, monkeypatch):
+    """Plan a search elsewhere, with a budget; gives what is printed. Nothing is trained for that."""
+
+    def fail(*arguments):
+        raise AssertionError("a trial was measured on the submitting machine")
+
+    monkeypatch.setattr("harness.tuning.estimate.measure_trial", fail)
+
+    def plan(*more: str) -> str:
+        code, printed, errors = harness(*SEARCH, *AFAR, "--on", "afar", "--budget", "10m", "--dry-run", *more)
+        assert code == 0, errors
+        return " ".join(printed.split()) if "--json" not in more else str(printed)
+
+    return plan
+
+
+SEARCH = ("tune", "--dataset", "toy", "--models", "toy-net", "--losses", "bce", "--recipes", "toy", "--board", "b")
+AFAR = ("--plugin", str(TOY), "--plugin", str(TOY.with_name("afar.py")))
+
+
+def test_a_dry_run_elsewhere_measures_nothing_here(plan_elsewhere, tmp_path):
+    said = plan_elsewhere()
+    assert "how long a trial of 3 epochs takes on afar is not known before one has been run there" in said
+    assert "in the budget" not in said
+    told = json.loads(plan_elsewhere("--json"))
+    assert (told["trial_seconds"], told["trials_in_budget"]) == (None, None)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_dry_run_elsewhere_knows_a_study_by_its_finished_trials(harness, plan_elsewhere):
+    assert harness(*SEARCH, *AFAR, "--trials", "1", "--workers", "0")[0] == 0
+    said = plan_elsewhere("--jobs", "2")
+    assert re.search(r"a trial of 3 epochs takes about \d+ s like the longest that the study has finished", said)
+    assert re.search(r"about \d+ in the budget", said)
+
+
+def test_a_dry_run_elsewhere_knows_a_board_by_its_records_of_the_same_kind_of_device(harness, plan_elsewhere):
+    assert harness("run", *SEARCH[1:], *AFAR, "--seeds", "0", "--device", "cpu")[0] == 0
+    said = plan_elsewhere("--device", "cpu")
+    assert re.search(r"a trial of 3 epochs takes about \d+ s by the speed in the board's records \(.+\)", said)
+    assert "is not known before" in plan_elsewhere("--device", "auto"), "no speed of a GPU is recorded"
 
 
 def test_options_of_executors_without_an_executor_are_refused(harness):

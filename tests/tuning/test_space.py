@@ -175,7 +175,9 @@ def test_a_dimension_knows_what_it_holds(values, inside, outside):
 def test_a_space_is_printed_with_names_and_values_of_any_text(make_plan, capsys):
     values = Choice(("[red]", "[/]", "x[0]", "a<b>", "肺炎"))
     name = "model.[bold]"
-    print_space(make_plan(dimensions={name: Dimension(name, values, "[/].toml")}, defaults={name: "[dim]"}), 1.0, None)
+    print_space(
+        make_plan(dimensions={name: Dimension(name, values, "[/].toml")}, defaults={name: "[dim]"}), "it takes a while"
+    )
     out = capsys.readouterr().out
     for text in ("model.[bold]", "[red]", "[/]", "x[0]", "a<b>", "肺炎", "[/].toml", "[dim]"):
         assert text in out

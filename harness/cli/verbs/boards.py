@@ -26,29 +26,24 @@ from harness.cli.options import (
     BoardDataRoot,
     BoardOption,
     CacheDir,
+    Cancel,
     CompileOption,
     DatasetOptions,
     Devices,
+    JobCount,
     Json,
     Losses,
     Models,
     NewDataset,
+    On,
+    OnOptions,
     PlaceOption,
     Plugins,
     Recipes,
     WorkerCount,
     complete_names,
 )
-from harness.cli.verbs.elsewhere import (
-    Cancel,
-    JobCount,
-    On,
-    OnOptions,
-    cancel_jobs,
-    explain_leaving,
-    find_elsewhere,
-    find_own_device,
-)
+from harness.cli.verbs.elsewhere import cancel_jobs, explain_leaving, find_elsewhere, find_own_device
 from harness.cli.verbs.shared import begin_worker, find_data_root, open_registry, print_board, same_command
 from harness.errors import UsageError
 from harness.machine import require_drawing

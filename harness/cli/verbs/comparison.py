@@ -15,17 +15,19 @@ from harness.cli.options import (
     STATISTICS,
     DataRoot,
     DatasetOptions,
-    ImageColumn,
     Json,
-    PatientColumn,
     Plugins,
+    complete_names,
+)
+from harness.cli.reading_options import (
+    ImageColumn,
+    PatientColumn,
     PoolingChoice,
     Readers,
     ScoredUnit,
     StudyColumn,
     TruthOption,
     WantedLabels,
-    complete_names,
 )
 from harness.cli.verbs.predictions import (
     FEWEST_RESAMPLES,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import typer
-
-from harness.cli.options import MOST_WORKERS, complete_names
 from harness.cli.output import say
 from harness.errors import UsageError
 from harness.text import agree, count
@@ -21,51 +19,6 @@ if TYPE_CHECKING:
     from harness.execution.planning import Settings
     from harness.execution.submitter import Elsewhere
     from harness.registry import Registry
-
-ELSEWHERE = "Other machines"
-"""The heading under which help shows these options."""
-
-On = Annotated[
-    str,
-    typer.Option(
-        "--on",
-        metavar="NAME",
-        envvar="HARNESS_ON",
-        help="Run on the machines of this executor, such as slurm or ray. `harness plugins` shows the names.",
-        autocompletion=complete_names("executor"),
-        rich_help_panel=ELSEWHERE,
-    ),
-]
-OnOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--on-option",
-        metavar="KEY=VALUE",
-        help="Set an option of the executor. Repeat it for several options; `harness plugins show NAME` shows them. "
-        "With shared=false, its machines need not see the board's folder.",
-        rich_help_panel=ELSEWHERE,
-    ),
-]
-JobCount = Annotated[
-    int | None,
-    typer.Option(
-        "--jobs",
-        metavar="N",
-        min=1,
-        max=MOST_WORKERS,
-        help="Have at most this many workers on other machines at once, with a GPU each unless --device is cpu.",
-        show_default="as many as there is work for",
-        rich_help_panel=ELSEWHERE,
-    ),
-]
-Cancel = Annotated[
-    bool,
-    typer.Option(
-        "--cancel",
-        help="Cancel the jobs on other machines that earlier commands have left there; run nothing.",
-        rich_help_panel=ELSEWHERE,
-    ),
-]
 
 
 def find_elsewhere(
@@ -130,11 +83,41 @@ def explain_leaving(jobs: int, command: str) -> str:
 
 
 def cancel_jobs(folder: Path, registry: Registry, on: str) -> None:
-    """Cancel a board's jobs, those of one executor where one is named, and say how many."""
+    """Cancel a board's jobs, those of one executor where one is named, and say what became of them.
+
+    Raises `UsageError` where there is no board, and `UnknownNameError` for an executor that has no job of it and that
+    no plugin offers.
+    """
+    from harness.board import BOARD_FILE
     from harness.execution.cancellation import cancel
     from harness.execution.engines import LOCAL
+    from harness.execution.jobs import JobBook
 
+    left = Counter(note.executor for note in JobBook(folder).find_open())
+    if not left and not (folder / BOARD_FILE).is_file():
+        raise UsageError(f"{folder} is no board: it holds no {BOARD_FILE}, and so there are no jobs to cancel")
+    if on != LOCAL and on not in left:
+        registry.executor(on)
+    asked = left.total() if on == LOCAL else left[on]
+    if not asked:
+        say(_explain_nothing(folder, on, left))
+        return
     done = cancel(folder, registry, None if on == LOCAL else on)
     for line in done.lost:
         say(line)
-    say(f"cancelled {count(done.jobs, 'job')}; what is finished is kept")
+    over = asked - done.jobs - len(done.lost)
+    if done.jobs:
+        say(f"cancelled {count(done.jobs, 'job')}; what is finished is kept")
+    else:
+        say(
+            "nothing was cancelled"
+            + (f": {count(over, 'job')} {agree(over, 'was', 'were')} over already" if over else "")
+        )
+
+
+def _explain_nothing(folder: Path, on: str, left: Mapping[str, int]) -> str:
+    """Say that there is no job to cancel, and where there are some."""
+    if not left:
+        return f"{folder} has no jobs on other machines: there is nothing to cancel"
+    others = " and ".join(f"{number} on {name}" for name, number in sorted(left.items()))
+    return f"{folder} has no jobs on {on}, but {others}: nothing was cancelled"

@@ -8,23 +8,16 @@ from typing import Annotated
 import typer
 
 from harness.cli.option_values import split_names
-from harness.cli.options import (
-    MOST_TIMES,
-    READING,
-    STATISTICS,
-    DataRoot,
-    DatasetOptions,
+from harness.cli.options import MOST_TIMES, READING, STATISTICS, DataRoot, DatasetOptions, Json, Plugins, complete_names
+from harness.cli.reading_options import (
     ImageColumn,
-    Json,
     PatientColumn,
-    Plugins,
     PoolingChoice,
     Readers,
     ScoredUnit,
     StudyColumn,
     TruthOption,
     WantedLabels,
-    complete_names,
 )
 from harness.cli.verbs.predictions import (
     FEWEST_RESAMPLES,

@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.option_values import find_cache, find_device
-from harness.cli.options import BoardDataRoot, BoardFolder, CacheDir, Device, Json, Plugins
-from harness.cli.verbs.elsewhere import Cancel, JobCount, On, OnOptions, cancel_jobs, find_elsewhere
+from harness.cli.options import (
+    BoardDataRoot,
+    BoardFolder,
+    CacheDir,
+    Cancel,
+    Device,
+    JobCount,
+    Json,
+    On,
+    OnOptions,
+    Plugins,
+)
+from harness.cli.verbs.elsewhere import cancel_jobs, find_elsewhere
 from harness.cli.verbs.shared import find_data_root, open_registry, print_board, same_command
 
 if TYPE_CHECKING:

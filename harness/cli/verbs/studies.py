@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.parameters import Params
     from harness.registry import Registry
     from harness.tuning.confirmation import Confirmation
+    from harness.tuning.estimate import TrialTime
     from harness.tuning.outcome import StudyOutcome
     from harness.tuning.study import Plan
     from harness.tuning.trial import TrialContext
@@ -242,15 +243,20 @@ def plan_study(row: Row, wish: SearchOptions, context: TrialContext) -> Plan:
 def list_space(
     plan: Plan, context: TrialContext, wish: SearchOptions, at_work: AtWork, *, as_json: bool
 ) -> dict[str, Any]:
-    """The space with its origin, and how many trials the budget allows."""
-    from harness.cli.study_listing import print_space
+    """The space with its origin, and how many trials the budget allows, as far as that is known."""
+    from harness.cli.study_listing import explain_time, print_space
     from harness.execution.workers import WorkerOptions
-    from harness.tuning.estimate import estimate
+    from harness.tuning.estimate import measure_trial, recall_trial
 
-    measured = estimate(context, plan.row, plan.epochs, len(plan.seeds))
+    known: TrialTime | None
+    if isinstance(at_work, WorkerOptions):
+        on, at_once = "this machine", len(set(at_work.devices) or {0})
+        known = measure_trial(context, plan)
+    else:
+        on, at_once = at_work.to.executor.name, at_work.jobs or 1
+        known = recall_trial(context, plan, on_gpu=at_work.gpus > 0)
     left = None if wish.until is None else max(0.0, wish.until - time.time())
-    at_once = len(set(at_work.devices) or {0}) if isinstance(at_work, WorkerOptions) else at_work.jobs or 1
-    fit = None if left is None else at_once * int(left // measured.seconds)
+    fit = None if left is None or known is None else at_once * int(left // known.seconds)
     described = {
         "study": plan.name,
         "objective": plan.objective,
@@ -258,9 +264,9 @@ def list_space(
             name: {**one.as_plain(), "origin": one.origin, "default": plan.defaults[name]}
             for name, one in plan.dimensions.items()
         },
-        "trial_seconds": measured.seconds,
+        "trial_seconds": None if known is None else known.seconds,
         "trials_in_budget": fit,
     }
     if not as_json:
-        print_space(plan, measured.seconds, fit)
+        print_space(plan, explain_time(plan, known, fit, on))
     return described

@@ -20,26 +20,22 @@ from harness.cli.options import (
     BoardDataRoot,
     BoardOption,
     CacheDir,
+    Cancel,
     CompileOption,
     DatasetOptions,
     Devices,
+    JobCount,
     Json,
     Losses,
     Models,
     NewDataset,
+    On,
+    OnOptions,
     Plugins,
     Recipes,
     WorkerCount,
 )
-from harness.cli.verbs.elsewhere import (
-    Cancel,
-    JobCount,
-    On,
-    OnOptions,
-    cancel_jobs,
-    find_elsewhere,
-    find_own_device,
-)
+from harness.cli.verbs.elsewhere import cancel_jobs, find_elsewhere, find_own_device
 from harness.cli.verbs.shared import begin_worker, find_data_root, open_registry
 from harness.cli.verbs.studies import SearchOptions, choose_rows, list_space, open_studies, plan_study, run_studies
 from harness.errors import HarnessError, UsageError
@@ -220,7 +216,7 @@ def tune(
         data_root=find_data_root(data_root, definition.board.folder),
         cache=find_cache(cache_dir),
         device=devices[0],
-        dry=not local and not dry_run,
+        dry=not local,
         engine=EngineOptions(compile=compile_),
     )
     set_up_process(where.engine, where.cache)

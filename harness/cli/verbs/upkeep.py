@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.option_values import find_cache, split_names
-from harness.cli.options import (
-    BoardDataRoot,
-    BoardFolder,
-    CacheDir,
-    ImageColumn,
-    Json,
-    Plugins,
-)
+from harness.cli.options import BoardDataRoot, BoardFolder, CacheDir, Json, Plugins
 from harness.cli.output import open_output, say
+from harness.cli.reading_options import ImageColumn
 from harness.cli.verbs.shared import find_data_root, open_registry
 from harness.errors import UsageError
 from harness.text import agree, count

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.board import Board, Row, board_text, row_text, save_board
 from harness.execution.jobs import JobBook, JobNote
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -49,10 +50,57 @@ def test_a_dry_run_submits_nothing(harness, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_a_board_without_jobs_has_none_to_cancel(harness):
-    assert harness(*NEW)[0] == 0
+@pytest.fixture
+def book(tmp_path) -> JobBook:
+    """The job book of a board that nothing was run of."""
+    row = Row(model="toy-net", loss="bce", recipe="toy")
+    board = Board(folder=tmp_path / "b", title="t", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
+    save_board(board.folder, board_text(board, [row_text([row.model], [row.loss], [row.recipe], {})]))
+    return JobBook(board.folder)
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize("verb", ["run", "tune", "rescore"])
+def test_a_board_without_jobs_says_that_there_are_none_to_cancel(harness, verb):
+    code, printed, _ = harness(verb, "b", "--cancel")
+    assert (code, printed.strip()) == (0, "b has no jobs on other machines: there is nothing to cancel")
+
+
+@pytest.mark.parametrize("verb", [("run", "demo"), NEW, ("tune", "demo"), ("rescore", "demo-board")])
+def test_to_cancel_the_jobs_of_a_board_that_is_not_there_is_refused(harness, tmp_path, verb):
+    code, printed, errors = harness(*verb, "--on", "local", "--cancel")
+    assert (code, printed) == (2, "")
+    assert " is no board: it holds no board.toml" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_of_another_executor_are_named_where_those_of_one_are_to_be_cancelled(harness, book):
+    for number in range(2):
+        book.write(JobNote(name=f"run-{number}", work="run", executor="plain", job=str(number)))
+    code, printed, _ = harness("run", "b", "--on", "afar", "--cancel")
+    assert (code, printed.strip()) == (0, "b has no jobs on afar, but 2 on plain: nothing was cancelled")
+    assert len(book.find_open()) == 2
+    code, _, errors = harness("run", "b", "--on", "afr", "--cancel")
+    assert (code, "unknown executor 'afr': did you mean 'afar'?" in errors) == (2, True)
+
+
+def test_jobs_that_were_over_already_are_not_said_to_be_cancelled(harness, book):
+    job = book.folder / "afar" / "17"
+    job.mkdir(parents=True)
+    (job / "pid").write_text("999999999")
+    book.write(JobNote(name="run-1", work="run", executor="afar", job="17"))
     code, printed, _ = harness("run", "b", "--cancel")
-    assert (code, printed.strip()) == (0, "cancelled 0 jobs; what is finished is kept")
+    assert (code, printed.strip()) == (0, "nothing was cancelled: 1 job was over already")
+
+
+def test_a_job_whose_executor_is_gone_is_told_of_and_not_said_to_be_cancelled(harness, book):
+    book.write(JobNote(name="run-1", work="run", executor="gone", job="17"))
+    code, printed, _ = harness("run", "b", "--cancel")
+    first, last = printed.strip().splitlines()
+    assert code == 0
+    assert first.startswith("gone was not asked about 17: UnknownNameError: unknown executor 'gone'")
+    assert last == "nothing was cancelled"
+    assert len(book.find_open()) == 1
 
 
 def test_executors_are_listed_and_shown_with_their_options(harness):
