@@ -11,10 +11,10 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from harness.errors import DataError
 from harness.files import decode_text
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LARGEST = 4 << 30
 """Bytes of a file, after decompression, above which it is no table of images."""
+PIECE = 1 << 20
+"""Bytes that are read at a time."""
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 BLANKS = " \t\xa0"
@@ -50,7 +52,7 @@ def read_table(path: Path, *, wanted: Collection[str] | None = None, fill: bool 
 
     A first line `sep=;` names the separator, else the header and the rows show it. Lines that begin with `#` are
     comments, blank lines nothing. Empty cells beyond the last column, which spreadsheets write, are dropped. With
-    `fill`, a row that ends early is blank in the rest. Columns that are not `wanted` are left out, which saves time.
+    `fill`, a row that ends early is blank in the rest. Columns that are not `wanted` are left out, which saves memory.
     Raises `DataError` that names file and line.
     """
     lines, texts, separator, notes = _find_rows(path)
@@ -60,20 +62,20 @@ def read_table(path: Path, *, wanted: Collection[str] | None = None, fill: bool 
         separator, guessed = _find_separator(texts[: LOOKED_AT + 1], path)
         notes += guessed
     if any('"' in text for text in texts):
-        lines, rows = _split_quoted(lines, texts, separator, path)
-        header, widths = rows[0], [len(row) for row in rows]
+        rows = _split_quoted(lines, texts, separator, path)
+        header = next(rows)[1]
+        places = _find_places(header, wanted)
+        lines, cells = _collect(rows, len(header), places, path, fill=fill)
     else:
-        rows, header, widths = [], texts[0].split(separator), [text.count(separator) + 1 for text in texts]
-    if len(lines) == 1:
+        header, widths = texts[0].split(separator), [text.count(separator) + 1 for text in texts]
+        for line, text, width in zip(lines, texts, widths, strict=True):
+            if width != len(header):
+                _require_fitting(text.split(separator), len(header), f"{path}, line {line}", fill=fill)
+        places = _find_places(header, wanted)
+        lines, cells = lines[1:], _split_plain(texts[1:], separator, max(widths), places)
+    if not lines:
         raise DataError(f"{path} has a header and no rows; it needs a row for each image")
-    for number, width in enumerate(widths):
-        if width != len(header):
-            row = rows[number] if rows else texts[number].split(separator)
-            _require_fitting(row, len(header), f"{path}, line {lines[number]}", fill=fill)
-    header = [name.strip() for name in header]
-    places = [place for place, name in enumerate(header) if wanted is None or name in wanted]
-    cells = _collect(rows[1:], places) if rows else _split_plain(texts[1:], separator, max(widths), places)
-    return TextTable(_name_columns(cells, [header[place] for place in places]), lines[1:], tuple(notes))
+    return TextTable(_name_columns(cells, [header[place].strip() for place in places]), lines, tuple(notes))
 
 
 def read_lines(path: Path) -> list[str]:
@@ -93,10 +95,10 @@ def _read_text(path: Path) -> str:
         if path.exists() and not path.is_file():
             raise DataError(f"{path} is no ordinary file; give a table in a text file")
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = _read_pieces(file)
         if content.startswith(GZIP):
             with gzip.open(io.BytesIO(content)) as packed:
-                content = packed.read(LARGEST + 1)
+                content = _read_pieces(packed)
         if len(content) > LARGEST:
             raise DataError(f"{path} is larger than {LARGEST / 2**30:g} GiB; give the table of the images alone")
         if content.startswith(ZIP):
@@ -110,6 +112,14 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeError as error:
         raise DataError(f"{path}, {error}") from None
+
+
+def _read_pieces(file: IO[bytes] | gzip.GzipFile) -> bytes:
+    """Read a file, but not far beyond what a table may have; to ask for as much at once would reserve that memory."""
+    content = io.BytesIO()
+    while content.tell() <= LARGEST and (piece := file.read(PIECE)):
+        content.write(piece)
+    return content.getvalue()
 
 
 def _find_rows(path: Path) -> tuple[list[int], list[str], str | None, list[str]]:
@@ -157,18 +167,16 @@ def _find_separator(lines: list[str], path: Path) -> tuple[str, list[str]]:
     return taken, [] if len(fitting) == 1 else [note]
 
 
-def _split_quoted(lines: list[int], texts: list[str], separator: str, path: Path) -> tuple[list[int], list[list[str]]]:
-    """Split lines into rows of cells, of which some stand in quotes; each with the number of its first line."""
+def _split_quoted(lines: list[int], texts: list[str], separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Split lines into rows of cells, of which some stand in quotes, one by one; each after its first line's number."""
     reader = csv.reader((f"{text}\n" for text in texts), delimiter=separator, skipinitialspace=True, strict=True)
-    starts, rows, start = [], [], 0
+    start = 0
     try:
         for row in reader:
-            starts.append(lines[start])
-            rows.append(row)
+            yield lines[start], row
             start = reader.line_num
     except csv.Error as error:
         raise DataError(f"{path}, line {lines[start]}: a cell's quotes are not closed rightly ({error})") from None
-    return starts, rows
 
 
 def _require_fitting(row: list[str], width: int, place: str, *, fill: bool) -> None:
@@ -181,18 +189,33 @@ def _require_fitting(row: list[str], width: int, place: str, *, fill: bool) -> N
         )
 
 
-def _collect(rows: list[list[str]], places: list[int]) -> pd.DataFrame:
-    """Make columns of the cells at some places of rows, which may be too short."""
+def _find_places(header: list[str], wanted: Collection[str] | None) -> list[int]:
+    """Find which columns are wanted: all where nobody says it."""
+    return [place for place, name in enumerate(header) if wanted is None or name.strip() in wanted]
+
+
+def _collect(
+    rows: Iterable[tuple[int, list[str]]], width: int, places: list[int], path: Path, *, fill: bool
+) -> tuple[list[int], pd.DataFrame]:
+    """Make columns of the cells at some places of rows that fit; no other cell is kept."""
     import pandas as pd
 
-    cells = [[row[place].strip() if place < len(row) else "" for place in places] for row in rows]
-    return pd.DataFrame(cells, columns=range(len(places)), dtype=str)
+    lines, columns = [], [list[str]() for _ in places]
+    for line, row in rows:
+        if len(row) != width:
+            _require_fitting(row, width, f"{path}, line {line}", fill=fill)
+        lines.append(line)
+        for place, column in zip(places, columns, strict=True):
+            column.append(row[place].strip() if place < len(row) else "")
+    return lines, pd.DataFrame(dict(enumerate(columns)), index=range(len(lines)), dtype=str)
 
 
 def _split_plain(texts: list[str], separator: str, width: int, places: list[int]) -> pd.DataFrame:
     """Make columns of the cells at some places of lines without quotes; the longest line has `width` cells."""
     import pandas as pd
 
+    if not texts:
+        return pd.DataFrame()
     first = texts[0] + separator * (width - 1 - texts[0].count(separator))  # pandas counts the columns of this line
     text = "\n".join([first, *texts[1:]])
     cells = pd.read_csv(

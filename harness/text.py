@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that move a cursor, break a line, turn the direction of writing, or cannot be written."""
@@ -39,6 +40,12 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 def agree(number: int, one: str, several: str) -> str:
     """The form of a word that agrees with a number: `agree(1, "is", "are")` is `is`."""
     return one if number == 1 else several
+
+
+def name_seeds(seeds: Sequence[object]) -> str:
+    """`seed 0`, or `seeds 0, 1 and 2`: one seed or several by their numbers."""
+    *others, last = map(str, seeds)
+    return f"seeds {', '.join(others)} and {last}" if others else f"seed {last}"
 
 
 def shorten_name(model: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,35 @@ def test_columns_that_are_not_wanted_are_left_out(write):
         table = read_table(write(content), wanted=["Edema", "image"])
         assert table.columns.columns.tolist() == ["image", "Edema"]
         assert table.columns["Edema"].tolist() == ["1", ""]
+
+
+def test_cells_that_are_not_wanted_are_not_kept_in_memory(write):
+    row = ",".join(["ab"] * 100)
+    path = write("image," + ",".join(f"c{number}" for number in range(100)) + "\n" + f'"a.png",{row}\n' * 5000)
+    read_table(path, wanted=["image"])  # pandas is there
+    tracemalloc.start()
+    try:
+        assert len(read_table(path, wanted=["image"]).columns) == 5000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * path.stat().st_size  # all cells take about 20 times as much as the file
+
+
+def test_rows_that_do_not_fit_are_named_also_where_their_cells_are_not_wanted(write):
+    path = write('image,Edema,more\n"a.png",1,2\n"b.png",1,2,3\n')
+    with pytest.raises(DataError, match=r"t\.csv, line 3: 4 cells under 3 columns"):
+        read_table(path, wanted=["image"])
+    header = write('"image\nname",Edema\n')
+    with pytest.raises(DataError, match="has a header and no rows"):
+        read_table(header)
+
+
+def test_a_table_without_a_column_that_is_wanted_has_its_rows(write):
+    for content in (PLAIN, PLAIN.replace("p1", '"p1"')):
+        table = read_table(write(content), wanted=["Mass"])
+        assert table.columns.columns.tolist() == []
+        assert table.lines == [2, 3]
 
 
 def test_a_row_that_ends_early_is_blank_in_the_rest_where_that_is_wanted(write):

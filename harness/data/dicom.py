@@ -32,6 +32,13 @@ SUFFIXES = (".dcm", ".dicom")
 """How files end that are DICOM even without a preamble."""
 LATERAL = ("LL", "RL", "LATERAL", "LAT", "LLD", "RLD")
 """View positions of images taken from the side."""
+FILMS = ("CR", "DX", "DR", "RG", "OT", "SC")
+"""Modalities of radiographs (PS3.3 C.7.3.1.1.1): computed, digital and on film.
+
+DR is no term of the standard, but devices write it for DX. OT (other) and SC say nothing of the image and stand in
+scanned and exported films, which are read as files without a modality are. Angiography (XA) and fluoroscopy (RF) are
+no films.
+"""
 TAGS = (
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "PlanarConfiguration",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
@@ -97,8 +104,9 @@ def decode(source: Path | bytes, *, stretch: bool = False, view_known: bool = Fa
     scaled to 8 bits; where there is neither, all values that its bits can hold span black to white, or with `stretch`
     its own smallest and largest value do, padding apart. MONOCHROME1 is inverted.
 
-    Raises `DataError` for color, several frames, a localizer, and an image from the side unless `view_known` says that
-    the dataset's table has told the view; for a damaged file; and for a compression that nothing installed reads.
+    Raises `DataError` for another modality than a radiograph's, color, several frames, a localizer, and an image from
+    the side unless `view_known` says that the dataset's table has told the view; for a damaged file; and for a
+    compression that nothing installed reads.
     """
     file = _open(source, pixels=True)
     _require_radiograph(file, view_known=view_known)
@@ -173,7 +181,11 @@ def _find_view(file: FileDataset) -> str:
 
 
 def _require_radiograph(file: FileDataset, *, view_known: bool) -> None:
-    """Refuse what is no single grey image from the front."""
+    """Refuse what is no single grey image from the front, as far as the file says what it is."""
+    modality = str(file.get("Modality") or "").strip().upper()
+    if modality and modality not in FILMS:
+        known = f"{', '.join(FILMS[:-1])} or {FILMS[-1]}"
+        raise DataError(f"an image of the modality {modality}, so no radiograph ({known}, or none told); leave it out")
     photometric, frames = str(file.get("PhotometricInterpretation", "")), _count_frames(file)
     if int(file.get("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
         raise DataError(f"no grey image ({photometric or 'its kind is not told'}), so no radiograph; leave it out")

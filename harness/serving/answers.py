@@ -24,7 +24,7 @@ from harness.results.shadow import gather_pretraining, mark_shadow
 from harness.scoring.rows import SEPARATOR
 from harness.serving.rows import LoadedRow
 from harness.serving.scores import ImageScores, invert
-from harness.text import count
+from harness.text import count, name_seeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +63,8 @@ def _list_notes(row: LoadedRow) -> list[str]:
     notes, record = list(row.notes), row.record
     if record is None:
         return notes
+    if len(row.members) > 1:  # no AUROC is shown
+        return notes
     if LEAK in record.dataset.notes:
         notes.append(f"its AUROC is too good, since the splits leak: {record.dataset.notes[LEAK]}")
     mark = mark_shadow(gather_pretraining(record)).removesuffix(", not ranked")
@@ -73,8 +75,13 @@ def _list_notes(row: LoadedRow) -> list[str]:
 
 
 def title_row(row: LoadedRow) -> str:
-    """What a row is called on the page: its name without the board, or that of its model."""
-    return row.name.rpartition(SEPARATOR)[2] if row.records else f"{row.members[0].model} from a weight file"
+    """What a row is called on the page: its name without the board, and the seed of several; or its model."""
+    if not row.records:
+        return f"{row.members[0].model} from a weight file"
+    name = row.name.rpartition(SEPARATOR)[2]
+    if len(row.members) > 1:
+        return f"{name}, mean of {len(row.members)} seeds"
+    return f"{name}, seed {row.records[0].combo.seed}" if len(row.measured) > 1 else name
 
 
 def _name_folder(row: LoadedRow) -> str:
@@ -91,10 +98,12 @@ def _tell_origin(row: LoadedRow) -> str:
         return f"{seen} The weight file does not say on which data it was trained, so that AUROC is unknown."
     test = record.dataset.splits["test"]
     patients = "unknown patients" if UNKNOWN in record.dataset.notes else count(test.patients, "patient")
-    return (
-        f"{seen} Trained on {record.dataset.name} with seed {record.combo.seed}; AUROC is of its "
-        f"{count(test.images, 'test image')} of {patients}."
-    )
+    seeds = name_seeds([one.combo.seed for one in row.records])
+    among = f", of the {len(row.measured)} that it has" if len(row.measured) > len(row.records) else ""
+    trained = f"{seen} Trained on {record.dataset.name} with {seeds}{among}"
+    if len(row.members) > 1:
+        return f"{trained}. Their probabilities are averaged, and the AUROC of that is unknown; each seed has its own."
+    return f"{trained}; AUROC is of its {count(test.images, 'test image')} of {patients}."
 
 
 # --- an image by a row -----------------------------------------------------------------------------------------------
@@ -143,8 +152,8 @@ def tell_decision(decision: float, value: float, threshold: float, *, reversed_:
 
 
 def find_auroc(row: LoadedRow, label: str) -> dict[str, Any] | None:
-    """A label's AUROC on the test split by the record, with its interval; None where the record does not say it."""
-    part = row.record.metrics.get("auroc") if row.record else None
+    """A label's AUROC on the test split by the record, with its interval; None where no record says it."""
+    part = row.record.metrics.get("auroc") if row.record and len(row.members) == 1 else None  # a mean has none
     one = part.per_label.get(label) if part else None
     if one is None or one.value is None:
         return None

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from torch import nn
 
 PARTS = {"style.css": "text/css", "app.css": "text/css", "app.js": "text/javascript"}
 """Files of `templates/` that the page asks for."""
@@ -57,7 +58,7 @@ class App:
     ) -> None:
         self.rows, self.registry, self.examples, self.guard = rows, registry, examples, guard
         self.policy, self.limits, self.desk = policy, limits, Desk(limits)
-        self._explainers: dict[str, Explainer] = {}
+        self._explainers: dict[nn.Module, Explainer] = {}
 
     def make(self) -> ASGIApp:
         """The app as servers run it."""
@@ -74,11 +75,13 @@ class App:
     async def show_page(self, _: Request) -> Response:
         """The page."""
         rows = describe_rows(self.rows, self.policy)
+        other = next((place for place, row in enumerate(self.rows) if row.name != self.rows[0].name), None)
         text = (
             make_environment()
             .get_template("app.html.j2")
             .render(
                 rows=rows,
+                selected=(0, other),
                 dataset=self.examples.dataset,
                 policies=list(dict.fromkeys(row["policy"] for row in rows)),
                 token=f"?token={self.guard.token}" if self.guard.token else "",
@@ -125,9 +128,9 @@ class App:
             label = request.query_params.get("label", "")
             if label not in row.labels:
                 raise RefusedError(404, "The row has no such label.")
-            if row.name not in self._explainers:
-                self._explainers[row.name] = find_explainer(row, self.registry)
-            drawn = draw_map(row, self._explainers[row.name], pixels, label, table)
+            if row.network not in self._explainers:
+                self._explainers[row.network] = find_explainer(row, self.registry)
+            drawn = draw_map(row, self._explainers[row.network], pixels, label, table)
             return make_png(drawn.colors), drawn.about
 
         png, about = await self.desk.handle(request, work)

@@ -25,8 +25,8 @@ def read_beside_table(path: Path, names: Sequence[str], codes: Sequence[ColumnCo
 
     if not path.is_file():
         raise DataError(f"--table {path}: there is no such file")
-    cells = read_table(path).columns
     wanted = ["image", *(code.name for code in codes)]
+    cells = read_table(path, wanted=wanted).columns
     lacking = [name for name in wanted if name not in cells]
     if lacking:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What the app takes of a request, and how many it works on at once: so many bytes, so long, and in turns."""
+"""What the app takes of a request, and of how many at once: so many bytes, so long, and in turns."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ class AppLimits:
     """Bytes of an image file: twice what a large radiograph has."""
     pixels: int = 2**25
     """Pixels of an image, such as 5,792 x 5,792. Decoding DICOM takes about 25 bytes for each of them."""
-    uploads: int = 4
-    """Image files that are in memory at once; the others wait in their senders."""
-    waiting: int = 200
-    """Requests that wait for their turn; those beyond are told to come back."""
+    memory: int = 192 * MIB
+    """Bytes of the image files that are in memory at once, three of the largest; the others wait in their senders."""
+    waiting: int = 100
+    """Requests that wait for memory; those beyond are told to come back."""
     seconds: float = 60.0
-    """How long a file may take to arrive, so that a slow sender keeps nobody waiting for long."""
+    """How long a file may take to arrive, a connection may be idle, and an answer may take to be fetched."""
+    patience: float = 5.0
+    """How long each further MiB of a file may take, so that a slow sender keeps nobody waiting for long."""
+    connections: int = 200
+    """Connections that are open at once; beyond, the one that has been idle longest is closed."""
 
 
 USUAL = AppLimits()
@@ -44,66 +48,80 @@ class RefusedError(Exception):
         self.status = status
 
 
-class Turns:
-    """At most `places` at once, the others in the order in which they came, and no more than `waiting` of these."""
+class Room:
+    """Memory for files, which are let in in the order in which they came, and no more than `waiting` wait for it."""
 
-    def __init__(self, places: int, waiting: int) -> None:
-        self._free = asyncio.Semaphore(places)
+    def __init__(self, size: int, waiting: int) -> None:
+        self._free = size
         self._most, self._waiting = waiting, 0
+        self._first, self._freed = asyncio.Lock(), asyncio.Event()
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Wait for a place and keep it for a block. Raises `RefusedError` (503) where too many wait already."""
-        if self._free.locked() and self._waiting >= self._most:
+    async def take(self, size: int) -> AsyncIterator[None]:
+        """Wait for so many bytes and keep them for a block. Raises `RefusedError` (503) where too many wait already."""
+        if self._waiting >= self._most and (self._first.locked() or size > self._free):
             raise RefusedError(503, f"{self._waiting} images wait already; try again in a minute.")
         self._waiting += 1
         try:
-            await self._free.acquire()
+            async with self._first:  # its turns are in order: the first waits for room, the others for the first
+                while size > self._free:
+                    self._freed.clear()
+                    await self._freed.wait()
+                self._free -= size
         finally:
             self._waiting -= 1
         try:
             yield
         finally:
-            self._free.release()
+            self._free += size
+            self._freed.set()
 
 
 class Desk:
-    """Where requests wait: a few whose files are in memory, one of which is being worked on."""
+    """Where requests wait: until there is memory for their files, then until one that is whole is worked on."""
 
     def __init__(self, limits: AppLimits) -> None:
         self.limits = limits
-        self._uploads = Turns(limits.uploads, limits.waiting)
+        self._room = Room(max(limits.memory, limits.upload), limits.waiting)
         self._worker = ThreadPoolExecutor(1, "harness-serve")
 
     async def handle(self, request: Request, work: Callable[[bytes], Made]) -> Made:
-        """Read a request's file when it is its turn, and do the work on it in the one thread that works.
+        """Read a request's file when there is memory for it, and do the work on it in the one thread that works.
 
         Raises `RefusedError` for a file that is too large (413) or slow (408), and where too many wait (503).
         """
-        require_size(request, self.limits.upload)
-        async with self._uploads.take():
+        async with self._room.take(find_size(request, self.limits.upload)):
             body = await read_body(request, self.limits)
             return await asyncio.get_running_loop().run_in_executor(self._worker, work, body)
 
 
-def require_size(request: Request, most: int) -> None:
-    """Raise `RefusedError` (413) for a file that says itself that it has too many bytes."""
-    told = request.headers.get("content-length", "0")
+def find_size(request: Request, most: int) -> int:
+    """The most bytes that a request's file may have. Raises `RefusedError` (413) where it says that it has too many."""
+    told = request.headers.get("content-length", str(most))  # one that comes in pieces does not say it
     if not told.isdecimal() or int(told) > most:
         raise _too_large(most)
+    return int(told)
 
 
 async def read_body(request: Request, limits: AppLimits) -> bytes:
     """A request's bytes. Raises `RefusedError` where there are too many (413) or they take too long (408)."""
-    body = io.BytesIO()
+    body, clock, counted = io.BytesIO(), asyncio.get_running_loop().time, 0
+    end = clock() + limits.seconds
     try:
-        async with asyncio.timeout(limits.seconds):
+        async with asyncio.timeout_at(min(end, clock() + limits.patience)) as deadline:
             async for chunk in request.stream():
                 if body.tell() + len(chunk) > limits.upload:
                     raise _too_large(limits.upload)
                 body.write(chunk)
+                if body.tell() >= counted + MIB:
+                    counted = body.tell()
+                    deadline.reschedule(min(end, clock() + limits.patience))
     except TimeoutError:
-        raise RefusedError(408, f"The file took longer than {limits.seconds:g} seconds to arrive.") from None
+        raise RefusedError(
+            408,
+            f"The file took too long to arrive: a MiB may take {limits.patience:g} seconds, and all of it "
+            f"{limits.seconds:g}. Send it again over a faster connection.",
+        ) from None
     return body.getvalue()  # without a copy
 
 

@@ -21,7 +21,7 @@ from harness.scoring.rows import SEPARATOR, MeasuredRow, find_row, read_row_pred
 from harness.scoring.sheets import Reading
 from harness.serving.rows import LoadedRow, describe_calibration, describe_doubts, fit_single
 from harness.serving.scores import Fitted
-from harness.text import count
+from harness.text import count, name_seeds
 from harness.training.restore import Restored, restore
 
 if TYPE_CHECKING:
@@ -55,21 +55,56 @@ def open_row(name: str, registry: Registry, device: torch.device, seeds: Seeds =
     )
 
 
+def open_each_seed(name: str, registry: Registry, device: torch.device) -> tuple[LoadedRow, ...]:
+    """A row by each of its seeds whose weights are there, and last by their mean where they are several.
+
+    What each says is what `open_row` says with its seeds. A weight file is one row. Raises as `open_row` does, also
+    where no seed's weights are there.
+    """
+    if SEPARATOR not in name:
+        return (open_row(name, registry, device),)
+    row = find_row(name)
+    there = tuple(record for record in row.records if (run_path(row.folder, record.key) / WEIGHTS).is_file())
+    chosen = there or row.records[:1]  # where there are none, the first says why
+    members = tuple(_restore_one(name, row, record, registry, device) for record in chosen)
+    gone = [str(record.combo.seed) for record in row.records if record not in chosen]
+    notes = [f"the weights of {name_seeds(gone)} are not here; make them: {row.command}"] if gone else []
+    opened = [
+        _load(name, row, (record,), (member,), registry, notes) for record, member in zip(chosen, members, strict=True)
+    ]
+    if len(chosen) > 1:
+        opened.append(_load(name, row, chosen, members, registry, notes))
+    return tuple(opened)
+
+
 def _open_measured(name: str, row: MeasuredRow, registry: Registry, device: torch.device, seeds: Seeds) -> LoadedRow:
     chosen = _choose_records(name, row, seeds)
     members = tuple(_restore_one(name, row, record, registry, device) for record in chosen)
-    notes = list(describe_doubts(members, registry))
+    return _load(name, row, chosen, members, registry, [])
+
+
+def _load(
+    name: str,
+    row: MeasuredRow,
+    chosen: tuple[Record, ...],
+    members: tuple[Restored, ...],
+    registry: Registry,
+    said: Sequence[str],
+) -> LoadedRow:
+    """The row by the networks of some seeds, with what is `said` of it before all else."""
+    notes = [*said, *describe_doubts(members, registry)]
     if len(chosen) == 1:
         fitted = fit_single(members[0])
     else:
-        fitted, said = _fit_ensemble(name, replace(row, records=chosen), members)
-        notes += said
+        fitted, doubts = _fit_ensemble(name, replace(row, records=chosen), members)
+        notes += doubts
     return LoadedRow(
         name=name,
         members=members,
         records=chosen,
         weights=tuple(run_path(row.folder, record.key) / WEIGHTS for record in chosen),
         fitted=fitted,
+        measured=tuple(record.combo.seed for record in row.records),
         notes=(*notes, *describe_calibration(fitted, members[0].labels)),
     )
 

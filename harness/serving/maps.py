@@ -27,7 +27,7 @@ class Drawn:
     colors: NDArray[np.uint8]
     """(F, F, 4): red, green, blue and opacity."""
     about: str
-    """How it was made, or that there is nothing to see in it."""
+    """How it was made, or that there is nothing to see in it; for a mean of seeds, by which of them."""
 
 
 def find_explainer(row: LoadedRow, registry: Registry) -> Explainer:
@@ -50,9 +50,12 @@ def draw_map(
         images = torch.from_numpy(np.array(pixels)[None]).to(row.device)
         given = None if encoded is None else torch.from_numpy(encoded).to(row.device)
         heat = explainer.explain(images, [row.labels.index(label)], given)[0].cpu().numpy()  # (F, F)
+    whose = f" (seed {row.records[0].combo.seed} alone)" if len(row.members) > 1 else ""
     highest = float(heat.max())
     if not highest > 0:
-        return Drawn(np.zeros((*heat.shape, 4), dtype=np.uint8), "nothing in this image speaks for the label")
+        empty = np.zeros((*heat.shape, 4), dtype=np.uint8)
+        return Drawn(empty, f"nothing in this image speaks for the label{whose}")
     share = heat / highest
     colors = np.rint(np.concatenate([paint(share), 255 * share[..., None]], axis=-1)).astype(np.uint8)
-    return Drawn(colors, "by Grad-CAM" if explainer.method == "grad-cam" else "by integrated gradients")
+    how = "by Grad-CAM" if explainer.method == "grad-cam" else "by integrated gradients"
+    return Drawn(colors, f"{how}{whose}")

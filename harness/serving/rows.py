@@ -57,6 +57,8 @@ class LoadedRow:
     """The weight file of each seed."""
     fitted: Fitted
     """What validation fitted: of several seeds, on the mean of their probabilities."""
+    measured: tuple[int, ...] = ()
+    """All seeds of the row that have a result, loaded here or not; none where the weight file alone was read."""
     notes: tuple[str, ...] = ()
     """What has to be known of what it says, in sentences."""
     _windows: dict[int, list[Window]] = field(default_factory=dict, repr=False)

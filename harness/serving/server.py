@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.serving.guard import is_local
+from harness.serving.limits import USUAL, AppLimits
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.types import ASGIApp
 
 
@@ -39,13 +41,15 @@ def tell_address(host: str, listening: socket.socket, token: str) -> str:
     return f"http://{shown}:{listening.getsockname()[1]}/{f'?token={token}' if token else ''}"
 
 
-def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Answer requests until the program is interrupted."""
+def make_server(app: ASGIApp, limits: AppLimits = USUAL) -> uvicorn.Server:
+    """A server of the app, which takes no more connections and waits no longer for them than the limits say."""
     import uvicorn
+
+    from harness.serving.connections import limit_connections
 
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=limit_connections(limits),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -55,4 +59,9 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
+
+
+def serve(app: ASGIApp, listening: socket.socket) -> None:
+    """Answer requests until the program is interrupted."""
+    make_server(app).run(sockets=[listening])

@@ -115,6 +115,13 @@ def test_stretch_takes_the_images_own_range_without_its_padding(tmp_path):
     ("tags", "says"),
     [
         ({"ViewPosition": "LL"}, r"from the side \(view LL\)"),
+        (
+            {"Modality": "CT"},
+            r"of the modality CT, so no radiograph \(CR, DX, DR, RG, OT or SC, or none told\); leave it",
+        ),
+        ({"Modality": "MR", "NumberOfFrames": 2, "Rows": 32}, "of the modality MR"),
+        ({"Modality": "mg "}, "of the modality MG"),
+        ({"Modality": "XA"}, "of the modality XA"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localizer"),
         ({"NumberOfFrames": 2, "Rows": 32}, "2 frames in one file"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, r"no grey image \(RGB\)"),
@@ -126,6 +133,17 @@ def test_what_is_no_radiograph_is_refused_by_name_and_nobody_is_named(tmp_path, 
     with pytest.raises(DataError, match=says) as caught:
         decode(make(tmp_path / "a", RAMP, **tags))
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("modality", ["CR", "DX", "DR", "RG", "OT", "SC", "dx ", "", None])
+def test_a_film_is_read_also_where_nothing_says_what_it_is(tmp_path, modality):
+    assert decode(make(tmp_path / "a", RAMP, Modality=modality)).shape == (64, 64)
+
+
+@pytest.fixture
+def any_modality(monkeypatch):
+    """Lets files of pydicom's be read whose modality is none of a radiograph's."""
+    monkeypatch.setattr(dicom, "FILMS", (*dicom.FILMS, "CT", "MR", "NM"))
 
 
 def test_an_image_from_the_side_is_read_where_the_table_says_so(tmp_path):
@@ -146,7 +164,7 @@ def test_a_damaged_file_is_no_dicom_image(tmp_path, content):
         decode(path)
 
 
-def test_compressed_files_give_the_pixels_of_those_that_are_not(tmp_path):
+def test_compressed_files_give_the_pixels_of_those_that_are_not(tmp_path, any_modality):
     plain = make(tmp_path / "plain", RAMP, WindowCenter=2000, WindowWidth=1000)
     packed = pydicom.dcmread(plain)
     packed.compress(RLELossless)
@@ -164,7 +182,7 @@ def test_compressed_files_give_the_pixels_of_those_that_are_not(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "JPEG-LL.dcm"])
-def test_packed_pixels_of_another_size_than_the_header_says_are_not_unpacked(tmp_path, monkeypatch, name):
+def test_packed_pixels_of_another_size_than_the_header_says_are_not_unpacked(tmp_path, monkeypatch, any_modality, name):
     file = pydicom.dcmread(find_file(name))
     rows, columns = file.Rows, file.Columns
     file.Rows, file.Columns = 8, 9
@@ -184,7 +202,7 @@ def test_a_real_chest_is_dark_around_and_in_the_lungs():
     assert spine > lungs + 20
 
 
-def test_a_compression_that_only_a_gpl_package_reads_names_it():
+def test_a_compression_that_only_a_gpl_package_reads_names_it(any_modality):
     with pytest.raises(DataError, match="pylibjpeg-libjpeg alone, whose license is GPL-3") as caught:
         decode(find_file("JPGExtended.dcm"))
     assert isinstance(caught.value.__cause__, ImportError)
@@ -219,12 +237,13 @@ def test_a_dataset_of_dicom_files_is_prepared_and_what_cannot_be_used_is_left_ou
         make(tmp_path / "front.dcm", RAMP),
         make(tmp_path / "no-suffix", RAMP, PhotometricInterpretation="MONOCHROME1"),
         make(tmp_path / "side.dcm", RAMP, ViewPosition="LL"),
+        make(tmp_path / "slice.dcm", RAMP, Modality="CT"),
     ]
     Image.fromarray((RAMP % 256).astype(np.uint8)).save(tmp_path / "plain.png")
     source, data = make_source(tmp_path, [*paths, tmp_path / "plain.png"])
     prepared = prepare(source, data, 64, tmp_path / "cache")
     assert list(prepared.data.table["image"]) == ["front.dcm", "no-suffix", "plain.png"]
-    assert list(prepared.unreadable) == ["side.dcm"]
+    assert list(prepared.unreadable) == ["side.dcm", "slice.dcm"]
     assert np.array_equal(prepared.images[0], 255 - prepared.images[1])
     (bits,) = [finding for finding in check_images(prepared) if finding.name == "bits"]
     assert "DICOM files are shown by their own table or window" in bits.message
@@ -255,7 +274,7 @@ def find_real(name: str) -> Path:
 
 
 @pytest.mark.service
-def test_real_files_are_rendered_as_by_dcmtk_within_one_grey_level(tmp_path):
+def test_real_files_are_rendered_as_by_dcmtk_within_one_grey_level(tmp_path, any_modality):
     if shutil.which("dcmj2pnm") is None:
         pytest.skip("dcmj2pnm of dcmtk is not installed")
     packed = {"dcmcrle": tmp_path / "rle.dcm", "dcmcjpeg": tmp_path / "jpeg-lossless.dcm"}

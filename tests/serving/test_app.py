@@ -19,7 +19,7 @@ from harness.data.columns import ColumnCode, name_numbers
 from harness.evaluation.calibration import Calibration
 from harness.registry import load_registry
 from harness.serving.answers import describe_row, describe_rows
-from harness.serving.loading import open_row
+from harness.serving.loading import Seeds, open_each_seed, open_row
 from tests.conftest import TOY
 from tests.serving.conftest import call
 
@@ -191,7 +191,74 @@ def test_rows_of_one_name_are_told_apart_by_their_place_and_board(toy_rows):
     first, second = toy_rows
     titles = [one["title"] for one in describe_rows([first, second, first], None)]
     assert titles == [
-        "1: toy-board::toy-net--bce--toy",
-        "tiny-cnn--bce--toy",
-        "3: toy-board::toy-net--bce--toy",
+        "1: toy-board::toy-net--bce--toy, seed 0",
+        "tiny-cnn--bce--toy, seed 0",
+        "3: toy-board::toy-net--bce--toy, seed 0",
     ]
+
+
+# --- seeds ------------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def each_seed(toy_board) -> tuple[Any, ...]:
+    """A toy row by each of its two seeds, and by their mean."""
+    return open_each_seed(f"{toy_board}::toy-net--bce--toy", load_registry([TOY]), torch.device("cpu"))
+
+
+def test_each_seed_and_their_mean_have_the_numbers_of_predict(make_app, ask, each_seed, toy_board, image, tmp_path):
+    (tmp_path / "one.png").write_bytes(image)
+    app = make_app(rows=each_seed)
+    found = []
+    chosen: tuple[Seeds, ...] = ([0], [1], "all")
+    for place, seeds in enumerate(chosen):
+        row = open_row(f"{toy_board}::toy-net--bce--toy", load_registry([TOY]), torch.device("cpu"), seeds)
+        scores = row.predict([tmp_path / "one.png"])
+        said = ask(app, f"/api/predict?row={place}", image).json["labels"]
+        values = np.where(np.isnan(scores.calibrated), scores.probability, scores.calibrated)[0]
+        assert [one["probability"] for one in said] == values.tolist()
+        assert [float(one["reached"]) for one in said] == scores.decisions[0].tolist()
+        found.append(values)
+    assert not np.array_equal(found[0], found[1])
+
+
+def test_a_seed_is_chosen_on_the_page_which_says_how_many_there_are(make_app, ask, each_seed, toy_rows):
+    assert [one["title"] for one in describe_rows(each_seed, None)] == [
+        "toy-net--bce--toy, seed 0",
+        "toy-net--bce--toy, seed 1",
+        "toy-net--bce--toy, mean of 2 seeds",
+    ]
+    abouts = [one["about"] for one in describe_rows(each_seed, None)]
+    assert "with seed 1, of the 2 that it has; AUROC is of its" in abouts[1]
+    assert "with seeds 0 and 1. Their probabilities are averaged, and the AUROC of that is unknown" in abouts[2]
+    page = ask(make_app(rows=[*each_seed, toy_rows[1]]), "/").body.decode()
+    first, second = re.findall(r'<select id="row-\d" class="row">(.+?)</select>', page, re.DOTALL)
+    for options, chosen in ((first, "toy-net--bce--toy, seed 0"), (second, "tiny-cnn--bce--toy, seed 0")):
+        assert re.findall(r"selected>([^<]+)<", options) == [chosen]
+    assert first.count("<option") == 4
+
+
+def test_seeds_of_one_row_alone_can_be_compared_and_only_one_is_shown_at_first(make_app, ask, each_seed):
+    page = ask(make_app(rows=each_seed), "/").body.decode()
+    _, second = re.findall(r'<select id="row-\d" class="row">(.+?)</select>', page, re.DOTALL)
+    assert "selected" not in second
+    assert '<option value="">none</option>' in second
+
+
+def test_each_seed_has_the_auroc_of_its_own_record_and_the_mean_has_none(make_app, ask, each_seed, image):
+    app = make_app(rows=each_seed)
+    said = [ask(app, f"/api/predict?row={place}", image).json["labels"] for place in range(3)]
+    for place in (0, 1):
+        recorded = each_seed[place].record.metrics["auroc"].per_label
+        assert [one["auroc"]["value"] for one in said[place]] == [recorded[one["label"]].value for one in said[place]]
+    assert {one["auroc"] for one in said[2]} == {None}
+
+
+def test_a_heat_map_of_a_seed_is_that_of_its_network_and_that_of_the_mean_says_whose_it_is(
+    make_app, ask, each_seed, image
+):
+    app, labels = make_app(rows=each_seed), each_seed[0].labels
+    maps = [[ask(app, f"/api/map?row={place}&label={label}", image) for label in labels] for place in range(3)]
+    drawn = [[one.body for one in of_one] for of_one in maps]
+    assert drawn[0] != drawn[1]
+    assert drawn[0] == drawn[2]
+    for one, mean in zip(maps[0], maps[2], strict=True):
+        assert mean.headers["heat-map"] == f"{one.headers['heat-map']} (seed 0 alone)"

@@ -214,7 +214,7 @@ def test_an_example_shows_what_is_known_and_the_second_row_can_be_left_out(seen)
     seen.get_by_text("the answers are below").wait_for()
     assert seen.get_by_text("known: ").first.is_visible()
     assert not seen.locator('[data-side="1"] .answer-of').is_visible()
-    seen.get_by_label("second row", exact=True).select_option("tiny-cnn--bce--toy")
+    seen.get_by_label("second row", exact=True).select_option("tiny-cnn--bce--toy, seed 0")
     assert len(read_side(seen, 1)) == 3
 
 

@@ -64,6 +64,18 @@ def test_a_file_of_several_images_is_refused(app, ask):
     assert "it holds 3 images" in answer.error
 
 
+def test_a_slice_of_another_modality_is_refused_by_its_name(app, ask, tmp_path):
+    import pydicom
+    from pydicom.data import get_testdata_file
+
+    file = pydicom.dcmread(str(get_testdata_file("RG1_UNCR.dcm")))
+    file.Modality = "CT"
+    file.save_as(tmp_path / "slice.dcm")
+    answer = ask(app, "/api/predict?row=0", (tmp_path / "slice.dcm").read_bytes())
+    assert answer.status == 422
+    assert "This image cannot be used: an image of the modality CT, so no radiograph" in answer.error
+
+
 def test_a_deflated_dicom_file_is_refused_before_too_much_is_unfolded(app, ask, tmp_path, monkeypatch):
     import zlib
 

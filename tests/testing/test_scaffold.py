@@ -31,6 +31,41 @@ def test_a_new_plugin_keeps_the_contract(registry, kind):
     assert kind in {outcome.kind for outcome in outcomes}
 
 
+@pytest.mark.parametrize(
+    ("kind", "function", "says"),
+    [
+        ("dataset", "load", ("(N, 32, 32) uint8", "(N, C) float32", "raise `DataError`")),
+        (
+            "model",
+            "build",
+            ("(B, task.channels, task.size, task.size) float32", "(B, C) float32", "Raises `UsageError`"),
+        ),
+        ("loss", "build", ("(B, C) float32", "Raises `UsageError`")),
+        ("metric", "compute", ("(N, C) float64", "(C,) float64", "nothing is raised")),
+        ("executor", "open_pool", ("Raises `UsageError`",)),
+    ],
+)
+def test_a_new_plugin_says_what_it_takes_gives_and_raises(registry, kind, function, says):
+    (code,) = make_skeleton(kind, "my-own", registry).files.values()
+    made = {one.name: one for one in ast.walk(ast.parse(code)) if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+    told = " ".join((ast.get_docstring(made[function]) or "").split())
+    assert [part for part in says if part not in told] == []
+    assert all(ast.get_docstring(one) for one in made.values() if one.name not in {"__init__", "weighted"})
+    assert max(map(len, code.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [("model", {"width": 0}), ("loss", {"positive_weight": -1.0}), ("loss", {"positive_weight": float("nan")})],
+)
+def test_a_new_plugin_refuses_a_parameter_that_it_cannot_use(registry, kind, parameters):
+    write(make_skeleton(kind, "my-own", registry))
+    made = getattr(load_registry([Path("my_own.py")]), kind)("my-own")
+    (parameter,) = parameters
+    with pytest.raises(UsageError, match=rf"{kind}\.{parameter} must be "):
+        made.build(None, **parameters)
+
+
 def test_a_new_package_has_an_entry_point_a_test_a_readme_and_ci(registry):
     skeleton = make_skeleton("loss", "my-own", registry, package=True)
     write(skeleton)

@@ -29,7 +29,7 @@ def serve(
         typer.Argument(
             metavar="ROW",
             help="These are trained rows as BOARD::ROW, or the weights.safetensors of finished rows. The page shows "
-            "up to two of them side by side.",
+            "up to two of them side by side, each by one of its seeds or their mean.",
         ),
     ],
     host: Annotated[
@@ -68,16 +68,19 @@ def serve(
     from harness.serving.app import App
     from harness.serving.examples import Examples
     from harness.serving.guard import Guard
-    from harness.serving.loading import open_row
+    from harness.serving.loading import open_each_seed
     from harness.serving.server import make_token, open_port, tell_address
     from harness.serving.server import serve as serve_app
 
     registry, found = open_registry(plugin), find_device(device)
-    loaded = [open_row(row, registry, found) for row in rows]
-    for row in loaded:
-        row.thresholds(policy)
-        for note in row.notes:
-            warn(f"{row.name}: {note}")
+    loaded: list[LoadedRow] = []
+    for name in rows:
+        opened = open_each_seed(name, registry, found)
+        for one in opened:
+            one.thresholds(policy)
+        for note in opened[0].notes:
+            warn(f"{name}: {note}")
+        loaded += opened
     token = make_token(host)
     listening = open_port(host, port)
     shown = next((row for row in loaded if row.records), loaded[0])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.results.store import read_records
 from harness.serving import server
 from tests.serving.conftest import call
 
@@ -54,6 +55,26 @@ def test_data_that_have_moved_are_said_on_the_page_which_does_without_examples(h
     found = asyncio.run(call(served[0][0], "/api/examples")).json
     assert found["examples"] == []
     assert "the data are in /gone, which is not there any more; give --data-root DIR" in found["reason"]
+
+
+def test_a_seed_whose_weights_are_gone_is_left_out_and_said(harness, toy_board, served, tmp_path):
+    board, row = shutil.copytree(toy_board, tmp_path / "a-board"), "toy-net--bce--toy"
+    first, second = sorted(
+        (record for record in read_records(board).records if record.combo.row == row), key=lambda one: one.combo.seed
+    )
+    (board / "runs" / first.key / "weights.safetensors").unlink()
+    code, _, error = harness("serve", f"{board}::{row}", "--port", "0")
+    assert code == 0
+    assert "the weights of seed 0 are not here; make them: harness run" in error
+    page = asyncio.run(call(served[0][0], "/")).body.decode()
+    assert f"{row}, seed 1</option>" in page
+    assert "with seed 1, of the 2 that it has" in page
+    assert f"{row}, seed 0" not in page
+    assert "mean of" not in page
+    (board / "runs" / second.key / "weights.safetensors").unlink()
+    code, _, error = harness("serve", f"{board}::{row}", "--port", "0")
+    assert code == 2
+    assert "seed 0: its weights are not in" in error
 
 
 def test_a_port_that_is_taken_and_a_host_that_is_not_there_are_one_sentence(harness, toy_board):
