@@ -90,7 +90,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def tell_params(params: Params) -> list[str]:
+def tell_params(params: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What readers are told of parameters: `width 32`, each as its component calls it."""
     return [
         f"{name} {f'{value:g}' if isinstance(value, float) else value}"
