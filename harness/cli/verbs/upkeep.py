@@ -155,8 +155,8 @@ def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) 
 
     opened_board, registry = open_board(board), open_registry(plugin)
     records = read_records(opened_board.folder).records
-    current, refused = (find(opened_board, registry, records) for find in (find_current_keys, find_refused))
-    findings = find_problems(opened_board, current, refused)
+    current = find_current_keys(opened_board, registry, records)
+    findings = find_problems(opened_board, current, find_refused(opened_board, registry, records))
     problems = sum(finding.problem for finding in findings)
     if as_json:
         tables.print_json(
