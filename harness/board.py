@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -135,6 +135,16 @@ class Ensemble:
     def takes(self, row: str) -> bool:
         """Whether a row of that name is among what it is made of."""
         return any(fnmatch.fnmatchcase(row, asked) for asked in self.rows)
+
+    def explain_lack(self, rows: Collection[str]) -> str:
+        """Say why no board of these rows can have it, by their names; empty where one can."""
+        absent = [row for row in self.plain_rows if row not in rows]
+        if absent:
+            return f"it takes {', '.join(absent)}, which the board does not have"
+        taken = sorted({row for row in rows if self.takes(row)})
+        if len(taken) < 2:
+            return f"of the rows that it takes, the board has {f'only {taken[0]}' if taken else 'none'}"
+        return ""
 
     def as_row(self) -> Row:
         """What stands for it among rows that have a model, a loss and a recipe."""

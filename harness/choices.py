@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.board import Board, Row
-from harness.components import Loss, Metric, Model, Recipe
-from harness.errors import UnknownNameError, UsageError
+from harness.components import Loss, Metric, Model, Recipe, Task
+from harness.errors import HarnessError, UnknownNameError, UsageError
 from harness.metric_names import split_name
 from harness.parameters import SECTIONS, complete, override
 from harness.registry import Offer, Registry
@@ -57,6 +58,25 @@ def resolve(row: Row, registry: Registry) -> Choices:
         code={kind: offer.code for kind, offer in offers.items() if offer.code},
         plugins=list_files(offers.values()),
     )
+
+
+def require_loss(choices: Choices, labels: Sequence[str]) -> None:
+    """Refuse parameters that a row's loss cannot have for these labels, before anything is trained.
+
+    The loss is built for that, where the row gives it parameters at all; it is told no prevalence. Raises the
+    `HarnessError` that building it raises; any other error is the loss's own, and a record of the training will tell.
+    """
+    if not choices.row.params.get("loss"):
+        return
+    unknown = (math.nan,) * len(labels)
+    size = choices.recipe.size
+    task = Task(labels=tuple(labels), channels=1, size=size, mean=(0.5,), std=(0.25,), prevalence=unknown)
+    try:
+        choices.loss.build(task, **choices.loss_params)
+    except HarnessError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a plugin raises
+        return
 
 
 def list_files(offers: Iterable[Offer]) -> tuple[str, ...]:

@@ -141,9 +141,10 @@ def define(request: BoardRequest, registry: Registry | None = None) -> Definitio
     if request.controls:
         wanted = replace(wanted, rows=add_controls(wanted.rows))
     if not (wanted.folder / BOARD_FILE).is_file():
-        if request.params and wanted.ensembles:
-            remarks += ("the new board has none of the [[ensembles]]: with other parameters, rows have other names",)
-            wanted = replace(wanted, ensembles=())
+        if request.params:
+            kept = tuple(one for one in wanted.ensembles if not one.explain_lack(_name_systems(wanted)))
+            remarks += _tell_left_out(wanted, kept, wanted)
+            wanted = replace(wanted, ensembles=kept)
         published = _original_text(request.board, PUBLISHED_FILE) if request.board else ""
         board = parse_board(text := _new_text(wanted, request), wanted.folder)
         return Definition(board, text, published, board.rows, remarks)
@@ -156,6 +157,7 @@ def define(request: BoardRequest, registry: Registry | None = None) -> Definitio
     added = [row for row in wanted.rows if row.name not in existing_names]
     if request.params:  # the titles are those of the rows that they were made from, which stay
         added = [replace(row, title="", about="") for row in added]
+    remarks += _tell_left_out(wanted, existing.ensembles, replace(existing, rows=(*existing.rows, *added)))
     if not added:
         return Definition(existing, None, remarks=remarks)
     text = _append_rows(read_text(wanted.folder / BOARD_FILE), added)
@@ -197,6 +199,20 @@ def _unite(board: Board) -> tuple[Board, tuple[str, ...]]:
             remarks.append(f"with these parameters {both} are one row, {same[0].name}")
         rows.append(replace(same[0], title=" / ".join(titles), about=" ".join(abouts)))
     return replace(board, rows=tuple(rows)), tuple(remarks)
+
+
+def _name_systems(board: Board) -> list[str]:
+    return [row.name for row in board.systems]
+
+
+def _tell_left_out(wanted: Board, kept: Sequence[Ensemble], board: Board) -> tuple[str, ...]:
+    """Say of each ensemble that is wanted and not kept why the board has it not."""
+    way_out = f"harness ensemble adds it to the board in {board.folder}"
+    return tuple(
+        f"the ensemble {one.title or one.name} is left out: {one.explain_lack(_name_systems(board)) or way_out}"
+        for one in wanted.ensembles
+        if one not in kept
+    )
 
 
 def _used(rows: Sequence[Row], section: Literal["model", "loss"]) -> list[str]:

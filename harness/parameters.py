@@ -90,6 +90,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def tell_params(params: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What readers are told of parameters: `width 32`, each as its component calls it."""
+    return [
+        f"{name} {f'{value:g}' if isinstance(value, float) else value}"
+        for values in params.values()
+        for name, value in values.items()
+    ]
+
+
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """The parameters of `build` or `load` that a user may set, with their defaults: all but the first."""
     parameters = list(inspect.signature(function).parameters.values())[1:]

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from harness.errors import UsageError
 
@@ -39,7 +39,7 @@ def read_value(what: str, hint: Any, value: Any) -> Any:
     """Read a value of an option as its type says: a whole number may stand for text, and `none` for no value.
 
     Raises `UsageError` that begins with `what` for a value that the type does not allow, for a number that is not
-    finite, and for a date or a time.
+    finite or outside the range that the type is annotated with, and for a date or a time.
     """
     try:
         return _read(hint, value)
@@ -61,6 +61,8 @@ def describe_type(hint: Any) -> str:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return _enumerate([repr(part) for part in parts])
+    if origin is Annotated:
+        return " ".join([describe_type(parts[0]), *(_describe_range(*ends) for ends in _list_ranges(parts))])
     if _is_union(hint):
         return _enumerate([describe_type(part) for part in parts])
     kind = _kind_of(hint)
@@ -79,6 +81,11 @@ def _read(hint: Any, value: Any) -> Any:
         if not any(value == part and type(value) is type(part) for part in parts):
             raise _UnfitError
         return value
+    if origin is Annotated:
+        read = _read(parts[0], value)
+        if not all(low <= read <= high for low, high in _list_ranges(parts)):
+            raise _UnfitError
+        return read
     if _is_union(hint):
         return _read_union(parts, value)
     kind = _kind_of(hint)
@@ -91,6 +98,15 @@ def _read(hint: Any, value: Any) -> Any:
             raise _UnfitError
         return {name: _read(parts[1] if len(parts) > 1 else Any, part) for name, part in value.items()}
     return _require_plain(value)  # a type of the plugin's own, or none that it says: it has to look itself
+
+
+def _list_ranges(parts: Sequence[Any]) -> list[tuple[float, float]]:
+    """Lowest and highest value of each range in an annotation, such as `Float(0, 1)`."""
+    return [(part.low, part.high) for part in parts[1:] if hasattr(part, "low") and hasattr(part, "high")]
+
+
+def _describe_range(low: float, high: float) -> str:
+    return f"of at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
 
 
 def _read_union(parts: Sequence[Any], value: Any) -> Any:
@@ -162,6 +178,8 @@ def _is_table(kind: Any) -> bool:
 
 
 def _allows(hint: Any, kind: type) -> bool:
+    if typing.get_origin(hint) is Annotated:
+        return _allows(typing.get_args(hint)[0], kind)
     return hint is kind or (_is_union(hint) and kind in typing.get_args(hint))
 
 

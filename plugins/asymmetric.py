@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from harness import Float, Loss, Task, hookimpl
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def build(
-    task: Task, gamma_negative: float = 4.0, gamma_positive: float = 1.0, clip: float = 0.05
+    task: Task,
+    gamma_negative: Annotated[float, Float(0, math.inf)] = 4.0,
+    gamma_positive: Annotated[float, Float(0, math.inf)] = 1.0,
+    clip: Annotated[float, Float(0, 1)] = 0.05,
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """(B, C): -(1 - p)^gamma_positive log p for positives, -q^gamma_negative log(1 - q) for negatives, where p is the
     score and q = max(p - clip, 0) the shifted one (Ridnik et al. 2021, equations 4 to 7).

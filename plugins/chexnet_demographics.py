@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from harness import Float, Inputs, Int, Model, Task, hookimpl
 
@@ -15,7 +15,9 @@ ARCHITECTURE = "densenet121.tv_in1k"  # torchvision's weights, as those of chexn
 TABLE = ("age", "sex", "view")
 
 
-def build(task: Task, width: int = 32, drop_rate: float = 0.0) -> nn.Module:
+def build(
+    task: Task, width: Annotated[int, Int(1, 1024)] = 32, drop_rate: Annotated[float, Float(0, 1)] = 0.0
+) -> nn.Module:
     """DenseNet-121 whose pooled features stand beside features of the table before the last layer: late fusion.
 
     What is unknown is 0, and says so beside it.

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from harness import Choice, Float, Int, Model, Task, UsageError, hookimpl
+from harness import Choice, Float, Int, Model, Task, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ARCHITECTURE = "densenet121.tv_in1k"  # torchvision's weights, as those of chexnet
+Heads = Literal[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+"""What divides the 1,024 features at each place."""
 
 
-def build(task: Task, layers: int = 1, heads: int = 8, drop_rate: float = 0.1) -> nn.Module:
+def build(
+    task: Task,
+    layers: Annotated[int, Int(1, 100)] = 1,
+    heads: Heads = 8,
+    drop_rate: Annotated[float, Float(0, 1)] = 0.1,
+) -> nn.Module:
     """DenseNet-121 without its classifier, and a head: a transformer encoder over all places of the last feature map,
     the mean over places, and a linear layer.
 
@@ -26,11 +33,6 @@ def build(task: Task, layers: int = 1, heads: int = 8, drop_rate: float = 0.1) -
 
     trunk = timm.create_model(ARCHITECTURE, num_classes=0, global_pool="", in_chans=task.channels)
     width = int(trunk.num_features)  # type: ignore[arg-type]  # of a module, any attribute may be one, too
-    if layers < 1 or heads < 1 or width % heads:
-        raise UsageError(
-            f"chexnet-transformer: model.layers must be at least 1, got {layers}, and model.heads must divide {width}, "
-            f"the features at each place, got {heads}; 8 does"
-        )
 
     class Network(nn.Module):
         def __init__(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from harness import Float, Loss, Task, hookimpl
 
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def build(task: Task, alpha: float = 1.0, gamma: float = 2.0) -> Callable[[Tensor, Tensor], Tensor]:
+def build(
+    task: Task,
+    alpha: Annotated[float, Float(0, math.inf)] = 1.0,
+    gamma: Annotated[float, Float(0, math.inf)] = 2.0,
+) -> Callable[[Tensor, Tensor], Tensor]:
     """(B, C) alpha (1 - p)^gamma CE, where p is the probability given to the truth and CE = -log p.
 
     The truth of a soft target is the nearer of both.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from harness import Float, Inputs, Model, Task, UnknownNameError, bind, hookimpl
 
@@ -21,7 +21,7 @@ OTHER_WORDS = {"jft", "swag"}
 CITATION = "Wightman, PyTorch Image Models, doi 10.5281/zenodo.4414861"
 
 
-def build_timm(task: Task, drop_rate: float = 0.0, *, architecture: str) -> nn.Module:
+def build_timm(task: Task, drop_rate: Annotated[float, Float(0, 1)] = 0.0, *, architecture: str) -> nn.Module:
     """A timm network with random weights.
 
     - `drop_rate`: Drop this share of the features before the classifier.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from harness import Float, Int, Model, Task, hookimpl
 
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def build(task: Task, width: int = 16, drop_rate: float = 0.0) -> nn.Module:
+def build(
+    task: Task, width: Annotated[int, Int(1, 1024)] = 16, drop_rate: Annotated[float, Float(0, 1)] = 0.0
+) -> nn.Module:
     """Four blocks of convolution, batch norm, ReLU and pooling; then the mean over places and a linear layer.
 
     - `width`: Use this many channels in the first block. They double in each block.

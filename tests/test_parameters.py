@@ -7,15 +7,17 @@ import re
 import tomllib
 from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_origin
 
 import pytest
 from torch import nn
 
-from harness import Augment, Data, Dataset, Model, Recipe, Schedule, UsageError, bind
+from harness import Augment, Data, Dataset, Float, Int, Model, Recipe, Schedule, UsageError, bind
 from harness.errors import UnknownNameError
 from harness.parameters import (
     complete,
+    defaults,
+    find_types,
     list_fields,
     override,
     parse_assignments,
@@ -97,6 +99,44 @@ def test_parameters_are_completed_with_defaults():
 def test_a_parameter_that_cannot_be_is_refused(given, says):
     with pytest.raises((UnknownNameError, UsageError), match=says):
         complete(MODEL, build, given)
+
+
+def build_within(
+    task, width: Annotated[int, Int(1, 8)] = 4, power: Annotated[float, Float(0, math.inf)] = 0.5
+) -> nn.Module:
+    """A model's build whose numbers lie within ranges."""
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"width": 0}, "model 'm': width must be a whole number between 1 and 8, got 0"),
+        ({"width": 9}, "width must be a whole number between 1 and 8, got 9"),
+        ({"width": 1.5}, "width must be a whole number between 1 and 8, got 1.5"),
+        ({"width": "4"}, "width must be a whole number between 1 and 8, got '4'; write it without quotes"),
+        ({"power": -0.1}, "power must be a finite number of at least 0, got -0.1"),
+        ({"power": math.inf}, "power must be a finite number of at least 0, got inf"),
+    ],
+)
+def test_a_number_outside_its_range_is_refused_with_the_range(given, says):
+    with pytest.raises(UsageError, match=re.escape(says)):
+        complete(MODEL, build_within, given)
+    assert complete(MODEL, build_within, {"width": 8, "power": 0}) == {"width": 8, "power": 0}
+
+
+def test_numbers_of_bundled_models_and_losses_have_a_range_or_a_few_values(registry):
+    found = []
+    for offer in (*registry.offers["model"].values(), *registry.offers["loss"].values()):
+        function = offer.component.build
+        types, given = find_types(function), defaults(function)
+        found += [
+            f"{offer.component.name}: {name}"
+            for name, value in given.items()
+            if offer.component.name not in ("hf/*", "open-clip/*")  # whose folders say what there can be
+            if type(value) in (int, float) and get_origin(types[name]) not in (Annotated, Literal)
+        ]
+    assert not found
 
 
 def load(

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.evaluation.wording import MORE_SEEDS
+from harness.parameters import tell_params
 from harness.report.chance import count_test
 from harness.report.column import InTerminal
 from harness.report.columns import list_terminal_columns
@@ -116,6 +117,7 @@ def _remarks(summary: Leaderboard) -> list[str]:
     remarks = [f"not ranked, as the splits leak: {summary.leak}"] if summary.leak else []
     remarks += tell_shadows(summary)
     remarks += [*([part] if part else []), *([f"scored over {scored}"] if scored else [])]
+    remarks += [f"{row.name}: {', '.join(tell_params(row.params))}" for row in summary.rows if row.params]
     remarks += [f"{row.name}: {reason}" for row in summary.rows for reason in row.reasons]
     if summary.grouped:
         remarks.append("rows of one group do not differ significantly from its best; 95 % intervals are over patients")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from harness.metric_names import title_metric
 from harness.report.difference import CHANGE_KINDS, BoardDifference, MetricChange, RowChange
 from harness.report.format import format_interval, format_spread
 from harness.report.markup import escape_markdown
@@ -85,12 +86,12 @@ def _lines(change: RowChange, objective: str) -> list[tuple[str, str]]:
     """
     if change.values:
         return [
-            (name, " ".join(filter(None, (format_spread(spread), format_interval(spread)))))
+            (title_metric(name), " ".join(filter(None, (format_spread(spread), format_interval(spread)))))
             for name, spread in change.values.items()
             if not name.endswith("@oracle")
         ]
     told = [one for one in change.metrics if one.metric == objective or one.verdict in ("better", "worse")]
-    lines = [(one.metric, _tell(one)) for one in told]
+    lines = [(title_metric(one.metric), _tell(one)) for one in told]
     if change.speed is not None:
         lines.append(("train images/s", f"{change.speed - 1:+.0%}"))
     return lines

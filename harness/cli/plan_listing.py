@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli.output import say
 from harness.execution.hours import Hours, estimate_hours, list_measured
+from harness.parameters import tell_params
 from harness.text import count
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def print_plan(plan: RunPlan, speeds: Sequence[RecordedSpeed], *, as_json: bool)
         told["wall"] = {"at_once": plan.at_once, "hours": hours.wait(plan.at_once)}
         tables.print_json({"combos": rows, "outside": tests, "ensembles": ensembles, "hours": told})
         return
-    for row in rows:
+    for row, item in zip(rows, plan.planned, strict=True):
         does = "run " if row["run"] else "evaluate" if row["evaluate"] else "keep"
-        say(f"{does}  {row['combo']}  {row['reason'] or 'current'}")
+        params = ", ".join(tell_params(item.job.combo.row.params))
+        say(f"{does}  {row['combo']}{f' ({params})' if params else ''}  {row['reason'] or 'current'}")
     say(f"{sum(bool(row['run']) for row in rows)} of {count(len(rows), 'combination')} would be run")
     for test in tests:
         if test["measure"]:

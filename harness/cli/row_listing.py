@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UnknownNameError
 from harness.evaluation.wording import tell_absences
+from harness.metric_names import title_metric
 from harness.report.chance import count_test
 from harness.report.details import MEASURES, RowDetails, describe_submission, gather_details, gather_origins
 from harness.report.ensembles import list_members, mark_ensemble, tell_command, tell_making
@@ -121,7 +122,7 @@ def _metrics(summary: Leaderboard, row: RowSummary) -> Table:
         by_seed = dict(zip(spread.seeds, spread.values, strict=True))
         seeds = (format_number(by_seed.get(seed), 4) for seed in row.seeds)
         table.add_row(
-            name,
+            title_metric(name),
             format_spread(spread),
             format_interval(spread, 4),
             format_pair(spread.interval_seeds, 4),
@@ -134,7 +135,9 @@ def _metrics(summary: Leaderboard, row: RowSummary) -> Table:
 def _labels(summary: Leaderboard, row: RowSummary) -> Table:
     names = [name for name in dict.fromkeys([summary.objective, *summary.metrics]) if name in row.metrics][:LABELLED]
     _, positives = count_test(summary)
-    table = make_table("label", "positives", *names, *(f"threshold, seed {seed}" for seed in row.seeds))
+    table = make_table(
+        "label", "positives", *map(title_metric, names), *(f"threshold, seed {seed}" for seed in row.seeds)
+    )
     thresholds = {r.combo.seed: r.thresholds.get("val-f1", {}) for r in row.records if r.combo.seed in row.seeds}
     for label in summary.data.labels if summary.data else ():
         values = []
@@ -148,7 +151,7 @@ def _labels(summary: Leaderboard, row: RowSummary) -> Table:
 
 
 def _calibration(details: RowDetails) -> Table:
-    table = make_table("calibration", *MEASURES)
+    table = make_table("calibration", "ECE, equal width", "ECE, equal mass", "Brier")
     for name, values in details.calibration.items():
         table.add_row(name, *(format_number(values.get(measure), 4) for measure in MEASURES))
     return table
@@ -157,7 +160,7 @@ def _calibration(details: RowDetails) -> Table:
 def _subgroups(details: RowDetails, summary: Leaderboard) -> Table:
     metrics = details.columns[0].metrics
     counted = [] if summary.board.unit == "patient" else [summary.units]
-    table = make_table("subgroup", *counted, "patients", *metrics)
+    table = make_table("subgroup", *counted, "patients", *map(title_metric, metrics))
     for column in details.columns:
         for group in column.groups:
             values = (format_number(group.macro.get(metric), 3) for metric in metrics)

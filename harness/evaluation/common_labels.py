@@ -10,6 +10,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.metric_names import title_metric
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -126,8 +128,9 @@ def _group(labels: Mapping[str, Sequence[str]]) -> dict[tuple[str, ...], list[st
     return metrics
 
 
-def _join(names: Sequence[str]) -> str:
-    """`auroc, f1 and ece`."""
+def _join(metrics: Sequence[str]) -> str:
+    """`AUROC, F1 and ECE`."""
+    names = [title_metric(metric) for metric in metrics]
     return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
 
 

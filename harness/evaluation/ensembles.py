@@ -20,7 +20,7 @@ from harness.evaluation.measure import value_on_validation
 from harness.evaluation.pooling import pool
 from harness.evaluation.predictions import Predictions
 from harness.machine import count_processors
-from harness.metric_names import DEFAULT_POLICY, split_name
+from harness.metric_names import DEFAULT_POLICY, split_name, title_metric
 from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Merit:
         """Raise `UsageError` where an average of that kind has no value of the metric."""
         if self.metric.on == "maps" or (how == "rank" and self.metric.on != "ranks"):
             kind = "ranks" if how == "rank" else "predictions"
-            raise UsageError(f"an average of {kind} has no {self.name}, so nothing can be picked by it")
+            raise UsageError(f"an average of {kind} has no {title_metric(self.name)}, so nothing can be picked by it")
 
 
 def average(members: Sequence[Predictions], weights: Sequence[int], how: Averaging) -> Predictions:
@@ -96,7 +96,9 @@ def select(candidates: Sequence[Predictions], how: Averaging, merit: Merit, step
     for step in range(1, steps + 1):
         worth = sign * judge(total, values, step)
         if np.isnan(worth).all():
-            raise DataError(f"no row has a value of {merit.name} on validation, so nothing can be picked by it")
+            raise DataError(
+                f"no row has a value of {title_metric(merit.name)} on validation, so nothing can be picked by it"
+            )
         best = int(np.nanargmax(worth))
         picked.append(best)
         found.append(float(sign * worth[best]))

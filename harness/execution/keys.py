@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.board import Board, Row, combo_name
-from harness.choices import list_metrics, list_watched, require_scored, resolve, resolve_metrics, resolve_rows
+from harness.choices import (
+    list_metrics,
+    list_watched,
+    require_loss,
+    require_scored,
+    resolve,
+    resolve_metrics,
+    resolve_rows,
+)
 from harness.data.loading import find_source
 from harness.data.outside import find_outside
 from harness.errors import HarnessError
@@ -61,6 +69,28 @@ def find_current_keys(board: Board, registry: Registry, records: Iterable[Record
         except HarnessError as error:
             unknown[row.name] = str(error)
     return CurrentKeys(fingerprint, keys, unknown, find_outdated(board, records))
+
+
+def find_refused(board: Board, registry: Registry, records: Iterable[Record]) -> Mapping[str, str]:
+    """Row -> why a run would refuse its parameters, also for the labels that the records have.
+
+    Rows of a plugin that is not here are absent: nobody can tell.
+    """
+    fingerprint = current_fingerprint(board, records := tuple(records))
+    labels = next((record.dataset.labels for record in records if record.dataset.fingerprint == fingerprint), None)
+    refused = {}
+    for row in board.rows:
+        try:
+            registry.model(row.model), registry.loss(row.loss), registry.recipe(row.recipe)
+        except HarnessError:
+            continue
+        try:
+            choices = resolve(row, registry)
+            if labels is not None:
+                require_loss(choices, labels)
+        except HarnessError as error:
+            refused[row.name] = str(error)
+    return refused
 
 
 def require_names(board: Board, registry: Registry) -> None:

@@ -19,6 +19,7 @@ from harness.choices import (
     list_files,
     list_metrics,
     list_watched,
+    require_loss,
     require_scored,
     resolve_metrics,
     resolve_rows,
@@ -167,6 +168,8 @@ def plan(board: Board, registry: Registry, settings: Settings, listener: Listene
         listener(Noted(f"{note.replace('_', ' ')}: {loaded.notes[note]}"))
     on_maps = [metric.name for metric in metrics if metric.on == "maps"]
     _require_boxes(source, loaded, on_maps)
+    for choices in used.values():
+        require_loss(choices, loaded.labels)
     data = DataBySize(source=source, settings=settings, listener=listener, data=loaded, has_maps=bool(on_maps))
     lacking = {combo.row.name for combo in chosen if (combo.row.name, combo.seed) not in records} - missing.keys()
     wanted = [used[name] for name in used if name in lacking]

@@ -30,6 +30,7 @@ from harness.report.metric_columns import (
     shows_published,
 )
 from harness.report.shadow import list_pretraining, mark_pretraining
+from harness.report.titles import tell_untitled
 from harness.report.trained import mark_embedding, mark_kind
 
 # --- which columns, in which order -----------------------------------------------------------------------------------
@@ -127,8 +128,10 @@ def _show_title(row: RowSummary, summary: Leaderboard) -> Cell:
         shown += make_small(row.only_ranked)
     if mark := mark_pretraining(row):
         shown += make_small(mark, "small caution")
-    if row.params:
-        shown += make_small(row.tuned or "with other parameters", "small tuned")
+    if untitled := tell_untitled(row):
+        shown += make_small(untitled)
+    if row.tuned:
+        shown += make_small(row.tuned, "small tuned")
     return Cell(shown, value=row.title)
 
 

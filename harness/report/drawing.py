@@ -15,7 +15,7 @@ from harness.metric_names import title_metric
 from harness.report.leaderboard import Beside, Spread
 from harness.results.record import EpochPart, Record
 
-DOTS = (288, 22)
+DOTS = (256, 22)
 """Width and height of a row's dots, in pixels."""
 CHART = (340, 150)
 NOTHING = Markup("")

@@ -156,11 +156,11 @@ def tell_splits(test: OutsideSummary) -> str:
 
 def tell_shared(test: OutsideSummary) -> list[str]:
     """Where values or drops are over fewer labels than have a counterpart, in sentences."""
-    objective, called = test.seen.objective, title_metric(test.seen.objective)
+    objective = test.seen.objective
     outside, shared = test.seen.labels.get(objective, ()), test.labels.get(objective, ())
-    told = tell_labels({called: outside}, test.seen.data.labels) if test.seen.data and outside else []
+    told = tell_labels({objective: outside}, test.seen.data.labels) if test.seen.data and outside else []
     if shared and not set(outside) <= set(shared):
-        told += [f"The {name_change(test.seen)}: {text}" for text in tell_labels({called: shared}, outside)]
+        told += [f"The {name_change(test.seen)}: {text}" for text in tell_labels({objective: shared}, outside)]
     return told
 
 

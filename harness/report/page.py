@@ -70,6 +70,7 @@ from harness.report.published import Published, explain_closed, is_own
 from harness.report.readers import ReadersSummary, summarize_readers
 from harness.report.shadow import tell_pretraining, tell_shadows
 from harness.report.summary import MOST_COMPARED, BoardResults, read_results
+from harness.report.titles import tell_untitled
 from harness.report.trained import mark_embedding, tell_training
 from harness.results.layout import RECORDS
 from harness.results.record import Record
@@ -352,6 +353,7 @@ def make_environment() -> jinja2.Environment:
         "record_link": _record_link,
         "breakable": mark_breaks,
         "metric": title_metric,
+        "untitled": tell_untitled,
         "axis": draw_axis,
         "difference": lambda gain, scale, name: draw_difference(gain.value, gain.interval, scale, name),
         "command": lambda text: Markup(html.escape(text, quote=False)),  # noqa: S704 - escaped

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness.parameters import tell_params
 from harness.report.ensembles import title_ensemble
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def title_rows(rows: Sequence[RowSummary]) -> dict[str, str]:
     """
     trained = [row for row in rows if row.external is None and row.control is None and row.ensemble is None]
     recipes = {row.recipe for row in trained}
-    given = {row.name: _list_params(row) for row in trained}
-    shared = {pair for pair in _all_pairs(given.values()) if all(pair in pairs for pairs in given.values())}
+    given = {row.name: tell_params(row.params) for row in trained}
+    shared = set.intersection(*map(set, given.values())) if given else set()
     titles = {}
     for row in rows:
         if row.own_title:
@@ -34,19 +35,13 @@ def title_rows(rows: Sequence[RowSummary]) -> dict[str, str]:
             titles[row.name] = title_ensemble(row.ensemble, row.counted)
         else:
             recipe = [f"{row.recipe} recipe"] if len(recipes) > 1 else []
-            params = [f"{name} {value}" for name, value in given[row.name] if (name, value) not in shared]
+            params = [text for text in given[row.name] if text not in shared]
             titles[row.name] = ", ".join([row.system, *recipe, *params])
     counts = Counter(titles.values())
     return {name: title if counts[title] == 1 else name for name, title in titles.items()}
 
 
-def _list_params(row: RowSummary) -> list[tuple[str, str]]:
-    return [(name, _format(value)) for values in row.params.values() for name, value in values.items()]
-
-
-def _all_pairs(given: Any) -> set[tuple[str, str]]:
-    return {pair for pairs in given for pair in pairs}
-
-
-def _format(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def tell_untitled(row: RowSummary) -> str:
+    """The parameters of a row that its title does not tell, as all rows share them or it has a name of its own."""
+    told = row.title.split(", ")
+    return ", ".join(text for text in tell_params(row.params) if text not in told)

@@ -15,6 +15,7 @@ from harness.evaluation.comparison import Pair, System, compare_pairs
 from harness.evaluation.measure import judged_scores, measure_values
 from harness.evaluation.predictions import Predictions
 from harness.evaluation.wording import MORE_SEEDS, format_p
+from harness.metric_names import title_metric
 from harness.text import count
 from harness.tuning.study import Plan
 from harness.tuning.trial import TrialContext, forget, plain_failure, train
@@ -58,7 +59,7 @@ class Confirmation:
         pair = self.pair
         chance = "p is undefined" if pair.p_holm is None else format_p(pair.p_holm)
         between = "" if pair.interval is None else " [{:.4f}, {:.4f}]".format(*pair.interval)
-        numbers = f"{objective} on validation {pair.delta:+.4f}{between}, {chance}, over {pair.over}"
+        numbers = f"{title_metric(objective)} on validation {pair.delta:+.4f}{between}, {chance}, over {pair.over}"
         seeds = f"{count(len(self.seeds), 'fresh seed')} each"
         if pair.p is None and pair.p_holm is not None:
             return f"no verdict on the default: {numbers}, {seeds}; {MORE_SEEDS}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.components import Choice
+from harness.metric_names import title_metric
 from harness.report.figures.style import COLORS, Figure, finish, shorten
 from harness.text import count
 from harness.tuning.space import Dimension
@@ -66,14 +67,14 @@ def draw_history(outcome: StudyOutcome) -> Figure:
     base = alt.Chart(alt.Data(values=rows)).encode(x=x)
     scale = alt.Scale(domain=["complete", "pruned"], range=[COLORS[0], COLORS[6]])
     points = base.mark_point(size=50, filled=True).encode(
-        y=alt.Y("value:Q", title=f"{outcome.plan.objective}, validation", scale=alt.Scale(zero=False)),
+        y=alt.Y("value:Q", title=f"{title_metric(outcome.plan.objective)}, validation", scale=alt.Scale(zero=False)),
         color=alt.Color("state:N", scale=scale, legend=alt.Legend(title=None, orient="bottom")),
         shape=alt.Shape("state:N", scale=alt.Scale(domain=["complete", "pruned"], range=["circle", "cross"])),
     )
     line = base.mark_line(interpolate="step-after", color=COLORS[1]).encode(y="best:Q")
     return finish(
         "history",
-        f"The best {outcome.plan.objective} after each trial",
+        f"The best {title_metric(outcome.plan.objective)} after each trial",
         f"{count(len(rows), 'trial')}; the best, trial {outcome.best.number}, reached {shorten(outcome.best.value)}. "
         "Crosses are pruned trials at their last epoch.",
         (line + points).properties(width=WIDE, height=220),
@@ -102,7 +103,7 @@ def draw_slices(outcome: StudyOutcome, complete: list[FrozenTrial]) -> Figure:
         )
     return finish(
         "slices",
-        f"{outcome.plan.objective} on validation against each parameter",
+        f"{title_metric(outcome.plan.objective)} on validation against each parameter",
         f"{count(len(complete), 'complete trial')} and {count(len(charts), 'parameter')}, each by itself.",
         alt.concat(*charts, columns=2),
     )
@@ -128,13 +129,13 @@ def draw_parallel(outcome: StudyOutcome, complete: list[FrozenTrial]) -> Figure:
             x=alt.X("parameter:N", sort=names, title=None, axis=alt.Axis(labelAngle=-40, labelLimit=LABEL)),
             y=alt.Y("place:Q", title="from lowest to highest value", axis=alt.Axis(labels=False, ticks=False)),
             detail="trial:N",
-            color=alt.Color("value:Q", title=outcome.plan.objective, scale=alt.Scale(scheme="viridis")),
+            color=alt.Color("value:Q", title=title_metric(outcome.plan.objective), scale=alt.Scale(scheme="viridis")),
         )
         .properties(width=WIDE, height=240)
     )
     return finish(
         "parallel",
-        f"Which parameters go together with a good {outcome.plan.objective}",
+        f"Which parameters go together with a good {title_metric(outcome.plan.objective)}",
         f"{count(len(shown), 'trial')}, each a line through its parameters, colored by its value on validation.",
         chart,
     )

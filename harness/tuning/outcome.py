@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.board import Row, row_text
 from harness.errors import HarnessError
+from harness.metric_names import title_metric
 from harness.text import count, describe_seconds
 from harness.tuning.slots import best_of, count_trials, why_failed
 from harness.tuning.space import with_values
@@ -59,7 +60,7 @@ class StudyOutcome:
 
     def cost(self) -> str:
         """What finding it took, in one line."""
-        reached = f"{self.plan.objective} {self.best.value:.4f} on validation"
+        reached = f"{title_metric(self.plan.objective)} {self.best.value:.4f} on validation"
         before = f", default {self.default.value:.4f}" if self.default and self.default.value is not None else ""
         return f"{count(len(self.trials), 'trial')} in {describe_seconds(self.seconds)}: {reached}{before}"
 

@@ -11,6 +11,7 @@ from harness.execution.interruption import Interruption
 from harness.execution.order import Opened
 from harness.execution.remote import Log, carry_order
 from harness.execution.workers import WorkerOptions
+from harness.metric_names import title_metric
 from harness.tuning.confirmation import confirm, keep
 from harness.tuning.planning import read_plan
 from harness.tuning.search import search
@@ -34,7 +35,7 @@ def _work_on_study(opened: Opened, log: Log) -> Mapping[str, Any]:
     def hear(event: Event) -> None:
         match event:
             case TrialFinished(number=number, state=state, value=value, reason=reason):
-                told = reason if value is None else f"{plan.objective} {value:.4f}"
+                told = reason if value is None else f"{title_metric(plan.objective)} {value:.4f}"
                 log(Noted(f"trial {number} of {plan.name}: {state}, {told}"))
             case _:
                 log(event)

@@ -15,6 +15,7 @@ from harness.board import Row
 from harness.errors import DataError, UsageError
 from harness.execution.workers import WorkOrder, begin_work, why_unfit
 from harness.leases import LEASE
+from harness.metric_names import title_metric
 from harness.tuning.slots import FAILURE, Slots
 from harness.tuning.space import with_values
 from harness.tuning.storage import answering, is_of_storage
@@ -181,7 +182,9 @@ def _reach(trial: optuna.Trial, plan: Plan, context: TrialContext, row: Row, on_
 
         reached.append(context.judge(train(context, row, seed, advance, tell_steps, note)))
     if any(map(math.isnan, reached)):
-        raise DataError(f"{plan.objective} is undefined on validation: no label has both positives and negatives")
+        raise DataError(
+            f"{title_metric(plan.objective)} is undefined on validation: no label has both positives and negatives"
+        )
     return math.fsum(reached) / len(reached)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import itertools
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.board import BOARD_FILE, Board, Row, add_controls, read_board
-from harness.definition import add_rows, one_row_text
+from harness.board import BOARD_FILE, Board, Ensemble, Row, add_controls, ensemble_text, read_board
+from harness.definition import add_ensemble, add_rows, one_row_text
 from harness.errors import UsageError
 from harness.files import read_regular, write_atomically
 from harness.results.artifacts import read_artifact, stage
@@ -50,7 +51,7 @@ class Merged:
     missing: dict[str, list[int]] = field(default_factory=dict)
     """The rows that board.toml lacks and that nobody asked to add, each with the seeds that are left."""
     added: list[str] = field(default_factory=list)
-    """What was added to board.toml, one text for each row."""
+    """What was added to board.toml, one text for each row or ensemble."""
     conflicts: list[Conflict] = field(default_factory=list)
 
 
@@ -60,9 +61,9 @@ class OtherFolder:
 
     folder: Path
     board: Board
-    """The board as it is with every row that it lacks and this folder has."""
-    lacking: Mapping[str, Row]
-    """The rows that board.toml lacks, by name."""
+    """The board as it is with every row and ensemble that it lacks and this folder has."""
+    lacking: Mapping[str, Row | Ensemble]
+    """The rows and ensembles that board.toml lacks, by name."""
     others: Mapping[str, Row]
     """The rows that are called as another row of the board, by name."""
     add: bool
@@ -75,8 +76,9 @@ def merge(board: Board, sources: Sequence[Path], replace: str | None = None, *, 
     A record replaces one that failed, or one that does not belong to the board any more, when it does itself. Same key
     and same numbers are the same. A record that was measured on other data than the board's own is left. Anything else
     of one name is a conflict: this board's stays, unless `replace`, a glob over names, says otherwise. A row that
-    board.toml lacks is left, or added to it with `add` before its first record is taken. Raises `UsageError` for a
-    folder without records, and for one whose board.toml cannot be read.
+    board.toml lacks is left, or added to it with `add` before its first record is taken; so is an ensemble, where its
+    members are there then. Raises `UsageError` for a folder without records, and for one whose board.toml cannot be
+    read.
     """
     merged = Merged()
     records = {record.combo.name: record for record in read_records(board.folder).records}
@@ -88,7 +90,10 @@ def merge(board: Board, sources: Sequence[Path], replace: str | None = None, *, 
         merged.left.extend(f"{folder}/{problem}" for problem in there.problems)
         source = _compare_rows(board, folder, there.records, add=add)
         data = data or _find_data(source.board, there.records)
-        for theirs in there.records:
+        for theirs in itertools.chain(
+            (record for record in there.records if record.ensemble is None),
+            _settle_ensembles(source, there.records, records, merged),  # begins where all their members are settled
+        ):
             if _merge_record(source, theirs, records.get(theirs.combo.name), data, replace, merged):
                 records[theirs.combo.name] = theirs
         board = read_board(board.folder) if merged.added else board
@@ -98,23 +103,46 @@ def merge(board: Board, sources: Sequence[Path], replace: str | None = None, *, 
 def _compare_rows(board: Board, folder: Path, records: Iterable[Record], *, add: bool) -> OtherFolder:
     """Find what another folder's rows are to a board, as its board.toml has them; without one, as its records do."""
     if (folder / BOARD_FILE).is_file():
-        theirs = read_board(folder).rows
+        there = read_board(folder)
+        theirs, ensembles = there.rows, there.ensembles
     else:
         found = [(r.combo.row, _row_of(r)) for r in records if r.external is None]
+        ensembles = tuple({r.combo.row: r.ensemble.definition for r in records if r.ensemble is not None}.values())
         theirs = tuple(row for name, row in found if row.name == name)  # a family's model may have had a shorter name
     lacking = {row.name: row for row in theirs if row.name not in board.row_names}
+    unnamed = {one.name: one for one in ensembles if one.name not in board.row_names}
     systems = [*board.systems, *(row for row in lacking.values() if row.control is None)]
     has_controls = any(row.control is not None for row in (*board.rows, *lacking.values()))
     rows = add_controls(systems) if has_controls else tuple(systems)
     named = {row.name: row for row in rows}
     others = {row.name: row for row in theirs if row != named[row.name]}
-    whole = dataclasses.replace(board, rows=rows)
-    return OtherFolder(folder=folder, board=whole, lacking=lacking, others=others, add=add)
+    whole = dataclasses.replace(board, rows=rows, ensembles=(*board.ensembles, *unnamed.values()))
+    return OtherFolder(folder=folder, board=whole, lacking={**lacking, **unnamed}, others=others, add=add)
 
 
 def _row_of(record: Record) -> Row:
     combo = record.combo
     return Row(model=combo.model, loss=combo.loss, recipe=combo.recipe, params=combo.params, control=combo.control)
+
+
+def _settle_ensembles(
+    source: OtherFolder, there: Sequence[Record], records: Mapping[str, Record], merged: Merged
+) -> Iterator[Record]:
+    """Give the records of another folder's ensembles that are to be merged, once `records` has all their members.
+
+    An ensemble that board.toml lacks and whose members the board does not have is left, in one line; one without
+    records is added here.
+    """
+    made = [record for record in there if record.ensemble is not None]
+    lacking = [one for one in source.lacking.values() if isinstance(one, Ensemble)] if source.add else []
+    rows = [row.name for row in read_board(source.board.folder).systems] if lacking else []
+    rows += [record.combo.row for record in records.values() if record.external is not None]
+    left = {one.name: why for one in lacking if (why := one.explain_lack(rows))}
+    merged.left.extend(f"{source.folder}: the ensemble {name} is left: {why}" for name, why in left.items())
+    for one in lacking:
+        if one.name not in left and one.name not in {record.combo.row for record in made}:
+            _add_row(source.board, one, merged)
+    yield from (record for record in made if record.combo.row not in left)
 
 
 def _merge_record(
@@ -149,10 +177,13 @@ def _merge_record(
     return False
 
 
-def _add_row(board: Board, row: Row | None, merged: Merged) -> None:
-    """Add a row that board.toml lacks still, and note what was written."""
-    if row is not None:
+def _add_row(board: Board, row: Row | Ensemble | None, merged: Merged) -> None:
+    """Add a row or an ensemble that board.toml lacks still, and note what was written."""
+    if isinstance(row, Row):
         merged.added.extend(map(one_row_text, add_rows(board.folder, [row])))
+    elif row is not None and (text := ensemble_text(row)) not in merged.added:
+        add_ensemble(board.folder, row)
+        merged.added.append(text)
 
 
 def _find_data(board: Board, records: Iterable[Record]) -> DatasetPart | None:

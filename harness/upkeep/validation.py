@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,15 @@ class Fault:
     """Whether it is wrong; otherwise it is only worth knowing."""
 
 
-def validate(board: Board, current: CurrentKeys) -> tuple[Fault, ...]:
-    """What is wrong with a board's records, resamples, predictions and page, and what could not be checked."""
+def validate(board: Board, current: CurrentKeys, refused: Mapping[str, str]) -> tuple[Fault, ...]:
+    """What is wrong with a board's records, resamples, predictions and page, and what could not be checked.
+
+    `refused` has the rows that a run would refuse, and why.
+    """
     stored = read_records(board.folder)
     return (
         *_check_definition(board),
+        *(Fault(BOARD_FILE, f"a run would refuse {row}: {why}") for row, why in refused.items()),
         *_check_published(board),
         *(Fault(problem.partition(" ")[0], problem.partition(" ")[2]) for problem in stored.problems),
         *(finding for record in stored.records for finding in _check_record(board, record, current)),
@@ -62,7 +66,7 @@ def validate(board: Board, current: CurrentKeys) -> tuple[Fault, ...]:
         *_check_orphans(board.folder, stored.records),
         *_check_page(board),
         *(Fault(BOARD_FILE, f"{row}: its keys were not checked: {why}", problem=False)
-          for row, why in current.unknown.items()),
+          for row, why in current.unknown.items() if row not in refused),
     )  # fmt: skip
 
 

@@ -178,7 +178,7 @@ class Sequences(RuleBasedStateMachine):
     @invariant()
     def validate_is_silent_exactly_when_all_fits(self) -> None:
         if self.has_begun():
-            faults = [fault for fault in validate(self.board(), self.keys()) if fault.problem]
+            faults = [fault for fault in validate(self.board(), self.keys(), {}) if fault.problem]
             named = {fault.file for fault in faults if not fault.file.endswith((".html", ".csv"))}
             assert {Path(file).name for file in named} == self.misfits(), faults
 

@@ -24,8 +24,8 @@ def test_metrics_over_one_set_of_labels_share_a_sentence_that_has_its_number():
     }
     those = "those averaged in all that stand side by side"
     assert tell_labels(labels, ALL) == [
-        f"auroc, f1@val-f1 and f1@0.5 are over 1 of 3 labels, {those}: without Mass, Hernia",
-        f"ece is over 2 of 3 labels, {those}: without Hernia",
+        f"AUROC, F1@val-f1 and F1@0.5 are over 1 of 3 labels, {those}: without Mass, Hernia",
+        f"ECE is over 2 of 3 labels, {those}: without Hernia",
     ]
 
 
@@ -37,9 +37,9 @@ def test_of_many_labels_that_are_left_out_the_first_are_named():
 
 def test_what_is_pooled_says_over_which_labels_it_is():
     assert tell_pooled({"auroc": ALL, "ece": ALL, "f1": ("Mass",), "brier": ()}, ALL) == [
-        "micro and weighted of auroc and ece are over all 3 labels",
-        "micro and weighted of f1 are over 1 of 3 labels: without Edema, Hernia",
-        "micro and weighted of brier are left out: its seeds are over different labels",
+        "micro and weighted of AUROC and ECE are over all 3 labels",
+        "micro and weighted of F1 are over 1 of 3 labels: without Edema, Hernia",
+        "micro and weighted of Brier are left out: its seeds are over different labels",
     ]
     assert tell_pooled({"auroc": (), "ece": ()}, ALL)[0].endswith("left out: their seeds are over different labels")
 

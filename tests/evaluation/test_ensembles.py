@@ -162,11 +162,11 @@ def test_a_member_that_only_ranks_is_averaged_by_ranks_alone():
 
 
 def test_an_average_of_ranks_is_not_picked_by_what_it_does_not_have(registry):
-    with pytest.raises(UsageError, match="an average of ranks has no f1, so nothing can be picked by it"):
+    with pytest.raises(UsageError, match="an average of ranks has no F1, so nothing can be picked by it"):
         select([draw(0), draw(1)], "rank", Merit(metric=registry.metric("f1"), name="f1"), 2)
 
 
 def test_nothing_is_picked_where_no_label_can_be_measured(auroc):
     members = [draw(seed, targets=np.zeros((20, 2), dtype=np.float32)) for seed in range(2)]
-    with pytest.raises(DataError, match="no row has a value of auroc on validation"):
+    with pytest.raises(DataError, match="no row has a value of AUROC on validation"):
         select(members, "logit", auroc, 2)

@@ -229,7 +229,7 @@ def test_what_cannot_be_picked_by_the_objective_is_refused_before_anything_is_wr
     text = (board / "board.toml").read_text().replace('objective = "auroc"', 'objective = "brier"')
     (board / "board.toml").write_text(text)
     code, _, err = harness("ensemble", "b", "--greedy", "2", "--average", "rank")
-    assert (code, "an average of ranks has no brier" in err) == (2, True), err
+    assert (code, "an average of ranks has no Brier" in err) == (2, True), err
     assert (board / "board.toml").read_text() == text
 
 
@@ -316,9 +316,34 @@ def test_a_dry_run_tells_of_an_ensemble_whose_members_have_changed(harness, made
     assert plan_of(harness)[f"{NAME}--s0"] == (True, "its members have changed")
 
 
-def test_a_new_board_with_other_parameters_has_no_ensembles_and_says_so(harness, made):
+def test_a_new_board_with_other_parameters_leaves_out_an_ensemble_of_rows_that_it_lacks_and_says_so(harness, made):
     code, _, err = harness("run", "b", "--board", "c", "--set", "recipe.epochs=1", "--dry-run")
-    assert (code, "the new board has none of the [[ensembles]]" in " ".join(err.split())) == (0, True), err
+    says = f"the ensemble {NAME} is left out: it takes {A}, {B}, which the board does not have"
+    assert (code, says in " ".join(err.split())) == (0, True), err
+
+
+def test_a_new_board_with_other_parameters_keeps_the_ensembles_of_rows_that_are_there(made, tmp_path):
+    from harness.definition import BoardRequest, define
+
+    text = (made / "board.toml").read_text()
+    (made / "board.toml").write_text(f'{text}\n[[ensembles]]\nrows = ["t*"]\nname = "all"\n')
+    epochs = {"recipe": {"epochs": 1}}
+    wanted = define(BoardRequest(board=str(made), folder=tmp_path / "c", params=epochs))
+    assert [one.title for one in wanted.board.ensembles] == ["all"]
+    assert wanted.remarks == (f"the ensemble {NAME} is left out: it takes {A}, {B}, which the board does not have",)
+    wanted.write()
+    assert [one.title for one in open_board(tmp_path / "c").ensembles] == ["all"]
+    again = define(BoardRequest(board=str(made), folder=tmp_path / "c", params=epochs))
+    assert (again.text, again.remarks) == (None, wanted.remarks)
+
+
+def test_rows_that_go_to_another_board_leave_their_ensembles_and_that_is_said(made, toy_board, tmp_path):
+    from harness.definition import BoardRequest, define
+
+    other = shutil.copytree(toy_board, tmp_path / "c")
+    wanted = define(BoardRequest(board=str(made), folder=other))
+    assert (wanted.text, [NAME in remark for remark in wanted.remarks]) == (None, [True])
+    assert "harness ensemble adds it" in wanted.remarks[0]
 
 
 def test_a_new_board_of_other_data_keeps_its_ensembles(registry, made, tmp_path):

@@ -361,6 +361,10 @@ def test_only_and_seeds_choose_and_force_repeats(toys, tmp_path):
         planning.plan(board, toys, settings(tmp_path, seeds=(7,)), ignore)
 
 
+def weigh(weights) -> Row:
+    return Row(model="toy-net", loss="weighted-bce", recipe="toy", params={"loss": {"weights": weights}})
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -374,6 +378,9 @@ def test_only_and_seeds_choose_and_force_repeats(toys, tmp_path):
         ({"metrics": ("auroc", "aucroc")}, "unknown metric 'aucroc': did you mean 'auroc'"),
         ({"metrics": ("auroc", "f1@0.7")}, "unknown threshold policy"),
         ({"rows": (Row(model="toy-nett", loss="bce", recipe="toy"),)}, "did you mean 'toy-net'"),
+        ({"rows": (weigh([1.0, 2.0]),)}, r"loss.weights is \[1.0, 2.0\]; give a list of 3 numbers, for first, second"),
+        ({"rows": (weigh({"first": 1.0, "second": 2}),)}, "loss.weights has no weight for third; give one for each"),
+        ({"rows": (weigh([1.0, -1.0, 2.0]),)}, "loss.weights of second is -1.0; give a number above 0"),
         (
             {"rows": (Row(model="toy-net", loss="bce", recipe="toy", params={"recipe": {"weights": "gone.pth"}}),)},
             "there is no such file",

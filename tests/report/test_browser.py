@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from harness.board import Row, board_text, row_text, save_board
+from harness.board import Row, board_text, bundled_boards, row_text, save_board
 from harness.evaluation.parts import ConfusionPart
 from harness.evaluation.resamples import Resamples
 from harness.report.index import render_index
@@ -19,6 +19,7 @@ from harness.results.record import EfficiencyPart
 from harness.results.store import write_record
 
 pytestmark = pytest.mark.service
+LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
 EVIL = "<script>alert(1)</script>"
 
 
@@ -465,4 +466,15 @@ def test_without_scripts_ranking_labels_pictures_and_links_are_there(browser, pa
     assert not page.get_by_label("search").is_visible()
     page.locator("details[data-row] summary").first.click()
     assert page.get_by_role("link", name="seed 0").first.is_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("name", bundled_boards())
+def test_tables_of_a_kept_board_fit_a_window_of_1400_pixels_beside_its_scroll_bar(browser, name):
+    context = browser.new_context(viewport={"width": 1385, "height": 900})
+    page = context.new_page()
+    page.goto((LEADERBOARDS / name / "index.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.ariaLabel)"
+    assert page.locator(".scroll:has(.ranking, .labels, .by-label)").evaluate_all(cut) == []
     context.close()

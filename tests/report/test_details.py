@@ -202,9 +202,9 @@ def test_the_page_has_one_mean_of_a_metric_wherever_it_stands(build):
     page = rows["row-whole--bce--demo"]
     assert "0.7000" not in page  # the mean of its records, with Hernia
     assert page.count("0.8500") == 4  # two seeds, their mean, and the mean beside micro and weighted
-    assert "micro and weighted of auroc are over all 3 labels" in page
+    assert "micro and weighted of AUROC are over all 3 labels" in page
     alone = render_text(summarize(build.board("whole"), records[:2]))
-    assert "micro and weighted of auroc" not in build.whole(alone)
+    assert "micro and weighted of AUROC" not in build.whole(alone)
 
 
 def test_micro_and_weighted_are_not_averaged_over_seeds_that_have_different_labels(build):
@@ -215,7 +215,7 @@ def test_micro_and_weighted_are_not_averaged_over_seeds_that_have_different_labe
     means = gather_details(records).means["auroc"]
     assert (means.micro, means.weighted, means.labels) == (None, None, ())
     page = build.whole(render_text(summarize(build.board(), records)))
-    assert "micro and weighted of auroc are left out: its seeds are over different labels" in page
+    assert "micro and weighted of AUROC are left out: its seeds are over different labels" in page
 
 
 # --- gaps over seeds -------------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def test_a_row_is_compared_over_the_labels_that_it_has_in_both_states(build):
     assert auroc.interval[0] < -0.2 < auroc.interval[1] < 0
     assert (f1.before, f1.after) == pytest.approx((0.7, 0.5))
     assert (f1.verdict, f1.interval) == ("unknown", None)  # its labels were not resampled one by one
-    assert change.note.startswith("auroc and f1@val-f1 are over 2 of 3 labels")
+    assert change.note.startswith("AUROC and F1@val-f1 are over 2 of 3 labels")
     assert change.note.endswith("without Hernia")
     lost = compare_states(before, lose_hernia(build, {"loses": 0.8}, without="loses"))
     assert only(lost).kind == "same"  # as far as its labels go
@@ -196,7 +196,7 @@ def test_the_objective_is_told_first_and_what_is_fitted_on_test_only_in_plain_da
     change = compare_states(one, other).rows[0]
     assert [*change.values] == ["auroc", "brier", "f1@oracle"]
     text = as_markdown(compare_states(one, other))
-    assert ("auroc<br>brier |" in text, "oracle" in text) == (True, False)
+    assert ("AUROC<br>Brier |" in text, "oracle" in text) == (True, False)
 
 
 def test_without_resamples_or_on_other_data_nothing_is_called_noise(build):

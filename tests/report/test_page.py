@@ -11,9 +11,10 @@ from html.parser import HTMLParser
 import pytest
 
 from harness.board import Row, board_text, row_text, save_board
+from harness.cli.board_listing import table
 from harness.report.headline import conclude
 from harness.report.page import SCRIPTS, render
-from harness.report.summary import summarize
+from harness.report.summary import read_results, summarize
 
 EVIL = "<script>alert(1)</script>"
 VOID = {"meta", "br", "wbr", "link", "input", "img"}
@@ -315,14 +316,35 @@ def test_no_folder_of_the_machine_stands_on_the_page(build):
 
 
 def test_a_tuned_row_says_so_and_what_its_tuning_cost(build):
-    tuned = "by 40 trials in 3.2 GPU hours"
-    for note, says in ((tuned, tuned), ("", "with other parameters")):
-        text = row_text(["net"], ["bce"], ["demo"], {"recipe": {"lr": 0.01}}, tuned=note)
-        board = save_board(build.folder, board_text(build.board(), [text]))
-        build.write(build.record(board.rows[0]))
-        ranking = render(board).page.read_text().partition("</table>")[0]
-        assert f'<span class="small tuned">{says}</span>' in ranking
-        assert "lr = 0.01" in ranking
+    note = "by 40 trials in 3.2 GPU hours"
+    text = row_text(["net"], ["bce"], ["demo"], {"recipe": {"lr": 0.01}}, tuned=note)
+    board = save_board(build.folder, board_text(build.board(), [text]))
+    build.write(build.record(board.rows[0]))
+    ranking = render(board).page.read_text().partition("</table>")[0]
+    assert f'<span class="small">lr 0.01</span><span class="small tuned">{note}</span>' in ranking
+    assert "lr = 0.01" in ranking
+
+
+def test_what_was_set_of_a_row_is_said_where_its_title_does_not(build):
+    given = {"recipe": {"size": 64, "weights": "random"}}
+    texts = [
+        row_text(["a"], ["bce"], ["demo"], given),
+        row_text(["b"], ["bce"], ["demo"], {"recipe": given["recipe"] | {"lr": 0.01}}),
+        row_text(["c"], ["bce"], ["demo"], given, title="Small"),
+    ]
+    board = save_board(build.folder, board_text(build.board(), texts))
+    for row in board.rows:
+        build.write(build.record(row))
+    page = render(board).page.read_text()
+    ranking, _, rest = page.partition("</table>")
+    for title in ("a + bce", "b + bce, lr 0.01"):
+        assert re.search(rf">{re.escape(title)}</a><span class=\"small\">size 64, weights random</span>", ranking)
+    assert ">Small</a>" in ranking
+    assert ranking.count('<span class="small">size 64, weights random</span>') == 3
+    assert '<span class="name">Small</span> c + bce, demo recipe, size 64, weights random <span' in rest
+    said = str(table(read_results(board).summary, 200).caption)
+    for row in board.rows:
+        assert f"{row.name}: size 64, weights random" in said
 
 
 def test_a_rows_title_and_words_stand_in_its_details_on_the_page_and_in_the_terminal(build, harness):

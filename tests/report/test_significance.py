@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import statistics
 
 import numpy as np
@@ -286,6 +287,9 @@ def test_controls_stand_last_without_a_rank_and_are_no_part_of_comparisons(build
     page = render_text(summary)
     assert "control: shuffled" in page
     assert "Control rows must find nothing" in page
+    seen = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert "Prevalence: AUROC 0.950" in seen
+    assert not re.search(r"\b(auroc|auprc|brier|ece)\b", seen)
 
 
 @pytest.mark.parametrize(
@@ -418,7 +422,7 @@ def test_rows_are_averaged_over_the_labels_that_all_have(build):
     interval = summary.ranked[0].metrics["auroc"].interval
     assert interval is not None
     assert interval[0] > 0.8
-    says = "auroc is over 2 of 3 labels, those averaged in all that stand side by side: without Hernia"
+    says = "AUROC is over 2 of 3 labels, those averaged in all that stand side by side: without Hernia"
     assert says in render_text(summary)
     assert says in str(table(summary, 120).caption)
     assert as_plain(summary)["labels"] == {"auroc": ["Edema", "Mass"]}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.board import Row, open_board
+from harness.board import Ensemble, Row, open_board
 from harness.definition import add_rows
-from tests.upkeep.test_upkeep import NET, change_record, run_json
+from tests.upkeep.test_upkeep import NET, TINY, change_record, run_json
 
 
 @pytest.fixture
@@ -111,3 +111,63 @@ def test_records_that_are_scored_over_another_unit_are_left_with_the_way_out(har
     says = "scored over patients (mean of their images' scores), board.toml says images; harness rescore evaluates"
     assert len([line for line in found["left"] if says in line]) == 4
     assert {path.name: path.read_bytes() for path in (board / "records").iterdir()} == before
+
+
+MADE = Ensemble(rows=(TINY, NET)).name
+
+
+@pytest.fixture
+def other(harness, toy_board, tmp_path) -> Path:
+    """Another copy of the board, where both rows are an ensemble, too."""
+    folder: Path = shutil.copytree(toy_board, tmp_path / "other")
+    assert harness("ensemble", "other", TINY, NET, "--name", "both")[0] == 0
+    return folder
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["board", "published records"])
+def test_an_ensemble_whose_members_are_there_is_added_with_its_records(harness, board, other, published):
+    take_row_out(board)
+    if published:
+        (other / "board.toml").unlink()
+    left = run_json(harness, "merge", "b", "other")
+    assert (left["code"], left["missing"]) == (1, [NET, MADE])
+    found = run_json(harness, "merge", "b", "other", "--add-rows")
+    assert (found["code"], found["left"], found["missing"]) == (0, [], [])
+    assert found["taken"] == [f"{row}--s{seed}" for row in (NET, MADE) for seed in (0, 1)]
+    assert [name for text in found["added"] for name in tomllib.loads(text)] == ["rows", "ensembles"]
+    (added,) = open_board(board).ensembles
+    assert (added.name, added.title) == (MADE, "" if published else "both")
+    assert run_json(harness, "validate", "b")["findings"] == []
+    again = run_json(harness, "merge", "b", "other", "--add-rows")
+    assert (again["added"], len(again["same"])) == ([], 6)
+
+
+def test_an_ensemble_that_was_not_made_yet_is_added_where_its_members_are_there(harness, board, toy_board, tmp_path):
+    other = shutil.copytree(toy_board, tmp_path / "other")
+    table = f'\n[[ensembles]]\nrows = ["{TINY}", "{NET}"]\n'
+    (other / "board.toml").write_text((other / "board.toml").read_text() + table)
+    found = run_json(harness, "merge", "b", "other", "--add-rows")
+    assert (found["code"], found["added"]) == (0, [table.lstrip()])
+    assert [one.name for one in open_board(board).ensembles] == [MADE]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ((TINY, NET), f"it takes {NET}, which the board does not have"),
+        (("t*",), f"of the rows that it takes, the board has only {TINY}"),
+    ],
+    ids=["names", "glob"],
+)
+def test_an_ensemble_whose_members_are_not_there_is_left_in_one_line(harness, board, toy_board, tmp_path, rows, why):
+    other = shutil.copytree(toy_board, tmp_path / "other")
+    assert harness("ensemble", "other", *rows)[0] == 0
+    text = take_row_out(board)
+    for seed in (0, 1):
+        dataset = json.loads((other / "records" / f"{NET}--s{seed}.json").read_text())["dataset"]
+        change_record(other, f"{NET}--s{seed}", dataset=dataset | {"fingerprint": "e" * 64})
+    found = run_json(harness, "merge", "b", "other", "--add-rows")
+    assert (found["taken"], found["added"], found["missing"]) == ([], [], [])
+    assert found["left"][-1] == f"other: the ensemble {Ensemble(rows=rows).name} is left: {why}"
+    assert len(found["left"]) == 3
+    assert (board / "board.toml").read_text() == text

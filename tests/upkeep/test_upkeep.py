@@ -622,3 +622,23 @@ def test_a_merge_reads_each_record_once(board, toy_board, monkeypatch):
         record_path(board, name).unlink()
     merged = merge(open_board(str(board)), [toy_board])
     assert (len(merged.taken), len(merged.same), len(read)) == (2, 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('models = ["tiny-cnn"]\nlosses = ["bce"]\nparams = { model = { width = 0 } }', "width must be a whole number"),
+        ('models = ["tiny-cnn"]\nlosses = ["focal"]\nparams = { loss = { gama = 1 } }', "did you mean 'gamma'"),
+        (
+            'models = ["tiny-cnn"]\nlosses = ["weighted-bce"]\nparams = { loss = { weights = [1, 2] } }',
+            "loss.weights is [1, 2]; give a list of 3 numbers, for first, second, third",
+        ),
+    ],
+)
+def test_a_row_that_a_run_would_refuse_is_a_problem_of_the_board(harness, page_board, row, says):
+    text = (page_board / "board.toml").read_text()
+    (page_board / "board.toml").write_text(f'{text}\n[[rows]]\n{row}\nrecipes = ["toy"]\n')
+    found = run_json(harness, "validate", "b")
+    (problem,) = [one for one in found["findings"] if one["problem"] and one["file"] == "board.toml"]
+    assert (found["code"], says in problem["message"]) == (1, True), problem
+    assert not [one for one in found["findings"] if "keys were not checked" in one["message"]]

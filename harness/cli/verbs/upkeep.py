@@ -141,11 +141,16 @@ def _print_merged(merged: Merged) -> None:
 
 def validate(board: BoardFolder, plugin: Plugins = None, as_json: Json = False) -> None:
     """Check a board's records, resamples, predictions and page, as a pull request that brings results needs."""
+    from harness.board import open_board
     from harness.cli import tables
+    from harness.execution.keys import find_current_keys, find_refused
+    from harness.results.store import read_records
     from harness.upkeep.validation import validate as find_problems
 
-    opened_board, current = _examine(board, plugin)
-    findings = find_problems(opened_board, current)
+    opened_board, registry = open_board(board), open_registry(plugin)
+    records = read_records(opened_board.folder).records
+    current = find_current_keys(opened_board, registry, records)
+    findings = find_problems(opened_board, current, find_refused(opened_board, registry, records))
     problems = sum(finding.problem for finding in findings)
     if as_json:
         tables.print_json(

@@ -37,7 +37,7 @@ def test_show_prints_a_board_without_writing(harness, board):
 def test_show_prints_everything_of_a_row(harness, board):
     code, out, _ = harness("show", f"{board}::toy-net--bce--toy")
     assert code == 0
-    for text in ("rank 2", "seeds 0 1", "f1@val-f1", "calibration", "parameters", "harness run", "threshold, seed 1"):
+    for text in ("rank 2", "seeds 0 1", "F1@val-f1", "calibration", "parameters", "harness run", "threshold, seed 1"):
         assert text in out
     (record, *_) = [r for r in read_records(board).records if r.combo.model == "toy-net"]
     assert all(label in out for label in record.dataset.labels)
