@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import sys
 from pathlib import Path
@@ -106,10 +108,15 @@ app.add_typer(data_app, name="data", rich_help_panel=PARTS)
 for _name, _function in DATA_VERBS.items():
     add_verb(data_app, _name, _function, "data")
 
+GARBAGE = 10_000
+"""New objects after which Python looks for garbage among them: imports and drawings make many, and nearly all stay."""
+
 
 def main() -> None:
     """Run the command line: a mistake is one line and exit code 2, an interruption 130; output that is lost gives 1."""
     prepare_streams()
+    gc.set_threshold(GARBAGE)
+    atexit.register(gc.freeze)  # at its end Python looks through all objects, a second with torch: memory goes anyway
     os.environ[SAFE_PATH] = "1"  # for what libraries and plugins start
     if sys.flags.optimize > 1:
         _give_up(

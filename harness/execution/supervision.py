@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import importlib
 import io
 import os
@@ -252,12 +253,20 @@ def _live(connection: int, lifeline: int, modules: Sequence[str]) -> None:
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
     os.register_at_fork(after_in_child=lambda: _fall_silent(connection))
     with Connection(connection) as parent, contextlib.suppress(EOFError, BrokenPipeError):
-        for module in modules:
-            with contextlib.suppress(Exception):  # whoever needs it will hear why
-                importlib.import_module(module)
+        _import(modules)
         sys.argv[:] = parent.recv()
         target, arguments = parent.recv()
         target(parent, *arguments)
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Import what is needed later: it stays, so that looking for garbage in it would take time for nothing."""
+    gc.disable()
+    for module in modules:
+        with contextlib.suppress(Exception):  # whoever needs it will hear why
+            importlib.import_module(module)
+    gc.freeze()
+    gc.enable()
 
 
 def _fall_silent(connection: int) -> None:

@@ -67,6 +67,8 @@ NEEDED = (
     "harness.execution.combo",
     "harness.evaluation.kernels",
     "scipy.optimize",
+    "scipy.special",
+    "pandas",
 )
 """What a worker process of a board imports, sooner or later."""
 
