@@ -28,6 +28,8 @@ EXAMPLES: Mapping[Any, tuple[Any, Any]] = {int: (1, 2), float: (0.1, 1), bool: (
 """Two values of types whose values are no text."""
 NULL = "none"
 """What stands for no value in TOML, and is read as it."""
+SEVERAL: Mapping[Any, str] = {int: "whole numbers", float: "finite numbers", str: "texts", Path: "texts"}
+"""What a list or a table of them is called."""
 ANYTHING = "text, a finite number, true or false, a list or a table"
 
 
@@ -69,9 +71,9 @@ def describe_type(hint: Any) -> str:
     if kind is tuple and parts and parts[-1] is not Ellipsis:
         return f"a list of {len(parts)}: {', '.join(describe_type(part) for part in parts)}"
     if _is_list(kind):
-        return f"a list, each {describe_type(parts[0])}" if parts and parts[0] in NAMES else "a list"
+        return f"a list of {SEVERAL[parts[0]]}" if parts and parts[0] in SEVERAL else "a list"
     if _is_table(kind):
-        return f"a table, each {describe_type(parts[1])}" if len(parts) > 1 and parts[1] in NAMES else "a table"
+        return f"a table of {SEVERAL[parts[1]]}" if len(parts) > 1 and parts[1] in SEVERAL else "a table"
     return NAMES.get(kind, ANYTHING)
 
 
