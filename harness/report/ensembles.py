@@ -31,7 +31,7 @@ class Member:
 
 
 def title_ensemble(ensemble: Ensemble, records: Sequence[Record]) -> str:
-    """What an ensemble without a name is called, such as `ensemble of 3` or `greedy ensemble of 2 to 4 by rank`."""
+    """What an ensemble without a name is called, such as `ensemble of 3 rows` or `greedy ensemble of 2 to 4 rows by rank`."""
     kind = "" if ensemble.average == "probability" else f" by {ensemble.average}"
     return f"{_count_members(ensemble, records)}{kind}"
 
@@ -120,7 +120,7 @@ def tell_shared_seeds(summary: Leaderboard) -> str:
 def _count_members(ensemble: Ensemble, records: Sequence[Record]) -> str:
     greedy = "" if ensemble.greedy is None else "greedy "
     counts = sorted({len(record.ensemble.members) for record in records if record.ensemble is not None})
-    return f"{greedy}ensemble of {_span(counts)}" if counts else f"{greedy}ensemble"
+    return f"{greedy}ensemble of {_span(counts)} row{'s' * (counts[-1] > 1)}" if counts else f"{greedy}ensemble"
 
 
 def _span(counts: Sequence[int]) -> str:

@@ -98,7 +98,7 @@ def test_a_run_makes_what_board_toml_asks_for_and_then_has_nothing_to_do(harness
         file.write(f'\n[[ensembles]]\nrows = ["{A}", "{B}"]\nname = "Both"\n')
     assert "waiting" in harness("status", "b")[1]
     code, out, err = harness("run", "b")
-    assert (code, "done, ensemble of 2" in out) == (0, True), err
+    assert (code, "done, ensemble of 2 rows" in out) == (0, True), err
     before = (board / "records" / f"{NAME}--s0.json").read_bytes()
     assert harness("run", "b")[0] == 0
     assert (board / "records" / f"{NAME}--s0.json").read_bytes() == before
@@ -147,7 +147,7 @@ def test_greedy_takes_what_there_is_and_says_how_often(harness, board):
 
 def test_page_and_table_mark_an_ensemble_and_link_its_members(harness, made):
     page = (made / "index.html").read_text()
-    assert ">ensemble of 2</a>" in page.replace("<wbr>", "")
+    assert ">ensemble of 2 rows</a>" in page.replace("<wbr>", "")
     assert f'<li><a href="#{A}">' in page or f'<li><a href="#row-{A}">' in page
     assert f"<pre>harness ensemble b {A} {B}</pre>" in page
     assert "Where an ensemble is compared with one of its members" in page

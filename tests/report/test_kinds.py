@@ -89,7 +89,7 @@ def test_rows_are_marked_by_how_they_were_trained(summary, rows):
 
 def test_a_row_far_below_the_best_that_only_its_spread_ties_with_it_is_told_apart(summary):
     verdict = judge(summary)
-    assert verdict.startswith("Tie of 3 rows, greedy ensemble of 2 to 4 first. AUROC from 0.802 to 0.698.")
+    assert verdict.startswith("Tie of 3 rows, greedy ensemble of 2 to 4 rows first. AUROC from 0.802 to 0.698.")
     assert verdict.endswith(
         "hf/dino, few-shot-10-percent recipe (0.443) cannot be told from the first: its results vary too much."
     )

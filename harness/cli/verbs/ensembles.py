@@ -38,7 +38,7 @@ def ensemble(
         typer.Option(metavar="WHAT", help="Average probability, logit or rank. Ranks give no decisions."),
     ] = "probability",
     name: Annotated[
-        str, typer.Option(metavar="TEXT", help="Show it by this name.", show_default="such as 'ensemble of 3'")
+        str, typer.Option(metavar="TEXT", help="Show it by this name.", show_default="such as 'ensemble of 3 rows'")
     ] = "",
     plugin: Plugins = None,
     as_json: Json = False,
