@@ -10,6 +10,7 @@ from harness.metric_names import title_metric
 from harness.report.format import format_number
 from harness.results.ensembles import SHARED_SEEDS
 from harness.results.repetition import tell_again, tell_ensemble_again
+from harness.text import agree
 
 if TYPE_CHECKING:
     from harness.board import Ensemble
@@ -31,7 +32,7 @@ class Member:
 
 
 def title_ensemble(ensemble: Ensemble, records: Sequence[Record]) -> str:
-    """What an ensemble without a name is called, such as `ensemble of 3 rows` or `greedy ensemble of 2 to 4 rows by rank`."""
+    """What an ensemble without a name is called, such as `greedy ensemble of 2 to 4 rows by rank`."""
     kind = "" if ensemble.average == "probability" else f" by {ensemble.average}"
     return f"{_count_members(ensemble, records)}{kind}"
 
@@ -120,7 +121,9 @@ def tell_shared_seeds(summary: Leaderboard) -> str:
 def _count_members(ensemble: Ensemble, records: Sequence[Record]) -> str:
     greedy = "" if ensemble.greedy is None else "greedy "
     counts = sorted({len(record.ensemble.members) for record in records if record.ensemble is not None})
-    return f"{greedy}ensemble of {_span(counts)} row{'s' * (counts[-1] > 1)}" if counts else f"{greedy}ensemble"
+    if not counts:
+        return f"{greedy}ensemble"
+    return f"{greedy}ensemble of {_span(counts)} {agree(counts[-1], 'row', 'rows')}"
 
 
 def _span(counts: Sequence[int]) -> str:
