@@ -13,7 +13,7 @@ def limit_connections(limits: AppLimits) -> type[H11Protocol]:
     """The protocol of a server's connections, which are closed where a limit is reached."""
 
     class Connection(H11Protocol):
-        """A connection that is closed where nobody asks anything by it, or takes the answer."""
+        """A connection that is closed when it is idle for too long, or nobody takes its answer."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
