@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 import sys
 from functools import cache
 from pathlib import Path
@@ -50,13 +51,20 @@ def default_cache() -> Path:
 
 @cache
 def find_own_folder(name: str) -> Path | None:
-    """Make a folder in the user's cache folder, for what is made once for all boards; None where that cannot be."""
+    """Make a folder in the user's cache folder, for what is made once for all boards, code among it.
+
+    None where there cannot be one that this user alone can write.
+    """
     folder = default_cache() / name
+    if not folder.is_absolute():  # the user has no home
+        return None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.stat()
     except OSError:
         return None
-    return folder if os.access(folder, os.W_OK) else None
+    own = about.st_uid == os.getuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return folder if own and os.access(folder, os.W_OK) else None
 
 
 def find_address_limit() -> int | None:
