@@ -83,8 +83,9 @@ def _describe(kind: Kind, offer: Offer) -> dict[str, Any]:
     }
     function = _function(component)
     if function is not None:
-        # annotations are texts, which inspect would quote
+        # annotations are texts, which inspect would quote; ranges stand beside the parameters
         signature = re.sub(r"""(: |-> )(['"])(.*?)\2(?=[ ,)]|$)""", r"\1\3", str(inspect.signature(function)))
+        signature = re.sub(r"Annotated\[(\w+), [^]]*\]", r"\1", signature)
         described["signature"] = f"{function.__name__}{signature}"
         described["parameters"] = describe_function(function)
     if isinstance(component, Dataset):

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 import pytest
 
 from harness.execution.supervision import Death, Inbox, Printed, Worker
+from harness.report.figures import vega
 
 TOY = Path(__file__).parents[1] / "fixtures" / "toy.py"
 CODE = "import sys; sys.argv[0] = 'harness'; from harness.cli.main import main; main()"
@@ -81,6 +82,7 @@ def test_an_argument_or_variable_that_is_no_text_is_refused_in_one_line(tmp_path
 
 def test_a_limit_under_which_no_page_can_be_drawn_is_named_before_training(harness, toy_board, tmp_path, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (6 * 2**30, resource.RLIM_INFINITY))
+    monkeypatch.setattr(vega, "start", vega.Vega)  # as in a process that has drawn nothing yet
     for command in ((*TINY, "--board", "b"), ("leaderboard", str(toy_board), "--out", "shown")):
         code, _, err = harness(*command)
         assert (code, err.count("\n")) == (2, 1)

@@ -125,7 +125,7 @@ def test_memory_is_given_back_after_a_combo(toys, watch, tmp_path, monkeypatch, 
 
 
 def on_cpu(run: Any) -> Any:
-    def run_there(job: Job, on_device: DeviceData, on_epoch: Any, on_steps: Any) -> Any:
-        return run(dataclasses.replace(job, device=torch.device("cpu")), on_device, on_epoch, on_steps)
+    def run_there(job: Job, *rest: Any) -> Any:
+        return run(dataclasses.replace(job, device=torch.device("cpu")), *rest)
 
     return run_there

@@ -114,7 +114,7 @@ def test_a_file_that_means_nothing_is_refused(tmp_path, text, message):
         ("recipe.lr=-1..1", "recipe.lr = -1 .*is not allowed"),
         ("recipe.epochs=0..3", "epochs must be at least 1"),
         ("recipe.optimizer=adam,adamm", "optimizer"),
-        ("model.width=8.5..9.5", "must be a whole number, got 8.5"),
+        ("model.width=8.5..9.5", "must be a whole number between 1 and 1024, got 8.5"),
         ("loss.gamma=1..2", "nothing is built here"),
     ],
 )

@@ -221,7 +221,7 @@ def test_a_confirmation_stays_with_its_study(harness, tmp_path):
 
 
 def test_a_confirmation_that_fails_leaves_the_report(harness, tmp_path, monkeypatch):
-    def diverge(context, row, seed, on_epoch):
+    def diverge(context, row, seed, on_epoch, note):
         raise NotFiniteError("the loss is not finite")
 
     monkeypatch.setattr("harness.tuning.confirmation.train", diverge)
