@@ -94,7 +94,9 @@ def test_to_cancel_ends_the_process_and_what_waits(open_engine, tmp_path):
     with pytest.raises(TimeoutError):
         jobs[0].result(timeout=0.1)
     assert [job.cancel() for job in jobs] == [True] * 3
-    assert [end_of(engine, job) for job in jobs] == ["interrupted"] * 3
+    # Ray ends what a process has started before the process, which may live to see it: status 9 of a child
+    assert {end_of(engine, job) for job in jobs[:2]} <= {"interrupted", signal.SIGKILL}
+    assert end_of(engine, jobs[2]) == "interrupted"
     wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     assert not jobs[0].cancel()
 
