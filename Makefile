@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all test-cluster test-gpu bench simulate lint reference screenshots clean
+.PHONY: demo test test-all test-exhaustive test-cluster test-gpu bench simulate lint reference screenshots clean
 
 demo: $(VENV)/installed ## install, train the demo board, print its table and its page
 	$(BIN)/harness run demo
@@ -11,7 +11,10 @@ test: lint ## everything quick: ruff, mypy, pytest
 	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 test-all: $(VENV)/installed-test ## what is slow or needs a service
-	$(BIN)/pytest -m "slow or service" --timeout 1800 --numprocesses auto --dist loadfile
+	$(BIN)/pytest -m "(slow or service) and not exhaustive" --timeout 1800 --numprocesses auto --dist loadfile --durations 40
+
+test-exhaustive: $(VENV)/installed-test ## slow tests that show in another way what shorter ones show
+	$(BIN)/pytest -m exhaustive --timeout 1800 --numprocesses auto --dist loadfile --durations 40
 
 test-cluster: $(VENV)/installed-test ## boards on a real SLURM and a real Ray cluster, which it starts
 	.ci/packages slurm-wlm slurmdbd munge mariadb-server

@@ -32,9 +32,8 @@ PHANTOM = "--option train=48 --option val=60 --option test=120"
 ENCODERS = ("run --dataset phantom --models hf/", "run --dataset phantom --models open-clip/")
 LIGHTER = {
     "run demo": f"--seeds 0 --only tiny-cnn--bce* {PHANTOM}",
-    "run nih-official": f"--option allow_missing=true --seeds 0 --only vit* {SMALL}",  # the others: nih-dacnet, csv
     "run nih-dacnet": f"--option allow_missing=true --seeds 0 --only chexnet--focal* {SMALL}",
-    "run nih-paper": "--option allow_missing=true --dry-run",  # its rows are trained in the same way
+    **dict.fromkeys(("run nih-official", "run nih-paper"), "--option allow_missing=true --dry-run"),  # like nih-dacnet
     "run --dataset csv": SMALL,
     "run --dataset phantom --models chexnet": f"--only chexnet--* {PHANTOM}",  # the rows that later commands name
     **dict.fromkeys(ENCODERS, f"--seeds 0 {PHANTOM}"),
@@ -44,7 +43,7 @@ LIGHTER = {
     "data check nih": "--option allow_missing=true",
     "data prepare nih": "--option allow_missing=true",
     "serve": "--port 0",
-    "speed": "--size 32 --batch-size 8 --images 64 --plain-seconds 3",
+    "speed": "--size 32 --batch-size 8 --images 32 --plain-seconds 1",
     "tune probes": "--confirm 1",
     "tune": "--trials 2 --confirm 1 --set recipe.epochs=1 --set recipe.size=32",
     "--install-completion": "bash",  # which a shell is asked for, where there is one

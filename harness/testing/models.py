@@ -166,7 +166,7 @@ def check_stays_finite_in_bf16(subject: Subject) -> None:
 
     network = enliven(build_trainable(subject)).train()
     with torch.autocast(subject.device.partition(":")[0], torch.bfloat16):
-        logits = network(make_images(subject))
+        logits = network(make_images(subject)[:2])  # two: a processor without bf16 takes its time
     logits.float().square().sum().backward()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     if not bool(logits.isfinite().all()) or not all(bool(g.isfinite().all()) for g in gradients):

@@ -98,8 +98,8 @@ def test_an_odd_value_is_refused_in_one_line_and_nothing_is_made(attempt):
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_odd_value_of_any_option_ends_in_a_traceback_or_half_a_folder(attempt, verb):
-    for option in list_options(verb):
-        for value in ODD:
+    for number, option in enumerate(list_options(verb)):
+        for value in ODD[number % 3 :: 3]:  # each option gets a third of them, and each value a third of the options
             attempt(*verb.split(), option, value)
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -194,7 +193,7 @@ class Sequences(RuleBasedStateMachine):
 
     def settings(self, force: bool) -> Settings:
         cache = self.original / "cache"
-        return Settings(data_root=self.folder, cache=cache, device=torch.device("cpu"), force=force)
+        return Settings(data_root=self.folder, cache=cache, device="cpu", force=force)
 
     def has_begun(self) -> bool:
         return hasattr(self, "folder")
@@ -272,7 +271,7 @@ def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir()
         (folder / "board.toml").write_text(BOARD.replace('["auroc", "f1"]', metrics))
         board = read_board(folder)
-        settings = Settings(data_root=folder, cache=tmp_path / "cache", device=torch.device("cpu"))
+        settings = Settings(data_root=folder, cache=tmp_path / "cache", device="cpu")
         records = local.run(planning.plan(board, registry, settings, lambda _: None), lambda _: None)
     stored = load_predictions(run_path(tmp_path / "other", records[0].key) / "predictions-test.npz")
     for skill in (1.0, 3.0):
@@ -286,5 +285,5 @@ def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_no_sequence_of_commands_kills_and_edits_loses_or_mixes_results(original):
-    chosen = settings(max_examples=200, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck))
+    chosen = settings(max_examples=60, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Sequences, settings=chosen)

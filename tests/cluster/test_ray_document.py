@@ -64,6 +64,7 @@ def type_line(start, tmp_path, monkeypatch):
         node.wait(timeout=60)
 
 
+@pytest.mark.exhaustive
 def test_the_lines_of_the_document_run_a_board_with_the_records_of_a_local_run(type_line, start, tmp_path):
     assert len(LINES) <= 10
     said = [type_line(line) for line in LINES]

@@ -75,6 +75,7 @@ def test_a_worker_a_node_and_the_submitter_die_and_nothing_is_lost(nodes, start,
     assert Claims(board).read() == ()
 
 
+@pytest.mark.exhaustive
 def test_without_a_shared_folder_results_wait_for_a_submitter_that_was_killed(nodes, start, straight, tmp_path):
     board, plugin = tmp_path / "board", tmp_path / "toy.py"
     shutil.copy(TOY, plugin)
@@ -112,6 +113,7 @@ def test_what_would_give_another_result_there_is_refused_by_name(nodes, tmp_path
     engine.close()
 
 
+@pytest.mark.exhaustive
 def test_a_search_has_its_total_of_trials_although_a_worker_is_killed(nodes, tmp_path):
     search = start_search(tmp_path, "--trials", "6", "--jobs", "2", *on_ray(nodes))
     await_trials(tmp_path, 1)

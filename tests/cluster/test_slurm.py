@@ -174,6 +174,7 @@ def has_restarted(slurm, job, times):
     return f"Restarts={times}" in slurm.ask("scontrol", "show", "job", job)
 
 
+@pytest.mark.exhaustive
 def test_a_job_goes_on_after_a_warning_a_requeue_and_a_preemption(slurm, start, straight, tmp_path):
     board = tmp_path / "board"
     run = start(*SLOW, *ON, "--on-option", "time=10", "--jobs", "1", **slurm.environment)
@@ -195,6 +196,7 @@ def test_a_job_goes_on_after_a_warning_a_requeue_and_a_preemption(slurm, start, 
     assert_ran_once(tmp_path, cuts=3)
 
 
+@pytest.mark.exhaustive
 def test_jobs_go_on_without_their_submitter_and_are_cancelled_by_name(slurm, start, finish, tmp_path):
     endless = (*SLOW, "--only", "*bce*", "--set", "recipe.epochs=1000", *ON)
     first = start(*endless, **slurm.environment)
@@ -212,6 +214,7 @@ def test_jobs_go_on_without_their_submitter_and_are_cancelled_by_name(slurm, sta
 # --- records made again -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_rescore_by_jobs_makes_the_records_that_one_here_makes(slurm, finish, toy_board, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     for board in (here, there):
@@ -231,6 +234,7 @@ def test_a_rescore_by_jobs_makes_the_records_that_one_here_makes(slurm, finish, 
 # --- searches --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_search_has_its_total_of_trials_although_a_job_is_cancelled(slurm, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
     search = start_search(tmp_path, "--trials", "8", "--on", "slurm", "--on-option", "poll=1", "--jobs", "2")

@@ -38,6 +38,7 @@ def plugin(tmp_path):
     return "dask_executor.py"
 
 
+@pytest.mark.exhaustive
 def test_the_executor_of_the_document_passes_the_check(plugin, scheduler, start):
     command = shlex.split(next(line for line in SECTION.splitlines() if line.startswith("harness check")))
     checked = start(*(word.replace(SHOWN, scheduler) for word in command[1:]), "--device", "cpu")

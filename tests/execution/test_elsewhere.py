@@ -18,7 +18,7 @@ from tests.execution.test_killed import outcome
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PLUGINS = os.pathsep.join(str(FIXTURES / name) for name in ("toy.py", "faults.py", "afar.py"))
 BOARD = ("--dataset", "toy", "--models", "toy-net,tiny-cnn", "--losses", "bce", "--recipes", "toy")
-LONG = ("--set", "recipe.epochs=150")
+LONG = ("--set", "recipe.epochs=80")
 PHANTOM = (
     "--dataset", "phantom", "--models", "tiny-cnn", "--losses", "bce", "--recipes", "demo", "--seeds", "0,1",
     "--set", "recipe.epochs=1", "--option", "train=200", "--option", "val=60", "--option", "test=100",
@@ -65,10 +65,10 @@ def count_runs(board: Path) -> dict[str, int]:
 @pytest.mark.parametrize(
     "on",
     [
-        ("afar", "--jobs", "2"),
         ("afar", "--on-option", "shared=false", "--jobs", "2"),
         ("plain",),
-        ("plain", "--on-option", "shared=false"),
+        pytest.param(("afar", "--jobs", "2"), marks=pytest.mark.exhaustive),
+        pytest.param(("plain", "--on-option", "shared=false"), marks=pytest.mark.exhaustive),
     ],
 )
 def test_records_are_those_of_a_run_here_to_the_last_bit(finish, tmp_path, on):
@@ -89,7 +89,7 @@ def test_what_an_engine_prints_is_kept_off_standard_output(begin):
     assert [errors.count(line) for line in ("opened\n", "a node was lost\n", "closed\n")] == [2, 1, 1]
 
 
-@pytest.mark.parametrize("shared", ["true", "false"])
+@pytest.mark.parametrize("shared", [pytest.param("true", marks=pytest.mark.exhaustive), "false"])
 def test_rendered_images_come_to_the_same_elsewhere(finish, tmp_path, shared):
     finish(*PHANTOM, "--board", "here")
     finish(*PHANTOM, "--board", "there", "--on", "afar", "--on-option", f"shared={shared}")
@@ -124,7 +124,7 @@ def test_without_retries_a_lost_job_is_a_failure_of_its_combo_that_says_why(begi
     assert [record.status for record in records].count("done") == 1
 
 
-@pytest.mark.parametrize("shared", ["true", "false"])
+@pytest.mark.parametrize("shared", ["true", pytest.param("false", marks=pytest.mark.exhaustive)])
 def test_a_submitter_that_was_killed_comes_back_to_its_jobs(begin, finish, wait_until, tmp_path, shared):
     command = (*BOARD, *LONG, "--board", "b", "--on", "afar", "--jobs", "2", "--on-option", f"shared={shared}")
     run, board = begin(*command), tmp_path / "b"

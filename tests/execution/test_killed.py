@@ -14,7 +14,6 @@ import pytest
 from harness.execution.claims import Claims
 from harness.results.store import read_records
 
-KILLS = 24
 RUN = (
     "run", "--dataset", "toy", "--models", "toy-net,tiny-cnn", "--losses", "bce,focal", "--recipes", "toy",
     "--seeds", "0,1,2", "--set", "recipe.epochs=25",
@@ -44,16 +43,17 @@ def workers_of(parent: int) -> list[psutil.Process]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_two_dozen_kills_change_no_bit(start, tmp_path):
+@pytest.mark.parametrize("wanted", [6, pytest.param(24, marks=pytest.mark.exhaustive)])
+def test_many_kills_change_no_bit(start, tmp_path, wanted):
     straight = start(*RUN, "--board", "straight")
     straight.communicate(timeout=200)
     assert straight.returncode == 0
     chance = random.Random(0)
     kills = 0
     board = tmp_path / "killed"
-    while kills < KILLS:
+    while kills < wanted:
         run = start(*RUN, "--board", "killed", "--retries", "1000")
-        while run.poll() is None and kills < KILLS:
+        while run.poll() is None and kills < wanted:
             time.sleep(chance.uniform(0.0, 0.7))
             held = [held.about for held in Claims(board).read() if held.about.get("process") == run.pid]
             if not any(about.get("epoch") for about in held) and chance.random() < 0.9:
@@ -76,6 +76,7 @@ def test_two_dozen_kills_change_no_bit(start, tmp_path):
     assert not any((path / "resume.safetensors").exists() for path in (board / "runs").iterdir())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_third_process_that_is_killed_changes_nothing(start, tmp_path, wait_until):
@@ -121,7 +122,7 @@ params = { recipe = { epochs = 12, size = 32, load_size = 32, optimizer = "OPTIM
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.exhaustive)])
 def test_convolutional_networks_that_were_killed_end_bit_for_bit_the_same(start, tmp_path, wait_until, optimizer):
     """Weights of several convolutions lie in memory channels last, and so does what an optimizer keeps of them."""
     for name in ("straight", "killed"):

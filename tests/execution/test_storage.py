@@ -42,7 +42,13 @@ def fill(folder: Path, leave: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "leave"), [("1", 0), ("0", 12288), ("1", 40960), ("1", 81920), ("0", 300000)])
+@pytest.mark.parametrize(
+    ("workers", "leave"),
+    [
+        *(("1", 0), ("0", 40960)),
+        *(pytest.param(*case, marks=pytest.mark.exhaustive) for case in (("0", 12288), ("1", 81920), ("0", 300000))),
+    ],
+)
 def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_space(start, small_disk, workers, leave):
     command = (*NEW, "--board", str(small_disk / "b"), "--json")
     ballast = fill(small_disk, leave)
@@ -73,7 +79,7 @@ def test_a_full_disk_under_the_cache_is_named(start, small_disk):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.exhaustive), "1"])
 def test_a_read_only_folder_ends_the_run(start, small_disk, workers):
     command = (*NEW, "--board", str(small_disk / "b"))
     first = start(*command, "--seeds", "0", HARNESS_WORKERS=workers)

@@ -137,7 +137,9 @@ def test_what_has_no_translation_is_refused_by_name(odd, tmp_path, capsys, kind,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*BUNDLED, *(f"timm/{name}" for name in FAMILIES)])
+@pytest.mark.parametrize(
+    "name", [*BUNDLED, *(pytest.param(f"timm/{name}", marks=pytest.mark.exhaustive) for name in FAMILIES)]
+)
 def test_each_network_says_the_same_by_onnxruntime(registry, tmp_path, name):
     row = make_row(name, registry, tmp_path, size=224 if "swin" in name else 64)
     assert write_onnx(row, tmp_path / "model.onnx") <= 1e-4

@@ -159,6 +159,9 @@ def test_a_branch_beside_a_shortcut_is_no_layer_for_a_map():
     assert find_layer(Shortcut().eval(), TASK) == "stem"
 
 
+LONGER = [pytest.mark.slow, pytest.mark.exhaustive]
+
+
 @pytest.mark.parametrize(
     ("model", "size", "layer"),
     [
@@ -166,14 +169,14 @@ def test_a_branch_beside_a_shortcut_is_no_layer_for_a_map():
         ("timm/test_vit", 160, "blocks.4"),  # behind it, the class token alone counts
         ("timm/test_resnet", 224, "layer4"),
         pytest.param("chexnet", 224, "features", marks=pytest.mark.slow),
-        pytest.param("chexnet", 128, "features.transition3.conv", marks=pytest.mark.slow),  # 4 x 4 cells behind it
-        pytest.param("resnet50", 224, "layer4", marks=pytest.mark.slow),
+        pytest.param("chexnet", 128, "features.transition3.conv", marks=LONGER),  # 4 x 4 cells behind it
+        pytest.param("resnet50", 224, "layer4", marks=LONGER),
         pytest.param("resnet50", 128, "layer3", marks=pytest.mark.slow),
         pytest.param("vit-b16", 224, "blocks.10", marks=pytest.mark.slow),
-        pytest.param("convnext-tiny", 224, "norm_pre", marks=pytest.mark.slow),
-        pytest.param("efficientnet-b0", 224, "bn2", marks=pytest.mark.slow),
-        pytest.param("chexnet-transformer", 224, "encoder", marks=pytest.mark.slow),
-        pytest.param("chexnet-demographics", 224, "trunk.features", marks=pytest.mark.slow),
+        pytest.param("convnext-tiny", 224, "norm_pre", marks=LONGER),
+        pytest.param("efficientnet-b0", 224, "bn2", marks=LONGER),
+        pytest.param("chexnet-transformer", 224, "encoder", marks=LONGER),
+        pytest.param("chexnet-demographics", 224, "trunk.features", marks=LONGER),
         pytest.param("timm/swin_tiny_patch4_window7_224", 224, "norm", marks=pytest.mark.slow),
     ],
 )

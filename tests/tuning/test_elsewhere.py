@@ -64,6 +64,7 @@ def test_a_killed_job_costs_a_study_elsewhere_nothing(tmp_path):
 
 
 @slow
+@pytest.mark.exhaustive
 def test_a_submitter_that_was_killed_comes_back_to_its_workers(tmp_path):
     process = start(tmp_path, "--trials", "10", *ON)
     await_trials(tmp_path, 2)
@@ -105,6 +106,7 @@ def test_the_best_is_confirmed_elsewhere_and_once(tmp_path):
 
 
 @slow
+@pytest.mark.exhaustive
 def test_a_budget_that_is_spent_ends_the_workers_of_a_study(tmp_path):
     assert start(tmp_path, "--trials", "500", *ON, "--budget", "20s").wait() in (0, 1)
     with opened(tmp_path) as study:

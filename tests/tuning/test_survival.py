@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -79,7 +77,7 @@ def require_exact(folder: Path, total: int, url: str | None = None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.exhaustive), "2"])
 def test_a_killed_study_goes_on_to_exactly_its_trials(tmp_path, workers):
     for reached in (2, 5):
         process = start(tmp_path, "--trials", "10", "--workers", workers)
@@ -101,6 +99,7 @@ def test_a_killed_worker_costs_its_study_nothing(tmp_path):
     require_exact(tmp_path, 10)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_processes_share_a_journal(tmp_path):
     processes = [start(tmp_path, "--trials", "12", "--workers", "0") for _ in range(2)]
@@ -147,19 +146,3 @@ def test_a_trial_whose_worker_is_stopped_by_ctrl_c_is_given_back_however_often(t
         tally = count_trials(study)
     assert [len(group) for group in (tally.finished, tally.running, tally.waiting)] == [0, 0, 1]
     assert "retry_of" not in tally.waiting[0].user_attrs
-
-
-@pytest.mark.slow
-def test_trials_after_the_first_begin_at_once(tmp_path):
-    """The study itself takes no share of a trial that is worth measuring."""
-    assert start(tmp_path, "--trials", "6", "--workers", "0", "--pruner", "none").wait() == 0
-    with opened(tmp_path) as study:
-        trials = count_trials(study).finished
-    waits = [
-        (later.datetime_start - one.datetime_complete).total_seconds()
-        for one, later in pairwise(trials)
-        if later.datetime_start and one.datetime_complete
-    ]
-    print(json.dumps({"seconds between trials": waits}))  # noqa: T201 - a figure for the log
-    assert len(waits) == 5
-    assert max(waits) < 2

@@ -176,6 +176,7 @@ PARTS = 4
 """For as many processes of pytest-xdist."""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(PARTS))
