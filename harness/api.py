@@ -220,12 +220,14 @@ def load_row(
     Raises `UsageError`, `UnknownNameError`, `DataError` or `WeightsError` where there is no such row, or no weights of
     it.
     """
+    import torch
+
     from harness.cli.option_values import find_device
     from harness.scoring.rows import SEPARATOR
     from harness.serving.loading import open_row
 
     name = str(board) if row is None else f"{board}{SEPARATOR}{row}"
-    chosen = find_device(device or os.environ.get("HARNESS_DEVICE") or "auto")
+    chosen = torch.device(find_device(device or os.environ.get("HARNESS_DEVICE") or "auto"))
     loaded = open_row(name, _open_registry(plugins), chosen, (seed,) if isinstance(seed, int) else seed)
     for note in loaded.notes:
         _warn(note)

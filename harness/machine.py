@@ -31,6 +31,19 @@ def count_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def count_gpus() -> int:
+    """Count the GPUs that torch can use, without touching CUDA: a process that only schedules must not.
+
+    On a Linux machine without the device file of any driver, torch, which takes seconds to import, is not asked.
+    """
+    files = ("nvidia*", "nvhost*", "kfd", "dxg")  # NVIDIA's, Jetson's, AMD's, Windows' below Linux
+    if sys.platform == "linux" and not any(True for name in files for _ in Path("/dev").glob(name)):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
 @cache
 def identify_boot() -> str:
     """Return what is the same until this machine starts again."""

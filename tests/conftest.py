@@ -143,7 +143,7 @@ def toy_board(tmp_path_factory) -> Path:
         rows=rows,
     )
     save_board(folder, board_text(board, [row_text(models, ["bce"], ["toy"], {})]))
-    settings = Settings(data_root=folder, cache=folder.parent / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=folder, cache=folder.parent / "cache", device="cpu")
     local.run(planning.plan(board, load_registry([TOY]), settings, lambda _: None), lambda _: None)
     return folder
 

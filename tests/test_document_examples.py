@@ -63,7 +63,6 @@ def test_there_is_an_example_of_each_kind(tmp_path):
 
 
 def test_the_examples_train_together(tmp_path, monkeypatch):
-    import torch
 
     from harness.board import Board, Row
     from harness.execution import local, planning
@@ -81,7 +80,7 @@ def test_the_examples_train_together(tmp_path, monkeypatch):
         dataset="bright",
         rows=(row,),
     )
-    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu")
     (record,) = local.run(planning.plan(board, load_registry(files), settings, lambda _: None), lambda _: None)
     assert record.status == "done"
     assert record.metrics["auroc"].macro == 1.0

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
-from harness.machine import default_cache
-
-if TYPE_CHECKING:
-    import torch
+from harness.machine import count_gpus, default_cache
 
 LONGEST = 1e9
 LARGEST = 2.0**60
@@ -22,33 +18,25 @@ def find_cache(folder: Path | None) -> Path:
     return folder or default_cache()
 
 
-def find_device(name: str) -> torch.device:
-    """The device of that name. Raises `UsageError` where there is none."""
-    import torch
-
+def find_device(name: str) -> str:
+    """The device of that name: `cpu`, `cuda` or `cuda:N`. Raises `UsageError` where there is none."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.device_count() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
+        return "cuda" if count_gpus() else "cpu"
+    match = re.fullmatch(r"cpu|cuda(?::(0|[1-9][0-9]*))?", name)
+    if match is None:
         raise UsageError(f"--device {name}: give auto, cpu, cuda or cuda:N")
-    # counted without CUDA, which a process that only schedules must not touch
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if name != "cpu" and int(match[1] or 0) >= count_gpus():
         raise UsageError(f"--device {name}: there is no such GPU here; give --device cpu")
-    return device
+    return name
 
 
-def find_devices(names: str) -> tuple[torch.device, ...]:
+def find_devices(names: str) -> tuple[str, ...]:
     """The devices of these names, commas between; `all` is every GPU. Raises `UsageError` where one is not there."""
-    import torch
-
     if names == "all":
-        count = torch.cuda.device_count()
+        count = count_gpus()
         if not count:
             raise UsageError("--device all: there is no GPU here; give --device cpu")
-        return tuple(torch.device("cuda", number) for number in range(count))
+        return tuple(f"cuda:{number}" for number in range(count))
     devices = tuple(find_device(name) for name in split_names([names]))
     if not devices:
         raise UsageError("--device: give auto, cpu, cuda:N, several with commas, or all")

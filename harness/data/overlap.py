@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, pad
 
 from harness.components import Data
 from harness.data.loading import Source
@@ -31,6 +29,7 @@ from harness.data.pretraining import read_table
 from harness.text import agree, count
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -187,6 +186,9 @@ def make_thumbnails(
     """Thumbnails (n, size * size) float32 of the images at `rows`, each with mean 0 and length 1; 0 of one that shows
     nothing. Their product is the correlation.
     """
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, pad
+
     made = torch.empty((len(rows), size * size), device=device)
     step = 256
     for first in range(0, len(rows), step):

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from harness.board import Board
 from harness.errors import ClaimLostError, DataError
-from harness.execution.combo import failed_result, skip
 from harness.execution.crew import Ended
 from harness.execution.dispatch import Dispatch, RunningCombo
 from harness.execution.failures import explain_loss
 from harness.execution.job import Result, reason_to_skip
+from harness.execution.job_record import failed_result, skip
 from harness.execution.order import Order
 from harness.execution.parcels import pack_board, unpack_result
 from harness.execution.remote import describe_combos, run_combo_apart

@@ -17,7 +17,7 @@ from harness.execution.controls import predict_prevalence
 from harness.execution.failures import explain_failure
 from harness.execution.job import Job, Result, find_metric, reason_to_skip
 from harness.execution.job_files import list_trained_network, save, save_maps, save_predictions
-from harness.execution.job_record import describe_cost, describe_fit, make_record
+from harness.execution.job_record import failed_result, make_record, skip
 from harness.execution.maps import make_maps
 from harness.execution.probing import (
     assemble_probe,
@@ -25,14 +25,9 @@ from harness.execution.probing import (
     describe_probe_cost,
     list_trained,
 )
+from harness.execution.training_parts import describe_cost, describe_fit
 from harness.files import is_full
 from harness.results.description import describe_evaluation
-from harness.results.provenance import scrub
-from harness.results.record import (
-    FailureKind,
-    FailurePart,
-    ProvenancePart,
-)
 from harness.results.store import run_folder
 from harness.training import VERSION
 from harness.training.build import describe_inputs, make_validation_metric, set_up
@@ -41,7 +36,8 @@ from harness.training.checkpoint import Checkpoint
 from harness.training.cost import EnergyMeter
 from harness.training.embedding import embed
 from harness.training.engine import Execution
-from harness.training.fit import Epoch, Training
+from harness.training.epoch import Epoch
+from harness.training.fit import Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.pace import OnSteps
@@ -113,18 +109,6 @@ def _run(job: Job, on_device: DeviceData, on_epoch: OnEpoch, on_steps: OnSteps, 
         if is_full(error):
             raise StorageError(f"{job.combo.name}: {error}; make room") from error
         return failed_result(job, explain_failure(error, job.choices))
-
-
-def skip(job: Job) -> Result:
-    """A combo that cannot be run here: see `reason_to_skip`."""
-    kind: FailureKind = "plugin" if job.missing is None else "data"
-    failure = FailurePart(kind=kind, message=scrub(reason_to_skip(job) or ""), where="before training")
-    return Result(make_record(job, status="skipped", failure=failure))
-
-
-def failed_result(job: Job, failure: FailurePart, provenance: ProvenancePart | None = None) -> Result:
-    """A combo that came to nothing; `provenance` of the process that ran it, where that is not this one."""
-    return Result(make_record(job, provenance, status="failed", failure=failure))
 
 
 def _train_and_measure(job: Job, placed: Placed, watch: Stopwatch, on_epoch: OnEpoch, on_steps: OnSteps) -> Result:

@@ -15,8 +15,6 @@ import numpy as np
 
 from harness.data.prepare import Prepared
 from harness.evaluation.predictions import Predictions
-from harness.training.heads import RAREST
-from harness.training.prediction import make_predictions
 from harness.training.setup import stream
 
 if TYPE_CHECKING:
@@ -37,12 +35,16 @@ def shuffle_targets(prepared: Prepared, seed: int) -> Prepared:
 
 def predict_prevalence(data: Data, split: str) -> Predictions:
     """The share of positives among the known training targets, for every image of a split."""
+    from harness.training.prediction import make_predictions
+
     rows = np.flatnonzero(data.table["split"].to_numpy() == split)
     return make_predictions(data, rows, np.tile(find_prevalence(data), (len(rows), 1)))
 
 
 def find_prevalence(data: Data) -> NDArray[np.float32]:
     """The logit (C,) of the share of positives among each label's known training targets."""
+    from harness.training.heads import RAREST
+
     training = data.targets[(data.table["split"] == "train").to_numpy()].astype(np.float64)
     counts = (~np.isnan(training)).sum(axis=0)
     share = np.divide(np.nansum(training, axis=0), counts, out=np.full(len(data.labels), 0.5), where=counts > 0)

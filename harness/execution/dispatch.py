@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.execution.planning import Planned
-    from harness.training.fit import Epoch
+    from harness.training.epoch import Epoch
     from harness.training.pace import Steps
 
 POLL = 1.0

@@ -11,7 +11,7 @@ from harness.execution.supervision import Printed as Printed  # noqa: PLC0414 - 
 if TYPE_CHECKING:
     from harness.execution.jobs import JobNote
     from harness.results.record import FailurePart, OutsidePart, Record
-    from harness.training.fit import Epoch
+    from harness.training.epoch import Epoch
     from harness.training.pace import Steps
 
 

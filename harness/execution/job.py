@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from harness.board import Board, Combo
 from harness.choices import Choices
@@ -29,6 +28,9 @@ from harness.results.record import (
 )
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions
 
+if TYPE_CHECKING:
+    import torch
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
@@ -47,7 +49,7 @@ class Job:
     """How its predictions are evaluated; its metrics are those of the board and of the recipe."""
     objective: Metric
     """The board's: it picks the epoch where the recipe says so."""
-    device: torch.device
+    device_name: str
     engine: EngineOptions = DEFAULT_ENGINE_OPTIONS
     boxes: Boxes | None = None
     """What heat maps are held against, where the board has a metric of them."""
@@ -74,6 +76,13 @@ class Job:
     def used(self) -> Prepared:
         """The images, of which those that are not in use belong to no split."""
         return self.prepared if self.subset is None else self.subset.prepared
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        import torch
+
+        return torch.device(self.device_name)
 
     @property
     def board_folder(self) -> Path:

@@ -11,7 +11,6 @@ from harness.execution.events import Listener
 from harness.execution.interruption import Interrupted, Interruption
 from harness.execution.planning import Planned
 from harness.execution.pool import Pool
-from harness.execution.single import SingleProcess
 from harness.execution.workers import WorkerOptions
 from harness.leases import LEASE
 from harness.results.record import Record
@@ -65,6 +64,8 @@ def _choose_runner(
     planned: Sequence[Planned], dispatch: Dispatch, options: WorkerOptions | MakeRunner | None
 ) -> Runner:
     if options is None or not planned:
+        from harness.execution.single import SingleProcess
+
         return SingleProcess(dispatch)
     board = planned[0].job.board
     if isinstance(options, WorkerOptions):

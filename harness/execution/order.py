@@ -18,19 +18,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from harness.errors import OrderRefusedError
 from harness.execution.planning import Settings
-from harness.machine import default_cache
+from harness.machine import count_gpus, default_cache
 from harness.registry import Registry, load_registry
 from harness.results.layout import token_path
 from harness.results.store import hide_runs
 from harness.training import VERSION
 from harness.training.engine import EngineOptions
-
-if TYPE_CHECKING:
-    import torch
 
 DeviceKind = Literal["auto", "cpu", "cuda"]
 """Where a worker trains: on its GPU, on its CPU, or on whichever it has."""
@@ -40,12 +37,10 @@ Shipped = tuple[str, Mapping[str, str]]
 
 def read_versions() -> dict[str, str]:
     """What has to be the same where an order is carried out: the versions that results depend on."""
-    import torch
-
     return {
         "harness": importlib.metadata.version("cxr-harness"),
         "training engine": str(VERSION),
-        "torch": torch.__version__.partition("+")[0],
+        "torch": importlib.metadata.version("torch").partition("+")[0],
         "Python": ".".join(platform.python_version_tuple()[:2]),
     }
 
@@ -210,10 +205,8 @@ def _find_folder(order: Order, variable: str, given: str | None) -> Path | None:
     return Path(given) if given is not None and (order.token is not None or Path(given).is_dir()) else None
 
 
-def _find_device(kind: str) -> torch.device:
-    import torch
-
-    count = torch.cuda.device_count() if kind != "cpu" else 0
+def _find_device(kind: str) -> str:
+    count = count_gpus() if kind != "cpu" else 0
     if kind == "cuda" and not count:
         raise OrderRefusedError(f"there is no GPU on {here()}; --device cpu trains on CPUs")
-    return torch.device("cuda" if count else "cpu")
+    return "cuda" if count else "cpu"

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from harness.board import Board
 from harness.data.outside import OutsideData
@@ -143,7 +144,7 @@ class OutsideTests:
         before, took_part = record.outside.get(plan.test.key), {"plugins": list(job.plugins), "data_root": True}
         if plan.found is not None:
             took_part["data_root"] = not plan.found.source.dataset.drawn
-        provenance = describe_run(self.settings.device).model_copy(update=took_part)
+        provenance = describe_run(torch.device(self.settings.device)).model_copy(update=took_part)
         make = partial(make_part, plan.test, provenance)
         try:
             of = self._prepare(plan, job)
@@ -186,16 +187,16 @@ class OutsideTests:
 
     def _restore(self, record: Record) -> Restored:
         """The network of a record, by the weights that the record speaks of."""
-        load = partial(restore, registry=self.registry, device=self.settings.device)
+        load = partial(restore, registry=self.registry, device=torch.device(self.settings.device))
         return read_stored(self.board.folder, record.key, WEIGHTS, record.artifacts.get(WEIGHTS), load, "weights are")
 
     def _predict(self, network: Restored | None, of: PreparedTest, job: Job) -> NDArray[np.float32]:
         """Logits (N, C) of all labels of the board."""
         if network is None:
             return np.tile(find_prevalence(job.used.data), (len(of.prepared.images), 1))
-        settings = self.settings
+        settings, device = self.settings, torch.device(self.settings.device)
         engine = replace(settings.engine, compile="on" if network.compiled else "off")
-        placed = self.on_device.place(of.prepared, settings.device, settings.engine.placement)
+        placed = self.on_device.place(of.prepared, device, settings.engine.placement)
         return network.predict_placed(placed, of.prepared.data.table if network.codes else None, engine=engine)
 
     def _prepare(self, plan: TestPlan, job: Job) -> PreparedTest:
@@ -234,7 +235,7 @@ class OutsideTests:
         if named:
             return named, tuple(notes)
         if size not in self.learned:
-            self.learned[size] = Learned(own, np.flatnonzero(chosen), self.settings.device)
+            self.learned[size] = Learned(own, np.flatnonzero(chosen), torch.device(self.settings.device))
         overlap, why = find_shared_pixels(self.learned[size], prepared)
         notes += [] if why is None else [why]
         if job.source.stretch != found.source.stretch:

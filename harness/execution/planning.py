@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from harness.board import BOARD_FILE, Board, Combo
 from harness.choices import (
@@ -28,6 +27,7 @@ from harness.components import SPLITS, TOLD, Data, Metric, Recipe
 from harness.data.boxes import Boxes, explain_no_boxes, find_boxes
 from harness.data.columns import table_digest
 from harness.data.loading import Source, find_source, list_units, load_disjoint, require_units
+from harness.data.pools import find_pools
 from harness.data.prepare import Prepared, describe_left_out, prepare
 from harness.data.pretraining import PretrainingSource
 from harness.data.subsets import Subset, draw_subset
@@ -56,9 +56,8 @@ from harness.results.store import read_records
 from harness.scoring.reader_files import ReaderFiles, read_board_readers
 from harness.training import VERSION
 from harness.training.declaration import list_seen
-from harness.training.draw import find_pools
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions, set_up_process
-from harness.training.weights import fetch_origin, require_published
+from harness.training.published import fetch_origin, require_published
 
 FORCED = "forced"
 """Why a combo is run that has a current record."""
@@ -70,7 +69,8 @@ class Settings:
 
     data_root: Path
     cache: Path
-    device: torch.device
+    device: str
+    """`cpu`, `cuda` or `cuda:N`; a string, since importing torch takes longer than a plan."""
     only: str | None = None
     """A glob over the names of rows."""
     seeds: tuple[int, ...] | None = None
@@ -281,7 +281,7 @@ class JobMaker:
                 None if self.readers is None else self.readers.make_panel,
             ),
             objective=objective,
-            device=settings.device,
+            device_name=settings.device,
             engine=settings.engine,
             prepare_seconds=sized.seconds,
             boxes=sized.boxes,

@@ -13,12 +13,12 @@ from queue import SimpleQueue
 
 from harness.board import Board
 from harness.errors import ClaimLostError, StorageError
-from harness.execution.combo import failed_result
 from harness.execution.dispatch import POLL, Dispatch, RunningCombo
 from harness.execution.events import Printed, ProcessUnfit
 from harness.execution.failures import explain_death
 from harness.execution.host import HostMemory, measure_memory
 from harness.execution.interruption import Interruption
+from harness.execution.job_record import failed_result
 from harness.execution.supervision import Death, Inbox
 from harness.execution.worker import EpochDone, Finished, NoteMade, Ready, Refused, Run, StepsDone, Stop, Stopped, work
 from harness.execution.workers import Place, WorkerOptions, Workers, share_out
@@ -105,7 +105,7 @@ class Pool:
         assert seat.worker is not None
         job, claim = task.job, task.claim
         seat.task, seat.load_size = task, job.choices.recipe.load_size
-        claim.tell(device=str(seat.order.settings.device), worker=seat.worker.pid)
+        claim.tell(device=seat.order.settings.device, worker=seat.worker.pid)
         seat.worker.send(Run(job.combo.name, job.key, claim.path, claim.token, task.resume))
 
     def _stop(self) -> None:
@@ -155,7 +155,7 @@ class Pool:
         seat.task = None
         if message.unfit is not None and seat.worker is not None:
             self._dismiss(seat, message.unfit)
-            self.dispatch.listener(ProcessUnfit(str(seat.order.settings.device), message.unfit, replaced=True))
+            self.dispatch.listener(ProcessUnfit(seat.order.settings.device, message.unfit, replaced=True))
         if not self.dispatch.finish(task, message.result):
             self._retry(seat, task)
 

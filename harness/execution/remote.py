@@ -220,4 +220,4 @@ def _sign_in(opened: Opened) -> contextlib.AbstractContextManager[None]:
     """Hold the job's lease in the shared folder."""
     if opened.order.token is None:
         return contextlib.nullcontext()
-    return JobBook(opened.folder).sign_in(opened.order.job, device=str(opened.settings.device))
+    return JobBook(opened.folder).sign_in(opened.order.job, device=opened.settings.device)

@@ -21,7 +21,7 @@ from harness.results.provenance import find_commit
 from harness.training.memory import DeviceData
 
 if TYPE_CHECKING:
-    from harness.training.fit import Epoch
+    from harness.training.epoch import Epoch
 
 
 class SingleProcess:
@@ -59,13 +59,13 @@ class SingleProcess:
             if self.interruption.asked:
                 raise KeyboardInterrupt
 
-        task.claim.tell(device=str(task.job.device))
+        task.claim.tell(device=task.job.device_name)
         job = replace(task.job, guard=task.claim.require, resume=task.resume)
         return run_combo(job, self._on_device, advance, partial(self.dispatch.tell_steps, task), self.dispatch.note)
 
     def _look_for_faults(self, task: RunningCombo) -> None:
         """Say, once, that this process should run nothing more."""
         if self._unfit is None:
-            self._unfit = why_unfit(task.job.device)
+            self._unfit = why_unfit(task.job.device_name)
             if self._unfit is not None:
-                self.dispatch.listener(ProcessUnfit(str(task.job.device), self._unfit, replaced=False))
+                self.dispatch.listener(ProcessUnfit(task.job.device_name, self._unfit, replaced=False))

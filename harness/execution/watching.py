@@ -9,19 +9,19 @@ from typing import Any
 
 from harness.board import Board
 from harness.execution.claims import Claims
-from harness.execution.combo import failed_result
 from harness.execution.crew import Ended
 from harness.execution.dispatch import Dispatch
 from harness.execution.events import ComboFinished, ComboRetried, ComboStarted, EpochFinished
 from harness.execution.failures import explain_loss, may_pass
 from harness.execution.job import name_selection
+from harness.execution.job_record import failed_result
 from harness.execution.planning import Planned
 from harness.execution.remote import describe_combos, run_share
 from harness.execution.submitter import ComboSubmitter, Elsewhere
 from harness.lease_files import Held
 from harness.leases import LEASE
 from harness.results.record import FailurePart, Record
-from harness.training.fit import Epoch
+from harness.training.epoch import Epoch
 
 
 class SharedFolder(ComboSubmitter):

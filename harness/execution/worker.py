@@ -18,7 +18,7 @@ from harness.execution.workers import WorkOrder, begin_work, why_unfit
 if TYPE_CHECKING:
     from harness.execution.job import Job, Result
     from harness.results.record import ProvenancePart
-    from harness.training.fit import Epoch
+    from harness.training.epoch import Epoch
     from harness.training.memory import DeviceData
     from harness.training.pace import Steps
 
@@ -101,6 +101,8 @@ class _StopError(BaseException):
 
 def work(parent: Connection, order: WorkOrder) -> None:
     """Run combos of the order's board, as the parent says, until it says no more."""
+    import torch
+
     from harness.execution.planning import plan
     from harness.registry import load_registry
     from harness.results.provenance import describe_run
@@ -109,7 +111,7 @@ def work(parent: Connection, order: WorkOrder) -> None:
     begin_work(order)
     planned = plan(order.task, load_registry(order.plugins), order.settings, lambda event: None)
     jobs = {item.job.combo.name: item.job for item in planned}
-    parent.send(Ready(describe_run(order.settings.device)))
+    parent.send(Ready(describe_run(torch.device(order.settings.device))))
     on_device = DeviceData()
     while True:
         told = parent.recv()
@@ -118,7 +120,8 @@ def work(parent: Connection, order: WorkOrder) -> None:
 
 
 def _run(parent: Connection, told: Run, job: Job, on_device: DeviceData) -> Finished | Stopped | Refused:
-    from harness.execution.combo import failed_result, run_combo
+    from harness.execution.combo import run_combo
+    from harness.execution.job_record import failed_result
     from harness.lease_files import FileLease
     from harness.results.record import FailurePart
 
@@ -146,7 +149,7 @@ def _run(parent: Connection, told: Run, job: Job, on_device: DeviceData) -> Fini
             failure = FailurePart(kind="data", message=message, where="before training")
             return Finished(failed_result(replace(job, key=told.key), failure))
         result = run_combo(replace(job, guard=guard, resume=told.resume), on_device, advance, tell_steps, note)
-        return Finished(result, why_unfit(job.device))
+        return Finished(result, why_unfit(job.device_name))
     except _StopError:
         return Stopped()
     except (StorageError, ClaimLostError) as error:

@@ -6,6 +6,7 @@ A board's run and a search use them alike: each says what its workers do, listen
 from __future__ import annotations
 
 import queue
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -16,8 +17,6 @@ from harness.errors import HarnessError
 from harness.execution.supervision import Apprentice, Death, Inbox, Worker
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.execution.planning import Settings
 
 
@@ -26,7 +25,7 @@ class WorkerOptions:
     """Who works here, and within which limits."""
 
     settings: Settings
-    devices: tuple[torch.device, ...]
+    devices: tuple[str, ...]
     """An entry for each worker process; none: this process alone."""
     plugins: tuple[Path, ...] = ()
     """Files to load beside what is bundled and installed."""
@@ -47,8 +46,10 @@ class WorkOrder:
     settings: Settings
     """The settings, with the worker's own device."""
     plugins: tuple[Path, ...]
-    threads: int
-    """For computing on the CPU."""
+    threads: int | None
+    """With how many the parent computes on the CPU; None where it has not imported torch, which then decides."""
+    sharing: int
+    """How many workers share these threads."""
 
 
 @dataclass(eq=False)
@@ -137,13 +138,18 @@ class Workers(Generic[P]):
 
 
 def share_out(task: Any, options: WorkerOptions) -> list[WorkOrder]:
-    """Write an order for each worker: its device, and its share of the threads that this process would take."""
-    import torch
-
-    threads = max(1, torch.get_num_threads() // max(1, sum(device.type == "cpu" for device in options.devices)))
+    """Write an order for each worker, with its own device."""
+    torch = sys.modules.get("torch")
+    threads, sharing = None if torch is None else torch.get_num_threads(), max(1, options.devices.count("cpu"))
     return [
-        WorkOrder(task=task, settings=replace(options.settings, device=d), plugins=options.plugins, threads=threads)
-        for d in options.devices
+        WorkOrder(
+            task=task,
+            settings=replace(options.settings, device=device),
+            plugins=options.plugins,
+            threads=threads,
+            sharing=sharing,
+        )
+        for device in options.devices
     ]
 
 
@@ -151,13 +157,13 @@ def begin_work(order: WorkOrder) -> None:
     """Prepare this process for its device: the first thing that a worker does."""
     import torch
 
-    torch.set_num_threads(order.threads)
-    device = order.settings.device
+    torch.set_num_threads(max(1, (order.threads or torch.get_num_threads()) // order.sharing))
+    device = torch.device(order.settings.device)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 
 
-def why_unfit(device: torch.device) -> str | None:
+def why_unfit(name: str) -> str | None:
     """Tell why this process should run nothing more on a device: after a fault of CUDA it is good for nothing, and
     after a capture that broke off it may be spoiled. None while all is well.
     """
@@ -165,6 +171,7 @@ def why_unfit(device: torch.device) -> str | None:
 
     from harness.training.capture import broken_capture
 
+    device = torch.device(name)
     if device.type == "cuda":
         try:
             torch.cuda.synchronize(device)

@@ -29,7 +29,8 @@ from harness.speed.request import (
     make_task,
 )
 from harness.training.cost import count_flops
-from harness.training.fit import Epoch, Training
+from harness.training.epoch import Epoch
+from harness.training.fit import Training
 from harness.training.memory import release
 from harness.training.numerics import DTYPES, choose_numerics, computing
 from harness.training.preparation import prepare_step, set_mode

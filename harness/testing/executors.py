@@ -195,8 +195,6 @@ def _take(engine: Engine, future: Future) -> object:
 
 def _run(subject: Subject, folder: Path, to: Destination | None) -> tuple[Record, ...]:
     """Run a board of two small combos here, or by an executor."""
-    import torch
-
     from harness.execution import local, planning
     from harness.execution.elsewhere import run_by
     from harness.execution.planning import Settings
@@ -209,7 +207,7 @@ def _run(subject: Subject, folder: Path, to: Destination | None) -> tuple[Record
         folder=folder, title="check", objective="auroc", seeds=SEEDS, metrics=("auroc",), dataset="phantom", rows=(row,)
     )
     save_board(folder, board_text(board, [row_text([row.model], [row.loss], [row.recipe], params)]))
-    device = torch.device(subject.device)
+    device = subject.device
     settings = Settings(data_root=subject.data_root, cache=folder.parent / "cache", device=device, dry=to is not None)
     planned = planning.plan(board, registry, settings, lambda event: None)
     if to is None:
@@ -217,7 +215,7 @@ def _run(subject: Subject, folder: Path, to: Destination | None) -> tuple[Record
     made = run_by(
         Elsewhere(
             to=to, settings=settings, registry=registry, plugins=subject.files,
-            device="cpu" if device.type == "cpu" else "cuda", jobs=2, cache=settings.cache,
+            device="cpu" if device == "cpu" else "cuda", jobs=2, cache=settings.cache,
         )
     )  # fmt: skip
     return local.run(planned, lambda event: None, made)

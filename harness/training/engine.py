@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from harness.data.placement import Placement
-
 if TYPE_CHECKING:
+    import torch
     from torch import nn
+
+    from harness.data.placement import Placement
 
 COMPILE_PARAMETERS, COMPILE_IMAGES = 1_000_000, 1_000_000
 """compile = auto: from this many parameters, and images seen in all epochs together, on."""
@@ -81,6 +80,8 @@ def set_up_process(engine: EngineOptions, cache: Path) -> None:
     _keep_freed_memory()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
     if engine.deterministic:
+        import torch
+
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
         torch.use_deterministic_algorithms(mode=True)
 

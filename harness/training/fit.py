@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from harness.training.checkpoint import Checkpoint, Saved
 from harness.training.compilation import explain_limit, reset_compiler
 from harness.training.draw import Draw
 from harness.training.engine import Execution, decide_compile
+from harness.training.epoch import Epoch, Timing
 from harness.training.memory import is_out_of_memory
 from harness.training.numerics import choose_numerics
 from harness.training.optimization import Average, make_optimizer
@@ -24,7 +25,7 @@ from harness.training.schedule import RateSchedule
 from harness.training.setup import Setup, batch_plan, stream
 from harness.training.state import TrainingState
 from harness.training.step import Step
-from harness.training.timer import WARM_UP, StepTimer, Timing
+from harness.training.timer import WARM_UP, StepTimer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,30 +33,6 @@ if TYPE_CHECKING:
 CHECK_EVERY = 1000
 """Steps after which the device is asked whether the loss is still a number."""
 MakeCheckpoint = Callable[[Execution], Checkpoint]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """What one epoch came to."""
-
-    number: int
-    """The number of the epoch, from 1."""
-    lr: float
-    """The learning rate of its first step."""
-    train_loss: float
-    val_loss: float
-    value: float
-    """The value on validation that picks the best epoch."""
-    best: bool
-    """Whether it is the best so far."""
-    seconds: float
-    """Seconds of training, without validation."""
-    images: int
-    """Images trained on in this epoch: the last short batch is dropped."""
-    timing: Timing | None
-    """The timing of its steps after the warm-up, if there were any."""
-    values: Mapping[str, float] = field(default_factory=dict)
-    """What validation came to by each of the setup's validation metrics, by its name."""
 
 
 class Training:

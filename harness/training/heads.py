@@ -7,7 +7,7 @@ as behind the network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,7 +17,8 @@ from harness.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-HeadKind = Literal["head", "neighbors"]
+    from harness.training.weight_file import HeadKind
+
 TEMPERATURE = 0.07
 """Cosines are divided by it before they become weights: a neighbor that is nearer by 0.07 counts e times as much (as
 in the evaluation of DINO, Caron et al. 2021, arXiv 2104.14294)."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from harness.data.placement import Placed, Placement, place
-from harness.data.prepare import Prepared
+    from harness.data.placement import Placed, Placement
+    from harness.data.prepare import Prepared
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that there is not enough memory, on the device or in the host."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    torch = sys.modules.get("torch")  # where it is not imported, it has raised nothing
+    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
 
 
 def fits(attempt: Callable[[], object]) -> bool:
@@ -31,6 +36,8 @@ def fits(attempt: Callable[[], object]) -> bool:
 
 def release() -> None:
     """Give back what nothing refers to any more."""
+    import torch
+
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -58,6 +65,8 @@ class DeviceData:
 
     def place(self, prepared: Prepared, device: torch.device, placement: Placement) -> Placed:
         """Place it where it is not yet; what was there before is let go first, so that it need not fit twice."""
+        from harness.data.placement import place
+
         if self.placed is not None and self.placed.prepared is not prepared:
             self.placed = None
             release()

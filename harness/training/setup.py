@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from harness.components import Recipe, Task
 from harness.data.columns import ColumnCode
-from harness.data.placement import Placed
 from harness.training.engine import DEFAULT_ENGINE_OPTIONS, EngineOptions
-from harness.training.objective import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from harness.data.placement import Placed
+    from harness.training.objective import Objective
 
 
 @dataclass(frozen=True)

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
 
 import torch
+
+from harness.training.epoch import Timing
 
 WARM_UP = 3
 """First steps that are not counted: in them libraries load what they need."""
 MARKS = 1000
 """Steps of an epoch at most that are timed one by one."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What was timed in an epoch."""
-
-    images: int
-    """Images trained on in `seconds`."""
-    seconds: float
-    median: float
-    """The median time of a step, in milliseconds."""
-    p95: float
-    """The 95th percentile of the times of steps, in milliseconds."""
 
 
 class StepTimer:

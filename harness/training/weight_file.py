@@ -24,12 +24,13 @@ from harness.evaluation.evaluate import Evaluation
 from harness.evaluation.parts import CalibrationPart, Number, Part
 from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.training import VERSION
-from harness.training.heads import HeadKind
 from harness.units import Pooling, Unit
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+HeadKind = Literal["head", "neighbors"]
+"""A linear head, or the neighbors of a knn probe."""
 ENTRY = "harness"
 """Under which name the metadata of a weight file hold the description."""
 WAY_OUT = "train the row again: harness run BOARD --only ROW --force"
@@ -234,7 +235,7 @@ def read_seen(path: Path) -> tuple[PretrainingSource, ...]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:  # no tensor is read, so that torch is not imported
             text = (file.metadata() or {}).get(ENTRY)
         return NetworkPart.model_validate_json(text).seen if text is not None else ()
     except (OSError, SafetensorError, ValueError):

@@ -24,7 +24,8 @@ from harness.metric_names import DEFAULT_POLICY, split_name
 from harness.registry import Registry
 from harness.training.build import build_network, describe_inputs, make_validation_metric, set_up
 from harness.training.embedding import embed
-from harness.training.fit import Epoch, Training
+from harness.training.epoch import Epoch
+from harness.training.fit import Training
 from harness.training.memory import DeviceData, release
 from harness.training.numerics import computing
 from harness.training.objective import make_objective
@@ -55,6 +56,11 @@ class TrialContext:
     """Data without a test split, by load size."""
     on_device: DeviceData = field(default_factory=DeviceData)
 
+    @property
+    def device(self) -> torch.device:
+        """The worker's."""
+        return torch.device(self.settings.device)
+
     def build(self, choices: Choices) -> None:
         """Build network and loss, for nothing but to see whether they can be; on a machine that only plans and has no
         decoded images, they are not. Raises whatever a plugin raises.
@@ -83,7 +89,7 @@ class TrialContext:
 
     def place(self, prepared: Prepared) -> Placed:
         """On the device; at most one size at a time."""
-        return self.on_device.place(prepared, self.settings.device, self.settings.engine.placement)
+        return self.on_device.place(prepared, self.device, self.settings.engine.placement)
 
     def judge(self, predictions: Predictions) -> float:
         """The objective on validation."""
@@ -122,7 +128,7 @@ def train(
     and whatever a plugin raises.
     """
     choices = resolve(row, context.registry)
-    with computing(context.settings.device, choices.recipe.precision):
+    with computing(context.device, choices.recipe.precision):
         return _train(context, choices, seed, on_epoch, on_steps, note)
 
 
@@ -158,7 +164,7 @@ def _probe(
     note: Remark,
 ) -> Predictions:
     """Fit a head on embeddings of all images, of which the test's are looked at by nobody."""
-    device, recipe = context.settings.device, choices.recipe
+    device, recipe = context.device, choices.recipe
     inputs = describe_inputs(used, recipe, choices.model.inputs, seed)
     embeddings = embed(
         choices,
@@ -193,7 +199,7 @@ def forget(context: TrialContext, *, failed: bool) -> None:
 
     Raises `RuntimeError` where the failure was a fault of the GPU.
     """
-    device = context.settings.device
+    device = context.device
     if failed or device.type == "cuda":
         release()
     if failed and device.type == "cuda":

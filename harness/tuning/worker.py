@@ -24,7 +24,7 @@ from harness.tuning.study import Plan, ask_values, join_study
 if TYPE_CHECKING:
     import optuna
 
-    from harness.training.fit import Epoch
+    from harness.training.epoch import Epoch
     from harness.training.pace import Steps
     from harness.tuning.trial import TrialContext
 
@@ -120,7 +120,7 @@ def work(
             if unfit is None:
                 unfit = why_unfit(context.settings.device)
                 if unfit is not None:
-                    on_progress(Unfit(str(context.settings.device), unfit))
+                    on_progress(Unfit(context.settings.device, unfit))
             if unfit is not None and replaceable:
                 return
         elif slots.is_over():

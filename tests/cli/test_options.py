@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from harness import UsageError
+from harness.cli import option_values
 from harness.cli.option_values import find_devices, parse_duration, parse_memory
 
 
@@ -32,23 +32,25 @@ def test_what_is_no_size_is_refused(text):
 
 
 def test_devices_are_one_or_several_or_all(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert find_devices("all") == tuple(torch.device("cuda", number) for number in range(3))
-    assert find_devices("cuda:0, cuda:2") == (torch.device("cuda:0"), torch.device("cuda:2"))
-    assert find_devices("auto") == (torch.device("cuda"),)
-    assert find_devices("cpu") == (torch.device("cpu"),)
+    monkeypatch.setattr(option_values, "count_gpus", lambda: 3)
+    assert find_devices("all") == ("cuda:0", "cuda:1", "cuda:2")
+    assert find_devices("cuda:0, cuda:2") == ("cuda:0", "cuda:2")
+    assert find_devices("auto") == ("cuda",)
+    assert find_devices("cpu") == ("cpu",)
     for text, says in {
         "cuda:3": "no such GPU",
         "cuda:1,cuda:1": "stands there twice",
         "": "give auto",
         "tpu": "give auto",
+        "cuda:01": "give auto",
+        "cuda:-1": "give auto",
     }.items():
         with pytest.raises(UsageError, match=says):
             find_devices(text)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(option_values, "count_gpus", lambda: 0)
     with pytest.raises(UsageError, match="there is no GPU here"):
         find_devices("all")
-    assert find_devices("auto") == (torch.device("cpu"),)
+    assert find_devices("auto") == ("cpu",)
 
 
 def test_limits_need_worker_processes(harness):

@@ -26,7 +26,7 @@ from harness.execution.events import (
     TrialAdvanced,
     TrialFinished,
 )
-from harness.training.fit import Epoch
+from harness.training.epoch import Epoch
 from harness.training.pace import Steps
 
 NAME = "chexnet--bce--demo--s0"

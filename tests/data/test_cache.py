@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from harness import Data, Dataset
 from harness.data import cache as module
@@ -175,7 +174,7 @@ def test_a_run_is_told_that_images_were_damaged(small_data, tmp_path):
     events: list[Event] = []
 
     def prepare_for_run() -> Prepared:
-        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu")
         return DataBySize(source=source, settings=settings, listener=events.append, data=small_data).at(16).prepared
 
     prepare_for_run()
@@ -190,7 +189,7 @@ def test_what_is_only_planned_checks_and_removes_nothing(small_data, tmp_path):
     dataset = Dataset(name="toy", load=lambda root: small_data)
     source = Source(dataset=dataset, code="", options={}, root=tmp_path)
     for dry in (False, True):
-        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=dry)
+        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu", dry=dry)
         sizes = DataBySize(source=source, settings=settings, listener=lambda event: None, data=small_data)
         prepared = sizes.at(16).prepared
         assert prepared.digest
@@ -205,7 +204,7 @@ def test_a_run_says_once_how_many_images_it_leaves_out(desk):
     (desk.folder / "images" / "4.bmp").write_bytes(b"no image")
     (desk.folder / "images" / "5.bmp").unlink()
     events: list[Event] = []
-    settings = Settings(data_root=desk.folder, cache=desk.folder / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=desk.folder, cache=desk.folder / "cache", device="cpu")
     dataset = Dataset(name="some", load=lambda root: desk.data)
     source = Source(dataset=dataset, code="", options={}, root=desk.folder, allow_missing=True)
     by_size = DataBySize(source=source, settings=settings, listener=events.append, data=desk.data)

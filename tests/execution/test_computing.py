@@ -45,21 +45,21 @@ def ignore(*_: object) -> None:
 
 @pytest.fixture
 def run_a_combo(toys, tmp_path) -> Run:
-    def run(precision: str, device: torch.device | None = None) -> None:
-        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
+    def run(precision: str, device: str = "cpu") -> None:
+        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device="cpu")
         (planned,) = planning.plan(make_board(tmp_path, precision), toys, settings, ignore)
-        run_combo(dataclasses.replace(planned.job, device=device or settings.device), DeviceData(), ignore)
+        run_combo(dataclasses.replace(planned.job, device_name=device), DeviceData(), ignore)
 
     return run
 
 
 @pytest.fixture
 def run_a_trial(toys, tmp_path) -> Run:
-    def run(precision: str, device: torch.device | None = None) -> None:
+    def run(precision: str, device: str = "cpu") -> None:
         board = make_board(tmp_path, precision)
-        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
+        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device="cpu")
         context = open_context(board, toys, settings, "auroc", ignore)
-        context.settings = dataclasses.replace(settings, device=device or settings.device)
+        context.settings = dataclasses.replace(settings, device=device)
         train(context, board.rows[0], 0, ignore)
 
     return run

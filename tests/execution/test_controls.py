@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from harness import Dataset
 from harness.board import Board, Row, add_controls, parse_board
@@ -45,7 +44,7 @@ def run(folder: Path, registry: Registry, seeds: tuple[int, ...] = (0,), only: s
         options={"count": 200},
         rows=rows,
     )
-    settings = Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"), only=only)
+    settings = Settings(data_root=folder / "data", cache=folder / "cache", device="cpu", only=only)
     return list(local.run(planning.plan(board, registry, settings, lambda event: None), lambda event: None))
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness.board import open_board
 from harness.execution import planning
@@ -138,7 +137,7 @@ def test_where_one_speed_is_not_known_there_is_no_longest_and_no_wall_time(harne
 
 
 def test_elsewhere_the_slowest_device_of_the_kind_that_is_asked_for_counts(board, tmp_path):
-    settings = Settings(data_root=tmp_path, cache=tmp_path, device=torch.device("cpu"), dry=True)
+    settings = Settings(data_root=tmp_path, cache=tmp_path, device="cpu", dry=True)
     planned = planning.plan(open_board(board), load_registry([TOY]), settings, lambda event: None)
     speeds = [
         RecordedSpeed(

@@ -55,9 +55,7 @@ def make_board(folder: Path, *models: str, **changes) -> Board:
 
 
 def settings(folder: Path, **changes) -> Settings:
-    return dataclasses.replace(
-        Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu")), **changes
-    )
+    return dataclasses.replace(Settings(data_root=folder / "data", cache=folder / "cache", device="cpu"), **changes)
 
 
 def run(board: Board, registry: Registry, folder: Path, **changes) -> tuple[Record, ...]:

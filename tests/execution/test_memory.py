@@ -34,7 +34,7 @@ def toys(tmp_path_factory) -> Registry:
 def make_job(registry: Registry, folder: Path, model: str = "tiny-cnn", **recipe: Any) -> Job:
     row = Row(model=model, loss="bce", recipe="toy", params={"recipe": {"epochs": 2} | recipe})
     board = Board(folder=folder / "board", title="T", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
-    where = Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"))
+    where = Settings(data_root=folder / "data", cache=folder / "cache", device="cpu")
     return planning.plan(board, registry, where, ignore)[0].job
 
 
@@ -120,12 +120,12 @@ def test_memory_is_given_back_after_a_combo(toys, watch, tmp_path, monkeypatch, 
     monkeypatch.setattr(combo, "release", lambda: released.append(watch.alive))
     monkeypatch.setattr(combo, "_run", on_cpu(combo._run))
     monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
-    run_combo(dataclasses.replace(make_job(toys, tmp_path, model), device=torch.device(device)), DeviceData(), ignore)
+    run_combo(dataclasses.replace(make_job(toys, tmp_path, model), device_name=device), DeviceData(), ignore)
     assert released == [["Placed"]] * expected  # the on_device keeps it for the next combo
 
 
 def on_cpu(run: Any) -> Any:
     def run_there(job: Job, *rest: Any) -> Any:
-        return run(dataclasses.replace(job, device=torch.device("cpu")), *rest)
+        return run(dataclasses.replace(job, device_name="cpu"), *rest)
 
     return run_there

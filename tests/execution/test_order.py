@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness.board import Board, Row, board_text, row_text, save_board
 from harness.errors import UsageError
-from harness.execution import local, planning
+from harness.execution import local, order, planning
 from harness.execution.engines import Destination
 from harness.execution.order import here, make_token, open_order, read_versions, ship_plugins
 from harness.execution.parcels import pack_board, unpack_board
@@ -38,7 +37,7 @@ def board(tmp_path) -> Board:
 def elsewhere(tmp_path) -> Elsewhere:
     files = (FIXTURES / "toy.py", FIXTURES / "afar.py")
     registry = load_registry(files)
-    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=True)
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu", dry=True)
     to = Destination(executor=registry.executor("afar"))
     return Elsewhere(to=to, settings=settings, registry=registry, plugins=files, device="cpu", cache=tmp_path / "cache")
 
@@ -71,7 +70,7 @@ def test_an_order_opens_with_the_plugins_the_folders_and_the_device_that_it_name
         assert opened.folder == board.folder
         assert opened.registry.model("toy-net")
         assert opened.settings.cache == tmp_path / "cache"
-        assert opened.settings.device == torch.device("cpu")
+        assert opened.settings.device == "cpu"
         assert opened.plugins == (FIXTURES / "toy.py", FIXTURES / "afar.py")  # they are there, and the same
 
 
@@ -83,7 +82,7 @@ def test_another_version_is_refused_by_name_whatever_else_the_order_says(name):
 
 
 def test_the_build_of_torch_is_no_other_version(monkeypatch):
-    monkeypatch.setattr(torch, "__version__", "2.9.9+cu130")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.9.9+cu130")
     assert read_versions()["torch"] == "2.9.9"
 
 
@@ -225,7 +224,7 @@ def test_without_a_shared_folder_each_machine_has_its_own_data_and_cache(write, 
 
 
 def test_a_gpu_that_is_not_there_is_missed(write, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(order, "count_gpus", lambda: 0)
     assert "there is no GPU on" in refusal(write(device="cuda"))
 
 

@@ -50,9 +50,7 @@ def make_board(folder: Path, rows: list[Row], **changes: Any) -> Board:
 
 def run(board: Board, registry: Registry, **changes: Any) -> dict[str, Any]:
     """Run a board; gives each record by its recipe."""
-    settings = Settings(
-        data_root=board.folder, cache=board.folder.parent / "cache", device=torch.device("cpu"), **changes
-    )
+    settings = Settings(data_root=board.folder, cache=board.folder.parent / "cache", device="cpu", **changes)
     plan = planning.plan(board, registry, settings, lambda event: None)
     return {record.combo.recipe: record for record in local.run(plan, lambda event: None)}
 
@@ -199,7 +197,7 @@ def test_a_worker_that_waits_for_embeddings_says_so(tmp_path, probes):
     run(board, probes)
     (folder,) = (tmp_path / "cache").glob("*/embeddings/*")
     (folder / "manifest.json").unlink()
-    settings = Settings(data_root=board.folder, cache=tmp_path / "cache", device=torch.device("cpu"), force=True)
+    settings = Settings(data_root=board.folder, cache=tmp_path / "cache", device="cpu", force=True)
     plan = planning.plan(board, probes, settings, lambda event: None)
     told: list[str] = []
     with (folder / "lock").open() as file:
@@ -210,7 +208,7 @@ def test_a_worker_that_waits_for_embeddings_says_so(tmp_path, probes):
                 told.append(event.text)
                 fcntl.flock(file, fcntl.LOCK_UN)
 
-        options = WorkerOptions(settings=settings, devices=(torch.device("cpu"),), plugins=(TOY, PROBES))
+        options = WorkerOptions(settings=settings, devices=("cpu",), plugins=(TOY, PROBES))
         (record,) = local.run(plan, listen, options)
     assert record.status == "done"
     (text,) = told
@@ -228,7 +226,7 @@ def test_a_network_without_a_last_linear_layer_is_refused_in_a_sentence(tmp_path
 
 def test_a_loss_of_ones_choice_is_refused(tmp_path, probes):
     rows = [Row(model="tiny-cnn", loss=loss, recipe="toy-linear") for loss in ("focal", "bce")]
-    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu")
     plan = planning.plan(make_board(tmp_path / "board", rows), probes, settings, lambda event: None)
     first, second = local.run(plan, lambda event: None)
     assert (first.status, second.status) == ("skipped", "done")
@@ -238,7 +236,7 @@ def test_a_loss_of_ones_choice_is_refused(tmp_path, probes):
 
 @pytest.mark.parametrize("recipe", ["toy-linear", "toy-knn", "toy-few", "toy-as-built"])
 def test_a_trial_judges_a_probe_by_the_validation_of_its_row(board, records, probes, recipe):
-    settings = Settings(data_root=board.folder, cache=board.folder.parent / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=board.folder, cache=board.folder.parent / "cache", device="cpu")
     context = open_context(board, probes, settings, "auroc", lambda event: None)
     found = train(context, Row(model="tiny-cnn", loss="bce", recipe=recipe), 0, lambda value, epoch: None)
     np.testing.assert_allclose(found.logits, read(board, records[recipe], "val").logits, atol=1e-5)
@@ -247,7 +245,7 @@ def test_a_trial_judges_a_probe_by_the_validation_of_its_row(board, records, pro
 def test_a_subset_is_drawn_by_the_fingerprint_of_the_whole_data(board, records, probes):
     record = records["toy-few"]
     recipe = resolve(Row(model="tiny-cnn", loss="bce", recipe="toy-few"), probes).recipe
-    settings = Settings(data_root=board.folder, cache=board.folder.parent / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=board.folder, cache=board.folder.parent / "cache", device="cpu")
     context = open_context(board, probes, settings, "auroc", lambda event: None)
     subset = draw_subset(context.by_size.at(16).prepared, recipe, record.dataset.fingerprint, 0)
     assert subset is not None

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from harness.board import RATES, Board, Row
 from harness.errors import UnknownNameError
@@ -39,7 +38,7 @@ def board(tmp_path, toys) -> Board:
         dataset="toy",
         rows=(row,),
     )
-    settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device="cpu")
     local.run(planning.plan(made, toys, settings, lambda event: None), lambda event: None)
     return made
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from harness.board import Board, Row
 from harness.errors import StorageError
@@ -61,9 +60,7 @@ def make_plan(folder: Path, toys: Registry, *models: str, epochs: int = 3, **cha
     board = Board(
         folder=folder / "board", title="Toys", objective="auroc", metrics=("auroc",), dataset="toy", rows=rows
     )
-    settings = dataclasses.replace(
-        Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu")), **changes
-    )
+    settings = dataclasses.replace(Settings(data_root=folder / "data", cache=folder / "cache", device="cpu"), **changes)
     return planning.plan(board, toys, settings, lambda event: None)
 
 
@@ -184,7 +181,7 @@ def test_the_longest_is_begun_first_by_what_was_measured(toys, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_share_a_board_and_run_nothing_twice(start, tmp_path):
-    models = ("--models", "toy-net,tiny-cnn", "--seeds", "0,1,2,3,4", "--set", "recipe.epochs=40")
+    models = ("--models", "toy-net,tiny-cnn", "--seeds", "0,1,2,3,4", "--set", "recipe.epochs=20")
     start(*NEW, *models, "--dry-run").communicate()
     runs = [start(*NEW, *models, HARNESS_WORKERS="0") for _ in range(2)]
     done = [run.communicate(timeout=100)[1] for run in runs]
@@ -198,13 +195,13 @@ def test_two_processes_share_a_board_and_run_nothing_twice(start, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_epoch_under_way_and_the_same_command_goes_on(start, tmp_path, wait_until):
-    command = (*NEW, "--models", "toy-net", "--seeds", "0,1", "--set", "recipe.epochs=200")
+    command = (*NEW, "--models", "toy-net", "--seeds", "0,1", "--set", "recipe.epochs=80")
     run = start(*command)
     wait_until(lambda: [h for h in Claims(tmp_path / "b").read() if h.about.get("epoch", 0) >= 3])
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130, errors
-    found = re.search(r"2 left to do \((toy-net--\S+--s0) after epoch (\d+) of 200\)\. Continue with: harness", errors)
+    found = re.search(r"2 left to do \((toy-net--\S+--s0) after epoch (\d+) of 80\)\. Continue with: harness", errors)
     assert found, errors
     assert list((tmp_path / "b").rglob("resume.safetensors"))
     assert Claims(tmp_path / "b").read() == ()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness.board import Board, Row, board_text, row_text, save_board
 from harness.components import Executor
@@ -82,7 +81,7 @@ def run(board, tmp_path):
     ) -> tuple[tuple[Record, ...], list[Event]]:
         registry = load_registry([TOY])
         events: list[Event] = []
-        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"), dry=True)
+        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu", dry=True)
         to = Destination(executor=Executor(name="answering", open=lambda needs: engine), shared=shared)
         elsewhere = Elsewhere(to=to, settings=settings, registry=registry, plugins=(TOY,), device="cpu")
         planned = planning.plan(replace(board, seeds=seeds), registry, settings, lambda event: None)
@@ -97,7 +96,7 @@ def packed(tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("made")
     row = Row(model="toy-net", loss="bce", recipe="toy")
     made = Board(folder=folder, title="t", objective="auroc", metrics=("auroc",), dataset="toy", rows=(row,))
-    settings = Settings(data_root=folder, cache=folder / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=folder, cache=folder / "cache", device="cpu")
     (record,) = local.run(planning.plan(made, load_registry([TOY]), settings, lambda event: None), lambda event: None)
     return {"outcome": "done", "folder": str(folder), **pack_result(folder, record)}
 
@@ -488,7 +487,7 @@ def test_a_job_that_was_cancelled_before_it_began_does_not_begin(board):
 
 
 def test_a_job_that_is_begun_again_elsewhere_goes_on_with_what_it_had_claimed(board, tmp_path):
-    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu")
     planned = planning.plan(board, load_registry([TOY]), settings, lambda event: None)
     name = planned[0].job.combo.name
     assert Claims(board.folder).take(name, machine="another", process=1, job="the-job") is not None
@@ -521,7 +520,7 @@ def never_open(needs):
 
 def test_a_run_without_work_opens_no_engine(board, tmp_path):
     registry = load_registry([TOY])
-    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu")
     local.run(planning.plan(board, registry, settings, lambda event: None), lambda event: None)
     planned = planning.plan(board, registry, settings, lambda event: None)
     to = Destination(executor=Executor(name="never", open=never_open))

@@ -71,7 +71,9 @@ def run(plugins, tmp_path) -> Callable[..., Ran]:
             folder=tmp_path / "board", title="t", objective="auroc", metrics=("auroc",), dataset="told",
             options=options or {}, rows=rows,
         )  # fmt: skip
-        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=CPU, engine=engine or EngineOptions())
+        settings = Settings(
+            data_root=tmp_path, cache=tmp_path / "cache", device="cpu", engine=engine or EngineOptions()
+        )
         planned = planning.plan(board, plugins, settings, lambda _: None)
         jobs = tuple(one.job for one in planned)
         records = {record.combo.name: record for record in local.run(planned, lambda _: None)}
@@ -221,7 +223,7 @@ def test_a_changed_age_makes_the_row_that_is_told_it_stale_and_no_other(run, plu
     offers = dict(plugins.offers)
     offers["dataset"] = {**offers["dataset"], "told": dataclasses.replace(offers["dataset"]["told"], component=changed)}
     board = before.jobs[0].board
-    settings = Settings(data_root=board.folder.parent, cache=board.folder.parent / "cache", device=CPU)
+    settings = Settings(data_root=board.folder.parent, cache=board.folder.parent / "cache", device="cpu")
     again = planning.plan(board, dataclasses.replace(plugins, offers=offers), settings, lambda _: None)
     assert [one.reason is None for one in again] == [False, True]
     same = planning.plan(board, plugins, settings, lambda _: None)

@@ -42,7 +42,7 @@ def _whole(monkeypatch) -> None:
 
 
 def settings(folder: Path) -> Settings:
-    return Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"))
+    return Settings(data_root=folder / "data", cache=folder / "cache", device="cpu")
 
 
 def run(toys: Registry, folder: Path, *, workers: int) -> tuple[list[Record], list[Event]]:
@@ -59,7 +59,7 @@ def run(toys: Registry, folder: Path, *, workers: int) -> tuple[list[Record], li
     )
     events: list[Event] = []
     here = settings(folder)
-    options = WorkerOptions(settings=here, devices=(torch.device("cpu"),), plugins=PLUGINS) if workers else None
+    options = WorkerOptions(settings=here, devices=("cpu",), plugins=PLUGINS) if workers else None
     local.run(planning.plan(board, toys, settings(folder), events.append), events.append, options)
     return [event.record for event in events if isinstance(event, ComboFinished)], events
 
@@ -70,11 +70,11 @@ def notes(record: Record) -> list[str]:
 
 
 def test_a_process_is_unfit_after_a_broken_capture_or_a_fault_of_its_gpu(monkeypatch):
-    cpu, gpu = torch.device("cpu"), torch.device("cuda", 1)
+    cpu, gpu = "cpu", "cuda:1"
     waited: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
     assert why_unfit(cpu) is why_unfit(gpu) is None
-    assert waited == [gpu]
+    assert waited == [torch.device("cuda", 1)]
     monkeypatch.setattr(capture, "broken_capture", lambda: BROKEN)
     assert why_unfit(cpu) == why_unfit(gpu) == REASON
 
@@ -127,7 +127,7 @@ def test_a_search_goes_on_to_its_end_in_fresh_processes_where_it_has_some(toys, 
     )
     study = open_study(plan)
     events: list[Event] = []
-    devices = (torch.device("cpu"),) * workers
+    devices = ("cpu",) * workers
     options = WorkerOptions(settings=settings(tmp_path), devices=devices, plugins=PLUGINS)
     search(study, plan, context, options, Limits(3), events.append)
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 3

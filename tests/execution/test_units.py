@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from harness.board import Board, Row
 from harness.errors import DataError
@@ -50,7 +49,7 @@ def make(folder: Path, **changes) -> Board:
 
 
 def plan(board: Board, registry: Registry, tmp_path: Path):
-    settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device="cpu")
     return planning.plan(board, registry, settings, lambda event: None)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
-import torch
 
 from harness.errors import HarnessError
 from harness.execution.planning import Settings
@@ -17,7 +20,16 @@ TARGETS = """
 import sys
 
 def answer(connection, order):
-    connection.send((order.task, str(order.settings.device), order.threads))
+    connection.send((order.task, order.settings.device))
+    connection.recv()
+
+def count_threads(connection, order):
+    import torch
+    from harness.execution.workers import begin_work
+
+    before = torch.get_num_threads()
+    begin_work(order)
+    connection.send((before, torch.get_num_threads()))
     connection.recv()
 
 def end(connection, order):
@@ -34,8 +46,8 @@ def targets(tmp_path, monkeypatch):
 
 
 def make_places(count: int) -> list[Place]:
-    here = Settings(data_root=Path("data"), cache=Path("cache"), device=torch.device("cpu"))
-    options = WorkerOptions(settings=here, devices=(torch.device("cpu"),) * count)
+    here = Settings(data_root=Path("data"), cache=Path("cache"), device="cpu")
+    options = WorkerOptions(settings=here, devices=("cpu",) * count)
     return [Place(order) for order in share_out("a board", options)]
 
 
@@ -45,17 +57,28 @@ def hear(workers: Workers[Place]) -> tuple[Place, object]:
     return heard
 
 
-@pytest.mark.slow
-def test_each_place_is_told_its_task_its_device_and_its_share_of_threads(targets):
+def test_each_place_is_told_its_task_and_its_device(targets):
     inbox: Inbox = SimpleQueue()
     workers = Workers(inbox, targets.answer, make_places(2), false_starts=2, proof="they had answered")
     for place in workers.places:
         workers.start(place)
     heard = dict(hear(workers) for _ in workers.places)
-    threads = max(1, torch.get_num_threads() // 2)
-    assert heard == dict.fromkeys(workers.places, ("a board", "cpu", threads))
+    assert heard == dict.fromkeys(workers.places, ("a board", "cpu"))
     running = [place.worker.pid for place in workers.places if place.worker is not None]
     assert workers.close() == running
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [7, None])
+def test_workers_on_a_cpu_share_the_threads_that_one_process_would_take(targets, own):
+    places = [Place(replace(place.order, threads=own)) for place in make_places(3)]
+    workers = Workers(SimpleQueue(), targets.count_threads, places, false_starts=2, proof="they had counted")
+    workers.start(places[0])
+    _, counted = hear(workers)
+    assert isinstance(counted, tuple)
+    by_default, taken = counted
+    assert taken == max(1, (own or by_default) // 3)
+    workers.close()
 
 
 def test_a_dismissed_worker_is_heard_no_more_and_its_place_is_free(targets):
@@ -96,3 +119,23 @@ def test_a_death_after_a_proof_is_no_false_start(targets):
         _, message = hear(workers)
     assert place.worker is None
     assert place.false_starts == 0
+
+
+@pytest.mark.slow
+def test_a_command_whose_workers_train_imports_no_torch_itself(tmp_path):
+    code = """
+import sys
+from harness.cli.main import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+print([module for module in ("torch", "timm") if module in sys.modules])
+"""
+    asked = "run --dataset phantom --models tiny-cnn --losses bce --recipes demo --board b --device cpu"
+    lighter = "--set recipe.epochs=1 --option train=48 --option val=60 --option test=120"
+    environment = os.environ | {"HARNESS_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code, *asked.split(), *lighter.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "✓ tiny-cnn--bce--demo" in done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -52,7 +52,7 @@ def trained(request, registry: Registry, tmp_path_factory) -> tuple[Path, Loaded
         options=dict(OPTIONS),
         rows=(row,),
     )
-    settings = Settings(data_root=folder, cache=folder / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=folder, cache=folder / "cache", device="cpu")
     (record,) = local.run(planning.plan(board, registry, settings, lambda _: None), lambda _: None)
     assert record.status == "done", record.failure
     run = board.folder / "runs" / record.key

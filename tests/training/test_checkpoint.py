@@ -308,7 +308,7 @@ def listen(event):
     if isinstance(event, EpochFinished) and event.epoch.number == kill_after:
         os.kill(os.getpid(), signal.SIGKILL)
 
-settings = Settings(data_root=folder / "data", cache=folder / "cache", device=torch.device("cpu"))
+settings = Settings(data_root=folder / "data", cache=folder / "cache", device="cpu")
 (record,) = local.run(planning.plan(board, load_registry([toy]), settings, listen), listen)
 print(record.key)
 """

@@ -112,7 +112,7 @@ def train(folder: Path, registry: Registry, row: Row) -> Trained:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(prediction.BATCH, "cpu", BATCH)
         planned = planning.plan(
-            board, registry, Settings(data_root=folder / "data", cache=folder / "cache", device=CPU), lambda _: None
+            board, registry, Settings(data_root=folder / "data", cache=folder / "cache", device="cpu"), lambda _: None
         )
         (record,) = local.run(planned, lambda _: None)
     assert record.status == "done", record.failure

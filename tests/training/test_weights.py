@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 import timm
@@ -16,9 +13,8 @@ from torch import nn
 
 from harness import Model, ModelOrigin, Task
 from harness.errors import WeightsError
-from harness.training import weights
 from harness.training.tensor_file import read_tensors
-from harness.training.weights import fetch_origin, fill, load_initial_weights
+from harness.training.weights import fill, load_initial_weights
 
 
 def task(channels: int = 3, labels: int = 14, size: int = 64) -> Task:
@@ -152,92 +148,19 @@ def test_a_network_that_is_not_timms_has_its_head_found_by_its_rows():
     assert loaded.head == ("3.bias", "3.weight")
 
 
-def test_offline_one_line_says_what_to_do(registry):
-    model = registry.model("chexnet")
-    with pytest.raises(WeightsError, match=r"not in the local cache.*--set recipe\.weights=random"):
-        load_initial_weights(make("densenet121"), model, task(), "imagenet", {})
-
-
-def test_a_broken_source_of_weights_is_not_taken_for_a_missing_connection():
-    def broken(task: Task) -> dict[str, torch.Tensor]:
-        raise KeyError("tag")
-
-    model = Model(name="broken", build=lambda task: make(), pretrained=broken)
-    with pytest.raises(WeightsError, match="could not be loaded: KeyError: 'tag'"):
-        load_initial_weights(make(), model, task(), "imagenet", {})
-
-
-def test_a_hub_that_never_answers_is_given_up(monkeypatch, registry):
-    asked, released = threading.Event(), threading.Event()
-
-    def never_answer(*_, **__):
-        asked.set()
-        released.wait(60)
-        raise OSError
-
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr(weights, "PATIENCE", 0.05)
-    monkeypatch.setattr("socket.create_connection", never_answer)
-    try:
-        with pytest.raises(WeightsError, match="hub cannot be reached"):
-            load_initial_weights(make("densenet121"), registry.model("chexnet"), task(), "imagenet", {})
-    finally:
-        released.set()
-    assert asked.is_set()
-
-
-def test_a_proxy_that_is_down_is_told_as_no_connection(monkeypatch, registry):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        monkeypatch.delenv("HF_HUB_OFFLINE")
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-        assert weights._hub_answers()
-    with pytest.raises(WeightsError, match="hub cannot be reached"):
-        load_initial_weights(make("densenet121"), registry.model("chexnet"), task(), "imagenet", {})
-
-
-def test_a_proxy_with_a_wrong_port_is_one_line(monkeypatch, registry):
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.setenv("https_proxy", "http://localhost:many")
-    with pytest.raises(WeightsError, match="address in the environment is wrong"):
-        load_initial_weights(make("densenet121"), registry.model("chexnet"), task(), "imagenet", {})
-
-
-def make_origin(fetch: Any) -> Model:
-    return Model(name="some", build=lambda task: nn.Identity(), origin=ModelOrigin(describe=dict, fetch=fetch))
-
-
-def refuse() -> None:
-    raise WeightsError("it is gated")
-
-
-def break_off() -> None:
-    raise OSError("the line\nis dead")
-
-
-def test_what_a_model_is_made_of_is_fetched_where_its_hub_can_be_reached_and_a_failure_is_one_line(monkeypatch):
-    fetched: list[str] = []
-    model = make_origin(lambda: fetched.append("it"))
-    assert fetch_origin(model) is None
-    assert fetched == []  # the hub is offline
-    monkeypatch.setattr(weights, "_hub_answers", lambda: True)
-    assert fetch_origin(model) is None
-    assert fetched == ["it"]
-    assert fetch_origin(make_origin(refuse)) == "it is gated"
-    assert fetch_origin(make_origin(break_off)) == "model 'some' could not be fetched: OSError: the line"
-
-
 def test_whatever_weights_a_model_brings_are_its_pretrained_ones():
     given, network = make(seed=1), make(seed=2)
     model = Model(name="some", build=lambda task: network, pretrained=lambda task: given.state_dict())
     assert load_initial_weights(network, model, task(), "pretrained", {}).head == ()
     assert torch.equal(features(network, IMAGES), features(given, IMAGES))
     with pytest.raises(WeightsError, match="has no published weights"):
-        load_initial_weights(network, make_origin(None), task(), "pretrained", {})
+        load_initial_weights(
+            network,
+            Model(name="some", build=lambda task: network, origin=ModelOrigin(describe=dict, fetch=None)),
+            task(),
+            "pretrained",
+            {},
+        )
 
 
 # --- the real thing --------------------------------------------------------------------------------------------------

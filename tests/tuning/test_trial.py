@@ -38,7 +38,7 @@ def begin(toys, make_plan, tmp_path):
         row = Row(model=model, loss="bce", recipe="toy", params={"recipe": {"epochs": 2}})
         dimensions = {"recipe.lr": Dimension("recipe.lr", Choice((0.01, 0.02)), "--search")}
         plan = make_plan(row=row, dimensions=dimensions, defaults={"recipe.lr": 0.01}, epochs=2)
-        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device=torch.device("cpu"))
+        settings = Settings(data_root=tmp_path / "data", cache=tmp_path / "cache", device="cpu")
         context = open_context(plan.board, toys, settings, plan.objective, ignore)
         train(context, dataclasses.replace(row, model="toy-net"), 0, lambda value, epoch: None)
         return plan, context
@@ -99,7 +99,7 @@ def test_memory_is_given_back_to_a_gpu_after_each_training(begin, watch, monkeyp
     released: list[list[str]] = []
     monkeypatch.setattr(trials, "release", lambda: released.append(watch.alive))
     monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
-    context.settings = dataclasses.replace(context.settings, device=torch.device(device))
+    context.settings = dataclasses.replace(context.settings, device=device)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     run_trial(study, study.ask(), plan, context, ignore)
     assert released == [[]] * expected
@@ -122,7 +122,7 @@ def test_a_trial_sees_each_image_with_its_own_row_of_the_table(tmp_path):
     board = Board(
         folder=tmp_path, title="t", objective="auroc", metrics=("auroc",), dataset="told", rows=tuple(rows)
     )  # fmt: skip
-    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+    settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu")
     context = open_context(board, plugins, settings, "auroc", ignore)
     apart = [float(abs(train(context, row, 0, lambda value, epoch: None).logits).max()) for row in rows]
     assert apart[0] < 0.01
@@ -143,7 +143,7 @@ def test_a_study_of_a_network_that_gets_a_table_knows_when_the_table_changes(tmp
             options=options,
             rows=rows,
         )
-        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device=torch.device("cpu"))
+        settings = Settings(data_root=tmp_path, cache=tmp_path / "cache", device="cpu")
         return open_context(board, plugins, settings, "auroc", ignore).fingerprint(row)
 
     assert find_fingerprint(rows[0]) != find_fingerprint(rows[0], older=1)

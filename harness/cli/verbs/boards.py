@@ -44,13 +44,19 @@ from harness.cli.options import (
     complete_names,
 )
 from harness.cli.verbs.elsewhere import cancel_jobs, explain_leaving, find_elsewhere, find_own_device
-from harness.cli.verbs.shared import begin_worker, find_data_root, open_registry, print_board, same_command
+from harness.cli.verbs.shared import (
+    begin_worker,
+    find_data_root,
+    open_registry,
+    prepare_page,
+    print_board,
+    same_command,
+)
 from harness.errors import UsageError
 from harness.machine import require_drawing
 
 if TYPE_CHECKING:
-    import torch
-
+    from harness.board import Board
     from harness.definition import Definition
     from harness.execution.hours import RecordedSpeed
     from harness.execution.interruption import Interrupted
@@ -60,6 +66,7 @@ if TYPE_CHECKING:
     from harness.execution.workers import WorkerOptions
     from harness.parameters import Params
     from harness.registry import Registry
+    from harness.report.page import Rendered
 
 NEEDED = (
     "harness.execution.worker",
@@ -263,7 +270,7 @@ def run(
 
 def _choose_workers(
     settings: Settings,
-    devices: Sequence[torch.device],
+    devices: Sequence[str],
     plugins: tuple[Path, ...],
     workers: int | None,
     timeout: float | None,
@@ -335,7 +342,6 @@ def _run_definition(
     from harness.execution.observers import Audience, choose_observers
     from harness.execution.outside_plan import plan_outside
     from harness.execution.planning import FORCED
-    from harness.report.page import render
     from harness.report.summary import check_published
 
     board, chosen = definition.board, choose_observers(registry, observers)
@@ -350,6 +356,8 @@ def _run_definition(
             display.close()
             fail(f"interrupted; decoded images are kept. Continue with: {same_command()}")
             raise
+        if at_work is not None:
+            prepare_page()
         audience = Audience(display, chosen, board.folder, warn)
         told = Told(listener=audience, mention=display.mention, warn=warn)
         try:
@@ -358,11 +366,18 @@ def _run_definition(
             forced = {item.job.combo.name for item in planned if item.reason == FORCED}
             display.close()
             fail(_explain_interruption(interrupted, forced))
-            render(board)
+            _render(board)
             raise
-    print_board(render(board), as_json=as_json)
+    print_board(_render(board), as_json=as_json)
     if made.left or any(record.status == "failed" for record in made.records):
         raise typer.Exit(1)
+
+
+def _render(board: Board) -> Rendered:
+    """Write the page; what that takes is imported here, since a plan does without it."""
+    from harness.report.page import render
+
+    return render(board)
 
 
 def _explain_interruption(interrupted: Interrupted, forced: Collection[str]) -> str:

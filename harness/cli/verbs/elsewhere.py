@@ -13,8 +13,6 @@ from harness.errors import UsageError
 from harness.text import agree, count
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.execution.order import DeviceKind
     from harness.execution.planning import Settings
     from harness.execution.submitter import Elsewhere
@@ -67,11 +65,11 @@ def find_device_kind(device: str) -> DeviceKind:
     raise UsageError(f"--device {device} names devices of this machine; with --on, give auto, cpu or cuda")
 
 
-def find_own_device(device: str) -> torch.device:
+def find_own_device(device: str) -> str:
     """What this process itself works on, while others train: a GPU where it has one and may."""
-    import torch
+    from harness.machine import count_gpus
 
-    return torch.device("cuda" if device != "cpu" and torch.cuda.device_count() else "cpu")
+    return "cuda" if device != "cpu" and count_gpus() else "cpu"
 
 
 def explain_leaving(jobs: int, command: str) -> str:

@@ -48,6 +48,8 @@ def explain(
 
     An image that cannot be used is named on standard error, and the exit code is then 1; all others are explained.
     """
+    import torch
+
     from harness.cli.output import say
     from harness.cli.tables import print_json
     from harness.cli.terminal import warn
@@ -56,7 +58,7 @@ def explain(
     from harness.text import count
 
     registry = open_registry(plugin)
-    loaded = open_row(row, registry, find_device(device), _read_seed(seeds))
+    loaded = open_row(row, registry, torch.device(find_device(device)), _read_seed(seeds))
     source, notes = find_images(loaded, images, registry, options, data_root, split)
     source = give_table(loaded, source, table)
     chosen = tuple(dict.fromkeys(split_names([labels])))

@@ -92,6 +92,8 @@ def speed(
 
     Also timed are a loop of the engine's step alone, and a reference without the harness's code.
     """
+    import torch
+
     from harness.cli import tables
     from harness.speed.measure import measure_speed
     from harness.speed.request import SpeedRequest
@@ -99,7 +101,7 @@ def speed(
 
     if not 0 <= plain_seconds <= LONGEST:
         raise UsageError(f"--plain-seconds {plain_seconds:g}: give seconds from 0, such as 20")
-    registry, where = open_registry(plugin), find_device(device)
+    registry, where = open_registry(plugin), torch.device(find_device(device))
     engine = EngineOptions(compile=compile_, placement=placement)
     set_up_process(engine, find_cache(cache_dir))
     chosen = registry.model(model)

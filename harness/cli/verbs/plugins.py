@@ -105,7 +105,7 @@ def check_plugin(
     from harness.parameters import parse_assignments
 
     settings = {
-        "device": str(find_device(device)),
+        "device": find_device(device),
         "data_root": data_root,
         "options": parse_assignments("--option", options or ()),
     }

@@ -116,6 +116,8 @@ def predict(
 
     An image that cannot be used is named on standard error, and the exit code is then 1; all others are predicted.
     """
+    import torch
+
     from harness.cli.prediction_listing import print_parts, print_plain
     from harness.cli.terminal import warn
     from harness.serving.loading import open_row
@@ -126,7 +128,7 @@ def predict(
         if as_json:
             raise UsageError("--json prints the scores, and --out writes them to a file; give one of them")
     registry = open_registry(plugin)
-    loaded = open_row(row, registry, find_device(device), _read_seeds(seeds))
+    loaded = open_row(row, registry, torch.device(find_device(device)), _read_seeds(seeds))
     loaded.thresholds(policy)
     source, notes = find_images(loaded, images, registry, options, data_root, split)
     source = give_table(loaded, source, table)

@@ -63,6 +63,8 @@ def serve(
     The page needs no network and asks nobody else. Images are neither stored nor sent anywhere.
     """
     _require_packages()
+    import torch
+
     from harness.cli.output import say
     from harness.cli.terminal import warn
     from harness.serving.app import App
@@ -72,7 +74,7 @@ def serve(
     from harness.serving.server import make_token, open_port, tell_address
     from harness.serving.server import serve as serve_app
 
-    registry, found = open_registry(plugin), find_device(device)
+    registry, found = open_registry(plugin), torch.device(find_device(device))
     loaded: list[LoadedRow] = []
     for name in rows:
         opened = open_each_seed(name, registry, found)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import shlex
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +64,17 @@ def begin_worker(command: typer.Context, *modules: str) -> Apprentice | None:
     apprentice = Apprentice(modules)
     command.call_on_close(apprentice.dismiss)
     return apprentice
+
+
+def prepare_page() -> None:
+    """Import what draws a page, in a thread: this process has nothing else to do while its workers train."""
+
+    def bring() -> None:
+        with contextlib.suppress(Exception):  # whoever draws the page will hear why
+            importlib.import_module("harness.report.page")
+            importlib.import_module("altair")
+
+    threading.Thread(target=bring, daemon=True).start()
 
 
 def find_data_root(given: Path | None, folder: Path) -> Path:
