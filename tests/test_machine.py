@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+from pathlib import Path
 
-from harness.machine import find_own_folder
+import pytest
+import torch
+
+from harness.machine import count_gpus, find_own_folder
 
 
 @pytest.fixture
@@ -45,3 +49,13 @@ def test_there_is_none_where_a_file_is_in_its_place(home):
 def test_there_is_none_without_a_home(home, monkeypatch):
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda *names, **options: "~/.cache/cxr-harness")
     assert find_own_folder("page") is None
+
+
+@pytest.mark.parametrize("file", ["nvidiactl", "kfd", "dxg", None])
+def test_torch_is_asked_for_gpus_only_where_a_driver_has_a_file(monkeypatch, file):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(Path, "glob", lambda folder, name: [folder / file] if file and Path(file).match(name) else [])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert count_gpus() == (3 if file else 0)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert count_gpus() == 3

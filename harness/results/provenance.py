@@ -43,7 +43,7 @@ def describe_run(device: torch.device) -> ProvenancePart:
         commit=find_commit(),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
         python=platform.python_version(),
-        device=device_name(device),
+        device=describe_device(device),
         threads=torch.get_num_threads() if device.type == "cpu" else None,
         cuda=torch.version.cuda if device.type == "cuda" else None,
         command=command(),
@@ -52,7 +52,7 @@ def describe_run(device: torch.device) -> ProvenancePart:
 
 
 @cache
-def device_name(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """What the device is called by its maker, with the number of cores in use for a CPU."""
     import torch
 
