@@ -47,7 +47,7 @@ class WorkOrder:
     """The settings, with the worker's own device."""
     plugins: tuple[Path, ...]
     threads: int | None
-    """With how many the parent computes on the CPU; None where it has not imported torch, which then decides."""
+    """The threads that the parent computes with; None where it has not imported torch, which then decides."""
     sharing: int
     """How many workers share these threads."""
 
