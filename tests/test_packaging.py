@@ -50,7 +50,8 @@ def test_the_wheel_runs_the_demo_outside_the_checkout(wheel, tmp_path):
         "HARNESS_DEVICE": "cpu",
     }
     code = "import harness, sys; from harness.cli.main import main; print(harness.__file__, file=sys.stderr); main()"
-    command = [sys.executable, "-c", code, "run", "demo", "--only", "tiny-cnn--bce*", "--seeds", "0"]
+    lighter = "--only tiny-cnn--bce* --seeds 0 --option train=48 --option val=60 --option test=120"
+    command = [sys.executable, "-c", code, "run", "demo", *lighter.split()]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert str(site) in done.stderr
     assert "✓ tiny-cnn--bce--demo seed 0" in done.stderr

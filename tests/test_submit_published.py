@@ -116,7 +116,11 @@ def copy_boards(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("board", "row", "count"), [("nih-official", "CASP", 5), ("nih-70-10-20", "CheXNet replica 2022", 1)]
+    ("board", "row", "count"),
+    [
+        pytest.param("nih-official", "CASP", 5, marks=pytest.mark.exhaustive),
+        ("nih-70-10-20", "CheXNet replica 2022", 1),
+    ],
 )
 def test_the_script_gives_the_committed_bytes(tmp_path, published, board, row, count):
     boards = copy_boards(tmp_path)

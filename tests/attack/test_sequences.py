@@ -285,5 +285,5 @@ def original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_no_sequence_of_commands_kills_and_edits_loses_or_mixes_results(original):
-    chosen = settings(max_examples=60, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck))
+    chosen = settings(max_examples=25, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Sequences, settings=chosen)

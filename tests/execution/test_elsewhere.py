@@ -81,6 +81,7 @@ def test_records_are_those_of_a_run_here_to_the_last_bit(finish, tmp_path, on):
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
+@pytest.mark.exhaustive
 def test_what_an_engine_prints_is_kept_off_standard_output(begin):
     run = begin(*BOARD, "--board", "b", "--on", "plain", "--json")
     printed, errors = run.communicate(timeout=400)
@@ -89,7 +90,8 @@ def test_what_an_engine_prints_is_kept_off_standard_output(begin):
     assert [errors.count(line) for line in ("opened\n", "a node was lost\n", "closed\n")] == [2, 1, 1]
 
 
-@pytest.mark.parametrize("shared", [pytest.param("true", marks=pytest.mark.exhaustive), "false"])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("shared", ["true", "false"])
 def test_rendered_images_come_to_the_same_elsewhere(finish, tmp_path, shared):
     finish(*PHANTOM, "--board", "here")
     finish(*PHANTOM, "--board", "there", "--on", "afar", "--on-option", f"shared={shared}")
@@ -110,6 +112,7 @@ def test_a_job_that_is_killed_is_replaced_and_its_combo_goes_on_after_its_last_e
     assert outcome(tmp_path / "there") == outcome(tmp_path / "here")
 
 
+@pytest.mark.exhaustive
 def test_without_retries_a_lost_job_is_a_failure_of_its_combo_that_says_why(begin, wait_until, tmp_path):
     run = begin(*BOARD, *LONG, "--board", "b", "--on", "afar", "--jobs", "1", "--on-option", "kind=out_of_memory")
     wait_until(lambda: find_pids(tmp_path / "b"))
@@ -184,6 +187,7 @@ def test_jobs_that_were_left_are_shown_and_cancelled_by_another_process(begin, f
     wait_until(lambda: not find_living(board))
 
 
+@pytest.mark.exhaustive
 def test_a_pool_that_breaks_down_is_opened_again(begin, wait_until, tmp_path):
     run = begin(*BOARD, *LONG, "--board", "b", "--on", "plain", "--jobs", "1", "--retries", "1")
     wait_until(lambda: find_pids(tmp_path / "b"))
@@ -208,6 +212,7 @@ def test_jobs_that_cannot_be_found_again_are_waited_for_while_they_live(begin, w
     os.kill(pid, signal.SIGKILL)  # Python's pools leave it behind, idle
 
 
+@pytest.mark.exhaustive
 def test_outside_tests_and_forced_rows_are_as_in_a_run_here(finish, tmp_path):
     finish(*BOARD, "--board", "b")
     board = tmp_path / "b" / "board.toml"

@@ -179,6 +179,7 @@ def test_the_longest_is_begun_first_by_what_was_measured(toys, tmp_path):
         assert task.job.choices.recipe.epochs == 4
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_processes_share_a_board_and_run_nothing_twice(start, tmp_path):
     models = ("--models", "toy-net,tiny-cnn", "--seeds", "0,1,2,3,4", "--set", "recipe.epochs=20")

@@ -64,6 +64,7 @@ def make_large(build: Builder) -> Board:
     return board
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_page_of_200_rows_with_three_seeds_is_less_than_3_mb(build):
     assert render(make_large(build)).page.stat().st_size < 3_000_000

@@ -509,7 +509,7 @@ def test_a_cpu_without_the_instructions_computes_in_float32(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["tiny-cnn", "timm/test_vit"])
+@pytest.mark.parametrize("model", ["tiny-cnn", pytest.param("timm/test_vit", marks=pytest.mark.exhaustive)])
 def test_a_compiled_network_trains_as_an_eager_one(train, registry, task, model):
     wide = dataclasses.replace(task, size=32)
     histories = []

@@ -13,6 +13,7 @@ from tests.conftest import TOY
 PLUGIN = str(Path(__file__).parents[1] / "fixtures" / "search.py")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_poor_default_is_beaten_beyond_chance_in_twenty_trials(harness):
     started = time.monotonic()
@@ -30,6 +31,7 @@ def test_a_poor_default_is_beaten_beyond_chance_in_twenty_trials(harness):
     assert found["confirmation"]["delta"] > 0.05
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_parameters_that_do_nothing_are_hardly_ever_called_better(harness, tmp_path):
     space = tmp_path / "space.toml"
