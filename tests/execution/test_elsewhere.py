@@ -198,6 +198,7 @@ def test_a_pool_that_breaks_down_is_opened_again(begin, wait_until, tmp_path):
     assert [record.status for record in read_records(tmp_path / "b").records] == ["done", "done"]
 
 
+@pytest.mark.exhaustive
 def test_jobs_that_cannot_be_found_again_are_waited_for_while_they_live(begin, wait_until, tmp_path):
     run, board = begin(*BOARD, *LONG, "--board", "b", "--on", "plain", "--jobs", "1"), tmp_path / "b"
     wait_until(lambda: find_pids(board))
