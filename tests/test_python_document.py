@@ -12,6 +12,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the calibrated probability of")  # a short training need not learn each finding
 def test_the_examples_run_one_after_another(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
