@@ -1,4 +1,4 @@
-"""The record of a combo: what was asked for, and what came of it where that is nothing. Torch is not imported."""
+"""The record of a combo: what was asked for. Whole records of combos that were skipped or have failed."""
 
 from __future__ import annotations
 
