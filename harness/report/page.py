@@ -14,9 +14,10 @@ import importlib.resources
 import itertools
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -96,6 +97,13 @@ class Rendered:
     page: Path
 
 
+def prepare() -> None:
+    """Import and start what drawing a page takes, where there is time for it before its data are there."""
+    import_module("altair")
+    import_module("scipy.special")
+    vega.start()
+
+
 def render(
     board: Board, out: Path | None = None, called: str | None = None, *, indexed: bool | None = None
 ) -> Rendered:
@@ -132,7 +140,7 @@ def render_text(
     summary: Leaderboard,
     problems: Sequence[str] = (),
     published: Published = Published(),  # noqa: B008 - frozen
-    figures: Sequence[Figure] = (),
+    figures: Iterable[Figure] = (),
     called: str | None = None,
     readers: ReadersSummary | None = None,
     leak: LeakSummary | None = None,
@@ -142,8 +150,9 @@ def render_text(
 ) -> str:
     """The page as text. `problems` has a line for each file among the records that could not be read."""
     environment = make_environment()
-    shared = _share(summary, published, figures, called or summary.board.folder.resolve().name)
-    shared |= {"readers": readers, "leak": leak, "index": INDEX if indexed else ""}
+    made, still = draw_stills(figures)
+    shared = _share(summary, published, made, called or summary.board.folder.resolve().name)
+    shared |= {"still": still, "readers": readers, "leak": leak, "index": INDEX if indexed else ""}
     shared["outside"] = describe_outside(summary, outside, called or summary.board.folder.resolve().name)
     packed = {
         "rows": pack_data(
@@ -155,9 +164,9 @@ def render_text(
         packed["labels"] = pack_data(
             {m: _label_rows(environment, shared, m) for m in summary.metrics if m != summary.objective}
         )
-    drawing = vega.start().script.result() if figures else ""
-    if figures:
-        packed |= {"figures": pack_data([figure.specification for figure in figures]), "vega": pack(drawing)}
+    drawing = vega.start().script.result() if made else ""
+    if made:
+        packed |= {"figures": pack_data([figure.specification for figure in made]), "vega": pack(drawing)}
     style = read_part("style.css") + (read_part("published.css") if shows_published(summary) else "")
     style += read_part("outside.css") if outside else ""
     scripts = [read_part(name) for name in SCRIPTS]
@@ -168,7 +177,7 @@ def render_text(
         packed={name: Markup(text) for name, text in packed.items()},  # noqa: S704 - base64
         style=Markup(style),  # noqa: S704 - the harness's own file
         scripts=[Markup(text) for text in scripts],  # noqa: S704 - the harness's own files
-        policy=content_security_policy(style, [*scripts, *([drawing] if figures else [])]),
+        policy=content_security_policy(style, [*scripts, *([drawing] if made else [])]),
     )
 
 
@@ -218,7 +227,6 @@ def _share(summary: Leaderboard, published: Published, figures: Sequence[Figure]
         "conditions": _conditions(summary),
         "figures": figures,
         "curve_labels": curves,
-        "still": draw_stills(figures),
         "most": MOST_ROWS,
         "detailed": DETAILED,
         "most_compared": MOST_COMPARED,

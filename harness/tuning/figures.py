@@ -71,7 +71,7 @@ def draw_history(outcome: StudyOutcome) -> Figure:
         color=alt.Color("state:N", scale=scale, legend=alt.Legend(title=None, orient="bottom")),
         shape=alt.Shape("state:N", scale=alt.Scale(domain=["complete", "pruned"], range=["circle", "cross"])),
     )
-    line = base.mark_line(interpolate="step-after", color=COLORS[1]).encode(y="best:Q")
+    line = base.mark_line(interpolate="step-after", color=COLORS[1]).encode(y=alt.Y("best:Q"))
     return finish(
         "history",
         f"The best {title_metric(outcome.plan.objective)} after each trial",
@@ -128,7 +128,7 @@ def draw_parallel(outcome: StudyOutcome, complete: list[FrozenTrial]) -> Figure:
         .encode(
             x=alt.X("parameter:N", sort=names, title=None, axis=alt.Axis(labelAngle=-40, labelLimit=LABEL)),
             y=alt.Y("place:Q", title="from lowest to highest value", axis=alt.Axis(labels=False, ticks=False)),
-            detail="trial:N",
+            detail=alt.Detail("trial:N"),
             color=alt.Color("value:Q", title=title_metric(outcome.plan.objective), scale=alt.Scale(scheme="viridis")),
         )
         .properties(width=WIDE, height=240)

@@ -34,7 +34,7 @@ def report_text(outcome: StudyOutcome, study: optuna.Study) -> str:
     """The page as text."""
     style = read_part("style.css") + read_part("study.css")
     attributes = study.user_attrs
-    figures = list(draw_study(outcome, study))
+    figures, still = draw_stills(draw_study(outcome, study))
     failures = {trial.number: why_failed(trial, attributes) for trial in outcome.trials}
     return (
         make_environment()
@@ -44,7 +44,7 @@ def report_text(outcome: StudyOutcome, study: optuna.Study) -> str:
             plan=outcome.plan,
             confirmation=outcome.confirmation,
             figures=figures,
-            still=draw_stills(figures),
+            still=still,
             failures=failures,
             values_of=values_of,
             is_default=is_default,

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +310,14 @@ def build_outside(tmp_path: Path) -> OutsideBuilder:
 def make_outside_builder() -> type[OutsideBuilder]:
     """For fixtures that live longer than a test."""
     return OutsideBuilder
+
+
+def require_valid(specifications: Iterable[Mapping[str, Any]]) -> None:
+    """Fail where one is no valid Vega-Lite: pages are drawn without asking."""
+    import altair as alt
+
+    for specification in specifications:
+        alt.Root.validate(dict(specification))
 
 
 @pytest.fixture

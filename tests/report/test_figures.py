@@ -19,6 +19,7 @@ from harness.report.figures.style import thin
 from harness.report.page import render_text
 from harness.report.summary import summarize
 from harness.results.record import EfficiencyPart
+from tests.report.conftest import require_valid
 
 LABELS = ("Edema", "Mass", "Hernia")
 
@@ -45,9 +46,10 @@ def beside(records) -> dict[str, Resamples]:
 def pictures(summary, drawn):
     """Of the curves that lie beside the seeds of the best rows."""
     best = summary.ranked[:MOST_ROWS]
-    return make_figures(
-        summary, {row.name: [drawn[combo_name(row.name, seed)].curves for seed in row.seeds] for row in best}
-    )
+    curves = {row.name: [drawn[combo_name(row.name, seed)].curves for seed in row.seeds] for row in best}
+    made = tuple(make_figures(summary, curves))
+    require_valid(figure.specification for figure in made)
+    return made
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_there_is_a_picture_for_all_that_the_board_holds(made):
 
 
 def test_every_picture_can_be_drawn_and_is_the_same_each_time(made):
-    still, again = draw_stills(made[1]), draw_stills(made[1][::-1])
+    (_, still), (_, again) = draw_stills(made[1]), draw_stills(made[1][::-1])
     for figure in made[1]:
         assert still(figure).startswith("<svg")
         assert "style=" not in still(figure)  # the page's policy would refuse it
@@ -87,7 +89,7 @@ def test_every_picture_can_be_drawn_and_is_the_same_each_time(made):
 
 def test_a_board_without_resamples_has_no_pictures_and_a_small_page(build):
     summary = summarize(build.board("a"), [build.record("a")])
-    assert make_figures(summary, {}) == ()
+    assert list(make_figures(summary, {})) == []
     assert len(render_text(summary)) < 200_000
 
 
@@ -245,8 +247,8 @@ def test_operating_points_are_where_the_thresholds_of_each_policy_land(build):
     (point,) = figures["pr"].specification["datasets"]["decided"]
     assert (point["x"][0], point["y"][0]) == (0.5, 0.217)  # 10 of 46 flagged
     assert "decided" not in figures["reliability"].specification["datasets"]
-    still = draw_stills([figures["roc"]])(figures["roc"])
-    assert "policy" in still or "oracle" in still
+    _, still = draw_stills([figures["roc"]])
+    assert "policy" in still(figures["roc"]) or "oracle" in still(figures["roc"])
 
 
 def test_names_cannot_break_out_of_the_page(build):

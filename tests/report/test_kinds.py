@@ -28,6 +28,7 @@ from harness.report.page import render
 from harness.report.summary import read_results
 from harness.report.trained import format_seconds, mark_embedding, mark_kind, tell_training
 from harness.results.record import EfficiencyPart, EmbeddingsPart
+from tests.report.conftest import require_valid
 
 KINDS = Path(__file__).parents[1] / "fixtures" / "kinds"
 LINEAR_PROBE, KNN, FEW = (f"hf_dino--bce--{recipe}" for recipe in ("linear-probe", "knn", "few-shot-10-percent"))
@@ -190,6 +191,7 @@ def test_the_terminal_says_how_a_row_was_trained(summary, rows, took):
 def test_the_cost_picture_tells_kinds_by_shape_and_color(summary):
     figure = draw_costs(summary)
     assert figure is not None
+    require_valid([figure.specification])
     assert list(figure.choices)[:2] == ["training", "fit"]
     rows = figure.specification["datasets"]["rows"]
     both = {(row["axis"], row["row"]): row["cost"] for row in rows}

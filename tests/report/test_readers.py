@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from harness.report.page import render
 from harness.report.readers import summarize_readers
 from harness.report.summary import read_results
 from harness.results.store import write_record
+from tests.report.conftest import require_valid
 from tests.report.test_browser import open_page
 
 LABELS = ("Edema", "Mass", "Hernia")
@@ -94,6 +96,7 @@ def test_a_row_is_held_against_readers_by_all_of_its_seeds(build):
 
 def test_the_page_says_it_in_tables_and_words(build):
     page = render(make_board(build, make_panel(notes=("Dr. C read a part",)))).page.read_text()
+    require_valid(json.loads(build.held(page, "figures")))
     section = page.split('<h2 id="readers">')[1].split("</section>")[0]
     for text in (
         "3 readers, each held against the targets; means over 3 labels",

@@ -16,12 +16,14 @@ from harness.board import Row, read_board
 from harness.components import Choice
 from harness.errors import NotFiniteError, UsageError
 from harness.results.store import read_records
+from harness.tuning.figures import draw_study
 from harness.tuning.outcome import conclude
 from harness.tuning.report import report_text, write_report
 from harness.tuning.space import Dimension
 from harness.tuning.storage import open_storage
 from harness.tuning.study import ask_values, open_study
 from tests.conftest import TOY
+from tests.report.conftest import require_valid
 from tests.tuning.conftest import DIMENSIONS
 
 BASE = ("tune", "--dataset", "toy", "--models", "toy-net", "--losses", "bce", "--recipes", "toy")
@@ -359,6 +361,7 @@ def make_report(make_plan, **changes) -> tuple[Path, str]:
         ask_values(trial, plan)
         study.tell(trial, value)
     outcome = conclude(study, plan)
+    require_valid(figure.specification for figure in draw_study(outcome, study))
     return write_report(outcome, study), report_text(outcome, study)
 
 

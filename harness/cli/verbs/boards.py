@@ -205,13 +205,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train and evaluate what a board is missing, and write its page."""
+    require_drawing()
+    local = on == "local"
+    # before this process imports what it needs itself
+    apprentice = begin_worker(command, *NEEDED) if local and workers != 0 and not (dry_run or cancel) else None
     from harness.definition import BoardRequest, define
     from harness.parameters import parse_assignments, parse_params
 
-    require_drawing()
     registry = open_registry(plugin)
-    local = on == "local"
-    apprentice = begin_worker(command, *NEEDED) if local and workers != 0 and not (dry_run or cancel) else None
     request = BoardRequest(
         board=board,
         folder=folder,

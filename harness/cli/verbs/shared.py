@@ -67,12 +67,11 @@ def begin_worker(command: typer.Context, *modules: str) -> Apprentice | None:
 
 
 def prepare_page() -> None:
-    """Import what draws a page, in a thread: this process has nothing else to do while its workers train."""
+    """Import and start what draws a page, in a thread: this process has nothing else to do while its workers train."""
 
     def bring() -> None:
         with contextlib.suppress(Exception):  # whoever draws the page will hear why
-            importlib.import_module("harness.report.page")
-            importlib.import_module("altair")
+            importlib.import_module("harness.report.page").prepare()
 
     threading.Thread(target=bring, daemon=True).start()
 

@@ -182,6 +182,10 @@ def tune(
 
     Several models, losses or recipes make one study for each combination.
     """
+    require_drawing()
+    local = on == "local"
+    # before this process imports what it needs itself
+    apprentice = begin_worker(command, *NEEDED) if local and workers != 0 and not (dry_run or cancel) else None
     from harness.cli.terminal import Display
     from harness.definition import BoardRequest, define
     from harness.execution.planning import Settings
@@ -190,10 +194,7 @@ def tune(
     from harness.training.engine import EngineOptions, set_up_process
     from harness.tuning.storage import name_elsewhere
 
-    require_drawing()
     registry = open_registry(plugin)
-    local = on == "local"
-    apprentice = begin_worker(command, *NEEDED) if local and workers != 0 and not (dry_run or cancel) else None
     until = None if budget is None else time.time() + parse_duration("--budget", budget)
     request = BoardRequest(
         board=board,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.report.figures.benefit import draw_net_benefit
@@ -19,22 +20,26 @@ MOST_ROWS = 20
 """Best rows that curves, histories and pairs are drawn of: more would not be told apart."""
 
 
-def make_figures(summary: Leaderboard, curves: Traced, readers: ReadersSummary | None = None) -> tuple[Figure, ...]:
-    """Every picture that the board has data for; `curves` has those of the best rows, by row, of each seed.
+def make_figures(summary: Leaderboard, curves: Traced, readers: ReadersSummary | None = None) -> Iterator[Figure]:
+    """Make every picture that the board has data for, one after another, so that one can be drawn while the next is
+    made; `curves` has those of the best rows, by row, of each seed.
 
     None at all without any: a board of old records keeps its page small.
     """
     if not any(one for seeds in curves.values() for one in seeds):
-        return ()
+        return
+    for figure in _make_all(summary, curves, readers):
+        if figure is not None:
+            yield figure
+
+
+def _make_all(summary: Leaderboard, curves: Traced, readers: ReadersSummary | None) -> Iterator[Figure | None]:
     best = summary.ranked[:MOST_ROWS]
-    made = [
-        draw_intervals(summary),
-        draw_costs(summary),
-        draw_labels(summary, best),
-        *draw_curves(summary, best, curves, readers),
-        draw_net_benefit(summary, best, curves),
-        draw_histories(best),
-        *draw_subgroups(summary, best),
-        draw_pairs(summary, best, summary.pairs),
-    ]
-    return tuple(figure for figure in made if figure is not None)
+    yield draw_intervals(summary)
+    yield draw_costs(summary)
+    yield draw_labels(summary, best)
+    yield from draw_curves(summary, best, curves, readers)
+    yield draw_net_benefit(summary, best, curves)
+    yield draw_histories(best)
+    yield from draw_subgroups(summary, best)
+    yield draw_pairs(summary, best, summary.pairs)

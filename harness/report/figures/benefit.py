@@ -19,6 +19,7 @@ from harness.report.figures.style import (
     finish,
     shorten_finely,
     table,
+    tooltip,
 )
 from harness.text import count
 
@@ -61,11 +62,17 @@ def draw_net_benefit(summary: Leaderboard, best: Sequence[RowSummary], traced: T
     drawn = (
         base.transform_flatten(["x", "y"])
         .mark_line(strokeWidth=1.8)
-        .encode(x=x, y=y, color=by_row("color", best), strokeDash=by_row("dash", best), tooltip=["row:N", "x:Q", "y:Q"])
+        .encode(
+            x=x,
+            y=y,
+            color=by_row("color", best),
+            strokeDash=by_row("dash", best),
+            tooltip=tooltip("row:N", "x:Q", "y:Q"),
+        )
     )
     others = table("everybody").transform_filter(f"datum.label == {LABEL}").transform_flatten(["x", "y"])
     flagged = others.mark_line(color=COLORS[-1], strokeDash=[2, 4], strokeWidth=1.5).encode(x=x, y=y)
-    nobody = table("nobody").mark_rule(color=COLORS[-1], strokeWidth=1).encode(y="y:Q")
+    nobody = table("nobody").mark_rule(color=COLORS[-1], strokeWidth=1).encode(y=alt.Y("y:Q"))
     figure = finish(
         "benefit",
         "Net benefit (decision curves)",

@@ -22,6 +22,7 @@ from harness.report.figures.style import (
     finish,
     shorten,
     table,
+    tooltip,
 )
 from harness.text import count
 
@@ -63,7 +64,7 @@ def draw_labels(summary: Leaderboard, best: Sequence[RowSummary]) -> Figure | No
             y=alt.Y("label:N", sort=order, title=None, axis=alt.Axis(grid=True, ticks=False, domain=False)),
             color=by_row("color", best),
             shape=by_row("shape", best),
-            tooltip=["row:N", "label:N", "value:Q"],
+            tooltip=tooltip("row:N", "label:N", "value:Q"),
         )
     )
     return finish(
@@ -112,7 +113,7 @@ def draw_histories(best: Sequence[RowSummary]) -> Figure | None:
             y=alt.Y("loss:Q", title="validation loss", scale=alt.Scale(zero=False)),
             color=by_row("color", best),
             strokeDash=by_row("dash", best),
-            tooltip=["row:N", "epoch:Q", "loss:Q"],
+            tooltip=tooltip("row:N", "epoch:Q", "loss:Q"),
         )
     )
     return finish(
@@ -158,7 +159,7 @@ def draw_subgroups(summary: Leaderboard, best: Sequence[RowSummary]) -> Iterator
             y=y,
             color=alt.Color("group:N", title=column, scale=alt.Scale(domain=names, range=cycle(COLORS, names))),
             shape=alt.Shape("group:N", title=column, scale=alt.Scale(domain=names, range=cycle(SHAPES, names))),
-            tooltip=["row:N", "group:N", "value:Q"],
+            tooltip=tooltip("row:N", "group:N", "value:Q"),
         )
         yield finish(
             f"subgroups-{column}" if re.fullmatch(r"[\w-]+", column) else f"subgroups.{number}",  # an id has no spaces
@@ -201,11 +202,11 @@ def draw_pairs(summary: Leaderboard, best: Sequence[RowSummary], pairs: Sequence
             title=f"difference in {title_metric(summary.objective)}",
             scale=alt.Scale(scheme="blueorange", domain=[-largest, largest], reverse=True),
         ),
-        tooltip=["row:N", "against:N", "difference:Q", "p:Q"],
+        tooltip=tooltip("row:N", "against:N", "difference:Q", "p:Q"),
     )
     dark = f"abs(datum.difference) > {0.6 * largest}"
     marks = base.mark_text(fontSize=14, dy=2).encode(
-        text="mark:N", color=alt.condition(dark, alt.value("#fff"), alt.value("#111"))
+        text=alt.Text("mark:N"), color=alt.condition(dark, alt.value("#fff"), alt.value("#111"))
     )
     judged = sum(pair.p is not None for pair in kept)
     shown = sum(pair.differs for pair in kept)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.metric_names import title_metric
 from harness.report.drawing import make_scale
 from harness.report.figures.placement import place_names
-from harness.report.figures.style import COLORS, COST, WIDTH, Figure, by_kind, finish, shorten, table
+from harness.report.figures.style import COLORS, COST, WIDTH, Figure, by_kind, finish, shorten, table, tooltip
 from harness.report.kinds import CONTROL, KINDS, ZERO_SHOT
 from harness.text import count
 
@@ -230,9 +230,11 @@ def _draw(objective: str, found: Mapping[Cost, Sequence[Mapping[str, Any]]], kin
     heading = table("heading").mark_text(baseline="top", limit=0, **below)
     layers = (
         line,
-        points.encode(x=x, y=y, tooltip=["row:N", "kind:N", "value:Q", "cost:Q"], **(by_kind(kinds) if kinds else {})),
-        called.encode(x=x, y=y, text="row:N"),
-        heading.encode(text=alt.value(alt.ExprRef(f"headings[{COST}]"))),
+        points.encode(
+            x=x, y=y, tooltip=tooltip("row:N", "kind:N", "value:Q", "cost:Q"), **(by_kind(kinds) if kinds else {})
+        ),
+        called.encode(x=x, y=y, text=alt.Text("row:N")),
+        heading.encode(text=alt.TextValue(alt.ExprRef(f"headings[{COST}]"))),
     )
     chart = alt.layer(*layers).add_params(*(alt.param(name=name, value=value) for name, value in params.items()))
     return chart.properties(width=WIDTH, height=HEIGHT)

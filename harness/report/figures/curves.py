@@ -21,6 +21,7 @@ from harness.report.figures.style import (
     shorten_all,
     table,
     thin,
+    tooltip,
 )
 from harness.text import count
 
@@ -185,13 +186,15 @@ def _draw(
     layers: list[Any] = []
     if diagonal:
         layers.append(
-            table("diagonal").mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1).encode(x="x:Q", y="y:Q")
+            table("diagonal")
+            .mark_line(color="#888888", strokeDash=[2, 4], strokeWidth=1)
+            .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"))
         )
     if data["seeds"]:
         thin_lines = _of_label("seeds", best).mark_line(strokeWidth=0.8, opacity=0.4)
-        layers.append(thin_lines.encode(x=x, y=y, color=color, detail="seed:N"))
+        layers.append(thin_lines.encode(x=x, y=y, color=color, detail=alt.Detail("seed:N")))
     drawn = _of_label("lines", best).mark_line(point={"size": 18} if reliability else False, strokeWidth=2)
-    layers.append(drawn.encode(x=x, y=y, color=color, strokeDash=dash, tooltip=["row:N", "x:Q", "y:Q"]))
+    layers.append(drawn.encode(x=x, y=y, color=color, strokeDash=dash, tooltip=tooltip("row:N", "x:Q", "y:Q")))
     if data["decided"]:
         layers.append(_draw_decisions(best, data["decided"], x, y, color))
     if data["readers"]:
@@ -225,7 +228,7 @@ def _draw_decisions(best: Sequence[RowSummary], points: Lines, x: Any, y: Any, c
     policies = list(dict.fromkeys(policy for one in points for policy in one["policy"]))
     shown = chosen_only(table("decided"), best).transform_filter(f"datum.label == {LABEL}")
     marks = shown.transform_flatten(["policy", "x", "y"]).mark_point(size=55, opacity=1, strokeWidth=1.6)
-    tips = ["row:N", "policy:N", "x:Q", "y:Q"]
+    tips = tooltip("row:N", "policy:N", "x:Q", "y:Q")
     return marks.encode(x=x, y=y, color=color, shape=by_policy(policies), tooltip=tips)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.report.figures.style import LABEL, shorten, table
+from harness.report.figures.style import LABEL, shorten, table, tooltip
 
 if TYPE_CHECKING:
     from harness.evaluation.parts import ReaderValue
@@ -43,16 +43,20 @@ def draw_readers() -> Any:
     import altair as alt
 
     base = table("readers").transform_filter(f"datum.label == {LABEL}")
-    tips = ["reader:N", "x:Q", "left:Q", "right:Q", "y:Q", "low:Q", "high:Q"]
-    across = base.mark_rule(color=COLOR, strokeWidth=1, opacity=0.6).encode(x="left:Q", x2="right:Q", y="y:Q")
-    along = base.mark_rule(color=COLOR, strokeWidth=1, opacity=0.6).encode(x="x:Q", y="low:Q", y2="high:Q")
+    tips = tooltip("reader:N", "x:Q", "left:Q", "right:Q", "y:Q", "low:Q", "high:Q")
+    across = base.mark_rule(color=COLOR, strokeWidth=1, opacity=0.6).encode(
+        x=alt.X("left:Q"), x2=alt.X2("right:Q"), y=alt.Y("y:Q")
+    )
+    along = base.mark_rule(color=COLOR, strokeWidth=1, opacity=0.6).encode(
+        x=alt.X("x:Q"), y=alt.Y("low:Q"), y2=alt.Y2("high:Q")
+    )
     points = base.mark_point(shape="diamond", filled=True, size=70, color=COLOR, opacity=1).encode(
-        x="x:Q", y="y:Q", tooltip=tips
+        x=alt.X("x:Q"), y=alt.Y("y:Q"), tooltip=tips
     )
     names = [
         base.transform_filter(f"datum.x {where} {MIDDLE}")
         .mark_text(align=align, dx=dx, dy=dy, fontSize=10, limit=LONGEST)
-        .encode(x="x:Q", y="y:Q", text=alt.Text("reader:N"))
+        .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), text=alt.Text("reader:N"))
         for where, align, dx, dy in SIDES
     ]
     return alt.layer(across, along, points, *names)

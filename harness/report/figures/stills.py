@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from markupsafe import Markup
@@ -21,9 +22,15 @@ _EMPTY = re.compile(r'<path(?: d="M0,0h0v0h0Z")?/>|<g></g>|<text[^>]*></text>')
 _LONG = re.compile(r"(\d\.\d)\d+")
 
 
-def draw_stills(figures: Sequence[Figure]) -> Callable[[Figure], Markup]:
-    """Begin to draw pictures as small SVGs, beside this process; gives what waits for one of them."""
-    begun = {figure.name: vega.start().draw(_prepare(figure)) for figure in figures}
+def draw_stills(figures: Iterable[Figure]) -> tuple[tuple[Figure, ...], Callable[[Figure], Markup]]:
+    """Begin to draw each picture as a small SVG as soon as it is made, beside this process; gives the pictures, and
+    what waits for the drawing of one of them.
+    """
+    made: list[Figure] = []
+    begun: dict[str, Future[str]] = {}
+    for figure in figures:
+        made.append(figure)
+        begun[figure.name] = vega.start().draw(_prepare(figure))
 
     def finish(figure: Figure) -> Markup:
         drawn = begun[figure.name].result()
@@ -33,7 +40,7 @@ def draw_stills(figures: Sequence[Figure]) -> Callable[[Figure], Markup]:
         drawn = re.sub(r"\b(?:gradient_|clip)\d+\b", lambda match: own[match[0]], drawn)
         return _shrink(drawn, Markup(' role="img" aria-label="{}"').format(figure.description))
 
-    return finish
+    return tuple(made), finish
 
 
 def _prepare(figure: Figure) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.metric_names import title_metric
-from harness.report.figures.style import COLORS, WIDTH, Figure, finish, shorten, table
+from harness.report.figures.style import COLORS, WIDTH, Figure, finish, shorten, table, tooltip
 from harness.text import count
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
     )
     shown = alt.param(name=ALL, value=min(DRAWN, len(rows)))
     base = table("rows").add_params(shown).transform_filter(f"datum.place < {ALL}")
-    tips = ["row:N", "mean:Q", "low:Q", "high:Q"]
+    tips = tooltip("row:N", "mean:Q", "low:Q", "high:Q")
     bars = base.mark_rule(color=COLORS[0], strokeWidth=2).encode(
         x=alt.X(
             "low:Q",
@@ -55,11 +55,13 @@ def draw_intervals(summary: Leaderboard) -> Figure | None:
             scale=alt.Scale(zero=False),
             axis=alt.Axis(tickCount=7),
         ),
-        x2="high:Q",
+        x2=alt.X2("high:Q"),
         y=y,
         tooltip=tips,
     )
-    means = base.mark_point(color=COLORS[0], filled=True, size=60, opacity=1).encode(x="mean:Q", y=y, tooltip=tips)
+    means = base.mark_point(color=COLORS[0], filled=True, size=60, opacity=1).encode(
+        x=alt.X("mean:Q"), y=y, tooltip=tips
+    )
     seeds = (
         base.transform_flatten(["seeds"], ["seed"])
         .mark_tick(color=COLORS[1], thickness=1.5, height=8)
@@ -107,10 +109,12 @@ def _draw_published(base: Any, y: Any) -> Any:
     each = base.transform_flatten(["published"], ["one"]).transform_calculate(
         value="datum.one.value", start="datum.one.from", end="datum.one.to", published="datum.one.name"
     )
-    tips = ["row:N", "published:N", "value:Q", "start:Q", "end:Q"]
-    color, below = COLORS[1], alt.value(17)
-    lines = each.mark_rule(color=color, strokeWidth=1).encode(x="start:Q", x2="end:Q", y=y, yOffset=below, tooltip=tips)
+    tips = tooltip("row:N", "published:N", "value:Q", "start:Q", "end:Q")
+    color, below = COLORS[1], alt.YOffsetValue(17)
+    lines = each.mark_rule(color=color, strokeWidth=1).encode(
+        x=alt.X("start:Q"), x2=alt.X2("end:Q"), y=y, yOffset=below, tooltip=tips
+    )
     marks = each.mark_point(color=color, shape="diamond", filled=False, size=50, opacity=1, strokeWidth=1.5).encode(
-        x="value:Q", y=y, yOffset=below, tooltip=tips
+        x=alt.X("value:Q"), y=y, yOffset=below, tooltip=tips
     )
     return lines + marks

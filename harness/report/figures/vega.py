@@ -11,6 +11,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -40,6 +41,9 @@ for line in sys.stdin:
         made = draw(specification)
     print(json.dumps(made), flush=True)
 """
+
+
+_STARTING = threading.Lock()
 
 
 class Vega:
@@ -103,9 +107,14 @@ class Vega:
             self._thread.shutdown(cancel_futures=True)
 
 
-@cache
 def start() -> Vega:
     """Give this process's Vega, started by the first who asks."""
+    with _STARTING:
+        return _start()
+
+
+@cache
+def _start() -> Vega:
     return Vega()
 
 
