@@ -9,7 +9,7 @@ LISTS     arnoweng/CheXNet at 3d45ee7: train_list.txt, val_list.txt and test_lis
 
 Every file is checked before anything is submitted: the logits' own patients and labels have to be those of NIH's
 official test list, image for image, and the AUROCs those that were published with the predictions. A row whose result
-is the same keeps its record byte for byte.
+is the same keeps its record byte for byte. On another kind of processor the last digits of a result may differ.
 """
 
 from __future__ import annotations

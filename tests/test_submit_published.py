@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,15 +124,41 @@ def copy_boards(tmp_path: Path) -> Path:
         ("nih-70-10-20", "CheXNet replica 2022", 1),
     ],
 )
-def test_the_script_gives_the_committed_bytes(tmp_path, published, board, row, count):
+def test_the_script_gives_the_committed_results(tmp_path, published, board, row, count):
     boards = copy_boards(tmp_path)
     assert run_script(boards, published, row) == 0
     records = [record for record in read_records(boards / board).records if record.combo.model == row]
     assert len(records) == count
     for record in records:
-        for suffix in (".json", ".npz"):
-            name = f"{board}/records/{record.combo.name}{suffix}"
-            assert (boards / name).read_bytes() == (LEADERBOARDS / name).read_bytes(), name
+        name = f"{board}/records/{record.combo.name}"
+        made, kept = ((folder / f"{name}.json").read_bytes() for folder in (boards, LEADERBOARDS))
+        if made != kept:  # numpy's exp on a processor without AVX-512 has other last digits
+            assert_alike(read_result(made), read_result(kept))
+        arrays, others = (np.load(folder / f"{name}.npz") for folder in (boards, LEADERBOARDS))
+        assert set(arrays) == set(others)
+        for key in arrays:
+            np.testing.assert_allclose(arrays[key], others[key], rtol=1e-6, err_msg=key)
+
+
+def read_result(record: bytes) -> dict[str, Any]:
+    """A record without what tells how it was made."""
+    return {key: value for key, value in json.loads(record).items() if key != "provenance"}
+
+
+def assert_alike(made: Any, kept: Any, where: str = "") -> None:
+    """Fail where two results differ by more than the last digits of a number."""
+    if isinstance(kept, dict):
+        assert made.keys() == kept.keys(), where
+        for key in kept:
+            assert_alike(made[key], kept[key], f"{where}/{key}")
+    elif isinstance(kept, list):
+        assert len(made) == len(kept), where
+        for number, (one, other) in enumerate(zip(made, kept, strict=True)):
+            assert_alike(one, other, f"{where}/{number}")
+    elif isinstance(kept, float):
+        assert made == pytest.approx(kept, rel=1e-12), where
+    else:
+        assert made == kept, where
 
 
 @pytest.mark.slow
