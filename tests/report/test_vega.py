@@ -72,6 +72,17 @@ def test_pictures_come_in_any_order_from_one_process():
     assert first != other
 
 
+def test_a_process_that_is_killed_while_it_waits_is_started_again():
+    process = vega.start()
+    drawn = process.draw(POINTS).result()
+    os.killpg(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    other = vega.start()
+    assert other is not process
+    assert other is vega.start()
+    assert other.draw(POINTS).result() == drawn
+
+
 def test_a_process_that_is_killed_is_told_with_the_way_out():
     process = Vega()
     try:

@@ -101,6 +101,11 @@ class Vega:
         """The process's id, which is its group's, too."""
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is no more."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """End the process, and wait for it; pictures that have not begun are not drawn any more."""
         with self._process:  # which ends when its pipes are closed, and is waited for
@@ -108,8 +113,10 @@ class Vega:
 
 
 def start() -> Vega:
-    """Give this process's Vega, started by the first who asks."""
+    """Give this process's Vega, started by the first who asks, and again where it was killed: it may wait for hours."""
     with _STARTING:
+        if _start().has_ended:
+            _start.cache_clear()
         return _start()
 
 
