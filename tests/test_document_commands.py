@@ -28,7 +28,7 @@ from tests.plugins.tiny_encoders import save_encoders
 from tests.test_document_examples import DOCUMENTS, PLUGINS, ROOT, commands
 
 SMALL = "--set recipe.weights=random --set recipe.epochs=1 --set recipe.size=64"
-PHANTOM = "--option train=48 --option val=60 --option test=120"
+PHANTOM = "--option train=16 --option val=60 --option test=120"
 ENCODERS = ("run --dataset phantom --models hf/", "run --dataset phantom --models open-clip/")
 LIGHTER = {
     "run demo": f"--seeds 0 --only tiny-cnn--bce* {PHANTOM}",
@@ -49,6 +49,8 @@ LIGHTER = {
     "--install-completion": "bash",  # which a shell is asked for, where there is one
 }
 """What is added to commands that need all of NIH, a download or a GPU to be as they stand; the longest that fits."""
+ALIKE = ("run nih-official", "run nih-paper", "speed chexnet")
+"""Commands that need nothing of others, and whose like is typed, too: they are typed by `make test-exhaustive`."""
 ON_CLUSTERS = ("docs/clusters.md", "CONTRIBUTING.md")
 """Documents whose commands need a cluster: tests/cluster types them."""
 MAY_FIND = ("data check nih",)
@@ -227,7 +229,14 @@ def desks(tmp_path_factory) -> dict[str, Desk]:
     return {name: Desk(tmp_path_factory.mktemp(name), found) for name in ("manual", "plugins")}
 
 
-TYPED = [pytest.param(desk, command, id=f"{document}: {' '.join(command)}") for desk, document, command in list_typed()]
+TYPED = [
+    pytest.param(
+        *(desk, command),
+        id=f"{document}: {' '.join(command)}",
+        marks=[pytest.mark.exhaustive] if " ".join(command[1:]).startswith(ALIKE) else [],
+    )
+    for desk, document, command in list_typed()
+]
 
 
 @pytest.mark.slow

@@ -149,6 +149,7 @@ def run_on_sample(harness, sample: Path, rows: str, size: int) -> str:
     return said
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_rows_with_demographics_leave_records_of_real_images(harness, sample):
     run_on_sample(harness, sample, "chexnet-demographics*", size=64)

@@ -69,6 +69,7 @@ def test_a_board_whose_splits_share_patients_is_never_ranked(harness, tmp_path):
     assert "harness run b</pre>" not in page.partition("</section>")[0]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_optimism_of_a_split_by_image_is_above_0_by_its_interval_and_stands_on_the_page(harness, tmp_path):
     write_board(tmp_path / "reference", BOARD.format(half="reference", reference=""))

@@ -128,10 +128,12 @@ CASES = [
     *(pytest.param("tiny-cnn", choice) for choice in CHOICES),
     pytest.param("timm/test_vit", "adamw"),
     *(pytest.param("timm/test_vit", choice, marks=pytest.mark.slow) for choice in CHOICES if choice != "adamw"),
+    *(pytest.param("efficientnet-b0", choice, marks=pytest.mark.slow) for choice in TOGETHER),
+    pytest.param("chexnet", "sgd in fp16", marks=pytest.mark.slow),
     *(
-        pytest.param(model, choice, marks=pytest.mark.slow)
-        for model in ("efficientnet-b0", "chexnet")
+        pytest.param("chexnet", choice, marks=[pytest.mark.slow, pytest.mark.exhaustive])
         for choice in TOGETHER
+        if choice != "sgd in fp16"
     ),
 ]
 

@@ -76,6 +76,7 @@ def test_a_submitter_that_was_killed_comes_back_to_its_workers(tmp_path):
     assert len(list_ends(tmp_path)) == 2
 
 
+@pytest.mark.exhaustive
 @slow
 def test_ctrl_c_leaves_the_workers_of_a_study_at_work_and_cancel_ends_them(tmp_path):
     process = start(tmp_path, "--trials", "500", *ON)
@@ -94,6 +95,7 @@ def test_ctrl_c_leaves_the_workers_of_a_study_at_work_and_cancel_ends_them(tmp_p
     require_exact(tmp_path, finished + 1)
 
 
+@pytest.mark.exhaustive
 @slow
 def test_the_best_is_confirmed_elsewhere_and_once(tmp_path):
     arguments = ("--trials", "2", *ON, "--confirm", "2", "--json")
@@ -115,6 +117,7 @@ def test_a_budget_that_is_spent_ends_the_workers_of_a_study(tmp_path):
     assert len(tally.finished) < 500
 
 
+@pytest.mark.exhaustive
 @pytest.mark.service
 def test_workers_that_share_no_folder_share_a_real_database(tmp_path, postgres):
     process = start(tmp_path, "--trials", "8", *ON, "--on-option", "shared=false", "--storage", postgres)

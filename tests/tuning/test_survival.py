@@ -88,6 +88,7 @@ def test_a_killed_study_goes_on_to_exactly_its_trials(tmp_path, workers):
     require_exact(tmp_path, 10)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_killed_worker_costs_its_study_nothing(tmp_path):
     import psutil
@@ -119,6 +120,7 @@ def test_two_processes_share_a_real_database_though_one_is_killed(tmp_path, post
     require_exact(tmp_path, 12, postgres)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_second_ctrl_c_is_not_needed_and_the_study_goes_on(tmp_path):
     process = start(tmp_path, "--trials", "8", "--workers", "0")
